@@ -1,0 +1,33 @@
+"""ConvRFM, Deep ConvRFM and the Convolutional Neural Feature Ansatz of arXiv 2309.00570.
+
+Names are imported when they are first used, so that `import convrfm` is fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
+    from convrfm.kernels import CNNGP, CNTK
+
+__all__ = ["CNNGP", "CNTK", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__"]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CNNGP": "convrfm.kernels",
+    "CNTK": "convrfm.kernels",
+    "ConvRFMClassifier": "convrfm.estimators",
+    "DeepConvRFMClassifier": "convrfm.estimators",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

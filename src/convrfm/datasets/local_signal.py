@@ -1,0 +1,129 @@
+"""The two local-signal tasks of Karp et al. 2021 (section 4 of arXiv 2309.00570, Figure 5): a signal in a noise frame.
+
+One draw fixes frames, labels and positions; it is composed at any noise level sigma by scaling the frame, so that
+curves over sigma compare the same draws. Two parametrisations are in use:
+
+* sigma as in the authors' code: bars have pixel noise of standard deviation sqrt(sigma / width), so that a row of noise
+  has mean squared norm sigma against 1 for the bar; MNIST has 0.5 sqrt(sigma).
+* Karp et al. draw noise of standard deviation s and multiply it by s again: an effective standard deviation of s^2.
+
+`noise_std` gives the standard deviation for a sigma, and every table holds both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from convrfm.errors import InputError
+
+__all__ = ["TASKS", "LocalSignalDraw", "LocalSignalSplit", "noisy_bars", "noisy_digits"]
+
+BAR_HEIGHT, BAR_WIDTH = 16, 32
+DIGIT_SIZE, FRAME_SIZE = 28, 42
+
+
+@dataclass(frozen=True)
+class LocalSignalSplit:
+    """Images of one split before the noise level is chosen.
+
+    Attributes:
+        signal: pixel values of the signal, 0 elsewhere, `(n, 1, height, width)` float32.
+        inside: where the signal lies (its box, black pixels included), `(n, 1, height, width)` bool.
+        frame: standard normal noise, `(n, 1, height, width)` float32.
+        labels: `(n,)` int64.
+    """
+
+    signal: np.ndarray
+    inside: np.ndarray
+    frame: np.ndarray
+    labels: np.ndarray
+
+    def images(self, noise_std: float) -> np.ndarray:
+        """The images at a standard deviation of the noise, `(n, 1, height, width)` float32."""
+        if not noise_std >= 0:
+            msg = f"noise_std must be at least 0, but it is {noise_std}."
+            raise InputError(msg)
+        return np.where(self.inside, self.signal, np.float32(noise_std) * self.frame)
+
+
+@dataclass(frozen=True)
+class LocalSignalDraw:
+    """One draw of a task: training and test split."""
+
+    train: LocalSignalSplit
+    test: LocalSignalSplit
+
+
+def _bars_noise_std(sigma: float) -> float:
+    return float(np.sqrt(sigma / BAR_WIDTH))
+
+
+def _digits_noise_std(sigma: float) -> float:
+    return float(0.5 * np.sqrt(sigma))
+
+
+TASKS: dict[str, Callable[[float], float]] = {
+    "bars": _bars_noise_std,
+    "noisy-digits": _digits_noise_std,
+    "noisy-mnist": _digits_noise_std,
+}
+"""The tasks by name, with the map from sigma (the authors' parametrisation) to the standard deviation of the noise."""
+
+
+def noisy_bars(n_train: int, n_test: int, *, seed: int) -> LocalSignalDraw:
+    """Draw noisy bars: one uniformly random row of a 16x32 frame holds y / sqrt(32), y = +1 or -1 by a fair coin.
+
+    Label 1 stands for y = +1. The bar has unit norm.
+
+    Raises:
+        InputError: a size below one.
+    """
+    _check_sizes(n_train, n_test)
+    train, test = (_bars(n, np.random.default_rng([seed, split])) for split, n in enumerate((n_train, n_test)))
+    return LocalSignalDraw(train, test)
+
+
+def _bars(n: int, rng: np.random.Generator) -> LocalSignalSplit:
+    labels = rng.integers(0, 2, n)
+    rows = rng.integers(0, BAR_HEIGHT, n)
+    frame = rng.standard_normal((n, 1, BAR_HEIGHT, BAR_WIDTH), dtype=np.float32)
+    inside = np.zeros(frame.shape, bool)
+    inside[np.arange(n), 0, rows] = True
+    bars = (2 * labels - 1)[:, None, None, None] / np.sqrt(BAR_WIDTH)
+    return LocalSignalSplit((inside * bars).astype(np.float32), inside, frame, labels)
+
+
+def noisy_digits(
+    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], *, seed: int
+) -> LocalSignalDraw:
+    """Paste digits, black box included and free of noise, at random positions of 42x42 noise frames.
+
+    Args:
+        train: digits `(n, 28, 28)` float32 in [0, 1] and labels `(n,)`.
+        test: the same.
+        seed: draws frames and positions. Offsets run from 0 to 13: the authors' code never uses the last one, 14.
+
+    Raises:
+        InputError: digits of another size.
+    """
+    splits = []
+    for split, (digits, labels) in enumerate((train, test)):
+        if digits.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE):
+            msg = f"Digits must have shape (n, {DIGIT_SIZE}, {DIGIT_SIZE}), but their shape is {digits.shape}."
+            raise InputError(msg)
+        rng = np.random.default_rng([seed, split])
+        offsets = rng.integers(0, FRAME_SIZE - DIGIT_SIZE, (len(digits), 2))
+        frame = rng.standard_normal((len(digits), 1, FRAME_SIZE, FRAME_SIZE), dtype=np.float32)
+        signal, inside = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, bool)
+        for i, (row, column) in enumerate(offsets):
+            box = (i, 0, slice(row, row + DIGIT_SIZE), slice(column, column + DIGIT_SIZE))
+            signal[box], inside[box] = digits[i], True
+        splits.append(LocalSignalSplit(signal, inside, frame, labels.astype(np.int64)))
+    return LocalSignalDraw(*splits)
+
+
+def _check_sizes(n_train: int, n_test: int) -> None:
+    if n_train < 1 or n_test < 1:
+        msg = f"n_train and n_test must be at least 1, but they are {n_train} and {n_test}."
+        raise InputError(msg)

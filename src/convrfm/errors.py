@@ -1,0 +1,49 @@
+"""Errors and warnings of the package: each says what was found, what was expected, and what to do."""
+
+__all__ = [
+    "ConfigError",
+    "ConvRFMError",
+    "ConvRFMWarning",
+    "DataError",
+    "ImageSizeError",
+    "InputError",
+    "MetricError",
+    "NonFiniteError",
+    "StorageError",
+]
+
+
+class ConvRFMError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class InputError(ConvRFMError, ValueError):
+    """An argument has the wrong shape, type or range."""
+
+
+class NonFiniteError(InputError):
+    """An array holds NaN or an infinity."""
+
+
+class ImageSizeError(InputError):
+    """The images are smaller than the depth and the patch size allow."""
+
+
+class MetricError(InputError):
+    """A patch metric is not symmetric, not positive semi-definite, or of the wrong size."""
+
+
+class ConfigError(ConvRFMError, ValueError):
+    """The configuration has a wrong key, type or range."""
+
+
+class DataError(ConvRFMError):
+    """A data set is unknown, absent or corrupt."""
+
+
+class StorageError(ConvRFMError, OSError):
+    """A result cannot be written: a read-only folder or a full disk."""
+
+
+class ConvRFMWarning(UserWarning):
+    """Something that does not stop the work, but that a careful reader wants to know."""

@@ -1,0 +1,253 @@
+"""The protocol of convolutional kernels, and the classes that a user imports.
+
+For images x, z of c channels, patches x_u, z_u of q x q pixels at position u, and a patch metric M, the kernel of a
+network of L unpadded q x q convolutions (standard deviation q / sqrt(fan-in), no bias, sqrt(2) ReLU), flattened
+into a linear layer, obeys, with s = x_u^T M z_u / c in the first layer and a sum over each q x q window after it
+(`box`):
+
+    s, s_x, s_z   = box(k), box(k_x), box(k_z)            covariances before the nonlinearity
+    T             = s + box(Theta)                        tangent kernel before the nonlinearity (T = s at first)
+    r             = s / sqrt(s_x s_z)
+    k             = sqrt(s_x s_z) kappa1(r),  k_x = s_x,  k_z = s_z
+    Theta         = kappa0(r) T
+    K             = mean_u k[u] + mean_u Theta[u]         (CNTK);   mean_u k[u]   (CNNGP)
+
+    kappa0(r) = (pi - arccos r) / pi,   kappa1(r) = r kappa0(r) + sqrt(1 - r^2) / pi
+
+Sources: Cho & Saul 2009 (kappa0, kappa1), Arora et al. 2019 (CNTK), Novak et al. 2020 (the parametrisation), Section 3
+of arXiv 2309.00570 (the metric).
+
+The patch-AGOP of f_o(z) = sum_i alpha_io K(x_i, z) is the mean over z of the sum over positions u and outputs o of
+g g^T, with g the gradient of f_o with respect to the raw patch z_u, every patch taken as a variable of its own:
+
+    g = (1/c) M [ sum_i alpha_io (dK/ds)[i, u] x_{i,u} + 2 (sum_i alpha_io (dK/ds_z)[i, u]) z_u ]
+
+Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]` the terms that
+contain dr are dropped and the rest is kept; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of
+s_z are zero. This is what Neural Tangents computes in double precision.
+"""
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, ClassVar, Protocol, cast
+
+import numpy as np
+
+from convrfm.arrays import as_images, as_numpy, check_finite, like
+from convrfm.errors import ConfigError, InputError
+from convrfm.metric import check_metric
+from convrfm.patches import check_fits, patch_dimension
+
+__all__ = ["BACKENDS", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "KernelSpec", "PreparedImages"]
+
+SINGULARITY = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
+"""Largest 1 - r^2 at which two patches count as collinear, by dtype."""
+
+BACKENDS = {
+    "cpu": "convrfm.kernels.cpu",
+    "reference": "convrfm.kernels.reference",
+    "neural-tangents": "convrfm.kernels.neural_tangents",
+}
+"""Backends by name; each module is imported when it is first used."""
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """What defines a kernel apart from the data and the metric: `depth` layers, q, and NTK or NNGP."""
+
+    depth: int
+    patch_size: int
+    tangent: bool
+
+
+class Preparation(Protocol):
+    """A backend's own form of a batch of images under a metric."""
+
+    def take(self, indices: np.ndarray) -> "Preparation":
+        """Give some images of the batch."""
+
+
+class Backend(Protocol):
+    """What a backend module offers: images are prepared once for a metric, and used many times."""
+
+    def prepare(self, images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> Preparation:
+        """Bring checked images `(n, c, h, w)` and a float64 metric into the backend's own form."""
+
+    def gram(self, left: Any, right: Any | None, spec: KernelSpec) -> np.ndarray:
+        """Kernel matrix `(n, m)` of two preparations; None stands for the left one again."""
+
+    def patch_agop(self, train: Any, points: Any, alpha: np.ndarray, spec: KernelSpec) -> np.ndarray:
+        """Patch-AGOP `(d, d)`, float64."""
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """Images bound to a kernel and a metric, see `ConvolutionalKernel.prepare`; `len` gives their number.
+
+    Attributes:
+        images: `(n, channels, height, width)`, checked.
+        metric: `(d, d)` float64, or None for the identity.
+        spec: the kernel that they were prepared for.
+        backend: name of the backend.
+        form: the backend's own form.
+        template: what the caller passed; results have its kind (array or tensor).
+    """
+
+    images: np.ndarray
+    metric: np.ndarray | None
+    spec: KernelSpec
+    backend: str
+    form: Preparation
+    template: Any
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Any) -> "PreparedImages":
+        """Give some of the images, without preparing them again."""
+        chosen = np.asarray(indices)
+        return replace(self, images=self.images[chosen], form=self.form.take(chosen))
+
+
+class ConvolutionalKernel:
+    """A convolutional arc-cosine kernel with an optional patch metric; see the formulas at the top of the module.
+
+    Args:
+        depth: number of convolutions L, at least 1.
+        patch_size: q, at least 1; odd or even.
+        backend: "cpu" (compiled, in the dtype of the images), "reference" (plain NumPy in float64),
+            "neural-tangents" (the paper's own route, in float64; slow), or "auto" for the fastest that is there.
+
+    Raises:
+        InputError: depth or patch size below one.
+        ConfigError: an unknown backend.
+    """
+
+    tangent: ClassVar[bool]
+
+    def __init__(self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto") -> None:
+        if depth < 1 or patch_size < 1:
+            msg = f"depth and patch_size must be at least 1, but they are {depth} and {patch_size}."
+            raise InputError(msg)
+        if backend != "auto" and backend not in BACKENDS:
+            msg = f"Unknown kernel backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}."
+            raise ConfigError(msg)
+        self.depth = depth
+        self.patch_size = patch_size
+        self.backend = "cpu" if backend == "auto" else backend
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
+        )
+
+    @property
+    def _spec(self) -> KernelSpec:
+        return KernelSpec(self.depth, self.patch_size, self.tangent)
+
+    @property
+    def _module(self) -> Backend:
+        return cast("Backend", import_module(BACKENDS[self.backend]))
+
+    def prepare(self, X: Any, metric: Any = None) -> PreparedImages:
+        """Check images and bring them under a metric, once for several calls of `gram` and `patch_agop`.
+
+        Args:
+            X: images `(n, channels, height, width)`, array or tensor, float32 or float64.
+            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.patches`; None is the identity.
+                It is used at the scale at which it is given.
+
+        Raises:
+            InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
+        """
+        images = as_images(X, "The images")
+        check_fits(*images.shape[2:], self.patch_size, self.depth)
+        matrix = None
+        if metric is not None:
+            matrix = check_metric(as_numpy(metric, "metric"), patch_dimension(images.shape[1], self.patch_size))
+        form = self._module.prepare(images, matrix, self._spec)
+        return PreparedImages(images, matrix, self._spec, self.backend, form, X)
+
+    def gram(self, X: Any, Z: Any = None, metric: Any = None) -> Any:
+        """Give the kernel matrix K(X_i, Z_j).
+
+        In backends that compute in float32, entries of images that are equal pixel by pixel are set in closed form, see
+        `convrfm.kernels.coincidence`.
+
+        Args:
+            X: images `(n, channels, height, width)`, array or tensor, float32 or float64; or prepared images.
+            Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle
+                only.
+            metric: as in `prepare`; None for prepared images, which carry theirs.
+
+        Returns:
+            `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends.
+
+        Raises:
+            InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
+        """
+        left, right = self._both_prepared(X, Z, metric)
+        result = self._module.gram(left.form, None if right is None else right.form, self._spec)
+        check_finite(result, "The kernel matrix (pixels or metric of extreme size?)")
+        return like(result, left.template)
+
+    def patch_agop(self, X: Any, Z: Any, alpha: Any, metric: Any = None) -> Any:
+        """Give the patch-AGOP of the predictor f(z) = K(z, X) alpha: the mean over Z, see the top of the module.
+
+        Args:
+            X: training images `(n, channels, height, width)`, or prepared images.
+            Z: points of evaluation `(m, channels, height, width)`, or prepared images; they may be training images.
+            alpha: coefficients `(n, outputs)`.
+            metric: as in `prepare`; the gradient is with respect to the raw patch, the chain rule through M included.
+
+        Returns:
+            `(d, d)` float64, symmetric PSD up to rounding, of the kind of X.
+
+        Raises:
+            InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
+        """
+        train, points = self._both_prepared(X, Z, metric)
+        coefficients = np.ascontiguousarray(as_numpy(alpha, "alpha"), dtype=train.images.dtype)
+        if coefficients.ndim != 2 or len(coefficients) != len(train):
+            msg = f"alpha must have shape ({len(train)}, outputs), but its shape is {coefficients.shape}."
+            raise InputError(msg)
+        check_finite(coefficients, "alpha")
+        result = self._module.patch_agop(train.form, (points or train).form, coefficients, self._spec)
+        check_finite(result, "The patch-AGOP (pixels, metric or coefficients of extreme size?)")
+        return like(result, train.template)
+
+    def _both_prepared(self, X: Any, Z: Any, metric: Any) -> tuple[PreparedImages, PreparedImages | None]:
+        """Prepare what is not prepared yet, in one dtype and with one metric; None for Z that is X."""
+        given = [images for images in (X, Z) if isinstance(images, PreparedImages)]
+        for prepared in given:
+            if metric is not None or (prepared.spec, prepared.backend) != (self._spec, self.backend):
+                msg = "Prepared images carry their metric, and serve the kernel and backend that prepared them only."
+                raise InputError(msg)
+        if given:
+            metric = given[0].metric
+        left = X if isinstance(X, PreparedImages) else self.prepare(X, metric)
+        if Z is None or Z is X:
+            return left, None
+        right = Z if isinstance(Z, PreparedImages) else self.prepare(Z, metric)
+        if left.images.shape[1:] != right.images.shape[1:] or left.images.dtype != right.images.dtype:
+            msg = (
+                "X and Z must hold images of one shape and dtype, but these are "
+                f"{left.images.shape[1:]} {left.images.dtype} and {right.images.shape[1:]} {right.images.dtype}."
+            )
+            raise InputError(msg)
+        if left.metric is not right.metric and not np.array_equal(left.metric, right.metric):  # type: ignore[arg-type]
+            msg = "X and Z are prepared with different metrics."
+            raise InputError(msg)
+        return left, right
+
+
+class CNTK(ConvolutionalKernel):
+    """Convolutional neural tangent kernel of an L-layer ReLU network without padding, flattened into a linear layer."""
+
+    tangent = True
+
+
+class CNNGP(ConvolutionalKernel):
+    """Convolutional NNGP kernel of the same network: the covariance of its outputs at random initialisation."""
+
+    tangent = False

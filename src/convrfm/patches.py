@@ -1,0 +1,71 @@
+"""The patch order of the whole project, and the sums over windows that go with it.
+
+A patch vector is ordered (channel, row, column), as in `torch.nn.Conv2d.weight.flatten(1)`: entry
+`(ch * q + row) * q + column`. No other module knows this order. Windows are those of a convolution with
+stride 1 and no padding: an image of height P has P - q + 1 of them along that axis.
+"""
+
+import numpy as np
+
+from convrfm.errors import ImageSizeError, InputError
+
+__all__ = ["box_sum", "box_sum_adjoint", "check_fits", "patch_dimension", "patches_at", "unfold"]
+
+
+def patch_dimension(channels: int, patch_size: int) -> int:
+    """Length d = channels q q of a patch vector."""
+    return channels * patch_size * patch_size
+
+
+def check_fits(height: int, width: int, patch_size: int, depth: int) -> None:
+    """Check that `depth` unpadded convolutions leave at least one position.
+
+    Raises:
+        InputError: depth or patch size below one.
+        ImageSizeError: the image is too small.
+    """
+    if depth < 1 or patch_size < 1:
+        msg = f"depth and patch_size must be at least 1, but they are {depth} and {patch_size}."
+        raise InputError(msg)
+    least = depth * (patch_size - 1) + 1
+    if min(height, width) < least:
+        msg = (
+            f"Images of {height}x{width} pixels are too small for {depth} convolution(s) with {patch_size}x{patch_size} "
+            f"patches and no padding: at least {least}x{least} pixels are needed. Use a smaller depth or patch size."
+        )
+        raise ImageSizeError(msg)
+
+
+def unfold(images: np.ndarray, patch_size: int) -> np.ndarray:
+    """Give every patch of every image.
+
+    Args:
+        images: `(n, channels, height, width)`.
+        patch_size: q.
+
+    Returns:
+        `(n, P, Q, d)` with P = height - q + 1, Q = width - q + 1, d = channels q q. A copy.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(images, (patch_size, patch_size), axis=(2, 3))
+    # (n, channel, P, Q, row, column) -> (n, P, Q, channel, row, column)
+    ordered = windows.transpose(0, 2, 3, 1, 4, 5)
+    return ordered.reshape(*ordered.shape[:3], -1)
+
+
+def patches_at(images: np.ndarray, patch_size: int, row: int, column: int) -> np.ndarray:
+    """Give the patches of all images at one position: `(n, d)`, what `unfold(...)[:, row, column]` holds."""
+    window = images[:, :, row : row + patch_size, column : column + patch_size]
+    return window.reshape(len(images), -1)
+
+
+def box_sum(maps: np.ndarray, patch_size: int) -> np.ndarray:
+    """Sum over every q x q window of the last two axes: `(..., P, Q)` -> `(..., P - q + 1, Q - q + 1)`."""
+    windows = np.lib.stride_tricks.sliding_window_view(maps, (patch_size, patch_size), axis=(-2, -1))
+    return windows.sum(axis=(-2, -1))
+
+
+def box_sum_adjoint(maps: np.ndarray, patch_size: int) -> np.ndarray:
+    """Transpose of `box_sum`: spread each entry over its window, `(..., P, Q)` -> `(..., P + q - 1, Q + q - 1)`."""
+    margin = patch_size - 1
+    no_padding = [(0, 0)] * (maps.ndim - 2)
+    return box_sum(np.pad(maps, [*no_padding, (margin, margin), (margin, margin)]), patch_size)

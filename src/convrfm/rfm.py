@@ -1,0 +1,241 @@
+"""Algorithm 1 of arXiv 2309.00570, ConvRFM: kernel ridge regression and the patch-AGOP in turn.
+
+M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor. Round 0
+is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of `RFMSettings`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from convrfm.errors import InputError
+from convrfm.kernels import ConvolutionalKernel
+from convrfm.kernels.base import PreparedImages
+from convrfm.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
+from convrfm.progress import track
+from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, one_hot, solve_ridge, squared_error
+
+__all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
+
+
+@dataclass(frozen=True)
+class RFMSettings:
+    """Settings of ConvRFM; the defaults are the corrected protocol.
+
+    Attributes:
+        rounds: T, the number of kernel fits; the metric is updated T - 1 times.
+        ridges: ridges to try in each round, on the scale of a kernel divided by its largest entry.
+        selection: "validation" chooses ridge and round on the validation part; "test" on the test images, as the paper
+            does.
+        agop_samples: points at which the AGOP is averaged: "all" training images, or a number of them.
+        agop_draw: which ones: "random", or the "first" (the authors' code takes the first 20).
+        agop_ridge: the predictor whose AGOP is taken: with the "selected" ridge, or the "last" one tried (the code).
+        metric_power: p in M = G^p. 1 is the paper's text; 2 is what the authors' code does by default, where it
+            multiplies patches by G and not by its square root.
+        eigenvalue_fraction: share of the largest eigenvalues of G that is kept (an option of the authors' code: 0.25).
+        solver_dtype: arithmetic of the solver; "float32" in the authors' code.
+    """
+
+    rounds: int = 5
+    ridges: tuple[float, ...] = (1e-8, 1e-5, 1e-3)
+    selection: Literal["validation", "test"] = "validation"
+    agop_samples: int | Literal["all"] = "all"
+    agop_draw: Literal["random", "first"] = "random"
+    agop_ridge: Literal["selected", "last"] = "selected"
+    metric_power: float = 1.0
+    eigenvalue_fraction: float = 1.0
+    solver_dtype: SolverDtype = "float64"
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            InputError: a value out of range.
+        """
+        checks = {
+            "rounds must be at least 1": self.rounds >= 1,
+            "ridges must be positive and at least one": len(self.ridges) > 0 and all(r > 0 for r in self.ridges),
+            "selection must be 'validation' or 'test'": self.selection in ("validation", "test"),
+            "agop_samples must be 'all' or at least 1": self.agop_samples == "all"
+            or (not isinstance(self.agop_samples, str) and self.agop_samples >= 1),
+            "agop_draw must be 'random' or 'first'": self.agop_draw in ("random", "first"),
+            "agop_ridge must be 'selected' or 'last'": self.agop_ridge in ("selected", "last"),
+            "metric_power must be positive": self.metric_power > 0,
+            "eigenvalue_fraction must lie in (0, 1]": 0 < self.eigenvalue_fraction <= 1,
+            "solver_dtype must be 'float64' or 'float32'": self.solver_dtype in ("float64", "float32"),
+        }
+        for sentence, holds in checks.items():
+            if not holds:
+                name = sentence.split()[0]
+                msg = f"{sentence}, but it is {getattr(self, name)!r}."
+                raise InputError(msg)
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What one stage is fitted on.
+
+    Attributes:
+        train: images `(n, channels, height, width)`.
+        labels: integer labels of the training images `(n,)`, from 0.
+        classes: number of classes, the outputs of the predictor.
+        fit: indices of the training images that predictors are fitted on; the others validate. All of them under test
+            selection.
+        test: images to report on, or None.
+        test_labels: their labels.
+    """
+
+    train: np.ndarray
+    labels: np.ndarray
+    classes: int
+    fit: np.ndarray
+    test: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+
+    @property
+    def validation(self) -> np.ndarray:
+        """Indices of the training images that validate."""
+        return np.setdiff1d(np.arange(len(self.train)), self.fit)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage has learned.
+
+    Attributes:
+        metrics: the metric of each round, None for the identity of round 0.
+        best_round: the round of highest selection accuracy; the earliest of equals.
+        best_ridge: the ridge selected in that round.
+        best_score: its selection accuracy.
+        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.ridge.squared_error`.
+            `selected` marks the ridge chosen in a round. Columns of test images are NaN without them. Under validation
+            selection `test_*` are those of the predictor fitted again on all training images with the metric of
+            the round, while `train_*` and the metric are of the fitted part alone: no validation label reaches the metric.
+        alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
+            by `scale`.
+        scale: largest entry of the kernel matrix of the training images in the best round.
+    """
+
+    metrics: list[np.ndarray | None]
+    best_round: int
+    best_ridge: float
+    best_score: float
+    history: pd.DataFrame
+    alpha: np.ndarray
+    scale: float
+
+    @property
+    def best_metric(self) -> np.ndarray | None:
+        """The metric of the best round; None for the identity."""
+        return self.metrics[self.best_round]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One ridge in one round."""
+
+    row: dict[str, float | str]
+    partial: RidgeSolution = field(repr=False)
+    full: RidgeSolution = field(repr=False)
+
+
+def fit_rounds(
+    kernel: ConvolutionalKernel,
+    data: StageData,
+    settings: RFMSettings,
+    rng: np.random.Generator,
+    *,
+    description: str = "ConvRFM",
+    show: bool = False,
+) -> StageResult:
+    """Run Algorithm 1.
+
+    Args:
+        kernel: the kernel; its metric is what is learned.
+        data: images and labels.
+        settings: see `RFMSettings`.
+        rng: draws the points of the AGOP.
+        description: what the progress says.
+        show: whether to show progress.
+
+    Raises:
+        InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
+    """
+    _check_selection(data, settings)
+    metrics: list[np.ndarray | None] = [None]
+    rows: list[dict[str, float | str]] = []
+    best: tuple[float, int, _Fit, float] | None = None
+    for t in track(range(settings.rounds), settings.rounds, description, show=show):
+        train = kernel.prepare(data.train, metrics[t])
+        gram = kernel.gram(train)
+        test_gram = None if data.test is None else kernel.gram(kernel.prepare(data.test, metrics[t]), train)
+        fits = [_fit(gram, test_gram, data, ridge, settings) for ridge in settings.ridges]
+        score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
+        scores = [float(fit.row[score_of]) for fit in fits]
+        chosen = int(np.argmax(scores))
+        rows += [{"round": t, **fit.row, "selected": i == chosen} for i, fit in enumerate(fits)]
+        if best is None or scores[chosen] > best[0]:
+            best = (scores[chosen], t, fits[chosen], float(gram.max()))
+        if t + 1 < settings.rounds:
+            source = fits[chosen] if settings.agop_ridge == "selected" else fits[-1]
+            metrics.append(_next_metric(kernel, train, data.fit, source.partial.alpha, settings, rng))
+    assert best is not None  # rounds >= 1
+    score, best_round, fit, scale = best
+    return StageResult(metrics, best_round, fit.full.ridge, score, pd.DataFrame(rows), fit.full.alpha, scale)
+
+
+def _check_selection(data: StageData, settings: RFMSettings) -> None:
+    if settings.selection == "test" and data.test is None:
+        msg = "selection='test' chooses by test accuracy and needs test images; use selection='validation' without them."
+        raise InputError(msg)
+    if settings.selection == "validation" and len(data.validation) == 0:
+        msg = "selection='validation' needs training images that are left out of the fit, but there are none."
+        raise InputError(msg)
+
+
+def _fit(
+    gram: np.ndarray, test_gram: np.ndarray | None, data: StageData, ridge: float, settings: RFMSettings
+) -> _Fit:
+    """Fit on the fitted part, and again on all training images where they differ; measure both."""
+    targets = one_hot(data.labels, data.classes)
+    block = gram[np.ix_(data.fit, data.fit)]
+    partial = solve_ridge(block / block.max(), targets[data.fit], ridge, settings.solver_dtype)
+    complete = len(data.fit) == len(data.train)
+    full = partial if complete else solve_ridge(gram / gram.max(), targets, ridge, settings.solver_dtype)
+    row: dict[str, float | str] = {"ridge": ridge}
+    held_out = data.validation
+    parts = {
+        "train": (block / block.max(), partial, data.labels[data.fit]),
+        "validation": (gram[np.ix_(held_out, data.fit)] / block.max(), partial, data.labels[held_out]),
+        "test": (None if test_gram is None else test_gram / gram.max(), full, data.test_labels),
+    }
+    for name, (matrix, solution, labels) in parts.items():
+        present = matrix is not None and labels is not None and len(labels) > 0
+        outputs = matrix @ solution.alpha if present else None
+        row[f"{name}_accuracy"] = float("nan") if outputs is None else accuracy(outputs, labels)
+        row[f"{name}_error"] = float("nan") if outputs is None else squared_error(outputs, labels)
+    row |= {"solver": full.solver, "residual": full.residual, "condition": full.condition}
+    return _Fit(row, partial, full)
+
+
+def _next_metric(
+    kernel: ConvolutionalKernel,
+    train: PreparedImages,
+    fit: np.ndarray,
+    alpha: np.ndarray,
+    settings: RFMSettings,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Patch-AGOP of a predictor, as the metric of the next round, of trace d."""
+    fitted = train if len(fit) == len(train) else train.take(fit)
+    points = fitted
+    if settings.agop_samples != "all" and settings.agop_samples < len(fit):
+        count = settings.agop_samples
+        chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fit), count, replace=False)
+        points = fitted.take(chosen)
+    agop = kernel.patch_agop(fitted, points, alpha)
+    metric = normalise(power(keep_top_eigenvalues(agop, settings.eigenvalue_fraction), settings.metric_power))
+    warn_if_rank_one(metric)
+    return metric

@@ -1,0 +1,111 @@
+"""Kernel ridge regression in float64: alpha = (K + ridge I)^{-1} Y, with what is needed to trust the solution."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import linalg
+
+from convrfm.arrays import check_finite
+from convrfm.errors import ConvRFMWarning, InputError
+
+__all__ = ["RidgeSolution", "accuracy", "one_hot", "solve_ridge", "squared_error"]
+
+SolverDtype = Literal["float64", "float32"]
+
+
+@dataclass(frozen=True)
+class RidgeSolution:
+    """A solution and its certificate.
+
+    Attributes:
+        alpha: `(n, outputs)` float64.
+        ridge: the ridge.
+        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite.
+        residual: |(K + ridge I) alpha - Y| / |Y| in the Frobenius norm, in float64, for the K that was passed.
+        condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues).
+    """
+
+    alpha: np.ndarray
+    ridge: float
+    solver: str
+    residual: float
+    condition: float
+
+
+def solve_ridge(
+    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64"
+) -> RidgeSolution:
+    """Solve one kernel ridge regression.
+
+    Args:
+        kernel: `(n, n)`, symmetric.
+        targets: `(n, outputs)`.
+        ridge: lambda > 0, on the scale of `kernel`.
+        dtype: arithmetic of the factorisation. The authors' code works in float32, where a ridge of 1e-8 is below the
+            machine precision; float64 is the default.
+
+    Returns:
+        The solution. Where the Cholesky factorisation is refused (rounding made the kernel indefinite by more than the
+        ridge), negative eigenvalues of K are set to zero instead, and a warning says so.
+
+    Raises:
+        InputError: shapes that do not fit, or a ridge that is not positive.
+        NonFiniteError: NaN or infinity in the kernel or the targets.
+    """
+    n = len(kernel)
+    if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
+        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
+        raise InputError(msg)
+    if not ridge > 0:
+        msg = f"The ridge must be positive, but it is {ridge}."
+        raise InputError(msg)
+    check_finite(kernel, "The kernel matrix")
+    check_finite(targets, "The targets")
+    exact = kernel.astype(np.float64)
+    exact[np.diag_indices(n)] += ridge
+    system, right = exact.astype(dtype), targets.astype(dtype)
+    potrf, pocon = linalg.get_lapack_funcs(("potrf", "pocon"), (system,))
+    factor, failed = potrf(system, lower=True, clean=False)
+    if failed:
+        alpha, condition = _clipped(kernel, targets, ridge, dtype)
+        solver = "clipped eigenvalues"
+    else:
+        alpha = linalg.cho_solve((factor, True), right, check_finite=False).astype(np.float64)
+        inverse_condition, _ = pocon(factor, np.abs(system).sum(axis=0).max(), uplo="L")
+        condition = float(1 / inverse_condition) if inverse_condition > 0 else float("inf")
+        solver = "cholesky"
+    residual = float(np.linalg.norm(exact @ alpha - targets) / max(np.linalg.norm(targets), np.finfo(float).tiny))
+    return RidgeSolution(alpha, ridge, solver, residual, condition)
+
+
+def _clipped(
+    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype
+) -> tuple[np.ndarray, float]:
+    """Solve with the nearest positive semi-definite kernel; gives alpha and the condition number."""
+    eigenvalues, eigenvectors = linalg.eigh(kernel.astype(dtype))
+    warnings.warn(
+        f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {eigenvalues[0]:.3g}): "
+        "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
+        ConvRFMWarning,
+        stacklevel=3,
+    )
+    shifted = np.clip(eigenvalues, 0, None).astype(np.float64) + ridge
+    basis = eigenvectors.astype(np.float64)
+    return basis @ ((basis.T @ targets) / shifted[:, None]), float(shifted[-1] / shifted[0])
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Targets `(n, classes)` in {0, 1}, float64, from integer labels `(n,)`."""
+    return np.eye(classes)[labels]
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Fraction of rows of outputs `(n, classes)` whose largest entry is at the label."""
+    return float((outputs.argmax(axis=1) == labels).mean())
+
+
+def squared_error(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Squared distance of outputs `(n, classes)` to the one-hot labels: summed over classes, averaged over rows."""
+    return float(((outputs - one_hot(labels, outputs.shape[1])) ** 2).sum(axis=1).mean())
