@@ -1,0 +1,33 @@
+"""Replication of arXiv 2309.00570: `snakemake -c2` builds everything that config.yaml asks for, `snakemake -c2 fig05` one figure."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+localrules:
+    all,
+    fig05,
+
+
+rule all:
+    default_target: True
+    input:
+        figure_files("fig05"),
+
+
+rule fig05:
+    input:
+        figure_files("fig05"),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/rfm.smk"
+include: "workflow/rules/networks.smk"
+include: "workflow/rules/figures.smk"

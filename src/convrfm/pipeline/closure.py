@@ -1,0 +1,76 @@
+"""The import closure of a module inside this package, and its hash: what a job's code consists of.
+
+The closure is found in the source text, without importing anything. Modules named in string literals count as imported,
+since backends and jobs are imported by name; the lazy exports of package `__init__` files do not.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import convrfm
+
+__all__ = ["closure_hash", "import_closure"]
+
+PACKAGE = "convrfm"
+ROOT = Path(convrfm.__file__).parent
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module of this package; None for everything else."""
+    parts = module.split(".")
+    if parts[0] != PACKAGE:
+        return None
+    base = ROOT.joinpath(*parts[1:])
+    for path in (base / "__init__.py", base.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _mentioned(path: Path) -> Iterator[str]:
+    """Dotted names that a file may import."""
+    lazy = path.name == "__init__.py"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not lazy:
+            yield node.value.partition(":")[0]
+
+
+@cache
+def import_closure(module: str) -> tuple[str, ...]:
+    """Give the modules of this package that a module needs, itself included, sorted.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    if _file_of(module) is None:
+        msg = f"{module} is not a module of {PACKAGE}."
+        raise ModuleNotFoundError(msg)
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _file_of(name) if name.isprintable() and " " not in name else None
+        if path is None or name in found:
+            continue
+        found.add(name)
+        parent = name.rpartition(".")[0]
+        waiting += [*_mentioned(path), *([parent] if parent else [])]
+    return tuple(sorted(found))
+
+
+def closure_hash(*modules: str) -> str:
+    """Give one SHA-256 (hex) over the source files of the closures of some modules."""
+    digest = hashlib.sha256()
+    for name in sorted({name for module in modules for name in import_closure(module)}):
+        path = _file_of(name)
+        assert path is not None  # import_closure found it
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()

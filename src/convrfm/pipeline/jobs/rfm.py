@@ -1,0 +1,82 @@
+"""Fit Deep ConvRFM, all stages, to a local-signal task at one noise level; CNTK and ConvRFM are parts of it."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from convrfm.datasets.local_signal import TASKS
+from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
+from convrfm.kernels import CNTK
+from convrfm.pipeline.config import RFMSection
+from convrfm.pipeline.jobs.draw import read_draw
+from convrfm.pipeline.protocols import VALIDATION_FRACTION, rfm_settings
+from convrfm.pipeline.session import Job
+from convrfm.rfm import StageData
+from convrfm.splits import stratified_draw
+from convrfm.storage import write_arrays, write_table
+
+__all__ = ["fit_task"]
+
+
+def fit_task(job: Job) -> None:
+    """Write the history of all stages, the metric of every round with the filters, and the record."""
+    section = RFMSection.model_validate(job.settings["rfm"])
+    protocol, sigma, seed = job.settings["protocol"], job.settings["sigma"], job.settings["seed"]
+    draw = read_draw(job.input("draw"))
+    noise_std = TASKS[job.settings["task"]](sigma)
+    rng = np.random.default_rng([seed, 1])
+    labels = draw.train.labels
+    fit = np.arange(len(labels))
+    if protocol == "corrected":
+        fit = np.setdiff1d(fit, stratified_draw(labels, round(VALIDATION_FRACTION * len(labels)), rng))
+    data = StageData(
+        train=draw.train.images(noise_std),
+        labels=labels,
+        classes=int(max(labels.max(), draw.test.labels.max())) + 1,
+        fit=fit,
+        test=draw.test.images(noise_std),
+        test_labels=draw.test.labels,
+    )
+    kernel = CNTK(
+        depth=job.settings["depth"], patch_size=job.settings["patch_size"], backend=job.settings["backend"]
+    )
+    settings = rfm_settings(section, protocol)
+    deep = DeepSettings(stages=section.stages, filters=section.filters)
+    stages = fit_stages(kernel, data, settings, deep, rng, show=True)
+    history = history_of(stages)
+    write_table(job.outputs["metrics"], history)
+    write_arrays(job.outputs["arrays"], _arrays(stages))
+    job.recorder.notes |= {
+        "seed": seed,
+        "protocol": protocol,
+        "backend": kernel.backend,
+        "kernel_dtype": str(data.train.dtype),
+        "rfm": asdict(settings),
+        "deep": asdict(deep),
+        "solves": _solves(history.to_dict("records")),
+    }
+    job.write_record()
+
+
+def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:
+    """The metrics of every stage and round, the best round of each stage, and the filters between stages."""
+    arrays: dict[str, np.ndarray] = {}
+    for index, stage in enumerate(stages):
+        dimension = stage.features.shape[1] * stage.kernel.patch_size**2
+        arrays[f"best_round/{index}"] = np.array(stage.result.best_round)
+        for t, metric in enumerate(stage.result.metrics):
+            arrays[f"metric/{index}/{t}"] = np.eye(dimension) if metric is None else metric
+        if stage.filters is not None:
+            arrays[f"filters/{index}"] = stage.filters
+    return arrays
+
+
+def _solves(history: list[dict[Any, Any]]) -> list[dict[str, Any]]:
+    """Residual and condition estimate of every kernel solve."""
+    keys = ("stage", "round", "ridge", "solver", "residual")
+    # JSON has no infinity, which is what a condition beyond the precision comes out as.
+    return [
+        {key: row[key] for key in keys} | {"condition": row["condition"] if np.isfinite(row["condition"]) else None}
+        for row in history
+    ]

@@ -1,0 +1,130 @@
+"""The record that every run leaves: what went in, what came out, and on what it was computed."""
+
+import hashlib
+import json
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from convrfm.storage import write_json
+
+__all__ = ["Recorder", "read_record", "sha256"]
+
+PACKAGES = (
+    "convrfm", "jax", "matplotlib", "neural-tangents", "numba", "numpy", "pandas", "pyarrow", "safetensors",
+    "scikit-learn", "scipy", "seaborn", "snakemake", "torch", "torchvision",
+)  # fmt: skip
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class Recorder:
+    """Collects the record of one job; times run from its construction.
+
+    Attributes:
+        job: the library function that does the work, `module:function`.
+        code: hash of its import closure.
+        settings: the resolved slice of the configuration that the job sees.
+        notes: what the job adds: the seed, the solves, the device.
+    """
+
+    job: str
+    code: str
+    settings: Mapping[str, Any]
+    notes: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.perf_counter)
+
+    def write(self, path: Path, inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> None:
+        """Write the record; inputs and outputs enter by hash.
+
+        Raises:
+            StorageError: see `convrfm.storage`.
+        """
+        record = {
+            "job": self.job,
+            "settings": dict(self.settings),
+            "inputs": {name: _described(file) for name, file in sorted(inputs.items())},
+            "outputs": {name: _described(file) for name, file in sorted(outputs.items())},
+            "code": {"closure": self.code, **_git_state()},
+            "packages": _versions(),
+            "machine": _machine(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "wall_seconds": round(time.perf_counter() - self.clock, 3),
+            # ru_maxrss is in KiB on Linux.
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            **self.notes,
+        }
+        write_json(path, record)
+
+
+def _described(path: Path) -> dict[str, str]:
+    return {"path": path.as_posix(), "sha256": sha256(path)}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    description: dict[str, Any] = {"system": platform.system(), "processor": _processor(), "gpu": None}
+    if torch is not None:
+        description["torch_threads"] = torch.get_num_threads()
+        description["tf32"] = bool(torch.backends.cuda.matmul.allow_tf32)
+        if torch.cuda.is_available():
+            description["gpu"] = torch.cuda.get_device_name()
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        description["numba_threads"] = numba.get_num_threads()
+    return description
+
+
+def _processor() -> str:
+    """Model name of the CPU."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _git_state() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that the package lies in; None outside one."""
+    git = shutil.which("git")
+    folder = Path(__file__).parent
+    if git is None:
+        return {"commit": None, "dirty": None}
+
+    def ask(*arguments: str) -> str | None:
+        done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = ask("status", "--porcelain", "--untracked-files=no")
+    return {"commit": ask("rev-parse", "HEAD"), "dirty": None if status is None else status != ""}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what `Recorder.write` wrote."""
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record

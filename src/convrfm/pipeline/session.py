@@ -1,0 +1,110 @@
+"""What surrounds a job of the workflow: threads, a log, progress, and errors in sentences."""
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from convrfm.errors import ConvRFMError
+from convrfm.pipeline.record import Recorder
+
+__all__ = ["Job", "run_job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job function receives.
+
+    Attributes:
+        inputs: files by name; a name may stand for several.
+        outputs: files by name.
+        settings: the resolved slice of the configuration, plain values.
+        threads: threads it may use.
+        recorder: collects its record.
+    """
+
+    inputs: Mapping[str, list[Path]]
+    outputs: Mapping[str, Path]
+    settings: Mapping[str, Any]
+    threads: int
+    recorder: Recorder
+
+    def input(self, name: str) -> Path:
+        """The only file of an input name."""
+        (path,) = self.inputs[name]
+        return path
+
+    def write_record(self) -> None:
+        """Write the record, last of the outputs; it holds the hashes of all inputs and of the other outputs."""
+        files = {f"{name}/{i}": path for name, paths in self.inputs.items() for i, path in enumerate(paths)}
+        outputs = {name: path for name, path in self.outputs.items() if name != "record"}
+        self.recorder.write(self.outputs["record"], files, outputs)
+
+
+def run_job(snakemake: Any, target: str) -> None:
+    """Run one job of the workflow.
+
+    Args:
+        snakemake: the object that Snakemake gives to scripts.
+        target: the library function, `module:function`; it takes a `Job`.
+    """
+    _limit_threads(snakemake.threads)
+    module, _, name = target.partition(":")
+    with _logging_to(Path(snakemake.log[0])):
+        function = getattr(import_module(module), name)
+        settings = dict(snakemake.params.settings)
+        job = Job(
+            inputs={key: _as_paths(snakemake.input[key]) for key in snakemake.input.keys()},  # noqa: SIM118: not a dict
+            outputs={key: Path(snakemake.output[key]) for key in snakemake.output.keys()},  # noqa: SIM118: not a dict
+            settings=settings,
+            threads=snakemake.threads,
+            recorder=Recorder(target, snakemake.params.code, settings),
+        )
+        function(job)
+
+
+def _as_paths(value: Any) -> list[Path]:
+    return [Path(value)] if isinstance(value, str) else [Path(path) for path in value]
+
+
+def _limit_threads(threads: int) -> None:
+    """Limit the numerical libraries, which read these variables when they are imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Send log lines and warnings to a file; on failure say why, in a sentence if it is an error of ours."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=path, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
+    logging.captureWarnings(capture=True)
+    warnings.simplefilter("default")
+    log = logging.getLogger(__name__)
+    try:
+        log.info("started")
+        yield
+        log.info("finished")
+    except ConvRFMError as error:
+        log.error("%s", error)
+        _stop(str(error))
+    except MemoryError:
+        log.exception("out of memory")
+        _stop("The job ran out of memory: use fewer jobs at a time, or smaller n_train and n_test.")
+    except Exception:
+        log.exception("unexpected error")
+        _stop(f"{traceback.format_exc(limit=-1)}The whole traceback is in {path}.")
+
+
+def _stop(sentence: str) -> NoReturn:
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(1)

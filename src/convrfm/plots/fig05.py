@@ -1,0 +1,250 @@
+"""Figure 5, local signal adaptivity: accuracy against noise, and how the learned metric dims the background."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.datasets.local_signal import TASKS
+from convrfm.plots.style import figure_style, interval, letter, paired_differences
+from convrfm.visualize import patch_magnitude
+
+__all__ = ["METHODS", "STAND_INS", "caption", "contrast", "draw", "examples", "tidy"]
+
+STAND_INS = {"noisy-digits": "stand-in: scikit-learn digits, not MNIST"}
+"""Tasks that stand on other data than the paper's, with what the figure says of them."""
+
+TITLES = {"bars": "Noisy bars", "noisy-digits": "Noisy digits", "noisy-mnist": "Noisy MNIST"}
+
+KERNEL_METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM, stage 1", "Deep ConvRFM, stage 2")
+NETWORK_METHODS = {"adam": "CNN (Adam)", "sgd": "CNN (SGD)"}
+METHODS = (*KERNEL_METHODS, *NETWORK_METHODS.values())
+
+
+def tidy(runs: list[tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]]) -> pd.DataFrame:
+    """Bring the runs into one table, a row for each method, task, noise level and seed.
+
+    Args:
+        runs: keys of each run (`experiment`, `protocol`, `task`, `sigma`, `seed`, ...), its settings, and its metrics.
+
+    Returns:
+        columns `panel`, `task`, `stand_in`, `protocol`, `method`, `sigma`, `noise_std`, `seed`, `accuracy` (of the
+        test images at the selected ridge and round, or epoch), `last_accuracy` (of the last round or epoch), `chosen`
+        (that round or epoch), `ridge`, `n_train`, `n_test`. Accuracies are fractions.
+    """
+    rows = []
+    for keys, settings, metrics in runs:
+        sigma = float(keys["sigma"])
+        shared = {
+            "task": keys["task"],
+            "stand_in": keys["task"] in STAND_INS,
+            "protocol": keys["protocol"],
+            "sigma": sigma,
+            "noise_std": TASKS[keys["task"]](sigma),
+            "seed": int(keys["seed"]),
+            "n_train": settings["n_train"],
+            "n_test": settings["n_test"],
+        }
+        numbers = _kernel_rows(metrics, keys["protocol"]) if keys["experiment"] == "rfm" else _network_rows(metrics, keys)
+        rows += [{**shared, **row} for row in numbers]
+    table = pd.DataFrame(rows)
+    order = {task: index for index, task in enumerate(TITLES)}
+    table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
+    table["method"] = pd.Categorical(table["method"], METHODS, ordered=True)
+    return table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
+
+
+def _kernel_rows(history: pd.DataFrame, protocol: str) -> list[dict[str, Any]]:
+    """CNTK is round 0 of stage 0, ConvRFM the best later round, a Deep stage the best of its own rounds."""
+    score = "test_accuracy" if protocol == "published" else "validation_accuracy"
+    parts = {
+        "CNTK": history[(history["stage"] == 0) & (history["round"] == 0)],
+        "ConvRFM": history[(history["stage"] == 0) & (history["round"] >= 1)],
+        "Deep ConvRFM, stage 1": history[history["stage"] == 1],
+        "Deep ConvRFM, stage 2": history[history["stage"] == 2],
+    }
+    rows = []
+    for method, part in parts.items():
+        if part.empty:
+            continue
+        best = part.loc[part[score].idxmax()]
+        last = part[part["round"] == part["round"].max()]
+        rows.append(
+            {
+                "method": method,
+                "accuracy": best["test_accuracy"],
+                "last_accuracy": last.loc[last[score].idxmax(), "test_accuracy"],
+                "chosen": int(best["round"]),
+                "ridge": best["ridge"],
+            }
+        )
+    return rows
+
+
+def _network_rows(history: pd.DataFrame, keys: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The best epoch, as the paper reports it, and the last one."""
+    trained = history[history["epoch"] > 0]
+    best = trained.loc[trained["selection_accuracy"].idxmax()]
+    return [
+        {
+            "method": NETWORK_METHODS[keys["optimizer"]],
+            "accuracy": best["test_accuracy"],
+            "last_accuracy": trained["test_accuracy"].iloc[-1],
+            "chosen": int(best["epoch"]),
+            "ridge": float("nan"),
+        }
+    ]
+
+
+def contrast(magnitude: np.ndarray, inside: np.ndarray) -> float:
+    """Mean magnitude inside the signal's box over the mean outside; both `(n, height, width)`."""
+    return float(magnitude[inside].mean() / magnitude[~inside].mean())
+
+
+def examples(images: np.ndarray, inside: np.ndarray, metric: np.ndarray, patch_size: int) -> dict[str, Any]:
+    """Give what the picture panel of one task shows.
+
+    Args:
+        images: `(n, 1, height, width)` at one noise level.
+        inside: where the signal lies, of the same shape.
+        metric: learned at that noise level `(d, d)`.
+        patch_size: q.
+
+    Returns:
+        `image`, `identity` and `learned`: the first image, and it transformed by I^{1/2} and M^{1/2} `(height, width)`;
+        `contrast_identity`, `contrast_learned`: mean of the signal over mean of the background, over all images.
+    """
+    box = inside[:, 0]
+    plain = patch_magnitude(images, np.eye(len(metric)), patch_size)
+    learned = patch_magnitude(images, metric, patch_size)
+    return {
+        "image": images[0, 0],
+        "identity": plain[0],
+        "learned": learned[0],
+        "contrast_identity": contrast(plain, box),
+        "contrast_learned": contrast(learned, box),
+    }
+
+
+def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `tidy`, one protocol.
+        pictures: from `examples`, by task, with the noise level as `sigma`.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    with figure_style():
+        figure = Figure(figsize=(7.2, 5.5), layout="constrained")
+        curves, strip = figure.subfigures(2, 1, height_ratios=(1.35, 1))
+        axes = np.atleast_1d(curves.subplots(1, len(tasks), sharey=True))
+        for index, task in enumerate(tasks):
+            _draw_curves(axes[index], table[table["task"] == task], task, legend=index == len(tasks) - 1)
+            letter(axes[index], "ABC"[index])
+        axes[0].set_ylabel("test accuracy (%)")
+        cells = np.atleast_2d(strip.subplots(1, 3 * len(tasks), squeeze=False, gridspec_kw={"wspace": 0.08}))[0]
+        for index, task in enumerate(tasks):
+            _draw_pictures(cells[3 * index : 3 * index + 3], pictures[task])
+            letter(cells[3 * index], "ABCDEF"[len(tasks) + index], offset=-0.05)
+    return figure
+
+
+def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) -> None:
+    present = [method for method in METHODS if (table["method"] == method).any()]
+    colours = dict(zip(METHODS, sns.color_palette("colorblind", len(METHODS)), strict=True))
+    markers = dict(zip(METHODS, "osD^vP", strict=True))
+    for method in present:
+        rows = table[table["method"] == method].groupby("sigma")["accuracy"]
+        summary = pd.DataFrame({sigma: interval(100 * values.to_numpy()) for sigma, values in rows}).T
+        axes.plot(
+            summary.index, summary[0], marker=markers[method], color=colours[method], label=method,
+            linestyle="--" if method.startswith("CNN") else "-", zorder=3,
+        )  # fmt: skip
+        axes.fill_between(summary.index, summary[1], summary[2], color=colours[method], alpha=0.13, linewidth=0)
+    seeds = table.groupby("method")["seed"].nunique()
+    title = f"{TITLES[task]}, n = {table['n_train'].iloc[0]}"
+    if task in STAND_INS:
+        title += f"\n({STAND_INS[task]})"
+    axes.set_title(title)
+    axes.set_xlabel(r"noise level $\sigma$")
+    axes.set_xticks(sorted(table["sigma"].unique()))
+    floor = 100 * table["accuracy"].min()
+    axes.set_ylim(max(0, floor - 8), 102)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    if legend:
+        axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), title=f"mean, 95 % interval\n({seeds.max()} draws)")
+
+
+def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
+    panels = {
+        "image": rf"image, $\sigma$ = {picture['sigma']:g}",
+        "identity": f"patch norm\nsignal / background {picture['contrast_identity']:.2f}",
+        "learned": f"under the metric\nsignal / background {picture['contrast_learned']:.2f}",
+    }
+    top = max(float(picture[name].max()) / float(picture[name].mean()) for name in ("identity", "learned"))
+    for cell, (name, title) in zip(cells, panels.items(), strict=True):
+        values = picture[name]
+        if name == "image":
+            bound = float(np.abs(values).max())
+            cell.imshow(values, cmap="gray", vmin=-bound, vmax=bound, interpolation="nearest")
+        else:
+            # Each in units of its own mean, on one scale, so that the two can be compared.
+            cell.imshow(values / values.mean(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+        cell.set_title(title, fontsize=6.8)
+        cell.set_xticks([])
+        cell.set_yticks([])
+        sns.despine(ax=cell, left=True, bottom=True)
+
+
+def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table."""
+    protocol = table["protocol"].iloc[0]
+    lines = [
+        f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. "
+        "CNTK is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep "
+        "ConvRFM stands by itself, and the networks are at their best epoch. "
+        + ("Ridge, round and epoch are chosen by test accuracy, as in the paper."
+           if protocol == "published" else "Ridge, round and epoch are chosen on a validation split."),
+        "",
+    ]
+    for task in dict.fromkeys(table["task"]):
+        part = table[table["task"] == task]
+        note = f" ({STAND_INS[task]}: not comparable with the paper)" if task in STAND_INS else ""
+        lines += [f"**{part['panel'].iloc[0]}, {TITLES[task]}**{note}: {part['n_train'].iloc[0]} training and "
+                  f"{part['n_test'].iloc[0]} test images. Points gained over CNTK, mean and 95 % interval over "
+                  "draws, paired by seed:", ""]
+        lines += _gains(part)
+        picture = pictures[task]
+        lines += [
+            "",
+            f"Under the learned metric at sigma = {picture['sigma']:g} the mean patch norm of the signal is "
+            f"{picture['contrast_learned']:.2f} times that of the background, against "
+            f"{picture['contrast_identity']:.2f} times without it (all test images).",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _gains(table: pd.DataFrame) -> list[str]:
+    """A Markdown table: rows are methods, columns noise levels."""
+    sigmas = sorted(table["sigma"].unique())
+    header = "| method | " + " | ".join(f"sigma = {sigma:g}" for sigma in sigmas) + " |"
+    lines = [header, "|" + "---|" * (len(sigmas) + 1)]
+    base = table[table["method"] == "CNTK"].groupby("sigma")["accuracy"].mean()
+    lines.append("| CNTK, accuracy | " + " | ".join(f"{100 * base[sigma]:.1f} %" for sigma in sigmas) + " |")
+    for method in METHODS[1:]:
+        cells = []
+        for sigma in sigmas:
+            gains = 100 * paired_differences(table[table["sigma"] == sigma], method, "CNTK")
+            cells.append(_cell(*interval(gains)) if len(gains) else "-")
+        if any(cell != "-" for cell in cells):
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.1f}" if np.isnan(low) else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"

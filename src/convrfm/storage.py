@@ -1,0 +1,101 @@
+"""Atomic writes: a file is complete or absent, whatever happens."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file, save
+
+from convrfm.errors import StorageError
+
+__all__ = ["load_arrays", "write_arrays", "write_atomically", "write_bytes", "write_json", "write_table"]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` fill a temporary file beside `path`, then move it there; on failure nothing is left.
+
+    Raises:
+        StorageError: the folder is read-only or the disk is full.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix is kept because some writers choose the format by it.
+        descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=f"-{path.name}", dir=path.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        reason = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "the disk quota is used up",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "the folder may not be written to",
+            errno.EPERM: "the folder may not be written to",
+        }.get(error.errno or 0, str(error))
+        msg = f"{path} cannot be written: {reason}. Nothing was left half-written; free or choose another folder."
+        raise StorageError(msg) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically.
+
+    Raises:
+        StorageError: see `write_atomically`.
+    """
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys atomically; NaN is refused, as JSON has none.
+
+    Raises:
+        StorageError: see `write_atomically`.
+    """
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+    """Write named arrays as safetensors atomically, in the order of their names.
+
+    Raises:
+        StorageError: see `write_atomically`.
+    """
+    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    write_bytes(path, save(ordered, metadata))
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what `write_arrays` wrote."""
+    arrays: dict[str, np.ndarray] = load_file(path)
+    return arrays
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table atomically, as Parquet or CSV by the suffix of the path.
+
+    Raises:
+        StorageError: see `write_atomically`.
+    """
+    if path.suffix == ".parquet":
+        write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
+    else:
+        write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))

@@ -1,0 +1,32 @@
+"""Figures: one rule for each."""
+
+
+rule draw_fig05:
+    input:
+        metrics=lambda w: fig05_fits(w.protocol, "metrics") + fig05_trainings(w.protocol),
+        fits=lambda w: fig05_fits(w.protocol, "arrays"),
+        draws=lambda w: fig05_draws(w.protocol),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{protocol}}/fig05.png",
+            caption="../report/fig05.rst",
+            category="Figure 5: local signal adaptivity",
+            labels={"protocol": "{protocol}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{protocol}}/fig05.pdf",
+        parquet=f"{RESULTS}/figures/{{protocol}}/fig05.parquet",
+        csv=f"{RESULTS}/figures/{{protocol}}/fig05.csv",
+        md=f"{RESULTS}/figures/{{protocol}}/fig05.md",
+        record=f"{RESULTS}/figures/{{protocol}}/fig05.json",
+    log:
+        f"{RESULTS}/logs/figures/{{protocol}}/fig05.log",
+    params:
+        settings=lambda w: {"protocol": w.protocol},
+        code=closure_hash("convrfm.pipeline.jobs.fig05"),
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/draw_fig05.py"

@@ -1,0 +1,21 @@
+"""Training of the finite networks."""
+
+
+rule train_cnn:
+    input:
+        draw=f"{RESULTS}/runs/draw/{{protocol}}/task={{task}},seed={{seed}}/{RUN_FILES['arrays']}",
+    output:
+        **run_files("cnn", ["task", "sigma", "optimizer", "seed"]),
+    log:
+        run_log("cnn", ["task", "sigma", "optimizer", "seed"]),
+    params:
+        settings=training_settings,
+        code=closure_hash("convrfm.pipeline.jobs.cnn"),
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/train_cnn.py"
