@@ -1,6 +1,7 @@
 """Algorithm 2 of arXiv 2309.00570, Deep ConvRFM: ConvRFM stage by stage on random features drawn from each metric.
 
-Stage l fits ConvRFM with a kernel of L - l convolutions to the features X_l (X_0 the images), and keeps the metric of its
+Stage l fits ConvRFM with a kernel of L - l convolutions to the features X_l (X_0 the images), and keeps the metric of
+its
 best round. The next features are X_{l+1} = ReLU(W * X_l), without padding or bias, with filters W of rows g M^{1/2},
 g standard normal.
 """
@@ -120,7 +121,8 @@ def fit_stages(
     if deep.stages > depth:
         msg = f"stages must be at most the depth of the kernel, {depth}, but it is {deep.stages}."
         raise InputError(msg)
-    check_fits(*data.train.shape[2:], q, depth)
+    height, width = data.train.shape[2:]
+    check_fits(height, width, q, depth)
     stages: list[Stage] = []
     for index in range(deep.stages):
         current = type(kernel)(depth=depth - index, patch_size=q, backend=kernel.backend)

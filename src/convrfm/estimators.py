@@ -12,11 +12,11 @@ from convrfm.arrays import as_images
 from convrfm.deep_rfm import DeepSettings, apply_filters, fit_stages, history_of
 from convrfm.errors import InputError
 from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel
-from convrfm.ridge import SolverDtype
 from convrfm.rfm import RFMSettings, StageData
+from convrfm.ridge import SolverDtype
 from convrfm.splits import stratified_draw
 
-__all__ = ["ConvRFMClassifier", "DeepConvRFMClassifier", "KERNELS"]
+__all__ = ["KERNELS", "ConvRFMClassifier", "DeepConvRFMClassifier"]
 
 KERNELS: dict[str, type[ConvolutionalKernel]] = {"cntk": CNTK, "cnngp": CNNGP}
 """Kernels by name."""
@@ -101,7 +101,9 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
             test = as_images(eval_set[0], "The images of eval_set")
             test_labels = self._encode(_as_labels(eval_set[1], test, "eval_set"))
             if test.shape[1:] != images.shape[1:]:
-                msg = f"X and eval_set must hold images of one shape, but these are {images.shape[1:]}, {test.shape[1:]}."
+                msg = (
+                    f"X and eval_set must hold images of one shape, but these are {images.shape[1:]}, {test.shape[1:]}."
+                )
                 raise InputError(msg)
             test = test.astype(images.dtype, copy=False)
         fit = self._fitted_part(labels, rng)

@@ -1,7 +1,8 @@
 """Algorithm 1 of arXiv 2309.00570, ConvRFM: kernel ridge regression and the patch-AGOP in turn.
 
-M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor. Round 0
-is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of `RFMSettings`.
+M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor.
+Round 0 is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of
+`RFMSettings`.
 """
 
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ class StageResult:
         history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.ridge.squared_error`.
             `selected` marks the ridge chosen in a round. Columns of test images are NaN without them. Under validation
             selection `test_*` are those of the predictor fitted again on all training images with the metric of
-            the round, while `train_*` and the metric are of the fitted part alone: no validation label reaches the metric.
+            the round, while `train_*` and the metric are of the fitted part alone: no validation label reaches the
+            metric.
         alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
             by `scale`.
         scale: largest entry of the kernel matrix of the training images in the best round.
@@ -188,16 +190,16 @@ def fit_rounds(
 
 def _check_selection(data: StageData, settings: RFMSettings) -> None:
     if settings.selection == "test" and data.test is None:
-        msg = "selection='test' chooses by test accuracy and needs test images; use selection='validation' without them."
+        msg = (
+            "selection='test' chooses by test accuracy and needs test images; use selection='validation' without them."
+        )
         raise InputError(msg)
     if settings.selection == "validation" and len(data.validation) == 0:
         msg = "selection='validation' needs training images that are left out of the fit, but there are none."
         raise InputError(msg)
 
 
-def _fit(
-    gram: np.ndarray, test_gram: np.ndarray | None, data: StageData, ridge: float, settings: RFMSettings
-) -> _Fit:
+def _fit(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData, ridge: float, settings: RFMSettings) -> _Fit:
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
     targets = one_hot(data.labels, data.classes)
     block = gram[np.ix_(data.fit, data.fit)]

@@ -34,9 +34,7 @@ class RidgeSolution:
     condition: float
 
 
-def solve_ridge(
-    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64"
-) -> RidgeSolution:
+def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
 
     Args:
@@ -80,9 +78,7 @@ def solve_ridge(
     return RidgeSolution(alpha, ridge, solver, residual, condition)
 
 
-def _clipped(
-    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype
-) -> tuple[np.ndarray, float]:
+def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype) -> tuple[np.ndarray, float]:
     """Solve with the nearest positive semi-definite kernel; gives alpha and the condition number."""
     eigenvalues, eigenvectors = linalg.eigh(kernel.astype(dtype))
     warnings.warn(

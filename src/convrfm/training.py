@@ -47,7 +47,9 @@ class TrainingSettings:
             msg = f"optimizer must be 'adam' or 'sgd', but it is {self.optimizer!r}."
             raise InputError(msg)
         if not self.learning_rate > 0 or self.epochs < 1 or self.batch_size < 1:
-            msg = f"learning_rate must be positive, epochs and batch_size at least 1, but these are the settings: {self}."
+            msg = (
+                f"learning_rate must be positive, epochs and batch_size at least 1, but these are the settings: {self}."
+            )
             raise InputError(msg)
 
 
@@ -150,9 +152,7 @@ def _epoch(
 
 
 @torch.no_grad()
-def _accuracies(
-    network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str
-) -> dict[str, float]:
+def _accuracies(network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str) -> dict[str, float]:
     found = {}
     for name, (images, labels) in data.parts.items():
         batches = torch.from_numpy(images).split(settings.batch_size)
@@ -192,7 +192,7 @@ def _restore(
     """Load a checkpoint into network and optimizer; gives the initial weights and the rows so far."""
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     if metadata["identity"] != _identity(settings, seed):
         msg = f"The checkpoint {path} belongs to other settings ({metadata['identity']}): delete it to start anew."
         raise ConvRFMError(msg)

@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
-from kernels.cases import (
-    autograd_agop, autograd_kernel, framed_digits, photographs, random_images, random_metric, singular_images,
-)  # fmt: skip
 from tolerance import assert_close
 
 from convrfm.kernels import CNNGP, CNTK
+from kernels.cases import (
+    autograd_agop,
+    autograd_kernel,
+    framed_digits,
+    photographs,
+    random_images,
+    random_metric,
+    singular_images,
+)  # fmt: skip
 
 # kernel, depth, patch size, channels, height, width, with a metric
 CASES = [

@@ -137,9 +137,7 @@ class ConvolutionalKernel:
         self.backend = "cpu" if backend == "auto" else backend
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
-        )
+        return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
 
     @property
     def _spec(self) -> KernelSpec:
@@ -161,7 +159,8 @@ class ConvolutionalKernel:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
         """
         images = as_images(X, "The images")
-        check_fits(*images.shape[2:], self.patch_size, self.depth)
+        height, width = images.shape[2:]
+        check_fits(height, width, self.patch_size, self.depth)
         matrix = None
         if metric is not None:
             matrix = check_metric(as_numpy(metric, "metric"), patch_dimension(images.shape[1], self.patch_size))

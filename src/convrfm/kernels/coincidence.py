@@ -28,7 +28,8 @@ def set_coincident(
 
     Args:
         gram: changed in place.
-        row_keys, column_keys: from `image_keys`.
+        row_keys: from `image_keys`, n of them.
+        column_keys: the same, m of them.
         variance: mean over positions of s_x of the last layer, for the images of the rows, `(n,)`.
         spec: the kernel.
     """

@@ -3,8 +3,8 @@
 A batch is prepared once for a metric M = R^T R: its patches become R x_u, held with the batch as the last axis, and its
 norms are computed at every layer. Work is then cut into tiles of image pairs. For each tile the covariances of the
 first layer come from BLAS, one matrix product for each position; a compiled sweep runs the recursion of
-`convrfm.kernels.base` for `LANES` pairs at a time. Memory is the result, the images and `TILE_BYTES` for the covariances
-of a tile; the patches of a batch are kept if they fit `PATCH_BYTES`, and otherwise made anew for each tile.
+`convrfm.kernels.base` for `LANES` pairs at a time. Memory is the result, the images and `TILE_BYTES` for the
+covariances of a tile; the patches of a batch are kept if they fit `PATCH_BYTES`, and otherwise made anew for each tile.
 
 The arithmetic is in the dtype of the images; tiles do not change a result beyond rounding.
 """

@@ -29,8 +29,8 @@ def _forward(
     s: np.ndarray, s_x: np.ndarray, s_z: np.ndarray, spec: KernelSpec
 ) -> tuple[np.ndarray, np.ndarray, list[Layer]]:
     """Run the recursion; s `(n, m, P, Q)`, s_x `(n, 1, P, Q)`, s_z `(1, m, P, Q)`. Gives k, Theta and the layers."""
-    layers = []
-    tangent = s
+    layers: list[Layer] = []
+    k, theta, tangent = s, np.zeros_like(s), s
     for depth in range(spec.depth):
         if depth > 0:
             s, s_x, s_z = (box_sum(a, spec.patch_size) for a in (k, s_x, s_z))
@@ -49,8 +49,9 @@ def _reverse(layers: list[Layer], spec: KernelSpec) -> tuple[np.ndarray, np.ndar
     """Give dK/ds and dK/ds_z of the first layer, both `(n, m, P, Q)`."""
 
     def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-        return np.divide(numerator, denominator, out=np.zeros(np.broadcast(numerator, denominator).shape),
-                         where=denominator > 0)
+        return np.divide(
+            numerator, denominator, out=np.zeros(np.broadcast(numerator, denominator).shape), where=denominator > 0
+        )
 
     shape = layers[-1].r.shape
     d_k = np.full(shape, 1 / (shape[2] * shape[3]))

@@ -1,8 +1,8 @@
 """The compiled recursion of `convrfm.kernels.base` and its reverse, for `LANES` pairs of images at a time (Numba).
 
 A sweep takes the first-layer covariances `s[y, x, row, column]` of a tile of pairs. Each row is one task; its pairs go
-through all layers in blocks of `LANES` columns, on maps `(P, Q, LANES)` that stay in cache, and each innermost loop runs
-over the lanes, so that the compiler turns it into SIMD code. Window sums are separable and done in place.
+through all layers in blocks of `LANES` columns, on maps `(P, Q, LANES)` that stay in cache, and each innermost loop
+runs over the lanes, so that the compiler turns it into SIMD code. Window sums are separable and done in place.
 
 Everything stands at module level, so that compiled code is cached on disk, and is generic in the dtype: constants
 come in as a tuple of that dtype, and the patch size as the length of a tuple, which makes loops over a window unroll.
@@ -39,8 +39,10 @@ def forward(
 
     Args:
         s: covariances of the first layer `(P, Q, rows, columns)`, C-contiguous; columns is a multiple of `LANES`.
-        norm_row, inverse_row: sqrt(s_x) at all positions of all layers and its inverse (0 where 0), `(positions, rows)`.
-        norm_column, inverse_column: the same for the columns.
+        norm_row: sqrt(s_x) at all positions of all layers, `(positions, rows)`.
+        inverse_row: its inverse, 0 where it is 0.
+        norm_column: the same for the columns, `(positions, columns)`.
+        inverse_column: its inverse.
         spec: the kernel.
         out: `(rows, columns)`, filled.
     """
@@ -58,7 +60,11 @@ def reverse(
 
     Args:
         s: as in `forward`; overwritten by dK/ds `(P, Q, rows, columns)`.
-        norm_row, inverse_row, norm_column, inverse_column, spec: as in `forward`.
+        norm_row: as in `forward`, and so are the next four.
+        inverse_row: see there.
+        norm_column: see there.
+        inverse_column: see there.
+        spec: see there.
         alpha: weights of the columns `(columns, outputs)`.
         own: `(P, Q, rows, outputs)`, filled with sum_columns (dK/ds_row) alpha.
     """

@@ -1,7 +1,8 @@
 """The import closure of a module inside this package, and its hash: what a job's code consists of.
 
 The closure is found in the source text, without importing anything. Modules named in string literals count as imported,
-since backends and jobs are imported by name; the lazy exports of package `__init__` files do not.
+since backends and jobs are imported by name; the lazy exports of package `__init__` files do not, nor do imports for
+type checkers.
 """
 
 import ast
@@ -30,10 +31,19 @@ def _file_of(module: str) -> Path | None:
     return None
 
 
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree, without the blocks that only type checkers read."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _executed(child)
+
+
 def _mentioned(path: Path) -> Iterator[str]:
     """Dotted names that a file may import."""
     lazy = path.name == "__init__.py"
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _executed(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:

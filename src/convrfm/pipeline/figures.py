@@ -1,5 +1,6 @@
 """What every figure writes: picture, tidy table, caption, record."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["write_figure"]
 
 # Nothing that changes from call to call: equal tables give equal bytes.
-METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}}
+METADATA = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+}
 
 
 def write_figure(job: Job, table: pd.DataFrame, figure: "Figure", caption: str) -> None:
@@ -26,8 +30,6 @@ def write_figure(job: Job, table: pd.DataFrame, figure: "Figure", caption: str) 
     write_table(job.outputs["csv"], table)
     write_bytes(job.outputs["md"], caption.encode())
     for name, metadata in METADATA.items():
-        write_atomically(
-            job.outputs[name],
-            lambda path, name=name, metadata=metadata: figure.savefig(path, format=name, metadata=metadata),
-        )
+        save = partial(figure.savefig, format=name, metadata=metadata)
+        write_atomically(job.outputs[name], save)
     job.write_record()

@@ -1,7 +1,7 @@
 """Files that are generated: JSON schemas, the table of the configuration, and the conda environment.
 
-    python -m convrfm.pipeline.generate            writes them
-    python -m convrfm.pipeline.generate --check    fails if one has drifted from its source
+python -m convrfm.pipeline.generate            writes them
+python -m convrfm.pipeline.generate --check    fails if one has drifted from its source
 """
 
 import argparse
@@ -58,7 +58,9 @@ def _documentation() -> str:
 
 def _rows(model: type[Model], prefix: str) -> Iterator[str]:
     for name, info in model.model_fields.items():
-        inner = next((part for part in _parts(info.annotation) if isinstance(part, type) and issubclass(part, Model)), None)
+        inner = next(
+            (part for part in _parts(info.annotation) if isinstance(part, type) and issubclass(part, Model)), None
+        )
         many = "[]" if inner is not None and info.annotation is not inner else ""
         kind = "section" if inner is not None else _kind(info.annotation)
         default = "required" if info.is_required() else ""

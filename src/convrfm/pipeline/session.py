@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,8 @@ from convrfm.errors import ConvRFMError
 from convrfm.pipeline.record import Recorder
 
 __all__ = ["Job", "run_job"]
+
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,14 @@ def run_job(snakemake: Any, target: str) -> None:
         target: the library function, `module:function`; it takes a `Job`.
     """
     _limit_threads(snakemake.threads)
+    _end_with_workflow()
     module, _, name = target.partition(":")
     with _logging_to(Path(snakemake.log[0])):
         function = getattr(import_module(module), name)
         settings = dict(snakemake.params.settings)
         job = Job(
-            inputs={key: _as_paths(snakemake.input[key]) for key in snakemake.input.keys()},  # noqa: SIM118: not a dict
-            outputs={key: Path(snakemake.output[key]) for key in snakemake.output.keys()},  # noqa: SIM118: not a dict
+            inputs={key: _as_paths(snakemake.input[key]) for key in snakemake.input.keys()},  # noqa: SIM118 (not a dict)
+            outputs={key: Path(snakemake.output[key]) for key in snakemake.output.keys()},  # noqa: SIM118 (not a dict)
             settings=settings,
             threads=snakemake.threads,
             recorder=Recorder(target, snakemake.params.code, settings),
@@ -78,6 +83,47 @@ def _limit_threads(threads: int) -> None:
     """Limit the numerical libraries, which read these variables when they are imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
+
+
+def _end_with_workflow() -> None:
+    """End this process soon after the Snakemake process that it belongs to has died, be it by `kill -9`.
+
+    Otherwise an orphan would go on, and finish outputs that Snakemake has marked as incomplete.
+    """
+    workflow = next((pid for pid in _ancestors() if _is_snakemake(pid)), None)
+    if workflow is None:
+        return
+
+    def watch() -> None:
+        while _is_snakemake(workflow):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        logging.getLogger(__name__).error("Snakemake has died: stopping, nothing half-written is left")
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _proc(pid: int, name: str) -> bytes:
+    """A file of a process under /proc; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _is_snakemake(pid: int) -> bool:
+    """Whether a process runs Snakemake; one that is dead and not yet collected has an empty command line."""
+    return any(part.rpartition(b"/")[2] == b"snakemake" for part in _proc(pid, "cmdline").split(b"\0"))
+
+
+def _ancestors() -> Iterator[int]:
+    """Process ids from the parent upwards."""
+    pid = os.getppid()
+    while pid > 1:
+        yield pid
+        # The parent is the second field after the command, which stands in brackets and may hold anything.
+        fields = _proc(pid, "stat").rpartition(b")")[2].split()
+        pid = int(fields[1]) if len(fields) > 1 else 0
 
 
 @contextmanager
@@ -97,6 +143,9 @@ def _logging_to(path: Path) -> Iterator[None]:
     except ConvRFMError as error:
         log.error("%s", error)
         _stop(str(error))
+    except KeyboardInterrupt:
+        log.warning("interrupted")
+        raise SystemExit(130) from None
     except MemoryError:
         log.exception("out of memory")
         _stop("The job ran out of memory: use fewer jobs at a time, or smaller n_train and n_test.")

@@ -25,11 +25,15 @@ NETWORK_METHODS = {"adam": "CNN (Adam)", "sgd": "CNN (SGD)"}
 METHODS = (*KERNEL_METHODS, *NETWORK_METHODS.values())
 
 
-def tidy(runs: list[tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]]) -> pd.DataFrame:
+Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
+"""Keys of a run (`experiment`, `protocol`, `task`, `sigma`, `seed`, ...), its settings, and its metrics."""
+
+
+def tidy(runs: list[Run]) -> pd.DataFrame:
     """Bring the runs into one table, a row for each method, task, noise level and seed.
 
     Args:
-        runs: keys of each run (`experiment`, `protocol`, `task`, `sigma`, `seed`, ...), its settings, and its metrics.
+        runs: fits of the kernels and trainings of the networks.
 
     Returns:
         columns `panel`, `task`, `stand_in`, `protocol`, `method`, `sigma`, `noise_std`, `seed`, `accuracy` (of the
@@ -49,7 +53,9 @@ def tidy(runs: list[tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]]) 
             "n_train": settings["n_train"],
             "n_test": settings["n_test"],
         }
-        numbers = _kernel_rows(metrics, keys["protocol"]) if keys["experiment"] == "rfm" else _network_rows(metrics, keys)
+        numbers = (
+            _kernel_rows(metrics, keys["protocol"]) if keys["experiment"] == "rfm" else _network_rows(metrics, keys)
+        )
         rows += [{**shared, **row} for row in numbers]
     table = pd.DataFrame(rows)
     order = {task: index for index, task in enumerate(TITLES)}
@@ -139,17 +145,20 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> Figu
     """
     tasks = list(dict.fromkeys(table["task"]))
     with figure_style():
-        figure = Figure(figsize=(7.2, 5.5), layout="constrained")
-        curves, strip = figure.subfigures(2, 1, height_ratios=(1.35, 1))
-        axes = np.atleast_1d(curves.subplots(1, len(tasks), sharey=True))
+        figure = Figure(figsize=(7.2, 4.7), layout="constrained")
+        curves, strip = figure.subfigures(2, 1, height_ratios=(1.75, 1))  # type: ignore[misc]
+        axes = np.atleast_1d(curves.subplots(1, len(tasks)))
         for index, task in enumerate(tasks):
             _draw_curves(axes[index], table[table["task"] == task], task, legend=index == len(tasks) - 1)
             letter(axes[index], "ABC"[index])
         axes[0].set_ylabel("test accuracy (%)")
-        cells = np.atleast_2d(strip.subplots(1, 3 * len(tasks), squeeze=False, gridspec_kw={"wspace": 0.08}))[0]
+        # Wider cells for wider images, so that all come out at one height.
+        shapes = [pictures[task]["image"].shape for task in tasks]
+        widths = [width / height for height, width in shapes for _ in range(3)]
+        cells = strip.subplots(1, 3 * len(tasks), squeeze=False, width_ratios=widths)[0]
         for index, task in enumerate(tasks):
             _draw_pictures(cells[3 * index : 3 * index + 3], pictures[task])
-            letter(cells[3 * index], "ABCDEF"[len(tasks) + index], offset=-0.05)
+            letter(cells[3 * index], "ABCDEF"[len(tasks) + index], offset=-0.08)
     return figure
 
 
@@ -173,60 +182,64 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
     axes.set_xlabel(r"noise level $\sigma$")
     axes.set_xticks(sorted(table["sigma"].unique()))
     floor = 100 * table["accuracy"].min()
-    axes.set_ylim(max(0, floor - 8), 102)
+    ceiling = 100 * table["accuracy"].max()
+    margin = 0.08 * (ceiling - floor) + 1
+    axes.set_ylim(max(0, floor - margin), min(101, ceiling + margin))
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     if legend:
         axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), title=f"mean, 95 % interval\n({seeds.max()} draws)")
 
 
 def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
-    panels = {
-        "image": rf"image, $\sigma$ = {picture['sigma']:g}",
-        "identity": f"patch norm\nsignal / background {picture['contrast_identity']:.2f}",
-        "learned": f"under the metric\nsignal / background {picture['contrast_learned']:.2f}",
-    }
-    top = max(float(picture[name].max()) / float(picture[name].mean()) for name in ("identity", "learned"))
-    for cell, (name, title) in zip(cells, panels.items(), strict=True):
-        values = picture[name]
-        if name == "image":
-            bound = float(np.abs(values).max())
-            cell.imshow(values, cmap="gray", vmin=-bound, vmax=bound, interpolation="nearest")
-        else:
-            # Each in units of its own mean, on one scale, so that the two can be compared.
-            cell.imshow(values / values.mean(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
-        cell.set_title(title, fontsize=6.8)
-        cell.set_xticks([])
-        cell.set_yticks([])
+    """One image, its patch norms, and its patch norms under the learned metric."""
+    top = max(float(picture[name].max() / picture[name].mean()) for name in ("identity", "learned"))
+    bound = float(np.abs(picture["image"]).max())
+    cells[0].imshow(picture["image"], cmap="gray", vmin=-bound, vmax=bound, interpolation="nearest")
+    cells[0].set_title(rf"image, $\sigma$ = {picture['sigma']:g}")
+    for cell, name, title in zip(cells[1:], ("identity", "learned"), ("patch norm", "learned metric"), strict=True):
+        # Each in units of its own mean, on one scale, so that the two can be compared.
+        cell.imshow(picture[name] / picture[name].mean(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+        cell.set_title(title)
+        cell.set_xlabel(f"contrast {picture[f'contrast_{name}']:.2f}", fontsize=7.5)
+    for cell in cells:
+        cell.set(xticks=[], yticks=[])
         sns.despine(ax=cell, left=True, bottom=True)
 
 
 def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table."""
     protocol = table["protocol"].iloc[0]
+    chosen = (
+        "by test accuracy, as in the paper"
+        if protocol == "published"
+        else "on a validation split of the training images"
+    )
     lines = [
-        f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. "
-        "CNTK is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep "
-        "ConvRFM stands by itself, and the networks are at their best epoch. "
-        + ("Ridge, round and epoch are chosen by test accuracy, as in the paper."
-           if protocol == "published" else "Ridge, round and epoch are chosen on a validation split."),
-        "",
+        f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. CNTK "
+        "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM stands "
+        f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {chosen}."
     ]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
         note = f" ({STAND_INS[task]}: not comparable with the paper)" if task in STAND_INS else ""
-        lines += [f"**{part['panel'].iloc[0]}, {TITLES[task]}**{note}: {part['n_train'].iloc[0]} training and "
-                  f"{part['n_test'].iloc[0]} test images. Points gained over CNTK, mean and 95 % interval over "
-                  "draws, paired by seed:", ""]
-        lines += _gains(part)
-        picture = pictures[task]
-        lines += [
-            "",
-            f"Under the learned metric at sigma = {picture['sigma']:g} the mean patch norm of the signal is "
-            f"{picture['contrast_learned']:.2f} times that of the background, against "
-            f"{picture['contrast_identity']:.2f} times without it (all test images).",
-            "",
-        ]
-    return "\n".join(lines)
+        opening = (
+            f"**{part['panel'].iloc[0]}, {TITLES[task]}**{note}: {part['n_train'].iloc[0]} training and "
+            f"{part['n_test'].iloc[0]} test images. Points gained over CNTK, mean and 95 % interval over draws, paired by "
+            "seed:"
+        )
+        lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
+    return "\n".join(lines) + "\n"
+
+
+def _of_pictures(picture: Mapping[str, Any]) -> str:
+    """What the pictures of one task show."""
+    before, after = picture["contrast_identity"], picture["contrast_learned"]
+    verb = "rises" if after > before else "does not rise:"
+    return (
+        f"Pictures: a test image at sigma = {picture['sigma']:g}, the norm of the patch around each pixel, and that norm "
+        "under ConvRFM's metric, on one colour scale in units of the mean. The contrast (mean norm inside the signal's box "
+        f"over that outside, all test images) {verb} from {before:.2f} to {after:.2f}."
+    )
 
 
 def _gains(table: pd.DataFrame) -> list[str]:

@@ -19,8 +19,8 @@ __all__ = ["train_task"]
 def train_task(job: Job) -> None:
     """Write the accuracy after every epoch, the weights at start and end, and the record.
 
-    The column `selection_accuracy` is what picks the best epoch: that of the test images under `published`, as the paper
-    does it, and that of the validation images under `corrected`.
+    The column `selection_accuracy` is what picks the best epoch: that of the test images under `published`, as the
+    paper does it, and that of the validation images under `corrected`.
     """
     given = job.settings
     task, protocol, sigma, seed = (given[key] for key in ("task", "protocol", "sigma", "seed"))
@@ -34,9 +34,7 @@ def train_task(job: Job) -> None:
     parts = {"test": (draw.test.images(noise_std), draw.test.labels)}
     fit = np.arange(len(labels))
     if protocol == "corrected":
-        held_out = stratified_draw(
-            labels, round(VALIDATION_FRACTION * len(labels)), np.random.default_rng([seed, 1])
-        )
+        held_out = stratified_draw(labels, round(VALIDATION_FRACTION * len(labels)), np.random.default_rng([seed, 1]))
         parts["validation"] = (images[held_out], labels[held_out])
         fit = np.setdiff1d(fit, held_out)
     torch.set_num_threads(job.threads)

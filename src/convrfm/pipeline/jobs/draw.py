@@ -9,7 +9,6 @@ import pandas as pd
 from convrfm.datasets.digits import download_mnist, embedded_digits, load_mnist
 from convrfm.datasets.local_signal import LocalSignalDraw, LocalSignalSplit, noisy_bars, noisy_digits
 from convrfm.errors import InputError
-from convrfm.pipeline.config import Protocol
 from convrfm.pipeline.session import Job
 from convrfm.splits import stratified_draw
 from convrfm.storage import load_arrays, write_arrays, write_json, write_table
@@ -21,7 +20,7 @@ class DrawSettings(TypedDict):
     """Settings of the job."""
 
     task: str
-    protocol: Protocol
+    protocol: str
     n_train: int
     n_test: int
     seed: int
@@ -32,13 +31,10 @@ def draw_task(job: Job) -> None:
     """Write a draw: its arrays, the size of each class, and the record."""
     settings = DrawSettings(**job.settings)  # type: ignore[typeddict-item]
     draw = _draw(settings)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     rows = []
     for name, split in (("train", draw.train), ("test", draw.test)):
-        arrays |= {
-            f"{name}/{part}": array
-            for part, array in vars(split).items()
-        }  # fmt: skip
+        arrays |= {f"{name}/{part}": array for part, array in vars(split).items()}
         for label, count in zip(*np.unique(split.labels, return_counts=True), strict=True):
             rows.append({"split": name, "label": int(label), "count": int(count)})
     write_table(job.outputs["metrics"], pd.DataFrame(rows))

@@ -8,11 +8,10 @@ import numpy as np
 from convrfm.datasets.local_signal import TASKS
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
-from convrfm.pipeline.config import RFMSection
 from convrfm.pipeline.jobs.draw import read_draw
-from convrfm.pipeline.protocols import VALIDATION_FRACTION, rfm_settings
+from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
 from convrfm.pipeline.session import Job
-from convrfm.rfm import StageData
+from convrfm.rfm import RFMSettings, StageData
 from convrfm.splits import stratified_draw
 from convrfm.storage import write_arrays, write_table
 
@@ -21,10 +20,10 @@ __all__ = ["fit_task"]
 
 def fit_task(job: Job) -> None:
     """Write the history of all stages, the metric of every round with the filters, and the record."""
-    section = RFMSection.model_validate(job.settings["rfm"])
-    protocol, sigma, seed = job.settings["protocol"], job.settings["sigma"], job.settings["seed"]
+    given = job.settings
+    task, protocol, sigma, seed = (given[key] for key in ("task", "protocol", "sigma", "seed"))
     draw = read_draw(job.input("draw"))
-    noise_std = TASKS[job.settings["task"]](sigma)
+    noise_std = TASKS[task](sigma)
     rng = np.random.default_rng([seed, 1])
     labels = draw.train.labels
     fit = np.arange(len(labels))
@@ -38,11 +37,9 @@ def fit_task(job: Job) -> None:
         test=draw.test.images(noise_std),
         test_labels=draw.test.labels,
     )
-    kernel = CNTK(
-        depth=job.settings["depth"], patch_size=job.settings["patch_size"], backend=job.settings["backend"]
-    )
-    settings = rfm_settings(section, protocol)
-    deep = DeepSettings(stages=section.stages, filters=section.filters)
+    kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")})
+    settings = RFMSettings(rounds=given["rfm"]["rounds"], ridges=tuple(given["rfm"]["ridges"]), **RFM_CHOICES[protocol])
+    deep = DeepSettings(stages=given["rfm"]["stages"], filters=given["rfm"]["filters"])
     stages = fit_stages(kernel, data, settings, deep, rng, show=True)
     history = history_of(stages)
     write_table(job.outputs["metrics"], history)

@@ -1,0 +1,44 @@
+# Set-up and the commands of the README. `make quick` builds everything on two cores, `make test` runs every check.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= 2
+INSTALLED := $(VENV)/.installed
+
+.PHONY: quick test check unit environment lock generated clean
+
+quick: environment
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
+
+test: check unit
+
+# Lint, format, types, generated files, rules.
+check: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m convrfm.pipeline.generate --check
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+unit: environment
+	$(BIN)/python -m pytest
+
+environment: $(INSTALLED)
+
+$(INSTALLED): envs/setup.sh envs/bootstrap.txt envs/lock.txt pyproject.toml
+	sh envs/setup.sh $(VENV)
+	touch $@
+
+# Resolve the lock anew, after a change of the dependencies in pyproject.toml.
+lock: environment
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file envs/lock.txt
+	$(BIN)/python -m convrfm.pipeline.generate
+
+generated: environment
+	$(BIN)/python -m convrfm.pipeline.generate
+
+# What can be built again; data that were downloaded stay.
+clean:
+	rm -rf .snakemake results/quick results/anchors results/paper

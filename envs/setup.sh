@@ -1,0 +1,28 @@
+#!/bin/sh
+# Make the virtual environment $1 from the locks beside this file: the same wheels, by hash, on every machine.
+set -eu
+venv=$1
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+
+python=
+for candidate in "${PYTHON:-}" python3.12 python3.11 python3; do
+  if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+    python=$candidate
+    break
+  fi
+done
+if [ -z "$python" ]; then
+  echo "error: Python 3.11 or 3.12 is needed, and none was found. Install one, or name it: make PYTHON=/path/to/python3.12" >&2
+  exit 1
+fi
+if [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ]; then
+  echo "error: the lock is for Linux on x86-64, and this is $(uname -s) on $(uname -m)." >&2
+  exit 1
+fi
+if ! "$python" -m venv "$venv"; then
+  echo "error: no virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv" >&2
+  exit 1
+fi
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/bootstrap.txt"
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r "$here/lock.txt"
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable "$here/.."

@@ -1,0 +1,99 @@
+"""Bad input gets a sentence that says what was found and what was expected."""
+
+import numpy as np
+import pytest
+import torch
+
+from convrfm.errors import ConfigError, ImageSizeError, InputError, MetricError, NonFiniteError
+from convrfm.kernels import CNTK
+from kernels.cases import random_images
+
+
+@pytest.fixture
+def x(rng):
+    return random_images(rng, 3, 1, 6, 6)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_images_smaller_than_the_depth_allows(x, backend):
+    with pytest.raises(ImageSizeError, match=r"6x6 pixels are too small for 3 convolution.* at least 7x7"):
+        CNTK(depth=3, patch_size=3, backend=backend).gram(x)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_not_finite(x, value):
+    x[1, 0, 2, 3] = value
+    with pytest.raises(NonFiniteError, match=r"1 non-finite values .* at index \(1, 0, 2, 3\)"):
+        CNTK(depth=2).gram(x)
+
+
+@pytest.mark.parametrize(
+    ("metric", "sentence"),
+    [
+        (np.eye(8), r"must have shape \(9, 9\)"),
+        (np.eye(9) + np.triu(np.ones((9, 9)), 1), "not symmetric"),
+        (np.diag([1.0] * 8 + [-1e-5]), "not positive semi-definite"),
+        (np.zeros((9, 9)), "not positive semi-definite and non-zero"),
+    ],
+)
+def test_metrics_that_are_none(x, metric, sentence):
+    with pytest.raises(MetricError, match=sentence):
+        CNTK(depth=2).gram(x, None, metric)
+    with pytest.raises(MetricError, match=sentence):
+        CNTK(depth=2).patch_agop(x, x, np.ones((3, 1)), metric)
+
+
+def test_metric_with_nan(x):
+    metric = np.eye(9)
+    metric[0, 0] = np.nan
+    with pytest.raises(NonFiniteError, match="metric"):
+        CNTK(depth=2).gram(x, None, metric)
+
+
+def test_eigenvalues_within_rounding_of_zero_are_allowed(x):
+    metric = np.diag([1.0] * 8 + [-1e-7])
+    assert np.isfinite(CNTK(depth=2).gram(x, None, metric)).all()
+
+
+def test_shapes(x, rng):
+    kernel = CNTK(depth=2)
+    with pytest.raises(InputError, match=r"shape \(n, channels, height, width\), but its shape is \(6, 6\)"):
+        kernel.gram(x[0, 0])
+    with pytest.raises(InputError, match="empty"):
+        kernel.gram(x[:0])
+    with pytest.raises(InputError, match="one shape and dtype"):
+        kernel.gram(x, random_images(rng, 2, 1, 7, 7))
+    with pytest.raises(InputError, match=r"alpha must have shape \(3, outputs\)"):
+        kernel.patch_agop(x, x, np.ones((2, 1)))
+    with pytest.raises(InputError, match=r"alpha must have shape \(3, outputs\)"):
+        kernel.patch_agop(x, x, np.ones(3))
+    with pytest.raises(NonFiniteError, match="alpha"):
+        kernel.patch_agop(x, x, np.full((3, 1), np.nan))
+
+
+def test_dtypes(x):
+    kernel = CNTK(depth=2)
+    with pytest.raises(InputError, match="complex128"):
+        kernel.gram(x.astype(complex))
+    whole = np.arange(3 * 36).reshape(3, 1, 6, 6).astype(np.uint8)
+    assert kernel.gram(whole).dtype == np.float32
+    assert kernel.gram(torch.from_numpy(whole).half()).dtype == torch.float32
+    with pytest.raises(InputError, match="one shape and dtype"):
+        kernel.gram(x, x.astype(np.float32))
+
+
+def test_prepared_images_serve_their_kernel_only(x):
+    prepared = CNTK(depth=2).prepare(x)
+    with pytest.raises(InputError, match="Prepared images"):
+        CNTK(depth=1).gram(prepared)
+    with pytest.raises(InputError, match="Prepared images"):
+        CNTK(depth=2).gram(prepared, None, np.eye(9))
+    with pytest.raises(InputError, match="different metrics"):
+        CNTK(depth=2).gram(prepared, CNTK(depth=2).prepare(x, np.eye(9)))
+
+
+def test_unknown_backend_and_sizes():
+    with pytest.raises(ConfigError, match=r"Unknown kernel backend 'gpu'.*cpu"):
+        CNTK(backend="gpu")
+    with pytest.raises(InputError, match="at least 1"):
+        CNTK(depth=0)

@@ -1,0 +1,144 @@
+"""Properties that every kernel and patch-AGOP must have, on random sizes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tolerance import assert_close
+
+from convrfm.kernels import CNTK, cpu
+from kernels.cases import random_images, random_metric, singular_images
+
+sizes = st.tuples(
+    st.integers(1, 3),  # depth
+    st.sampled_from([1, 2, 3]),  # patch size
+    st.integers(1, 3),  # channels
+    st.integers(1, 37),  # images
+    st.integers(0, 3),  # rows beyond the least
+    st.integers(0, 3),  # columns beyond the least
+)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(sizes, st.integers(0, 2**31))
+def test_compiled_equals_reference(size, seed):
+    depth, q, channels, n, rows, columns = size
+    rng = np.random.default_rng(seed)
+    least = depth * (q - 1) + 1
+    x = random_images(rng, n, channels, least + rows, least + columns)
+    z = random_images(rng, 3, channels, least + rows, least + columns)
+    metric = random_metric(rng, channels * q * q)
+    alpha = rng.standard_normal((n, 2))
+    reference, compiled = (CNTK(depth=depth, patch_size=q, backend=name) for name in ("reference", "cpu"))
+    assert_close(compiled.gram(x, None, metric), reference.gram(x, None, metric), "gram")
+    assert_close(compiled.gram(z, x, metric), reference.gram(z, x, metric), "gram")
+    assert_close(compiled.patch_agop(x, z, alpha, metric), reference.patch_agop(x, z, alpha, metric), "agop")
+
+
+def test_symmetric_and_positive_semidefinite(rng):
+    x = singular_images(rng, 40, 1, 8, 9).astype(np.float32)
+    gram = CNTK(depth=3, patch_size=3).gram(x)
+    assert (gram == gram.T).all()
+    eigenvalues = np.linalg.eigvalsh(gram.astype(np.float64))
+    assert eigenvalues[0] > -1e-5 * eigenvalues[-1]
+
+
+def test_equal_images_have_the_closed_form_exactly(rng):
+    x = random_images(rng, 6, 2, 9, 7).astype(np.float32)
+    x[5] = x[1]
+    gram = CNTK(depth=3, patch_size=3).gram(x)
+    assert gram[5, 1] == gram[1, 1] == gram[5, 5] == gram[1, 5]
+    exact = CNTK(depth=3, patch_size=3, backend="reference").gram(x)
+    # Without it, float32 misses the diagonal by up to 2e-4 of the largest entry.
+    assert_close(np.diag(gram), np.diag(exact), "smooth", "float32")
+
+
+def test_homogeneous_of_degree_two_and_linear_in_the_metric(rng):
+    x = random_images(rng, 4, 2, 6, 6)
+    metric = random_metric(rng, 18)
+    kernel = CNTK(depth=2, patch_size=3)
+    gram = kernel.gram(x, None, metric)
+    assert_close(kernel.gram(3 * x, None, metric), 9 * gram, "gram")
+    assert_close(kernel.gram(x, None, 7 * metric), 7 * gram, "gram")
+
+
+def test_metric_acts_like_transformed_patches(rng):
+    """A metric on the pixels of 1x1 patches is a change of the colour space."""
+    x = random_images(rng, 4, 3, 5, 5)
+    root = rng.standard_normal((3, 3))
+    mixed = np.einsum("ab,nbhw->nahw", root, x)
+    kernel = CNTK(depth=2, patch_size=1)
+    assert_close(kernel.gram(x, None, root.T @ root), kernel.gram(mixed), "gram")
+
+
+@pytest.mark.parametrize("with_metric", [True, False])
+def test_tiles_do_not_change_the_result(monkeypatch, rng, with_metric):
+    x = random_images(rng, 71, 2, 8, 7).astype(np.float32)
+    metric = random_metric(rng, 18) if with_metric else None
+    alpha = rng.standard_normal((71, 2))
+    kernel = CNTK(depth=2, patch_size=3)
+    gram, agop = kernel.gram(x, None, metric), kernel.patch_agop(x, x, alpha, metric)
+    monkeypatch.setattr(cpu, "TILE_BYTES", 1)
+    monkeypatch.setattr(cpu, "PATCH_BYTES", 1)
+    assert_close(kernel.gram(x, None, metric), gram, "smooth", "float32")
+    assert_close(kernel.patch_agop(x, x, alpha, metric), agop, "smooth", "float32")
+
+
+def test_prepared_images_give_the_same(rng):
+    x, z = random_images(rng, 9, 1, 7, 7), random_images(rng, 5, 1, 7, 7)
+    metric = random_metric(rng, 9)
+    alpha = rng.standard_normal((4, 2))
+    chosen = [8, 0, 3, 4]
+    for backend in ("cpu", "reference", "neural-tangents"):
+        kernel = CNTK(depth=2, patch_size=3, backend=backend)
+        prepared, points = kernel.prepare(x, metric), kernel.prepare(z, metric)
+        assert len(prepared) == 9
+        assert_close(kernel.gram(points, prepared), kernel.gram(z, x, metric), "exact")
+        taken = prepared.take(chosen)
+        assert_close(kernel.gram(taken), kernel.gram(x[chosen], None, metric), "gram")
+        assert_close(kernel.patch_agop(taken, z, alpha), kernel.patch_agop(x[chosen], z, alpha, metric), "agop")
+
+
+def test_agop_is_the_mean_over_points_and_the_sum_over_outputs(rng):
+    x, z = random_images(rng, 6, 1, 6, 6), random_images(rng, 4, 1, 6, 6)
+    alpha = rng.standard_normal((6, 3))
+    kernel = CNTK(depth=2, patch_size=3)
+    whole = kernel.patch_agop(x, z, alpha)
+    halves = (kernel.patch_agop(x, z[:1], alpha) + 3 * kernel.patch_agop(x, z[1:], alpha)) / 4
+    assert_close(halves, whole, "exact")
+    outputs = sum(kernel.patch_agop(x, z, alpha[:, [o]]) for o in range(3))
+    assert_close(outputs, whole, "exact")
+
+
+def test_tensors_in_tensors_out(rng):
+    x = random_images(rng, 3, 1, 5, 5).astype(np.float32)
+    kernel = CNTK(depth=1, patch_size=3)
+    gram = kernel.gram(torch.from_numpy(x))
+    assert isinstance(gram, torch.Tensor)
+    assert gram.dtype == torch.float32
+    assert_close(gram.numpy(), kernel.gram(x), "exact")
+    agop = kernel.patch_agop(torch.from_numpy(x), torch.from_numpy(x), torch.ones(3, 1))
+    assert isinstance(agop, torch.Tensor)
+    assert isinstance(kernel.gram(x), np.ndarray)
+
+
+def test_same_bits_twice(rng):
+    x = random_images(rng, 33, 1, 9, 9).astype(np.float32)
+    alpha = rng.standard_normal((33, 2))
+    metric = random_metric(rng, 9)
+    kernel = CNTK(depth=3, patch_size=3)
+    assert (kernel.gram(x, None, metric) == kernel.gram(x, None, metric)).all()
+    assert (kernel.patch_agop(x, x, alpha, metric) == kernel.patch_agop(x, x, alpha, metric)).all()
+
+
+def test_arccos_to_rounding():
+    import numba
+
+    from convrfm.kernels.arccosine import arccos
+
+    compiled = numba.njit(lambda r: arccos(r))
+    points = np.concatenate([np.linspace(-1, 1, 4001), 1 - np.logspace(-12, 0, 200), [0.0, -0.0]])
+    for dtype, tolerance in ((np.float64, 2e-15), (np.float32, 4e-7)):
+        values = np.array([compiled(dtype(r)) for r in points])
+        assert np.abs(values - np.arccos(points.astype(dtype).astype(np.float64))).max() < tolerance
