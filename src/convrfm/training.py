@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from convrfm.errors import ConvRFMError, InputError
+from convrfm.errors import ConvRFMError, InputError, StorageError
 from convrfm.progress import track
 from convrfm.storage import write_bytes
 
@@ -101,7 +101,7 @@ def train(
 
     Raises:
         ConvRFMError: the checkpoint belongs to other settings, or the loss is not finite.
-        StorageError: the checkpoint cannot be written.
+        StorageError: the checkpoint is damaged or cannot be written.
     """
     initial = _weights(network)
     network.to(device)
@@ -190,9 +190,13 @@ def _restore(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, seed: int
 ) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
     """Load a checkpoint into network and optimizer; gives the initial weights and the rows so far."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        msg = f"The checkpoint {path} is damaged ({error}): delete it to start anew."
+        raise StorageError(msg) from error
     if metadata["identity"] != _identity(settings, seed):
         msg = f"The checkpoint {path} belongs to other settings ({metadata['identity']}): delete it to start anew."
         raise ConvRFMError(msg)

@@ -10,11 +10,11 @@ rule download_mnist:
         state=f"{SETTINGS.config.data_dir}/MNIST/state.json",
     log:
         f"{RESULTS}/logs/download/mnist.log",
+    conda:
+        ENVIRONMENT
     params:
         settings={"data_dir": SETTINGS.config.data_dir},
         code=closure_hash("convrfm.pipeline.jobs.draw"),
-    conda:
-        ENVIRONMENT
     script:
         "../scripts/download_mnist.py"
 
@@ -26,13 +26,13 @@ rule draw:
         **run_files("draw", ["task", "seed"]),
     log:
         run_log("draw", ["task", "seed"]),
-    params:
-        settings=draw_settings,
-        code=closure_hash("convrfm.pipeline.jobs.draw"),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=draw_settings,
+        code=closure_hash("convrfm.pipeline.jobs.draw"),
     script:
         "../scripts/draw.py"

@@ -20,13 +20,13 @@ rule draw_fig05:
         record=f"{RESULTS}/figures/{{protocol}}/fig05.json",
     log:
         f"{RESULTS}/logs/figures/{{protocol}}/fig05.log",
-    params:
-        settings=lambda w: {"protocol": w.protocol},
-        code=closure_hash("convrfm.pipeline.jobs.fig05"),
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=lambda w: {"protocol": w.protocol},
+        code=closure_hash("convrfm.pipeline.jobs.fig05"),
     script:
         "../scripts/draw_fig05.py"

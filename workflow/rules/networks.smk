@@ -8,14 +8,14 @@ rule train_cnn:
         **run_files("cnn", ["task", "sigma", "optimizer", "seed"]),
     log:
         run_log("cnn", ["task", "sigma", "optimizer", "seed"]),
-    params:
-        settings=training_settings,
-        code=closure_hash("convrfm.pipeline.jobs.cnn"),
+    conda:
+        ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         mem_mb=4000,
         runtime=120,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=training_settings,
+        code=closure_hash("convrfm.pipeline.jobs.cnn"),
     script:
         "../scripts/train_cnn.py"

@@ -8,16 +8,16 @@ rule fit_rfm:
         **run_files("rfm", ["task", "sigma", "seed"]),
     log:
         run_log("rfm", ["task", "sigma", "seed"]),
-    params:
-        settings=fit_settings,
-        code=closure_hash("convrfm.pipeline.jobs.rfm"),
-    threads: SETTINGS.config.threads
     # The longest jobs first.
     priority: 10
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
     resources:
         mem_mb=8000,
         runtime=120,
-    conda:
-        ENVIRONMENT
+    params:
+        settings=fit_settings,
+        code=closure_hash("convrfm.pipeline.jobs.rfm"),
     script:
         "../scripts/fit_rfm.py"

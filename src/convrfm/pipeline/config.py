@@ -124,7 +124,8 @@ class Config(Model):
     backend: Literal["auto", "cpu", "reference", "neural-tangents"] = Field(
         "auto", description="backend of the kernels; auto takes the fastest that is there"
     )
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+    # Not strict: in a list on the command line, Snakemake gives numbers as strings.
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32, strict=False)]] = Field(
         min_length=1, description="seeds of the replicates; each draws its own data, filters and weights"
     )
     threads: Positive = Field(1, description="threads of each job of the kernels and networks")

@@ -214,11 +214,12 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> s
         if protocol == "published"
         else "on a validation split of the training images"
     )
-    lines = [
+    opening = (
         f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. CNTK "
         "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM stands "
         f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {chosen}."
-    ]
+    )
+    lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
         note = f" ({STAND_INS[task]}: not comparable with the paper)" if task in STAND_INS else ""

@@ -1,0 +1,148 @@
+"""Storage, records, import closures, run names, and the checks before the first job."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from convrfm.errors import StorageError
+from convrfm.pipeline import closure, preflight
+from convrfm.pipeline.paths import run_keys, run_name
+from convrfm.pipeline.record import Recorder, read_record, sha256
+from convrfm.storage import load_arrays, write_arrays, write_atomically, write_bytes, write_json, write_table
+
+
+def test_arrays_and_tables_come_back(tmp_path, rng):
+    arrays = {"b": rng.standard_normal((3, 4)), "a/x": np.arange(5), "flag": np.array([True, False])}
+    write_arrays(tmp_path / "run" / "arrays.safetensors", arrays)
+    found = load_arrays(tmp_path / "run" / "arrays.safetensors")
+    assert all((found[name] == arrays[name]).all() for name in arrays)
+    table = pd.DataFrame({"x": [1, 2], "y": [0.5, float("nan")], "z": ["a", "b"]})
+    write_table(tmp_path / "t.parquet", table)
+    write_table(tmp_path / "t.csv", table)
+    assert pd.read_parquet(tmp_path / "t.parquet").equals(table)
+    assert pd.read_csv(tmp_path / "t.csv").equals(table)
+
+
+def test_equal_content_gives_equal_bytes(tmp_path, rng):
+    x, y = rng.standard_normal(3), rng.standard_normal(4)
+    write_arrays(tmp_path / "one", {"x": x, "y": y})
+    write_arrays(tmp_path / "two", {"y": y, "x": x})
+    assert sha256(tmp_path / "one") == sha256(tmp_path / "two")
+    table = pd.DataFrame({"x": x})
+    for name in ("one.parquet", "two.parquet"):
+        write_table(tmp_path / name, table)
+    assert sha256(tmp_path / "one.parquet") == sha256(tmp_path / "two.parquet")
+
+
+@pytest.mark.parametrize(("code", "reason"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only")])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, code, reason):
+    path = tmp_path / "table.bin"
+    write_bytes(path, b"old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_bytes(b"half")
+        raise OSError(code, "no")
+
+    with pytest.raises(StorageError, match=reason):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_really_full_disk(tmp_path):
+    """A file size limit makes the kernel refuse the write, as a full disk does."""
+    code = (
+        "import resource, signal, sys, numpy as np; from pathlib import Path\n"
+        "from convrfm.storage import write_arrays\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        f"write_arrays(Path({str(tmp_path / 'a.safetensors')!r}), {{'x': np.zeros(10_000)}})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "StorageError" in done.stderr
+    assert "cannot be written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_does_not_enter_json(tmp_path):
+    with pytest.raises(ValueError, match="nan"):
+        write_json(tmp_path / "x.json", {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_record(tmp_path):
+    write_bytes(tmp_path / "in", b"input")
+    write_bytes(tmp_path / "out", b"output")
+    recorder = Recorder("convrfm.x:y", "c0de", {"seed": 1})
+    recorder.notes["solves"] = []
+    recorder.write(tmp_path / "record.json", {"data": tmp_path / "in"}, {"arrays": tmp_path / "out"})
+    record = read_record(tmp_path / "record.json")
+    assert record["inputs"]["data"]["sha256"] == sha256(tmp_path / "in")
+    assert record["outputs"]["arrays"]["sha256"] == sha256(tmp_path / "out")
+    assert record["code"]["closure"] == "c0de"
+    assert record["packages"]["numpy"] == np.__version__
+    assert record["wall_seconds"] >= 0
+    assert record["peak_memory_mb"] > 10
+    json.dumps(record, allow_nan=False)
+
+
+def test_run_names_and_back():
+    name = run_name({"task": "bars", "sigma": 1.0, "seed": 0})
+    assert name == "task=bars,sigma=1,seed=0"
+    assert run_name({"sigma": 0.25}) == "sigma=0.25"
+    keys = run_keys(Path("results/quick/runs/rfm/published") / name)
+    assert keys == {"experiment": "rfm", "protocol": "published", "task": "bars", "sigma": "1", "seed": "0"}
+
+
+def test_closures_follow_imports_and_names():
+    fits = closure.import_closure("convrfm.pipeline.jobs.rfm")
+    assert "convrfm.kernels.sweeps" in fits  # imported by name, through the table of backends
+    assert "convrfm.kernels.arccosine" in fits
+    assert not any(name.startswith(("convrfm.plots", "convrfm.networks", "convrfm.estimators")) for name in fits)
+    networks = closure.import_closure("convrfm.pipeline.jobs.cnn")
+    assert not any(name.startswith(("convrfm.kernels", "convrfm.plots")) for name in networks)
+    assert "convrfm.plots.fig05" in closure.import_closure("convrfm.pipeline.jobs.fig05")
+    for job in (fits, networks):
+        assert "convrfm.pipeline.config" not in job  # a new figure's section makes no run stale
+    with pytest.raises(ModuleNotFoundError):
+        closure.import_closure("convrfm.none")
+
+
+def test_hash_changes_with_the_closure_alone(tmp_path, monkeypatch):
+    package = tmp_path / "convrfm"
+    package.mkdir()
+    sources = {"__init__": "", "a": "from convrfm import b\n", "b": "X = 1\n", "c": "NAME = 'convrfm.b'\n", "d": ""}
+    for name, text in sources.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.setattr(closure, "ROOT", package)
+
+    def hashes():
+        closure.import_closure.cache_clear()
+        return [closure.closure_hash(f"convrfm.{name}") for name in "abcd"]
+
+    before = hashes()
+    (package / "b.py").write_text("X = 2\n")
+    after = hashes()
+    assert [x != y for x, y in zip(before, after, strict=True)] == [True, True, True, False]
+    closure.import_closure.cache_clear()
+
+
+def test_preflight(tmp_path, monkeypatch):
+    preflight.check_folder(tmp_path / "not" / "yet" / "there")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="is a file"):
+        preflight.check_folder(tmp_path / "file" / "results")
+    monkeypatch.setattr(preflight.os, "access", lambda *_: False)
+    with pytest.raises(StorageError, match="read-only"):
+        preflight.check_folder(tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(preflight, "LEAST_FREE_BYTES", 2**62)
+    with pytest.raises(StorageError, match="free disk space"):
+        preflight.check_folder(tmp_path)

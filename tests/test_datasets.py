@@ -1,0 +1,140 @@
+"""Data: the local-signal tasks, the embedded digits, and MNIST's own file format."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from convrfm.datasets.digits import MNIST_FILES, download_mnist, embedded_digits, load_mnist
+from convrfm.datasets.local_signal import TASKS, noisy_bars, noisy_digits
+from convrfm.errors import DataError, InputError
+from convrfm.splits import stratified_draw
+
+
+def test_bars_are_what_the_paper_describes():
+    draw = noisy_bars(2000, 10, seed=0)
+    images = draw.train.images(TASKS["bars"](2.0))
+    assert images.shape == (2000, 1, 16, 32)
+    assert images.dtype == np.float32
+    rows = draw.train.inside[:, 0].all(axis=2)
+    assert (rows.sum(axis=1) == 1).all()  # one whole row
+    bars = images[draw.train.inside].reshape(2000, 32)
+    assert np.allclose(bars, ((2 * draw.train.labels - 1) / np.sqrt(32))[:, None])
+    assert np.allclose((bars**2).sum(axis=1), 1)
+    noise = images[~draw.train.inside]
+    assert noise.std() == pytest.approx(np.sqrt(2.0 / 32), rel=0.01)  # variance sigma / 32
+    assert abs(noise.mean()) < 0.001
+    assert abs(draw.train.labels.mean() - 0.5) < 0.05
+    assert np.bincount(rows.argmax(axis=1), minlength=16).min() > 80  # uniform over rows
+
+
+def test_one_draw_serves_all_noise_levels():
+    draw = noisy_bars(5, 5, seed=1)
+    half, two = draw.train.images(TASKS["bars"](0.5)), draw.train.images(TASKS["bars"](2.0))
+    outside = ~draw.train.inside
+    assert np.allclose(2 * half[outside], two[outside])
+    assert (half[draw.train.inside] == two[draw.train.inside]).all()
+
+
+def test_draws_depend_on_the_seed_alone():
+    first, again, other = (noisy_bars(6, 6, seed=seed) for seed in (3, 3, 4))
+    for name in ("signal", "inside", "frame", "labels"):
+        assert (getattr(first.train, name) == getattr(again.train, name)).all()
+    assert not np.array_equal(first.train.frame, other.train.frame)
+    assert not np.array_equal(first.train.frame, first.test.frame)
+    # More images of the same seed begin with another draw, but test and training split never share a stream.
+    assert noisy_bars(0 + 1, 1, seed=3).train.labels.shape == (1,)
+
+
+def test_digits_are_pasted_with_their_black_box():
+    images, labels = embedded_digits()
+    assert images.shape == (1797, 28, 28)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    draw = noisy_digits((images[:300], labels[:300]), (images[300:310], labels[300:310]), seed=0)
+    pasted = draw.train.images(TASKS["noisy-digits"](4.0))
+    assert pasted.shape == (300, 1, 42, 42)
+    for i in range(300):
+        rows, columns = np.nonzero(draw.train.inside[i, 0])
+        assert (rows.max() - rows.min(), columns.max() - columns.min()) == (27, 27)
+        assert max(rows.min(), columns.min()) <= 13  # the authors' code never uses the last offset
+        assert (pasted[i, 0][draw.train.inside[i, 0]].reshape(28, 28) == images[i]).all()
+    assert pasted[~draw.train.inside].std() == pytest.approx(1.0, rel=0.01)  # 0.5 sqrt(4)
+
+
+def test_bad_sizes():
+    with pytest.raises(InputError, match="at least 1"):
+        noisy_bars(0, 5, seed=0)
+    with pytest.raises(InputError, match="noise_std"):
+        noisy_bars(1, 1, seed=0).train.images(-1.0)
+    with pytest.raises(InputError, match="28"):
+        noisy_digits((np.zeros((1, 8, 8)), np.zeros(1)), (np.zeros((1, 8, 8)), np.zeros(1)), seed=0)
+
+
+def write_mnist(folder, n_train=7, n_test=5, *, compress=False):
+    """MNIST's idx files, tiny, in the official layout."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    images, labels = {}, {}
+    for prefix, n in (("train", n_train), ("t10k", n_test)):
+        images[prefix] = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        labels[prefix] = rng.integers(0, 10, n, dtype=np.uint8)
+        contents = {
+            f"{prefix}-images-idx3-ubyte": struct.pack(">IIII", 2051, n, 28, 28) + images[prefix].tobytes(),
+            f"{prefix}-labels-idx1-ubyte": struct.pack(">II", 2049, n) + labels[prefix].tobytes(),
+        }
+        for name, content in contents.items():
+            (raw / name).write_bytes(gzip.compress(content) if compress else content)
+    return images, labels
+
+
+def test_mnist_in_its_own_format(tmp_path):
+    images, labels = write_mnist(tmp_path)
+    (train, train_labels), (test, test_labels) = load_mnist(tmp_path)
+    assert np.allclose(train * 255, images["train"])
+    assert (train_labels == labels["train"]).all()
+    assert test.shape == (5, 28, 28)
+    assert test.dtype == np.float32
+    assert (test_labels == labels["t10k"]).all()
+
+
+def test_mnist_absent(tmp_path):
+    with pytest.raises(DataError, match=r"MNIST is absent: train-images.*snakemake -c1 download_mnist"):
+        load_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "html", "mismatch"])
+def test_mnist_corrupt(tmp_path, damage):
+    write_mnist(tmp_path)
+    path = tmp_path / "MNIST" / "raw" / MNIST_FILES[0]
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "html":
+        path.write_text("<html>Moved</html>")
+    else:
+        content = path.read_bytes()
+        path.write_bytes(struct.pack(">IIII", 2051, 6, 28, 28) + content[16 : 16 + 6 * 784])
+    with pytest.raises(DataError, match="corrupt"):
+        load_mnist(tmp_path)
+
+
+def test_mnist_without_network(tmp_path, monkeypatch):
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nothing listens there
+    with pytest.raises(DataError, match=r"cannot be downloaded .* without network, put the unpacked files"):
+        download_mnist(tmp_path)
+
+
+def test_stratified_draw(rng):
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    chosen = stratified_draw(labels, 20, rng)
+    assert len(set(chosen)) == 20
+    assert (np.diff(chosen) > 0).all()
+    assert (np.abs(np.bincount(labels[chosen]) - [10, 6, 4]) <= 1).all()
+    assert len(stratified_draw(labels, 0, rng)) == 0
+    assert (stratified_draw(labels, 100, rng) == np.arange(100)).all()
+    with pytest.raises(InputError, match="101 samples"):
+        stratified_draw(labels, 101, rng)

@@ -1,0 +1,25 @@
+"""`import convrfm` stays light, and a kernel needs neither torch nor jax."""
+
+import subprocess
+import sys
+
+
+def imported_by(code: str) -> set[str]:
+    probe = f"import sys; {code}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_package_imports_nothing_heavy():
+    assert not imported_by("import convrfm") & {"numpy", "torch", "jax", "pydantic", "snakemake", "numba"}
+
+
+def test_estimators_need_no_workflow():
+    heavy = {"jax", "pydantic", "snakemake", "seaborn", "matplotlib", "torchvision"}
+    assert not imported_by("from convrfm import DeepConvRFMClassifier, CNTK") & heavy
+
+
+def test_planning_the_workflow_needs_no_numerics():
+    heavy = {"numpy", "torch", "pandas", "numba"}
+    code = "import convrfm.pipeline.config, convrfm.pipeline.closure, convrfm.pipeline.preflight"
+    assert not imported_by(code) & heavy

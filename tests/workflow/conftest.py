@@ -1,0 +1,106 @@
+"""A copy of the project that runs a tiny version of the whole workflow."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+PANEL = {
+    "n_train": 24,
+    "n_test": 16,
+    "depth": 2,
+    "rfm": {"rounds": 2, "stages": 2, "filters": 3, "ridges": [1e-5, 1e-3]},
+    "cnn": {
+        "width": 4,
+        "batch_size": 8,
+        "seeds": 1,
+        "adam": {"learning_rate": 1e-3, "epochs": 2},
+        "sgd": {"learning_rate": 0.01, "epochs": 2},
+    },
+}
+CONFIG = {
+    "preset": "quick",
+    "protocol": "published",
+    "seeds": [0],
+    "threads": 1,
+    "overrides": {
+        "fig05": {
+            "panels": [
+                {"task": "bars", "sigmas": [0.5, 2.0], **PANEL},
+                {"task": "noisy-digits", "sigmas": [1.0], **PANEL},
+            ]
+        }
+    },
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout of the project in a folder of its own."""
+
+    root: Path
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results" / "quick"
+
+    def configure(self, **changes) -> None:
+        (self.root / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).with_name("snakemake")), *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.root / "src")}
+
+    def snakemake(self, *arguments: str, succeeds: bool = True) -> str:
+        """Run Snakemake; gives what it printed."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.root, env=self.environment, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+        )  # fmt: skip
+        assert (done.returncode == 0) == succeeds, done.stdout[-6000:]
+        return done.stdout
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule Snakemake would run."""
+        output = self.snakemake("-n", *arguments)
+        _, found, stats = output.partition("Job stats:")
+        if not found:
+            assert "Nothing to be done" in output
+            return {}
+        lines = stats.partition("\n\n")[0].splitlines()[3:]
+        return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in ("all", "total")}
+
+
+def copy_project(folder: Path) -> Project:
+    """Copy what the workflow needs, with compiled code and file times, so that caches stay valid."""
+    for name in ("src", "workflow", "envs"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy2(ROOT / "Snakefile", folder)
+    project = Project(folder)
+    project.configure()
+    return project
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Project:
+    """A project whose whole workflow has been run, for both protocols; tests put back what they change."""
+    project = copy_project(tmp_path_factory.mktemp("built") / "project")
+    project.configure(protocol="both")
+    project.snakemake("-c2")
+    return project

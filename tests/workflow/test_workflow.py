@@ -1,0 +1,213 @@
+"""The workflow through Snakemake itself, on a tiny preset."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_datasets import write_mnist
+
+from convrfm.pipeline.record import sha256
+from convrfm.storage import load_arrays
+from workflow.conftest import CONFIG, PANEL
+
+PROTOCOLS = ("published", "corrected")
+BITS = ("metrics.parquet", "arrays.safetensors", "fig05.png", "fig05.parquet", "fig05.csv", "fig05.md", "fig05.pdf")
+
+
+def test_everything_is_built(built):
+    for protocol in PROTOCOLS:
+        for form in ("png", "pdf", "parquet", "csv", "md", "json"):
+            assert (built.results / "figures" / protocol / f"fig05.{form}").stat().st_size > 0
+    assert not list(built.root.rglob(".tmp-*"))
+    assert not list(built.root.rglob("checkpoint*"))
+
+
+def test_the_table_is_tidy_and_keeps_protocols_apart(built):
+    for protocol in PROTOCOLS:
+        table = pd.read_parquet(built.results / "figures" / protocol / "fig05.parquet")
+        assert set(table["protocol"]) == {protocol}
+        assert table["accuracy"].between(0, 1).all()
+        bars = table[table["task"] == "bars"]
+        assert set(bars["method"]) == {"CNTK", "ConvRFM", "Deep ConvRFM, stage 1", "CNN (Adam)", "CNN (SGD)"}
+        assert len(bars) == 2 * 5
+        assert np.allclose(bars["noise_std"], np.sqrt(bars["sigma"] / 32))
+        assert not bars["stand_in"].any()
+        assert table.loc[table["task"] == "noisy-digits", "stand_in"].all()
+        caption = (built.results / "figures" / protocol / "fig05.md").read_text()
+        assert f"protocol: {protocol}" in caption
+        assert "not comparable with the paper" in caption
+
+
+def test_the_table_holds_the_numbers_of_the_runs(built):
+    table = pd.read_parquet(built.results / "figures/published/fig05.parquet")
+    history = pd.read_parquet(built.results / "runs/rfm/published/task=bars,sigma=2,seed=0/metrics.parquet")
+    rows = table.query("task == 'bars' and sigma == 2").set_index("method")
+    first = history.query("stage == 0 and round == 0")
+    assert rows.loc["CNTK", "accuracy"] == first["test_accuracy"].max()
+    # ConvRFM never counts round 0, which is its competitor.
+    assert rows.loc["ConvRFM", "accuracy"] == history.query("stage == 0 and round >= 1")["test_accuracy"].max()
+    assert rows.loc["Deep ConvRFM, stage 1", "accuracy"] == history.query("stage == 1")["test_accuracy"].max()
+    corrected = pd.read_parquet(built.results / "runs/rfm/corrected/task=bars,sigma=2,seed=0/metrics.parquet")
+    chosen = corrected.query("stage == 0 and round == 0")
+    chosen = chosen.loc[chosen["validation_accuracy"].idxmax()]
+    table = pd.read_parquet(built.results / "figures/corrected/fig05.parquet").query("task == 'bars' and sigma == 2")
+    assert table.set_index("method").loc["CNTK", "accuracy"] == chosen["test_accuracy"]
+
+
+def test_records_vouch_for_what_lies_there(built):
+    records = [*built.results.glob("runs/*/*/*/record.json"), *built.results.glob("figures/*/fig05.json")]
+    assert len(records) == 2 * (2 + 3 + 6 + 1)
+    for path in records:
+        record = json.loads(path.read_text())
+        for described in [*record["inputs"].values(), *record["outputs"].values()]:
+            assert sha256(built.root / described["path"]) == described["sha256"]
+    (fit,) = built.results.glob("runs/rfm/published/task=bars,sigma=2,*/record.json")
+    record = json.loads(fit.read_text())
+    assert record["protocol"] == "published"
+    assert record["rfm"]["agop_samples"] == 20
+    assert all(solve["residual"] < 1e-6 for solve in record["solves"])
+
+
+def test_networks_keep_their_weights(built):
+    (path,) = built.results.glob("runs/cnn/published/task=bars,sigma=2,optimizer=adam,*/arrays.safetensors")
+    arrays = load_arrays(path)
+    assert arrays["initial/convolutions.0.weight"].shape == (4, 1, 3, 3)
+    assert not np.array_equal(arrays["initial/readout.weight"], arrays["final/readout.weight"])
+    record = json.loads(path.with_name("record.json").read_text())
+    assert {"best_epoch_test_accuracy", "last_epoch_test_accuracy"} <= set(record)
+
+
+def test_progress_is_in_the_logs(built):
+    log = (built.results / "logs/rfm/published/task=bars,sigma=2,seed=0.log").read_text()
+    assert "stage 2 of 2, rounds: 2 of 2 done" in log
+    log = (built.results / "logs/cnn/published/task=bars,sigma=2,optimizer=sgd,seed=0.log").read_text()
+    assert "epochs: 2 of 2 done" in log
+
+
+def test_a_second_call_does_nothing(built):
+    assert built.planned() == {}
+    assert "Nothing to be done" in built.snakemake("-c2")
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ("src/convrfm/plots/fig05.py", {"draw_fig05": 2}),
+        ("src/convrfm/networks/plain_cnn.py", {"train_cnn": 12, "draw_fig05": 2}),
+        ("src/convrfm/kernels/cpu.py", {"fit_rfm": 6, "draw_fig05": 2}),
+        ("src/convrfm/estimators.py", {}),
+        ("src/convrfm/pipeline/config.py", {}),
+    ],
+)
+def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jobs):
+    path = built.root / change
+    before = path.read_text()
+    try:
+        path.write_text(before + "\n# changed\n")
+        assert built.planned() == jobs
+    finally:
+        path.write_text(before)
+
+
+def test_configuration_reaches_the_jobs_that_see_it(built):
+    assert built.planned("--config", "protocol=published") == {}
+    assert built.planned("--config", "protocol=published", "seeds=[0,1]") == {"draw": 2, "fit_rfm": 3, "draw_fig05": 1}
+    assert built.planned("--config", "protocol=published", "device=cpu") == {"train_cnn": 6, "draw_fig05": 1}
+
+
+def test_the_same_bits_again(built, project):
+    project.snakemake("-c2", "--", "fig05")
+    compared = 0
+    for name in BITS:
+        for path in project.results.rglob(name):
+            assert sha256(path) == sha256(built.results / path.relative_to(project.results)), path.name
+            compared += 1
+    assert compared == 2 * (2 + 3 + 6) + 5
+
+
+def test_a_wrong_key_stops_before_the_first_job(project):
+    project.configure(protocl="both")
+    output = project.snakemake("-c2", succeeds=False)
+    assert "there is no key 'protocl'" in output
+    assert "Did you mean 'protocol'?" in output
+    assert "Traceback" not in output
+    assert not project.results.exists()
+
+
+def test_results_that_cannot_be_written(project):
+    (project.root / "results").write_text("a file in the way")
+    output = project.snakemake("-c2", succeeds=False)
+    assert "is a file, not a folder" in output
+    assert "Traceback" not in output
+
+
+def test_a_job_that_fails_says_why_in_a_sentence(project):
+    bars = {"task": "bars", "sigmas": [1.0], **PANEL, "patch_size": 9, "depth": 3}
+    project.configure(overrides={"fig05": {"panels": [bars]}})
+    output = project.snakemake("-c2", succeeds=False)
+    assert "error: Images of 16x32 pixels are too small for 3 convolution(s) with 9x9 patches" in output
+    assert "Traceback" not in output
+    (log,) = (project.results / "logs/rfm/published").iterdir()
+    assert "too small" in log.read_text()
+    assert not list(project.results.glob("runs/rfm/*/*/*.parquet"))
+
+
+def test_an_unknown_data_set(project):
+    project.configure(overrides={"fig05": {"panels": [{"task": "noisy-letters", "sigmas": [1.0], **PANEL}]}})
+    output = project.snakemake("-c2", succeeds=False)
+    assert "fig05.panels.0.task is 'noisy-letters'" in output
+    assert "'noisy-mnist'" in output
+
+
+def mnist_panel() -> dict:
+    networks_apart = {**PANEL, "n_train": 7, "n_test": 5, "cnn": {**PANEL["cnn"], "batch_size": 4}}
+    return {"fig05": {"panels": [{"task": "noisy-mnist", "sigmas": [1.0], **networks_apart}]}}
+
+
+def test_mnist_from_its_files(project):
+    write_mnist(project.root / "data")
+    project.configure(overrides=mnist_panel())
+    project.snakemake("-c2")
+    table = pd.read_csv(project.results / "figures/published/fig05.csv")
+    assert set(table["task"]) == {"noisy-mnist"}
+    assert not table["stand_in"].any()
+
+
+def test_too_few_images(project):
+    digits = {"task": "noisy-digits", "sigmas": [1.0], **PANEL, "n_train": 1790}
+    project.configure(overrides={"fig05": {"panels": [digits]}})
+    output = project.snakemake("-c2", succeeds=False)
+    assert "error: 1806 images were asked for, but the embedded digits hold 1797" in output
+
+
+def test_after_a_kill_the_next_call_finishes_the_work(project):
+    long = {**CONFIG["overrides"]["fig05"]["panels"][0], "n_train": 200, "n_test": 100}
+    project.configure(overrides={"fig05": {"panels": [long]}})
+    killed = subprocess.Popen(
+        project.command("-c2"), cwd=project.root, env=project.environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(project.results.glob("logs/rfm/*/*.log")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    time.sleep(2)  # its jobs notice, and end
+    assert "--unlock" in project.snakemake("-c2", succeeds=False)
+    project.snakemake("--unlock")
+    project.snakemake("-c2")
+    assert project.planned() == {}
+    assert not list(project.root.rglob(".tmp-*"))
+
+
+def test_every_rule_names_the_environment_and_a_log(project):
+    text = "".join(path.read_text() for path in (project.root / "workflow/rules").glob("*.smk"))
+    rules = re.findall(r"^rule (\w+):", text, flags=re.MULTILINE)
+    assert len(rules) == text.count("    conda:") == text.count("    log:")
+    assert (project.root / "envs/convrfm.yaml").exists()
