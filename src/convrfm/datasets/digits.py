@@ -72,8 +72,9 @@ def download_mnist(data_dir: Path) -> None:
     try:
         MNIST(data_dir, train=True, download=True)
     except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         msg = (
-            f"MNIST cannot be downloaded ({' '.join(str(error).split())}). On a machine without network, put the unpacked files "
+            f"MNIST cannot be downloaded ({reason}). On a machine without network, put the unpacked files "
             f"{', '.join(MNIST_FILES)} into {data_dir / 'MNIST' / 'raw'}."
         )
         raise DataError(msg) from error

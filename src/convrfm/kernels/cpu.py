@@ -131,21 +131,26 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> 
     )  # fmt: skip
 
 
-def _covariances(left: Prepared, rows: slice, right: Prepared, columns: slice) -> np.ndarray:
-    """First-layer covariances s `(P, Q, rows, columns)` of some images with others."""
+def _covariances(left: Prepared, rows: slice, right: Prepared, columns: slice, room: np.ndarray) -> np.ndarray:
+    """First-layer covariances s `(P, Q, rows, columns)` of some images with others, in the given room (flat)."""
     shape = (*left.positions, rows.stop - rows.start, columns.stop - columns.start)
-    s = np.empty(shape, left.batch.dtype)
+    s = room[: np.prod(shape)].reshape(shape)
     for y, x in _every_position(left.positions):
         scaled = left.patches_at(y, x, rows) / left.batch.shape[0]
         np.matmul(scaled.T, right.patches_at(y, x, columns), out=s[y, x])
     return s
 
 
-def _row_tiles(left: Prepared, columns: int) -> Iterator[slice]:
+def _row_tiles(left: Prepared, columns: int) -> list[slice]:
     """Rows in tiles whose covariances with `columns` images fill the budget; starts are multiples of `LANES`."""
     per_row = np.prod(left.positions) * columns * left.batch.itemsize
     step = max(LANES, int(TILE_BYTES // per_row) // LANES * LANES)
-    return (slice(start, min(start + step, left.count)) for start in range(0, left.count, step))
+    return [slice(start, min(start + step, left.count)) for start in range(0, left.count, step)]
+
+
+def _room(left: Prepared, tiles: list[slice], columns: int) -> np.ndarray:
+    """Memory for the covariances of the largest tile, flat; taken once, since fresh memory costs time."""
+    return np.empty(np.prod(left.positions) * (tiles[0].stop - tiles[0].start) * columns, left.batch.dtype)
 
 
 def _norms(images: Prepared, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -159,9 +164,11 @@ def gram(left: Prepared, right: Prepared | None, spec: KernelSpec) -> np.ndarray
     other = left if right is None else right
     lanes = other.batch.shape[3]
     result = np.empty((left.count, lanes), dtype)
-    for rows in _row_tiles(left, lanes):
+    tiles = _row_tiles(left, lanes)
+    room = _room(left, tiles, lanes)
+    for rows in tiles:
         columns = slice(rows.start if symmetric else 0, lanes)
-        s = _covariances(left, rows, other, columns)
+        s = _covariances(left, rows, other, columns, room)
         tile = np.empty(s.shape[2:], dtype)
         forward(s, *_norms(left, rows), *_norms(other, columns), spec, tile)
         result[rows, columns] = tile
@@ -180,8 +187,10 @@ def patch_agop(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Kerne
     coefficients = np.pad(alpha, [(0, lanes - train.count), (0, 0)])
     everything = slice(0, lanes)
     total = np.zeros(())
-    for rows in _row_tiles(points, lanes):
-        s = _covariances(points, rows, train, everything)
+    tiles = _row_tiles(points, lanes)
+    room = _room(points, tiles, lanes)
+    for rows in tiles:
+        s = _covariances(points, rows, train, everything, room)
         own = np.empty((*s.shape[:3], alpha.shape[1]), dtype)
         reverse(s, *_norms(points, rows), *_norms(train, everything), spec, coefficients, own)
         for y, x in _every_position(train.positions):

@@ -79,44 +79,42 @@ def reverse(
 def _sum_windows(maps, rows, columns, window):
     """Replace maps[y, x] by its sum over the window that starts there, in place; rows and columns before the sum."""
     q = len(window)
+    flat = maps.reshape(maps.shape[0], maps.shape[1] * LANES)
+    # In place, what is read lies ahead of what is written, by whole blocks of lanes.
     for y in range(rows):
-        for x in range(columns - q + 1):
-            for lane in range(LANES):
-                total = maps[y, x, lane]
-                for j in range(1, q):
-                    total += maps[y, x + j, lane]
-                maps[y, x, lane] = total
+        for e in range((columns - q + 1) * LANES):
+            total = flat[y, e]
+            for j in range(1, q):
+                total += flat[y, e + j * LANES]
+            flat[y, e] = total
     for y in range(rows - q + 1):
-        for x in range(columns - q + 1):
-            for lane in range(LANES):
-                total = maps[y, x, lane]
-                for j in range(1, q):
-                    total += maps[y + j, x, lane]
-                maps[y, x, lane] = total
+        for e in range((columns - q + 1) * LANES):
+            total = flat[y, e]
+            for j in range(1, q):
+                total += flat[y + j, e]
+            flat[y, e] = total
 
 
 @compiled
 def _spread_windows(maps, rows, columns, window, zero):
     """Transpose of `_sum_windows`, in place; rows and columns before the spread."""
     margin = len(window) - 1
+    flat = maps.reshape(maps.shape[0], maps.shape[1] * LANES)
     for y in range(rows):
-        for x in range(columns, columns + margin):
-            for lane in range(LANES):
-                maps[y, x, lane] = zero
+        for e in range(columns * LANES, (columns + margin) * LANES):
+            flat[y, e] = zero
         # From the right, so that what is read has not been overwritten.
         for x in range(columns + margin - 1, 0, -1):
             for j in range(1, min(margin, x) + 1):
                 for lane in range(LANES):
                     maps[y, x, lane] += maps[y, x - j, lane]
     for y in range(rows, rows + margin):
-        for x in range(columns + margin):
-            for lane in range(LANES):
-                maps[y, x, lane] = zero
+        for e in range((columns + margin) * LANES):
+            flat[y, e] = zero
     for y in range(rows + margin - 1, 0, -1):
-        for x in range(columns + margin):
-            for j in range(1, min(margin, y) + 1):
-                for lane in range(LANES):
-                    maps[y, x, lane] += maps[y - j, x, lane]
+        for j in range(1, min(margin, y) + 1):
+            for e in range((columns + margin) * LANES):
+                flat[y, e] += flat[y - j, e]
 
 
 @compiled

@@ -121,16 +121,20 @@ def examples(images: np.ndarray, inside: np.ndarray, metric: np.ndarray, patch_s
         patch_size: q.
 
     Returns:
-        `image`, `identity` and `learned`: the first image, and it transformed by I^{1/2} and M^{1/2} `(height, width)`;
+        `image`, `identity` and `learned`: the first image whose signal stays clear of the border, over which patches
+        wrap, and it transformed by I^{1/2} and M^{1/2} `(height, width)`;
         `contrast_identity`, `contrast_learned`: mean of the signal over mean of the background, over all images.
     """
     box = inside[:, 0]
     plain = patch_magnitude(images, np.eye(len(metric)), patch_size)
     learned = patch_magnitude(images, metric, patch_size)
+    # A bar reaches across the frame; what counts are the borders that the signal does not span.
+    rim = np.concatenate([box[:, :2].all(axis=2).any(axis=1)[None], box[:, -2:].all(axis=2).any(axis=1)[None]])
+    shown = int(np.argmin(rim.any(axis=0)))
     return {
-        "image": images[0, 0],
-        "identity": plain[0],
-        "learned": learned[0],
+        "image": images[shown, 0],
+        "identity": plain[shown],
+        "learned": learned[shown],
         "contrast_identity": contrast(plain, box),
         "contrast_learned": contrast(learned, box),
     }
@@ -152,9 +156,9 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> Figu
             _draw_curves(axes[index], table[table["task"] == task], task, legend=index == len(tasks) - 1)
             letter(axes[index], "ABC"[index])
         axes[0].set_ylabel("test accuracy (%)")
-        # Wider cells for wider images, so that all come out at one height.
+        # Wider cells for wider images, with room for the titles of narrow ones.
         shapes = [pictures[task]["image"].shape for task in tasks]
-        widths = [width / height for height, width in shapes for _ in range(3)]
+        widths = [max(width / height, 1.3) for height, width in shapes for _ in range(3)]
         cells = strip.subplots(1, 3 * len(tasks), squeeze=False, width_ratios=widths)[0]
         for index, task in enumerate(tasks):
             _draw_pictures(cells[3 * index : 3 * index + 3], pictures[task])
@@ -181,10 +185,8 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
     axes.set_title(title)
     axes.set_xlabel(r"noise level $\sigma$")
     axes.set_xticks(sorted(table["sigma"].unique()))
-    floor = 100 * table["accuracy"].min()
-    ceiling = 100 * table["accuracy"].max()
-    margin = 0.08 * (ceiling - floor) + 1
-    axes.set_ylim(max(0, floor - margin), min(101, ceiling + margin))
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(0, bottom), min(101, top))
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     if legend:
         axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), title=f"mean, 95 % interval\n({seeds.max()} draws)")
@@ -195,11 +197,11 @@ def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
     top = max(float(picture[name].max() / picture[name].mean()) for name in ("identity", "learned"))
     bound = float(np.abs(picture["image"]).max())
     cells[0].imshow(picture["image"], cmap="gray", vmin=-bound, vmax=bound, interpolation="nearest")
-    cells[0].set_title(rf"image, $\sigma$ = {picture['sigma']:g}")
+    cells[0].set_title(rf"$\sigma$ = {picture['sigma']:g}", fontsize=7.5)
     for cell, name, title in zip(cells[1:], ("identity", "learned"), ("patch norm", "learned metric"), strict=True):
         # Each in units of its own mean, on one scale, so that the two can be compared.
         cell.imshow(picture[name] / picture[name].mean(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
-        cell.set_title(title)
+        cell.set_title(title, fontsize=7.5)
         cell.set_xlabel(f"contrast {picture[f'contrast_{name}']:.2f}", fontsize=7.5)
     for cell in cells:
         cell.set(xticks=[], yticks=[])
