@@ -128,9 +128,9 @@ def examples(images: np.ndarray, inside: np.ndarray, metric: np.ndarray, patch_s
     box = inside[:, 0]
     plain = patch_magnitude(images, np.eye(len(metric)), patch_size)
     learned = patch_magnitude(images, metric, patch_size)
-    # A bar reaches across the frame; what counts are the borders that the signal does not span.
-    rim = np.concatenate([box[:, :2].all(axis=2).any(axis=1)[None], box[:, -2:].all(axis=2).any(axis=1)[None]])
-    shown = int(np.argmin(rim.any(axis=0)))
+    # Whole rows of signal, that is bars, in the two outermost rows are what wrapping would mix with the other side.
+    near_border = np.asarray(box.all(axis=2))[:, [0, 1, -2, -1]].any(axis=1)
+    shown = int(np.argmin(near_border))
     return {
         "image": images[shown, 0],
         "identity": plain[shown],
@@ -178,7 +178,7 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
             linestyle="--" if method.startswith("CNN") else "-", zorder=3,
         )  # fmt: skip
         axes.fill_between(summary.index, summary[1], summary[2], color=colours[method], alpha=0.13, linewidth=0)
-    seeds = table.groupby("method")["seed"].nunique()
+    draws = table.groupby(table["method"].isin(KERNEL_METHODS))["seed"].nunique()
     title = f"{TITLES[task]}, n = {table['n_train'].iloc[0]}"
     if task in STAND_INS:
         title += f"\n({STAND_INS[task]})"
@@ -189,7 +189,11 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
     axes.set_ylim(max(0, bottom), min(101, top))
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     if legend:
-        axes.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), title=f"mean, 95 % interval\n({seeds.max()} draws)")
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(1.0, 0.0),
+            title=f"mean, 95 % interval\n(draws: kernels {draws[True]}, CNNs {draws[False]})",
+        )
 
 
 def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
