@@ -17,6 +17,7 @@ import numpy as np
 from convrfm.kernels.base import KernelSpec
 from convrfm.kernels.coincidence import image_keys, set_coincident
 from convrfm.kernels.sweeps import LANES, forward, reverse
+from convrfm.progress import track
 
 __all__ = ["gram", "patch_agop", "prepare"]
 
@@ -25,6 +26,9 @@ TILE_BYTES = 64 * 2**20
 
 PATCH_BYTES = 2 * 2**30
 """Budget for the patches of one prepared batch."""
+
+SECONDS_BEFORE_PROGRESS = 5.0
+"""Tiles are shown where they take longer than this, if the caller shows progress."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def gram(left: Prepared, right: Prepared | None, spec: KernelSpec) -> np.ndarray
     result = np.empty((left.count, lanes), dtype)
     tiles = _row_tiles(left, lanes)
     room = _room(left, tiles, lanes)
-    for rows in tiles:
+    for rows in track(tiles, len(tiles), "tiles of the kernel matrix", delay=SECONDS_BEFORE_PROGRESS):
         columns = slice(rows.start if symmetric else 0, lanes)
         s = _covariances(left, rows, other, columns, room)
         tile = np.empty(s.shape[2:], dtype)
@@ -189,7 +193,7 @@ def patch_agop(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Kerne
     total = np.zeros(())
     tiles = _row_tiles(points, lanes)
     room = _room(points, tiles, lanes)
-    for rows in tiles:
+    for rows in track(tiles, len(tiles), "tiles of the patch-AGOP", delay=SECONDS_BEFORE_PROGRESS):
         s = _covariances(points, rows, train, everything, room)
         own = np.empty((*s.shape[:3], alpha.shape[1]), dtype)
         reverse(s, *_norms(points, rows), *_norms(train, everything), spec, coefficients, own)
