@@ -1,7 +1,7 @@
 """arccos for compiled code: sqrt(1 - |r|) times a polynomial, free of branches, which vectorises on every CPU.
 
 arccos(r) / sqrt(1 - r) is analytic on [0, 1], with its nearest singularity at r = -1, so that its Chebyshev interpolant
-converges by a factor 5.8 with each degree: degree 9 reaches float32 rounding, degree 25 float64 rounding. Negative
+converges by a factor 5.8 with each degree: degree 9 reaches float32 rounding, degree 23 an error of 2e-14. Negative
 arguments use arccos(r) = pi - arccos(-r).
 """
 
@@ -14,7 +14,7 @@ from numba.extending import overload
 
 __all__ = ["DEGREES", "arccos"]
 
-DEGREES = {"float32": 9, "float64": 25}
+DEGREES = {"float32": 9, "float64": 23}
 """Degree of the polynomial by dtype."""
 
 

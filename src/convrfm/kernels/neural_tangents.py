@@ -23,14 +23,14 @@ from convrfm.patches import unfold
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["gram", "patch_agop", "prepare"]
+__all__ = ["expand_patches", "gram", "kernel_function", "patch_agop", "prepare"]
 
 PAIRS_PER_CALL = 400
 """Kernel entries computed by one call, which bounds the memory."""
 
 
 @cache
-def _kernel_function(spec: KernelSpec) -> Callable[[Any, Any], Any]:
+def kernel_function(spec: KernelSpec) -> Callable[[Any, Any], Any]:
     """Compile the kernel of two batches of patch-expanded images `(n, P q, Q q, c)`."""
     try:
         import jax
@@ -55,7 +55,7 @@ def _kernel_function(spec: KernelSpec) -> Callable[[Any, Any], Any]:
     return compiled
 
 
-def _expand(patches: Any, channels: int, q: int) -> Any:
+def expand_patches(patches: Any, channels: int, q: int) -> Any:
     """Lay patches `(n, P, Q, d)` side by side: `(n, P q, Q q, c)`, for NumPy and JAX arrays."""
     n, rows, columns, _ = patches.shape
     tiles = patches.reshape(n, rows, columns, channels, q, q)
@@ -84,11 +84,11 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> 
 
 def gram(left: Patches, right: Patches | None, spec: KernelSpec) -> np.ndarray:
     """Kernel matrix `(n, m)`, float64."""
-    kernel = _kernel_function(spec)
+    kernel = kernel_function(spec)
     from jax.experimental import enable_x64
 
     rows, columns = (
-        _expand(side.values @ side.root, side.channels, spec.patch_size)
+        expand_patches(side.values @ side.root, side.channels, spec.patch_size)
         for side in (left, left if right is None else right)
     )
     step = max(1, PAIRS_PER_CALL // len(columns))
@@ -98,12 +98,12 @@ def gram(left: Patches, right: Patches | None, spec: KernelSpec) -> np.ndarray:
 
 def patch_agop(train: Patches, points: Patches, alpha: np.ndarray, spec: KernelSpec) -> np.ndarray:
     """Patch-AGOP `(d, d)`, float64: one reverse pass for each output and point of evaluation, as the authors do it."""
-    kernel = _kernel_function(spec)
+    kernel = kernel_function(spec)
     import jax
     from jax.experimental import enable_x64
 
     def expand(patches: Any) -> Any:
-        return _expand(patches @ train.root, train.channels, spec.patch_size)
+        return expand_patches(patches @ train.root, train.channels, spec.patch_size)
 
     with enable_x64():
         images = jax.numpy.asarray(expand(train.values))
