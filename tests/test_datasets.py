@@ -9,6 +9,7 @@ import pytest
 from convrfm.datasets.digits import MNIST_FILES, download_mnist, embedded_digits, load_mnist
 from convrfm.datasets.local_signal import TASKS, noisy_bars, noisy_digits
 from convrfm.errors import DataError, InputError
+from convrfm.seeding import generator
 from convrfm.splits import stratified_draw
 
 
@@ -43,8 +44,15 @@ def test_draws_depend_on_the_seed_alone():
         assert (getattr(first.train, name) == getattr(again.train, name)).all()
     assert not np.array_equal(first.train.frame, other.train.frame)
     assert not np.array_equal(first.train.frame, first.test.frame)
-    # More images of the same seed begin with another draw, but test and training split never share a stream.
-    assert noisy_bars(0 + 1, 1, seed=3).train.labels.shape == (1,)
+    assert not np.array_equal(noisy_bars(64, 64, seed=3).train.labels, noisy_bars(64, 64, seed=3).test.labels)
+
+
+def test_streams_of_different_purposes_never_coincide():
+    purposes = ("bars, train", "bars, test", "digits, train", "filters and AGOP points", "validation split")
+    draws = {generator(0, purpose).integers(2**63) for purpose in purposes}
+    assert len(draws) == len(purposes)
+    assert generator(0, "epochs", 1).integers(2**63) != generator(0, "epochs", 2).integers(2**63)
+    assert generator(5, "x").integers(2**63) == generator(5, "x").integers(2**63)
 
 
 def test_digits_are_pasted_with_their_black_box():

@@ -27,7 +27,10 @@ def fitted():
 def test_learns_and_predicts_labels(fitted):
     assert set(fitted.predict(X_TEST)) <= {"down", "up"}
     assert fitted.score(X_TEST, Y_TEST) > 0.9
-    assert fitted.decision_function(X_TEST).shape == (80, 2)
+    assert fitted.outputs(X_TEST).shape == (80, 2)
+    scores = fitted.decision_function(X_TEST)
+    assert scores.shape == (80,)
+    assert ((scores > 0) == (fitted.predict(X_TEST) == "up")).all()
 
 
 def test_predictions_are_those_of_the_history(fitted):
@@ -66,6 +69,7 @@ def test_tensors_and_arrays_give_the_same():
 
 def test_scikit_learn_tools():
     assert cross_val_score(ConvRFMClassifier(**SMALL), X, Y, cv=2).mean() > 0.8
+    assert cross_val_score(ConvRFMClassifier(**SMALL), X, Y, cv=2, scoring="roc_auc").mean() > 0.8
     search = GridSearchCV(ConvRFMClassifier(**SMALL), {"depth": [1, 2]}, cv=2).fit(X, Y)
     assert search.best_params_["depth"] in (1, 2)
     for estimator in (ConvRFMClassifier(), DeepConvRFMClassifier()):
@@ -93,6 +97,12 @@ def test_float64_and_other_kernel():
         ({"validation_fraction": 1.0}, X, Y, InputError, "validation_fraction"),
         ({"validation_fraction": 1e-3}, X, Y, InputError, "too few"),
         ({}, X, np.full(120, np.nan), InputError, "NaN"),
+        ({}, X, np.array([None, *Y[1:]], dtype=object), InputError, "missing values"),
+        ({}, X, np.array([1, *Y[1:]], dtype=object), InputError, "not labels of classes"),
+        ({}, X, np.linspace(0, 1, 120), InputError, "not labels of classes"),
+        ({}, X * 0, Y, InputError, "zero everywhere"),
+        ({}, X * 1e-24, Y, InputError, "rescale the images"),
+        ({}, [[1.0], [2.0, 3.0]], Y, InputError, "cannot be made an array"),
     ],
 )
 def test_bad_input(changes, x, y, error, sentence):
@@ -107,6 +117,8 @@ def test_bad_eval_set(fitted):
         ConvRFMClassifier(**SMALL).fit(X, Y, eval_set=(X_TEST[..., :-1], Y_TEST))
     with pytest.raises(InputError, match="one shape"):
         fitted.predict(X_TEST[..., :-1])
+    with pytest.raises(InputError, match="float32, the dtype of the fit, cannot hold"):
+        fitted.predict(X_TEST.astype(np.float64) * 1e200)
 
 
 def test_progress_is_logged(caplog):

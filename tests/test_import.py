@@ -19,6 +19,19 @@ def test_estimators_need_no_workflow():
     assert not imported_by("from convrfm import DeepConvRFMClassifier, CNTK") & heavy
 
 
+def test_the_library_declares_what_it_imports():
+    """Blocks everything beyond the declared dependencies of the library."""
+    import tomllib
+    from pathlib import Path
+
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extra = {entry.split("[")[0].split(">")[0].split("=")[0] for entry in project["optional-dependencies"]["workflow"]}
+    assert "tqdm" not in extra
+    blocked = ", ".join(f"{name!r}: None" for name in sorted({"yaml" if n == "pyyaml" else n for n in extra}))
+    code = f"sys.modules.update({{{blocked}}}); import convrfm.estimators, convrfm.training, convrfm.networks"
+    assert imported_by(code)
+
+
 def test_planning_the_workflow_needs_no_numerics():
     heavy = {"numpy", "torch", "pandas", "numba"}
     code = "import convrfm.pipeline.config, convrfm.pipeline.closure, convrfm.pipeline.preflight"

@@ -61,6 +61,11 @@ def test_bad_input(kernel, rng, change, error):
         solve_ridge(*change(kernel, rng.standard_normal((12, 2))))
 
 
+def test_labels_out_of_range():
+    with pytest.raises(InputError, match="run from -1 to 1"):
+        one_hot(np.array([-1, 1]), 2)
+
+
 def test_scores():
     outputs = np.array([[0.9, 0.2], [0.1, 0.3], [0.6, 0.5]])
     labels = np.array([0, 1, 1])

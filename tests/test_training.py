@@ -91,8 +91,14 @@ def test_a_checkpoint_of_other_settings_is_refused(data, tmp_path):
     train(network(), data, settings, seed=0, checkpoint=checkpoint)
     with safe_open(checkpoint, framework="np") as file:
         assert json.loads(file.metadata()["identity"])["epochs"] == 1
-    with pytest.raises(ConvRFMError, match="belongs to other settings"):
+    with pytest.raises(ConvRFMError, match="belongs to other"):
         train(network(), data, TrainingSettings(epochs=2), seed=0, checkpoint=checkpoint)
+    other = TrainingData(data.images + 1, data.labels)
+    with pytest.raises(ConvRFMError, match="belongs to other"):
+        train(network(), other, settings, seed=0, checkpoint=checkpoint)
+    wider = PlainCNN((1, 6, 7), 3, width=5, depth=2, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ConvRFMError, match="belongs to other"):
+        train(wider, data, settings, seed=0, checkpoint=checkpoint)
 
 
 def test_a_damaged_checkpoint_is_refused(data, tmp_path):

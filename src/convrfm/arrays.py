@@ -29,7 +29,11 @@ def as_numpy(values: Any, name: str) -> np.ndarray:
         if values.itemsize < 4 and values.is_floating_point():
             values = values.float()
         values = values.cpu().numpy()
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        msg = f"{name} cannot be made an array: {error}"
+        raise InputError(msg) from error
     if array.dtype in (np.float32, np.float64):
         return array
     if array.dtype.kind in "iub" or array.dtype == np.float16:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from convrfm.arrays import as_images
@@ -132,13 +134,27 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         return self.metrics_[0]
 
     def decision_function(self, X: Any) -> np.ndarray:
+        """Give a score for each class `(n, classes)`; for two classes that of the second minus that of the first `(n,)`.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        outputs = self.outputs(X)
+        return outputs if outputs.shape[1] > 2 else outputs[:, 1] - outputs[:, 0]
+
+    def outputs(self, X: Any) -> np.ndarray:
         """Give the outputs of the predictor, near 1 for the class of an image and 0 for the others: `(n, classes)`.
 
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
         """
         check_is_fitted(self, "stages_")
-        images = as_images(X, "X").astype(self.stages_[0].features.dtype, copy=False)
+        images = as_images(X, "X")
+        dtype = self.stages_[0].features.dtype
+        if np.abs(images).max() > np.finfo(dtype).max:
+            msg = f"The pixels of X reach {np.abs(images).max():.3g}, which {dtype}, the dtype of the fit, cannot hold."
+            raise InputError(msg)
+        images = images.astype(dtype, copy=False)
         for stage in self.stages_[: self.best_stage_]:
             assert stage.filters is not None  # only the last stage has none
             images = apply_filters(images, stage.filters, self.patch_size, self._deep_settings().nonlinearity)
@@ -152,7 +168,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
         """
-        return self.classes_[self.decision_function(X).argmax(axis=1)]
+        return self.classes_[self.outputs(X).argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -294,11 +310,17 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
 
 def _as_labels(y: Any, images: np.ndarray, name: str) -> np.ndarray:
     """Labels `(n,)` as a NumPy array."""
-    labels = np.asarray(y.cpu() if hasattr(y, "cpu") else y)
+    labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
     if labels.shape != (len(images),):
         msg = f"The labels of {name} must have shape ({len(images)},), but their shape is {labels.shape}."
         raise InputError(msg)
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        msg = f"The labels of {name} hold NaN or infinities."
+    if pd.isna(labels).any() or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
+        msg = f"The labels of {name} hold missing values, NaN or infinities."
         raise InputError(msg)
+    try:
+        check_classification_targets(labels)
+        np.unique(labels)
+    except (TypeError, ValueError) as error:
+        msg = f"The labels of {name} are not labels of classes: {error}"
+        raise InputError(msg) from error
     return labels

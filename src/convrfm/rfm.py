@@ -203,6 +203,9 @@ def _fit(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData, ridge:
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
     targets = one_hot(data.labels, data.classes)
     block = gram[np.ix_(data.fit, data.fit)]
+    if not block.max() > 0:
+        msg = "The kernel of the training images is zero everywhere: are all images black?"
+        raise InputError(msg)
     partial = solve_ridge(block / block.max(), targets[data.fit], ridge, settings.solver_dtype)
     complete = len(data.fit) == len(data.train)
     full = partial if complete else solve_ridge(gram / gram.max(), targets, ridge, settings.solver_dtype)

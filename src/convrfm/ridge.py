@@ -93,7 +93,14 @@ def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: Solve
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Targets `(n, classes)` in {0, 1}, float64, from integer labels `(n,)`."""
+    """Targets `(n, classes)` in {0, 1}, float64, from integer labels `(n,)`.
+
+    Raises:
+        InputError: a label outside 0 ... classes - 1.
+    """
+    if len(labels) > 0 and not (labels.min() >= 0 and labels.max() < classes):
+        msg = f"Labels must lie in 0 ... {classes - 1}, but they run from {labels.min()} to {labels.max()}."
+        raise InputError(msg)
     return np.eye(classes)[labels]
 
 

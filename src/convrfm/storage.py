@@ -15,7 +15,15 @@ from safetensors.numpy import load_file, save
 
 from convrfm.errors import StorageError
 
-__all__ = ["load_arrays", "write_arrays", "write_atomically", "write_bytes", "write_json", "write_table"]
+__all__ = [
+    "clear_leftovers",
+    "load_arrays",
+    "write_arrays",
+    "write_atomically",
+    "write_bytes",
+    "write_json",
+    "write_table",
+]
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -52,6 +60,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove temporary files that writers of `path` left when they were killed."""
+    for leftover in path.parent.glob(f".tmp-*-{path.name}"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Training of classifiers by (S)GD on the squared error, resumable at every epoch."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 
 from convrfm.errors import ConvRFMError, InputError, StorageError
 from convrfm.progress import track
+from convrfm.seeding import generator
 from convrfm.storage import write_bytes
 
 __all__ = ["TrainingData", "TrainingResult", "TrainingSettings", "train"]
@@ -96,11 +98,11 @@ def train(
 ) -> TrainingResult:
     """Train on the mean squared error to one-hot targets, averaged over the batch and the outputs.
 
-    With a checkpoint, the state is saved after every epoch, and a later call with the same network and settings goes on
+    With a checkpoint, the state is saved after every epoch, and a later call with the same network, data and settings goes on
     from there with the same result: the order of the images depends on the seed and the epoch alone.
 
     Raises:
-        ConvRFMError: the checkpoint belongs to other settings, or the loss is not finite.
+        ConvRFMError: the checkpoint belongs to other data or settings, or the loss is not finite.
         StorageError: the checkpoint is damaged or cannot be written.
     """
     initial = _weights(network)
@@ -110,18 +112,21 @@ def train(
     outputs = network(images[:1]).shape[1]
     targets = torch.from_numpy(np.eye(outputs, dtype=np.float32)[data.labels]).to(device)
     rows = [{"epoch": 0, "train_loss": float("nan"), **_accuracies(network, data, settings, device)}]
+    identity = _identity(network, data, settings, seed)
     if checkpoint is not None and checkpoint.exists():
-        initial, rows = _restore(checkpoint, network, optimizer, settings, seed)
+        initial, rows = _restore(checkpoint, network, optimizer, identity)
     first = len(rows)
     epochs = track(range(first, settings.epochs + 1), settings.epochs + 1 - first, f"{description}, epochs", show=show)
     for epoch in epochs:
-        loss = _epoch(network, optimizer, images, targets, settings, np.random.default_rng([seed, epoch]))
+        loss = _epoch(
+            network, optimizer, images, targets, settings, generator(seed, "order of the training images", epoch)
+        )
         if not np.isfinite(loss):
             msg = f"The training loss is {loss} in epoch {epoch}: use a smaller learning_rate than {settings.learning_rate}."
             raise ConvRFMError(msg)
         rows.append({"epoch": epoch, "train_loss": loss, **_accuracies(network, data, settings, device)})
         if checkpoint is not None:
-            _save(checkpoint, network, optimizer, settings, seed, initial, rows)
+            _save(checkpoint, network, optimizer, identity, initial, rows)
     return TrainingResult(pd.DataFrame(rows), initial, _weights(network))
 
 
@@ -165,16 +170,23 @@ def _weights(network: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
 
 
-def _identity(settings: TrainingSettings, seed: int) -> str:
-    return json.dumps({**asdict(settings), "seed": seed}, sort_keys=True)
+def _identity(network: nn.Module, data: TrainingData, settings: TrainingSettings, seed: int) -> str:
+    """What a checkpoint belongs to: settings, seed, shapes of the weights, and a hash of all data."""
+    digest = hashlib.sha256()
+    for images, labels in ((data.images, data.labels), *data.parts.values()):
+        digest.update(np.ascontiguousarray(images).data)
+        digest.update(np.ascontiguousarray(labels).data)
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    return json.dumps(
+        {**asdict(settings), "seed": seed, "shapes": shapes, "data": digest.hexdigest()}, sort_keys=True
+    )  # fmt: skip
 
 
 def _save(
     path: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    seed: int,
+    identity: str,
     initial: dict[str, np.ndarray],
     rows: list[dict[str, float]],
 ) -> None:
@@ -183,11 +195,11 @@ def _save(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value.detach().cpu().contiguous() for name, value in state.items()}
     history = [{name: None if value != value else value for name, value in row.items()} for row in rows]
-    write_bytes(path, save(tensors, {"identity": _identity(settings, seed), "history": json.dumps(history)}))
+    write_bytes(path, save(tensors, {"identity": identity, "history": json.dumps(history)}))
 
 
 def _restore(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, settings: TrainingSettings, seed: int
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str
 ) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
     """Load a checkpoint into network and optimizer; gives the initial weights and the rows so far."""
     try:
@@ -197,8 +209,8 @@ def _restore(
     except SafetensorError as error:
         msg = f"The checkpoint {path} is damaged ({error}): delete it to start anew."
         raise StorageError(msg) from error
-    if metadata["identity"] != _identity(settings, seed):
-        msg = f"The checkpoint {path} belongs to other settings ({metadata['identity']}): delete it to start anew."
+    if metadata["identity"] != identity:
+        msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start anew."
         raise ConvRFMError(msg)
     groups: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "initial": {}, "optimizer": {}}
     for name, tensor in tensors.items():

@@ -92,6 +92,31 @@ def test_prepared_images_serve_their_kernel_only(x):
         CNTK(depth=2).gram(prepared, CNTK(depth=2).prepare(x, np.eye(9)))
 
 
+@pytest.mark.parametrize("scale", [1e-24, 1e20])
+def test_pixels_of_extreme_size(x, scale):
+    with pytest.raises(InputError, match=r"rescale the images or the metric|non-finite"):
+        CNTK(depth=2).gram((x * scale).astype(np.float32))
+    assert np.isfinite(CNTK(depth=2).gram(x * scale)).all()  # float64 has room for them
+    assert (CNTK(depth=2).gram(np.float32(0) * x.astype(np.float32)) == 0).all()
+
+
+def test_negligible_patches_count_as_zero(x):
+    dim, black = x.astype(np.float32), x.astype(np.float32)
+    dim[0, :, :, :3] = 1e-20
+    black[0, :, :, :3] = 0
+    kernel = CNTK(depth=1)
+    assert np.allclose(kernel.gram(dim), kernel.gram(black))
+    alpha = np.ones((3, 1))
+    assert np.allclose(kernel.patch_agop(dim, dim, alpha), kernel.patch_agop(black, black, alpha))
+
+
+def test_taking_images(x):
+    prepared = CNTK(depth=2).prepare(x)
+    assert len(prepared.take(np.array([True, False, True]))) == 2
+    with pytest.raises(InputError, match="No images"):
+        prepared.take([])
+
+
 def test_unknown_backend_and_sizes():
     with pytest.raises(ConfigError, match=r"Unknown kernel backend 'gpu'.*cpu"):
         CNTK(backend="gpu")

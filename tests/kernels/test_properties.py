@@ -54,6 +54,15 @@ def test_equal_images_have_the_closed_form_exactly(rng):
     assert_close(np.diag(gram), np.diag(exact), "smooth", "float32")
 
 
+def test_both_zeros_are_equal(rng):
+    x = random_images(rng, 2, 1, 6, 6).astype(np.float32)
+    x[0, 0, 0] = 0.0
+    x[1] = x[0]
+    x[1, 0, 0] = -0.0
+    gram = CNTK(depth=2).gram(x)
+    assert gram[0, 1] == gram[0, 0]
+
+
 def test_homogeneous_of_degree_two_and_linear_in_the_metric(rng):
     x = random_images(rng, 4, 2, 6, 6)
     metric = random_metric(rng, 18)
@@ -132,10 +141,26 @@ def test_same_bits_twice(rng):
     assert (kernel.patch_agop(x, x, alpha, metric) == kernel.patch_agop(x, x, alpha, metric)).all()
 
 
+def test_compiled_code_calls_nothing_in_another_file():
+    """Numba's cache notices a change of the file that holds the cached function, and of no other."""
+    from numba.core.registry import CPUDispatcher
+
+    from convrfm.kernels import sweeps
+
+    compiled = [value for value in vars(sweeps).values() if isinstance(value, CPUDispatcher)]
+    assert len(compiled) == 8
+    for function in compiled:
+        assert function.py_func.__module__ == sweeps.__name__
+        used = {name: vars(sweeps).get(name) for name in function.py_func.__code__.co_names}
+        for name, value in used.items():
+            home = getattr(value, "__module__", None) or getattr(getattr(value, "py_func", None), "__module__", None)
+            assert home is None or not home.startswith("convrfm") or home == sweeps.__name__, name
+
+
 def test_arccos_to_rounding():
     import numba
 
-    from convrfm.kernels.arccosine import arccos
+    from convrfm.kernels.sweeps import arccos
 
     compiled = numba.njit(lambda r: arccos(r))
     points = np.concatenate([np.linspace(-1, 1, 4001), 1 - np.logspace(-12, 0, 200), [0.0, -0.0]])

@@ -14,7 +14,15 @@ from convrfm.errors import StorageError
 from convrfm.pipeline import closure, preflight
 from convrfm.pipeline.paths import run_keys, run_name
 from convrfm.pipeline.record import Recorder, read_record, sha256
-from convrfm.storage import load_arrays, write_arrays, write_atomically, write_bytes, write_json, write_table
+from convrfm.storage import (
+    clear_leftovers,
+    load_arrays,
+    write_arrays,
+    write_atomically,
+    write_bytes,
+    write_json,
+    write_table,
+)
 
 
 def test_arrays_and_tables_come_back(tmp_path, rng):
@@ -71,6 +79,13 @@ def test_a_really_full_disk(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_leftovers_of_killed_writers_are_cleared(tmp_path):
+    (tmp_path / ".tmp-abc-out").write_bytes(b"half")
+    (tmp_path / ".tmp-abc-other").write_bytes(b"half")
+    clear_leftovers(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-abc-other"]
+
+
 def test_nan_does_not_enter_json(tmp_path):
     with pytest.raises(ValueError, match="nan"):
         write_json(tmp_path / "x.json", {"x": float("nan")})
@@ -104,7 +119,7 @@ def test_run_names_and_back():
 def test_closures_follow_imports_and_names():
     fits = closure.import_closure("convrfm.pipeline.jobs.rfm")
     assert "convrfm.kernels.sweeps" in fits  # imported by name, through the table of backends
-    assert "convrfm.kernels.arccosine" in fits
+    assert "convrfm.kernels.coincidence" in fits
     assert not any(name.startswith(("convrfm.plots", "convrfm.networks", "convrfm.estimators")) for name in fits)
     networks = closure.import_closure("convrfm.pipeline.jobs.cnn")
     assert not any(name.startswith(("convrfm.kernels", "convrfm.plots")) for name in networks)

@@ -112,10 +112,10 @@ def fig05_fits(protocol, file):
     ]
 
 
-def fig05_trainings(protocol):
-    """The metrics of every network behind Figure 5."""
+def fig05_trainings(protocol, file):
+    """One file of every network behind Figure 5."""
     return [
-        run_file("cnn", protocol, "metrics", task=task, sigma=sigma, optimizer=optimizer, seed=seed)
+        run_file("cnn", protocol, file, task=task, sigma=sigma, optimizer=optimizer, seed=seed)
         for task, panel in PANELS.items()
         for sigma in panel.sigmas
         for optimizer in ("adam", "sgd")

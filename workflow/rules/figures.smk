@@ -3,7 +3,8 @@
 
 rule draw_fig05:
     input:
-        metrics=lambda w: fig05_fits(w.protocol, "metrics") + fig05_trainings(w.protocol),
+        metrics=lambda w: fig05_fits(w.protocol, "metrics") + fig05_trainings(w.protocol, "metrics"),
+        records=lambda w: fig05_fits(w.protocol, "record") + fig05_trainings(w.protocol, "record"),
         fits=lambda w: fig05_fits(w.protocol, "arrays"),
         draws=lambda w: fig05_draws(w.protocol),
     output:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convrfm.errors import InputError
+from convrfm.seeding import generator
 
 __all__ = ["TASKS", "LocalSignalDraw", "LocalSignalSplit", "noisy_bars", "noisy_digits"]
 
@@ -80,7 +81,7 @@ def noisy_bars(n_train: int, n_test: int, *, seed: int) -> LocalSignalDraw:
         InputError: a size below one.
     """
     _check_sizes(n_train, n_test)
-    train, test = (_bars(n, np.random.default_rng([seed, split])) for split, n in enumerate((n_train, n_test)))
+    train, test = (_bars(n, generator(seed, f"bars, {split}")) for split, n in (("train", n_train), ("test", n_test)))
     return LocalSignalDraw(train, test)
 
 
@@ -108,11 +109,11 @@ def noisy_digits(
         InputError: digits of another size.
     """
     splits = []
-    for split, (digits, labels) in enumerate((train, test)):
+    for split, (digits, labels) in (("train", train), ("test", test)):
         if digits.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE):
             msg = f"Digits must have shape (n, {DIGIT_SIZE}, {DIGIT_SIZE}), but their shape is {digits.shape}."
             raise InputError(msg)
-        rng = np.random.default_rng([seed, split])
+        rng = generator(seed, f"digits, {split}")
         offsets = rng.integers(0, FRAME_SIZE - DIGIT_SIZE, (len(digits), 2))
         frame = rng.standard_normal((len(digits), 1, FRAME_SIZE, FRAME_SIZE), dtype=np.float32)
         signal, inside = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, bool)

@@ -105,7 +105,11 @@ class PreparedImages:
 
     def take(self, indices: Any) -> "PreparedImages":
         """Give some of the images, without preparing them again."""
-        chosen = np.asarray(indices)
+        mask_or_numbers = np.asarray(indices)
+        if mask_or_numbers.size == 0 or (mask_or_numbers.dtype == bool and not mask_or_numbers.any()):
+            msg = "No images were taken."
+            raise InputError(msg)
+        chosen = np.arange(len(self))[mask_or_numbers]
         return replace(self, images=self.images[chosen], form=self.form.take(chosen))
 
 
@@ -211,7 +215,9 @@ class ConvolutionalKernel:
             msg = f"alpha must have shape ({len(train)}, outputs), but its shape is {coefficients.shape}."
             raise InputError(msg)
         check_finite(coefficients, "alpha")
-        result = self._module.patch_agop(train.form, (points or train).form, coefficients, self._spec)
+        result = self._module.patch_agop(
+            train.form, (train if points is None else points).form, coefficients, self._spec
+        )
         check_finite(result, "The patch-AGOP (pixels, metric or coefficients of extreme size?)")
         return like(result, train.template)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from convrfm.errors import InputError
 from convrfm.kernels.base import KernelSpec
 from convrfm.kernels.coincidence import image_keys, set_coincident
 from convrfm.kernels.sweeps import LANES, forward, reverse
@@ -26,6 +27,9 @@ TILE_BYTES = 64 * 2**20
 
 PATCH_BYTES = 2 * 2**30
 """Budget for the patches of one prepared batch."""
+
+NEGLIGIBLE = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
+"""Patches whose norm is a smaller fraction of the largest count as zero: products of their norms would underflow."""
 
 SECONDS_BEFORE_PROGRESS = 5.0
 """Tiles are shown where they take longer than this, if the caller shows progress."""
@@ -129,6 +133,15 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> 
     for _ in range(spec.depth - 1):
         layers.append(np.lib.stride_tricks.sliding_window_view(layers[-1], (q, q), axis=(0, 1)).sum(axis=(-2, -1)))
     norms = np.sqrt(np.concatenate([layer.reshape(-1, batch.shape[3]) for layer in layers]))
+    largest, negligible = norms.max(), NEGLIGIBLE[dtype]
+    for name, size in (("pixels", np.abs(batch).max()), ("norms of patches under the metric", largest)):
+        if size > 0 and not negligible < size < 1 / negligible:
+            msg = (
+                f"The {name} reach {size:.3g}, which leaves no room for products in {dtype}: "
+                "rescale the images or the metric."
+            )
+            raise InputError(msg)
+    norms[norms < negligible * largest] = 0
     inverse = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
     return replace(
         bare, patches=patches, norms=norms, inverse_norms=inverse, variance=layers[-1].mean(axis=(0, 1))
@@ -190,7 +203,8 @@ def patch_agop(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Kerne
     lanes, channels = train.batch.shape[3], train.batch.shape[0]
     coefficients = np.pad(alpha, [(0, lanes - train.count), (0, 0)])
     everything = slice(0, lanes)
-    total = np.zeros(())
+    rank = len(train.patches_at(0, 0, slice(0, 1)))
+    total = np.zeros((rank, rank))  # float64: a sum of millions of terms
     tiles = _row_tiles(points, lanes)
     room = _room(points, tiles, lanes)
     for rows in track(tiles, len(tiles), "tiles of the patch-AGOP", delay=SECONDS_BEFORE_PROGRESS):
@@ -199,12 +213,13 @@ def patch_agop(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Kerne
         reverse(s, *_norms(points, rows), *_norms(train, everything), spec, coefficients, own)
         for y, x in _every_position(train.positions):
             of_train, of_points = train.patches_at(y, x, everything).T, points.patches_at(y, x, rows).T
-            for o, weights in enumerate(coefficients.T):
-                # dK/d(R z_u), up to 1/c; the chain rule to the raw patch is R^T, applied once at the end.
-                gradient = (s[y, x] * weights) @ of_train + 2 * own[y, x, :, o, None] * of_points
-                total = total + gradient.T @ gradient
-    total = total / (points.count * channels**2)
-    return total.astype(np.float64) if train.root is None else _chain(train.root, total)
+            # dK/d(R z_u), up to 1/c, of all outputs; the chain rule to the raw patch is R^T, applied once at the end.
+            weighted = s[y, x] * coefficients.T[:, None]  # (outputs, points, train)
+            gradient = weighted.reshape(-1, lanes) @ of_train
+            gradient += 2 * (own[y, x].T[..., None] * of_points).reshape(gradient.shape)
+            total += gradient.T @ gradient
+    total /= points.count * channels**2
+    return total if train.root is None else _chain(train.root, total)
 
 
 def _chain(root: np.ndarray, inner: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from convrfm.errors import ConfigError
+from convrfm.pipeline.paths import run_name
 
 __all__ = [
     "CNNSettings",
@@ -75,7 +76,7 @@ class LocalSignalPanel(Model):
     )
     n_train: Positive = Field(description="training images")
     n_test: Positive = Field(description="test images")
-    sigmas: list[Annotated[float, Field(ge=0)]] = Field(
+    sigmas: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         min_length=1, description="noise levels in the authors' parametrisation, see convrfm.datasets.local_signal"
     )
     depth: Positive = Field(3, description="convolutions of kernels and networks, L")
@@ -84,11 +85,26 @@ class LocalSignalPanel(Model):
     cnn: CNNSettings = Field(description="the networks to compare with")
 
     @model_validator(mode="after")
-    def _stages_fit_depth(self) -> Self:
+    def _parts_fit_together(self) -> Self:
         if self.rfm.stages > self.depth:
             msg = f"rfm.stages must be at most depth, {self.depth}, but it is {self.rfm.stages}"
             raise ValueError(msg)
+        if self.rfm.rounds < 2:
+            msg = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with"
+            raise ValueError(msg)
         return self
+
+    @field_validator("sigmas")
+    @classmethod
+    def _sigmas_tell_runs_apart(cls, sigmas: list[float]) -> list[float]:
+        names = [run_name({"sigma": sigma}) for sigma in sigmas]
+        if len(set(names)) < len(names):
+            msg = "each noise level may stand there only once, and they must differ in their first six digits"
+            raise ValueError(msg)
+        if max(sigmas) == 0:
+            msg = "at least one noise level must be above 0"
+            raise ValueError(msg)
+        return sigmas
 
 
 class Fig05(Model):

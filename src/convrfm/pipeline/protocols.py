@@ -9,7 +9,12 @@ predictor over all training images, draws samples stratified by class, and shuff
 
 from typing import Any
 
-__all__ = ["RFM_CHOICES", "VALIDATION_FRACTION"]
+import numpy as np
+
+from convrfm.seeding import generator
+from convrfm.splits import stratified_draw
+
+__all__ = ["RFM_CHOICES", "VALIDATION_FRACTION", "held_out_part"]
 
 VALIDATION_FRACTION = 0.2
 """Share of the training images that validates under `corrected`."""
@@ -19,3 +24,13 @@ RFM_CHOICES: dict[str, dict[str, Any]] = {
     "corrected": {"selection": "validation", "agop_samples": "all", "agop_ridge": "selected"},
 }
 """Fields of `convrfm.rfm.RFMSettings` by protocol."""
+
+
+def held_out_part(labels: np.ndarray, protocol: str, seed: int) -> np.ndarray:
+    """Indices of the training images that validate: none under `published`, one stratified part under `corrected`.
+
+    Kernels and networks of one seed share it.
+    """
+    if protocol == "published":
+        return np.array([], dtype=np.int64)
+    return stratified_draw(labels, round(VALIDATION_FRACTION * len(labels)), generator(seed, "validation split"))

@@ -90,7 +90,7 @@ def _machine() -> dict[str, Any]:
     description: dict[str, Any] = {"system": platform.system(), "processor": _processor(), "gpu": None}
     if torch is not None:
         description["torch_threads"] = torch.get_num_threads()
-        description["tf32"] = bool(torch.backends.cuda.matmul.allow_tf32)
+        description["tf32"] = bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
         if torch.cuda.is_available():
             description["gpu"] = torch.cuda.get_device_name()
     numba = sys.modules.get("numba")

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from convrfm.errors import ConvRFMError
 from convrfm.pipeline.record import Recorder
+from convrfm.storage import clear_leftovers
 
 __all__ = ["Job", "run_job"]
 
@@ -72,6 +73,8 @@ def run_job(snakemake: Any, target: str) -> None:
             threads=snakemake.threads,
             recorder=Recorder(target, snakemake.params.code, settings),
         )
+        for path in job.outputs.values():
+            clear_leftovers(path)
         function(job)
 
 
@@ -97,7 +100,7 @@ def _end_with_workflow() -> None:
     def watch() -> None:
         while _is_snakemake(workflow):
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        logging.getLogger(__name__).error("Snakemake has died: stopping, nothing half-written is left")
+        logging.getLogger(__name__).error("Snakemake has died: stopping")
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,6 +1,6 @@
 """Figure 5, local signal adaptivity: accuracy against noise, and how the learned metric dims the background."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,22 @@ from convrfm.datasets.local_signal import TASKS
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 from convrfm.visualize import patch_magnitude
 
-__all__ = ["METHODS", "STAND_INS", "caption", "contrast", "draw", "examples", "tidy"]
+__all__ = ["STAND_INS", "caption", "contrast", "draw", "examples", "tidy"]
 
 STAND_INS = {"noisy-digits": "stand-in: scikit-learn digits, not MNIST"}
 """Tasks that stand on other data than the paper's, with what the figure says of them."""
 
 TITLES = {"bars": "Noisy bars", "noisy-digits": "Noisy digits", "noisy-mnist": "Noisy MNIST"}
 
-KERNEL_METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM, stage 1", "Deep ConvRFM, stage 2")
 NETWORK_METHODS = {"adam": "CNN (Adam)", "sgd": "CNN (SGD)"}
-METHODS = (*KERNEL_METHODS, *NETWORK_METHODS.values())
+
+
+def _methods(present: Iterable[str]) -> list[str]:
+    """The methods that are there, in the order of the legend."""
+    order = ("CNTK", "ConvRFM", "Deep", "CNN")
+    return sorted(
+        set(present), key=lambda method: (next(i for i, m in enumerate(order) if method.startswith(m)), method)
+    )
 
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
@@ -60,7 +66,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     order = {task: index for index, task in enumerate(TITLES)}
     table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
-    table["method"] = pd.Categorical(table["method"], METHODS, ordered=True)
+    table["method"] = pd.Categorical(table["method"], _methods(table["method"]), ordered=True)
     return table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
 
 
@@ -70,13 +76,10 @@ def _kernel_rows(history: pd.DataFrame, protocol: str) -> list[dict[str, Any]]:
     parts = {
         "CNTK": history[(history["stage"] == 0) & (history["round"] == 0)],
         "ConvRFM": history[(history["stage"] == 0) & (history["round"] >= 1)],
-        "Deep ConvRFM, stage 1": history[history["stage"] == 1],
-        "Deep ConvRFM, stage 2": history[history["stage"] == 2],
+        **{f"Deep ConvRFM, stage {stage}": part for stage, part in history.groupby("stage") if stage > 0},
     }
     rows = []
     for method, part in parts.items():
-        if part.empty:
-            continue
         best = part.loc[part[score].idxmax()]
         last = part[part["round"] == part["round"].max()]
         rows.append(
@@ -167,10 +170,10 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> Figu
 
 
 def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) -> None:
-    present = [method for method in METHODS if (table["method"] == method).any()]
-    colours = dict(zip(METHODS, sns.color_palette("colorblind", len(METHODS)), strict=True))
-    markers = dict(zip(METHODS, "osD^vP", strict=True))
-    for method in present:
+    methods = _methods(table["method"])
+    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    markers = dict(zip(methods, "osD^vPX*<>", strict=False))
+    for method in methods:
         rows = table[table["method"] == method].groupby("sigma")["accuracy"]
         summary = pd.DataFrame({sigma: interval(100 * values.to_numpy()) for sigma, values in rows}).T
         axes.plot(
@@ -178,7 +181,7 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
             linestyle="--" if method.startswith("CNN") else "-", zorder=3,
         )  # fmt: skip
         axes.fill_between(summary.index, summary[1], summary[2], color=colours[method], alpha=0.13, linewidth=0)
-    draws = table.groupby(table["method"].isin(KERNEL_METHODS))["seed"].nunique()
+    draws = table.groupby(table["method"].str.startswith("CNN"))["seed"].nunique()
     title = f"{TITLES[task]}, n = {table['n_train'].iloc[0]}"
     if task in STAND_INS:
         title += f"\n({STAND_INS[task]})"
@@ -192,7 +195,7 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(1.0, 0.0),
-            title=f"mean, 95 % interval\n(draws: kernels {draws[True]}, CNNs {draws[False]})",
+            title=f"mean, 95 % interval\n(draws: kernels {draws[False]}, CNNs {draws[True]})",
         )
 
 
@@ -256,13 +259,12 @@ def _gains(table: pd.DataFrame) -> list[str]:
     lines = [header, "|" + "---|" * (len(sigmas) + 1)]
     base = table[table["method"] == "CNTK"].groupby("sigma")["accuracy"].mean()
     lines.append("| CNTK, accuracy | " + " | ".join(f"{100 * base[sigma]:.1f} %" for sigma in sigmas) + " |")
-    for method in METHODS[1:]:
+    for method in _methods(table["method"])[1:]:
         cells = []
         for sigma in sigmas:
             gains = 100 * paired_differences(table[table["sigma"] == sigma], method, "CNTK")
             cells.append(_cell(*interval(gains)) if len(gains) else "-")
-        if any(cell != "-" for cell in cells):
-            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return lines
 
 

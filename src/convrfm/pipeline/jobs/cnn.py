@@ -1,17 +1,21 @@
 """Train the plain convolutional network on a local-signal task at one noise level."""
 
+import hashlib
+import json
+from dataclasses import asdict
+
 import numpy as np
 import torch
 
-from convrfm.datasets.local_signal import TASKS
+from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.errors import ConfigError
 from convrfm.networks import PlainCNN
 from convrfm.pipeline.jobs.draw import read_draw
-from convrfm.pipeline.protocols import VALIDATION_FRACTION
+from convrfm.pipeline.protocols import held_out_part
+from convrfm.pipeline.record import sha256
 from convrfm.pipeline.session import Job
-from convrfm.splits import stratified_draw
 from convrfm.storage import write_arrays, write_table
-from convrfm.training import TrainingData, TrainingSettings, train
+from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
 
 __all__ = ["train_task"]
 
@@ -19,8 +23,10 @@ __all__ = ["train_task"]
 def train_task(job: Job) -> None:
     """Write the accuracy after every epoch, the weights at start and end, and the record.
 
-    The column `selection_accuracy` is what picks the best epoch: that of the test images under `published`, as the
-    paper does it, and that of the validation images under `corrected`.
+    Under `published` one network is trained on all training images, and the test images choose the epoch, as in the
+    paper. Under `corrected` a first network is trained without the validation images, which choose the epoch, and a
+    second one on all training images, which is reported. In both, `test_accuracy` is of the network on all training
+    images, and `selection_accuracy` is what chooses the epoch.
     """
     given = job.settings
     task, protocol, sigma, seed = (given[key] for key in ("task", "protocol", "sigma", "seed"))
@@ -31,34 +37,22 @@ def train_task(job: Job) -> None:
     draw = read_draw(job.input("draw"))
     noise_std = TASKS[task](sigma)
     images, labels = draw.train.images(noise_std), draw.train.labels
-    parts = {"test": (draw.test.images(noise_std), draw.test.labels)}
-    fit = np.arange(len(labels))
-    if protocol == "corrected":
-        held_out = stratified_draw(labels, round(VALIDATION_FRACTION * len(labels)), np.random.default_rng([seed, 1]))
-        parts["validation"] = (images[held_out], labels[held_out])
-        fit = np.setdiff1d(fit, held_out)
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(mode=True)
-    network = PlainCNN(
-        images.shape[1:],
-        int(max(labels.max(), draw.test.labels.max())) + 1,
-        **{key: given[key] for key in ("width", "depth", "patch_size")},
-        generator=torch.Generator().manual_seed(seed),
-    )
+    torch.backends.cudnn.allow_tf32 = False
     device = _device(given["device"])
-    checkpoint = job.outputs["record"].with_name("checkpoint.safetensors")
-    result = train(
-        network,
-        TrainingData(images[fit], labels[fit], parts),
-        settings,
-        seed=seed,
-        checkpoint=checkpoint,
-        device=device,
-        description=f"{task} sigma {sigma:g} {settings.optimizer}",
-        show=True,
-    )
+
+    whole = TrainingData(images, labels, {"test": (draw.test.images(noise_std), draw.test.labels)})
+    result = _train(job, draw, whole, settings, device, "all training images")
     history = result.history
-    history["selection_accuracy"] = history["validation_accuracy" if protocol == "corrected" else "test_accuracy"]
+    history["selection_accuracy"] = history["test_accuracy"]
+    held_out = held_out_part(labels, protocol, seed)
+    if len(held_out) > 0:
+        fit = np.setdiff1d(np.arange(len(labels)), held_out)
+        part = TrainingData(images[fit], labels[fit], {"validation": (images[held_out], labels[held_out])})
+        validated = _train(job, draw, part, settings, device, "without the validation images")
+        history["selection_accuracy"] = validated.history["validation_accuracy"]
+
     write_table(job.outputs["metrics"], history)
     weights = {"initial": result.initial, "final": result.final}
     write_arrays(
@@ -70,13 +64,39 @@ def train_task(job: Job) -> None:
         "seed": seed,
         "protocol": protocol,
         "device": device,
-        "training": vars(settings),
+        "training": asdict(settings),
         "best_epoch": int(best["epoch"]),
         "best_epoch_test_accuracy": float(best["test_accuracy"]),
         "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
     }
     job.write_record()
-    checkpoint.unlink(missing_ok=True)
+    for checkpoint in job.outputs["record"].parent.glob("checkpoint-*.safetensors"):
+        checkpoint.unlink()
+
+
+def _train(
+    job: Job, draw: LocalSignalDraw, data: TrainingData, settings: TrainingSettings, device: str, description: str
+) -> TrainingResult:
+    """Train one network; a checkpoint is found again by what it depends on: code, settings, draw and part."""
+    given = job.settings
+    network = PlainCNN(
+        data.images.shape[1:],
+        int(max(draw.train.labels.max(), draw.test.labels.max())) + 1,
+        **{key: given[key] for key in ("width", "depth", "patch_size")},
+        generator=torch.Generator().manual_seed(given["seed"]),
+    )
+    identity = [job.recorder.code, dict(given), sha256(job.input("draw")), description]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return train(
+        network,
+        data,
+        settings,
+        seed=given["seed"],
+        checkpoint=job.outputs["record"].with_name(f"checkpoint-{key}.safetensors"),
+        device=device,
+        description=f"{given['task']} sigma {given['sigma']:g} {settings.optimizer}, {description}",
+        show=True,
+    )
 
 
 def _device(wanted: str) -> str:

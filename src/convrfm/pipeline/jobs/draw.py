@@ -10,6 +10,7 @@ from convrfm.datasets.digits import download_mnist, embedded_digits, load_mnist
 from convrfm.datasets.local_signal import LocalSignalDraw, LocalSignalSplit, noisy_bars, noisy_digits
 from convrfm.errors import InputError
 from convrfm.pipeline.session import Job
+from convrfm.seeding import generator
 from convrfm.splits import stratified_draw
 from convrfm.storage import load_arrays, write_arrays, write_json, write_table
 
@@ -65,7 +66,7 @@ def _draw(settings: DrawSettings) -> LocalSignalDraw:
     n_train, n_test, seed = settings["n_train"], settings["n_test"], settings["seed"]
     if settings["task"] == "bars":
         return noisy_bars(n_train, n_test, seed=seed)
-    rng = np.random.default_rng([seed, len(settings["task"])])
+    rng = generator(seed, f"samples of {settings['task']}")
     if settings["task"] == "noisy-digits":
         images, labels = embedded_digits()
         chosen = rng.permutation(len(labels))

@@ -9,10 +9,10 @@ from convrfm.datasets.local_signal import TASKS
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.pipeline.jobs.draw import read_draw
-from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
+from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
 from convrfm.pipeline.session import Job
 from convrfm.rfm import RFMSettings, StageData
-from convrfm.splits import stratified_draw
+from convrfm.seeding import generator
 from convrfm.storage import write_arrays, write_table
 
 __all__ = ["fit_task"]
@@ -24,11 +24,8 @@ def fit_task(job: Job) -> None:
     task, protocol, sigma, seed = (given[key] for key in ("task", "protocol", "sigma", "seed"))
     draw = read_draw(job.input("draw"))
     noise_std = TASKS[task](sigma)
-    rng = np.random.default_rng([seed, 1])
     labels = draw.train.labels
-    fit = np.arange(len(labels))
-    if protocol == "corrected":
-        fit = np.setdiff1d(fit, stratified_draw(labels, round(VALIDATION_FRACTION * len(labels)), rng))
+    fit = np.setdiff1d(np.arange(len(labels)), held_out_part(labels, protocol, seed))
     data = StageData(
         train=draw.train.images(noise_std),
         labels=labels,
@@ -40,7 +37,7 @@ def fit_task(job: Job) -> None:
     kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")})
     settings = RFMSettings(rounds=given["rfm"]["rounds"], ridges=tuple(given["rfm"]["ridges"]), **RFM_CHOICES[protocol])
     deep = DeepSettings(stages=given["rfm"]["stages"], filters=given["rfm"]["filters"])
-    stages = fit_stages(kernel, data, settings, deep, rng, show=True)
+    stages = fit_stages(kernel, data, settings, deep, generator(seed, "filters and AGOP points"), show=True)
     history = history_of(stages)
     write_table(job.outputs["metrics"], history)
     write_arrays(job.outputs["arrays"], _arrays(stages))
@@ -48,7 +45,7 @@ def fit_task(job: Job) -> None:
         "seed": seed,
         "protocol": protocol,
         "backend": kernel.backend,
-        "kernel_dtype": str(data.train.dtype),
+        "image_dtype": str(data.train.dtype),
         "rfm": asdict(settings),
         "deep": asdict(deep),
         "solves": _solves(history.to_dict("records")),
