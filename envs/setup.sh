@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the virtual environment $1 from the locks beside this file: the same wheels, by hash, on every machine.
+# Make the virtual environment $1 from the locks in this folder; hashes make the wheels the same on every machine.
 set -eu
 venv=$1
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
