@@ -135,6 +135,16 @@ class StageResult:
 
 
 @dataclass(frozen=True)
+class _Blocks:
+    """Kernel matrices of one round, each divided by the largest entry of the matrix that its predictor is fitted on."""
+
+    fit: np.ndarray  # fitted part with itself
+    validation: np.ndarray  # validation part with the fitted part
+    train: np.ndarray  # all training images with themselves
+    test: np.ndarray | None  # test with all training images
+
+
+@dataclass(frozen=True)
 class _Fit:
     """One ridge in one round."""
 
@@ -173,7 +183,8 @@ def fit_rounds(
         train = kernel.prepare(data.train, metrics[t])
         gram = kernel.gram(train)
         test_gram = None if data.test is None else kernel.gram(kernel.prepare(data.test, metrics[t]), train)
-        fits = [_fit(gram, test_gram, data, ridge, settings) for ridge in settings.ridges]
+        blocks = _blocks(gram, test_gram, data)
+        fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
         score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
         scores = [float(fit.row[score_of]) for fit in fits]
         chosen = int(np.argmax(scores))
@@ -199,22 +210,35 @@ def _check_selection(data: StageData, settings: RFMSettings) -> None:
         raise InputError(msg)
 
 
-def _fit(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData, ridge: float, settings: RFMSettings) -> _Fit:
-    """Fit on the fitted part, and again on all training images where they differ; measure both."""
-    targets = one_hot(data.labels, data.classes)
-    block = gram[np.ix_(data.fit, data.fit)]
-    if not block.max() > 0:
+def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> _Blocks:
+    """Cut and scale the kernel matrices of one round, once for all ridges.
+
+    Raises:
+        InputError: the kernel is zero everywhere.
+    """
+    fit = gram[np.ix_(data.fit, data.fit)]
+    if not fit.max() > 0:
         msg = "The kernel of the training images is zero everywhere: are all images black?"
         raise InputError(msg)
-    partial = solve_ridge(block / block.max(), targets[data.fit], ridge, settings.solver_dtype)
+    return _Blocks(
+        fit=fit / fit.max(),
+        validation=gram[np.ix_(data.validation, data.fit)] / fit.max(),
+        train=gram / gram.max(),
+        test=None if test_gram is None else test_gram / gram.max(),
+    )
+
+
+def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) -> _Fit:
+    """Fit on the fitted part, and again on all training images where they differ; measure both."""
+    targets = one_hot(data.labels, data.classes)
+    partial = solve_ridge(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
     complete = len(data.fit) == len(data.train)
-    full = partial if complete else solve_ridge(gram / gram.max(), targets, ridge, settings.solver_dtype)
+    full = partial if complete else solve_ridge(blocks.train, targets, ridge, settings.solver_dtype)
     row: dict[str, float | str] = {"ridge": ridge}
-    held_out = data.validation
     parts = {
-        "train": (block / block.max(), partial, data.labels[data.fit]),
-        "validation": (gram[np.ix_(held_out, data.fit)] / block.max(), partial, data.labels[held_out]),
-        "test": (None if test_gram is None else test_gram / gram.max(), full, data.test_labels),
+        "train": (blocks.fit, partial, data.labels[data.fit]),
+        "validation": (blocks.validation, partial, data.labels[data.validation]),
+        "test": (blocks.test, full, data.test_labels),
     }
     for name, (matrix, solution, labels) in parts.items():
         present = matrix is not None and labels is not None and len(labels) > 0

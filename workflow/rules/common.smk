@@ -30,7 +30,6 @@ wildcard_constraints:
     sigma=r"[0-9.e+-]+",
     seed=r"\d+",
     optimizer="adam|sgd",
-    figure=r"fig\d\d",
 
 
 def run_files(experiment, keys):
