@@ -22,6 +22,7 @@ def test_agrees_with_numpy(kernel, rng):
     assert solution.solver == "cholesky"
     assert solution.residual < 1e-12
     assert 0.1 < solution.condition / np.linalg.cond(system, 1) <= 1.01
+    assert solution.condition == float(f"{solution.condition:.3g}")
 
 
 def test_float32_is_an_option_with_its_own_residual(kernel, rng):

@@ -24,7 +24,8 @@ class RidgeSolution:
         ridge: the ridge.
         solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite.
         residual: |(K + ridge I) alpha - Y| / |Y| in the Frobenius norm, in float64, for the K that was passed.
-        condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues).
+        condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues), to
+            three digits: LAPACK's last digits change with the place of its work space in memory.
     """
 
     alpha: np.ndarray
@@ -75,7 +76,7 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
         condition = float(1 / inverse_condition) if inverse_condition > 0 else float("inf")
         solver = "cholesky"
     residual = float(np.linalg.norm(exact @ alpha - targets) / max(np.linalg.norm(targets), np.finfo(float).tiny))
-    return RidgeSolution(alpha, ridge, solver, residual, condition)
+    return RidgeSolution(alpha, ridge, solver, residual, float(f"{condition:.3g}"))
 
 
 def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype) -> tuple[np.ndarray, float]:
