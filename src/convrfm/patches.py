@@ -9,7 +9,7 @@ import numpy as np
 
 from convrfm.errors import ImageSizeError, InputError
 
-__all__ = ["box_sum", "box_sum_adjoint", "check_fits", "patch_dimension", "patches_at", "unfold"]
+__all__ = ["box_sum", "box_sum_adjoint", "check_fits", "patch_dimension", "patch_places", "patches_at", "unfold"]
 
 
 def patch_dimension(channels: int, patch_size: int) -> int:
@@ -52,6 +52,12 @@ def unfold(images: np.ndarray, patch_size: int) -> np.ndarray:
     return ordered.reshape(*ordered.shape[:3], -1)
 
 
+def patch_places(channels: int, height: int, width: int, patch_size: int) -> np.ndarray:
+    """Where the numbers of a patch `(d,)` lie in a flat image, counted from the patch's first pixel in channel 0."""
+    channel, row, column = np.ix_(np.arange(channels), np.arange(patch_size), np.arange(patch_size))
+    return ((channel * height + row) * width + column).reshape(-1)
+
+
 def patches_at(images: np.ndarray, patch_size: int, row: int, column: int) -> np.ndarray:
     """Give the patches of all images at one position: `(n, d)`, what `unfold(...)[:, row, column]` holds."""
     window = images[:, :, row : row + patch_size, column : column + patch_size]
@@ -60,8 +66,14 @@ def patches_at(images: np.ndarray, patch_size: int, row: int, column: int) -> np
 
 def box_sum(maps: np.ndarray, patch_size: int) -> np.ndarray:
     """Sum over every q x q window of the last two axes: `(..., P, Q)` -> `(..., P - q + 1, Q - q + 1)`."""
-    windows = np.lib.stride_tricks.sliding_window_view(maps, (patch_size, patch_size), axis=(-2, -1))
-    return windows.sum(axis=(-2, -1))
+    height, width = maps.shape[-2] - patch_size + 1, maps.shape[-1] - patch_size + 1
+    rows = maps[..., :height, :].copy()
+    for i in range(1, patch_size):
+        rows += maps[..., i : i + height, :]
+    sums = rows[..., :width].copy()
+    for j in range(1, patch_size):
+        sums += rows[..., j : j + width]
+    return sums
 
 
 def box_sum_adjoint(maps: np.ndarray, patch_size: int) -> np.ndarray:

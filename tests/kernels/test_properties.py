@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import assert_close
 
-from convrfm.kernels import CNTK, cpu
+from convrfm.kernels import CNTK, PatchLaplace, cpu
 from kernels.cases import random_images, random_metric, singular_images
 
 sizes = st.tuples(
@@ -81,15 +81,24 @@ def test_metric_acts_like_transformed_patches(rng):
     assert_close(kernel.gram(x, None, root.T @ root), kernel.gram(mixed), "gram")
 
 
+@pytest.mark.parametrize("make", [CNTK, PatchLaplace])
 @pytest.mark.parametrize("with_metric", [True, False])
-def test_tiles_do_not_change_the_result(monkeypatch, rng, with_metric):
+def test_memory_does_not_change_the_result(rng, make, with_metric):
     x = random_images(rng, 71, 2, 8, 7).astype(np.float32)
     metric = random_metric(rng, 18) if with_metric else None
     alpha = rng.standard_normal((71, 2))
+    ample, scarce = make(patch_size=3), make(patch_size=3, memory=1)
+    assert_close(scarce.gram(x, None, metric), ample.gram(x, None, metric), "smooth", "float32")
+    assert_close(scarce.gram(x[:40], x, metric), ample.gram(x[:40], x, metric), "smooth", "float32")
+    assert_close(scarce.patch_agop(x, x, alpha, metric), ample.patch_agop(x, x, alpha, metric), "smooth", "float32")
+
+
+def test_blas_and_the_fused_product_agree(monkeypatch, rng):
+    x = random_images(rng, 21, 3, 8, 7).astype(np.float32)
+    metric, alpha = random_metric(rng, 27), rng.standard_normal((21, 2))
     kernel = CNTK(depth=2, patch_size=3)
     gram, agop = kernel.gram(x, None, metric), kernel.patch_agop(x, x, alpha, metric)
-    monkeypatch.setattr(cpu, "TILE_BYTES", 1)
-    monkeypatch.setattr(cpu, "PATCH_BYTES", 1)
+    monkeypatch.setattr(cpu, "FUSED_RANK", 0)
     assert_close(kernel.gram(x, None, metric), gram, "smooth", "float32")
     assert_close(kernel.patch_agop(x, x, alpha, metric), agop, "smooth", "float32")
 
@@ -141,29 +150,48 @@ def test_same_bits_twice(rng):
     assert (kernel.patch_agop(x, x, alpha, metric) == kernel.patch_agop(x, x, alpha, metric)).all()
 
 
-def test_compiled_code_calls_nothing_in_another_file():
-    """Numba's cache notices a change of the file that holds the cached function, and of no other."""
+def test_cached_code_depends_on_all_compiled_sources():
+    """Numba's own cache notices a change of the file that holds the cached function, and of no other."""
     from numba.core.registry import CPUDispatcher
 
-    from convrfm.kernels import sweeps
+    from convrfm.kernels.compiled import SOURCES, arccosine, first_layer, functions, gradient, laplace, simd
 
-    compiled = [value for value in vars(sweeps).values() if isinstance(value, CPUDispatcher)]
-    assert len(compiled) == 8
-    for function in compiled:
-        assert function.py_func.__module__ == sweeps.__name__
-        used = {name: vars(sweeps).get(name) for name in function.py_func.__code__.co_names}
-        for name, value in used.items():
-            home = getattr(value, "__module__", None) or getattr(getattr(value, "py_func", None), "__module__", None)
-            assert home is None or not home.startswith("convrfm") or home == sweeps.__name__, name
+    cached = 0
+    for module in (arccosine, first_layer, functions, gradient, laplace, simd):
+        for function in vars(module).values():
+            if isinstance(function, CPUDispatcher) and function.stats.cache_path is not None:
+                cells = function.py_func.__closure__ or ()
+                assert SOURCES in [cell.cell_contents for cell in cells], function
+                cached += 1
+    assert cached >= 8
 
 
-def test_arccos_to_rounding():
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 3e-15), ("float32", 3e-7)])
+def test_functions_to_rounding(dtype, tolerance):
+    """kappa0, kappa1 and the exponential on vectors, against NumPy in double precision."""
     import numba
 
-    from convrfm.kernels.sweeps import arccos
+    from convrfm.kernels.compiled import arccosine, functions, simd
 
-    compiled = numba.njit(lambda r: arccos(r))
-    points = np.concatenate([np.linspace(-1, 1, 4001), 1 - np.logspace(-12, 0, 200), [0.0, -0.0]])
-    for dtype, tolerance in ((np.float64, 3e-14), (np.float32, 4e-7)):
-        values = np.array([compiled(dtype(r)) for r in points])
-        assert np.abs(values - np.arccos(points.astype(dtype).astype(np.float64))).max() < tolerance
+    lanes = simd.lanes(dtype)
+
+    @numba.njit
+    def evaluate(r, x, kappa0, kappa1, exponential):
+        for i in range(0, len(r), lanes):
+            one = simd.full(r, 1.0)
+            value = simd.load(r, i)
+            k, _, angle, _, _ = arccosine._activate(value, one, one, one, True, simd.full(r, 0.0))
+            simd.store(kappa0, i, angle)
+            simd.store(kappa1, i, k)
+            simd.store(exponential, i, functions.exp2_of_minus(simd.load(x, i)))
+
+    r = np.concatenate([np.linspace(-1, 1, 3990), 1 - np.logspace(-14, 0, 100), [0.0, -0.0, 1.0, -1.0, 0.5, -0.5]])
+    r = r.astype(dtype)
+    x = np.concatenate([np.linspace(0, 120, 4000), np.logspace(-14, 0, 96)]).astype(dtype)
+    found = [np.empty(len(r), dtype) for _ in range(3)]
+    evaluate(r, x, *found)
+    exact = r.astype(np.float64)
+    kappa0 = 1 - np.arccos(exact) / np.pi
+    assert np.abs(found[0] - kappa0).max() < tolerance
+    assert np.abs(found[1] - (exact * kappa0 + np.sqrt(1 - exact**2) / np.pi)).max() < tolerance
+    assert np.abs(found[2] / np.exp2(-x.astype(np.float64)) - 1).max() < tolerance

@@ -1,5 +1,5 @@
 """Convolutional kernels with a learned patch metric: one protocol (`gram`, `patch_agop`), several backends."""
 
-from convrfm.kernels.base import CNNGP, CNTK, ConvolutionalKernel
+from convrfm.kernels.base import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace
 
-__all__ = ["CNNGP", "CNTK", "ConvolutionalKernel"]
+__all__ = ["CNNGP", "CNTK", "ConvolutionalKernel", "PatchLaplace"]

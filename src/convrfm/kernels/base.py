@@ -22,6 +22,11 @@ g g^T, with g the gradient of f_o with respect to the raw patch z_u, every patch
 
     g = (1/c) M [ sum_i alpha_io (dK/ds)[i, u] x_{i,u} + 2 (sum_i alpha_io (dK/ds_z)[i, u]) z_u ]
 
+The patch Laplace kernel, in place of a network, is the mean over positions of exp(-||x_u - z_u||_M / bandwidth), with
+||v||_M^2 = v^T M v. Its gradient with respect to z_u is -K_u M (z_u - x_u) / (bandwidth ||z_u - x_u||_M), and zero for patches
+closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv 2309.00570
+names it for patches, whose average over positions is ours: no formula or code of it was published.
+
 Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]` the terms that
 contain dr are dropped and the rest is kept; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of
 s_z are zero. This is what Neural Tangents computes in double precision.
@@ -29,19 +34,20 @@ s_z are zero. This is what Neural Tangents computes in double precision.
 
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from convrfm.arrays import as_images, as_numpy, check_finite, like
 from convrfm.errors import ConfigError, InputError
+from convrfm.kernels import tiles
+from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.metric import check_metric
 from convrfm.patches import check_fits, patch_dimension
 
-__all__ = ["BACKENDS", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "KernelSpec", "PreparedImages"]
-
-SINGULARITY = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
-"""Largest 1 - r^2 at which two patches count as collinear, by dtype."""
+__all__ = [
+    "BACKENDS", "CLOSEST", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "PatchLaplace", "PreparedImages",
+]  # fmt: skip
 
 BACKENDS = {
     "cpu": "convrfm.kernels.cpu",
@@ -49,35 +55,6 @@ BACKENDS = {
     "neural-tangents": "convrfm.kernels.neural_tangents",
 }
 """Backends by name; each module is imported when it is first used."""
-
-
-@dataclass(frozen=True)
-class KernelSpec:
-    """What defines a kernel apart from the data and the metric: `depth` layers, q, and NTK or NNGP."""
-
-    depth: int
-    patch_size: int
-    tangent: bool
-
-
-class Preparation(Protocol):
-    """A backend's own form of a batch of images under a metric."""
-
-    def take(self, indices: np.ndarray) -> "Preparation":
-        """Give some images of the batch."""
-
-
-class Backend(Protocol):
-    """What a backend module offers: images are prepared once for a metric, and used many times."""
-
-    def prepare(self, images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> Preparation:
-        """Bring checked images `(n, c, h, w)` and a float64 metric into the backend's own form."""
-
-    def gram(self, left: Any, right: Any | None, spec: KernelSpec) -> np.ndarray:
-        """Kernel matrix `(n, m)` of two preparations; None stands for the left one again."""
-
-    def patch_agop(self, train: Any, points: Any, alpha: np.ndarray, spec: KernelSpec) -> np.ndarray:
-        """Patch-AGOP `(d, d)`, float64."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +72,9 @@ class PreparedImages:
 
     images: np.ndarray
     metric: np.ndarray | None
-    spec: KernelSpec
+    spec: Spec
     backend: str
-    form: Preparation
+    form: tiles.Preparation
     template: Any
 
     def __len__(self) -> int:
@@ -114,42 +91,46 @@ class PreparedImages:
 
 
 class ConvolutionalKernel:
-    """A convolutional arc-cosine kernel with an optional patch metric; see the formulas at the top of the module.
+    """A kernel on the patches of images, with an optional patch metric; see the formulas at the top of the module.
 
     Args:
-        depth: number of convolutions L, at least 1.
         patch_size: q, at least 1; odd or even.
         backend: "cpu" (compiled, in the dtype of the images), "reference" (plain NumPy in float64),
             "neural-tangents" (the paper's own route, in float64; slow), or "auto" for the fastest that is there.
+        memory: bytes that may be taken beside the images and the result; None takes a quarter of what is free, and 896 MiB
+            at most. It decides the size of tiles, and does not change a result beyond rounding.
 
     Raises:
-        InputError: depth or patch size below one.
+        InputError: a size below one.
         ConfigError: an unknown backend.
     """
 
-    tangent: ClassVar[bool]
-
-    def __init__(self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto") -> None:
-        if depth < 1 or patch_size < 1:
-            msg = f"depth and patch_size must be at least 1, but they are {depth} and {patch_size}."
+    def __init__(self, *, patch_size: int, backend: str = "auto", memory: int | None = None) -> None:
+        if patch_size < 1:
+            msg = f"patch_size must be at least 1, but it is {patch_size}."
+            raise InputError(msg)
+        if memory is not None and memory < 1:
+            msg = f"memory must be a positive number of bytes, but it is {memory}."
             raise InputError(msg)
         if backend != "auto" and backend not in BACKENDS:
             msg = f"Unknown kernel backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}."
             raise ConfigError(msg)
-        self.depth = depth
         self.patch_size = patch_size
         self.backend = "cpu" if backend == "auto" else backend
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
+        self.memory = memory
 
     @property
-    def _spec(self) -> KernelSpec:
-        return KernelSpec(self.depth, self.patch_size, self.tangent)
+    def spec(self) -> Spec:
+        """What defines the kernel."""
+        raise NotImplementedError
 
     @property
-    def _module(self) -> Backend:
-        return cast("Backend", import_module(BACKENDS[self.backend]))
+    def _module(self) -> tiles.Backend:
+        return cast("tiles.Backend", import_module(BACKENDS[self.backend]))
+
+    @property
+    def _bytes(self) -> int:
+        return tiles.default_memory() if self.memory is None else self.memory
 
     def prepare(self, X: Any, metric: Any = None) -> PreparedImages:
         """Check images and bring them under a metric, once for several calls of `gram` and `patch_agop`.
@@ -164,12 +145,12 @@ class ConvolutionalKernel:
         """
         images = as_images(X, "The images")
         height, width = images.shape[2:]
-        check_fits(height, width, self.patch_size, self.depth)
+        check_fits(height, width, self.patch_size, self.spec.depth)
         matrix = None
         if metric is not None:
             matrix = check_metric(as_numpy(metric, "metric"), patch_dimension(images.shape[1], self.patch_size))
-        form = self._module.prepare(images, matrix, self._spec)
-        return PreparedImages(images, matrix, self._spec, self.backend, form, X)
+        form = self._module.prepare(images, matrix, self.spec, self._bytes)
+        return PreparedImages(images, matrix, self.spec, self.backend, form, X)
 
     def gram(self, X: Any, Z: Any = None, metric: Any = None) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
@@ -190,7 +171,8 @@ class ConvolutionalKernel:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
         """
         left, right = self._both_prepared(X, Z, metric)
-        result = self._module.gram(left.form, None if right is None else right.form, self._spec)
+        other = None if right is None else right.form
+        result = tiles.gram(self._module, left.form, other, self.spec, self._bytes)
         check_finite(result, "The kernel matrix (pixels or metric of extreme size?)")
         return like(result, left.template)
 
@@ -215,9 +197,8 @@ class ConvolutionalKernel:
             msg = f"alpha must have shape ({len(train)}, outputs), but its shape is {coefficients.shape}."
             raise InputError(msg)
         check_finite(coefficients, "alpha")
-        result = self._module.patch_agop(
-            train.form, (train if points is None else points).form, coefficients, self._spec
-        )
+        at = (train if points is None else points).form
+        result = tiles.patch_agop(self._module, train.form, at, coefficients, self.spec, self._bytes)
         check_finite(result, "The patch-AGOP (pixels, metric or coefficients of extreme size?)")
         return like(result, train.template)
 
@@ -225,7 +206,7 @@ class ConvolutionalKernel:
         """Prepare what is not prepared yet, in one dtype and with one metric; None for Z that is X."""
         given = [images for images in (X, Z) if isinstance(images, PreparedImages)]
         for prepared in given:
-            if metric is not None or (prepared.spec, prepared.backend) != (self._spec, self.backend):
+            if metric is not None or (prepared.spec, prepared.backend) != (self.spec, self.backend):
                 msg = "Prepared images carry their metric, and serve the kernel and backend that prepared them only."
                 raise InputError(msg)
         if given:
@@ -246,13 +227,77 @@ class ConvolutionalKernel:
         return left, right
 
 
-class CNTK(ConvolutionalKernel):
-    """Convolutional neural tangent kernel of an L-layer ReLU network without padding, flattened into a linear layer."""
+class _ArcCosineKernel(ConvolutionalKernel):
+    tangent: ClassVar[bool]
+
+    def __init__(
+        self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto", memory: int | None = None
+    ) -> None:
+        if depth < 1:
+            msg = f"depth must be at least 1, but it is {depth}."
+            raise InputError(msg)
+        super().__init__(patch_size=patch_size, backend=backend, memory=memory)
+        self.depth = depth
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
+
+    @property
+    def spec(self) -> ArcCosineSpec:
+        """Depth, q, and NTK or NNGP."""
+        return ArcCosineSpec(self.depth, self.patch_size, self.tangent)
+
+
+class CNTK(_ArcCosineKernel):
+    """Convolutional neural tangent kernel of an L-layer ReLU network without padding, flattened into a linear layer.
+
+    Args:
+        depth: number of convolutions L, at least 1.
+        patch_size, backend, memory: see `ConvolutionalKernel`.
+    """
 
     tangent = True
 
 
-class CNNGP(ConvolutionalKernel):
-    """Convolutional NNGP kernel of the same network: the covariance of its outputs at random initialisation."""
+class CNNGP(_ArcCosineKernel):
+    """Convolutional NNGP kernel of the same network: the covariance of its outputs at random initialisation.
+
+    Args:
+        depth: number of convolutions L, at least 1.
+        patch_size, backend, memory: see `ConvolutionalKernel`.
+    """
 
     tangent = False
+
+
+class PatchLaplace(ConvolutionalKernel):
+    """Mean over positions of the Laplace kernel of two patches.
+
+    Args:
+        bandwidth: positive, on the scale of ||x_u - z_u||_M.
+        patch_size, backend, memory: see `ConvolutionalKernel`. The paper uses q = 7.
+
+    Raises:
+        InputError: the bandwidth is not positive and finite.
+        ConfigError: the backend "neural-tangents", which has no such kernel.
+    """
+
+    def __init__(
+        self, *, bandwidth: float = 10.0, patch_size: int = 7, backend: str = "auto", memory: int | None = None
+    ) -> None:
+        super().__init__(patch_size=patch_size, backend=backend, memory=memory)
+        if not 0 < bandwidth < float("inf"):
+            msg = f"The bandwidth must be positive and finite, but it is {bandwidth}."
+            raise InputError(msg)
+        if self.backend == "neural-tangents":
+            msg = "Neural Tangents has no Laplace kernel of patches: choose the backend cpu or reference."
+            raise ConfigError(msg)
+        self.bandwidth = bandwidth
+
+    def __repr__(self) -> str:
+        return f"PatchLaplace(bandwidth={self.bandwidth}, patch_size={self.patch_size}, backend={self.backend!r})"
+
+    @property
+    def spec(self) -> LaplaceSpec:
+        """Patch size and bandwidth."""
+        return LaplaceSpec(self.patch_size, self.bandwidth)

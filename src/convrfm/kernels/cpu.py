@@ -1,104 +1,107 @@
 """The compiled CPU backend (Numba): pairs of images along the SIMD lanes, positions in cache, all cores.
 
-A batch is prepared once for a metric M = R^T R: its patches become R x_u, held with the batch as the last axis, and its
-norms are computed at every layer. Work is then cut into tiles of image pairs. For each tile the covariances of the
-first layer come from BLAS, one matrix product for each position; a compiled sweep runs the recursion of
-`convrfm.kernels.base` for `LANES` pairs at a time. Memory is the result, the images and `TILE_BYTES` for the
-covariances of a tile; the patches of a batch are kept if they fit `PATCH_BYTES`, and otherwise made anew for each tile.
-
-The arithmetic is in the dtype of the images; tiles do not change a result beyond rounding.
+A batch is prepared once for a metric M = R^T R. A tile of a kernel matrix then brings its columns into blocks of one
+SIMD vector of images, and compiled code (`convrfm.kernels.compiled`) goes through the blocks and the rows. What it needs
+of the first layer is computed on the way: from pixels without a metric, from patches R x_u of up to `FUSED_RANK` numbers,
+and by BLAS, one matrix product for each position, beyond. The arithmetic is in the dtype of the images.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from convrfm.errors import InputError
-from convrfm.kernels.base import KernelSpec
 from convrfm.kernels.coincidence import image_keys, set_coincident
-from convrfm.kernels.sweeps import LANES, forward, reverse
-from convrfm.progress import track
+from convrfm.kernels.compiled import arccosine, laplace
+from convrfm.kernels.compiled.arccosine import Norms
+from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, interleave, unfold
+from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
+from convrfm.kernels.compiled.simd import aligned_empty, lanes
+from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.patches import box_sum, patch_places
 
-__all__ = ["gram", "patch_agop", "prepare"]
+__all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 
-TILE_BYTES = 64 * 2**20
-"""Budget for the covariances of one tile."""
+OUT_OF_MEMORY = (MemoryError,)
 
-PATCH_BYTES = 2 * 2**30
-"""Budget for the patches of one prepared batch."""
+FUSED_RANK = 96
+"""Numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond."""
 
 NEGLIGIBLE = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
 """Patches whose norm is a smaller fraction of the largest count as zero: products of their norms would underflow."""
 
-SECONDS_BEFORE_PROGRESS = 5.0
-"""Tiles are shown where they take longer than this, if the caller shows progress."""
+ROWS_PER_TASK = 64
+"""Rows of one block that a thread takes at a time."""
+
+PATCH_SHARE = 0.75
+"""Of the memory that may be used, for keeping the patches of a prepared batch; otherwise they are made for each tile."""
+
+LARGEST_SIDE = 2048
+"""Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch of n images under a metric M = R^T R; the last axis is padded with empty images to a multiple of `LANES`.
+    """A batch of n images under a metric M = R^T R.
 
     Attributes:
-        batch: `(channels, height, width, lanes)`.
+        images: `(n, channels, height, width)`.
         keys: what tells equal images, n of them; see `convrfm.kernels.coincidence`.
+        patch_size: q.
         root: R `(rank, d)`, or None for the identity.
-        patches: R x_u `(P, Q, rank, lanes)`, or None where they are made on the fly.
-        norms: sqrt(s_x) `(positions of all layers, lanes)`.
-        inverse_norms: their inverses, 0 where they are 0.
-        variance: mean over positions of s_x in the last layer, `(lanes,)`.
+        patches: R x_u `(n, positions, rank)`, or None where they are made on the fly.
+        norms: sqrt(s_x) `(n, positions of all layers)`; of the arc-cosine kernels only, and so is the next.
+        variance: mean over positions of s_x in the last layer, `(n,)`.
     """
 
-    batch: np.ndarray
-    keys: list[bytes]
+    images: np.ndarray
+    keys: np.ndarray
     patch_size: int
     root: np.ndarray | None
     patches: np.ndarray | None
     norms: np.ndarray
-    inverse_norms: np.ndarray
     variance: np.ndarray
 
-    @property
-    def count(self) -> int:
-        """Number of images, n."""
-        return len(self.keys)
+    def __len__(self) -> int:
+        return len(self.images)
 
-    def take(self, indices: np.ndarray) -> "Prepared":
+    def take(self, indices: np.ndarray | slice) -> "Prepared":
         """Give some images of the batch, prepared."""
+        patches = None if self.patches is None else self.patches[indices]
+        kept = {name: getattr(self, name)[indices] for name in ("images", "keys", "norms", "variance")}
+        return replace(self, patches=patches, **kept)
 
-        def chosen(array: np.ndarray) -> np.ndarray:
-            return _padded(array[..., indices])
-
-        patches = None if self.patches is None else chosen(self.patches)
-        return replace(
-            self,
-            batch=chosen(self.batch),
-            keys=[self.keys[i] for i in indices],
-            patches=patches,
-            norms=chosen(self.norms),
-            inverse_norms=chosen(self.inverse_norms),
-            variance=chosen(self.variance),
-        )
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.images.shape[1:]
 
     @property
     def positions(self) -> tuple[int, int]:
         """P and Q, the positions of the first layer."""
-        _, height, width, _ = self.batch.shape
-        return height - self.patch_size + 1, width - self.patch_size + 1
+        return self.shape[1] - self.patch_size + 1, self.shape[2] - self.patch_size + 1
 
-    def patches_at(self, y: int, x: int, images: slice, out: np.ndarray | None = None) -> np.ndarray:
-        """R x_u at one position for some images: `(rank, images)`, written to `out` if they are made anew."""
+    @property
+    def places(self) -> np.ndarray:
+        """See `convrfm.patches.patch_places`."""
+        return patch_places(*self.shape, self.patch_size)
+
+    @property
+    def rank(self) -> int:
+        """Numbers in a patch R x_u."""
+        return self.shape[0] * self.patch_size**2 if self.root is None else len(self.root)
+
+    def patches_of(self, first: int, last: int) -> np.ndarray:
+        """R x_u for the rows first ... last - 1 of positions, `(n, rows, Q, rank)`."""
+        rows, columns = self.positions
         if self.patches is not None:
-            return self.patches[y, x, :, images]
-        q = self.patch_size
-        raw = self.batch[:, y : y + q, x : x + q, images].reshape(-1, len(range(self.batch.shape[3])[images]))
-        return raw if self.root is None else np.matmul(self.root, raw, out=out)
-
-
-def _padded(array: np.ndarray) -> np.ndarray:
-    """Pad the last axis with zeros to a multiple of `LANES`."""
-    padding = -array.shape[-1] % LANES
-    return np.ascontiguousarray(np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, padding)]))
+            return self.patches.reshape(len(self), rows, columns, -1)[:, first:last]
+        raw = np.empty((len(self), (last - first) * columns, self.shape[0] * self.patch_size**2), self.images.dtype)
+        unfold(self.images, self.places, columns, first, raw)
+        patches = raw if self.root is None else raw @ self.root.T
+        return patches.reshape(len(self), last - first, columns, -1)
 
 
 def _root(metric: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -108,118 +111,231 @@ def _root(metric: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return (np.sqrt(eigenvalues[kept]) * eigenvectors[:, kept]).T.astype(dtype)
 
 
-def _every_position(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    return ((y, x) for y in range(shape[0]) for x in range(shape[1]))
-
-
-def prepare(images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> Prepared:
-    """Bring images `(n, c, h, w)` under a metric into the form that the sweeps read."""
-    dtype, q = images.dtype, spec.patch_size
-    batch = _padded(images.transpose(1, 2, 3, 0))
-    root = None if metric is None else _root(metric, dtype)
-    empty = np.empty((0, 0), dtype)
-    bare = Prepared(batch, image_keys(images), q, root, None, empty, empty, empty)
-    patches = None
-    if root is not None:
-        shape = (*bare.positions, len(root), batch.shape[3])
-        if np.prod(shape, dtype=float) * dtype.itemsize <= PATCH_BYTES:
-            patches = np.empty(shape, dtype)
-    variance = np.empty((*bare.positions, batch.shape[3]), dtype)
-    for y, x in _every_position(bare.positions):
-        transformed = bare.patches_at(y, x, slice(None), out=None if patches is None else patches[y, x])
-        np.einsum("dn,dn->n", transformed, transformed, out=variance[y, x])
-    variance /= batch.shape[0]
+def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Prepared:
+    """Bring images `(n, c, h, w)` under a metric into the form that tiles are computed from."""
+    images = np.ascontiguousarray(images)
+    root = None if metric is None else _root(metric, images.dtype)
+    empty = np.empty((len(images), 0), images.dtype)
+    bare = Prepared(images, image_keys(images), spec.patch_size, root, None, empty, empty)
+    rows, columns = bare.positions
+    if root is not None and len(images) * rows * columns * len(root) * images.itemsize <= memory * PATCH_SHARE:
+        bare = replace(bare, patches=bare.patches_of(0, rows).reshape(len(images), rows * columns, -1))
+    if isinstance(spec, LaplaceSpec):
+        return bare
+    variance = _variances(bare)
     layers = [variance]
     for _ in range(spec.depth - 1):
-        layers.append(np.lib.stride_tricks.sliding_window_view(layers[-1], (q, q), axis=(0, 1)).sum(axis=(-2, -1)))
-    norms = np.sqrt(np.concatenate([layer.reshape(-1, batch.shape[3]) for layer in layers]))
-    largest, negligible = norms.max(), NEGLIGIBLE[dtype]
-    for name, size in (("pixels", np.abs(batch).max()), ("norms of patches under the metric", largest)):
+        layers.append(box_sum(layers[-1], spec.patch_size))
+    norms = np.sqrt(np.concatenate([layer.reshape(len(images), -1) for layer in layers], axis=1))
+    largest, negligible = norms.max(), NEGLIGIBLE[images.dtype]
+    for name, size in (("pixels", np.abs(images).max()), ("norms of patches under the metric", largest)):
         if size > 0 and not negligible < size < 1 / negligible:
             msg = (
-                f"The {name} reach {size:.3g}, which leaves no room for products in {dtype}: "
+                f"The {name} reach {size:.3g}, which leaves no room for products in {images.dtype}: "
                 "rescale the images or the metric."
             )
             raise InputError(msg)
     norms[norms < negligible * largest] = 0
-    inverse = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
-    return replace(
-        bare, patches=patches, norms=norms, inverse_norms=inverse, variance=layers[-1].mean(axis=(0, 1))
+    return replace(bare, norms=norms, variance=layers[-1].mean(axis=(1, 2)))
+
+
+def _variances(batch: Prepared) -> np.ndarray:
+    """s_x of the first layer, `(n, P, Q)`."""
+    channels = batch.shape[0]
+    if batch.root is None:
+        return box_sum(np.einsum("nchw,nchw->nhw", batch.images, batch.images), batch.patch_size) / channels
+    rows, columns = batch.positions
+    variance = np.empty((len(batch), rows, columns), batch.images.dtype)
+    for y in range(rows):
+        patches = batch.patches_of(y, y + 1)
+        np.einsum("nyxk,nyxk->nyx", patches, patches, out=variance[:, y : y + 1])
+    return variance / channels
+
+
+def _interleaved(rows: np.ndarray) -> np.ndarray:
+    """Bring `(n, k)` into blocks of one vector of images, flat `(blocks, k, lanes)`."""
+    width = lanes(rows.dtype)
+    blocks = aligned_empty((-(-len(rows) // width), rows.shape[1] * width), rows.dtype)
+    interleave(np.ascontiguousarray(rows), blocks)
+    return blocks.reshape(-1)
+
+
+class _Operands(NamedTuple):
+    """What the compiled code reads first: see `convrfm.kernels.compiled.first_layer.fill`."""
+
+    kind: int
+    rows: np.ndarray
+    row_size: int
+    columns: np.ndarray
+    column_size: int
+
+
+def _operands(left: Prepared, right: Prepared, spec: Spec) -> _Operands:
+    """Pixels, patches or covariances of a tile."""
+    products = isinstance(spec, ArcCosineSpec)
+    scale = left.images.dtype.type(left.shape[0] if products else 1)
+    if left.root is None:
+        rows, columns = (side.images.reshape(len(side), -1) for side in (left, right))
+        return _operands_of(PIXELS, rows / scale, columns)
+    if left.rank <= FUSED_RANK or not products:
+        rows, columns = (side.patches_of(0, side.positions[0]).reshape(len(side), -1) for side in (left, right))
+        return _operands_of(PATCHES, rows / scale, columns)
+    nothing = np.empty(0, left.images.dtype)
+    return _Operands(COVARIANCES, _covariances(left, right, scale), _whole_vectors(right), nothing, 0)
+
+
+def _operands_of(kind: int, rows: np.ndarray, columns: np.ndarray) -> _Operands:
+    size = rows.shape[1]
+    return _Operands(kind, rows.reshape(-1), size, _interleaved(columns), size * lanes(rows.dtype))
+
+
+def _covariances(left: Prepared, right: Prepared, channels: np.floating) -> np.ndarray:
+    """s at all positions of the first layer, flat `(positions, n, m)`, m padded to whole vectors; by BLAS."""
+    rows, columns = left.positions
+    padded = _whole_vectors(right)
+    s = aligned_empty((rows, columns, len(left), padded), left.images.dtype)
+    s[:, :, :, len(right) :] = 0
+    for y in range(rows):
+        of_left = left.patches_of(y, y + 1)[:, 0] / channels
+        of_right = of_left * channels if right is left else right.patches_of(y, y + 1)[:, 0]
+        np.matmul(of_left.transpose(1, 0, 2), of_right.transpose(1, 2, 0), out=s[y, :, :, : len(right)])
+    return s.reshape(-1)
+
+
+def _whole_vectors(batch: Prepared) -> int:
+    """Number of images, padded to whole vectors."""
+    width = lanes(batch.images.dtype)
+    return -(-len(batch) // width) * width
+
+
+def _tasks(left: Prepared, right: Prepared, *, triangle: bool) -> np.ndarray:
+    """Blocks of columns with rows for each, `(tasks, 3)`; only those that meet the upper triangle, if asked to."""
+    width = lanes(right.images.dtype)
+    tasks = [
+        (block, first, min(first + ROWS_PER_TASK, last))
+        for block in range(_whole_vectors(right) // width)
+        for last in [min(len(left), (block + 1) * width) if triangle else len(left)]
+        for first in range(0, last, ROWS_PER_TASK)
+    ]
+    return np.array(tasks, dtype=np.int64)
+
+
+def _norms(left: Prepared, right: Prepared) -> Norms:
+    def inverted(norms: np.ndarray) -> np.ndarray:
+        return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+
+    inverse = inverted(left.norms)
+    of_right = inverse if right is left else inverted(right.norms)
+    return Norms(
+        left.norms.shape[1], left.norms.reshape(-1), inverse.reshape(-1), _interleaved(right.norms), _interleaved(of_right)
+    )
+
+
+def _arccosine_arguments(left: Prepared, right: Prepared, spec: ArcCosineSpec) -> tuple[Any, ...]:
+    return (
+        _norms(left, right), left.shape, spec.depth, (0,) * spec.patch_size, (0,) * spec.tangent,
+        SINGULARITY[left.images.dtype] / 2,
     )  # fmt: skip
 
 
-def _covariances(left: Prepared, rows: slice, right: Prepared, columns: slice, room: np.ndarray) -> np.ndarray:
-    """First-layer covariances s `(P, Q, rows, columns)` of some images with others, in the given room (flat)."""
-    shape = (*left.positions, rows.stop - rows.start, columns.stop - columns.start)
-    s = room[: np.prod(shape)].reshape(shape)
-    for y, x in _every_position(left.positions):
-        scaled = left.patches_at(y, x, rows) / left.batch.shape[0]
-        np.matmul(scaled.T, right.patches_at(y, x, columns), out=s[y, x])
-    return s
-
-
-def _row_tiles(left: Prepared, columns: int) -> list[slice]:
-    """Rows in tiles whose covariances with `columns` images fill the budget; starts are multiples of `LANES`."""
-    per_row = np.prod(left.positions) * columns * left.batch.itemsize
-    step = max(LANES, int(TILE_BYTES // per_row) // LANES * LANES)
-    return [slice(start, min(start + step, left.count)) for start in range(0, left.count, step)]
-
-
-def _room(left: Prepared, tiles: list[slice], columns: int) -> np.ndarray:
-    """Memory for the covariances of the largest tile, flat; taken once, since fresh memory costs time."""
-    return np.empty(np.prod(left.positions) * (tiles[0].stop - tiles[0].start) * columns, left.batch.dtype)
-
-
-def _norms(images: Prepared, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
-    return np.ascontiguousarray(images.norms[:, chosen]), np.ascontiguousarray(images.inverse_norms[:, chosen])
-
-
-def gram(left: Prepared, right: Prepared | None, spec: KernelSpec) -> np.ndarray:
+def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     """Kernel matrix `(n, m)` in the dtype of the images; one triangle is computed when right is None."""
-    dtype = left.batch.dtype
-    symmetric = right is None
     other = left if right is None else right
-    lanes = other.batch.shape[3]
-    result = np.empty((left.count, lanes), dtype)
-    tiles = _row_tiles(left, lanes)
-    room = _room(left, tiles, lanes)
-    for rows in track(tiles, len(tiles), "tiles of the kernel matrix", delay=SECONDS_BEFORE_PROGRESS):
-        columns = slice(rows.start if symmetric else 0, lanes)
-        s = _covariances(left, rows, other, columns, room)
-        tile = np.empty(s.shape[2:], dtype)
-        forward(s, *_norms(left, rows), *_norms(other, columns), spec, tile)
-        result[rows, columns] = tile
-    result = np.ascontiguousarray(result[:, : other.count])
-    if symmetric:
-        upper = np.triu(result)
-        result = upper + np.triu(upper, 1).T
-    set_coincident(result, left.keys, other.keys, left.variance, spec)
-    return result
+    out = aligned_empty((len(left), _whole_vectors(other)), left.images.dtype)
+    blocks = _whole_vectors(other) // lanes(out.dtype)
+    tasks, operands = _tasks(left, other, triangle=right is None), _operands(left, other, spec)
+    if isinstance(spec, LaplaceSpec):
+        laplace.forward(tasks, *operands, left.shape, (0,) * spec.patch_size, spec.rate, out.reshape(-1), blocks)
+    else:
+        arccosine.forward(tasks, *operands, *_arccosine_arguments(left, other, spec), out.reshape(-1), blocks)
+    out = out[:, : len(other)]
+    if right is None:
+        upper = np.triu(out)
+        out = upper + np.triu(upper, 1).T
+    if isinstance(spec, ArcCosineSpec):
+        set_coincident(out, left.keys, other.keys, left.variance, spec)
+    return np.ascontiguousarray(out)
 
 
-def patch_agop(train: Prepared, points: Prepared, alpha: np.ndarray, spec: KernelSpec) -> np.ndarray:
-    """Patch-AGOP `(d, d)`, float64; one reverse sweep for each pair serves all outputs."""
-    dtype = train.batch.dtype
-    lanes, channels = train.batch.shape[3], train.batch.shape[0]
-    coefficients = np.pad(alpha, [(0, lanes - train.count), (0, 0)])
-    everything = slice(0, lanes)
-    rank = len(train.patches_at(0, 0, slice(0, 1)))
-    total = np.zeros((rank, rank))  # float64: a sum of millions of terms
-    tiles = _row_tiles(points, lanes)
-    room = _room(points, tiles, lanes)
-    for rows in track(tiles, len(tiles), "tiles of the patch-AGOP", delay=SECONDS_BEFORE_PROGRESS):
-        s = _covariances(points, rows, train, everything, room)
-        own = np.empty((*s.shape[:3], alpha.shape[1]), dtype)
-        reverse(s, *_norms(points, rows), *_norms(train, everything), spec, coefficients, own)
-        for y, x in _every_position(train.positions):
-            of_train, of_points = train.patches_at(y, x, everything).T, points.patches_at(y, x, rows).T
-            # dK/d(R z_u), up to 1/c, of all outputs; the chain rule to the raw patch is R^T, applied once at the end.
-            weighted = s[y, x] * coefficients.T[:, None]  # (outputs, points, train)
-            gradient = weighted.reshape(-1, lanes) @ of_train
-            gradient += 2 * (own[y, x].T[..., None] * of_points).reshape(gradient.shape)
-            total += gradient.T @ gradient
-    total /= points.count * channels**2
-    return total if train.root is None else _chain(train.root, total)
+def _side(linear: float, quadratic: float, memory: int) -> int:
+    """The largest n with linear n + quadratic n^2 bytes within the memory."""
+    return max(1, int((math.sqrt(linear**2 + 4 * quadratic * memory) - linear) / (2 * quadratic)))
+
+
+def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
+    """Images on a side of the tiles that fit into `memory` bytes, a multiple of a vector where it can be."""
+    rows, columns = prepared.positions
+    channels, height, width = prepared.shape
+    itemsize = prepared.images.itemsize
+    pixels_or_patches = channels * height * width if prepared.root is None else rows * columns * prepared.rank
+    by_blas = isinstance(spec, ArcCosineSpec) and prepared.root is not None and prepared.rank > FUSED_RANK
+    # Rows and blocks of columns, the norms and inverses of both, and the entries.
+    linear = itemsize * ((2 * columns * prepared.rank if by_blas else 2 * pixels_or_patches) + 4 * prepared.norms.shape[1])
+    quadratic = itemsize * (1 + (rows * columns if by_blas else 0))
+    kept = 0 if prepared.patches is None else prepared.patches.nbytes
+    side = min(LARGEST_SIDE, _side(linear, quadratic, max(0, memory - kept)))
+    return max(1, side // lanes(prepared.images.dtype)) * lanes(prepared.images.dtype)
+
+
+def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
+    """Points of evaluation whose derivatives with respect to all training images take half of the memory; at least 1."""
+    rows, columns = train.positions
+    per_point = rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
+    return max(1, min(LARGEST_SIDE, memory // 2 // per_point))
+
+
+def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:
+    """Sum over the points of the patch-AGOP `(d, d)`, float64; one reverse sweep for each pair serves all outputs."""
+    rows, columns = train.positions
+    dtype, channels = train.images.dtype, train.shape[0]
+    tasks, operands = _tasks(points, train, triangle=False), _operands(points, train, spec)
+    blocks = _whole_vectors(train) // lanes(dtype)
+    d_s = aligned_empty((len(points) * _whole_vectors(train) * rows * columns,), dtype)
+    if isinstance(spec, LaplaceSpec):
+        weight = 1 / (rows * columns * spec.bandwidth)
+        window = (0,) * spec.patch_size
+        laplace.reverse(tasks, *operands, train.shape, window, spec.rate, CLOSEST, weight, d_s, blocks)
+        d_row, row_weight, scale = d_s, -1, 1
+    else:
+        d_row = aligned_empty(d_s.shape, dtype)
+        arccosine.reverse(tasks, *operands, *_arccosine_arguments(points, train, spec), d_s, d_row, blocks)
+        row_weight, scale = 2, 1 / channels**2
+    outputs = -(-alpha.shape[1] // OUTPUTS) * OUTPUTS
+    coefficients = np.zeros((_whole_vectors(train), outputs), dtype)
+    coefficients[: len(train), : alpha.shape[1]] = alpha
+    total = np.zeros((train.rank, train.rank))  # float64: a sum of millions of terms
+    for strip in _strips(train, len(points), outputs, memory // 4):
+        of_train, of_points = (_by_position(batch, strip) for batch in (train, points))
+        gradient = aligned_empty((len(of_points), len(points), outputs, of_points.shape[2]), dtype)
+        contract(
+            d_s, d_row, rows * columns, strip.start * columns, of_train, of_points, coefficients,
+            np.ascontiguousarray(coefficients.T), dtype.type(row_weight), gradient,
+        )  # fmt: skip
+        flat = gradient.reshape(-1, gradient.shape[-1])[:, : train.rank]
+        total += flat.T @ flat
+    return total * scale if train.root is None else _chain(train.root, total * scale)
+
+
+def _strips(train: Prepared, points: int, outputs: int, memory: int) -> list[slice]:
+    """Rows of positions in strips whose patches and gradients fit into the memory."""
+    rows, columns = train.positions
+    per_row = columns * train.rank * train.images.itemsize * (_whole_vectors(train) + points * (1 + outputs))
+    step = max(1, memory // per_row)
+    return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+
+def _by_position(batch: Prepared, strip: slice) -> np.ndarray:
+    """R x_u for some rows of positions `(positions, n, k)`, n and k padded with zeros to whole vectors, k to pairs."""
+    rows, columns = strip.stop - strip.start, batch.positions[1]
+    pair = 2 * lanes(batch.images.dtype)
+    out = aligned_empty((rows * columns, _whole_vectors(batch), -(-batch.rank // pair) * pair), batch.images.dtype)
+    out[:] = 0
+    if batch.root is None:
+        patches_by_position(batch.images, batch.places, batch.positions[1], strip.start, out)
+    else:
+        patches = batch.patches_of(strip.start, strip.stop).reshape(len(batch), rows * columns, -1)
+        out[:, : len(batch), : batch.rank] = patches.transpose(1, 0, 2)
+    return out
 
 
 def _chain(root: np.ndarray, inner: np.ndarray) -> np.ndarray:

@@ -16,21 +16,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.errors import ConfigError
-from convrfm.kernels.base import KernelSpec
+from convrfm.kernels.specs import ArcCosineSpec
 from convrfm.metric import power
 from convrfm.patches import unfold
 
 if TYPE_CHECKING:
     import jax
 
-__all__ = ["expand_patches", "gram", "kernel_function", "patch_agop", "prepare"]
+__all__ = [
+    "OUT_OF_MEMORY", "agop_side", "agop_sum", "expand_patches", "gram_side", "gram_tile", "kernel_function", "prepare",
+]  # fmt: skip
+
+OUT_OF_MEMORY = (MemoryError,)
 
 PAIRS_PER_CALL = 400
 """Kernel entries computed by one call, which bounds the memory."""
 
 
 @cache
-def kernel_function(spec: KernelSpec) -> Callable[[Any, Any], Any]:
+def kernel_function(spec: ArcCosineSpec) -> Callable[[Any, Any], Any]:
     """Compile the kernel of two batches of patch-expanded images `(n, P q, Q q, c)`."""
     try:
         import jax
@@ -70,19 +74,27 @@ class Patches:
     root: np.ndarray
     channels: int
 
-    def take(self, indices: np.ndarray) -> "Patches":
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, indices: np.ndarray | slice) -> "Patches":
         """Give some images of the batch."""
         return replace(self, values=self.values[indices])
 
 
-def prepare(images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> Patches:
+def prepare(images: np.ndarray, metric: np.ndarray | None, spec: ArcCosineSpec, memory: int) -> Patches:  # noqa: ARG001
     """Cut images into patches."""
     values = unfold(images.astype(np.float64), spec.patch_size)
     dimension = values.shape[-1]
     return Patches(values, np.eye(dimension) if metric is None else power(metric, 0.5), images.shape[1])
 
 
-def gram(left: Patches, right: Patches | None, spec: KernelSpec) -> np.ndarray:
+def gram_side(prepared: Patches, spec: ArcCosineSpec, memory: int) -> int:  # noqa: ARG001
+    """All images: the entries are computed in calls of `PAIRS_PER_CALL`."""
+    return len(prepared)
+
+
+def gram_tile(left: Patches, right: Patches | None, spec: ArcCosineSpec) -> np.ndarray:
     """Kernel matrix `(n, m)`, float64."""
     kernel = kernel_function(spec)
     from jax.experimental import enable_x64
@@ -96,8 +108,15 @@ def gram(left: Patches, right: Patches | None, spec: KernelSpec) -> np.ndarray:
         return np.concatenate([np.asarray(kernel(rows[i : i + step], columns)) for i in range(0, len(rows), step)])
 
 
-def patch_agop(train: Patches, points: Patches, alpha: np.ndarray, spec: KernelSpec) -> np.ndarray:
-    """Patch-AGOP `(d, d)`, float64: one reverse pass for each output and point of evaluation, as the authors do it."""
+def agop_side(train: Patches, outputs: int, spec: ArcCosineSpec, memory: int) -> int:  # noqa: ARG001
+    """One point at a time."""
+    return 1
+
+
+def agop_sum(
+    train: Patches, points: Patches, alpha: np.ndarray, spec: ArcCosineSpec, memory: int  # noqa: ARG001
+) -> np.ndarray:  # fmt: skip
+    """Sum of the patch-AGOP `(d, d)`, float64: one reverse pass for each output and point, as the authors do it."""
     kernel = kernel_function(spec)
     import jax
     from jax.experimental import enable_x64
@@ -117,4 +136,4 @@ def patch_agop(train: Patches, points: Patches, alpha: np.ndarray, spec: KernelS
         for point in points.values:
             gradient = np.asarray(jacobian(point)).reshape(-1, len(total))
             total += gradient.T @ gradient
-    return total / len(points.values)
+    return total

@@ -8,10 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convrfm.kernels.base import SINGULARITY, KernelSpec
+from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.patches import box_sum, box_sum_adjoint, unfold
 
-__all__ = ["gram", "patch_agop", "prepare"]
+__all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
+
+OUT_OF_MEMORY = (MemoryError,)
+
+ARRAYS_PER_LAYER = 12
+"""Arrays `(n, m, P, Q)` that a layer keeps or needs for a moment."""
 
 
 class Layer(NamedTuple):
@@ -26,7 +31,7 @@ class Layer(NamedTuple):
 
 
 def _forward(
-    s: np.ndarray, s_x: np.ndarray, s_z: np.ndarray, spec: KernelSpec
+    s: np.ndarray, s_x: np.ndarray, s_z: np.ndarray, spec: ArcCosineSpec
 ) -> tuple[np.ndarray, np.ndarray, list[Layer]]:
     """Run the recursion; s `(n, m, P, Q)`, s_x `(n, 1, P, Q)`, s_z `(1, m, P, Q)`. Gives k, Theta and the layers."""
     layers: list[Layer] = []
@@ -45,7 +50,7 @@ def _forward(
     return k, theta, layers
 
 
-def _reverse(layers: list[Layer], spec: KernelSpec) -> tuple[np.ndarray, np.ndarray]:
+def _reverse(layers: list[Layer], spec: ArcCosineSpec) -> tuple[np.ndarray, np.ndarray]:
     """Give dK/ds and dK/ds_z of the first layer, both `(n, m, P, Q)`."""
 
     def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -78,7 +83,10 @@ class Patches:
     metric: np.ndarray
     channels: int
 
-    def take(self, indices: np.ndarray) -> "Patches":
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, indices: np.ndarray | slice) -> "Patches":
         """Give some images of the batch."""
         return replace(self, values=self.values[indices])
 
@@ -88,30 +96,64 @@ class Patches:
         return np.maximum(squares / self.channels, 0)
 
 
-def prepare(images: np.ndarray, metric: np.ndarray | None, spec: KernelSpec) -> Patches:
+def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Patches:  # noqa: ARG001
     """Cut images into patches."""
     values = unfold(images.astype(np.float64), spec.patch_size)
     return Patches(values, np.eye(values.shape[-1]) if metric is None else metric, images.shape[1])
 
 
-def _run(left: Patches, right: Patches, spec: KernelSpec) -> tuple[np.ndarray, np.ndarray, list[Layer]]:
+def _run(left: Patches, right: Patches, spec: ArcCosineSpec) -> tuple[np.ndarray, np.ndarray, list[Layer]]:
     """k, Theta and the layers for all pairs."""
     s = np.einsum("ipqa,ab,jpqb->ijpq", left.values, left.metric, right.values, optimize=True) / left.channels
     return _forward(s, left.variances()[:, None], right.variances()[None], spec)
 
 
-def gram(left: Patches, right: Patches | None, spec: KernelSpec) -> np.ndarray:
+def _distances(left: Patches, right: Patches) -> np.ndarray:
+    """||x_u - z_u||_M `(n, m, P, Q)`."""
+    difference = left.values[:, None] - right.values[None]
+    return np.sqrt(np.maximum(np.einsum("ijpqa,ab,ijpqb->ijpq", difference, left.metric, difference, optimize=True), 0))
+
+
+def gram_tile(left: Patches, right: Patches | None, spec: Spec) -> np.ndarray:
     """Kernel matrix `(n, m)`, float64."""
-    k, theta, _ = _run(left, left if right is None else right, spec)
+    other = left if right is None else right
+    if isinstance(spec, LaplaceSpec):
+        return np.exp(-_distances(left, other) / spec.bandwidth).mean(axis=(2, 3))
+    k, theta, _ = _run(left, other, spec)
     return (k + theta if spec.tangent else k).mean(axis=(2, 3))
 
 
-def patch_agop(train: Patches, points: Patches, alpha: np.ndarray, spec: KernelSpec) -> np.ndarray:
-    """Patch-AGOP `(d, d)`, float64."""
-    _, _, layers = _run(train, points, spec)
-    d_s, d_variance = _reverse(layers, spec)
+def agop_sum(train: Patches, points: Patches, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:  # noqa: ARG001
+    """Sum over the points of the patch-AGOP `(d, d)`, float64."""
     alpha = alpha.astype(np.float64)
-    gradient = np.einsum("io,ijpq,ipqd->jpqod", alpha, d_s, train.values, optimize=True)
-    gradient += 2 * np.einsum("io,ijpq,jpqd->jpqod", alpha, d_variance, points.values, optimize=True)
-    gradient = gradient @ train.metric / train.channels
-    return np.einsum("jpqoa,jpqob->ab", gradient, gradient, optimize=True) / len(points.values)
+    if isinstance(spec, LaplaceSpec):
+        distance = _distances(train, points)
+        weight = np.where(distance < CLOSEST, 0, np.exp(-distance / spec.bandwidth) / np.maximum(distance, CLOSEST))
+        weight /= spec.bandwidth * distance.shape[2] * distance.shape[3]
+        difference = train.values[:, None] - points.values[None]
+        gradient = np.einsum("io,ijpq,ijpqd->jpqod", alpha, weight, difference, optimize=True)
+    else:
+        _, _, layers = _run(train, points, spec)
+        d_s, d_variance = _reverse(layers, spec)
+        gradient = np.einsum("io,ijpq,ipqd->jpqod", alpha, d_s, train.values, optimize=True)
+        gradient += 2 * np.einsum("io,ijpq,jpqd->jpqod", alpha, d_variance, points.values, optimize=True)
+        gradient /= train.channels
+    gradient = gradient @ train.metric
+    return np.einsum("jpqoa,jpqob->ab", gradient, gradient, optimize=True)
+
+
+def gram_side(prepared: Patches, spec: Spec, memory: int) -> int:
+    """Images on a side of the tiles that fit into `memory` bytes."""
+    return max(1, int((memory / _pair_bytes(prepared, spec)) ** 0.5))
+
+
+def agop_side(train: Patches, outputs: int, spec: Spec, memory: int) -> int:  # noqa: ARG001
+    """Points of evaluation whose pairs with all training images fit into `memory` bytes; at least one."""
+    return max(1, int(memory / (_pair_bytes(train, spec) * len(train))))
+
+
+def _pair_bytes(patches: Patches, spec: Spec) -> int:
+    """Bytes that a pair of images takes."""
+    _, rows, columns, dimension = patches.values.shape
+    arrays = 2 * dimension if isinstance(spec, LaplaceSpec) else ARRAYS_PER_LAYER * spec.depth
+    return rows * columns * arrays * patches.values.itemsize

@@ -1,0 +1,298 @@
+"""The recursion of `convrfm.kernels.base` and its reverse, for one SIMD vector of pairs at a time.
+
+The layers run together, one row of positions at a time: as soon as a layer has q rows, the next one takes a row of
+window sums from them. All but the last q rows of a layer are forgotten, and the rest stays in the first cache. A layer
+keeps k and k + Theta, because s = box(k) and T = box(k + Theta). For the reverse, four numbers of each position are
+kept on the way up; it goes down layer by layer.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from convrfm.kernels.compiled import SOURCES
+from convrfm.kernels.compiled.first_layer import fill, group_size, room_size
+from convrfm.kernels.compiled.functions import arccos_factor, kappa1_factor
+from convrfm.kernels.compiled.simd import VECTOR_BYTES, absolute, broadcast, fma, full, load, room, sqrt, store, where_less
+
+__all__ = ["Norms", "forward", "reverse"]
+
+
+class Norms(NamedTuple):
+    """sqrt(s_x) and sqrt(s_z) at the positions of all layers, and their inverses, 0 where they are 0; all flat.
+
+    Attributes:
+        positions: of all layers together.
+        row: `(n, positions)`.
+        inverse_row: the same shape.
+        column: `(blocks, positions, lanes)`, from `interleave`.
+        inverse_column: the same shape.
+    """
+
+    positions: int
+    row: np.ndarray
+    inverse_row: np.ndarray
+    column: np.ndarray
+    inverse_column: np.ndarray
+
+
+@numba.njit
+def _sum_rows(maps, start, rows, width, stride, out, out_start):
+    """Sum rows of `width` vectors that start at flat[start] and lie `stride` apart."""
+    lanes = VECTOR_BYTES // maps.itemsize
+    for x in range(width):
+        place = start + x * lanes
+        total = load(maps, place)
+        for i in range(1, rows):
+            total = total + load(maps, place + i * stride)
+        store(out, out_start + x * lanes, total)
+
+
+@numba.njit
+def _activate(s, tangent, norm, inverse, signed, collinear):
+    """Give k, k + Theta, and kappa0, r and d = 1 - |r| at one position; d is 0 where it is at most `collinear`."""
+    zero, one = collinear - collinear, full(collinear, 1.0)
+    r = s * inverse
+    distance = one - absolute(r) if signed else one - r
+    d = where_less(collinear, distance, distance, zero)
+    root = sqrt(d)
+    angle, rest = root * arccos_factor(d), root * d * kappa1_factor(d)
+    kappa0, size = one - angle, one - d
+    if signed:
+        kappa0 = where_less(r, zero, angle, kappa0)
+        size = where_less(r, zero, zero, size)
+    k = norm * (size + rest)
+    return k, fma(kappa0, tangent, k), kappa0, r, d
+
+
+@numba.njit
+def _keep(kept, place, tangent, inverse, kappa0, r, d):
+    """Store what the reverse needs: kappa0, sqrt(1 - r^2) / pi, T kappa0'(r) / sqrt(s_x s_z), and that times r."""
+    zero, one, inverse_pi = d - d, full(d, 1.0), full(d, 1 / np.pi)
+    sine = sqrt(d * (one - d + one))
+    slope = where_less(zero, d, tangent * inverse * inverse_pi / sine, zero)
+    store(kept[0], place, kappa0)
+    store(kept[1], place, sine * inverse_pi)
+    store(kept[2], place, slope)
+    store(kept[3], place, slope * where_less(r, zero, d - one, one - d))
+
+
+@numba.njit
+def _climb(s, start, row, norms, block, shape, depth, window, tangent, collinear, rings, sums, kept):
+    """Run all layers for one row and one block; gives the sum over the last layer's positions.
+
+    Args:
+        s: flat, from `fill`, of which flat[start] is this row's first.
+        row, block: which images.
+        norms: see `Norms`.
+        shape: P and Q, the positions of the first layer.
+        depth, window, tangent: of the kernel.
+        collinear: a vector, the largest d that counts as zero.
+        rings: two flat arrays for depth q Q vectors each: the last q rows of each layer's k and k + Theta.
+        sums: two flat arrays for Q vectors: the current window sums over rows.
+        kept: None, or four flat arrays for the positions of all layers.
+    """
+    lanes, q = VECTOR_BYTES // s.itemsize, len(window)
+    of_row, of_block = row * norms.positions, block * norms.positions * lanes
+    stride = shape[1] * lanes
+    total = collinear - collinear
+    for newest in range(shape[0]):
+        y, rows, columns, offset = newest, shape[0], shape[1], 0
+        for layer in range(depth):
+            if y < 0:
+                break
+            if layer > 0:
+                before = (layer - 1) * q * stride
+                _sum_rows(rings[0], before, q, columns + q - 1, stride, sums[0], 0)
+                _sum_rows(rings[1], before, q, columns + q - 1, stride, sums[1], 0)
+            write = (layer * q + y % q) * stride
+            first = offset + y * columns
+            for x in range(columns):
+                p = first + x
+                norm = load(norms.column, of_block + p * lanes) * broadcast(norms.row, of_row + p)
+                inverse = load(norms.inverse_column, of_block + p * lanes) * broadcast(norms.inverse_row, of_row + p)
+                if layer == 0:
+                    covariance = load(s, start + p * lanes)
+                    before_tangent = covariance
+                    k, both, kappa0, r, d = _activate(covariance, covariance, norm, inverse, True, collinear)
+                else:
+                    covariance, before_tangent = load(sums[0], x * lanes), load(sums[1], x * lanes)
+                    for j in range(1, q):
+                        covariance = covariance + load(sums[0], (x + j) * lanes)
+                        before_tangent = before_tangent + load(sums[1], (x + j) * lanes)
+                    k, both, kappa0, r, d = _activate(covariance, before_tangent, norm, inverse, False, collinear)
+                if kept is not None:
+                    _keep(kept, p * lanes, before_tangent, inverse, kappa0, r, d)
+                if layer == depth - 1:
+                    total = total + (both if len(tangent) > 0 else k)
+                else:
+                    store(rings[0], write + x * lanes, k)
+                    store(rings[1], write + x * lanes, both)
+            offset += rows * columns
+            rows -= q - 1
+            columns -= q - 1
+            y -= q - 1
+    return total
+
+
+@numba.njit
+def _spread_rows(maps, y, rows, columns, stride, margin, out):
+    """Sum the rows y - margin ... y that exist of maps `(rows, columns)`, to out, between margins that stay zero."""
+    lanes = VECTOR_BYTES // maps.itemsize
+    first, last = max(0, y - margin), min(y, rows - 1)
+    _sum_rows(maps, first * stride, last - first + 1, columns, stride, out, margin * lanes)
+    zero = full(maps, 0.0)
+    for x in range(margin):
+        store(out, x * lanes, zero)
+        store(out, (margin + columns + x) * lanes, zero)
+
+
+@numba.njit
+def _window_sum(sums, x, window):
+    """The sum of entries x ... x + q - 1."""
+    lanes = VECTOR_BYTES // sums.itemsize
+    total = load(sums, x * lanes)
+    for j in range(1, len(window)):
+        total = total + load(sums, (x + j) * lanes)
+    return total
+
+
+@numba.njit
+def _descend(row, norms, block, shape, depth, window, tangent, kept, maps, sums, d_s, d_row, place):
+    """Go down all layers after `_climb`, to dK/ds and dK/ds_row of the first.
+
+    Args:
+        row, norms, block, shape, depth, window, tangent, kept: as in `_climb`.
+        maps: three flat arrays for P Q vectors: derivatives with respect to k, Theta and s_row of the current layer.
+        sums: three flat arrays for Q + 2 q vectors.
+        d_s, d_row: flat, filled from `place` on, for the positions of the first layer.
+    """
+    lanes, margin = VECTOR_BYTES // d_s.itemsize, len(window) - 1
+    of_row, of_block = row * norms.positions, block * norms.positions * lanes
+    stride = shape[1] * lanes
+    rows, columns = shape[0] - (depth - 1) * margin, shape[1] - (depth - 1) * margin
+    offset = norms.positions - rows * columns
+    weight = full(d_s, 1 / (rows * columns))
+    zero, half = full(d_s, 0.0), full(d_s, 0.5)
+    for layer in range(depth - 1, -1, -1):
+        # From the last row up, each row of derivatives needs the rows above it of those it replaces.
+        for y in range(rows - 1, -1, -1):
+            if layer < depth - 1:
+                for i in range(3):
+                    _spread_rows(maps[i], y, rows - margin, columns - margin, stride, margin, sums[i])
+            for x in range(columns):
+                p = offset + y * columns + x
+                if layer == depth - 1:
+                    to_k, to_theta, to_row = weight, weight if len(tangent) > 0 else zero, zero
+                else:
+                    to_k = _window_sum(sums[0], x, window)
+                    to_theta = _window_sum(sums[1], x, window)
+                    to_row = _window_sum(sums[2], x, window)
+                kappa0, sine = load(kept[0], p * lanes), load(kept[1], p * lanes)
+                slope, slope_r = load(kept[2], p * lanes), load(kept[3], p * lanes)
+                to_tangent = to_theta * kappa0
+                to_s = fma(to_k, kappa0, fma(to_theta, slope, to_tangent))
+                scale = load(norms.column, of_block + p * lanes) * broadcast(norms.inverse_row, of_row + p) * half
+                to_row = fma(scale, to_k * sine - to_theta * slope_r, to_row)
+                if layer == 0:
+                    store(d_s, place + p * lanes, to_s)
+                    store(d_row, place + p * lanes, to_row)
+                else:
+                    write = y * stride + x * lanes
+                    store(maps[0], write, to_s)
+                    store(maps[1], write, to_tangent)
+                    store(maps[2], write, to_row)
+        rows += margin
+        columns += margin
+        offset -= rows * columns
+
+
+def _make(stamp: str):
+    @numba.njit(parallel=True, cache=True)
+    def forward(
+        tasks, kind, rows, row_size, columns, column_size, norms, shape, depth, window, tangent, collinear, out, blocks
+    ):  # fmt: skip
+        """Compute kernel entries. All arrays but the tasks are flat.
+
+        Args:
+            tasks: `(tasks, 3)` int64: a block of columns, the first row, and the row after the last.
+            kind, rows, row_size, columns, column_size: as in `fill`.
+            norms: see `Norms`.
+            shape: channels, height and width of the images.
+            depth: L.
+            window: a tuple of q entries.
+            tangent: a tuple, empty for the NNGP, and of one entry for the NTK; types choose what is compiled.
+            collinear: the largest 1 - |r| that counts as zero.
+            out: `(n, blocks, lanes)`; the entries of the tasks are filled.
+            blocks: of columns.
+        """
+        assert stamp
+        q, lanes = len(window), VECTOR_BYTES // out.itemsize
+        positions = (shape[1] - q + 1, shape[2] - q + 1)
+        size = positions[0] * positions[1] * lanes
+        last = (positions[0] - (depth - 1) * (q - 1)) * (positions[1] - (depth - 1) * (q - 1))
+        for task in numba.prange(len(tasks)):
+            block, together = tasks[task, 0], group_size(kind)
+            s = room(together * size // lanes, out)
+            products = room(room_size(shape, window), out)
+            ring = depth * q * positions[1]
+            rings = (room(ring, out), room(ring, out))
+            sums = (room(shape[2], out), room(shape[2], out))
+            threshold = full(out, collinear)
+            for group in range(tasks[task, 1], tasks[task, 2], together):
+                end = min(group + together, tasks[task, 2])
+                fill(kind, rows, row_size, group, end, columns, column_size, block, shape, window, False, products, s)
+                for row in range(group, end):
+                    total = _climb(
+                        s, (row - group) * size, row, norms, block, positions, depth, window, tangent, threshold,
+                        rings, sums, None,
+                    )  # fmt: skip
+                    store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
+
+    @numba.njit(parallel=True, cache=True)
+    def reverse(
+        tasks, kind, rows, row_size, columns, column_size, norms, shape, depth, window, tangent, collinear, d_s, d_row,
+        blocks,
+    ):  # fmt: skip
+        """Differentiate kernel entries with respect to the covariances s and the rows' variances of the first layer.
+
+        Args:
+            tasks, kind, rows, row_size, columns, column_size, norms, shape, depth, window, tangent, collinear, blocks:
+                as in `forward`.
+            d_s: `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
+            d_row: the same.
+        """
+        assert stamp
+        q, lanes = len(window), VECTOR_BYTES // d_s.itemsize
+        positions = (shape[1] - q + 1, shape[2] - q + 1)
+        size = positions[0] * positions[1] * lanes
+        for task in numba.prange(len(tasks)):
+            block, together = tasks[task, 0], group_size(kind)
+            s = room(together * size // lanes, d_s)
+            products = room(room_size(shape, window), d_s)
+            ring = depth * q * positions[1]
+            rings = (room(ring, d_s), room(ring, d_s))
+            padded = shape[2] + 2 * q
+            sums = (room(padded, d_s), room(padded, d_s), room(padded, d_s))
+            maps = (room(size // lanes, d_s), room(size // lanes, d_s), room(size // lanes, d_s))
+            everywhere = norms.positions
+            kept = (room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s))
+            threshold = full(d_s, collinear)
+            for group in range(tasks[task, 1], tasks[task, 2], together):
+                end = min(group + together, tasks[task, 2])
+                fill(kind, rows, row_size, group, end, columns, column_size, block, shape, window, False, products, s)
+                for row in range(group, end):
+                    _climb(
+                        s, (row - group) * size, row, norms, block, positions, depth, window, tangent, threshold,
+                        rings, sums[:2], kept,
+                    )  # fmt: skip
+                    _descend(
+                        row, norms, block, positions, depth, window, tangent, kept, maps, sums,
+                        d_s, d_row, (row * blocks + block) * size,
+                    )  # fmt: skip
+
+    return forward, reverse
+
+
+forward, reverse = _make(SOURCES)

@@ -1,0 +1,185 @@
+"""From images to what the kernels read at each position of the first layer, for one vector of pairs at a time.
+
+The images of the rows of a kernel matrix are read as scalars, those of its columns as vectors: `interleave` brings the
+columns into blocks, in which each number stands beside the same number of the next images. A block is small enough for
+the cache, and serves all rows. For each pair, s[u] = x_u^T M z_u / c or ||x_u - z_u||_M^2 then comes from the pixels if
+M is the identity (one product for each pixel, then window sums), and from patches R x_u with M = R^T R otherwise.
+"""
+
+import numba
+import numpy as np
+
+from convrfm.kernels.compiled import SOURCES
+from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
+
+__all__ = ["COVARIANCES", "PATCHES", "PIXELS", "fill", "group_size", "interleave", "room_size",
+           "unfold"]  # fmt: skip
+
+PIXELS, PATCHES, COVARIANCES = 0, 1, 2
+"""What the rows and columns hold: `(channels, height, width)`; `(positions, rank)`; or s itself, see `fill`."""
+
+GROUP = 8
+"""Rows handled together where patches are multiplied, so that the columns are read once for all."""
+
+CHUNK = 32
+"""Positions for which the patches of a block stay in the first caches, while the rows of a group pass."""
+
+
+def _make(stamp: str):
+    @numba.njit(parallel=True, cache=True)
+    def interleave(rows, out):
+        """Copy (n, k) into blocks `(blocks, k lanes)`; the images that the last block lacks become zero."""
+        assert stamp
+        n, size = rows.shape
+        lanes = VECTOR_BYTES // out.itemsize
+        source, target = rows.reshape(-1), out.reshape(-1)
+        for block in numba.prange(len(out)):
+            first = block * lanes
+            present = min(lanes, n - first)
+            for k in range(size):
+                place = (block * size + k) * lanes
+                store(target, place, full(target, 0.0))
+                for lane in range(present):
+                    copy(source, (first + lane) * size + k, target, place + lane)
+
+    @numba.njit(parallel=True, cache=True)
+    def unfold(images, places, columns, first, out):
+        """Copy patches to out `(n, positions, d)`, from row `first` of positions on; `columns` of them lie in a row.
+
+        `places` are those of `convrfm.patches.patch_places`.
+        """
+        assert stamp
+        n, channels, height, width = images.shape
+        _, positions, dimension = out.shape
+        source, target = images.reshape(-1), out.reshape(-1)
+        for image in numba.prange(n):
+            for p in range(positions):
+                start = image * channels * height * width + (first + p // columns) * width + p % columns
+                for k in range(dimension):
+                    copy(source, start + places[k], target, (image * positions + p) * dimension + k)
+
+    return interleave, unfold
+
+
+interleave, unfold = _make(SOURCES)
+
+
+@numba.njit
+def _pixel_row(x, x_start, z, z_start, width, channels, pixels, squared, out, place):
+    """Products of one row of pixels with those of a block of columns, or squared differences, summed over channels."""
+    lanes = VECTOR_BYTES // z.itemsize
+    for p in range(width):
+        total = full(z, 0.0)
+        for k in range(p, p + channels * pixels, pixels):
+            other, own = load(z, z_start + k * lanes), broadcast(x, x_start + k)
+            if squared:
+                difference = other - own
+                total = fma(difference, difference, total)
+            else:
+                total = fma(other, own, total)
+        store(out, place + p * lanes, total)
+
+
+@numba.njit
+def _pixel_maps(x, x_start, z, z_start, shape, window, squared, room, out):
+    """s at all positions of one row and a block of columns, from window sums over products of pixels."""
+    channels, height, width = shape
+    q, lanes = len(window), VECTOR_BYTES // z.itemsize
+    stride, columns = width * lanes, width - q + 1
+    row_sums = q * stride  # after the last q rows of products
+    for newest in range(height):
+        _pixel_row(
+            x, x_start + newest * width, z, z_start + newest * stride, width, channels, height * width, squared,
+            room, newest % q * stride,
+        )  # fmt: skip
+        if newest < q - 1:
+            continue
+        for place in range(0, stride, lanes):
+            total = load(room, place)
+            for i in range(1, q):
+                total = total + load(room, place + i * stride)
+            store(room, row_sums + place, total)
+        first = (newest - q + 1) * columns * lanes
+        for place in range(0, columns * lanes, lanes):
+            total = load(room, row_sums + place)
+            for j in range(1, q):
+                total = total + load(room, row_sums + place + j * lanes)
+            store(out, first + place, total)
+
+
+@numba.njit
+def _patch_maps(x, starts, z, z_start, first, last, rank, squared, out, place, size):
+    """Products of patches first ... last - 1 of four rows with a block of columns, or squared distances.
+
+    The maps of the four rows start at out[place] and lie `size` apart.
+    """
+    lanes = VECTOR_BYTES // z.itemsize
+    for p in range(first, last):
+        a, b, c, d = full(z, 0.0), full(z, 0.0), full(z, 0.0), full(z, 0.0)
+        for k in range(p * rank, (p + 1) * rank):
+            other = load(z, z_start + k * lanes)
+            e, f = broadcast(x, starts[0] + k), broadcast(x, starts[1] + k)
+            g, h = broadcast(x, starts[2] + k), broadcast(x, starts[3] + k)
+            if squared:
+                e, f, g, h = other - e, other - f, other - g, other - h
+                a, b, c, d = fma(e, e, a), fma(f, f, b), fma(g, g, c), fma(h, h, d)
+            else:
+                a, b, c, d = fma(other, e, a), fma(other, f, b), fma(other, g, c), fma(other, h, d)
+        store(out, place + p * lanes, a)
+        store(out, place + size + p * lanes, b)
+        store(out, place + 2 * size + p * lanes, c)
+        store(out, place + 3 * size + p * lanes, d)
+
+
+@numba.njit
+def group_size(kind):
+    """Rows to pass to `fill` together."""
+    return GROUP if kind == PATCHES else 1
+
+
+@numba.njit
+def room_size(shape, window):
+    """Vectors of room that `fill` needs."""
+    return (len(window) + 1) * shape[2]
+
+
+@numba.njit
+def fill(kind, rows, row_size, first, last, columns, column_size, block, shape, window, squared, room, out):
+    """Compute s at all positions for rows first ... last - 1 and one block of columns.
+
+    All arrays are flat.
+
+    Args:
+        kind: `PIXELS`, `PATCHES` or `COVARIANCES`.
+        rows: images of the rows `(n, row_size)`; for COVARIANCES s itself, `(positions, n, row_size)`.
+        first, last: the rows, at most `group_size` of them.
+        columns: images of the columns `(blocks, column_size)`, from `interleave`.
+        block: the columns.
+        shape: channels, height and width of the images.
+        window: a tuple of q entries.
+        squared: squared distances in place of products.
+        room: `room_size` vectors.
+        out: filled with s `(rows, positions, lanes)`.
+    """
+    _, height, width = shape
+    q, lanes = len(window), VECTOR_BYTES // out.itemsize
+    positions = (height - q + 1) * (width - q + 1)
+    size = positions * lanes
+    if kind == PIXELS:
+        _pixel_maps(rows, first * row_size, columns, block * column_size, shape, window, squared, room, out)
+    elif kind == PATCHES:
+        rank, end = row_size // positions, last - 1
+        for chunk in range(0, positions, CHUNK):
+            for row in range(first, last, 4):
+                starts = (
+                    row * row_size, min(row + 1, end) * row_size, min(row + 2, end) * row_size,
+                    min(row + 3, end) * row_size,
+                )  # fmt: skip
+                _patch_maps(
+                    rows, starts, columns, block * column_size, chunk, min(chunk + CHUNK, positions), rank, squared,
+                    out, (row - first) * size, size,
+                )  # fmt: skip
+    else:
+        n = len(rows) // (positions * row_size)
+        for p in range(positions):
+            store(out, p * lanes, load(rows, (p * n + first) * row_size + block * lanes))

@@ -1,0 +1,251 @@
+"""SIMD vectors in Numba: 64 bytes of numbers that stay in registers, whatever the compiler's vectoriser thinks.
+
+`Vector` exists inside compiled code only. `load` and `store` move it between registers and flat arrays, `full` makes
+one from a scalar, and +, -, *, / act on vectors, and on vectors with scalars of the same dtype. LLVM splits it on
+processors with shorter registers, so that the code is portable; AVX-512 holds it in one register. Arrays are flat and
+places in them computed by hand, because slices count references, which costs time where threads share an array.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
+
+__all__ = ["VECTOR_BYTES", "Vector", "absolute", "aligned_empty", "broadcast", "constant", "copy", "fma", "full", "lanes", "load", "minimum", "room", "sqrt",
+           "store", "total", "where_less"]  # fmt: skip
+
+VECTOR_BYTES = 64
+
+FAST = ("contract", "reassoc", "nsz", "arcp")
+"""Contraction into fused multiply-adds and reassociation are allowed; NaN and infinities keep their meaning."""
+
+
+def lanes(dtype: Any) -> int:
+    """Numbers of a dtype in one vector."""
+    return VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array whose first number starts a vector: a vector across two cache lines takes twice the time to load."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + VECTOR_BYTES, np.uint8)
+    start = -memory.ctypes.data % VECTOR_BYTES
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+@numba.njit
+def room(count, like):
+    """A flat array for `count` vectors in the dtype of an array, aligned; for compiled code."""
+    lanes = VECTOR_BYTES // like.itemsize
+    memory = np.empty((count + 1) * lanes, like.dtype)
+    start = (-memory.ctypes.data % VECTOR_BYTES) // like.itemsize
+    return memory[start : start + count * lanes]
+
+
+class Vector(types.Type):
+    """Numba's type of a vector of float32 or float64."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.count = 8 * VECTOR_BYTES // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        element = manager[vector.dtype].get_value_type()
+        super().__init__(manager, vector, ir.VectorType(element, vector.count))
+
+
+def constant(kind: ir.VectorType, value: float) -> ir.Constant:
+    """A vector of equal constants, for code that builds LLVM instructions."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _element(context: Any, builder: Any, array: types.Array, value_and_index: Any) -> Any:
+    """Pointer to one number of a flat array."""
+    value, index = value_and_index
+    return builder.gep(context.make_array(array)(context, builder, value).data, [index])
+
+
+def _pointer(context: Any, builder: Any, array: types.Array, value_and_index: Any, vector: Vector) -> Any:
+    return builder.bitcast(_element(context, builder, array, value_and_index), context.get_value_type(vector).as_pointer())
+
+
+@intrinsic
+def load(typing_context, array, index):  # noqa: ARG001
+    """Read the vector that starts at flat[index], in a contiguous one-dimensional array; no bounds are checked."""
+    vector = Vector(array.dtype)
+
+    def generate(context, builder, signature, arguments):
+        value = builder.load(_pointer(context, builder, array, arguments, vector))
+        value.align = array.dtype.bitwidth // 8
+        return value
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context, array, index, vector):  # noqa: ARG001
+    """Write a vector to flat[index] and what follows; see `load`."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, array, arguments[:2], vector)
+        builder.store(arguments[2], pointer).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+def _repeat(context: Any, builder: Any, vector: Vector, scalar: Any) -> Any:
+    kind = context.get_value_type(vector)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+
+
+@intrinsic
+def broadcast(typing_context, array, index):  # noqa: ARG001
+    """A vector of copies of flat[index]; see `load`."""
+    vector = Vector(array.dtype)
+
+    def generate(context, builder, signature, arguments):
+        return _repeat(context, builder, vector, builder.load(_element(context, builder, array, arguments)))
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def copy(typing_context, source, index, target, place):  # noqa: ARG001
+    """target[place] = source[index] for one number of flat arrays of one dtype; see `load`."""
+
+    def generate(context, builder, signature, arguments):
+        number = builder.load(_element(context, builder, source, arguments[:2]))
+        builder.store(number, _element(context, builder, target, arguments[2:]))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), generate
+
+
+@intrinsic
+def _spread(typing_context, scalar):  # noqa: ARG001
+    vector = Vector(scalar)
+
+    def generate(context, builder, signature, arguments):
+        return _repeat(context, builder, vector, arguments[0])
+
+    return vector(scalar), generate
+
+
+def full(like: Any, value: Any) -> Any:
+    """A vector of equal numbers, in the dtype of an array or vector; for compiled code."""
+    raise NotImplementedError
+
+
+@overload(full)
+def _full(like, value):
+    real = np.float32 if like.dtype == types.float32 else np.float64
+    return lambda like, value: _spread(real(value))
+
+
+def _arithmetic(name: str) -> Any:
+    @intrinsic
+    def operation(typing_context, x, y):  # noqa: ARG001
+        def generate(context, builder, signature, arguments):
+            return getattr(builder, name)(*arguments, flags=FAST)
+
+        return x(x, y), generate
+
+    return operation
+
+
+def _overload_operator(function: Callable[..., Any], operation: Any) -> None:
+    @overload(function)
+    def implementation(x, y):
+        if isinstance(x, Vector) and isinstance(y, Vector):
+            return lambda x, y: operation(x, y)
+        if isinstance(x, Vector) and y == x.dtype:
+            return lambda x, y: operation(x, _spread(y))
+        if isinstance(y, Vector) and x == y.dtype:
+            return lambda x, y: operation(_spread(x), y)
+        return None
+
+
+for _function, _name in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv"),
+):  # fmt: skip
+    _overload_operator(_function, _arithmetic(_name))
+
+
+def _llvm_function(name: str, arity: int, context: Any, builder: Any, vector: Vector, arguments: Any) -> Any:
+    kind = context.get_value_type(vector)
+    full_name = f"llvm.{name}.v{vector.count}f{vector.dtype.bitwidth}"
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * arity), full_name), arguments
+    )
+
+
+@intrinsic
+def sqrt(typing_context, x):  # noqa: ARG001
+    """Square root, rounded correctly."""
+    return x(x), lambda context, builder, signature, arguments: _llvm_function("sqrt", 1, context, builder, x, arguments)
+
+
+@intrinsic
+def absolute(typing_context, x):  # noqa: ARG001
+    """|x|."""
+    return x(x), lambda context, builder, signature, arguments: _llvm_function("fabs", 1, context, builder, x, arguments)
+
+
+@intrinsic
+def fma(typing_context, x, y, z):  # noqa: ARG001
+    """Fused multiply-add x y + z."""
+
+    def generate(context, builder, signature, arguments):
+        return _llvm_function("fma", 3, context, builder, x, arguments)
+
+    return x(x, y, z), generate
+
+
+@intrinsic
+def minimum(typing_context, x, y):  # noqa: ARG001
+    """The smaller of each two; y where x is NaN."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.select(builder.fcmp_ordered("<", *arguments), *arguments)
+
+    return x(x, y), generate
+
+
+@intrinsic
+def where_less(typing_context, x, y, chosen, other):  # noqa: ARG001
+    """`chosen` where x < y, and `other` elsewhere (and where one of them is NaN)."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.select(builder.fcmp_ordered("<", arguments[0], arguments[1]), arguments[2], arguments[3])
+
+    return chosen(x, y, chosen, other), generate
+
+
+@intrinsic
+def total(typing_context, x):  # noqa: ARG001
+    """The sum of the entries, a scalar."""
+
+    def generate(context, builder, signature, arguments):
+        kind = context.get_value_type(x)
+        name = f"llvm.vector.reduce.fadd.v{x.count}f{x.dtype.bitwidth}"
+        function = ir.FunctionType(kind.element, [kind.element, kind])
+        start = ir.Constant(kind.element, 0.0)
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [start, *arguments],
+                            fastmath=FAST)  # fmt: skip
+
+    return x.dtype(x), generate

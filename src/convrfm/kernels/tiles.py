@@ -1,0 +1,176 @@
+"""Kernel matrices and patch-AGOPs tile by tile, within a budget of memory, for every backend.
+
+The budget decides the side of the tiles. Where memory runs out all the same, the tile is halved, and so are those to
+come. Tiles do not change a result beyond rounding.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from convrfm.kernels.specs import Spec
+from convrfm.memory import free_bytes
+from convrfm.progress import track
+
+__all__ = [
+    "Backend", "Preparation", "Tile", "compute_tiles", "default_memory", "gram", "gram_tiles", "patch_agop", "place_tile",
+]  # fmt: skip
+
+LARGEST_DEFAULT = 896 * 2**20
+"""Bytes that are taken by default beside the result, if a quarter of the free memory is more."""
+
+SECONDS_BEFORE_PROGRESS = 5.0
+"""Tiles are shown where they take longer than this, if the caller shows progress."""
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+Errors = tuple[type[BaseException], ...]
+
+log = logging.getLogger(__name__)
+
+
+class Preparation(Protocol):
+    """A backend's own form of a batch of images under a metric."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def take(self, indices: np.ndarray | slice) -> "Preparation":
+        """Give some images of the batch."""
+
+
+class Backend(Protocol):
+    """What a backend module offers: images are prepared once for a metric, and used many times."""
+
+    OUT_OF_MEMORY: tuple[type[BaseException], ...]
+    """What is raised where memory runs out."""
+
+    def prepare(self, images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Preparation:
+        """Bring checked images `(n, c, h, w)` and a float64 metric into the backend's own form."""
+
+    def gram_side(self, prepared: Any, spec: Spec, memory: int) -> int:
+        """Images on a side of the tiles that fit into `memory` bytes."""
+
+    def gram_tile(self, left: Any, right: Any | None, spec: Spec) -> np.ndarray:
+        """Kernel matrix `(n, m)`; None stands for the left images, and then the result is symmetric."""
+
+    def agop_side(self, train: Any, outputs: int, spec: Spec, memory: int) -> int:
+        """Points of evaluation that fit into `memory` bytes."""
+
+    def agop_sum(self, train: Any, points: Any, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:
+        """Sum over the points of the patch-AGOP `(d, d)`, float64."""
+
+
+class Tile(NamedTuple):
+    """A part of a kernel matrix; on the diagonal of a symmetric matrix, rows and columns are equal."""
+
+    rows: slice
+    columns: slice
+
+    def halves(self, symmetric: bool) -> list["Tile"]:
+        """Cut the longer side in two, or both sides of a tile on the diagonal; a single entry stays whole."""
+        rows, columns = _halves(self.rows), _halves(self.columns)
+        if symmetric and self.rows == self.columns:
+            return [Tile(rows[i], columns[j]) for i in range(len(rows)) for j in range(i, len(columns))]
+        if self.rows.stop - self.rows.start >= self.columns.stop - self.columns.start:
+            return [Tile(part, self.columns) for part in rows]
+        return [Tile(self.rows, part) for part in columns]
+
+
+def _halves(part: slice) -> list[slice]:
+    middle = (part.start + part.stop) // 2
+    return [part] if middle == part.start else [slice(part.start, middle), slice(middle, part.stop)]
+
+
+def _cut(count: int, side: int) -> list[slice]:
+    return [slice(start, min(start + side, count)) for start in range(0, count, side)]
+
+
+def default_memory() -> int:
+    """Bytes that may be taken beside the result where nothing else is asked for."""
+    return min(free_bytes() // 4, LARGEST_DEFAULT)
+
+
+def gram_tiles(n: int, m: int, side: int, symmetric: bool) -> list[Tile]:
+    """Tiles of a kernel matrix `(n, m)`; of a symmetric one those on and above the diagonal."""
+    rows, columns = _cut(n, side), _cut(m, side)
+    return [Tile(row, column) for row in rows for column in columns if not symmetric or column.start >= row.start]
+
+
+def _within_memory(
+    parts: list[Part], compute: Callable[[Part], Result], halves: Callable[[Part], list[Part]], errors: Errors
+) -> Iterator[list[tuple[Part, Result]]]:
+    """For each part, give it and its result, or its pieces and theirs if memory did not suffice for the whole."""
+    cuts = 0
+    for part in parts:
+        waiting, done = [(part, 0)], []
+        while waiting:
+            piece, times = waiting.pop()
+            smaller = halves(piece)
+            if times >= cuts or len(smaller) == 1:
+                try:
+                    done.append((piece, compute(piece)))
+                    continue
+                except errors:
+                    if len(smaller) == 1:
+                        raise
+                    log.warning("Memory ran out: going on with tiles of half the size.")
+                    cuts = times + 1
+            waiting += [(half, times + 1) for half in reversed(smaller)]
+        yield done
+
+
+def place_tile(out: np.ndarray, tile: Tile, entries: np.ndarray, symmetric: bool) -> None:
+    """Write the entries of a tile to a kernel matrix, and to their mirror image if it is symmetric."""
+    out[tile.rows, tile.columns] = entries
+    if symmetric and tile.rows != tile.columns:
+        out[tile.columns, tile.rows] = entries.T
+
+
+def compute_tiles(
+    backend: Backend, left: Any, right: Any | None, spec: Spec, tiles: list[Tile]
+) -> Iterator[list[tuple[Tile, np.ndarray]]]:
+    """Compute some tiles of a kernel matrix, one after another; see `_within_memory` for what is given."""
+
+    def compute(tile: Tile) -> np.ndarray:
+        rows = left.take(tile.rows)
+        if right is None and tile.rows == tile.columns:
+            return backend.gram_tile(rows, None, spec)
+        return backend.gram_tile(rows, (left if right is None else right).take(tile.columns), spec)
+
+    def halves(tile: Tile) -> list[Tile]:
+        return tile.halves(symmetric=right is None)
+
+    results = _within_memory(tiles, compute, halves, backend.OUT_OF_MEMORY)
+    yield from track(results, len(tiles), "tiles of the kernel matrix", delay=SECONDS_BEFORE_PROGRESS)
+
+
+def gram(backend: Backend, left: Any, right: Any | None, spec: Spec, memory: int) -> np.ndarray:
+    """Kernel matrix `(n, m)`; None stands for the left images, and then one triangle is computed."""
+    symmetric = right is None
+    n, m = len(left), len(left) if right is None else len(right)
+    tiles = gram_tiles(n, m, backend.gram_side(left, spec, memory), symmetric)
+    if len(tiles) == 1:
+        return backend.gram_tile(left, right, spec)
+    out: np.ndarray | None = None
+    for done in compute_tiles(backend, left, right, spec, tiles):
+        for tile, entries in done:
+            if out is None:
+                out = np.empty((n, m), entries.dtype)
+            place_tile(out, tile, entries, symmetric)
+    assert out is not None  # there is at least one tile
+    return out
+
+
+def patch_agop(backend: Backend, train: Any, points: Any, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:
+    """Patch-AGOP `(d, d)`, float64: the mean over the points."""
+    parts = _cut(len(points), backend.agop_side(train, alpha.shape[1], spec, memory))
+
+    def compute(part: slice) -> np.ndarray:
+        return backend.agop_sum(train, points.take(part), alpha, spec, memory)
+
+    results = _within_memory(parts, compute, _halves, backend.OUT_OF_MEMORY)
+    shown = track(results, len(parts), "tiles of the patch-AGOP", delay=SECONDS_BEFORE_PROGRESS)
+    return sum(part for done in shown for _, part in done) / len(points)
