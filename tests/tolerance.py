@@ -6,9 +6,9 @@ import numpy as np
 # other float64 results; near r = 1 arccos costs the square root of the precision in any implementation.
 TOLERANCE = {
     ("gram", "float64"): 2e-8,
-    ("gram", "float32"): 4e-4,
+    ("gram", "float32"): 1e-5,
     ("agop", "float64"): 5e-8,
-    ("agop", "float32"): 1e-3,
+    ("agop", "float32"): 1e-4,
     ("exact", "float64"): 1e-10,
     ("smooth", "float64"): 1e-9,
     ("smooth", "float32"): 2e-5,

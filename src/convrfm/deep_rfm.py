@@ -28,7 +28,7 @@ class DeepSettings:
     """Settings of Deep ConvRFM beyond those of ConvRFM.
 
     Attributes:
-        stages: number of stages, at most the depth of the kernel.
+        stages: number of stages, at most the depth of an arc-cosine kernel.
         filters: k, the number of random filters of each stage.
         nonlinearity: "relu", as the paper's text says; "none" is what the authors' code does.
         plain_filters: filters of a stage whose round 0 (the identity) wins: "gaussian", or "torch", the default
@@ -107,7 +107,8 @@ def fit_stages(
     """Run Algorithm 2.
 
     Args:
-        kernel: the kernel of stage 0, of depth L; each later stage uses one convolution less.
+        kernel: the kernel of stage 0, of depth L; each later stage uses one convolution less, see
+            `convrfm.kernels.ConvolutionalKernel.shallower`.
         data: images and labels.
         settings: of each stage.
         deep: of the stack.
@@ -117,15 +118,12 @@ def fit_stages(
     Raises:
         InputError: more stages than the depth, and as in `convrfm.rfm.fit_rounds`.
     """
-    q, depth = kernel.patch_size, kernel.depth
-    if deep.stages > depth:
-        msg = f"stages must be at most the depth of the kernel, {depth}, but it is {deep.stages}."
-        raise InputError(msg)
+    q = kernel.patch_size
+    kernels = [kernel.shallower(index) for index in range(deep.stages)]
     height, width = data.train.shape[2:]
-    check_fits(height, width, q, depth)
+    check_fits(height, width, q, max(index + current.spec.depth for index, current in enumerate(kernels)))
     stages: list[Stage] = []
-    for index in range(deep.stages):
-        current = type(kernel)(depth=depth - index, patch_size=q, backend=kernel.backend)
+    for index, current in enumerate(kernels):
         description = f"stage {index + 1} of {deep.stages}, rounds"
         result = fit_rounds(current, data, settings, rng, description=description, show=show)
         if index + 1 == deep.stages:
@@ -149,6 +147,6 @@ def history_of(stages: list[Stage]) -> pd.DataFrame:
     for index, stage in enumerate(stages):
         frame = stage.result.history.copy()
         frame.insert(0, "stage", index)
-        frame.insert(1, "kernel_depth", stage.kernel.depth)
+        frame.insert(1, "kernel_depth", stage.kernel.spec.depth)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)

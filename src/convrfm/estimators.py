@@ -13,29 +13,30 @@ from sklearn.utils.validation import check_is_fitted
 from convrfm.arrays import as_images
 from convrfm.deep_rfm import DeepSettings, apply_filters, fit_stages, history_of
 from convrfm.errors import InputError
-from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel
+from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace
 from convrfm.rfm import RFMSettings, StageData
 from convrfm.ridge import SolverDtype
 from convrfm.splits import stratified_draw
 
 __all__ = ["KERNELS", "ConvRFMClassifier", "DeepConvRFMClassifier"]
 
-KERNELS: dict[str, type[ConvolutionalKernel]] = {"cntk": CNTK, "cnngp": CNNGP}
-"""Kernels by name."""
+KERNELS = ("cntk", "cnngp", "laplace")
+"""Names of kernels: `convrfm.kernels.CNTK`, `CNNGP` and `PatchLaplace`."""
 
 
 class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
     """ConvRFM: a convolutional kernel classifier that learns a metric on patches (Algorithm 1 of arXiv 2309.00570).
 
     Args:
-        kernel: "cntk" or "cnngp".
-        depth: convolutions of the kernel, L.
-        patch_size: q.
+        kernel: "cntk", "cnngp" or "laplace".
+        depth: convolutions of the kernel, L; the Laplace kernel has none.
+        patch_size: q. The paper uses 3, and 7 for the Laplace kernel.
+        bandwidth: of the Laplace kernel.
         rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction, solver_dtype:
             see `convrfm.rfm.RFMSettings`. The defaults are the corrected protocol.
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
             `selection="validation"`.
-        backend: see `convrfm.kernels.ConvolutionalKernel`.
+        backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.
         verbose: 0 is silent; otherwise progress is shown (a bar on a terminal, log lines elsewhere).
 
@@ -53,6 +54,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         *,
         depth: int = 3,
         patch_size: int = 3,
+        bandwidth: float = 10.0,
         rounds: int = 5,
         ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
         selection: Literal["validation", "test"] = "validation",
@@ -64,12 +66,14 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         eigenvalue_fraction: float = 1.0,
         solver_dtype: SolverDtype = "float64",
         backend: str = "auto",
+        memory: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
         self.kernel = kernel
         self.depth = depth
         self.patch_size = patch_size
+        self.bandwidth = bandwidth
         self.rounds = rounds
         self.ridges = ridges
         self.selection = selection
@@ -81,6 +85,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         self.eigenvalue_fraction = eigenvalue_fraction
         self.solver_dtype = solver_dtype
         self.backend = backend
+        self.memory = memory
         self.random_state = random_state
         self.verbose = verbose
 
@@ -110,9 +115,8 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
             test = test.astype(images.dtype, copy=False)
         fit = self._fitted_part(labels, rng)
         data = StageData(images, labels, len(self.classes_), fit, test, test_labels)
-        kernel = KERNELS[self.kernel](depth=self.depth, patch_size=self.patch_size, backend=self.backend)
         self.stages_ = fit_stages(
-            kernel, data, self._settings(), self._deep_settings(), rng, show=bool(self.verbose)
+            self._kernel(), data, self._settings(), self._deep_settings(), rng, show=bool(self.verbose)
         )  # fmt: skip
         self.history_ = history_of(self.stages_)
         self.best_stage_ = int(np.argmax([stage.result.best_score for stage in self.stages_]))
@@ -221,6 +225,14 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(msg)
         return np.setdiff1d(everything, stratified_draw(labels, held_out, rng))
 
+    def _kernel(self) -> ConvolutionalKernel:
+        if self.kernel == "laplace":
+            return PatchLaplace(
+                bandwidth=self.bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
+            )
+        kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
+        return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
+
     def _settings(self) -> RFMSettings:
         return RFMSettings(
             rounds=self.rounds,
@@ -259,6 +271,7 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
         depth: int = 3,
         stages: int | None = None,
         patch_size: int = 3,
+        bandwidth: float = 10.0,
         rounds: int = 5,
         ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
         selection: Literal["validation", "test"] = "validation",
@@ -273,6 +286,7 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
         nonlinearity: Literal["relu", "none"] = "relu",
         plain_filters: Literal["gaussian", "torch"] = "gaussian",
         backend: str = "auto",
+        memory: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -280,6 +294,7 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
             kernel,
             depth=depth,
             patch_size=patch_size,
+            bandwidth=bandwidth,
             rounds=rounds,
             ridges=ridges,
             selection=selection,
@@ -291,6 +306,7 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
             eigenvalue_fraction=eigenvalue_fraction,
             solver_dtype=solver_dtype,
             backend=backend,
+            memory=memory,
             random_state=random_state,
             verbose=verbose,
         )

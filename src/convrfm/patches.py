@@ -48,7 +48,7 @@ def unfold(images: np.ndarray, patch_size: int) -> np.ndarray:
     """
     windows = np.lib.stride_tricks.sliding_window_view(images, (patch_size, patch_size), axis=(2, 3))
     # (n, channel, P, Q, row, column) -> (n, P, Q, channel, row, column)
-    ordered = windows.transpose(0, 2, 3, 1, 4, 5)
+    ordered = np.array(windows.transpose(0, 2, 3, 1, 4, 5), order="C")
     return ordered.reshape(*ordered.shape[:3], -1)
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.kernels.base import PreparedImages
+from convrfm.kernels.certificate import certify
+from convrfm.kernels.prepared import PreparedImages
 from convrfm.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
 from convrfm.progress import track
 from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, one_hot, solve_ridge, squared_error
@@ -110,7 +111,9 @@ class StageResult:
         best_round: the round of highest selection accuracy; the earliest of equals.
         best_ridge: the ridge selected in that round.
         best_score: its selection accuracy.
-        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.ridge.squared_error`.
+        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.ridge.squared_error`,
+            `residual` and `condition` those of `convrfm.ridge.RidgeSolution`, `kernel_spread` and
+            `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.certificate.Certificate`.
             `selected` marks the ridge chosen in a round. Columns of test images are NaN without them. Under validation
             selection `test_*` are those of the predictor fitted again on all training images with the metric of
             the round, while `train_*` and the metric are of the fitted part alone: no validation label reaches the
@@ -186,9 +189,14 @@ def fit_rounds(
         blocks = _blocks(gram, test_gram, data)
         fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
         score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
+        certificate = certify(kernel, data.train, metrics[t])
+        quality = {
+            "kernel_spread": certificate.spread,
+            "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue,
+        }
         scores = [float(fit.row[score_of]) for fit in fits]
         chosen = int(np.argmax(scores))
-        rows += [{"round": t, **fit.row, "selected": i == chosen} for i, fit in enumerate(fits)]
+        rows += [{"round": t, **fit.row, **quality, "selected": i == chosen} for i, fit in enumerate(fits)]
         if best is None or scores[chosen] > best[0]:
             best = (scores[chosen], t, fits[chosen], float(gram.max()))
         if t + 1 < settings.rounds:

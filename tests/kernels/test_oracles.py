@@ -29,6 +29,21 @@ CASES = [
     (CNNGP, 3, 2, 1, 5, 5, True),
 ]
 
+
+def drawn_cases(count: int):
+    """A random part of the grid of kernels, sizes and metrics, the same in every run."""
+    rng = np.random.default_rng(2309)
+    for _ in range(count):
+        depth, q, channels = int(rng.integers(1, 4)), int(rng.choice([2, 3, 5])), int(rng.integers(1, 5))
+        least = depth * (q - 1) + 1
+        height, width = least + rng.integers(0, 4), least + rng.integers(0, 6)
+        kernel = CNTK if rng.random() < 0.7 else CNNGP
+        yield pytest.param(
+            kernel, depth, q, channels, int(height), int(width), bool(rng.random() < 0.6),
+            *(int(n) for n in rng.choice([1, 2, 3, 7, 11, 17], 2)),
+        )  # fmt: skip
+
+
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised inside JAX and TensorFlow
 
 
@@ -52,6 +67,16 @@ def test_agrees_with_neural_tangents(make, kernel, depth, q, channels, height, w
     z = np.concatenate([x[[4, 0]], random_images(rng, 2, channels, height, width)])
     metric = random_metric(rng, channels * q * q) if with_metric else None
     check(kernel, depth, q, x, z, metric, rng)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "depth", "q", "channels", "height", "width", "with_metric", "n", "m"), list(drawn_cases(6))
+)
+def test_agrees_with_neural_tangents_on_a_random_part_of_the_grid(
+    kernel, depth, q, channels, height, width, with_metric, n, m, rng
+):
+    x, z = (random_images(rng, count, channels, height, width) for count in (n, m))
+    check(kernel, depth, q, x, z, random_metric(rng, channels * q * q) if with_metric else None, rng)
 
 
 def test_agrees_on_photographs(rng):

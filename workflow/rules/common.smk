@@ -84,8 +84,11 @@ def task_settings(wildcards):
 
 def fit_settings(wildcards):
     """What a fit of the kernels sees of the configuration."""
-    rfm = PANELS[wildcards.task].rfm
-    return {**task_settings(wildcards), "rfm": rfm.model_dump(), "backend": SETTINGS.config.backend}
+    return {
+        **task_settings(wildcards),
+        "rfm": PANELS[wildcards.task].rfm.model_dump(),
+        **SETTINGS.config.model_dump(include={"backend", "memory_mb"}),
+    }
 
 
 def training_settings(wildcards):

@@ -32,15 +32,17 @@ contain dr are dropped and the rest is kept; where a norm is zero, r is 0, dk/ds
 s_z are zero. This is what Neural Tangents computes in double precision.
 """
 
-from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, ClassVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
 from convrfm.arrays import as_images, as_numpy, check_finite, like
 from convrfm.errors import ConfigError, InputError
 from convrfm.kernels import tiles
+from convrfm.kernels.gram_file import compute_gram_file
+from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.metric import check_metric
 from convrfm.patches import check_fits, patch_dimension
@@ -55,39 +57,6 @@ BACKENDS = {
     "neural-tangents": "convrfm.kernels.neural_tangents",
 }
 """Backends by name; each module is imported when it is first used."""
-
-
-@dataclass(frozen=True)
-class PreparedImages:
-    """Images bound to a kernel and a metric, see `ConvolutionalKernel.prepare`; `len` gives their number.
-
-    Attributes:
-        images: `(n, channels, height, width)`, checked.
-        metric: `(d, d)` float64, or None for the identity.
-        spec: the kernel that they were prepared for.
-        backend: name of the backend.
-        form: the backend's own form.
-        template: what the caller passed; results have its kind (array or tensor).
-    """
-
-    images: np.ndarray
-    metric: np.ndarray | None
-    spec: Spec
-    backend: str
-    form: tiles.Preparation
-    template: Any
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, indices: Any) -> "PreparedImages":
-        """Give some of the images, without preparing them again."""
-        mask_or_numbers = np.asarray(indices)
-        if mask_or_numbers.size == 0 or (mask_or_numbers.dtype == bool and not mask_or_numbers.any()):
-            msg = "No images were taken."
-            raise InputError(msg)
-        chosen = np.arange(len(self))[mask_or_numbers]
-        return replace(self, images=self.images[chosen], form=self.form.take(chosen))
 
 
 class ConvolutionalKernel:
@@ -124,6 +93,14 @@ class ConvolutionalKernel:
         """What defines the kernel."""
         raise NotImplementedError
 
+    def shallower(self, layers: int) -> Self:
+        """Give the kernel of the same network without its first `layers` convolutions.
+
+        Raises:
+            InputError: no convolution is left.
+        """
+        raise NotImplementedError
+
     @property
     def _module(self) -> tiles.Backend:
         return cast("tiles.Backend", import_module(BACKENDS[self.backend]))
@@ -152,7 +129,7 @@ class ConvolutionalKernel:
         form = self._module.prepare(images, matrix, self.spec, self._bytes)
         return PreparedImages(images, matrix, self.spec, self.backend, form, X)
 
-    def gram(self, X: Any, Z: Any = None, metric: Any = None) -> Any:
+    def gram(self, X: Any, Z: Any = None, metric: Any = None, *, out: str | Path | None = None) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
 
         In backends that compute in float32, entries of images that are equal pixel by pixel are set in closed form, see
@@ -163,14 +140,20 @@ class ConvolutionalKernel:
             Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle
                 only.
             metric: as in `prepare`; None for prepared images, which carry theirs.
+            out: a `.npy` file for a matrix larger than memory. An interrupted computation goes on from its finished tiles
+                when it is called again with the same arguments; the file is there under its name only once it is
+                complete. See `convrfm.kernels.gram_file`.
 
         Returns:
-            `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends.
+            `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends. With `out`, a read-only
+            array that stays on disk.
 
         Raises:
-            InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
+            InputError, ImageSizeError, NonFiniteError, MetricError, StorageError: see `convrfm.errors`.
         """
         left, right = self._both_prepared(X, Z, metric)
+        if out is not None:
+            return compute_gram_file(Path(out), self._module, left, right, self._bytes)
         other = None if right is None else right.form
         result = tiles.gram(self._module, left.form, other, self.spec, self._bytes)
         check_finite(result, "The kernel matrix (pixels or metric of extreme size?)")
@@ -242,6 +225,19 @@ class _ArcCosineKernel(ConvolutionalKernel):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
 
+    def shallower(self, layers: int) -> Self:
+        """Give the kernel of the same network without its first `layers` convolutions.
+
+        Raises:
+            InputError: no convolution is left.
+        """
+        if layers >= self.depth:
+            msg = f"stages must be at most the depth of the kernel, {self.depth}: no convolution is left for a further one."
+            raise InputError(msg)
+        return type(self)(
+            depth=self.depth - layers, patch_size=self.patch_size, backend=self.backend, memory=self.memory
+        )  # fmt: skip
+
     @property
     def spec(self) -> ArcCosineSpec:
         """Depth, q, and NTK or NNGP."""
@@ -296,6 +292,10 @@ class PatchLaplace(ConvolutionalKernel):
 
     def __repr__(self) -> str:
         return f"PatchLaplace(bandwidth={self.bandwidth}, patch_size={self.patch_size}, backend={self.backend!r})"
+
+    def shallower(self, layers: int) -> Self:  # noqa: ARG002
+        """Give this kernel: it has no layers to leave out."""
+        return self
 
     @property
     def spec(self) -> LaplaceSpec:

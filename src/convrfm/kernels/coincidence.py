@@ -15,7 +15,7 @@ __all__ = ["image_keys", "set_coincident"]
 
 
 @numba.njit(parallel=True, cache=True)
-def _sums_of_products(numbers, weights, out):
+def _sums_of_products(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Sums of products modulo 2^64 of each row of numbers with each row of weights."""
     for i in numba.prange(len(numbers)):
         for j in range(len(weights)):

@@ -8,15 +8,15 @@ and by BLAS, one matrix product for each position, beyond. The arithmetic is in 
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from convrfm.errors import InputError
 from convrfm.kernels.coincidence import image_keys, set_coincident
 from convrfm.kernels.compiled import arccosine, laplace
-from convrfm.kernels.compiled.arccosine import Norms
-from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, interleave, unfold
+from convrfm.kernels.compiled.arccosine import Layers
+from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, Operands, interleave, unfold
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
@@ -160,37 +160,28 @@ def _interleaved(rows: np.ndarray) -> np.ndarray:
     return blocks.reshape(-1)
 
 
-class _Operands(NamedTuple):
-    """What the compiled code reads first: see `convrfm.kernels.compiled.first_layer.fill`."""
-
-    kind: int
-    rows: np.ndarray
-    row_size: int
-    columns: np.ndarray
-    column_size: int
-
-
-def _operands(left: Prepared, right: Prepared, spec: Spec) -> _Operands:
+def _operands(left: Prepared, right: Prepared, spec: Spec) -> Operands:
     """Pixels, patches or covariances of a tile."""
     products = isinstance(spec, ArcCosineSpec)
     scale = left.images.dtype.type(left.shape[0] if products else 1)
+    if left.root is not None and left.rank > FUSED_RANK and products:
+        nothing = np.empty(0, left.images.dtype)
+        s = _covariances(left, right, scale)
+        return Operands(COVARIANCES, s, _whole_vectors(right), nothing, 0, *left.shape)
     if left.root is None:
+        kind = PIXELS
         rows, columns = (side.images.reshape(len(side), -1) for side in (left, right))
-        return _operands_of(PIXELS, rows / scale, columns)
-    if left.rank <= FUSED_RANK or not products:
+    else:
+        kind = PATCHES
         rows, columns = (side.patches_of(0, side.positions[0]).reshape(len(side), -1) for side in (left, right))
-        return _operands_of(PATCHES, rows / scale, columns)
-    nothing = np.empty(0, left.images.dtype)
-    return _Operands(COVARIANCES, _covariances(left, right, scale), _whole_vectors(right), nothing, 0)
-
-
-def _operands_of(kind: int, rows: np.ndarray, columns: np.ndarray) -> _Operands:
     size = rows.shape[1]
-    return _Operands(kind, rows.reshape(-1), size, _interleaved(columns), size * lanes(rows.dtype))
+    return Operands(
+        kind, (rows / scale).reshape(-1), size, _interleaved(columns), size * lanes(rows.dtype), *left.shape
+    )  # fmt: skip
 
 
 def _covariances(left: Prepared, right: Prepared, channels: np.floating) -> np.ndarray:
-    """s at all positions of the first layer, flat `(positions, n, m)`, m padded to whole vectors; by BLAS."""
+    """Give s at all positions of the first layer, flat `(positions, n, m)`, m padded to whole vectors; by BLAS."""
     rows, columns = left.positions
     padded = _whole_vectors(right)
     s = aligned_empty((rows, columns, len(left), padded), left.images.dtype)
@@ -220,22 +211,21 @@ def _tasks(left: Prepared, right: Prepared, *, triangle: bool) -> np.ndarray:
     return np.array(tasks, dtype=np.int64)
 
 
-def _norms(left: Prepared, right: Prepared) -> Norms:
+def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec) -> Layers:
     def inverted(norms: np.ndarray) -> np.ndarray:
         return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
 
     inverse = inverted(left.norms)
     of_right = inverse if right is left else inverted(right.norms)
-    return Norms(
-        left.norms.shape[1], left.norms.reshape(-1), inverse.reshape(-1), _interleaved(right.norms), _interleaved(of_right)
+    return Layers(
+        depth=spec.depth,
+        collinear=SINGULARITY[left.images.dtype] / 2,  # 1 - r^2 is 2 (1 - |r|) there
+        positions=left.norms.shape[1],
+        row=left.norms.reshape(-1),
+        inverse_row=inverse.reshape(-1),
+        column=_interleaved(right.norms),
+        inverse_column=_interleaved(of_right),
     )
-
-
-def _arccosine_arguments(left: Prepared, right: Prepared, spec: ArcCosineSpec) -> tuple[Any, ...]:
-    return (
-        _norms(left, right), left.shape, spec.depth, (0,) * spec.patch_size, (0,) * spec.tangent,
-        SINGULARITY[left.images.dtype] / 2,
-    )  # fmt: skip
 
 
 def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
@@ -244,10 +234,12 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     out = aligned_empty((len(left), _whole_vectors(other)), left.images.dtype)
     blocks = _whole_vectors(other) // lanes(out.dtype)
     tasks, operands = _tasks(left, other, triangle=right is None), _operands(left, other, spec)
+    window, flat = (0,) * spec.patch_size, out.reshape(-1)
     if isinstance(spec, LaplaceSpec):
-        laplace.forward(tasks, *operands, left.shape, (0,) * spec.patch_size, spec.rate, out.reshape(-1), blocks)
+        laplace.forward(tasks, operands, window, spec.rate, flat, blocks)
     else:
-        arccosine.forward(tasks, *operands, *_arccosine_arguments(left, other, spec), out.reshape(-1), blocks)
+        layers = _layers(left, other, spec)
+        arccosine.forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks)
     out = out[:, : len(other)]
     if right is None:
         upper = np.triu(out)
@@ -270,7 +262,9 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
     pixels_or_patches = channels * height * width if prepared.root is None else rows * columns * prepared.rank
     by_blas = isinstance(spec, ArcCosineSpec) and prepared.root is not None and prepared.rank > FUSED_RANK
     # Rows and blocks of columns, the norms and inverses of both, and the entries.
-    linear = itemsize * ((2 * columns * prepared.rank if by_blas else 2 * pixels_or_patches) + 4 * prepared.norms.shape[1])
+    linear = itemsize * (
+        (2 * columns * prepared.rank if by_blas else 2 * pixels_or_patches) + 4 * prepared.norms.shape[1]
+    )
     quadratic = itemsize * (1 + (rows * columns if by_blas else 0))
     kept = 0 if prepared.patches is None else prepared.patches.nbytes
     side = min(LARGEST_SIDE, _side(linear, quadratic, max(0, memory - kept)))
@@ -280,26 +274,42 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
 def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
     """Points of evaluation whose derivatives with respect to all training images take half of the memory; at least 1."""
     rows, columns = train.positions
-    per_point = rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
+    per_point = (
+        rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
+    )
     return max(1, min(LARGEST_SIDE, memory // 2 // per_point))
+
+
+class _Derivatives(NamedTuple):
+    """The gradient with respect to R z_u is scale (sum_i alpha_i d_s R x_{i,u} + row_weight sum_i alpha_i d_row R z_u)."""
+
+    d_s: np.ndarray  # flat (points, blocks, positions, lanes)
+    d_row: np.ndarray  # the same
+    row_weight: float
+    scale: float
+
+
+def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
+    """Derivatives of all kernel entries of points with training images, at all positions."""
+    positions = math.prod(train.positions)
+    blocks = _whole_vectors(train) // lanes(train.images.dtype)
+    tasks, operands = _tasks(points, train, triangle=False), _operands(points, train, spec)
+    window = (0,) * spec.patch_size
+    d_s = aligned_empty((len(points) * _whole_vectors(train) * positions,), train.images.dtype)
+    if isinstance(spec, LaplaceSpec):
+        laplace.reverse(tasks, operands, window, spec.rate, CLOSEST, 1 / (positions * spec.bandwidth), d_s, blocks)
+        return _Derivatives(d_s, d_s, row_weight=-1.0, scale=1.0)
+    d_row = aligned_empty(d_s.shape, d_s.dtype)
+    layers = _layers(points, train, spec)
+    arccosine.reverse(tasks, operands, window, layers, (0,) * spec.tangent, d_s, d_row, blocks)
+    return _Derivatives(d_s, d_row, row_weight=2.0, scale=1 / train.shape[0])
 
 
 def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:
     """Sum over the points of the patch-AGOP `(d, d)`, float64; one reverse sweep for each pair serves all outputs."""
     rows, columns = train.positions
-    dtype, channels = train.images.dtype, train.shape[0]
-    tasks, operands = _tasks(points, train, triangle=False), _operands(points, train, spec)
-    blocks = _whole_vectors(train) // lanes(dtype)
-    d_s = aligned_empty((len(points) * _whole_vectors(train) * rows * columns,), dtype)
-    if isinstance(spec, LaplaceSpec):
-        weight = 1 / (rows * columns * spec.bandwidth)
-        window = (0,) * spec.patch_size
-        laplace.reverse(tasks, *operands, train.shape, window, spec.rate, CLOSEST, weight, d_s, blocks)
-        d_row, row_weight, scale = d_s, -1, 1
-    else:
-        d_row = aligned_empty(d_s.shape, dtype)
-        arccosine.reverse(tasks, *operands, *_arccosine_arguments(points, train, spec), d_s, d_row, blocks)
-        row_weight, scale = 2, 1 / channels**2
+    dtype = train.images.dtype
+    d_s, d_row, row_weight, scale = _derivatives(points, train, spec)
     outputs = -(-alpha.shape[1] // OUTPUTS) * OUTPUTS
     coefficients = np.zeros((_whole_vectors(train), outputs), dtype)
     coefficients[: len(train), : alpha.shape[1]] = alpha
@@ -313,7 +323,8 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
         )  # fmt: skip
         flat = gradient.reshape(-1, gradient.shape[-1])[:, : train.rank]
         total += flat.T @ flat
-    return total * scale if train.root is None else _chain(train.root, total * scale)
+    total *= scale**2
+    return total if train.root is None else _chain(train.root, total)
 
 
 def _strips(train: Prepared, points: int, outputs: int, memory: int) -> list[slice]:

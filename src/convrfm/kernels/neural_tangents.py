@@ -82,14 +82,14 @@ class Patches:
         return replace(self, values=self.values[indices])
 
 
-def prepare(images: np.ndarray, metric: np.ndarray | None, spec: ArcCosineSpec, memory: int) -> Patches:  # noqa: ARG001
+def prepare(images: np.ndarray, metric: np.ndarray | None, spec: ArcCosineSpec, memory: int) -> Patches:
     """Cut images into patches."""
     values = unfold(images.astype(np.float64), spec.patch_size)
     dimension = values.shape[-1]
     return Patches(values, np.eye(dimension) if metric is None else power(metric, 0.5), images.shape[1])
 
 
-def gram_side(prepared: Patches, spec: ArcCosineSpec, memory: int) -> int:  # noqa: ARG001
+def gram_side(prepared: Patches, spec: ArcCosineSpec, memory: int) -> int:
     """All images: the entries are computed in calls of `PAIRS_PER_CALL`."""
     return len(prepared)
 
@@ -108,13 +108,13 @@ def gram_tile(left: Patches, right: Patches | None, spec: ArcCosineSpec) -> np.n
         return np.concatenate([np.asarray(kernel(rows[i : i + step], columns)) for i in range(0, len(rows), step)])
 
 
-def agop_side(train: Patches, outputs: int, spec: ArcCosineSpec, memory: int) -> int:  # noqa: ARG001
+def agop_side(train: Patches, outputs: int, spec: ArcCosineSpec, memory: int) -> int:
     """One point at a time."""
     return 1
 
 
 def agop_sum(
-    train: Patches, points: Patches, alpha: np.ndarray, spec: ArcCosineSpec, memory: int  # noqa: ARG001
+    train: Patches, points: Patches, alpha: np.ndarray, spec: ArcCosineSpec, memory: int
 ) -> np.ndarray:  # fmt: skip
     """Sum of the patch-AGOP `(d, d)`, float64: one reverse pass for each output and point, as the authors do it."""
     kernel = kernel_function(spec)

@@ -96,7 +96,7 @@ class Patches:
         return np.maximum(squares / self.channels, 0)
 
 
-def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Patches:  # noqa: ARG001
+def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Patches:
     """Cut images into patches."""
     values = unfold(images.astype(np.float64), spec.patch_size)
     return Patches(values, np.eye(values.shape[-1]) if metric is None else metric, images.shape[1])
@@ -123,7 +123,7 @@ def gram_tile(left: Patches, right: Patches | None, spec: Spec) -> np.ndarray:
     return (k + theta if spec.tangent else k).mean(axis=(2, 3))
 
 
-def agop_sum(train: Patches, points: Patches, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:  # noqa: ARG001
+def agop_sum(train: Patches, points: Patches, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:
     """Sum over the points of the patch-AGOP `(d, d)`, float64."""
     alpha = alpha.astype(np.float64)
     if isinstance(spec, LaplaceSpec):
@@ -147,7 +147,7 @@ def gram_side(prepared: Patches, spec: Spec, memory: int) -> int:
     return max(1, int((memory / _pair_bytes(prepared, spec)) ** 0.5))
 
 
-def agop_side(train: Patches, outputs: int, spec: Spec, memory: int) -> int:  # noqa: ARG001
+def agop_side(train: Patches, outputs: int, spec: Spec, memory: int) -> int:
     """Points of evaluation whose pairs with all training images fit into `memory` bytes; at least one."""
     return max(1, int(memory / (_pair_bytes(train, spec) * len(train))))
 

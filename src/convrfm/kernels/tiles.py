@@ -122,6 +122,10 @@ def _within_memory(
         yield done
 
 
+def _part(images: Any, part: slice) -> Any:
+    return images if part == slice(0, len(images)) else images.take(part)
+
+
 def place_tile(out: np.ndarray, tile: Tile, entries: np.ndarray, symmetric: bool) -> None:
     """Write the entries of a tile to a kernel matrix, and to their mirror image if it is symmetric."""
     out[tile.rows, tile.columns] = entries
@@ -135,10 +139,10 @@ def compute_tiles(
     """Compute some tiles of a kernel matrix, one after another; see `_within_memory` for what is given."""
 
     def compute(tile: Tile) -> np.ndarray:
-        rows = left.take(tile.rows)
+        rows = _part(left, tile.rows)
         if right is None and tile.rows == tile.columns:
             return backend.gram_tile(rows, None, spec)
-        return backend.gram_tile(rows, (left if right is None else right).take(tile.columns), spec)
+        return backend.gram_tile(rows, _part(left if right is None else right, tile.columns), spec)
 
     def halves(tile: Tile) -> list[Tile]:
         return tile.halves(symmetric=right is None)
@@ -152,11 +156,11 @@ def gram(backend: Backend, left: Any, right: Any | None, spec: Spec, memory: int
     symmetric = right is None
     n, m = len(left), len(left) if right is None else len(right)
     tiles = gram_tiles(n, m, backend.gram_side(left, spec, memory), symmetric)
-    if len(tiles) == 1:
-        return backend.gram_tile(left, right, spec)
     out: np.ndarray | None = None
     for done in compute_tiles(backend, left, right, spec, tiles):
         for tile, entries in done:
+            if entries.shape == (n, m):
+                return entries
             if out is None:
                 out = np.empty((n, m), entries.dtype)
             place_tile(out, tile, entries, symmetric)
@@ -169,8 +173,9 @@ def patch_agop(backend: Backend, train: Any, points: Any, alpha: np.ndarray, spe
     parts = _cut(len(points), backend.agop_side(train, alpha.shape[1], spec, memory))
 
     def compute(part: slice) -> np.ndarray:
-        return backend.agop_sum(train, points.take(part), alpha, spec, memory)
+        return backend.agop_sum(train, _part(points, part), alpha, spec, memory)
 
     results = _within_memory(parts, compute, _halves, backend.OUT_OF_MEMORY)
     shown = track(results, len(parts), "tiles of the patch-AGOP", delay=SECONDS_BEFORE_PROGRESS)
-    return sum(part for done in shown for _, part in done) / len(points)
+    total = np.sum([part for done in shown for _, part in done], axis=0)
+    return total / len(points)

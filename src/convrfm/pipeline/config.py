@@ -145,6 +145,11 @@ class Config(Model):
         min_length=1, description="seeds of the replicates; each draws its own data, filters and weights"
     )
     threads: Positive = Field(1, description="threads of each job of the kernels and networks")
+    memory_mb: Positive | None = Field(
+        None,
+        description="memory in MiB that a kernel computation may take beside its result; without a number it is a quarter "
+        "of what is free, and 896 at most",
+    )
     data_dir: str = Field("data", min_length=1, description="where downloaded data lie; scratch on a cluster")
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="changes to the preset, with its own keys; lists are replaced as a whole"

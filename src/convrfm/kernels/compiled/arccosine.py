@@ -12,24 +12,39 @@ import numba
 import numpy as np
 
 from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.first_layer import fill, group_size, room_size
+from convrfm.kernels.compiled.first_layer import fill, group_size, positions_of, room_size
 from convrfm.kernels.compiled.functions import arccos_factor, kappa1_factor
-from convrfm.kernels.compiled.simd import VECTOR_BYTES, absolute, broadcast, fma, full, load, room, sqrt, store, where_less
+from convrfm.kernels.compiled.simd import (
+    VECTOR_BYTES,
+    absolute,
+    broadcast,
+    fma,
+    full,
+    load,
+    room,
+    sqrt,
+    store,
+    where_less,
+)
 
-__all__ = ["Norms", "forward", "reverse"]
+__all__ = ["Layers", "forward", "reverse"]
 
 
-class Norms(NamedTuple):
-    """sqrt(s_x) and sqrt(s_z) at the positions of all layers, and their inverses, 0 where they are 0; all flat.
+class Layers(NamedTuple):
+    """The kernel, and the norms sqrt(s_x), sqrt(s_z) at the positions of all layers; the arrays are flat.
 
     Attributes:
+        depth: L.
+        collinear: the largest 1 - |r| that counts as zero.
         positions: of all layers together.
-        row: `(n, positions)`.
-        inverse_row: the same shape.
-        column: `(blocks, positions, lanes)`, from `interleave`.
-        inverse_column: the same shape.
+        row: norms of the rows' images `(n, positions)`.
+        inverse_row: their inverses, 0 where they are 0.
+        column: norms of the columns' images `(blocks, positions, lanes)`, from `interleave`.
+        inverse_column: their inverses, 0 where they are 0.
     """
 
+    depth: int
+    collinear: float
     positions: int
     row: np.ndarray
     inverse_row: np.ndarray
@@ -79,27 +94,30 @@ def _keep(kept, place, tangent, inverse, kappa0, r, d):
 
 
 @numba.njit
-def _climb(s, start, row, norms, block, shape, depth, window, tangent, collinear, rings, sums, kept):
+def _climb(s, start, row, block, operands, window, layers, tangent, rings, sums, kept):
     """Run all layers for one row and one block; gives the sum over the last layer's positions.
 
     Args:
-        s: flat, from `fill`, of which flat[start] is this row's first.
-        row, block: which images.
-        norms: see `Norms`.
-        shape: P and Q, the positions of the first layer.
-        depth, window, tangent: of the kernel.
-        collinear: a vector, the largest d that counts as zero.
+        s: flat, from `fill`.
+        start: where this row starts in it.
+        row: which image.
+        block: which columns.
+        operands: see `Operands`.
+        window: a tuple of q entries, whose length is known to the compiler.
+        layers: see `Layers`.
+        tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
         rings: two flat arrays for depth q Q vectors each: the last q rows of each layer's k and k + Theta.
         sums: two flat arrays for Q vectors: the current window sums over rows.
-        kept: None, or four flat arrays for the positions of all layers.
+        kept: None, or four flat arrays for the positions of all layers, see `_keep`.
     """
     lanes, q = VECTOR_BYTES // s.itemsize, len(window)
-    of_row, of_block = row * norms.positions, block * norms.positions * lanes
-    stride = shape[1] * lanes
-    total = collinear - collinear
-    for newest in range(shape[0]):
-        y, rows, columns, offset = newest, shape[0], shape[1], 0
-        for layer in range(depth):
+    height, width = positions_of(operands, window)
+    of_row, of_block = row * layers.positions, block * layers.positions * lanes
+    stride = width * lanes
+    total, collinear = full(s, 0.0), full(s, layers.collinear)
+    for newest in range(height):
+        y, rows, columns, offset = newest, height, width, 0
+        for layer in range(layers.depth):
             if y < 0:
                 break
             if layer > 0:
@@ -110,8 +128,8 @@ def _climb(s, start, row, norms, block, shape, depth, window, tangent, collinear
             first = offset + y * columns
             for x in range(columns):
                 p = first + x
-                norm = load(norms.column, of_block + p * lanes) * broadcast(norms.row, of_row + p)
-                inverse = load(norms.inverse_column, of_block + p * lanes) * broadcast(norms.inverse_row, of_row + p)
+                norm = load(layers.column, of_block + p * lanes) * broadcast(layers.row, of_row + p)
+                inverse = load(layers.inverse_column, of_block + p * lanes) * broadcast(layers.inverse_row, of_row + p)
                 if layer == 0:
                     covariance = load(s, start + p * lanes)
                     before_tangent = covariance
@@ -124,7 +142,7 @@ def _climb(s, start, row, norms, block, shape, depth, window, tangent, collinear
                     k, both, kappa0, r, d = _activate(covariance, before_tangent, norm, inverse, False, collinear)
                 if kept is not None:
                     _keep(kept, p * lanes, before_tangent, inverse, kappa0, r, d)
-                if layer == depth - 1:
+                if layer == layers.depth - 1:
                     total = total + (both if len(tangent) > 0 else k)
                 else:
                     store(rings[0], write + x * lanes, k)
@@ -159,20 +177,30 @@ def _window_sum(sums, x, window):
 
 
 @numba.njit
-def _descend(row, norms, block, shape, depth, window, tangent, kept, maps, sums, d_s, d_row, place):
+def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place):
     """Go down all layers after `_climb`, to dK/ds and dK/ds_row of the first.
 
     Args:
-        row, norms, block, shape, depth, window, tangent, kept: as in `_climb`.
+        row: which image.
+        block: which columns.
+        operands: see `Operands`.
+        window: a tuple of q entries, whose length is known to the compiler.
+        layers: see `Layers`.
+        tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
+        kept: from `_climb`.
         maps: three flat arrays for P Q vectors: derivatives with respect to k, Theta and s_row of the current layer.
         sums: three flat arrays for Q + 2 q vectors.
-        d_s, d_row: flat, filled from `place` on, for the positions of the first layer.
+        d_s: flat, filled for the positions of the first layer.
+        d_row: the same.
+        place: where this row and block start in them.
     """
-    lanes, margin = VECTOR_BYTES // d_s.itemsize, len(window) - 1
-    of_row, of_block = row * norms.positions, block * norms.positions * lanes
-    stride = shape[1] * lanes
-    rows, columns = shape[0] - (depth - 1) * margin, shape[1] - (depth - 1) * margin
-    offset = norms.positions - rows * columns
+    lanes, depth = VECTOR_BYTES // d_s.itemsize, layers.depth
+    height, width = positions_of(operands, window)
+    margin = len(window) - 1
+    of_row, of_block = row * layers.positions, block * layers.positions * lanes
+    stride = width * lanes
+    rows, columns = height - (depth - 1) * margin, width - (depth - 1) * margin
+    offset = layers.positions - rows * columns
     weight = full(d_s, 1 / (rows * columns))
     zero, half = full(d_s, 0.0), full(d_s, 0.5)
     for layer in range(depth - 1, -1, -1):
@@ -193,7 +221,7 @@ def _descend(row, norms, block, shape, depth, window, tangent, kept, maps, sums,
                 slope, slope_r = load(kept[2], p * lanes), load(kept[3], p * lanes)
                 to_tangent = to_theta * kappa0
                 to_s = fma(to_k, kappa0, fma(to_theta, slope, to_tangent))
-                scale = load(norms.column, of_block + p * lanes) * broadcast(norms.inverse_row, of_row + p) * half
+                scale = load(layers.column, of_block + p * lanes) * broadcast(layers.inverse_row, of_row + p) * half
                 to_row = fma(scale, to_k * sine - to_theta * slope_r, to_row)
                 if layer == 0:
                     store(d_s, place + p * lanes, to_s)
@@ -210,87 +238,78 @@ def _descend(row, norms, block, shape, depth, window, tangent, kept, maps, sums,
 
 def _make(stamp: str):
     @numba.njit(parallel=True, cache=True)
-    def forward(
-        tasks, kind, rows, row_size, columns, column_size, norms, shape, depth, window, tangent, collinear, out, blocks
-    ):  # fmt: skip
-        """Compute kernel entries. All arrays but the tasks are flat.
+    def forward(tasks, operands, window, layers, tangent, out, blocks):
+        """Compute kernel entries.
 
         Args:
             tasks: `(tasks, 3)` int64: a block of columns, the first row, and the row after the last.
-            kind, rows, row_size, columns, column_size: as in `fill`.
-            norms: see `Norms`.
-            shape: channels, height and width of the images.
-            depth: L.
-            window: a tuple of q entries.
-            tangent: a tuple, empty for the NNGP, and of one entry for the NTK; types choose what is compiled.
-            collinear: the largest 1 - |r| that counts as zero.
-            out: `(n, blocks, lanes)`; the entries of the tasks are filled.
+            operands: see `Operands`.
+            window: a tuple of q entries, whose length is known to the compiler.
+            layers: see `Layers`.
+            tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
+            out: flat `(n, blocks, lanes)`; the entries of the tasks are filled.
             blocks: of columns.
         """
         assert stamp
-        q, lanes = len(window), VECTOR_BYTES // out.itemsize
-        positions = (shape[1] - q + 1, shape[2] - q + 1)
-        size = positions[0] * positions[1] * lanes
-        last = (positions[0] - (depth - 1) * (q - 1)) * (positions[1] - (depth - 1) * (q - 1))
+        lanes, margin = VECTOR_BYTES // out.itemsize, len(window) - 1
+        height, width = positions_of(operands, window)
+        size = height * width * lanes
+        together = group_size(operands)
+        last = (height - (layers.depth - 1) * margin) * (width - (layers.depth - 1) * margin)
         for task in numba.prange(len(tasks)):
-            block, together = tasks[task, 0], group_size(kind)
-            s = room(together * size // lanes, out)
-            products = room(room_size(shape, window), out)
-            ring = depth * q * positions[1]
+            block = tasks[task, 0]
+            s, products = room(together * height * width, out), room(room_size(operands, window), out)
+            ring = layers.depth * len(window) * width
             rings = (room(ring, out), room(ring, out))
-            sums = (room(shape[2], out), room(shape[2], out))
-            threshold = full(out, collinear)
+            sums = (room(operands.width, out), room(operands.width, out))
             for group in range(tasks[task, 1], tasks[task, 2], together):
                 end = min(group + together, tasks[task, 2])
-                fill(kind, rows, row_size, group, end, columns, column_size, block, shape, window, False, products, s)
+                fill(operands, window, group, end, block, False, products, s)
                 for row in range(group, end):
                     total = _climb(
-                        s, (row - group) * size, row, norms, block, positions, depth, window, tangent, threshold,
-                        rings, sums, None,
-                    )  # fmt: skip
+                        s, (row - group) * size, row, block, operands, window, layers, tangent, rings, sums, None
+                    )
                     store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
 
     @numba.njit(parallel=True, cache=True)
-    def reverse(
-        tasks, kind, rows, row_size, columns, column_size, norms, shape, depth, window, tangent, collinear, d_s, d_row,
-        blocks,
-    ):  # fmt: skip
+    def reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks):
         """Differentiate kernel entries with respect to the covariances s and the rows' variances of the first layer.
 
         Args:
-            tasks, kind, rows, row_size, columns, column_size, norms, shape, depth, window, tangent, collinear, blocks:
-                as in `forward`.
-            d_s: `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
+            tasks: as in `forward`.
+            operands: see `Operands`.
+            window: a tuple of q entries, whose length is known to the compiler.
+            layers: see `Layers`.
+            tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
+            d_s: flat `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
             d_row: the same.
+            blocks: of columns.
         """
         assert stamp
-        q, lanes = len(window), VECTOR_BYTES // d_s.itemsize
-        positions = (shape[1] - q + 1, shape[2] - q + 1)
-        size = positions[0] * positions[1] * lanes
+        lanes = VECTOR_BYTES // d_s.itemsize
+        height, width = positions_of(operands, window)
+        positions = height * width
+        size = positions * lanes
+        together = group_size(operands)
         for task in numba.prange(len(tasks)):
-            block, together = tasks[task, 0], group_size(kind)
-            s = room(together * size // lanes, d_s)
-            products = room(room_size(shape, window), d_s)
-            ring = depth * q * positions[1]
+            block = tasks[task, 0]
+            s, products = room(together * positions, d_s), room(room_size(operands, window), d_s)
+            ring = layers.depth * len(window) * width
             rings = (room(ring, d_s), room(ring, d_s))
-            padded = shape[2] + 2 * q
+            padded = operands.width + 2 * len(window)
             sums = (room(padded, d_s), room(padded, d_s), room(padded, d_s))
-            maps = (room(size // lanes, d_s), room(size // lanes, d_s), room(size // lanes, d_s))
-            everywhere = norms.positions
+            maps = (room(positions, d_s), room(positions, d_s), room(positions, d_s))
+            everywhere = layers.positions
             kept = (room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s))
-            threshold = full(d_s, collinear)
             for group in range(tasks[task, 1], tasks[task, 2], together):
                 end = min(group + together, tasks[task, 2])
-                fill(kind, rows, row_size, group, end, columns, column_size, block, shape, window, False, products, s)
+                fill(operands, window, group, end, block, False, products, s)
                 for row in range(group, end):
                     _climb(
-                        s, (row - group) * size, row, norms, block, positions, depth, window, tangent, threshold,
-                        rings, sums[:2], kept,
-                    )  # fmt: skip
-                    _descend(
-                        row, norms, block, positions, depth, window, tangent, kept, maps, sums,
-                        d_s, d_row, (row * blocks + block) * size,
-                    )  # fmt: skip
+                        s, (row - group) * size, row, block, operands, window, layers, tangent, rings, sums[:2], kept
+                    )
+                    place = (row * blocks + block) * size
+                    _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place)
 
     return forward, reverse
 

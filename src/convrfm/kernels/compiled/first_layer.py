@@ -6,14 +6,17 @@ the cache, and serves all rows. For each pair, s[u] = x_u^T M z_u / c or ||x_u -
 M is the identity (one product for each pixel, then window sums), and from patches R x_u with M = R^T R otherwise.
 """
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
 from convrfm.kernels.compiled import SOURCES
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
 
-__all__ = ["COVARIANCES", "PATCHES", "PIXELS", "fill", "group_size", "interleave", "room_size",
-           "unfold"]  # fmt: skip
+__all__ = [
+    "COVARIANCES", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "interleave", "positions_of", "room_size", "unfold",
+]  # fmt: skip
 
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2
 """What the rows and columns hold: `(channels, height, width)`; `(positions, rank)`; or s itself, see `fill`."""
@@ -23,6 +26,30 @@ GROUP = 8
 
 CHUNK = 32
 """Positions for which the patches of a block stay in the first caches, while the rows of a group pass."""
+
+
+class Operands(NamedTuple):
+    """The images of a tile and the patches to take from them; the arrays are flat.
+
+    Attributes:
+        kind: `PIXELS`, `PATCHES` or `COVARIANCES`.
+        rows: images of the rows `(n, row_size)`; for COVARIANCES s itself, `(positions, n, row_size)`.
+        row_size: numbers for each row.
+        columns: images of the columns `(blocks, column_size)`, from `interleave`; for COVARIANCES nothing.
+        column_size: numbers for each block.
+        channels: of the images.
+        height: of the images.
+        width: of the images.
+    """
+
+    kind: int
+    rows: np.ndarray
+    row_size: int
+    columns: np.ndarray
+    column_size: int
+    channels: int
+    height: int
+    width: int
 
 
 def _make(stamp: str):
@@ -82,7 +109,7 @@ def _pixel_row(x, x_start, z, z_start, width, channels, pixels, squared, out, pl
 
 @numba.njit
 def _pixel_maps(x, x_start, z, z_start, shape, window, squared, room, out):
-    """s at all positions of one row and a block of columns, from window sums over products of pixels."""
+    """S at all positions of one row and a block of columns, from window sums over products of pixels."""
     channels, height, width = shape
     q, lanes = len(window), VECTOR_BYTES // z.itemsize
     stride, columns = width * lanes, width - q + 1
@@ -132,42 +159,48 @@ def _patch_maps(x, starts, z, z_start, first, last, rank, squared, out, place, s
 
 
 @numba.njit
-def group_size(kind):
+def group_size(operands):
     """Rows to pass to `fill` together."""
-    return GROUP if kind == PATCHES else 1
+    return GROUP if operands.kind == PATCHES else 1
 
 
 @numba.njit
-def room_size(shape, window):
+def room_size(operands, window):
     """Vectors of room that `fill` needs."""
-    return (len(window) + 1) * shape[2]
+    return (len(window) + 1) * operands.width
 
 
 @numba.njit
-def fill(kind, rows, row_size, first, last, columns, column_size, block, shape, window, squared, room, out):
-    """Compute s at all positions for rows first ... last - 1 and one block of columns.
+def positions_of(operands, window):
+    """P and Q, the positions of the first layer."""
+    margin = len(window) - 1
+    return operands.height - margin, operands.width - margin
 
-    All arrays are flat.
+
+@numba.njit
+def fill(operands, window, first, last, block, squared, products, out):
+    """Compute s, or squared distances, at all positions for a few rows and one block of columns; arrays are flat.
 
     Args:
-        kind: `PIXELS`, `PATCHES` or `COVARIANCES`.
-        rows: images of the rows `(n, row_size)`; for COVARIANCES s itself, `(positions, n, row_size)`.
-        first, last: the rows, at most `group_size` of them.
-        columns: images of the columns `(blocks, column_size)`, from `interleave`.
+        operands: see `Operands`.
+        window: a tuple of q entries, whose length is known to the compiler.
+        first: the first row.
+        last: the row after the last, at most `group_size` further.
         block: the columns.
-        shape: channels, height and width of the images.
-        window: a tuple of q entries.
-        squared: squared distances in place of products.
-        room: `room_size` vectors.
-        out: filled with s `(rows, positions, lanes)`.
+        squared: squared distances.
+        products: room for `room_size` vectors.
+        out: filled with `(rows, positions, lanes)`.
     """
-    _, height, width = shape
-    q, lanes = len(window), VECTOR_BYTES // out.itemsize
-    positions = (height - q + 1) * (width - q + 1)
+    lanes = VECTOR_BYTES // out.itemsize
+    rows, row_size = operands.rows, operands.row_size
+    shape = (operands.channels, operands.height, operands.width)
+    of_block = block * operands.column_size
+    height, width = positions_of(operands, window)
+    positions = height * width
     size = positions * lanes
-    if kind == PIXELS:
-        _pixel_maps(rows, first * row_size, columns, block * column_size, shape, window, squared, room, out)
-    elif kind == PATCHES:
+    if operands.kind == PIXELS:
+        _pixel_maps(rows, first * row_size, operands.columns, of_block, shape, window, squared, products, out)
+    elif operands.kind == PATCHES:
         rank, end = row_size // positions, last - 1
         for chunk in range(0, positions, CHUNK):
             for row in range(first, last, 4):
@@ -176,7 +209,7 @@ def fill(kind, rows, row_size, first, last, columns, column_size, block, shape, 
                     min(row + 3, end) * row_size,
                 )  # fmt: skip
                 _patch_maps(
-                    rows, starts, columns, block * column_size, chunk, min(chunk + CHUNK, positions), rank, squared,
+                    rows, starts, operands.columns, of_block, chunk, min(chunk + CHUNK, positions), rank, squared,
                     out, (row - first) * size, size,
                 )  # fmt: skip
     else:

@@ -53,7 +53,7 @@ def _horner(builder: Any, x: Any, coefficients: list[float]) -> Any:
 def _polynomial(function: Callable[[np.ndarray], np.ndarray], degrees: dict[int, int], summary: str) -> Any:
     """A function of a vector with entries in [0, 1], by the degree for each bit width; coefficients are immediates."""
 
-    def polynomial(typing_context, x):  # noqa: ARG001
+    def polynomial(typing_context, x):
         coefficients = _coefficients(function, degrees[x.dtype.bitwidth])
         return x(x), lambda context, builder, signature, arguments: _horner(builder, arguments[0], coefficients)
 
@@ -66,7 +66,7 @@ kappa1_factor = _polynomial(lambda d: _series(d, integrated=True), {32: 5, 64: 2
 
 
 @intrinsic
-def exp2_of_minus(typing_context, x):  # noqa: ARG001
+def exp2_of_minus(typing_context, x):
     """2^-x for x >= 0; exponents beyond the normal numbers give the smallest of them."""
     bits, bias, shift, degree = (32, 127, 23, 6) if x.dtype.bitwidth == 32 else (64, 1023, 52, 13)
     coefficients = _coefficients(lambda fraction: np.exp2(-fraction), degree)

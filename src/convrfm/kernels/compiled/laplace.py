@@ -3,7 +3,7 @@
 import numba
 
 from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.first_layer import fill, group_size, room_size
+from convrfm.kernels.compiled.first_layer import fill, group_size, positions_of, room_size
 from convrfm.kernels.compiled.functions import exp2_of_minus
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, full, load, room, sqrt, store, where_less
 
@@ -12,24 +12,27 @@ __all__ = ["forward", "reverse"]
 
 def _make(stamp: str):
     @numba.njit(parallel=True, cache=True)
-    def forward(tasks, kind, rows, row_size, columns, column_size, shape, window, rate, out, blocks):
-        """Compute kernel entries. All arrays but the tasks are flat.
+    def forward(tasks, operands, window, rate, out, blocks):
+        """Compute kernel entries.
 
         Args:
-            tasks, kind, rows, row_size, columns, column_size, shape, window, blocks: as in `convrfm.kernels.compiled.arccosine.forward`.
+            tasks: `(tasks, 3)` int64: a block of columns, the first row, and the row after the last.
+            operands: see `Operands`.
+            window: a tuple of q entries, whose length is known to the compiler.
             rate: log2(e) / bandwidth.
-            out: `(n, blocks, lanes)`; the entries of the tasks are filled.
+            out: flat `(n, blocks, lanes)`; the entries of the tasks are filled.
+            blocks: of columns.
         """
         assert stamp
-        q, lanes = len(window), VECTOR_BYTES // out.itemsize
-        positions = (shape[1] - q + 1) * (shape[2] - q + 1)
+        lanes, together = VECTOR_BYTES // out.itemsize, group_size(operands)
+        height, width = positions_of(operands, window)
+        positions = height * width
         for task in numba.prange(len(tasks)):
-            block, together = tasks[task, 0], group_size(kind)
-            squares = room(together * positions, out)
-            differences = room(room_size(shape, window), out)
+            block = tasks[task, 0]
+            squares, differences = room(together * positions, out), room(room_size(operands, window), out)
             for group in range(tasks[task, 1], tasks[task, 2], together):
                 end = min(group + together, tasks[task, 2])
-                fill(kind, rows, row_size, group, end, columns, column_size, block, shape, window, True, differences, squares)
+                fill(operands, window, group, end, block, True, differences, squares)
                 for row in range(group, end):
                     total = full(out, 0.0)
                     for p in range(positions):
@@ -38,30 +41,36 @@ def _make(stamp: str):
                     store(out, (row * blocks + block) * lanes, total * full(out, 1 / positions))
 
     @numba.njit(parallel=True, cache=True)
-    def reverse(tasks, kind, rows, row_size, columns, column_size, shape, window, rate, closest, weight, d_s, blocks):
+    def reverse(tasks, operands, window, rate, closest, weight, d_s, blocks):
         """Compute weight K_u / ||x_u - z_u||, and zero where the patches are closer than `closest`.
 
         Args:
-            tasks, kind, rows, row_size, columns, column_size, shape, window, rate, blocks: as in `forward`.
+            tasks: as in `forward`.
+            operands: see `Operands`.
+            window: a tuple of q entries, whose length is known to the compiler.
+            rate: log2(e) / bandwidth.
             closest: a distance.
             weight: a factor.
-            d_s: `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
+            d_s: flat `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
+            blocks: of columns.
         """
         assert stamp
-        q, lanes = len(window), VECTOR_BYTES // d_s.itemsize
-        positions = (shape[1] - q + 1) * (shape[2] - q + 1)
+        lanes, together = VECTOR_BYTES // d_s.itemsize, group_size(operands)
+        height, width = positions_of(operands, window)
+        positions = height * width
         for task in numba.prange(len(tasks)):
-            block, together = tasks[task, 0], group_size(kind)
-            squares = room(together * positions, d_s)
-            differences = room(room_size(shape, window), d_s)
+            block = tasks[task, 0]
+            squares, differences = room(together * positions, d_s), room(room_size(operands, window), d_s)
             for group in range(tasks[task, 1], tasks[task, 2], together):
                 end = min(group + together, tasks[task, 2])
-                fill(kind, rows, row_size, group, end, columns, column_size, block, shape, window, True, differences, squares)
+                fill(operands, window, group, end, block, True, differences, squares)
                 for row in range(group, end):
+                    place = (row * blocks + block) * positions * lanes
                     for p in range(positions):
                         distance = sqrt(load(squares, ((row - group) * positions + p) * lanes))
                         value = exp2_of_minus(distance * full(d_s, rate)) * full(d_s, weight) / distance
-                        store(d_s, ((row * blocks + block) * positions + p) * lanes, where_less(full(d_s, closest), distance, value, full(d_s, 0.0)))
+                        value = where_less(full(d_s, closest), distance, value, full(d_s, 0.0))
+                        store(d_s, place + p * lanes, value)
 
     return forward, reverse
 

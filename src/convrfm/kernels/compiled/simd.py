@@ -19,8 +19,10 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
-__all__ = ["VECTOR_BYTES", "Vector", "absolute", "aligned_empty", "broadcast", "constant", "copy", "fma", "full", "lanes", "load", "minimum", "room", "sqrt",
-           "store", "total", "where_less"]  # fmt: skip
+__all__ = [
+    "VECTOR_BYTES", "Vector", "absolute", "aligned_empty", "broadcast", "constant", "copy", "fma", "full", "lanes", "load",
+    "room", "sqrt", "store", "total", "where_less",
+]  # fmt: skip
 
 VECTOR_BYTES = 64
 
@@ -78,11 +80,13 @@ def _element(context: Any, builder: Any, array: types.Array, value_and_index: An
 
 
 def _pointer(context: Any, builder: Any, array: types.Array, value_and_index: Any, vector: Vector) -> Any:
-    return builder.bitcast(_element(context, builder, array, value_and_index), context.get_value_type(vector).as_pointer())
+    return builder.bitcast(
+        _element(context, builder, array, value_and_index), context.get_value_type(vector).as_pointer()
+    )
 
 
 @intrinsic
-def load(typing_context, array, index):  # noqa: ARG001
+def load(typing_context, array, index):
     """Read the vector that starts at flat[index], in a contiguous one-dimensional array; no bounds are checked."""
     vector = Vector(array.dtype)
 
@@ -95,7 +99,7 @@ def load(typing_context, array, index):  # noqa: ARG001
 
 
 @intrinsic
-def store(typing_context, array, index, vector):  # noqa: ARG001
+def store(typing_context, array, index, vector):
     """Write a vector to flat[index] and what follows; see `load`."""
 
     def generate(context, builder, signature, arguments):
@@ -114,7 +118,7 @@ def _repeat(context: Any, builder: Any, vector: Vector, scalar: Any) -> Any:
 
 
 @intrinsic
-def broadcast(typing_context, array, index):  # noqa: ARG001
+def broadcast(typing_context, array, index):
     """A vector of copies of flat[index]; see `load`."""
     vector = Vector(array.dtype)
 
@@ -125,7 +129,7 @@ def broadcast(typing_context, array, index):  # noqa: ARG001
 
 
 @intrinsic
-def copy(typing_context, source, index, target, place):  # noqa: ARG001
+def copy(typing_context, source, index, target, place):
     """target[place] = source[index] for one number of flat arrays of one dtype; see `load`."""
 
     def generate(context, builder, signature, arguments):
@@ -137,7 +141,7 @@ def copy(typing_context, source, index, target, place):  # noqa: ARG001
 
 
 @intrinsic
-def _spread(typing_context, scalar):  # noqa: ARG001
+def _spread(typing_context, scalar):
     vector = Vector(scalar)
 
     def generate(context, builder, signature, arguments):
@@ -159,7 +163,7 @@ def _full(like, value):
 
 def _arithmetic(name: str) -> Any:
     @intrinsic
-    def operation(typing_context, x, y):  # noqa: ARG001
+    def operation(typing_context, x, y):
         def generate(context, builder, signature, arguments):
             return getattr(builder, name)(*arguments, flags=FAST)
 
@@ -195,19 +199,23 @@ def _llvm_function(name: str, arity: int, context: Any, builder: Any, vector: Ve
 
 
 @intrinsic
-def sqrt(typing_context, x):  # noqa: ARG001
+def sqrt(typing_context, x):
     """Square root, rounded correctly."""
-    return x(x), lambda context, builder, signature, arguments: _llvm_function("sqrt", 1, context, builder, x, arguments)
+    return x(x), lambda context, builder, signature, arguments: _llvm_function(
+        "sqrt", 1, context, builder, x, arguments
+    )
 
 
 @intrinsic
-def absolute(typing_context, x):  # noqa: ARG001
+def absolute(typing_context, x):
     """|x|."""
-    return x(x), lambda context, builder, signature, arguments: _llvm_function("fabs", 1, context, builder, x, arguments)
+    return x(x), lambda context, builder, signature, arguments: _llvm_function(
+        "fabs", 1, context, builder, x, arguments
+    )
 
 
 @intrinsic
-def fma(typing_context, x, y, z):  # noqa: ARG001
+def fma(typing_context, x, y, z):
     """Fused multiply-add x y + z."""
 
     def generate(context, builder, signature, arguments):
@@ -217,17 +225,7 @@ def fma(typing_context, x, y, z):  # noqa: ARG001
 
 
 @intrinsic
-def minimum(typing_context, x, y):  # noqa: ARG001
-    """The smaller of each two; y where x is NaN."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.select(builder.fcmp_ordered("<", *arguments), *arguments)
-
-    return x(x, y), generate
-
-
-@intrinsic
-def where_less(typing_context, x, y, chosen, other):  # noqa: ARG001
+def where_less(typing_context, x, y, chosen, other):
     """`chosen` where x < y, and `other` elsewhere (and where one of them is NaN)."""
 
     def generate(context, builder, signature, arguments):
@@ -237,7 +235,7 @@ def where_less(typing_context, x, y, chosen, other):  # noqa: ARG001
 
 
 @intrinsic
-def total(typing_context, x):  # noqa: ARG001
+def total(typing_context, x):
     """The sum of the entries, a scalar."""
 
     def generate(context, builder, signature, arguments):

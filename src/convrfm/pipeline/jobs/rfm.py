@@ -8,6 +8,7 @@ import numpy as np
 from convrfm.datasets.local_signal import TASKS
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
+from convrfm.kernels.specs import SINGULARITY
 from convrfm.pipeline.jobs.draw import read_draw
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
 from convrfm.pipeline.session import Job
@@ -34,7 +35,8 @@ def fit_task(job: Job) -> None:
         test=draw.test.images(noise_std),
         test_labels=draw.test.labels,
     )
-    kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")})
+    memory = None if given["memory_mb"] is None else given["memory_mb"] * 2**20
+    kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")}, memory=memory)
     settings = RFMSettings(rounds=given["rfm"]["rounds"], ridges=tuple(given["rfm"]["ridges"]), **RFM_CHOICES[protocol])
     deep = DeepSettings(stages=given["rfm"]["stages"], filters=given["rfm"]["filters"])
     stages = fit_stages(kernel, data, settings, deep, generator(seed, "filters and AGOP points"), show=True)
@@ -46,6 +48,7 @@ def fit_task(job: Job) -> None:
         "protocol": protocol,
         "backend": kernel.backend,
         "image_dtype": str(data.train.dtype),
+        "singularity": SINGULARITY[data.train.dtype],
         "rfm": asdict(settings),
         "deep": asdict(deep),
         "solves": _solves(history.to_dict("records")),
@@ -67,8 +70,8 @@ def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:
 
 
 def _solves(history: list[dict[Any, Any]]) -> list[dict[str, Any]]:
-    """Residual and condition estimate of every kernel solve."""
-    keys = ("stage", "round", "ridge", "solver", "residual")
+    """Residual, condition estimate and the kernel's certificate of every solve."""
+    keys = ("stage", "round", "ridge", "solver", "residual", "kernel_spread", "kernel_smallest_eigenvalue")
     # JSON has no infinity, which is what a condition beyond the precision comes out as.
     return [
         {key: row[key] for key in keys} | {"condition": row["condition"] if np.isfinite(row["condition"]) else None}

@@ -1,0 +1,136 @@
+"""Kernel matrices larger than memory: a `.npy` file that is filled tile by tile and goes on where it was interrupted.
+
+While it grows the file has another name, `<name>.partial`, and each entry that has not been computed is NaN. A second file,
+`<name>.tiles.json`, says what the matrix is of and which tiles are on disk; a tile is entered there after its entries have
+reached the disk. When all are, the matrix takes its name and the second file goes.
+"""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from convrfm.arrays import check_finite
+from convrfm.errors import InputError, StorageError
+from convrfm.kernels.prepared import PreparedImages
+from convrfm.kernels.tiles import Backend, compute_tiles, gram_tiles, place_tile
+from convrfm.storage import write_json
+
+__all__ = ["compute_gram_file"]
+
+SECONDS_BETWEEN_SAVES = 20.0
+"""What is lost at most when the process is killed, beside the current tile; an interrupt or an error loses nothing."""
+
+ROWS_PER_FILL = 1024
+"""Rows set to NaN at a time when the file is made."""
+
+
+def compute_gram_file(
+    path: Path, backend: Backend, left: PreparedImages, right: PreparedImages | None, memory: int
+) -> np.ndarray:
+    """Compute a kernel matrix `(n, m)` in a file, or go on with it; give it as a read-only array on disk.
+
+    Args:
+        path: ends in `.npy`. A complete matrix that is there already is replaced.
+        backend: what computes.
+        left: images of the rows.
+        right: images of the columns, or None for those of the rows.
+        memory: bytes for a tile.
+
+    Raises:
+        InputError: another suffix.
+        StorageError: a matrix of other images, another metric or kernel has been begun under this name; or the disk is full.
+        NonFiniteError: an entry is not finite.
+    """
+    if path.suffix != ".npy":
+        msg = f"A kernel matrix is written as .npy, but the file is {path}."
+        raise InputError(msg)
+    partial, progress = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.tiles.json")
+    shape = (len(left), len(left if right is None else right))
+    state = _resumed(partial, progress, _identity(left, right))
+    if state is None:
+        entry = backend.gram_tile(left.form.take(slice(0, 1)), None, left.spec)
+        _make_file(partial, shape, entry.dtype)
+        state = _State(_identity(left, right), backend.gram_side(left.form, left.spec, memory), [])
+    matrix = np.load(partial, mmap_mode="r+")
+    tiles = gram_tiles(*shape, state.side, right is None)
+    waiting = [number for number in range(len(tiles)) if number not in set(state.done)]
+    results = compute_tiles(
+        backend, left.form, None if right is None else right.form, left.spec, [tiles[number] for number in waiting]
+    )  # fmt: skip
+    saved = time.monotonic()
+    try:
+        for number, pieces in zip(waiting, results, strict=True):
+            for tile, entries in pieces:
+                check_finite(entries, f"The tile of {path.name} that starts at {(tile.rows.start, tile.columns.start)}")
+                place_tile(matrix, tile, entries, right is None)
+            state.done.append(number)
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                _save(matrix, progress, state)
+                saved = time.monotonic()
+    finally:
+        _save(matrix, progress, state)
+    partial.replace(path)
+    progress.unlink()
+    return np.load(path, mmap_mode="r")
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the second file holds: a hash of all that the entries depend on, the tiles' side, and those that are done."""
+
+    identity: str
+    side: int
+    done: list[int]
+
+
+def _identity(left: PreparedImages, right: PreparedImages | None) -> str:
+    """Hash of everything that the entries depend on."""
+    digest = hashlib.sha256()
+    for images in (left, right):
+        if images is None:
+            continue
+        metric = b"" if images.metric is None else images.metric.tobytes()
+        for part in (repr((images.spec, images.backend, images.images.dtype, images.images.shape)).encode(), metric):
+            digest.update(part)
+        digest.update(np.ascontiguousarray(images.images).data)
+    return digest.hexdigest()
+
+
+def _resumed(partial: Path, progress: Path, identity: str) -> _State | None:
+    """Read what was begun, if anything was."""
+    if not (progress.exists() and partial.exists()):
+        return None
+    state = _State(**json.loads(progress.read_text()))
+    if state.identity != identity:
+        msg = (
+            f"{partial} is the beginning of another kernel matrix (other images, metric, kernel, dtype or backend). "
+            f"Delete it and {progress.name}, or choose another file."
+        )
+        raise StorageError(msg)
+    return state
+
+
+def _make_file(partial: Path, shape: tuple[int, int], dtype: np.dtype) -> None:
+    """Make a file of NaN; its space is reserved first, because a full disk would kill the process later."""
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        matrix = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        with partial.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        msg = f"{partial} cannot be made ({error.strerror}): it needs {shape[0] * shape[1] * dtype.itemsize} bytes."
+        raise StorageError(msg) from error
+    for first in range(0, shape[0], ROWS_PER_FILL):
+        matrix[first : first + ROWS_PER_FILL] = np.nan
+    matrix.flush()
+
+
+def _save(matrix: np.memmap, progress: Path, state: _State) -> None:
+    matrix.flush()
+    write_json(progress, asdict(state))
