@@ -1,28 +1,38 @@
-"""Speed of the compiled backend against Neural Tangents on the same inputs, as ratios measured in one sitting.
+"""Speed and memory of the CPU backend, as ratios measured in one sitting; writes docs/benchmarks.md and its picture.
 
-    python benchmarks/kernels.py            the sizes of the table below
-    python benchmarks/kernels.py --small    a tenth of them, for a first look
+    python benchmarks/kernels.py --machine "two cores of ..."     everything, about five minutes
+    python benchmarks/kernels.py --small                          a first look at a tenth of the size; writes nothing
 
-Both in float32. The Gram matrix is compared with `nt.batch` on plain images at the fastest batch
-size; the patch-AGOP with the authors' procedure (patch-expanded images, one reverse pass for each output and point).
-Each is run once to compile, then repeated; the table gives the median and the spread of the repetitions.
+All in float32 on images of 32 x 32 pixels in 3 channels with a kernel of depth 3. The Gram matrix is compared with
+`nt.batch` on plain images at its fastest batch size; the patch-AGOP with the authors' procedure re-expressed on Neural
+Tangents: patch-expanded images, and one reverse pass for each output and point. Each is run once to compile and then
+repeated; the tables give the median and the range of the repetitions. Peak memory is that of a process of its own.
 """
 
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from convrfm.kernels import CNTK
-from convrfm.kernels.base import KernelSpec
 from convrfm.kernels.neural_tangents import expand_patches, kernel_function
+from convrfm.kernels.specs import ArcCosineSpec
 from convrfm.patches import unfold
 
-DEPTH, PATCH_SIZE, OUTPUTS = 3, 3, 10
-TILES = (10, 20, 40)
+DEPTH, PATCH_SIZE, CHANNELS, SIDE, OUTPUTS = 3, 3, 3, 32, 10
+BATCH_SIZES = (10, 20, 40, 80)
+DOCS = Path(__file__).parents[1] / "docs"
+
+# Additions and multiplications for each pair and position: the arc-cosine step and, from the second layer on, window
+# sums of two maps; a fused multiply-add counts as two. See convrfm.kernels.compiled.arccosine and functions.
+STEP_FLOPS = 36
+WINDOW_FLOPS = 2 * 2 * (PATCH_SIZE - 1)
 
 
 def seconds(work: Callable[[], object], repetitions: int) -> list[float]:
@@ -36,11 +46,22 @@ def seconds(work: Callable[[], object], repetitions: int) -> list[float]:
     return times
 
 
-def row(name: str, ours: list[float], theirs: list[float]) -> str:
-    """One row of the Markdown table."""
-    mine, other = statistics.median(ours), statistics.median(theirs)
-    spread = f"{min(ours):.3f}-{max(ours):.3f}"
-    return f"| {name} | {mine:.3f} ({spread}) | {other:.2f} | {other / mine:.0f}x |"
+def images_of(n: int, side: int = SIDE) -> np.ndarray:
+    """Random images."""
+    return np.random.default_rng(0).random((n, CHANNELS, side, side), dtype=np.float32)
+
+
+def photographs(n: int) -> np.ndarray:
+    """Crops of scikit-learn's two photographs."""
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(0)
+    crops = []
+    for index in range(n):
+        picture = load_sample_images().images[index % 2]
+        row, column = (rng.integers(size - SIDE) for size in picture.shape[:2])
+        crops.append(picture[row : row + SIDE, column : column + SIDE].transpose(2, 0, 1))
+    return np.stack(crops).astype(np.float32) / 255
 
 
 def their_gram(images: np.ndarray) -> list[float]:
@@ -57,8 +78,8 @@ def their_gram(images: np.ndarray) -> list[float]:
     kernel = stax.serial(*layers, stax.Flatten(), stax.Dense(1, W_std=1.0, b_std=None))[2]
     batch = images.transpose(0, 2, 3, 1)
     measured = []
-    for tile in TILES:
-        batched = nt.batch(kernel, batch_size=tile, device_count=0)
+    for size in (size for size in BATCH_SIZES if len(images) % size == 0):
+        batched = nt.batch(kernel, batch_size=size, device_count=0)
         measured.append(seconds(lambda batched=batched: np.asarray(batched(batch, None, "ntk")), 2))
     return min(measured, key=statistics.median)
 
@@ -67,7 +88,7 @@ def their_agop(images: np.ndarray, points: int, alpha: np.ndarray) -> list[float
     """The authors' procedure: expand images to patches, and differentiate each output at each point."""
     import jax
 
-    kernel = kernel_function(KernelSpec(DEPTH, PATCH_SIZE, tangent=True))
+    kernel = kernel_function(ArcCosineSpec(DEPTH, PATCH_SIZE, tangent=True))
     patches = unfold(images, PATCH_SIZE)
     train = jax.numpy.asarray(expand_patches(patches, images.shape[1], PATCH_SIZE))
 
@@ -86,23 +107,172 @@ def their_agop(images: np.ndarray, points: int, alpha: np.ndarray) -> list[float
     return seconds(work, 1)
 
 
+def against_neural_tangents(n: int, points: int, repetitions: int) -> tuple[list[str], float]:
+    """The two ratios, as rows of a table, and our time for the Gram matrix."""
+    kernel = CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
+    images, pictures = images_of(n), photographs(n // 2)
+    alpha = np.random.default_rng(1).standard_normal((n // 2, OUTPUTS)).astype(np.float32)
+    gram = seconds(lambda: kernel.gram(images), repetitions)
+    agop = seconds(lambda: kernel.patch_agop(pictures, pictures[:points], alpha), repetitions)
+    everywhere = seconds(lambda: kernel.patch_agop(pictures, pictures, alpha), repetitions)
+    theirs = their_agop(pictures, points, alpha)
+    rows = ["| work | ours, s | theirs, s | ratio |", "|---|---|---|---|"]
+    for name, ours, other, note in (
+        (f"Gram of {n} images", gram, their_gram(images), ""),
+        (f"patch-AGOP, {n // 2} photographs, {points} points, {OUTPUTS} outputs", agop, theirs, ""),
+        (
+            f"patch-AGOP, {n // 2} photographs, all of them as points",
+            everywhere,
+            [t * (n // 2) / points for t in theirs],
+            " (extrapolated)",
+        ),
+    ):
+        mine, other_time = statistics.median(ours), statistics.median(other)
+        spread = f"{min(ours):.3f}-{max(ours):.3f}"
+        rows.append(f"| {name} | {mine:.3f} ({spread}) | {other_time:.2f}{note} | {other_time / mine:.0f} |")
+    return rows, statistics.median(gram)
+
+
+def flops(n: int) -> float:
+    """Additions and multiplications of a Gram matrix of n images, one triangle."""
+    pairs, margin = n * (n + 1) / 2, PATCH_SIZE - 1
+    sides = [SIDE - (layer + 1) * margin for layer in range(DEPTH)]
+    first = SIDE**2 * 2 * CHANNELS + sides[0] ** 2 * 2 * margin
+    return pairs * (
+        first + sum(side**2 * STEP_FLOPS for side in sides) + sum(side**2 for side in sides[1:]) * WINDOW_FLOPS
+    )
+
+
+def peak_flops() -> float:
+    """Rate of a large matrix product in float32, which is near the machine's peak."""
+    a = np.random.default_rng(0).random((3000, 3000), dtype=np.float32)
+    return 2 * len(a) ** 3 / min(seconds(lambda: a @ a, 5))
+
+
+def growth(small: bool) -> tuple[dict[int, float], dict[int, float]]:
+    """Times of a Gram matrix by the number of images, and by their side."""
+    kernel = CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
+    sizes, sides = ((50, 100, 200), (16, 32)) if small else ((200, 400, 800, 1600, 3200), (16, 24, 32, 48, 64))
+
+    def measure(images: np.ndarray) -> float:
+        return min(seconds(lambda: kernel.gram(images), 3))
+
+    return {n: measure(images_of(n)) for n in sizes}, {side: measure(images_of(sizes[0], side)) for side in sides}
+
+
+def peak_memory(n: int) -> int:
+    """Bytes that a process takes at its peak for a Gram matrix of n images, beyond what it took before."""
+    code = (
+        "import resource, numpy as np; from convrfm.kernels import CNTK\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        f"x = np.random.default_rng(0).random(({n}, {CHANNELS}, {SIDE}, {SIDE}), dtype=np.float32)\n"
+        f"kernel = CNTK(depth={DEPTH}, patch_size={PATCH_SIZE}); kernel.gram(x[:20]); before = peak()\n"
+        "kernel.gram(x); print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def memory_rows(counts: tuple[int, ...]) -> list[str]:
+    """Peak memory by the number of images, with that of the matrix and of the patch-expanded images of the paper's route."""
+    rows = ["| images | K, MiB | beyond K, MiB | patch-expanded images, MiB |", "|---|---|---|---|"]
+    positions = (SIDE - PATCH_SIZE + 1) ** 2
+    for n in counts:
+        matrix, patches = 4 * n * n, 4 * n * positions * CHANNELS * PATCH_SIZE**2
+        mib = [size / 2**20 for size in (matrix, peak_memory(n) - matrix, patches)]
+        rows.append(f"| {n} | {mib[0]:.0f} | {mib[1]:.0f} | {mib[2]:.0f} |")
+    return rows
+
+
+def growth_rows(by_count: dict[int, float], by_side: dict[int, float]) -> list[str]:
+    """Times as a table; each count is twice the one before."""
+    rows = ["| images | s | times the one before | | side, pixels | s | µs a pair |", "|---|---|---|---|---|---|---|"]
+    counts, sides = list(by_count), list(by_side)
+    pairs = counts[0] * (counts[0] + 1) / 2
+    for i in range(max(len(counts), len(sides))):
+        left = right = ["", "", ""]
+        if i < len(counts):
+            factor = f"{by_count[counts[i]] / by_count[counts[i - 1]]:.2f}" if i > 0 else ""
+            left = [str(counts[i]), f"{by_count[counts[i]]:.3f}", factor]
+        if i < len(sides):
+            time_taken = by_side[sides[i]]
+            right = [str(sides[i]), f"{time_taken:.3f}", f"{time_taken / pairs * 1e6:.2f}"]
+        rows.append(f"| {' | '.join([*left, '', *right])} |")
+    return rows
+
+
+def draw(by_count: dict[int, float], by_side: dict[int, float], path: Path) -> None:
+    """Draw the two growths."""
+    import matplotlib.pyplot as plt
+
+    from convrfm.plots.style import figure_style
+
+    with figure_style():
+        figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")
+        for axis, times, label, power in (
+            (axes[0], by_count, "images", 2),
+            (axes[1], by_side, "side of the images, pixels", 2),
+        ):
+            sizes, values = np.array(list(times)), np.array(list(times.values()))
+            axis.loglog(sizes, values, "o-", label="measured")
+            axis.loglog(sizes, values[-1] * (sizes / sizes[-1]) ** power, "k:", label="slope 2")
+            axis.set(xlabel=label, ylabel="Gram matrix, s", xticks=sizes, xticklabels=[str(size) for size in sizes])
+            axis.minorticks_off()
+            axis.legend(frameon=False)
+        figure.savefig(path, dpi=150)
+
+
+PAGE = """# Speed and memory of the kernels
+
+Measured on {machine} by `python benchmarks/kernels.py`: images of 32 x 32 pixels in 3 channels, a CNTK of depth 3 with
+3 x 3 patches, float32, after compilation. Theirs is Neural Tangents: `nt.batch` at its fastest batch size, and the authors'
+procedure for the AGOP, a reverse pass for each output and point on patch-expanded images.
+
+{ratios}
+
+The Gram matrix runs at {rate:.0f} GFLOP/s, {share:.0%} of the {peak:.0f} GFLOP/s of a large matrix product, with
+{pair:.0f} kFLOP for a pair (a square root counts as one). Arithmetic binds: the maps of a pair stay in the first two
+caches, and only half of the operations are the fused multiply-adds that the peak consists of. In the AGOP, half of
+the time is the product over images and outputs.
+
+Growth, one triangle of the matrix in each case:
+
+{growth}
+
+![Growth](images/benchmarks.png)
+
+Peak memory of a process, beyond the images:
+
+{memory}
+"""
+
+
 def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description="Speed of the compiled backend against Neural Tangents.")
-    parser.add_argument("--small", action="store_true", help="a tenth of the images")
-    parser.add_argument("--repetitions", type=int, default=5, help="repetitions of our backend")
+    """Measure, print, and write the page."""
+    parser = argparse.ArgumentParser(description="Speed and memory of the CPU backend.")
+    parser.add_argument("--small", action="store_true", help="a tenth of the sizes; nothing is written")
+    parser.add_argument("--machine", help="the machine in words; the page is written if it is given")
+    parser.add_argument("--repetitions", type=int, default=15, help="repetitions of our backend")
     arguments = parser.parse_args()
     n, points = (40, 2) if arguments.small else (400, 20)
-    rng = np.random.default_rng(0)
-    images = rng.random((n, 3, 32, 32), dtype=np.float32)
-    half, alpha = images[: n // 2], rng.standard_normal((n // 2, OUTPUTS)).astype(np.float32)
-    kernel = CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
-    print(f"{os.cpu_count()} CPUs, 32x32x3 images, depth {DEPTH}, float32\n")
-    print("| work | ours, s | theirs, s | ratio |\n|---|---|---|---|")
-    ours = seconds(lambda: kernel.gram(images), arguments.repetitions)
-    print(row(f"CNTK Gram, n = {n}", ours, their_gram(images)))
-    ours = seconds(lambda: kernel.patch_agop(half, half[:points], alpha), arguments.repetitions)
-    print(row(f"patch-AGOP, n = {n // 2}, {points} points, {OUTPUTS} outputs", ours, their_agop(half, points, alpha)))
+    ratios, ours = against_neural_tangents(n, points, arguments.repetitions)
+    rate, peak = flops(n) / ours, peak_flops()
+    by_count, by_side = growth(arguments.small)
+    memory = memory_rows((200, 400) if arguments.small else (1000, 4000, 8000))
+    text = PAGE.format(
+        machine=arguments.machine or f"{os.cpu_count()} processors",
+        ratios="\n".join(ratios),
+        rate=rate / 1e9,
+        share=rate / peak,
+        peak=peak / 1e9,
+        pair=flops(n) / (n * (n + 1) / 2) / 1e3,
+        growth="\n".join(growth_rows(by_count, by_side)),
+        memory="\n".join(memory),
+    )
+    print(text)
+    if arguments.machine and not arguments.small:
+        (DOCS / "benchmarks.md").write_text(text)
+        draw(by_count, by_side, DOCS / "images" / "benchmarks.png")
 
 
 if __name__ == "__main__":

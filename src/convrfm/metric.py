@@ -7,7 +7,8 @@ import numpy as np
 from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, MetricError
 
-__all__ = ["EIGENVALUE_TOLERANCE", "SYMMETRY_TOLERANCE", "check_metric", "keep_top_eigenvalues", "normalise", "power"]
+__all__ = ["EIGENVALUE_TOLERANCE", "SYMMETRY_TOLERANCE", "check_metric", "keep_top_eigenvalues", "normalise", "power",
+           "warn_if_rank_one"]  # fmt: skip
 
 SYMMETRY_TOLERANCE = 1e-5
 """Largest |M - M^T| allowed, as a fraction of the largest |M|."""
@@ -95,11 +96,11 @@ def keep_top_eigenvalues(metric: np.ndarray, fraction: float) -> np.ndarray:
 
 def warn_if_rank_one(metric: np.ndarray) -> None:
     """Warn about a metric of rank one, under which every pair of patches is collinear."""
-    eigenvalues, _ = _spectrum(metric)
+    eigenvalues = np.linalg.eigvalsh(metric)
     if len(metric) > 1 and eigenvalues[-2] <= EIGENVALUE_TOLERANCE * eigenvalues[-1]:
         warnings.warn(
-            "The learned metric has rank one: all patches are collinear under it, so the kernel sees one linear "
+            "The metric has rank one: all patches are collinear under it, so the kernel sees one linear "
             "feature only and gradients with respect to the angle vanish.",
             ConvRFMWarning,
-            stacklevel=2,
+            stacklevel=4,
         )

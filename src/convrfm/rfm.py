@@ -15,7 +15,7 @@ from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.certificate import certify
 from convrfm.kernels.prepared import PreparedImages
-from convrfm.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
+from convrfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.progress import track
 from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, one_hot, solve_ridge, squared_error
 
@@ -273,6 +273,4 @@ def _next_metric(
         chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fit), count, replace=False)
         points = fitted.take(chosen)
     agop = kernel.patch_agop(fitted, points, alpha)
-    metric = normalise(power(keep_top_eigenvalues(agop, settings.eigenvalue_fraction), settings.metric_power))
-    warn_if_rank_one(metric)
-    return metric
+    return normalise(power(keep_top_eigenvalues(agop, settings.eigenvalue_fraction), settings.metric_power))

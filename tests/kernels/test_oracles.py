@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tolerance import assert_close
 
+from convrfm.errors import ConvRFMWarning
 from convrfm.kernels import CNNGP, CNTK
 from kernels.cases import (
     autograd_agop,
@@ -89,10 +90,13 @@ def test_agrees_on_digits_in_a_black_frame(rng):
     check(CNTK, 3, 3, images, images[1:4], random_metric(rng, 9), rng)
 
 
+@pytest.mark.filterwarnings("ignore:The metric has rank one")
 def test_agrees_under_a_metric_of_rank_one(rng):
     x = random_images(rng, 4, 1, 6, 6)
     direction = rng.standard_normal((9, 1))
     metric = direction @ direction.T
+    with pytest.warns(ConvRFMWarning, match="rank one"):
+        CNTK(depth=2, patch_size=3).gram(x, None, metric)
     ours, oracle = (CNTK(depth=2, patch_size=3, backend=name) for name in ("reference", "neural-tangents"))
     assert_close(ours.gram(x, None, metric), oracle.gram(x, None, metric), "gram")
     fast = CNTK(depth=2, patch_size=3, backend="cpu")

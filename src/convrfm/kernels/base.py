@@ -44,7 +44,7 @@ from convrfm.kernels import tiles
 from convrfm.kernels.gram_file import compute_gram_file
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.metric import check_metric
+from convrfm.metric import check_metric, warn_if_rank_one
 from convrfm.patches import check_fits, patch_dimension
 
 __all__ = [
@@ -115,7 +115,8 @@ class ConvolutionalKernel:
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64.
             metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.patches`; None is the identity.
-                It is used at the scale at which it is given.
+                It is used at the scale at which it is given. One of rank one, under which all patches are collinear,
+                brings a warning to the arc-cosine kernels.
 
         Raises:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
@@ -126,6 +127,8 @@ class ConvolutionalKernel:
         matrix = None
         if metric is not None:
             matrix = check_metric(as_numpy(metric, "metric"), patch_dimension(images.shape[1], self.patch_size))
+            if isinstance(self.spec, ArcCosineSpec):
+                warn_if_rank_one(matrix)
         form = self._module.prepare(images, matrix, self.spec, self._bytes)
         return PreparedImages(images, matrix, self.spec, self.backend, form, X)
 

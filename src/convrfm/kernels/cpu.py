@@ -7,10 +7,13 @@ and by BLAS, one matrix product for each position, beyond. The arithmetic is in 
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from convrfm.errors import InputError
 from convrfm.kernels.coincidence import image_keys, set_coincident
@@ -37,6 +40,9 @@ ROWS_PER_TASK = 64
 
 PATCH_SHARE = 0.75
 """Of the memory that may be used, for keeping the patches of a prepared batch; otherwise they are made for each tile."""
+
+SMALL_PRODUCT = 10**9
+"""Multiplications of a matrix product up to which one thread of BLAS is enough."""
 
 LARGEST_SIDE = 2048
 """Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
@@ -322,9 +328,24 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
             np.ascontiguousarray(coefficients.T), dtype.type(row_weight), gradient,
         )  # fmt: skip
         flat = gradient.reshape(-1, gradient.shape[-1])[:, : train.rank]
-        total += flat.T @ flat
+        with _few_blas_threads(flat):
+            total += flat.T @ flat
     total *= scale**2
     return total if train.root is None else _chain(train.root, total)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _few_blas_threads(matrix: np.ndarray) -> AbstractContextManager[object]:
+    """One thread for a product of a small matrix `(n, k)` with itself.
+
+    The threads of BLAS go on spinning for a while after their work, on the processors that compiled code needs next.
+    """
+    small = matrix.size * matrix.shape[1] < SMALL_PRODUCT
+    return _blas().limit(limits=1) if small else nullcontext()
 
 
 def _strips(train: Prepared, points: int, outputs: int, memory: int) -> list[slice]:

@@ -61,8 +61,8 @@ def _polynomial(function: Callable[[np.ndarray], np.ndarray], degrees: dict[int,
     return intrinsic(polynomial)
 
 
-arccos_factor = _polynomial(lambda d: _series(d, integrated=False), {32: 6, 64: 21}, "P(d), see the module.")
-kappa1_factor = _polynomial(lambda d: _series(d, integrated=True), {32: 5, 64: 21}, "R(d), see the module.")
+arccos_factor = _polynomial(lambda d: _series(d, integrated=False), {32: 6, 64: 19}, "P(d), see the module.")
+kappa1_factor = _polynomial(lambda d: _series(d, integrated=True), {32: 5, 64: 19}, "R(d), see the module.")
 
 
 @intrinsic
