@@ -68,7 +68,7 @@ kappa1_factor = _polynomial(lambda d: _series(d, integrated=True), {32: 5, 64: 1
 @intrinsic
 def exp2_of_minus(typing_context, x):
     """2^-x for x >= 0; exponents beyond the normal numbers give the smallest of them."""
-    bits, bias, shift, degree = (32, 127, 23, 6) if x.dtype.bitwidth == 32 else (64, 1023, 52, 13)
+    bits, bias, shift, degree = (32, 127, 23, 6) if x.dtype.bitwidth == 32 else (64, 1023, 52, 12)
     coefficients = _coefficients(lambda fraction: np.exp2(-fraction), degree)
 
     def generate(context, builder, signature, arguments):
