@@ -38,8 +38,8 @@ NEGLIGIBLE = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
 ROWS_PER_TASK = 64
 """Rows of one block that a thread takes at a time."""
 
-PATCH_SHARE = 0.75
-"""Of the memory that may be used, for keeping the patches of a prepared batch; otherwise they are made for each tile."""
+PATCH_SHARE = 0.5
+"""Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
 
 SMALL_PRODUCT = 10**9
 """Multiplications of a matrix product up to which one thread of BLAS is enough."""
@@ -122,27 +122,43 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
     images = np.ascontiguousarray(images)
     root = None if metric is None else _root(metric, images.dtype)
     empty = np.empty((len(images), 0), images.dtype)
-    bare = Prepared(images, image_keys(images), spec.patch_size, root, None, empty, empty)
-    rows, columns = bare.positions
-    if root is not None and len(images) * rows * columns * len(root) * images.itemsize <= memory * PATCH_SHARE:
-        bare = replace(bare, patches=bare.patches_of(0, rows).reshape(len(images), rows * columns, -1))
+    batch = Prepared(images, image_keys(images), spec.patch_size, root, None, empty, empty)
+    _check_size("pixels", np.abs(images).max(), images.dtype)
+    if root is not None:
+        batch = _with_patches(batch, memory)
     if isinstance(spec, LaplaceSpec):
-        return bare
-    variance = _variances(bare)
-    layers = [variance]
+        return batch
+    layers = [_variances(batch)]
     for _ in range(spec.depth - 1):
         layers.append(box_sum(layers[-1], spec.patch_size))
     norms = np.sqrt(np.concatenate([layer.reshape(len(images), -1) for layer in layers], axis=1))
-    largest, negligible = norms.max(), NEGLIGIBLE[images.dtype]
-    for name, size in (("pixels", np.abs(images).max()), ("norms of patches under the metric", largest)):
-        if size > 0 and not negligible < size < 1 / negligible:
-            msg = (
-                f"The {name} reach {size:.3g}, which leaves no room for products in {images.dtype}: "
-                "rescale the images or the metric."
-            )
-            raise InputError(msg)
-    norms[norms < negligible * largest] = 0
-    return replace(bare, norms=norms, variance=layers[-1].mean(axis=(1, 2)))
+    largest = norms.max()
+    _check_size("norms of patches under the metric", largest, images.dtype)
+    norms[norms < NEGLIGIBLE[images.dtype] * largest] = 0
+    return replace(batch, norms=norms, variance=layers[-1].mean(axis=(1, 2)))
+
+
+def _check_size(name: str, largest: np.floating, dtype: np.dtype) -> None:
+    """Refuse numbers whose products would leave the range of the dtype."""
+    if largest > 0 and not NEGLIGIBLE[dtype] < largest < 1 / NEGLIGIBLE[dtype]:
+        msg = (
+            f"The {name} reach {largest:.3g}, which leaves no room for products in {dtype}: "
+            "rescale the images or the metric."
+        )
+        raise InputError(msg)
+
+
+def _with_patches(batch: Prepared, memory: int) -> Prepared:
+    """Keep the patches with the batch if the memory allows it."""
+    rows, columns = batch.positions
+    shape = (len(batch), rows, columns, batch.rank)
+    if math.prod(shape) * batch.images.itemsize > memory * PATCH_SHARE:
+        return batch
+    patches = np.empty(shape, batch.images.dtype)
+    for y in range(rows):
+        patches[:, y] = batch.patches_of(y, y + 1)[:, 0]
+    _check_size("patches under the metric", np.abs(patches).max(), batch.images.dtype)
+    return replace(batch, patches=patches.reshape(len(batch), rows * columns, -1))
 
 
 def _variances(batch: Prepared) -> np.ndarray:
@@ -263,17 +279,17 @@ def _side(linear: float, quadratic: float, memory: int) -> int:
 def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
     """Images on a side of the tiles that fit into `memory` bytes, a multiple of a vector where it can be."""
     rows, columns = prepared.positions
-    channels, height, width = prepared.shape
     itemsize = prepared.images.itemsize
-    pixels_or_patches = channels * height * width if prepared.root is None else rows * columns * prepared.rank
-    by_blas = isinstance(spec, ArcCosineSpec) and prepared.root is not None and prepared.rank > FUSED_RANK
-    # Rows and blocks of columns, the norms and inverses of both, and the entries.
-    linear = itemsize * (
-        (2 * columns * prepared.rank if by_blas else 2 * pixels_or_patches) + 4 * prepared.norms.shape[1]
-    )
-    quadratic = itemsize * (1 + (rows * columns if by_blas else 0))
+    # For each image: what the row and the block of a column hold, then norms and inverses of both. For each pair: the
+    # entry, and the covariances if BLAS makes them.
+    per_image, per_pair = 2 * math.prod(prepared.shape), 1
+    if prepared.root is not None and prepared.rank > FUSED_RANK and isinstance(spec, ArcCosineSpec):
+        per_image, per_pair = 3 * columns * prepared.rank, 1 + rows * columns
+    elif prepared.root is not None:
+        per_image = (2 if prepared.patches is not None else 5) * rows * columns * prepared.rank
+    per_image += 4 * prepared.norms.shape[1]
     kept = 0 if prepared.patches is None else prepared.patches.nbytes
-    side = min(LARGEST_SIDE, _side(linear, quadratic, max(0, memory - kept)))
+    side = min(LARGEST_SIDE, _side(per_image * itemsize, per_pair * itemsize, max(0, memory - kept)))
     return max(1, side // lanes(prepared.images.dtype)) * lanes(prepared.images.dtype)
 
 
