@@ -58,17 +58,19 @@ def compute_gram_file(
         state = _State(_identity(left, right), backend.gram_side(left.form, left.spec, memory), [])
     matrix = np.load(partial, mmap_mode="r+")
     tiles = gram_tiles(*shape, state.side, right is None)
-    waiting = [number for number in range(len(tiles)) if number not in set(state.done)]
-    results = compute_tiles(
-        backend, left.form, None if right is None else right.form, left.spec, [tiles[number] for number in waiting]
-    )  # fmt: skip
+    numbers = {(tile.rows.start, tile.columns.start): number for number, tile in enumerate(tiles)}
+    done = set(state.done)
+    waiting = [tile for number, tile in enumerate(tiles) if number not in done]
+    results = compute_tiles(backend, left.form, None if right is None else right.form, left.spec, waiting)
     saved = time.monotonic()
     try:
-        for number, pieces in zip(waiting, results, strict=True):
+        for pieces in results:
             for tile, entries in pieces:
                 check_finite(entries, f"The tile of {path.name} that starts at {(tile.rows.start, tile.columns.start)}")
                 place_tile(matrix, tile, entries, right is None)
-            state.done.append(number)
+            # Devices finish in any order, and a tile that was halved begins with its first piece.
+            first = min((tile.rows.start, tile.columns.start) for tile, _ in pieces)
+            state.done.append(numbers[first])
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 _save(matrix, progress, state)
                 saved = time.monotonic()
