@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 from test_datasets import write_mnist
 
-from convrfm.pipeline.record import sha256
-from convrfm.storage import load_arrays
+from convrfm.storage import load_arrays, sha256
 from workflow.conftest import CONFIG, PANEL
 
 PROTOCOLS = ("published", "corrected")
