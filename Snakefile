@@ -31,3 +31,11 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/figures.smk"
+
+
+onsuccess:
+    report_skipped()
+
+
+onerror:
+    report_skipped()

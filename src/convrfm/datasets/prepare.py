@@ -117,7 +117,8 @@ def select(
             raise InputError(msg)
         drawn = np.arange(count) if first else stratified_draw(labels[pool], count, _draws(entry, name, seed))
         chosen.append(pool[drawn])
-        _warn_of_classes(entry, name, labels[pool], labels[chosen[-1]])
+        if first and pair is None:
+            _warn_of_classes(entry, name, labels[pool], labels[chosen[-1]])
     return Selection(chosen[0], chosen[1], test_from_train=from_train)
 
 
@@ -142,13 +143,12 @@ def _check_pair(pair: tuple[int, int], split: Split) -> None:
 
 
 def _warn_of_classes(entry: Entry, part: str, available: np.ndarray, chosen: np.ndarray) -> None:
-    """Call out a subset that misses classes although it is large enough to hold them, as first images of sorted data do."""
+    """Call out first images that miss classes because the data lie class by class; the labels themselves tell."""
     present, possible = len(np.unique(chosen)), len(np.unique(available))
-    if present < min(possible, len(chosen)):
-        why = "they are stored class by class" if part in entry.class_sorted else "they are the first ones"
+    if present < possible and (np.diff(available) >= 0).all():
         msg = (
-            f"The {len(chosen)} {part} images of {entry.title} hold {present} of {possible} classes: {why}. The protocol "
-            "'corrected' draws them stratified by class."
+            f"The first {len(chosen)} {part} images of {entry.title} hold {present} of {possible} classes, because they are "
+            "stored class by class. The protocol 'corrected' draws them stratified by class."
         )
         warnings.warn(msg, ConvRFMWarning, stacklevel=3)
 

@@ -1,6 +1,6 @@
 """One split of a data set on disk, whatever its format."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class Split:
     labels: np.ndarray
     classes: tuple[str, ...]
     image: Callable[[int], Image.Image]
-    files: Callable[[Sequence[int]], list[str]]
+    files: Callable[[Iterable[int]], list[str]]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,7 +61,7 @@ def from_files(root: Path, paths: Sequence[Path | str], labels: Sequence[int], c
         with Image.open(paths[index], formats=FORMATS) as opened:
             return opened.copy() if opened.mode in ("L", "RGB") else opened.convert("RGB")
 
-    def files(indices: Sequence[int]) -> list[str]:
+    def files(indices: Iterable[int]) -> list[str]:
         return [Path(paths[index]).relative_to(root).as_posix() for index in indices]
 
     return Split(_checked(labels, len(paths), classes), tuple(classes), image, files)
