@@ -150,7 +150,9 @@ def qmnist():
 
 
 def emnist_letters():
-    truth = {split: (noise(n, 28, 28, seed=n), [x + 1 for x in labels(n, 26)]) for split, n in (("train", 60), ("test", 30))}
+    truth = {
+        split: (noise(n, 28, 28, seed=n), [x + 1 for x in labels(n, 26)]) for split, n in (("train", 60), ("test", 30))
+    }
     inner = {"gzip/emnist-byclass-mapping.txt": b"0 48\n"}
     for split, (images, found) in truth.items():
         base = f"gzip/emnist-letters-{split}"
@@ -165,7 +167,8 @@ def usps():
     for split, name, n in (("train", "usps.bz2", 20), ("test", "usps.t.bz2", 11)):
         images, found = noise(n, 16, 16, seed=n), labels(n, 10)
         rows = [
-            f"{label + 1} " + " ".join(f"{i}:{2 * int(value) / 255 - 1:.6f}" for i, value in enumerate(image.ravel(), 1))
+            f"{label + 1} "
+            + " ".join(f"{i}:{2 * int(value) / 255 - 1:.6f}" for i, value in enumerate(image.ravel(), 1))
             for image, label in zip(images, found, strict=True)
         ]
         files[name], truth[split] = bz2.compress("\n".join(rows).encode() + b"\n"), (images, found)
@@ -298,7 +301,10 @@ def aircraft():
 def caltech101():
     images, found = plain(15, 30, 41, 3), sorted(labels(15, 3))
     images[2] = images[2][:, :, 0]  # some of them are grey
-    names, inner = ["Faces", "accordion", "wrench"], {"101_ObjectCategories/BACKGROUND_Google/image_0001.jpg": picture(images[0])}
+    names, inner = (
+        ["Faces", "accordion", "wrench"],
+        {"101_ObjectCategories/BACKGROUND_Google/image_0001.jpg": picture(images[0])},
+    )
     counters = dict.fromkeys(range(3), 0)
     for image, label in zip(images, found, strict=True):
         counters[label] += 1
@@ -399,7 +405,9 @@ def imagenette():
     truth = sorted_truth(9, 6, 3)
     truth["val"] = truth.pop("test")
     files = {
-        k: v for split, made in truth.items() for k, v in wordnet_folders("imagenette2-320/", "JPEG", split, *made).items()
+        k: v
+        for split, made in truth.items()
+        for k, v in wordnet_folders("imagenette2-320/", "JPEG", split, *made).items()
     }
     return Made({"imagenette2-320.tgz": tar_gz(files)}, truth, 3, tolerance=3)
 

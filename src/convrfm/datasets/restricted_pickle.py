@@ -71,6 +71,8 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _to_bytes,
+    # Old protocols have no codes of their own for these.
+    **{(home, kind.__name__): kind for home in ("builtins", "__builtin__") for kind in (set, frozenset, complex)},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _new_scalar for core in ("core", "_core")},
 }
