@@ -20,11 +20,13 @@ rule all:
     default_target: True
     input:
         figure_files("fig05"),
+        data_states("fig05"),
 
 
 rule fig05:
     input:
         figure_files("fig05"),
+        data_states("fig05"),
 
 
 include: "workflow/rules/data.smk"

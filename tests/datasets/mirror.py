@@ -97,7 +97,7 @@ def marked_as_compressed(handler, content):
 @contextmanager
 def mirror(files: dict[str, bytes], *faults: Callable) -> Iterator[Mirror]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802 (named by the library)
+        def do_GET(self):
             self.mirror = made
             made.requests.append(self.path)
             content = made.files.get(self.path.lstrip("/"))

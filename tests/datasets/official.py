@@ -11,6 +11,7 @@ import struct
 import tarfile
 import zipfile
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -103,7 +104,7 @@ def idx(array: np.ndarray, code: int = 8) -> bytes:
 class Python2Pickler(pickle._Pickler):
     """Writes what cPickle of Python 2 wrote: text and bytes alike as byte strings, NumPy under its old name."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict] = dict(pickle._Pickler.dispatch)
 
     def save_text(self, value):
         raw = value.encode("latin1") if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from convrfm.datasets.manifest import verify
 from convrfm.datasets.places import Place, find_place, fingerprint, missing
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
+from convrfm.storage import sha256
 from datasets import mirror as faults
 from datasets.mirror import mirror
 from datasets.official import MAKERS, md5, publish, tar_gz
@@ -233,8 +234,6 @@ def test_one_changed_bit_is_seen(tmp_path, made):
     state = examine(made.entry("mnist"), Place(tmp_path))
     assert state.state == "corrupt"
     known = json.loads((tmp_path / "manifest.json").read_text())["files"]["MNIST/raw/t10k-labels-idx1-ubyte"]["sha256"]
-    from convrfm.storage import sha256
-
     assert f"{path} has changed: its SHA-256 is {sha256(path)}, but it was {known}" in state.reason
     assert "Delete" in state.remedy
     assert "download_mnist" in state.remedy
@@ -275,7 +274,7 @@ def test_a_mirror_that_gives_other_data_later(tmp_path):
 def test_folders_of_images_are_watched_file_by_file(tmp_path, damage):
     made = MAKERS["dtd"]()
     get(made, tmp_path, name="dtd")
-    image = sorted((tmp_path / "dtd/dtd/images/woven").iterdir())[0]
+    image = min((tmp_path / "dtd/dtd/images/woven").iterdir())
     if damage == "gone":
         image.unlink()
     elif damage == "extra":
@@ -360,7 +359,7 @@ def test_imagenet_is_recorded_as_it_is_read(tmp_path, monkeypatch):
     entry, place = REGISTRY["imagenet"], Place(tmp_path)
     assert examine(entry, place).state == "present"
     assert json.loads((tmp_path / "manifest.json").read_text())["files"] == {}
-    first = sorted(path for path in made.files if path.startswith("train/"))[0]
+    first = min(path for path in made.files if path.startswith("train/"))
     found = verify(entry, place, [first])
     assert verify(entry, place, [first]) == found
     assert list(json.loads((tmp_path / "manifest.json").read_text())["files"]) == [first]

@@ -2,10 +2,9 @@
 
 import json
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -17,11 +16,8 @@ from convrfm.datasets.reading.dispatch import read_split
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.errors import ConvRFMWarning, CorruptDataError
-from convrfm.pipeline.jobs.prepare import prepare_images
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.session import Job
-from convrfm.storage import load_arrays, write_json
-from datasets.official import MAKERS, md5, publish, weights
+from datasets.official import MAKERS, md5, weights
+from datasets.running import prepare, present
 
 
 def test_every_data_set_is_made_by_a_test():
@@ -30,32 +26,6 @@ def test_every_data_set_is_made_by_a_test():
     assert {"digits", "photographs", "bars", "noisy-digits", "noisy-mnist"} == set(REGISTRY) - with_files - {
         entry.name for entry in WEIGHTS
     }
-
-
-def prepare(tmp_path, name, **changes):
-    """Run the job; gives its arrays, the table of classes and the record."""
-    state = tmp_path / "state.json"
-    given = {
-        "dataset": name, "data_dir": str(tmp_path), "folders": {}, "digest": "", "protocol": "published", "pair": None,
-        "appearance": {"size": 32, "fit": "stretch", "colour": "rgb", "scaling": "unit"}, "n_train": 4, "n_test": 3,
-        "seed": 0, **changes,
-    }  # fmt: skip
-    outputs = {k: tmp_path / "run" / f for k, f in (("metrics", "m.parquet"), ("arrays", "a.st"), ("record", "r.json"))}
-    job = Job({"state": [state] if state.exists() else []}, outputs, given, 1, Recorder("x", "c", given))
-    prepare_images(job)
-    return load_arrays(outputs["arrays"]), pd.read_parquet(outputs["metrics"]), read_record(outputs["record"])
-
-
-def present(tmp_path, name, monkeypatch):
-    """Put the official archives where they would be downloaded to, and let them be unpacked and verified."""
-    made = MAKERS[name]()
-    publish(monkeypatch, made)
-    home = tmp_path / name
-    made.write(home)
-    state = acquire(made.entry(name), Place(home))
-    assert state.state == "present", state.reason
-    write_json(tmp_path / "state.json", asdict(state))
-    return made, state, home
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -129,9 +99,8 @@ def test_embedded_data(tmp_path, name):
 def test_photographs_as_imagenet_networks_take_them(tmp_path):
     form = {"size": 224, "fit": "crop", "colour": "rgb", "scaling": "imagenet"}
     arrays, _, _ = prepare(tmp_path, "photographs", n_train=2, n_test=0, appearance=form)
-    from torchvision.models import VGG11_Weights
-
     from sklearn.datasets import load_sample_images
+    from torchvision.models import VGG11_Weights
 
     preset = VGG11_Weights.IMAGENET1K_V1.transforms()
     for index, image in enumerate(load_sample_images().images[i] for i in arrays["train/indices"]):

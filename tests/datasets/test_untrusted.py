@@ -8,11 +8,13 @@ import pickletools
 import tarfile
 import zipfile
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from convrfm.datasets import restricted_pickle
 from convrfm.datasets.archives import clear_unpacking, unpack
 from convrfm.datasets.entries import Unpacking
 from convrfm.datasets.restricted_pickle import load_pickle
@@ -212,10 +214,6 @@ def test_what_a_pickle_is_given_cannot_be_spoilt_for_the_next(tmp_path):
     """A pickle may set attributes of a function that it is given: here the default encoding."""
     spoil = b"c_codecs\nencode\nN}V__defaults__\n(Vutf-7\ntus\x86b."
     (tmp_path / "spoil").write_bytes(spoil)
-    try:
+    with suppress(CorruptDataError):
         load_pickle(tmp_path / "spoil")
-    except CorruptDataError:
-        pass
-    from convrfm.datasets import restricted_pickle
-
     assert restricted_pickle._to_bytes.__defaults__ == ("latin1",)

@@ -27,6 +27,7 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
+TASKS = {"fig05": list(PANELS)}
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 
 # Names that can be fetched, or looked for in the folder where a user has to put them.
@@ -75,6 +76,15 @@ def figure_files(figure):
 def state_file(dataset):
     """Where the state of a data set is written."""
     return f"{SETTINGS.config.data_dir}/{dataset}/{STATE}"
+
+
+def data_states(figure):
+    """State files of all data that a figure needs.
+
+    They stand beside the figure as targets: Snakemake does not look at what has changed about a job as long as a checkpoint
+    before it has not run, and runs no checkpoint for the sake of a file that is there already.
+    """
+    return [state_file(name) for name in sorted({name for task in TASKS[figure] for name in files_behind(task)})]
 
 
 @cache

@@ -60,7 +60,11 @@ def _table(states: dict[str, State]) -> Iterator[str]:
     yield row.format("name", "state", "MB", "obtained", "figures", "in the data, or how to get them").rstrip()
     for entry in REGISTRY.values():
         state = states[entry.name]
-        shown = "present, verified" if state.state == "present" and entry.has_files else state.state
+        # What is made from other data is there when they are.
+        waits = any(states[base].state != "present" for base in entry.stands_on)
+        shown = (
+            "absent" if waits else "present, verified" if entry.has_files and state.state == "present" else state.state
+        )
         size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
         figures = " ".join(entry.figures) or "-"
         yield row.format(entry.name, shown, size, entry.obtained, figures, _found(entry, state)).rstrip()
@@ -72,6 +76,8 @@ def _table(states: dict[str, State]) -> Iterator[str]:
 
 def _found(entry: Entry, state: State) -> str:
     """What the data hold, and where that is not what is published; for absent data, what would fetch them."""
+    if entry.stands_on:
+        return f"from {', '.join(entry.stands_on)}"
     if state.state == "absent" and entry.obtained != "manual":
         return f"snakemake -c1 download_{entry.name}"
     if state.state != "present":
