@@ -18,7 +18,8 @@ from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.storage import sha256
 from datasets import mirror as faults
 from datasets.mirror import mirror
-from datasets.official import MAKERS, md5, publish, tar_gz
+from datasets.official import MAKERS, publish
+from datasets.packing import md5, tar_gz
 
 QUICK = Patience(tries=3, wait=0.01, timeout=0.3)
 FIRST = "MNIST/raw/train-images-idx3-ubyte.gz"
@@ -198,6 +199,15 @@ def test_a_part_that_failed_is_all_that_is_fetched_the_next_time(tmp_path, made)
     state, asked = get(made, tmp_path)
     assert state.state == "present"
     assert asked[-1] == f"/mnist/{last}"
+
+
+def test_what_a_killed_download_left_is_cleared(tmp_path, made):
+    leftovers = [tmp_path / "MNIST/raw" / f".tmp-abc-{FIRST.rpartition('/')[2]}", tmp_path / ".tmp-unpack-x" / "half"]
+    for path in leftovers:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    assert get(made, tmp_path)[0].state == "present"
+    assert not [path for path in tmp_path.rglob("*") if ".tmp-" in path.as_posix()]
 
 
 def test_two_processes_fetch_once(tmp_path, made):

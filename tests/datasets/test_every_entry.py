@@ -16,7 +16,8 @@ from convrfm.datasets.reading.dispatch import read_split
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.errors import ConvRFMWarning, CorruptDataError
-from datasets.official import MAKERS, md5, weights
+from datasets.official import MAKERS, weights
+from datasets.packing import md5
 from datasets.running import prepare, present
 
 

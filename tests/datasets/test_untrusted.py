@@ -19,7 +19,7 @@ from convrfm.datasets.archives import clear_unpacking, unpack
 from convrfm.datasets.entries import Unpacking
 from convrfm.datasets.restricted_pickle import load_pickle
 from convrfm.errors import CorruptDataError
-from datasets.official import python2_pickle, tar_gz, zipped
+from datasets.packing import python2_pickle, tar_gz, zipped
 
 OUTSIDE = ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "a/b/../../../evil.txt"]
 

@@ -9,7 +9,8 @@ from collections import Counter
 import pandas as pd
 import pytest
 from datasets.mirror import mirror
-from datasets.official import MAKERS, md5
+from datasets.official import MAKERS
+from datasets.packing import md5
 
 from convrfm.pipeline.record import read_record
 from convrfm.storage import load_arrays, sha256

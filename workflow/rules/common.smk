@@ -234,7 +234,9 @@ def fig05_draws(protocol):
 
 
 def report_skipped():
-    """Print at the end of a run which figures, or parts of them, were skipped, and why."""
+    """Print at the end of a run which figures, or parts of them, were skipped, and why; not for each job of a cluster."""
+    if not workflow.is_main_process:
+        return
     for protocol in PROTOCOLS:
         for record in sorted(Path(RESULTS, "figures", protocol).glob("*.json")):
             for part, reason in json.loads(record.read_text()).get("skipped", {}).items():
