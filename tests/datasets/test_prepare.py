@@ -1,5 +1,7 @@
 """Choosing images, binary pairs, and bringing images into form."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,7 +10,7 @@ from convrfm.datasets.prepare import class_pairs, pair_labels, render, select
 from convrfm.datasets.reading.split import from_arrays, from_files
 from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.transforms import Appearance, to_array
-from convrfm.errors import ConvRFMWarning, CorruptDataError, InputError
+from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from datasets.running import prepare, present
 
 
@@ -228,3 +230,11 @@ def test_the_job_checks_what_it_reads(tmp_path, monkeypatch):
         image.write_bytes(image.read_bytes() + b"x")  # still an image, but not the one that was seen
     with pytest.raises(CorruptDataError, match="has changed"):
         prepare(tmp_path, "dtd", **prepare_some)
+
+
+@pytest.mark.parametrize(("state", "kind"), [("absent", AbsentDataError), ("corrupt", CorruptDataError)])
+def test_the_job_says_what_is_not_there(tmp_path, state, kind):
+    content = {"dataset": "stanford-cars", "state": state, "reason": "It is not there.", "remedy": "Put it there."}
+    (tmp_path / "state.json").write_text(json.dumps(content))
+    with pytest.raises(kind, match=r"It is not there\. Put it there\."):
+        prepare(tmp_path, "stanford-cars")

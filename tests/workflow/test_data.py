@@ -159,12 +159,6 @@ def test_preparation_from_the_command_line(project):
     record = read_record((project.root / target).with_name("record.json"))
     assert record["settings"]["pair"] == [3, 7]
     assert record["outputs"]["arrays"]["sha256"] == sha256(project.root / target)
-    # Data that are not there fail in a sentence.
-    target = target.replace("digits", "stanford-cars")
-    output = project.snakemake("-c1", "--", target, succeeds=False)
-    assert "error: StanfordCars is absent" in output
-    assert "cars_train.tgz" in output
-    assert "Traceback" not in output
 
 
 def test_a_wrong_name_of_a_data_set(project):
