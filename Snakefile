@@ -20,14 +20,24 @@ rule all:
     default_target: True
     input:
         figure_files("fig05"),
+        data_states("fig05"),
 
 
 rule fig05:
     input:
         figure_files("fig05"),
+        data_states("fig05"),
 
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/figures.smk"
+
+
+onsuccess:
+    report_skipped()
+
+
+onerror:
+    report_skipped()

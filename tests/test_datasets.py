@@ -1,14 +1,11 @@
-"""Data: the local-signal tasks, the embedded digits, and MNIST's own file format."""
-
-import gzip
-import struct
+"""Data: the local-signal tasks, the embedded digits, and stratified draws."""
 
 import numpy as np
 import pytest
 
-from convrfm.datasets.digits import MNIST_FILES, download_mnist, embedded_digits, load_mnist
-from convrfm.datasets.local_signal import TASKS, noisy_bars, noisy_digits
-from convrfm.errors import DataError, InputError
+from convrfm.datasets.digits import embedded_digits
+from convrfm.datasets.local_signal import TASKS, karp_sigma, noisy_bars, noisy_digits
+from convrfm.errors import InputError
 from convrfm.seeding import generator
 from convrfm.splits import stratified_draw
 
@@ -71,6 +68,18 @@ def test_digits_are_pasted_with_their_black_box():
     assert pasted[~draw.train.inside].std() == pytest.approx(1.0, rel=0.01)  # 0.5 sqrt(4)
 
 
+def test_both_parametrisations_of_the_noise():
+    """The authors' sigma, and the s of Karp et al., whose noise has a standard deviation of s^2."""
+    for sigma in (0.1, 0.5, 1.0, 2.0):
+        assert TASKS["bars"](sigma) == pytest.approx(np.sqrt(sigma) / np.sqrt(32))
+        assert TASKS["noisy-mnist"](sigma) == TASKS["noisy-digits"](sigma) == pytest.approx(0.5 * np.sqrt(sigma))
+    for s in (0.5, 1.0, 1.5):
+        for task in TASKS:
+            assert TASKS[task](karp_sigma(task, s)) == pytest.approx(s**2)
+    with pytest.raises(InputError, match="at least 0"):
+        karp_sigma("bars", -1.0)
+
+
 def test_bad_sizes():
     with pytest.raises(InputError, match="at least 1"):
         noisy_bars(0, 5, seed=0)
@@ -78,62 +87,6 @@ def test_bad_sizes():
         noisy_bars(1, 1, seed=0).train.images(-1.0)
     with pytest.raises(InputError, match="28"):
         noisy_digits((np.zeros((1, 8, 8)), np.zeros(1)), (np.zeros((1, 8, 8)), np.zeros(1)), seed=0)
-
-
-def write_mnist(folder, n_train=7, n_test=5, *, compress=False):
-    """MNIST's idx files, tiny, in the official layout."""
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    images, labels = {}, {}
-    for prefix, n in (("train", n_train), ("t10k", n_test)):
-        images[prefix] = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
-        labels[prefix] = rng.integers(0, 10, n, dtype=np.uint8)
-        contents = {
-            f"{prefix}-images-idx3-ubyte": struct.pack(">IIII", 2051, n, 28, 28) + images[prefix].tobytes(),
-            f"{prefix}-labels-idx1-ubyte": struct.pack(">II", 2049, n) + labels[prefix].tobytes(),
-        }
-        for name, content in contents.items():
-            (raw / name).write_bytes(gzip.compress(content) if compress else content)
-    return images, labels
-
-
-def test_mnist_in_its_own_format(tmp_path):
-    images, labels = write_mnist(tmp_path)
-    (train, train_labels), (test, test_labels) = load_mnist(tmp_path)
-    assert np.allclose(train * 255, images["train"])
-    assert (train_labels == labels["train"]).all()
-    assert test.shape == (5, 28, 28)
-    assert test.dtype == np.float32
-    assert (test_labels == labels["t10k"]).all()
-
-
-def test_mnist_absent(tmp_path):
-    with pytest.raises(DataError, match=r"MNIST is absent: train-images.*snakemake -c1 download_mnist"):
-        load_mnist(tmp_path)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "html", "mismatch"])
-def test_mnist_corrupt(tmp_path, damage):
-    write_mnist(tmp_path)
-    path = tmp_path / "MNIST" / "raw" / MNIST_FILES[0]
-    if damage == "truncated":
-        path.write_bytes(path.read_bytes()[:-100])
-    elif damage == "html":
-        path.write_text("<html>Moved</html>")
-    else:
-        content = path.read_bytes()
-        path.write_bytes(struct.pack(">IIII", 2051, 6, 28, 28) + content[16 : 16 + 6 * 784])
-    with pytest.raises(DataError, match="corrupt"):
-        load_mnist(tmp_path)
-
-
-def test_mnist_without_network(tmp_path, monkeypatch):
-    from torchvision.datasets import MNIST
-
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nothing listens there
-    with pytest.raises(DataError, match=r"cannot be downloaded .* without network, put the unpacked files"):
-        download_mnist(tmp_path)
 
 
 def test_stratified_draw(rng):

@@ -1,9 +1,11 @@
 """Errors and warnings of the package: each says what was found, what was expected, and what to do."""
 
 __all__ = [
+    "AbsentDataError",
     "ConfigError",
     "ConvRFMError",
     "ConvRFMWarning",
+    "CorruptDataError",
     "DataError",
     "ImageSizeError",
     "InputError",
@@ -39,6 +41,14 @@ class ConfigError(ConvRFMError, ValueError):
 
 class DataError(ConvRFMError):
     """A data set is unknown, absent or corrupt."""
+
+
+class AbsentDataError(DataError):
+    """Files of a data set are not there, or cannot be fetched."""
+
+
+class CorruptDataError(DataError):
+    """Files of a data set are there and are not what they should be."""
 
 
 class StorageError(ConvRFMError, OSError):

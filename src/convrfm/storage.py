@@ -1,11 +1,12 @@
-"""Atomic writes: a file is complete or absent, whatever happens."""
+"""Atomic writes: a file is complete or absent, whatever happens. And the hash of what was written."""
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from convrfm.errors import StorageError
 
 __all__ = [
     "clear_leftovers",
+    "explained_writes",
     "load_arrays",
+    "sha256",
     "write_arrays",
     "write_atomically",
     "write_bytes",
@@ -34,18 +37,34 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix is kept because some writers choose the format by it.
-        descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=f"-{path.name}", dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        with explained_writes(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The suffix is kept because some writers choose the format by it.
+            descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=f"-{path.name}", dir=path.parent)
+            os.close(descriptor)
+            temporary = Path(name)
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained_writes(path: Path) -> Iterator[None]:
+    """Say in a sentence why a write to `path` has failed.
+
+    Raises:
+        StorageError: the folder is read-only or the disk is full.
+    """
+    try:
+        yield
     except OSError as error:
         reason = {
             errno.ENOSPC: "the disk is full",
@@ -56,10 +75,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         }.get(error.errno or 0, str(error))
         msg = f"{path} cannot be written: {reason}. Nothing was left half-written; free or choose another folder."
         raise StorageError(msg) from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def clear_leftovers(path: Path) -> None:

@@ -13,10 +13,11 @@ import pytest
 from convrfm.errors import StorageError
 from convrfm.pipeline import closure, preflight
 from convrfm.pipeline.paths import run_keys, run_name
-from convrfm.pipeline.record import Recorder, read_record, sha256
+from convrfm.pipeline.record import Recorder, read_record
 from convrfm.storage import (
     clear_leftovers,
     load_arrays,
+    sha256,
     write_arrays,
     write_atomically,
     write_bytes,

@@ -93,11 +93,18 @@ def copy_project(folder: Path) -> Project:
 
 
 @pytest.fixture
+def finished(built, tmp_path) -> Project:
+    """A copy of the project whose workflow has been run, with all that Snakemake knows of it."""
+    shutil.copytree(built.root, tmp_path / "project")
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
 def project(tmp_path) -> Project:
     return copy_project(tmp_path / "project")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Project:
     """A project whose whole workflow has been run, for both protocols; tests put back what they change."""
     project = copy_project(tmp_path_factory.mktemp("built") / "project")

@@ -9,10 +9,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from test_datasets import write_mnist
 
-from convrfm.pipeline.record import sha256
-from convrfm.storage import load_arrays
+from convrfm.storage import load_arrays, sha256
 from workflow.conftest import CONFIG, PANEL
 
 PROTOCOLS = ("published", "corrected")
@@ -164,20 +162,6 @@ def test_an_unknown_data_set(project):
     assert "'noisy-mnist'" in output
 
 
-def mnist_panel() -> dict:
-    networks_apart = {**PANEL, "n_train": 7, "n_test": 5, "cnn": {**PANEL["cnn"], "batch_size": 4}}
-    return {"fig05": {"panels": [{"task": "noisy-mnist", "sigmas": [1.0], **networks_apart}]}}
-
-
-def test_mnist_from_its_files(project):
-    write_mnist(project.root / "data")
-    project.configure(overrides=mnist_panel())
-    project.snakemake("-c2")
-    table = pd.read_csv(project.results / "figures/published/fig05.csv")
-    assert set(table["task"]) == {"noisy-mnist"}
-    assert not table["stand_in"].any()
-
-
 def test_too_few_images(project):
     digits = {"task": "noisy-digits", "sigmas": [1.0], **PANEL, "n_train": 1790}
     project.configure(overrides={"fig05": {"panels": [digits]}})
@@ -208,6 +192,6 @@ def test_after_a_kill_the_next_call_finishes_the_work(project):
 
 def test_every_rule_names_the_environment_and_a_log(project):
     text = "".join(path.read_text() for path in (project.root / "workflow/rules").glob("*.smk"))
-    rules = re.findall(r"^rule (\w+):", text, flags=re.MULTILINE)
-    assert len(rules) == text.count("    conda:") == text.count("    log:")
+    rules = re.findall(r"^ *(?:rule|checkpoint)(?: \w+)?:", text, flags=re.MULTILINE)
+    assert len(rules) == text.count("    conda:") == text.count("    log:") == 8
     assert (project.root / "envs/convrfm.yaml").exists()

@@ -1,12 +1,18 @@
 """What all rules share: the checked configuration, where results lie, and what each job sees of the configuration."""
 
+import json
+import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from convrfm.datasets.places import STATE, find_place
+from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.errors import ConvRFMError
 from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.config import load_settings
+from convrfm.pipeline.data_states import due_attempt, read_state
 from convrfm.pipeline.paths import RUN_FILES, run_name
 from convrfm.pipeline.preflight import check_folder
 
@@ -21,7 +27,13 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
+TASKS = {"fig05": list(PANELS)}
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
+
+# Names that can be fetched, or looked for in the folder where a user has to put them.
+FILE_SETS = [name for name, entry in REGISTRY.items() if entry.has_files]
+DATA_SETTINGS = {"data_dir": SETTINGS.config.data_dir, "folders": SETTINGS.config.data_folders}
+PREPARE_KEYS = ["dataset", "size", "fit", "colour", "scaling", "classes", "n_train", "n_test", "seed"]
 
 
 wildcard_constraints:
@@ -30,6 +42,14 @@ wildcard_constraints:
     sigma=r"[0-9.e+-]+",
     seed=r"\d+",
     optimizer="adam|sgd",
+    dataset="[a-z0-9_-]+",
+    size=r"native|\d+",
+    fit="stretch|crop",
+    colour="native|grey|rgb|grey-rgb",
+    scaling="[a-z0-9]+",
+    classes=r"all|\d+-\d+",
+    n_train=r"\d+",
+    n_test=r"\d+",
 
 
 def run_files(experiment, keys):
@@ -53,6 +73,83 @@ def figure_files(figure):
     return [f"{RESULTS}/figures/{protocol}/{figure}.{form}" for protocol in PROTOCOLS for form in FIGURE_FORMATS]
 
 
+def state_file(dataset):
+    """Where the state of a data set is written."""
+    return f"{SETTINGS.config.data_dir}/{dataset}/{STATE}"
+
+
+def data_states(figure):
+    """State files of all data that a figure needs.
+
+    They stand beside the figure as targets: Snakemake does not look at what has changed about a job as long as a checkpoint
+    before it has not run, and runs no checkpoint for the sake of a file that is there already.
+    """
+    return [state_file(name) for name in sorted({name for task in TASKS[figure] for name in files_behind(task)})]
+
+
+@cache
+def attempt_at(dataset):
+    """Which attempt is due; asked once, before the rule that it belongs to removes its old output."""
+    return due_attempt(dataset, find_place(DATA_SETTINGS["data_dir"], dataset, DATA_SETTINGS["folders"]))
+
+
+def fetch_settings(wildcards):
+    """What the fetching of a data set sees of the configuration."""
+    name = wildcards.dataset
+    folders = {name: path for key, path in DATA_SETTINGS["folders"].items() if key == name}
+    return {
+        "dataset": name,
+        "data_dir": DATA_SETTINGS["data_dir"],
+        "folders": folders,
+        "mirror": SETTINGS.config.data_mirror,
+        "attempt": attempt_at(name),
+    }
+
+
+def data_state(dataset):
+    """The state of a data set; the rule that finds it out runs first."""
+    checkpoints.fetch.get(dataset=dataset)
+    return read_state(Path(state_file(dataset)))
+
+
+def absent_data(tasks):
+    """State files of the data that tasks need and that are not present."""
+    needed = sorted({name for task in tasks for name in files_behind(task)})
+    return [state_file(name) for name in needed if data_state(name)["state"] != "present"]
+
+
+def ready(tasks):
+    """The tasks whose data are present, or need not be fetched."""
+    return [task for task in tasks if not absent_data([task])]
+
+
+def prepare_needs(wildcards):
+    """The state of the data to prepare. It is written anew by each check, which alone makes nothing stale."""
+    if wildcards.dataset not in FILE_SETS:
+        return []
+    data_state(wildcards.dataset)
+    return [ancient(state_file(wildcards.dataset))]
+
+
+def prepare_settings(wildcards):
+    """What the preparation of images sees of the configuration."""
+    name, size, classes = wildcards.dataset, wildcards.size, wildcards.classes
+    return {
+        **DATA_SETTINGS,
+        "folders": fetch_settings(wildcards)["folders"],
+        "dataset": name,
+        # Data that have changed make what was prepared from them stale.
+        "digest": read_state(Path(state_file(name)))["digest"] if name in FILE_SETS else "",
+        "protocol": wildcards.protocol,
+        "appearance": {
+            "size": None if size == "native" else int(size),
+            **{key: wildcards[key] for key in ("fit", "colour", "scaling")},
+        },
+        "pair": None if classes == "all" else [int(label) for label in classes.split("-")],
+        **{key: int(wildcards[key]) for key in ("n_train", "n_test", "seed")},
+    }
+
+
 def draw_settings(wildcards):
     """What a draw sees of the configuration."""
     panel = PANELS[wildcards.task]
@@ -62,13 +159,18 @@ def draw_settings(wildcards):
         "n_train": panel.n_train,
         "n_test": panel.n_test,
         "seed": int(wildcards.seed),
-        "data_dir": SETTINGS.config.data_dir,
     }
 
 
 def draw_needs(wildcards):
-    """Downloaded data that a draw stands on."""
-    return [f"{SETTINGS.config.data_dir}/MNIST/state.json"] if wildcards.task == "noisy-mnist" else []
+    """The images that a draw stands on, where they are fetched: whole and grey, as they are."""
+    panel = PANELS[wildcards.task]
+    appearance = {"size": "native", "fit": "stretch", "colour": "grey", "scaling": "unit", "classes": "all"}
+    counts = {"n_train": panel.n_train, "n_test": panel.n_test, "seed": wildcards.seed}
+    return [
+        run_file("prepare", wildcards.protocol, "arrays", dataset=name, **appearance, **counts)
+        for name in files_behind(wildcards.task)
+    ]
 
 
 def task_settings(wildcards):
@@ -108,8 +210,8 @@ def fig05_fits(protocol, file):
     """One file of every fit of the kernels behind Figure 5."""
     return [
         run_file("rfm", protocol, file, task=task, sigma=sigma, seed=seed)
-        for task, panel in PANELS.items()
-        for sigma in panel.sigmas
+        for task in ready(PANELS)
+        for sigma in PANELS[task].sigmas
         for seed in SETTINGS.config.seeds
     ]
 
@@ -118,15 +220,27 @@ def fig05_trainings(protocol, file):
     """One file of every network behind Figure 5."""
     return [
         run_file("cnn", protocol, file, task=task, sigma=sigma, optimizer=optimizer, seed=seed)
-        for task, panel in PANELS.items()
-        for sigma in panel.sigmas
+        for task in ready(PANELS)
+        for sigma in PANELS[task].sigmas
         for optimizer in ("adam", "sgd")
-        for seed in SETTINGS.config.seeds[: panel.cnn.seeds]
+        for seed in SETTINGS.config.seeds[: PANELS[task].cnn.seeds]
     ]
 
 
 def fig05_draws(protocol):
     """The draws behind Figure 5."""
     return [
-        run_file("draw", protocol, "arrays", task=task, seed=seed) for task in PANELS for seed in SETTINGS.config.seeds
+        run_file("draw", protocol, "arrays", task=task, seed=seed)
+        for task in ready(PANELS)
+        for seed in SETTINGS.config.seeds
     ]
+
+
+def report_skipped():
+    """Print at the end of a run which figures, or parts of them, were skipped, and why; not for each job of a cluster."""
+    if not workflow.is_main_process:
+        return
+    for protocol in PROTOCOLS:
+        for record in sorted(Path(RESULTS, "figures", protocol).glob("*.json")):
+            for part, reason in json.loads(record.read_text()).get("skipped", {}).items():
+                sys.stderr.write(f"{record.stem} ({protocol}), {part}: SKIPPED ({reason})\n")

@@ -1,27 +1,80 @@
-"""Data: downloads, and draws of the synthetic tasks."""
+"""Data: what is fetched, what is prepared from it, and draws of the synthetic tasks."""
 
 
 localrules:
-    download_mnist,
+    fetch,
+    datasets,
 
 
-rule download_mnist:
+# Downloads run where Snakemake runs, which on a cluster is where a network is. Absent data are no failure: the state
+# says so, and figures that need them are skipped.
+checkpoint fetch:
     output:
-        state=f"{SETTINGS.config.data_dir}/MNIST/state.json",
+        state=f"{SETTINGS.config.data_dir}/{{dataset}}/{STATE}",
     log:
-        f"{RESULTS}/logs/download/mnist.log",
+        f"{RESULTS}/logs/fetch/{{dataset}}.log",
     conda:
         ENVIRONMENT
     params:
-        settings={"data_dir": SETTINGS.config.data_dir},
-        code=closure_hash("convrfm.pipeline.jobs.draw"),
+        settings=fetch_settings,
+        code=closure_hash("convrfm.pipeline.jobs.datasets"),
     script:
-        "../scripts/download_mnist.py"
+        "../scripts/fetch.py"
+
+
+for name in FILE_SETS:
+
+    rule:
+        name:
+            f"download_{name}"
+        input:
+            state=state_file(name),
+        log:
+            f"{RESULTS}/logs/fetch/download_{name}.log",
+        localrule: True
+        conda:
+            ENVIRONMENT
+        params:
+            settings={},
+            code=closure_hash("convrfm.pipeline.jobs.datasets"),
+        script:
+            "../scripts/require.py"
+
+
+rule datasets:
+    log:
+        f"{RESULTS}/logs/datasets.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=DATA_SETTINGS,
+        code=closure_hash("convrfm.pipeline.jobs.datasets"),
+    script:
+        "../scripts/datasets.py"
+
+
+rule prepare:
+    input:
+        state=prepare_needs,
+    output:
+        **run_files("prepare", PREPARE_KEYS),
+    log:
+        run_log("prepare", PREPARE_KEYS),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=prepare_settings,
+        code=closure_hash("convrfm.pipeline.jobs.prepare"),
+    script:
+        "../scripts/prepare.py"
 
 
 rule draw:
     input:
-        data=draw_needs,
+        images=draw_needs,
     output:
         **run_files("draw", ["task", "seed"]),
     log:

@@ -3,6 +3,7 @@
 
 rule draw_fig05:
     input:
+        states=lambda w: absent_data(PANELS),
         metrics=lambda w: fig05_fits(w.protocol, "metrics") + fig05_trainings(w.protocol, "metrics"),
         records=lambda w: fig05_fits(w.protocol, "record") + fig05_trainings(w.protocol, "record"),
         fits=lambda w: fig05_fits(w.protocol, "arrays"),
@@ -27,7 +28,7 @@ rule draw_fig05:
         mem_mb=4000,
         runtime=10,
     params:
-        settings=lambda w: {"protocol": w.protocol},
+        settings=lambda w: {"protocol": w.protocol, "needs": {task: list(files_behind(task)) for task in PANELS}},
         code=closure_hash("convrfm.pipeline.jobs.fig05"),
     script:
         "../scripts/draw_fig05.py"

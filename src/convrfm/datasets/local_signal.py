@@ -1,13 +1,14 @@
 """The two local-signal tasks of Karp et al. 2021 (section 4 of arXiv 2309.00570, Figure 5): a signal in a noise frame.
 
 One draw fixes frames, labels and positions; it is composed at any noise level sigma by scaling the frame, so that
-curves over sigma compare the same draws. Two parametrisations are in use:
+curves over sigma compare the same draws. Two parametrisations of the noise are in use, and every table holds both sigma
+and the standard deviation of a noise pixel, `noise_std`:
 
-* sigma as in the authors' code: bars have pixel noise of standard deviation sqrt(sigma / width), so that a row of noise
-  has mean squared norm sigma against 1 for the bar; MNIST has 0.5 sqrt(sigma).
-* Karp et al. draw noise of standard deviation s and multiply it by s again: an effective standard deviation of s^2.
-
-`noise_std` gives the standard deviation for a sigma, and every table holds both.
+* sigma, of the authors' code, which configuration and tables use. Bars: `noise_std` = sqrt(sigma / 32), so that a row of
+  noise has mean squared norm sigma against 1 for the bar. Digits: `noise_std` = 0.5 sqrt(sigma).
+* s, of the code of Karp et al., which draws noise of standard deviation s and multiplies it by s once more: `noise_std` =
+  s^2, for digits; `karp_sigma` gives the sigma of the same noise. Their digits lie at offsets 0 to 14, those of the
+  authors and ours at 0 to 13. The bars of their theory have noise of standard deviation log k / sqrt(k), k rows.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy as np
 from convrfm.errors import InputError
 from convrfm.seeding import generator
 
-__all__ = ["TASKS", "LocalSignalDraw", "LocalSignalSplit", "noisy_bars", "noisy_digits"]
+__all__ = ["TASKS", "LocalSignalDraw", "LocalSignalSplit", "karp_sigma", "noisy_bars", "noisy_digits"]
 
 BAR_HEIGHT, BAR_WIDTH = 16, 32
 DIGIT_SIZE, FRAME_SIZE = 28, 42
@@ -70,6 +71,18 @@ TASKS: dict[str, Callable[[float], float]] = {
     "noisy-mnist": _digits_noise_std,
 }
 """The tasks by name, with the map from sigma (the authors' parametrisation) to the standard deviation of the noise."""
+
+
+def karp_sigma(task: str, s: float) -> float:
+    """Sigma at which the noise of a task is as strong as at s in the code of Karp et al.: a standard deviation of s^2.
+
+    Raises:
+        InputError: s is negative.
+    """
+    if not s >= 0:
+        msg = f"s must be at least 0, but it is {s}."
+        raise InputError(msg)
+    return BAR_WIDTH * s**4 if task == "bars" else 4 * s**4
 
 
 def noisy_bars(n_train: int, n_test: int, *, seed: int) -> LocalSignalDraw:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.pipeline.paths import run_name
 
@@ -151,9 +152,28 @@ class Config(Model):
         "of what is free, and 896 at most",
     )
     data_dir: str = Field("data", min_length=1, description="where downloaded data lie; scratch on a cluster")
+    data_mirror: str | None = Field(
+        None,
+        min_length=1,
+        description="address of a copy of somebody's data_dir, over HTTP, that is used instead of the official addresses",
+    )
+    data_folders: dict[str, str] = Field(
+        default_factory=dict,
+        description="folders elsewhere that hold a data set unpacked, by its name; used where they are, never written to",
+    )
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="changes to the preset, with its own keys; lists are replaced as a whole"
     )
+
+    @field_validator("data_folders")
+    @classmethod
+    def _folders_of_known_data(cls, folders: dict[str, str]) -> dict[str, str]:
+        known = [name for name, entry in REGISTRY.items() if entry.has_files]
+        for name in folders:
+            if name not in known:
+                msg = f"{name!r} is no data set with files; they are {', '.join(known)}.{_nearest(name, known)}"
+                raise ValueError(msg.removesuffix("."))
+        return folders
 
     @field_validator("seeds")
     @classmethod

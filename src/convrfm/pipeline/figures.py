@@ -1,17 +1,20 @@
-"""What every figure writes: picture, tidy table, caption, record."""
+"""What every figure writes: picture, tidy table, caption, record; and what it writes where its data are not there."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from convrfm.pipeline.data_states import read_state
 from convrfm.pipeline.session import Job
+from convrfm.plots.skipped import draw_skipped
 from convrfm.storage import write_atomically, write_bytes, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["write_figure"]
+__all__ = ["skipped_parts", "write_figure", "write_skipped_figure"]
 
 # Nothing that changes from call to call: equal tables give equal bytes.
 METADATA = {
@@ -33,3 +36,30 @@ def write_figure(job: Job, table: pd.DataFrame, figure: "Figure", caption: str) 
         save = partial(figure.savefig, format=name, metadata=metadata)
         write_atomically(job.outputs[name], save)
     job.write_record()
+
+
+def skipped_parts(job: Job) -> dict[str, str]:
+    """The parts of a figure that cannot be drawn, with the reason and what to do about it.
+
+    The job's input `states` has the state files of data that are not present, its setting `needs` the names of the data
+    sets that each part needs. What is skipped is noted in the record.
+    """
+    states = [read_state(path) for path in job.inputs["states"]]
+    gone = {state["dataset"]: f"{state['reason']} {state['remedy']}" for state in states if state["state"] != "present"}
+    reasons = {part: [gone[name] for name in needs if name in gone] for part, needs in job.settings["needs"].items()}
+    skipped = {part: " ".join(sentences) for part, sentences in reasons.items() if sentences}
+    job.recorder.notes["skipped"] = skipped
+    return skipped
+
+
+def write_skipped_figure(job: Job, title: str, skipped: Mapping[str, str]) -> None:
+    """Write all files of a figure of which no part can be drawn: each says SKIPPED and why.
+
+    Args:
+        job: of the figure.
+        title: such as "Figure 5".
+        skipped: from `skipped_parts`.
+    """
+    table = pd.DataFrame([{"part": part, "status": "SKIPPED", "reason": reason} for part, reason in skipped.items()])
+    lines = [f"**{title}: SKIPPED**", *(f"\n{part}: SKIPPED ({reason})" for part, reason in skipped.items())]
+    write_figure(job, table, draw_skipped(title, skipped), "\n".join(lines) + "\n")

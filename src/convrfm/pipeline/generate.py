@@ -1,4 +1,4 @@
-"""Files that are generated: JSON schemas, the table of the configuration, and the conda environment.
+"""Files that are generated: JSON schemas, the tables of the configuration and of the data, and the conda environment.
 
 python -m convrfm.pipeline.generate            writes them
 python -m convrfm.pipeline.generate --check    fails if one has drifted from its source
@@ -15,6 +15,8 @@ from typing import Any, get_args
 import yaml
 from packaging.markers import Marker
 
+from convrfm.datasets.entries import Entry
+from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
 from convrfm.pipeline.config import Config, Model, Preset
 from convrfm.storage import write_bytes
 
@@ -31,6 +33,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         root / "workflow/schemas/config.schema.json": _schema(Config),
         root / "workflow/schemas/preset.schema.json": _schema(Preset),
         root / "docs/configuration.md": _documentation(),
+        root / "docs/datasets.md": _data(),
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
     }
 
@@ -89,6 +92,70 @@ def _kind(annotation: Any) -> str:
     if str(annotation).startswith("dict"):
         return "mapping"
     return _kind(arguments[0])
+
+
+def _data() -> str:
+    """The registry, for people."""
+    lines = [
+        "# Data",
+        "",
+        f"<!-- {HEADER} -->",
+        "",
+        "Data sets and weights lie in `data_dir/<name>/`, in the layout that torchvision expects there. Each folder has a",
+        "`manifest.json` with the SHA-256 of every file, recorded when it is first seen and checked ever after, and a",
+        "`state.json` that says whether the data are present, absent or corrupt.",
+        "",
+        "- `snakemake -c1 datasets` prints the state of each; nothing is fetched.",
+        "- `snakemake -c1 download_<name>` fetches one, or says why it cannot.",
+        "- What a figure needs is fetched when it is built, where Snakemake runs, not on the nodes of a cluster. A figure, or",
+        "  a part of it, whose data are absent or corrupt is SKIPPED with the reason, the rest is built, and the next call",
+        "  looks again.",
+        "- `data_mirror`: an HTTP address that has a copy of somebody's `data_dir`, archives included; it replaces the",
+        "  official addresses. Published checksums hold for it as well.",
+        "- `data_folders`: by name, a folder that holds a data set unpacked. It is used where it is and never written to.",
+        "- Archives may be put into `data_dir/<name>/` by hand, at the paths that the message about absent data gives.",
+        "",
+        "Images and classes are the official numbers; what is used is counted in the data, and `snakemake -c1 datasets` says",
+        "where the two differ. Splits marked * are stored class by class, so that their first images miss most classes: the",
+        "protocol `published` takes them all the same and warns; `corrected` draws images stratified by class.",
+        "",
+        "## Images",
+        "",
+        "| name | data set | images | classes | shape | MB | obtained | figures | licence | source |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(_data_row(entry) for entry in IMAGE_SETS),
+        "",
+        "## Remarks",
+        "",
+        *(f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
+        "",
+        "## By hand",
+        "",
+        *(f"- **{entry.title}**, into `data_dir/{entry.name}/`: {entry.steps}" for entry in IMAGE_SETS if entry.steps),
+        "",
+        "## Weights",
+        "",
+        "From PyTorch's model zoo, trained on ImageNet, version 1 pinned.",
+        "",
+        "| name | file | MB | figures |",
+        "|---|---|---|---|",
+        *(f"| {e.name} | {e.required[0]} | {e.megabytes:.0f} | {', '.join(e.figures)} |" for e in WEIGHTS),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data_row(entry: Entry) -> str:
+    images = (
+        ", ".join(f"{split}{'*' * (split in entry.class_sorted)} {n}" for split, n in entry.splits.items())
+        or "as drawn"
+    )
+    size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
+    figures = ", ".join(entry.figures) or "-"
+    cells = (
+        entry.name, entry.title, images or "as drawn", entry.classes, entry.shape, size, entry.obtained, figures,
+        entry.licence, entry.source,
+    )  # fmt: skip
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def _environment(lock: str) -> str:

@@ -1,6 +1,5 @@
 """The record that every run leaves: what went in, what came out, and on what it was computed."""
 
-import hashlib
 import json
 import platform
 import resource
@@ -14,20 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from convrfm.storage import write_json
+from convrfm.storage import sha256, write_json
 
-__all__ = ["Recorder", "read_record", "sha256"]
+__all__ = ["Recorder", "read_record"]
 
 PACKAGES = (
     "convrfm", "jax", "matplotlib", "neural-tangents", "numba", "numpy", "pandas", "pyarrow", "safetensors",
     "scikit-learn", "scipy", "seaborn", "snakemake", "torch", "torchvision",
 )  # fmt: skip
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass

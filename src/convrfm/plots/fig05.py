@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.datasets.local_signal import TASKS
+from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 from convrfm.visualize import patch_magnitude
 
@@ -143,18 +144,23 @@ def examples(images: np.ndarray, inside: np.ndarray, metric: np.ndarray, patch_s
     }
 
 
-def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> Figure:
+def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> Figure:
     """Draw the figure.
 
     Args:
         table: from `tidy`, one protocol.
         pictures: from `examples`, by task, with the noise level as `sigma`.
+        skipped: tasks whose data are not there, with the reason; each leaves a panel that says so.
     """
     tasks = list(dict.fromkeys(table["task"]))
     with figure_style():
         figure = Figure(figsize=(7.2, 4.7), layout="constrained")
         curves, strip = figure.subfigures(2, 1, height_ratios=(1.75, 1))  # type: ignore[misc]
-        axes = np.atleast_1d(curves.subplots(1, len(tasks)))
+        panels = np.atleast_1d(curves.subplots(1, len(skipped) + len(tasks)))
+        for panel, (task, reason) in zip(panels, skipped.items(), strict=False):
+            write_reason(panel, TITLES[task], reason, width=48)
+        # To the right of what is skipped: the legend stands beside the last panel.
+        axes = panels[len(skipped) :]
         for index, task in enumerate(tasks):
             _draw_curves(axes[index], table[table["task"] == task], task, legend=index == len(tasks) - 1)
             letter(axes[index], "ABC"[index])
@@ -215,8 +221,8 @@ def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
         sns.despine(ax=cell, left=True, bottom=True)
 
 
-def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write the caption in Markdown; every number in it is computed from the table."""
+def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
     protocol = table["protocol"].iloc[0]
     chosen = (
         "by test accuracy, as in the paper"
@@ -237,6 +243,8 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]]) -> s
             f"{part['n_test'].iloc[0]} test images. Points gained, mean and 95 % interval over draws, paired by seed:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
+    for task, reason in skipped.items():
+        lines += ["", f"**{TITLES[task]}**: SKIPPED ({reason})"]
     return "\n".join(lines) + "\n"
 
 

@@ -10,11 +10,10 @@ import torch
 from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.errors import ConfigError
 from convrfm.networks import PlainCNN
-from convrfm.pipeline.jobs.draw import read_draw
+from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.protocols import held_out_part
-from convrfm.pipeline.record import sha256
 from convrfm.pipeline.session import Job
-from convrfm.storage import write_arrays, write_table
+from convrfm.storage import sha256, write_arrays, write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
 
 __all__ = ["train_task"]

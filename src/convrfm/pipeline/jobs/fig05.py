@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from convrfm.datasets.local_signal import TASKS
-from convrfm.pipeline.figures import write_figure
-from convrfm.pipeline.jobs.draw import read_draw
+from convrfm.pipeline.draws import read_draw
+from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
 from convrfm.pipeline.paths import RUN_FILES, run_keys
 from convrfm.pipeline.record import read_record
 from convrfm.pipeline.session import Job
@@ -18,14 +18,18 @@ __all__ = ["draw_figure"]
 
 
 def draw_figure(job: Job) -> None:
-    """Write picture, table, caption and record."""
+    """Write picture, table, caption and record; tasks whose data are not there are SKIPPED with the reason."""
+    skipped = skipped_parts(job)
+    if len(skipped) == len(job.settings["needs"]):
+        write_skipped_figure(job, "Figure 5", skipped)
+        return
     runs: list[fig05.Run] = []
     for path in job.inputs["metrics"]:
         settings = read_record(path.with_name(RUN_FILES["record"]))["settings"]
         runs.append((run_keys(path.parent), settings, pd.read_parquet(path)))
     table = fig05.tidy(runs)
     pictures = {task: _pictures(job, table[table["task"] == task]) for task in dict.fromkeys(table["task"])}
-    write_figure(job, table, fig05.draw(table, pictures), fig05.caption(table, pictures))
+    write_figure(job, table, fig05.draw(table, pictures, skipped), fig05.caption(table, pictures, skipped))
 
 
 def _pictures(job: Job, table: pd.DataFrame) -> dict[str, Any]:

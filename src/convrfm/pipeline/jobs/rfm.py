@@ -9,7 +9,7 @@ from convrfm.datasets.local_signal import TASKS
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
-from convrfm.pipeline.jobs.draw import read_draw
+from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
 from convrfm.pipeline.session import Job
 from convrfm.rfm import RFMSettings, StageData

@@ -1,0 +1,221 @@
+"""From a registry entry to verified files, or to a reason why there are none."""
+
+import hashlib
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convrfm.datasets.archives import clear_unpacking, unpack
+from convrfm.datasets.download import Patience, download, wrong_checksum
+from convrfm.datasets.entries import Entry, Remote
+from convrfm.datasets.manifest import Manifest, add_to_manifest, check_files, locked, read_manifest
+from convrfm.datasets.places import Place, data_files, missing
+from convrfm.datasets.summary import summarise
+from convrfm.errors import AbsentDataError, CorruptDataError
+from convrfm.storage import clear_leftovers
+
+__all__ = ["State", "acquire", "examine"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a data set.
+
+    Attributes:
+        dataset: its name.
+        state: "present" (and verified), "absent" or "corrupt".
+        reason: one or two sentences; "" if it is present.
+        remedy: what to do; "" if it is present.
+        digest: hash over the hashes of all its files; "" unless it is present.
+        splits: for each split, `images` and `classes` (their numbers), taken from the data; for weights, `tensors`.
+    """
+
+    dataset: str
+    state: str
+    reason: str = ""
+    remedy: str = ""
+    digest: str = ""
+    splits: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _Fetched:
+    """What one call has brought: files, and their records for the manifest."""
+
+    files: list[Path] = field(default_factory=list)
+    records: dict[str, Any] = field(default_factory=dict)
+
+
+def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: Patience | None = None) -> State:
+    """Fetch what is missing of a data set, if it can be fetched, and check all of it. Never raises for bad data.
+
+    Args:
+        entry: from the registry.
+        place: where it lies; nothing is fetched into a given folder.
+        mirror: an address to use instead of the official ones; it has the files of a data set below its name.
+        patience: how long a download is tried.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    if not entry.has_files:
+        return examine(entry, place)
+    with locked(place.home):
+        clear_unpacking(place.home)
+        state = _examine(entry, place)
+        if state.state != "absent" or not entry.remotes or place.given is not None:
+            return state
+        fetched = _Fetched()
+        try:
+            _check_room(entry, place)
+            for remote in entry.remotes:
+                if any(path in remote.gives for path in missing(entry, place)):
+                    _provide(entry, remote, place, mirror, patience or Patience(), fetched)
+            state = _examine(entry, place)
+        except AbsentDataError as error:
+            return _absent(entry, place, str(error))
+        except CorruptDataError as error:
+            state = _corrupt(entry, place, error)
+        if state.state == "present":
+            add_to_manifest(entry, place, fetched.records)
+        else:
+            # What was fetched a moment ago is no data: leave nothing of it.
+            for path in fetched.files:
+                path.unlink(missing_ok=True)
+        return state
+
+
+def examine(entry: Entry, place: Place) -> State:
+    """Check a data set without fetching anything; files that are seen for the first time are recorded.
+
+    Raises:
+        StorageError: the manifest cannot be written to.
+    """
+    if not entry.has_files:
+        return State(
+            entry.name, "present", splits=summarise(entry, place.files) if entry.obtained == "embedded" else {}
+        )
+    if missing(entry, place) and not place.home.exists():
+        return _examine(entry, place)  # without making a folder for it
+    with locked(place.home):
+        return _examine(entry, place)
+
+
+def _examine(entry: Entry, place: Place) -> State:
+    gone = missing(entry, place)
+    if gone:
+        shown = ", ".join(gone[:4]) + (f" and {len(gone) - 4} more" if len(gone) > 4 else "")
+        return _absent(entry, place, f"{shown} not found in {place.files}.")
+    try:
+        manifest = _checked(entry, place)
+    except CorruptDataError as error:
+        return _corrupt(entry, place, error)
+    return State(entry.name, "present", digest=_digest(entry, place, manifest), splits=manifest["splits"])
+
+
+def _checked(entry: Entry, place: Place) -> Manifest:
+    """Check all files, read the data through when they are seen for the first time, and record what is new.
+
+    Raises:
+        CorruptDataError: something is not what it was, or cannot be read.
+    """
+    manifest = read_manifest(place.home)
+    paths = data_files(entry, place)
+    vanished = sorted(set(_listed(entry, manifest)) - set(paths))
+    if manifest["complete"] and vanished:
+        msg = f"{place.files / vanished[0]} is gone; in all, {len(vanished)} of {len(manifest['files'])} files are."
+        raise CorruptDataError(msg)
+    paths += [path for path in entry.archives if (place.files / path).is_file()]
+    if entry.recorded_when_read:
+        paths += [path for path in manifest["files"] if (place.files / path).is_file()]
+    if not manifest["complete"]:
+        _check_published(entry.remotes, place)
+    new = check_files(entry, place, paths, manifest)
+    facts = {} if manifest["complete"] else {"complete": True, "splits": summarise(entry, place.files)}
+    return add_to_manifest(entry, place, new, **facts)
+
+
+def _listed(entry: Entry, manifest: Manifest) -> list[str]:
+    """The recorded files that must be there for good."""
+    return [] if entry.recorded_when_read else [path for path in manifest["files"] if path not in entry.archives]
+
+
+def _check_published(remotes: tuple[Remote, ...], place: Place) -> None:
+    """Compare what somebody has put there with the published checksums."""
+    for remote in remotes:
+        file = place.files / remote.path
+        problem = wrong_checksum(file, remote.checksum) if file.is_file() else None
+        if problem is not None:
+            msg = f"{file} is not the published file: {problem} Delete it and fetch it again."
+            raise CorruptDataError(msg)
+
+
+def _digest(entry: Entry, place: Place, manifest: Manifest) -> str:
+    """A hash over all data files; where they are recorded when they are read, over the names of their folders."""
+    lines = [f"{path}\0{manifest['files'][path]['sha256']}\n" for path in data_files(entry, place)]
+    if entry.recorded_when_read:
+        folders = [place.files / path for path in entry.required if path.endswith("/")]
+        lines += sorted(f"{path.relative_to(place.files)}\n" for folder in folders for path in folder.glob("*"))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _check_room(entry: Entry, place: Place) -> None:
+    """Free disk space for all of it, before the first byte is fetched.
+
+    Raises:
+        AbsentDataError: there is not enough.
+    """
+    free = shutil.disk_usage(place.home).free
+    held = sum(path.stat().st_size for path in place.home.rglob("*") if path.is_file())
+    if entry.megabytes * 1e6 > free + held:
+        msg = (
+            f"It needs {entry.megabytes:g} MB in {place.home}, and {free / 1e6:.0f} MB are free there: free some, or move "
+            "data_dir."
+        )
+        raise AbsentDataError(msg)
+
+
+def _provide(
+    entry: Entry, remote: Remote, place: Place, mirror: str | None, patience: Patience, fetched: _Fetched
+) -> None:
+    """Fetch one file, unless it lies there already, and unpack it."""
+    target = place.home / remote.path
+    clear_leftovers(target)
+    manifest = read_manifest(place.home)
+    if target.is_file():
+        _check_published((remote,), place)
+        check_files(entry, place, [remote.path], {**manifest, "complete": False})
+    else:
+        addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls
+        known = manifest["files"].get(remote.path, {}).get("sha256")
+        digest, address = download(remote, target, addresses, known=known, patience=patience)
+        size = target.stat().st_size
+        log.info("%s: %d bytes from %s", target, size, address)
+        fetched.files.append(target)
+        fetched.records[remote.path] = {"sha256": digest, "bytes": size, "from": address}
+    if remote.unpacking is not None:
+        fetched.files += unpack(target, place.home, remote.unpacking)
+
+
+def _absent(entry: Entry, place: Place, reason: str) -> State:
+    if place.given is not None:
+        remedy = f"Fill {place.given}, or take {entry.name} out of data_folders."
+    elif entry.obtained == "manual":
+        remedy = f"By hand, into {place.home}: {entry.steps}"
+    else:
+        by_hand = ", ".join(remote.path for remote in entry.remotes if set(remote.gives) & set(missing(entry, place)))
+        remedy = (
+            f"`snakemake -c1 download_{entry.name}` fetches it. By hand: put {by_hand} (see {entry.source}) into "
+            f"{place.home}; or name a filled folder in data_folders."
+        )
+    return State(entry.name, "absent", f"{entry.title} is absent: {reason}", remedy)
+
+
+def _corrupt(entry: Entry, place: Place, error: CorruptDataError) -> State:
+    source = entry.steps if entry.obtained == "manual" else f"`snakemake -c1 download_{entry.name}` fetches it again."
+    remedy = f"Delete what is wrong in {place.files}, then: {source}"
+    return State(entry.name, "corrupt", f"{entry.title} is corrupt: {error}", remedy)

@@ -1,0 +1,208 @@
+"""Fetching of one file over HTTP: it arrives whole and as published, or not at all."""
+
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import urllib3
+
+from convrfm.datasets.entries import Remote
+from convrfm.errors import AbsentDataError
+from convrfm.storage import sha256, write_atomically
+
+__all__ = ["Patience", "download", "wrong_checksum"]
+
+CHUNK = 2**20
+SECONDS_BETWEEN_LINES = 10.0
+RETRIED = (408, 425, 429, 500, 502, 503, 504)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a download is tried.
+
+    Attributes:
+        tries: at each address, after errors that may pass: a lost connection, a stall, a server that is overloaded.
+        wait: seconds before the second try; each further wait is twice as long.
+        timeout: seconds without a byte after which a connection counts as stalled.
+    """
+
+    tries: int = 4
+    wait: float = 2.0
+    timeout: float = 30.0
+
+
+class _Passing(Exception):  # noqa: N818 (never leaves this module)
+    """This try has failed; another one may not."""
+
+
+class _Lasting(Exception):  # noqa: N818 (never leaves this module)
+    """This address does not give the file."""
+
+
+def download(
+    remote: Remote, target: Path, addresses: tuple[str, ...], *, known: str | None, patience: Patience
+) -> tuple[str, str]:
+    """Fetch a file into a temporary one beside the target, check it, and move it there.
+
+    Args:
+        remote: what is fetched.
+        target: where to.
+        addresses: to try, in order.
+        known: the SHA-256 of the file when it was first seen; None if it never was.
+        patience: how long to try.
+
+    Returns:
+        the SHA-256 and the address that gave it.
+
+    Raises:
+        AbsentDataError: no address gave it; nothing is left. The message names each address with its reason.
+        StorageError: the disk is full, or the folder read-only.
+    """
+    failures = []
+    for address in addresses:
+        try:
+            return _with_retries(remote, target, address, known, patience), address
+        except _Lasting as failure:
+            log.warning("%s: %s", address, failure)
+            failures.append(f"{address}: {failure}")
+    msg = f"{remote.path} cannot be fetched. {' '.join(failures)}"
+    raise AbsentDataError(msg)
+
+
+def _with_retries(remote: Remote, target: Path, address: str, known: str | None, patience: Patience) -> str:
+    wait = patience.wait
+    for left in reversed(range(patience.tries)):
+        try:
+            return _fetch(remote, target, address, known, patience.timeout)
+        except _Passing as failure:
+            if left == 0:
+                msg = f"{failure} (tried {patience.tries} times)."
+                raise _Lasting(msg) from failure
+            log.info("%s: %s; next try in %g s", address, failure, wait)
+            time.sleep(wait)
+            wait *= 2
+    msg = "patience.tries must be at least 1"
+    raise ValueError(msg)
+
+
+def _fetch(remote: Remote, target: Path, address: str, known: str | None, timeout: float) -> str:
+    """One try; gives the SHA-256."""
+    digest = ""
+
+    def write(temporary: Path) -> None:
+        nonlocal digest
+        with temporary.open("wb") as file:
+            for chunk in _chunks(address, temporary, timeout):
+                file.write(chunk)
+        digest = _checked(temporary, remote, known)
+
+    write_atomically(target, write)
+    return digest
+
+
+def _chunks(address: str, temporary: Path, timeout: float) -> Iterator[bytes]:
+    """The body of an answer, as it is on the server: no decompression, nothing missing, no page in its place."""
+    # What requests and urllib3 raise are kinds of OSError, which would pass for errors of the disk.
+    try:
+        # The body is asked for as it is: many servers would otherwise mark a .gz file as compressed on the way.
+        with requests.get(address, stream=True, timeout=timeout, headers={"Accept-Encoding": "identity"}) as answer:
+            _check_status(answer)
+            # A body that is shorter than this is an error of urllib3's.
+            announced = answer.headers.get("Content-Length", "")
+            size = int(announced) if announced.isdigit() else 0
+            _check_room(temporary, size)
+            received, last = 0, time.monotonic()
+            for chunk in answer.raw.stream(CHUNK, decode_content=False):
+                if received == 0 and _is_page(answer, chunk):
+                    msg = "the answer is a web page, not the file; its quota may be used up, or a login is needed."
+                    raise _Lasting(msg)
+                yield chunk
+                received += len(chunk)
+                if time.monotonic() - last > SECONDS_BETWEEN_LINES:
+                    last = time.monotonic()
+                    log.info("%s: %.0f of %.0f MB", address, received / 1e6, size / 1e6)
+            if received == 0:
+                msg = "the answer is empty"
+                raise _Passing(msg)
+    except (
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.MissingSchema,
+        requests.exceptions.InvalidURL,
+    ) as error:
+        msg = f"this is no address ({error})."
+        raise _Lasting(msg) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise _Passing(_plain_reason(error, timeout)) from error
+
+
+def _check_status(answer: requests.Response) -> None:
+    if answer.status_code in RETRIED:
+        msg = f"the server answers {answer.status_code} {answer.reason}"
+        raise _Passing(msg)
+    if answer.status_code != requests.codes.ok:
+        msg = f"the server answers {answer.status_code} {answer.reason}."
+        raise _Lasting(msg)
+
+
+def _check_room(temporary: Path, size: int) -> None:
+    free = shutil.disk_usage(temporary.parent).free
+    if size > free:
+        msg = f"it has {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB of the disk are free."
+        raise _Lasting(msg)
+
+
+def _is_page(answer: requests.Response, start: bytes) -> bool:
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml") or start.lstrip()[:14].lower().startswith(
+        (b"<!doctype html", b"<html")
+    )
+
+
+def _plain_reason(error: Exception, timeout: float) -> str:
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
+        return f"nothing came for {timeout:g} s"
+    # urllib3 wraps it.
+    for part in (error, *error.args):
+        if isinstance(part, urllib3.exceptions.IncompleteRead):
+            return f"the answer ends after {part.partial} bytes, with {part.expected} missing"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the connection is not secure ({error})"
+    return f"the connection failed ({type(error).__name__})"
+
+
+def _checked(path: Path, remote: Remote, known: str | None) -> str:
+    """The SHA-256 of a fetched file, if it is the published one and the one that was seen before."""
+    problem = wrong_checksum(path, remote.checksum)
+    if problem is not None:
+        msg = f"{problem} It was thrown away."
+        raise _Lasting(msg)
+    found = sha256(path)
+    if known is not None and found != known:
+        msg = f"its SHA-256 is {found}, but it was {known} when it was first seen. It was thrown away."
+        raise _Lasting(msg)
+    return found
+
+
+def wrong_checksum(path: Path, checksum: str) -> str | None:
+    """Compare a file with its published checksum ("md5:...", or the first digits of "sha256:...").
+
+    Returns:
+        a sentence with both hashes if they differ; None if they agree, or if no checksum is published.
+    """
+    if not checksum:
+        return None
+    kind, _, expected = checksum.partition(":")
+    with path.open("rb") as file:
+        # MD5 is what is published; it guards against damage here, not against an attacker.
+        found = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+    if found.startswith(expected):
+        return None
+    return f"its {kind.upper()} is {found}, but the published one is {expected}."

@@ -1,0 +1,108 @@
+"""What the registry knows of a data set or a weight file. Standard library only: rules are planned with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["Entry", "Remote", "Unpacking"]
+
+
+@dataclass(frozen=True)
+class Unpacking:
+    """How an archive is unpacked.
+
+    Attributes:
+        into: folder, relative to that of the data set; "" is that folder itself.
+        members: pattern of the members that are wanted.
+        nested: whether these members are archives themselves, whose content is what goes into the folder.
+    """
+
+    into: str
+    members: str = "*"
+    nested: bool = False
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file to fetch.
+
+    Attributes:
+        path: where it lies, relative to the folder of the data set; a mirror has it at the same place.
+        urls: official addresses, in the order in which they are tried.
+        checksum: "md5:..." or "sha256:..." as published, the latter perhaps only its first digits; "" if none is known.
+        unpacking: how to unpack it; None where it is used as it is.
+        gives: the required files and folders (with a slash at the end) that it provides.
+    """
+
+    path: str
+    urls: tuple[str, ...]
+    checksum: str = ""
+    unpacking: Unpacking | None = None
+    gives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One data set or weight file.
+
+    Attributes:
+        name: its name in paths, rules and configuration.
+        title: its name in sentences.
+        source: publication or home page.
+        licence: terms of use, as far as they are stated.
+        megabytes: size on disk with everything unpacked, archives included, in units of 10^6 bytes.
+        shape: native shape of an image, (channel, height, width).
+        splits: official number of images in each split. The count that is used is always taken from the data.
+        classes: official number of classes; again, the data decide.
+        obtained: "automatic"; "fragile" (automatic from a host that often refuses); "manual" (see `steps`); "embedded" in
+            an installed package; "generated" by the project itself.
+        figures: the figures of the paper that need it; empty where only the authors' code mentions it.
+        remotes: what is fetched.
+        needs: files and folders (with a slash at the end) that must be there, where no remote gives them.
+        steps: what to do by hand.
+        class_sorted: splits that are stored class by class, so that their first images miss most classes.
+        test_part: which part tests. "official": the split of this name in `test_split`; "train": a fifth of the training
+            split, as it has no other; "train-published": a fifth of the training split under `published`, as in the
+            authors' code, the official one otherwise.
+        test_split: name of the official test split.
+        recorded_when_read: the files are too many to be hashed at once; each is recorded when it is first read.
+        stands_on: data sets that a generated one is made from.
+        network: of weights, the torchvision model that they belong to; "" for images.
+        notes: traps.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    obtained: Literal["automatic", "fragile", "manual", "embedded", "generated"]
+    megabytes: float = 0
+    shape: str = ""
+    splits: Mapping[str, int] = field(default_factory=dict)
+    classes: int = 0
+    figures: tuple[str, ...] = ()
+    remotes: tuple[Remote, ...] = ()
+    needs: tuple[str, ...] = ()
+    steps: str = ""
+    class_sorted: tuple[str, ...] = ()
+    test_part: Literal["official", "train", "train-published"] = "official"
+    test_split: str = "test"
+    recorded_when_read: bool = False
+    stands_on: tuple[str, ...] = ()
+    network: str = ""
+    notes: str = ""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """What must lie in the folder of the data set; folders end with a slash."""
+        return self.needs or tuple(path for remote in self.remotes for path in remote.gives)
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """What is kept of what was fetched, besides the data themselves."""
+        return tuple(remote.path for remote in self.remotes if remote.unpacking is not None)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether it is read from files that somebody has to put there."""
+        return self.obtained not in ("embedded", "generated")

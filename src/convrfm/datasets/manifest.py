@@ -1,0 +1,121 @@
+"""The manifest of a data set: the SHA-256 of every file, recorded when it is first seen and checked ever after."""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from convrfm.datasets.entries import Entry
+from convrfm.datasets.places import MANIFEST, Place
+from convrfm.errors import CorruptDataError
+from convrfm.progress import track
+from convrfm.storage import explained_writes, sha256, write_json
+
+__all__ = ["add_to_manifest", "check_files", "locked", "read_manifest", "verify"]
+
+Manifest = dict[str, Any]
+"""`files`: SHA-256, bytes and origin by path; `complete`: whether all files were there; `splits`: what was found in them."""
+
+
+def read_manifest(home: Path) -> Manifest:
+    """Read the manifest in the home of a data set; an empty one if there is none.
+
+    Raises:
+        CorruptDataError: it cannot be read.
+    """
+    path = home / MANIFEST
+    if not path.exists():
+        return {"files": {}, "complete": False, "splits": {}}
+    try:
+        manifest: Manifest = json.loads(path.read_text())
+    except ValueError as error:
+        msg = f"{path} is damaged ({error}): restore it; or delete it, and the files count as never seen before."
+        raise CorruptDataError(msg) from error
+    return manifest
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Keep other processes from changing a data set; waits for those that do.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    with explained_writes(home):
+        home.mkdir(parents=True, exist_ok=True)
+        file = (home / ".lock").open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def check_files(entry: Entry, place: Place, paths: list[str], manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Compare files with the manifest.
+
+    Args:
+        entry: the data set.
+        place: where it lies.
+        paths: of files, relative to the root of the data.
+        manifest: from `read_manifest`.
+
+    Returns:
+        what is to be recorded of those that were never seen before.
+
+    Raises:
+        CorruptDataError: a file has another hash than when it was first seen, or was not among the files of a data set
+            that was complete.
+    """
+    known = manifest["files"]
+    closed = manifest["complete"] and not entry.recorded_when_read
+    new = {}
+    for path in track(paths, len(paths), f"checking {place.files.name}", delay=5):
+        file = place.files / path
+        if path not in known and closed and path not in entry.archives:
+            msg = (
+                f"{file} does not belong to the data set: it was not there when all of it was first seen. Remove it; or, if "
+                f"the data set was changed on purpose, delete {place.home / MANIFEST}."
+            )
+            raise CorruptDataError(msg)
+        digest = sha256(file)
+        if path not in known:
+            new[path] = {"sha256": digest, "bytes": file.stat().st_size, "from": "found there"}
+        elif digest != known[path]["sha256"]:
+            msg = (
+                f"{file} has changed: its SHA-256 is {digest}, but it was {known[path]['sha256']} when it was first seen. "
+                "Delete it and fetch it again."
+            )
+            raise CorruptDataError(msg)
+    return new
+
+
+def add_to_manifest(entry: Entry, place: Place, files: Mapping[str, Any], **facts: Any) -> Manifest:
+    """Record files, and facts such as `complete` and `splits`; the caller holds the lock.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    manifest = read_manifest(place.home)
+    updated = {**manifest, **facts, "dataset": entry.name, "files": {**manifest["files"], **files}}
+    if updated != manifest:
+        write_json(place.home / MANIFEST, updated)
+    return updated
+
+
+def verify(entry: Entry, place: Place, paths: list[str]) -> dict[str, str]:
+    """Check files that are about to be read, and record those that are seen for the first time.
+
+    Returns:
+        the SHA-256 of each.
+
+    Raises:
+        CorruptDataError: see `check_files`.
+        StorageError: the manifest cannot be written to.
+    """
+    manifest = read_manifest(place.home)
+    new = check_files(entry, place, paths, manifest)
+    if new:
+        with locked(place.home):
+            manifest = add_to_manifest(entry, place, new)
+    return {path: manifest["files"][path]["sha256"] for path in paths}

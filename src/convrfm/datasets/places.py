@@ -1,0 +1,88 @@
+"""Where the files of a data set lie, and whether they have changed. Standard library only: rules are planned with it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from convrfm.datasets.entries import Entry
+
+__all__ = ["MANIFEST", "STATE", "Place", "data_files", "find_place", "fingerprint", "missing"]
+
+MANIFEST = "manifest.json"
+"""In the home of a data set: the SHA-256 of every file."""
+
+STATE = "state.json"
+"""In the home of a data set: whether it is present, absent or corrupt; what the workflow looks at."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders of one data set.
+
+    Attributes:
+        home: manifest and state lie here, and the data where no other folder is given.
+        given: a filled folder, which is used where it is and never written to.
+    """
+
+    home: Path
+    given: Path | None = None
+
+    @property
+    def files(self) -> Path:
+        """The root of the data."""
+        return self.given or self.home
+
+
+def find_place(data_dir: str | Path, name: str, folders: Mapping[str, str]) -> Place:
+    """Give the place of a data set.
+
+    Args:
+        data_dir: the folder of all data sets.
+        name: of the data set.
+        folders: filled folders elsewhere, by data set.
+    """
+    given = folders.get(name)
+    return Place(Path(data_dir) / name, Path(given) if given else None)
+
+
+def missing(entry: Entry, place: Place) -> list[str]:
+    """The required files and folders that are not there; a folder without a file counts as not there."""
+    return [path for path in entry.required if not _is_there(place.files, path)]
+
+
+def _is_there(root: Path, path: str) -> bool:
+    if path.endswith("/"):
+        return any(True for _ in _below(root, path))
+    return (root / path).is_file()
+
+
+def _below(root: Path, folder: str) -> Iterator[str]:
+    """The files in a folder and below it, without hidden ones, relative to the root."""
+    for path in (root / folder).rglob("*"):
+        if not path.name.startswith(".") and path.is_file():
+            yield path.relative_to(root).as_posix()
+
+
+def data_files(entry: Entry, place: Place) -> list[str]:
+    """All files that are read, sorted, relative to the root of the data.
+
+    The content of folders is left out where it is recorded when it is read.
+    """
+    found = [path for path in entry.required if not path.endswith("/")]
+    if not entry.recorded_when_read:
+        found += [file for path in entry.required if path.endswith("/") for file in _below(place.files, path)]
+    return sorted(found)
+
+
+def fingerprint(entry: Entry, place: Place) -> str:
+    """A hash of names, sizes and times of all files: it tells cheaply that something has changed since the last check."""
+    paths = [path for path in data_files(entry, place) if (place.files / path).exists()]
+    if entry.recorded_when_read:
+        folders = (place.files / path for path in entry.required if path.endswith("/"))
+        paths += [path.relative_to(place.files).as_posix() for folder in folders for path in sorted(folder.glob("*"))]
+    digest = hashlib.sha256()
+    for path in paths:
+        status = (place.files / path).stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

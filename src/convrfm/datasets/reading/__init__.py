@@ -1,0 +1,1 @@
+"""Reading of every data set from its official format on disk."""

@@ -1,0 +1,104 @@
+"""Data sets of one file for each image: torchvision's loaders say which file has which label, and files are opened here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from convrfm.datasets.reading.split import Split, from_files
+
+__all__ = ["FOLDERS"]
+
+
+def _gtsrb(root: Path, split: str) -> Split:
+    from torchvision.datasets import GTSRB
+
+    paths, labels = zip(*GTSRB(root, split=split)._samples, strict=True)
+    classes = sorted(path.name for path in (root / "gtsrb/GTSRB/Training").iterdir() if path.is_dir())
+    return from_files(root, paths, labels, classes)
+
+
+def _dtd(root: Path, split: str) -> Split:
+    from torchvision.datasets import DTD
+
+    data = DTD(root, split=split, partition=1)
+    return from_files(root, data._image_files, data._labels, data.classes)
+
+
+def _aircraft(root: Path, split: str) -> Split:
+    from torchvision.datasets import FGVCAircraft
+
+    data = FGVCAircraft(root, split=split, annotation_level="manufacturer")
+    return from_files(root, data._image_files, data._labels, data.classes)
+
+
+def _caltech101(root: Path, split: str) -> Split:  # noqa: ARG001 (all of it is one split)
+    from torchvision.datasets import Caltech101
+
+    data = Caltech101(root)
+    folder = root / "caltech101" / "101_ObjectCategories"
+    paths = [
+        folder / data.categories[label] / f"image_{i:04d}.jpg" for i, label in zip(data.index, data.y, strict=True)
+    ]
+    return from_files(root, paths, data.y, data.categories)
+
+
+def _flowers102(root: Path, split: str) -> Split:
+    from torchvision.datasets import Flowers102
+
+    data = Flowers102(root, split=split)
+    return from_files(root, data._image_files, data._labels, data.classes)
+
+
+def _food101(root: Path, split: str) -> Split:
+    from torchvision.datasets import Food101
+
+    data = Food101(root, split=split)
+    return from_files(root, data._image_files, data._labels, data.classes)
+
+
+def _celeba(root: Path, split: str) -> Split:
+    from torchvision.datasets import CelebA
+
+    data = CelebA(root, split=split)
+    labels = data.attr[:, data.attr_names.index("Smiling")]
+    paths = [root / "celeba" / "img_align_celeba" / name for name in data.filename]
+    return from_files(root, paths, labels.tolist(), ("not smiling", "smiling"))
+
+
+def _stanford_cars(root: Path, split: str) -> Split:
+    from torchvision.datasets import StanfordCars
+
+    data = StanfordCars(root, split=split)
+    paths, labels = zip(*data._samples, strict=True)
+    return from_files(root, paths, labels, data.classes)
+
+
+def _imagenet(root: Path, split: str) -> Split:
+    """Folders named by WordNet ids, in the order of torchvision's weights; torchvision's own loader wants the archives."""
+    from torchvision.datasets import ImageFolder
+
+    data = ImageFolder(root / split)
+    paths, labels = zip(*data.samples, strict=True)
+    return from_files(root, paths, labels, data.classes)
+
+
+def _imagenette(root: Path, split: str) -> Split:
+    from torchvision.datasets import Imagenette
+
+    data = Imagenette(root, split=split, size="320px")
+    paths, labels = zip(*data._samples, strict=True)
+    return from_files(root, paths, labels, [names[0] for names in data.classes])
+
+
+FOLDERS: dict[str, Callable[[Path, str], Split]] = {
+    "gtsrb": _gtsrb,
+    "dtd": _dtd,
+    "aircraft": _aircraft,
+    "caltech101": _caltech101,
+    "flowers102": _flowers102,
+    "food101": _food101,
+    "celeba": _celeba,
+    "stanford-cars": _stanford_cars,
+    "imagenet": _imagenet,
+    "imagenette": _imagenette,
+}
+"""Readers by data set: from the root of the data and the name of a split."""

@@ -1,0 +1,219 @@
+"""Archives and pickles that want more than to be read."""
+
+import gzip
+import io
+import os
+import pickle
+import pickletools
+import tarfile
+import zipfile
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convrfm.datasets import restricted_pickle
+from convrfm.datasets.archives import clear_unpacking, unpack
+from convrfm.datasets.entries import Unpacking
+from convrfm.datasets.restricted_pickle import load_pickle
+from convrfm.errors import CorruptDataError
+from datasets.packing import python2_pickle, tar_gz, zipped
+
+OUTSIDE = ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "a/b/../../../evil.txt"]
+
+
+def tree(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("pack", [tar_gz, zipped])
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nothing_is_written_outside(tmp_path, pack, name):
+    root = tmp_path / "data" / "set"
+    root.mkdir(parents=True)
+    archive = root / "archive"
+    archive.write_bytes(pack({"good.txt": b"good", name: b"evil"}))
+    with pytest.raises(CorruptDataError, match=r"archive holds .*evil.* outside its folder: it is refused"):
+        unpack(archive, root, Unpacking("inside"))
+    # Not even the good member, and nothing half unpacked.
+    assert tree(tmp_path) == {"data", "data/set", "data/set/archive"}
+    assert not Path("/evil.txt").exists()
+
+
+def test_naive_unpacking_would_write_outside(tmp_path):
+    """The control: these archives do what they are accused of."""
+    folder = tmp_path / "in" / "side"
+    folder.mkdir(parents=True)
+    with tarfile.open(fileobj=io.BytesIO(tar_gz({"../evil.txt": b"evil"}))) as archive:
+        archive.extractall(folder, filter="fully_trusted")
+    assert (tmp_path / "in" / "evil.txt").exists()
+
+
+def tar_with(info: tarfile.TarInfo, content: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.addfile(info, io.BytesIO(content))
+        inner = tarfile.TarInfo("link/evil.txt")
+        inner.size = 4
+        archive.addfile(inner, io.BytesIO(b"evil"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    info = tarfile.TarInfo("link")
+    info.type, info.linkname = kind, str(tmp_path)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/archive").write_bytes(tar_with(info))
+    with pytest.raises(CorruptDataError, match="link or a device"):
+        unpack(tmp_path / "set/archive", tmp_path / "set", Unpacking(""))
+    assert tree(tmp_path) == {"set", "set/archive"}
+
+
+def test_links_in_zip_files_are_refused(tmp_path):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
+        archive.writestr(info, "/etc")
+    with pytest.raises(CorruptDataError, match="link or a device"):
+        unpack(tmp_path / "archive", tmp_path, Unpacking(""))
+
+
+def test_archives_in_archives_are_held_in_as_well(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/outer.zip").write_bytes(zipped({"inner.tar.gz": tar_gz({"../../../evil.txt": b"evil"})}))
+    with pytest.raises(CorruptDataError, match="outside its folder"):
+        unpack(tmp_path / "set/outer.zip", tmp_path / "set", Unpacking("", "inner.tar.gz", nested=True))
+    assert tree(tmp_path) == {"set", "set/outer.zip"}
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip", "gz", "text", "twice"])
+def test_damaged_archives(tmp_path, kind):
+    noise = os.urandom(200_000)
+    content = {
+        "tar.gz": tar_gz({"a.bin": noise})[:-1000],
+        "zip": zipped({"a.bin": noise}).replace(noise[1000:1100], bytes(100)),
+        "gz": gzip.compress(noise)[:-1000],
+        "text": b"no archive",
+        "twice": zipped({"a/b": b"1"}) if kind != "twice" else tar_gz({"a": b"1", "a/b": b"2"}),
+    }[kind]
+    archive = tmp_path / f"archive.{'gz' if kind == 'gz' else 'x'}"
+    archive.write_bytes(content)
+    with pytest.raises(CorruptDataError, match="archive"):
+        unpack(archive, tmp_path, Unpacking(""))
+    assert tree(tmp_path) == {archive.name}
+
+
+def test_leftovers_of_a_killed_unpacking_go(tmp_path):
+    (tmp_path / ".tmp-unpack-x/outer").mkdir(parents=True)
+    (tmp_path / ".tmp-unpack-x/outer/half").write_bytes(b"half")
+    (tmp_path / "data").write_bytes(b"whole")
+    clear_unpacking(tmp_path)
+    assert tree(tmp_path) == {"data"}
+
+
+ARRAYS = {
+    "bytes": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+    "by column": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "big endian": np.arange(5, dtype=">i4"),
+    "flags": np.array([True, False]),
+}
+CONTENT = {
+    "data": ARRAYS, "labels": [1, 2, 3], "names": ("a", "b"), "set": {1, 2}, "text": "ä", "float": 0.5, "none": None,
+    "big": 2**80, "mean": np.float64(0.25), "nested": [{"x": [np.int16(3)]}],
+}  # fmt: skip
+
+
+def assert_equal(found, expected):
+    if isinstance(expected, dict):
+        assert set(found) == set(expected)
+        for key in expected:
+            assert_equal(found[key], expected[key])
+    elif isinstance(expected, np.ndarray):
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_pickles_of_arrays_and_containers_are_read(tmp_path, protocol):
+    (tmp_path / "batch").write_bytes(pickle.dumps(CONTENT, protocol=protocol))
+    assert_equal(load_pickle(tmp_path / "batch"), CONTENT)
+
+
+def test_pickles_of_python_2_are_read(tmp_path):
+    content = {
+        "data": ARRAYS["bytes"],
+        "labels": [3, 1],
+        "batch_label": "training batch 1 of 5",
+        "filenames": ["a.png"],
+    }
+    raw = python2_pickle(content)
+    # As in CIFAR's files: byte strings, and NumPy under the name that it had.
+    names = {(op.name, str(arg)) for op, arg, _ in pickletools.genops(raw)}
+    assert ("GLOBAL", "numpy.core.multiarray _reconstruct") in names
+    assert not any(name in ("BINUNICODE", "BINBYTES", "SHORT_BINBYTES") for name, _ in names)
+    (tmp_path / "batch").write_bytes(raw)
+    assert_equal(load_pickle(tmp_path / "batch"), content)
+
+
+class Runs:
+    """Runs a function when it is unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def hostile(marker: Path) -> dict[str, bytes]:
+    command = f"touch {marker}"
+    return {
+        "os.system": pickle.dumps(Runs(os.system, command)),
+        "in a container": pickle.dumps({"data": [np.zeros(2), Runs(os.system, command)]}),
+        "exec": pickle.dumps(Runs(exec, f"open({str(marker)!r}, 'w')")),
+        "open": pickle.dumps(Runs(open, str(marker), "w")),
+        "getattr": pickle.dumps(Runs(getattr, "x", "format")),
+        "object array": pickle.dumps(np.array([Runs(os.system, command)], dtype=object)),
+        "object array of numbers": pickle.dumps(np.array([1, 2], dtype=object)),
+        "structured": pickle.dumps(np.zeros(2, dtype=[("x", "i4")])),
+        "a class": pickle.dumps(OrderedDict(a=1)),
+        "a path": pickle.dumps(Path("x")),
+        "numpy.load": b"cnumpy\nload\n(V/etc/passwd\ntR.",
+        "codec": b"c_codecs\nencode\n(Vx\nVrot13\ntR.",
+        "too large an array": pickle.dumps(np.zeros(4, np.uint8)).replace(b"K\x04\x85", b"K\x09\x85"),
+        "truncated": pickle.dumps(CONTENT)[:-40],
+        "text": b"<html>Moved</html>",
+        "empty": b"",
+        # Deeply nested: the reader of its content must not die of it.
+        "deep": b"(l" * 5000 + b"a" * 4999 + b".",
+    }
+
+
+@pytest.mark.parametrize("name", hostile(Path("x")))
+def test_hostile_pickles_are_refused(tmp_path, name):
+    marker = tmp_path / "executed"
+    (tmp_path / "batch").write_bytes(hostile(marker)[name])
+    with pytest.raises(CorruptDataError, match=r"batch is refused .* only arrays, strings, numbers and containers"):
+        load_pickle(tmp_path / "batch")
+    assert not marker.exists()
+
+
+def test_the_hostile_pickle_is_hostile(tmp_path):
+    """The control: the plain unpickler executes it."""
+    marker = tmp_path / "executed"
+    pickle.loads(hostile(marker)["os.system"])
+    assert marker.exists()
+
+
+def test_what_a_pickle_is_given_cannot_be_spoilt_for_the_next(tmp_path):
+    """A pickle may set attributes of a function that it is given: here the default encoding."""
+    spoil = b"c_codecs\nencode\nN}V__defaults__\n(Vutf-7\ntus\x86b."
+    (tmp_path / "spoil").write_bytes(spoil)
+    with suppress(CorruptDataError):
+        load_pickle(tmp_path / "spoil")
+    assert restricted_pickle._to_bytes.__defaults__ == ("latin1",)

@@ -1,3 +1,0 @@
-from convrfm.pipeline.session import run_job
-
-run_job(snakemake, "convrfm.pipeline.jobs.draw:fetch_mnist")
