@@ -14,10 +14,10 @@ from convrfm.kernels.specs import ArcCosineSpec
 __all__ = ["image_keys", "set_coincident"]
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(cache=True)
 def _sums_of_products(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Sums of products modulo 2^64 of each row of numbers with each row of weights."""
-    for i in numba.prange(len(numbers)):
+    for i in range(len(numbers)):
         for j in range(len(weights)):
             total = np.uint64(0)
             for k in range(numbers.shape[1]):

@@ -13,13 +13,14 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numba import get_num_threads
 from threadpoolctl import ThreadpoolController
 
 from convrfm.errors import InputError
 from convrfm.kernels.coincidence import image_keys, set_coincident
 from convrfm.kernels.compiled import arccosine, laplace
 from convrfm.kernels.compiled.arccosine import Layers
-from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, Operands, interleave, unfold
+from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, Operands, interleave, mirror, unfold
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
@@ -230,23 +231,18 @@ def _tasks(left: Prepared, right: Prepared, *, triangle: bool) -> np.ndarray:
         for last in [min(len(left), (block + 1) * width) if triangle else len(left)]
         for first in range(0, last, ROWS_PER_TASK)
     ]
-    return np.array(tasks, dtype=np.int64)
+    # Threads take equal shares of this list, and the first blocks of a triangle are short: deal the tasks in turns.
+    turns = np.argsort(np.arange(len(tasks)) % get_num_threads(), kind="stable")
+    return np.array(tasks, dtype=np.int64)[turns]
 
 
 def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec) -> Layers:
-    def inverted(norms: np.ndarray) -> np.ndarray:
-        return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
-
-    inverse = inverted(left.norms)
-    of_right = inverse if right is left else inverted(right.norms)
     return Layers(
         depth=spec.depth,
         collinear=SINGULARITY[left.images.dtype] / 2,  # 1 - r^2 is 2 (1 - |r|) there
         positions=left.norms.shape[1],
-        row=left.norms.reshape(-1),
-        inverse_row=inverse.reshape(-1),
+        row=np.ascontiguousarray(left.norms).reshape(-1),
         column=_interleaved(right.norms),
-        inverse_column=_interleaved(of_right),
     )
 
 
@@ -262,13 +258,12 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     else:
         layers = _layers(left, other, spec)
         arccosine.forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks)
-    out = out[:, : len(other)]
+    entries = np.ascontiguousarray(out[:, : len(other)])
     if right is None:
-        upper = np.triu(out)
-        out = upper + np.triu(upper, 1).T
+        mirror(entries)
     if isinstance(spec, ArcCosineSpec):
-        set_coincident(out, left.keys, other.keys, left.variance, spec)
-    return np.ascontiguousarray(out)
+        set_coincident(entries, left.keys, other.keys, left.variance, spec)
+    return entries
 
 
 def _side(linear: float, quadratic: float, memory: int) -> int:
@@ -280,14 +275,14 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
     """Images on a side of the tiles that fit into `memory` bytes, a multiple of a vector where it can be."""
     rows, columns = prepared.positions
     itemsize = prepared.images.itemsize
-    # For each image: what the row and the block of a column hold, then norms and inverses of both. For each pair: the
+    # For each image: what the row and the block of a column hold, then norms of both. For each pair: the
     # entry, and the covariances if BLAS makes them.
     per_image, per_pair = 2 * math.prod(prepared.shape), 1
     if prepared.root is not None and prepared.rank > FUSED_RANK and isinstance(spec, ArcCosineSpec):
         per_image, per_pair = 3 * columns * prepared.rank, 1 + rows * columns
     elif prepared.root is not None:
         per_image = (2 if prepared.patches is not None else 5) * rows * columns * prepared.rank
-    per_image += 4 * prepared.norms.shape[1]
+    per_image += 2 * prepared.norms.shape[1]
     kept = 0 if prepared.patches is None else prepared.patches.nbytes
     side = min(LARGEST_SIDE, _side(per_image * itemsize, per_pair * itemsize, max(0, memory - kept)))
     return max(1, side // lanes(prepared.images.dtype)) * lanes(prepared.images.dtype)

@@ -38,18 +38,14 @@ class Layers(NamedTuple):
         collinear: the largest 1 - |r| that counts as zero.
         positions: of all layers together.
         row: norms of the rows' images `(n, positions)`.
-        inverse_row: their inverses, 0 where they are 0.
         column: norms of the columns' images `(blocks, positions, lanes)`, from `interleave`.
-        inverse_column: their inverses, 0 where they are 0.
     """
 
     depth: int
     collinear: float
     positions: int
     row: np.ndarray
-    inverse_row: np.ndarray
     column: np.ndarray
-    inverse_column: np.ndarray
 
 
 @numba.njit
@@ -65,10 +61,17 @@ def _sum_rows(maps, start, rows, width, stride, out, out_start):
 
 
 @numba.njit
-def _activate(s, tangent, norm, inverse, signed, collinear):
+def _quotient(x, norm):
+    """Divide; 0 where the norm is 0."""
+    zero = norm - norm
+    return where_less(zero, norm, x / norm, zero)
+
+
+@numba.njit
+def _activate(s, tangent, norm, signed, collinear):
     """Give k, k + Theta, and kappa0, r and d = 1 - |r| at one position; d is 0 where it is at most `collinear`."""
     zero, one = collinear - collinear, full(collinear, 1.0)
-    r = s * inverse
+    r = _quotient(s, norm)
     distance = one - absolute(r) if signed else one - r
     d = where_less(collinear, distance, distance, zero)
     root = sqrt(d)
@@ -82,11 +85,11 @@ def _activate(s, tangent, norm, inverse, signed, collinear):
 
 
 @numba.njit
-def _keep(kept, place, tangent, inverse, kappa0, r, d):
+def _keep(kept, place, tangent, norm, kappa0, r, d):
     """Store what the reverse needs: kappa0, sqrt(1 - r^2) / pi, T kappa0'(r) / sqrt(s_x s_z), and that times r."""
     zero, one, inverse_pi = d - d, full(d, 1.0), full(d, 1 / np.pi)
     sine = sqrt(d * (one - d + one))
-    slope = where_less(zero, d, tangent * inverse * inverse_pi / sine, zero)
+    slope = where_less(zero, d, _quotient(tangent, norm) * inverse_pi / sine, zero)
     store(kept[0], place, kappa0)
     store(kept[1], place, sine * inverse_pi)
     store(kept[2], place, slope)
@@ -129,19 +132,18 @@ def _climb(s, start, row, block, operands, window, layers, tangent, rings, sums,
             for x in range(columns):
                 p = first + x
                 norm = load(layers.column, of_block + p * lanes) * broadcast(layers.row, of_row + p)
-                inverse = load(layers.inverse_column, of_block + p * lanes) * broadcast(layers.inverse_row, of_row + p)
                 if layer == 0:
                     covariance = load(s, start + p * lanes)
                     before_tangent = covariance
-                    k, both, kappa0, r, d = _activate(covariance, covariance, norm, inverse, True, collinear)
+                    k, both, kappa0, r, d = _activate(covariance, covariance, norm, True, collinear)
                 else:
                     covariance, before_tangent = load(sums[0], x * lanes), load(sums[1], x * lanes)
                     for j in range(1, q):
                         covariance = covariance + load(sums[0], (x + j) * lanes)
                         before_tangent = before_tangent + load(sums[1], (x + j) * lanes)
-                    k, both, kappa0, r, d = _activate(covariance, before_tangent, norm, inverse, False, collinear)
+                    k, both, kappa0, r, d = _activate(covariance, before_tangent, norm, False, collinear)
                 if kept is not None:
-                    _keep(kept, p * lanes, before_tangent, inverse, kappa0, r, d)
+                    _keep(kept, p * lanes, before_tangent, norm, kappa0, r, d)
                 if layer == layers.depth - 1:
                     total = total + (both if len(tangent) > 0 else k)
                 else:
@@ -221,7 +223,7 @@ def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_
                 slope, slope_r = load(kept[2], p * lanes), load(kept[3], p * lanes)
                 to_tangent = to_theta * kappa0
                 to_s = fma(to_k, kappa0, fma(to_theta, slope, to_tangent))
-                scale = load(layers.column, of_block + p * lanes) * broadcast(layers.inverse_row, of_row + p) * half
+                scale = _quotient(load(layers.column, of_block + p * lanes), broadcast(layers.row, of_row + p)) * half
                 to_row = fma(scale, to_k * sine - to_theta * slope_r, to_row)
                 if layer == 0:
                     store(d_s, place + p * lanes, to_s)

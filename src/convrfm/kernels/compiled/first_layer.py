@@ -85,10 +85,18 @@ def _make(stamp: str):
                 for k in range(dimension):
                     copy(source, start + places[k], target, (image * positions + p) * dimension + k)
 
-    return interleave, unfold
+    @numba.njit(cache=True)
+    def mirror(square):
+        """Copy the upper triangle of a matrix to the lower one."""
+        assert stamp
+        for i in range(len(square)):
+            for j in range(i):
+                square[i, j] = square[j, i]
+
+    return interleave, unfold, mirror
 
 
-interleave, unfold = _make(SOURCES)
+interleave, unfold, mirror = _make(SOURCES)
 
 
 @numba.njit
