@@ -43,6 +43,11 @@ class Batch:
         root = None if metric is None else _root(metric, images.dtype)
         return cls(np.ascontiguousarray(images), image_keys(images), patch_size, root, empty, empty)
 
+    def pixel_variance(self) -> np.ndarray:
+        """s_x of the first layer, `(n, P, Q)`, where the metric is the identity."""  # noqa: D403
+        squares = np.einsum("nchw,nchw->nhw", self.images, self.images)
+        return box_sum(squares, self.patch_size) / self.images.dtype.type(self.shape[0])
+
     def with_norms(self, variance: np.ndarray, depth: int) -> Self:
         """Give the batch with the norms of all layers, from s_x of the first `(n, P, Q)`.
 

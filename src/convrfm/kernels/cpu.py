@@ -19,7 +19,6 @@ from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, i
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.patches import box_sum
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 
@@ -78,7 +77,7 @@ def _variances(batch: Prepared) -> np.ndarray:
     """s_x of the first layer, `(n, P, Q)`."""
     channels = batch.shape[0]
     if batch.root is None:
-        return box_sum(np.einsum("nchw,nchw->nhw", batch.images, batch.images), batch.patch_size) / channels
+        return batch.pixel_variance()
     rows, columns = batch.positions
     variance = np.empty((len(batch), rows, columns), batch.images.dtype)
     for y in range(rows):
