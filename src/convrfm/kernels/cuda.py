@@ -45,10 +45,6 @@ SCRATCH_SHARE = 0.125
 BLOCKS = 16
 """Blocks on a multiprocessor, at most, whose threads keep their numbers in global memory."""
 
-MOST_BLOCKS = 32
-"""Blocks that a multiprocessor can hold."""
-
-
 def default_memory() -> int:
     """Bytes of the device that may be taken where nothing else is asked for: a quarter of what is free."""
     return current().free // 4
@@ -85,7 +81,6 @@ def _launch(kernel: Any, plan: Plan, left: Batch, right: Batch, given: Operands,
     hardware = current()
     blocks = -(-len(left) // ROWS) * (whole_blocks(len(right)) // COLUMNS)
     if plan.shared:
-        blocks = min(blocks, hardware.processors * min(MOST_BLOCKS, plan.resident(hardware.shared_memory)))
         scratch = allocate((1,), plan.dtype)
     else:
         blocks = min(blocks, hardware.processors * BLOCKS, int(hardware.free * SCRATCH_SHARE) // plan.block_bytes)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import cuda
 
 from convrfm.kernels.gpu.first_layer import first_layer, pair_norms, pair_sides
-from convrfm.kernels.gpu.functions import angles, device, divide, load, store, windows
+from convrfm.kernels.gpu.functions import along, angles, device, divide, load, store, windows
 from convrfm.kernels.gpu.plan import COLUMNS, ROWS, THREADS, Plan
 
 __all__ = ["forward", "reverse"]
@@ -41,53 +41,47 @@ def _activate(plan: Plan, layer: int) -> Any:
 
 
 def _emit(plan: Plan, layer: int) -> Any:
-    """Give the last layer's share of the kernel; elsewhere put k and k + Theta where the next layer looks for them."""
-    tangent, zero = plan.tangent, plan.dtype.type(0)
+    """Add column i to the last layer's share of the kernel; elsewhere put it where the next layer looks for it."""
+    tangent, zero, overlap = plan.tangent, plan.dtype.type(0), plan.last[1] % plan.width > 0
     if layer == plan.spec.depth - 1:
 
         @device
-        def give(room, start, y, i, k, both):  # noqa: ARG001
-            return both if tangent else k
+        def add(share, k, both, i, room, write, skip):  # noqa: ARG001
+            entry = both if tangent else k
+            if overlap:
+                entry = entry if i >= skip else zero
+            return share + entry
 
-        return give
-    (k_ring, both_ring), stride, q = plan.ring(layer), plan.width + plan.border(layer), plan.spec.patch_size
+        return add
+    k_ring, both_ring = plan.ring(layer)
 
     @device
-    def put(room, start, y, i, k, both):
-        place = y % q * stride + i
-        store(room, start + (k_ring + place) * THREADS, k)
+    def put(share, k, both, i, room, write, skip):  # noqa: ARG001
+        store(room, write + (k_ring + i) * THREADS, k)
         if tangent:
-            store(room, start + (both_ring + place) * THREADS, both)
-        return zero
+            store(room, write + (both_ring + i) * THREADS, both)
+        return share
 
     return put
 
 
 def _layers_from(plan: Plan, layer: int) -> Any:
     """What follows when row y of the layer before is complete: a row of this layer, and of those after it."""
-    zero, margin, q, tangent = plan.dtype.type(0), plan.margin, plan.spec.patch_size, plan.tangent
     if layer == plan.spec.depth:
 
         @device
-        def nothing(y, norms, room, start, first, width):  # noqa: ARG001
-            return zero
+        def nothing(share, y, norms, room, start, first, skip):  # noqa: ARG001
+            return share
 
         return nothing
-    activate, emit, after = _activate(plan, layer), _emit(plan, layer), _layers_from(plan, layer + 1)
-    empty, shift, total = windows(q, plan.dtype)
-    (k_ring, both_ring), stride = plan.ring(layer - 1), plan.width + plan.border(layer - 1)
-    border, offset, all_columns = plan.border(layer), plan.offset(layer), plan.grid(layer)[1]
+    q, margin, stride, after = plan.spec.patch_size, plan.margin, plan.stored(layer), _layers_from(plan, layer + 1)
+    (k_ring, both_ring), tangent = plan.ring(layer - 1), plan.tangent
+    (empty, shift, _), column_sum = windows(q, plan.dtype), _column_sum(plan, layer - 1)
+    offset, all_columns = plan.offset(layer), plan.grid(layer)[1]
+    sweep = along(_column(plan, layer, column_sum), stride)
 
     @device
-    def column_sum(room, place):
-        value = load(room, place)
-        for i in range(1, q):
-            value += load(room, place + i * stride * THREADS)
-        return value
-
-    @device
-    def run(y, norms, room, start, first, width):
-        share = zero
+    def run(share, y, norms, room, start, first, skip):
         if y < margin:
             return share
         row = y - margin
@@ -97,40 +91,76 @@ def _layers_from(plan: Plan, layer: int) -> Any:
             k_window = shift(k_window, column_sum(room, k_place + i * THREADS))
             if tangent:
                 both_window = shift(both_window, column_sum(room, both_place + i * THREADS))
-        p = offset + row * all_columns + first
-        for i in range(width + border):
-            new = column_sum(room, k_place + (i + margin) * THREADS)
-            s, t = new + total(k_window), zero
-            k_window = shift(k_window, new)
-            if tangent:
-                new = column_sum(room, both_place + (i + margin) * THREADS)
-                t = new + total(both_window)
-                both_window = shift(both_window, new)
-            k, both = activate(s, t, norms, p + i, room, start)
-            share += emit(room, start, row, i, k, both)
-        return share + after(row, norms, room, start, first, width)
+        write = start + row % q * stride * THREADS
+        here = (norms, room, start, offset + row * all_columns + first, k_place, both_place, write, skip)
+        share, _, _ = sweep((share, k_window, both_window), here)
+        return after(share, row, norms, room, start, first, skip)
 
     return run
 
 
-def _climb(plan: Plan) -> Any:
-    """All layers of one strip: the sum over its positions in the last layer."""
-    begin, enter, step = first_layer(plan)
-    activate, emit, after = _activate(plan, 0), _emit(plan, 0), _layers_from(plan, 1)
-    zero, border, (rows, all_columns) = plan.dtype.type(0), plan.border(0), plan.grid(0)
+def _column_sum(plan: Plan, layer: int) -> Any:
+    """Sum of one column over the rows that a layer keeps."""
+    q, stride = plan.spec.patch_size, plan.stored(layer)
 
     @device
-    def climb(sides, norms, room, start, first, width):
-        columns = width + border
-        begin(sides, room, start, first, columns)
+    def column_sum(room, place):
+        value = load(room, place)
+        for i in range(1, q):
+            value += load(room, place + i * stride * THREADS)
+        return value
+
+    return column_sum
+
+
+def _column(plan: Plan, layer: int, column_sum: Any) -> Any:
+    """One position of a layer after the first, from the window sums over the layer before."""
+    margin, tangent, zero = plan.margin, plan.tangent, plan.dtype.type(0)
+    activate, emit = _activate(plan, layer), _emit(plan, layer)
+    _, shift, total = windows(plan.spec.patch_size, plan.dtype)
+
+    @device
+    def column(i, state, here):
+        share, k_window, both_window = state
+        norms, room, start, p, k_place, both_place, write, skip = here
+        new = column_sum(room, k_place + (i + margin) * THREADS)
+        s, t = new + total(k_window), zero
+        k_window = shift(k_window, new)
+        if tangent:
+            new = column_sum(room, both_place + (i + margin) * THREADS)
+            t = new + total(both_window)
+            both_window = shift(both_window, new)
+        k, both = activate(s, t, norms, p + i, room, start)
+        return emit(share, k, both, i, room, write, skip), k_window, both_window
+
+    return column
+
+
+def _climb(plan: Plan) -> Any:
+    """All layers of one strip: the sum over its positions in the last layer, but for the first `skip` columns."""
+    begin, enter, step = first_layer(plan)
+    activate, emit, after = _activate(plan, 0), _emit(plan, 0), _layers_from(plan, 1)
+    zero, q, stride, (rows, all_columns) = plan.dtype.type(0), plan.spec.patch_size, plan.stored(0), plan.grid(0)
+
+    @device
+    def column(i, state, here):
+        share, window = state
+        sides, norms, room, start, y, first, p, write, skip = here
+        s, window = step(sides, room, start, y, first, i, window)
+        k, both = activate(s, s, norms, p + i, room, start)
+        return emit(share, k, both, i, room, write, skip), window
+
+    sweep = along(column, stride)
+
+    @device
+    def climb(sides, norms, room, start, first, skip):
+        begin(sides, room, start, first)
         share = zero
         for y in range(rows):
-            window = enter(sides, y, first)
-            for i in range(columns):
-                s, window = step(sides, room, start, y, first, i, window)
-                k, both = activate(s, s, norms, y * all_columns + first + i, room, start)
-                share += emit(room, start, y, i, k, both)
-            share += after(y, norms, room, start, first, width)
+            write = start + y % q * stride * THREADS
+            here = (sides, norms, room, start, y, first, y * all_columns + first, write, skip)
+            share, _ = sweep((share, enter(sides, y, first)), here)
+            share = after(share, y, norms, room, start, first, skip)
         return share
 
     return climb
@@ -150,7 +180,7 @@ def forward(plan: Plan) -> Any:
     """
     climb, sides, norms_of = _climb(plan), pair_sides(plan), pair_norms(plan)
     dtype, shared, width, (_, whole), numbers = plan.dtype, plan.shared, plan.width, plan.last, plan.numbers
-    zero, weight = dtype.type(0), dtype.type(1 / (plan.last[0] * plan.last[1]))
+    zero, weight, strips = dtype.type(0), dtype.type(1 / (plan.last[0] * plan.last[1])), plan.strips
 
     @cuda.jit(fastmath=True)
     def kernel(rows, columns, row_norms, column_norms, scratch, out, n, m, padded, triangle):
@@ -167,8 +197,9 @@ def forward(plan: Plan) -> Any:
                 pair = sides(rows, columns, row, column, n, padded)
                 norms = norms_of(row_norms, column_norms, row, column)
                 share = zero
-                for first in range(0, whole, width):
-                    share += climb(pair, norms, room, start, first, min(width, whole - first))
+                for strip in range(strips):
+                    first = min(strip * width, whole - width)
+                    share += climb(pair, norms, room, start, first, strip * width - first)
                 store(out, row * padded + column, share * weight)
 
     return kernel
@@ -199,19 +230,66 @@ def _differentiate(plan: Plan, layer: int) -> Any:
 
 
 def _spread(plan: Plan, layer: int) -> Any:
-    """Sum over the rows of a map of the layer after this one, in one of its columns, whose windows hold row y."""
-    zero, margin, stride = plan.dtype.type(0), plan.margin, plan.grid(0)[1]
-    last = plan.grid(layer)[0] - margin - 1
+    """Sums of a column of the three maps of the layer after this one, over its rows whose windows hold row y."""
+    zero, q, margin, stride = plan.dtype.type(0), plan.spec.patch_size, plan.margin, plan.grid(0)[1]
+    rows, size = plan.grid(layer)[0] - margin, plan.offset(1)
 
     @device
     def spread(room, place, y, column):
-        value = zero
+        k, theta, variance = zero, zero, zero
         if column >= 0:
-            for row in range(max(0, y - margin), min(y, last) + 1):
-                value += load(room, place + (row * stride + column) * THREADS)
-        return value
+            for above in range(q):
+                row = y - above
+                if row >= 0 and row < rows:
+                    read = place + (row * stride + column) * THREADS
+                    k += load(room, read)
+                    theta += load(room, read + size * THREADS)
+                    variance += load(room, read + 2 * size * THREADS)
+        return k, theta, variance
 
     return spread
+
+
+def _gather(plan: Plan, layer: int) -> Any:
+    """Derivatives with respect to k, Theta and s_row at row y and column x, and the next windows."""
+    if layer == plan.spec.depth - 1:
+        rows, columns = plan.last
+        zero, share = plan.dtype.type(0), plan.dtype.type(1 / (rows * columns))
+        to_theta = share if plan.tangent else zero
+
+        @device
+        def last(sums, room, place, y, x):  # noqa: ARG001
+            return (share, to_theta, zero), sums
+
+        return last
+    margin, spread, (_, shift, total) = plan.margin, _spread(plan, layer), windows(plan.spec.patch_size, plan.dtype)
+
+    @device
+    def gather(sums, room, place, y, x):
+        k, theta, variance = spread(room, place, y, x - margin)
+        found = (k + total(sums[0]), theta + total(sums[1]), variance + total(sums[2]))
+        return found, (shift(sums[0], k), shift(sums[1], theta), shift(sums[2], variance))
+
+    return gather
+
+
+def _put_back(plan: Plan, layer: int) -> Any:
+    """Store derivatives for the layer below; those of the first layer are the result."""
+    stride, size, first = plan.grid(0)[1], plan.offset(1), layer == 0
+
+    @device
+    def put(room, place, y, x, results, to_s, to_tangent, to_row):
+        d_s, d_row, pair, pairs = results
+        if first:
+            store(d_s, pair + (y * stride + x) * pairs, to_s)
+            store(d_row, pair + (y * stride + x) * pairs, to_row)
+        else:
+            write = place + (y * stride + x) * THREADS
+            store(room, write, to_s)
+            store(room, write + size * THREADS, to_tangent)
+            store(room, write + 2 * size * THREADS, to_row)
+
+    return put
 
 
 def _descent_from(plan: Plan, layer: int) -> Any:
@@ -220,48 +298,33 @@ def _descent_from(plan: Plan, layer: int) -> Any:
     Each map of derivatives is overwritten in place: from its last row up and from its last column on, an entry needs
     only entries of the layer above that are still there.
     """
-    differentiate, stride, size = _differentiate(plan, layer), plan.grid(0)[1], plan.offset(1)
-    (rows, columns), offset, maps, margin = plan.grid(layer), plan.offset(layer), plan.maps, plan.margin
-    empty, shift, total = windows(plan.spec.patch_size, plan.dtype)
-    zero, last, spread = plan.dtype.type(0), layer == plan.spec.depth - 1, _spread(plan, layer)
-    to_last = plan.dtype.type(1 / (rows * columns))
-    to_last_theta = to_last if plan.tangent else zero
-    below = _descent_from(plan, layer - 1) if layer > 0 else _nothing
+    differentiate, gather, put = _differentiate(plan, layer), _gather(plan, layer), _put_back(plan, layer)
+    (rows, columns), offset, maps = plan.grid(layer), plan.offset(layer), plan.maps
+    empty, below = windows(plan.spec.patch_size, plan.dtype).empty, _descent_from(plan, layer - 1) if layer > 0 else _end
 
     @device
-    def descend(norms, room, start, d_s, d_row, pair, pairs):
-        place = start + maps * THREADS
+    def column(i, sums, here):
+        norms, room, start, place, y, results = here
+        x = columns - 1 - i
+        (to_k, to_theta, to_row), sums = gather(sums, room, place, y, x)
+        p = offset + y * columns + x
+        to_s, to_tangent, to_row = differentiate(to_k, to_theta, to_row, norms, p, room, start)
+        put(room, place, y, x, results, to_s, to_tangent, to_row)
+        return sums
+
+    sweep = along(column, columns)
+
+    @device
+    def descend(norms, room, start, results):
         for above in range(rows):
-            y = rows - 1 - above
-            k_window, theta_window, row_window = empty, empty, empty
-            for before in range(columns):
-                x = columns - 1 - before
-                to_k, to_theta, to_row = to_last, to_last_theta, zero
-                if not last:
-                    new_k = spread(room, place, y, x - margin)
-                    new_theta = spread(room, place + size * THREADS, y, x - margin)
-                    new_row = spread(room, place + 2 * size * THREADS, y, x - margin)
-                    to_k, to_theta = new_k + total(k_window), new_theta + total(theta_window)
-                    to_row = new_row + total(row_window)
-                    k_window, theta_window = shift(k_window, new_k), shift(theta_window, new_theta)
-                    row_window = shift(row_window, new_row)
-                p = offset + y * columns + x
-                to_s, to_tangent, to_row = differentiate(to_k, to_theta, to_row, norms, p, room, start)
-                if layer == 0:
-                    store(d_s, pair + p * pairs, to_s)
-                    store(d_row, pair + p * pairs, to_row)
-                else:
-                    write = place + (y * stride + x) * THREADS
-                    store(room, write, to_s)
-                    store(room, write + size * THREADS, to_tangent)
-                    store(room, write + 2 * size * THREADS, to_row)
-        below(norms, room, start, d_s, d_row, pair, pairs)
+            sweep((empty, empty, empty), (norms, room, start, start + maps * THREADS, rows - 1 - above, results))
+        below(norms, room, start, results)
 
     return descend
 
 
 @device
-def _nothing(norms, room, start, d_s, d_row, pair, pairs):  # noqa: ARG001
+def _end(norms, room, start, results):  # noqa: ARG001
     return
 
 
@@ -273,7 +336,7 @@ def reverse(plan: Plan) -> Any:
     `(positions, n, padded)`, and without a triangle.
     """
     climb, descend = _climb(plan), _descent_from(plan, plan.spec.depth - 1)
-    sides, norms_of, numbers, (_, whole) = pair_sides(plan), pair_norms(plan), plan.numbers, plan.last
+    sides, norms_of, numbers = pair_sides(plan), pair_norms(plan), plan.numbers
 
     @cuda.jit(fastmath=True)
     def kernel(rows, columns, row_norms, column_norms, scratch, d_s, d_row, n, m, padded):
@@ -285,7 +348,7 @@ def reverse(plan: Plan) -> Any:
             column = block // groups * COLUMNS + thread % COLUMNS
             if row < n and column < m:
                 norms = norms_of(row_norms, column_norms, row, column)
-                climb(sides(rows, columns, row, column, n, padded), norms, scratch, start, 0, whole)
-                descend(norms, scratch, start, d_s, d_row, row * padded + column, n * padded)
+                climb(sides(rows, columns, row, column, n, padded), norms, scratch, start, 0, 0)
+                descend(norms, scratch, start, (d_s, d_row, row * padded + column, n * padded))
 
     return kernel

@@ -20,7 +20,7 @@ class FirstLayer(NamedTuple):
     `start` say where the thread's numbers are.
 
     Attributes:
-        begin: (sides, room, start, first, columns), before a strip that begins at column `first`.
+        begin: (sides, room, start, first), before a strip that begins at column `first`.
         enter: (sides, y, first) to a window, before each row y of positions.
         step: (sides, room, start, y, first, i, window) to s at column first + i, and the next window.
     """  # noqa: D205
@@ -54,7 +54,7 @@ def _product(plan: Plan) -> Any:
 def _pixels(plan: Plan) -> FirstLayer:
     """One product for each pixel, and then window sums: along the row in registers, across rows in the room."""
     channels, height, width = plan.shape
-    zero, margin, stored = plan.dtype.type(0), plan.margin, plan.width + plan.border(0)
+    zero, margin, stored = plan.dtype.type(0), plan.margin, plan.stored(0)
     empty, shift, total = windows(plan.spec.patch_size, plan.dtype)
     product, slots = _product(plan), max(1, plan.margin)
 
@@ -75,10 +75,10 @@ def _pixels(plan: Plan) -> FirstLayer:
         return window
 
     @device
-    def begin(sides, room, start, first, columns):
+    def begin(sides, room, start, first):
         for line in range(margin):
             window = enter_pixels(sides, line, first)
-            for i in range(columns):
+            for i in range(stored):
                 value = pixel(sides, line * width + first + i + margin)
                 store(room, start + (line * stored + i) * THREADS, value + total(window))
                 window = shift(window, value)
@@ -106,7 +106,7 @@ def _without_windows(plan: Plan, at: Any) -> FirstLayer:
     empty, columns = windows(plan.spec.patch_size, plan.dtype).empty, plan.grid(0)[1]
 
     @device
-    def begin(sides, room, start, first, columns):  # noqa: ARG001
+    def begin(sides, room, start, first):  # noqa: ARG001
         return
 
     @device

@@ -14,7 +14,10 @@ from numba import cuda
 from convrfm.kernels.compiled.functions import arccos_coefficients, kappa1_coefficients
 from convrfm.kernels.specs import SINGULARITY
 
-__all__ = ["Angles", "Windows", "angles", "device", "divide", "load", "store", "windows"]
+__all__ = ["Angles", "Windows", "along", "angles", "device", "divide", "load", "store", "windows"]
+
+TOGETHER = 4
+"""Columns that a thread computes without a jump: their instructions overlap, and places differ by constants."""
 
 SHORTAGE = {np.dtype(np.float32): 1e30, np.dtype(np.float64): 1e300}
 """What stands for a norm that is zero, where something is divided by it: the quotient then vanishes beside all else."""
@@ -94,6 +97,37 @@ def _total(count: int) -> Any:
         return window[0] + others(window[1:])
 
     return total
+
+
+def along(column: Any, columns: int) -> Any:
+    """Make a loop over a row of positions: (state, row) to the state after `column(i, state, row)` for i in range(columns)."""
+    chunks, rest = divmod(columns, TOGETHER)
+    many, few = _unrolled(column, TOGETHER), _unrolled(column, rest)
+
+    @device
+    def run(state, row):
+        for chunk in range(chunks):
+            state = many(chunk * TOGETHER, state, row)
+        return few(chunks * TOGETHER, state, row)
+
+    return run
+
+
+def _unrolled(column: Any, count: int) -> Any:
+    if count == 0:
+
+        @device
+        def nothing(i, state, row):  # noqa: ARG001
+            return state
+
+        return nothing
+    others = _unrolled(column, count - 1)
+
+    @device
+    def first(i, state, row):
+        return others(i + 1, column(i, state, row), row)
+
+    return first
 
 
 def _polynomial(coefficients: list[float], dtype: np.dtype) -> Any:

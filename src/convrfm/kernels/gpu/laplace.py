@@ -7,7 +7,7 @@ from typing import Any, cast
 from numba import cuda
 
 from convrfm.kernels.gpu.first_layer import first_layer, pair_sides
-from convrfm.kernels.gpu.functions import device, store
+from convrfm.kernels.gpu.functions import along, device, store
 from convrfm.kernels.gpu.plan import COLUMNS, ROWS, THREADS, Plan
 from convrfm.kernels.specs import CLOSEST, LaplaceSpec
 
@@ -22,18 +22,25 @@ def forward(plan: Plan) -> Any:
     """
     (begin, enter, step), sides = first_layer(plan), pair_sides(plan)
     dtype, shared, width, (lines, whole), numbers = plan.dtype, plan.shared, plan.width, plan.last, plan.numbers
-    zero, weight = dtype.type(0), dtype.type(1 / (lines * whole))
+    zero, weight, strips = dtype.type(0), dtype.type(1 / (lines * whole)), plan.strips
     rate = dtype.type(1 / cast("LaplaceSpec", plan.spec).bandwidth)
 
     @device
-    def strip(pair, room, start, first, columns):
-        begin(pair, room, start, first, columns)
+    def column(i, state, here):
+        share, window = state
+        pair, room, start, y, first, skip = here
+        square, window = step(pair, room, start, y, first, i, window)
+        entry = math.exp(-math.sqrt(square) * rate)
+        return share + (entry if i >= skip else zero), window
+
+    sweep = along(column, width)
+
+    @device
+    def sum_strip(pair, room, start, first, skip):
+        begin(pair, room, start, first)
         share = zero
         for y in range(lines):
-            window = enter(pair, y, first)
-            for i in range(columns):
-                square, window = step(pair, room, start, y, first, i, window)
-                share += math.exp(-math.sqrt(square) * rate)
+            share, _ = sweep((share, enter(pair, y, first)), (pair, room, start, y, first, skip))
         return share
 
     @cuda.jit(fastmath=True)
@@ -50,8 +57,9 @@ def forward(plan: Plan) -> Any:
             if row < n and column < m and (triangle == 0 or row <= column):
                 pair = sides(rows, columns, row, column, n, padded)
                 share = zero
-                for first in range(0, whole, width):
-                    share += strip(pair, room, start, first, min(width, whole - first))
+                for strip in range(strips):
+                    first = min(strip * width, whole - width)
+                    share += sum_strip(pair, room, start, first, strip * width - first)
                 store(out, row * padded + column, share * weight)
 
     return kernel
@@ -79,7 +87,7 @@ def reverse(plan: Plan) -> Any:
             column = block // groups * COLUMNS + thread % COLUMNS
             if row < n and column < m:
                 pair = sides(rows, columns, row, column, n, padded)
-                begin(pair, scratch, start, 0, whole)
+                begin(pair, scratch, start, 0)
                 for y in range(lines):
                     window = enter(pair, y, 0)
                     for x in range(whole):

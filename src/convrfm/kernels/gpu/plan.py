@@ -29,7 +29,7 @@ SHARED_BYTES = 48 * 1024
 RESERVED_BYTES = 1024
 """Shared memory that the driver takes for each block."""
 
-ENOUGH_WARPS = 8
+ENOUGH_WARPS = 6
 """Warps on a multiprocessor from which on more of them hide no more latency than they cost; an estimate."""
 
 
@@ -91,6 +91,10 @@ class Plan:
         """Columns that a layer has in a strip beyond those of the last."""
         return (self.spec.depth - 1 - layer) * self.margin
 
+    def stored(self, layer: int) -> int:
+        """Columns of a layer in a strip."""
+        return self.width + self.border(layer)
+
     def ring(self, layer: int) -> tuple[int, int]:
         """Where the rows of a layer's k start, and where those of its k + Theta; numbers of a thread."""
         before = sum(self._ring_size(earlier) for earlier in range(layer))
@@ -98,11 +102,11 @@ class Plan:
         return start, start + self._ring_size(layer) // 2
 
     def _ring_size(self, layer: int) -> int:
-        return (2 if self.tangent else 1) * self.spec.patch_size * (self.width + self.border(layer))
+        return (2 if self.tangent else 1) * self.spec.patch_size * self.stored(layer)
 
     @property
     def _pixel_sums(self) -> int:
-        return self.margin * (self.width + self.border(0)) if self.kind == PIXELS else 0
+        return self.margin * self.stored(0) if self.kind == PIXELS else 0
 
     @cached_property
     def kept(self) -> int:
@@ -127,12 +131,15 @@ class Plan:
         return self.numbers * THREADS * self.dtype.itemsize
 
     @property
+    def strips(self) -> int:
+        """Strips of an image; the last one begins so early that it is as wide as the others."""
+        return -(-self.last[1] // self.width)
+
+    @property
     def work(self) -> int:
         """Positions that a thread goes through."""
-        whole = self.last[1]
-        strips = [min(self.width, whole - first) for first in range(0, whole, self.width)]
-        return sum(
-            self.grid(layer)[0] * (width + self.border(layer)) for layer in range(self.spec.depth) for width in strips
+        return self.strips * sum(
+            self.grid(layer)[0] * self.stored(layer) for layer in range(self.spec.depth)
         )
 
     def resident(self, shared_memory: int) -> int:
