@@ -44,7 +44,7 @@ class Batch:
         return cls(np.ascontiguousarray(images), image_keys(images), patch_size, root, empty, empty)
 
     def pixel_variance(self) -> np.ndarray:
-        """s_x of the first layer, `(n, P, Q)`, where the metric is the identity."""  # noqa: D403
+        """s_x of the first layer, `(n, P, Q)`, where the metric is the identity."""
         squares = np.einsum("nchw,nchw->nhw", self.images, self.images)
         return box_sum(squares, self.patch_size) / self.images.dtype.type(self.shape[0])
 

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from convrfm.errors import ConfigError
-from convrfm.kernels.availability import why_no_gpu
 from convrfm.kernels.batches import Batch, chain, largest_side
 from convrfm.kernels.coincidence import set_coincident
 from convrfm.kernels.gpu import arccosine, laplace
@@ -45,6 +43,7 @@ SCRATCH_SHARE = 0.125
 BLOCKS = 16
 """Blocks on a multiprocessor, at most, whose threads keep their numbers in global memory."""
 
+
 def default_memory() -> int:
     """Bytes of the device that may be taken where nothing else is asked for: a quarter of what is free."""
     return current().free // 4
@@ -55,14 +54,7 @@ def _usable(memory: int) -> int:
 
 
 def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Batch:
-    """Bring images `(n, c, h, w)` under a metric into the form that tiles are computed from.
-
-    Raises:
-        ConfigError: there is no GPU, or a package is missing.
-    """
-    missing = why_no_gpu()
-    if missing is not None:
-        raise ConfigError(missing)
+    """Bring images `(n, c, h, w)` under a metric into the form that tiles are computed from."""
     batch = Batch.bare(images, metric, spec.patch_size)
     if isinstance(spec, LaplaceSpec):
         return batch

@@ -300,7 +300,8 @@ def _descent_from(plan: Plan, layer: int) -> Any:
     """
     differentiate, gather, put = _differentiate(plan, layer), _gather(plan, layer), _put_back(plan, layer)
     (rows, columns), offset, maps = plan.grid(layer), plan.offset(layer), plan.maps
-    empty, below = windows(plan.spec.patch_size, plan.dtype).empty, _descent_from(plan, layer - 1) if layer > 0 else _end
+    empty = windows(plan.spec.patch_size, plan.dtype).empty
+    below = _descent_from(plan, layer - 1) if layer > 0 else _end
 
     @device
     def column(i, sums, here):

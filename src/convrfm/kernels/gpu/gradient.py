@@ -38,9 +38,7 @@ class Gradients:
         shape = (*points.positions, len(points), outputs, points.rank)
         return cls(points, upload(points.images), allocate(shape, points.images.dtype).zero_(), memory)
 
-    def add(
-        self, train: Batch, alpha: torch.Tensor, d_s: torch.Tensor, d_row: torch.Tensor, row_weight: float
-    ) -> None:
+    def add(self, train: Batch, alpha: torch.Tensor, d_s: torch.Tensor, d_row: torch.Tensor, row_weight: float) -> None:
         """Add the share of some training images.
 
         Args:

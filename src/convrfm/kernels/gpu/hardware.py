@@ -14,17 +14,22 @@ import numpy as np
 import torch
 from numba import cuda
 from numba.core import config
+from numba.cuda.cudadrv.driver import CudaAPIError
 
 from convrfm.kernels.gpu.plan import THREADS
 from convrfm.memory import free_bytes
 
-__all__ = ["OUT_OF_MEMORY", "SIMULATED", "Hardware", "allocate", "current", "devices", "full_precision", "launch", "upload"]
+__all__ = [
+    "OUT_OF_MEMORY", "SIMULATED", "Hardware", "allocate", "current", "devices", "full_precision", "launch", "upload",
+]  # fmt: skip
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
 
 SIMULATED_SHARED_MEMORY = 100 * 1024
+
+_configuration = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -86,15 +91,11 @@ def launch(kernel: Any, blocks: int, shared_bytes: int, *arguments: torch.Tensor
     Raises:
         MemoryError: the driver ran out of memory.
     """
-    flat = [argument.reshape(-1) if isinstance(argument, torch.Tensor) else argument for argument in arguments]
-    if SIMULATED:
-        given = [argument.numpy() if isinstance(argument, torch.Tensor) else argument for argument in flat]
-        kernel[blocks, THREADS, 0, shared_bytes](*given)
-        return
-    from numba.cuda.cudadrv.driver import CudaAPIError
-
+    pointer = 0 if SIMULATED else torch.cuda.current_stream().cuda_stream
+    stream = cuda.external_stream(pointer) if pointer else 0
+    given = [_flat(argument) if isinstance(argument, torch.Tensor) else argument for argument in arguments]
     try:
-        kernel[blocks, THREADS, 0, shared_bytes](*map(_as_device_array, flat))
+        _configured(kernel, blocks, stream, shared_bytes)(*given)
     except CudaAPIError as error:
         if "OUT_OF_MEMORY" not in str(error):
             raise
@@ -102,8 +103,21 @@ def launch(kernel: Any, blocks: int, shared_bytes: int, *arguments: torch.Tensor
         raise MemoryError(msg) from error
 
 
-def _as_device_array(argument: torch.Tensor | int) -> Any:
-    return cuda.as_cuda_array(argument, sync=False) if isinstance(argument, torch.Tensor) else argument
+def _flat(tensor: torch.Tensor) -> Any:
+    """What Numba takes for a tensor: the same memory."""
+    flat = tensor.view(-1)
+    return flat.numpy() if SIMULATED else cuda.as_cuda_array(flat, sync=False)
+
+
+def _configured(kernel: Any, blocks: int, stream: Any, shared_bytes: int) -> Any:
+    """A kernel with its grid; small problems have small grids, of which Numba would warn."""
+    with _configuration:
+        warned = config.CUDA_LOW_OCCUPANCY_WARNINGS
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        try:
+            return kernel[blocks, THREADS, stream, shared_bytes]
+        finally:
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = warned
 
 
 class FullPrecision:

@@ -57,7 +57,7 @@ def patches_of(batch: Batch, images: torch.Tensor, first: int, last: int) -> tor
 
 
 def variances(batch: Batch) -> np.ndarray:
-    """s_x of the first layer under a metric, `(n, P, Q)`."""  # noqa: D403
+    """s_x of the first layer under a metric, `(n, P, Q)`."""
     patches = patches_of(batch, upload(batch.images), 0, batch.positions[0])
     squares = torch.einsum("npk,npk->np", patches, patches) / batch.shape[0]
     return squares.reshape(len(batch), *batch.positions).cpu().numpy()

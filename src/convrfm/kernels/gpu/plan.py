@@ -14,7 +14,9 @@ import numpy as np
 from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS
 from convrfm.kernels.specs import LaplaceSpec, Spec
 
-__all__ = ["COLUMNS", "COVARIANCES", "PATCHES", "PIXELS", "ROWS", "SHARED_BYTES", "THREADS", "Plan", "reverse_plan", "sweep_plan"]
+__all__ = [
+    "COLUMNS", "COVARIANCES", "PATCHES", "PIXELS", "ROWS", "SHARED_BYTES", "THREADS", "Plan", "reverse_plan", "sweep_plan",
+]  # fmt: skip
 
 ROWS, COLUMNS = 4, 8
 """Images of the rows and of the columns of a kernel matrix in a block: with them side by side in memory, a load of either
@@ -138,9 +140,7 @@ class Plan:
     @property
     def work(self) -> int:
         """Positions that a thread goes through."""
-        return self.strips * sum(
-            self.grid(layer)[0] * self.stored(layer) for layer in range(self.spec.depth)
-        )
+        return self.strips * sum(self.grid(layer)[0] * self.stored(layer) for layer in range(self.spec.depth))
 
     def resident(self, shared_memory: int) -> int:
         """Blocks on a multiprocessor with so many bytes of shared memory."""
@@ -150,14 +150,10 @@ class Plan:
 def sweep_plan(
     spec: Spec, shape: tuple[int, int, int], kind: int, rank: int, dtype: np.dtype, shared_memory: int
 ) -> Plan:
-    """Choose the strips of a kernel's forward sweep.
+    """Choose the strips of a kernel's forward sweep, for the arguments of `Plan`.
 
-    Args:
-        spec, shape, kind, rank, dtype: see `Plan`.
-        shared_memory: of a multiprocessor, in bytes.
-
-    Returns:
-        A plan in shared memory if any strip fits, else one strip in global memory.
+    Where a strip fits into shared memory, of which a multiprocessor has `shared_memory` bytes, the plan is the cheapest of
+    those strips; else it is one strip in global memory.
     """
 
     def plan(width: int, shared: bool) -> Plan:
