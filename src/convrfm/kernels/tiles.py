@@ -31,6 +31,9 @@ LARGEST_DEFAULT = 896 * 2**20
 SECONDS_BEFORE_PROGRESS = 5.0
 """Tiles are shown where they take longer than this, if the caller shows progress."""
 
+MIRRORED_ROWS = 32
+"""Rows of a tile that are written as columns at a time."""
+
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 Errors = tuple[type[BaseException], ...]
@@ -207,7 +210,10 @@ def place_tile(out: np.ndarray, tile: Tile, entries: np.ndarray, symmetric: bool
     """Write the entries of a tile to a kernel matrix, and to their mirror image if it is symmetric."""
     out[tile.rows, tile.columns] = entries
     if symmetric and tile.rows != tile.columns:
-        out[tile.columns, tile.rows] = entries.T
+        mirror = out[tile.columns, tile.rows]
+        # A few rows at a time, which stay in the cache: several times faster than all at once.
+        for strip in _cut(len(entries), MIRRORED_ROWS):
+            mirror[:, strip] = entries[strip].T
 
 
 def compute_tiles(

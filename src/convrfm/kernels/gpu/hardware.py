@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numba import cuda
 from numba.core import config
-from numba.cuda.cudadrv.driver import CudaAPIError
 
 from convrfm.kernels.gpu.plan import THREADS
 from convrfm.memory import free_bytes
@@ -77,7 +76,9 @@ def devices() -> list[AbstractContextManager[None]]:
 
 def upload(array: np.ndarray) -> torch.Tensor:
     """Copy an array to the device of the current thread; in the simulator, share it."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(current().name)
+    contiguous = np.ascontiguousarray(array)
+    # PyTorch knows no read-only memory.
+    return torch.from_numpy(contiguous if contiguous.flags.writeable else contiguous.copy()).to(current().name)
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype) -> torch.Tensor:
@@ -96,7 +97,7 @@ def launch(kernel: Any, blocks: int, shared_bytes: int, *arguments: torch.Tensor
     given = [_flat(argument) if isinstance(argument, torch.Tensor) else argument for argument in arguments]
     try:
         _configured(kernel, blocks, stream, shared_bytes)(*given)
-    except CudaAPIError as error:
+    except Exception as error:  # the driver's errors have several types
         if "OUT_OF_MEMORY" not in str(error):
             raise
         msg = f"The device ran out of memory at the start of a kernel: {error}"
