@@ -1,5 +1,6 @@
 """Fixtures and helpers of all tests."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,9 +16,9 @@ def rng() -> np.random.Generator:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip GPU tests with a reason where there is no GPU."""
+    """Skip GPU tests with a reason where there is neither a GPU nor Numba's simulator of one."""
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
-    if not gpu_items:
+    if not gpu_items or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return
     import torch
 

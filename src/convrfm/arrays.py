@@ -49,8 +49,9 @@ def check_finite(array: np.ndarray, name: str) -> None:
         NonFiniteError: the array holds NaN or an infinity.
     """
     # The sum of a finite array of moderate numbers is finite: one pass, no temporary of the array's size.
-    if np.isfinite(array.sum(dtype=np.float64)):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return
     bad = ~np.isfinite(array)
     if not bad.any():
         return

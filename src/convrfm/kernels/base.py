@@ -41,6 +41,7 @@ import numpy as np
 from convrfm.arrays import as_images, as_numpy, check_finite, like
 from convrfm.errors import ConfigError, InputError
 from convrfm.kernels import tiles
+from convrfm.kernels.availability import gpu_by_default, why_no_gpu
 from convrfm.kernels.gram_file import compute_gram_file
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
@@ -53,6 +54,7 @@ __all__ = [
 
 BACKENDS = {
     "cpu": "convrfm.kernels.cpu",
+    "cuda": "convrfm.kernels.cuda",
     "reference": "convrfm.kernels.reference",
     "neural-tangents": "convrfm.kernels.neural_tangents",
 }
@@ -64,14 +66,16 @@ class ConvolutionalKernel:
 
     Args:
         patch_size: q, at least 1; odd or even.
-        backend: "cpu" (compiled, in the dtype of the images), "reference" (plain NumPy in float64),
-            "neural-tangents" (the paper's own route, in float64; slow), or "auto" for the fastest that is there.
+        backend: "cuda" (on all GPUs, in the dtype of the images), "cpu" (compiled, likewise), "reference" (plain NumPy in
+            float64), "neural-tangents" (the paper's own route, in float64; slow), or "auto": cuda where there is a GPU and
+            numba-cuda is installed, and cpu elsewhere.
         memory: bytes that may be taken beside the images and the result; None takes a quarter of what is free, and 896 MiB
-            at most. It decides the size of tiles, and does not change a result beyond rounding.
+            at most, or with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a
+            result beyond rounding.
 
     Raises:
         InputError: a size below one.
-        ConfigError: an unknown backend.
+        ConfigError: an unknown backend, or "cuda" where it cannot be used.
     """
 
     def __init__(self, *, patch_size: int, backend: str = "auto", memory: int | None = None) -> None:
@@ -85,7 +89,11 @@ class ConvolutionalKernel:
             msg = f"Unknown kernel backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}."
             raise ConfigError(msg)
         self.patch_size = patch_size
-        self.backend = "cpu" if backend == "auto" else backend
+        if backend == "auto":
+            backend = "cuda" if gpu_by_default() else "cpu"
+        elif backend == "cuda" and (missing := why_no_gpu()) is not None:
+            raise ConfigError(missing)
+        self.backend = backend
         self.memory = memory
 
     @property
@@ -107,7 +115,7 @@ class ConvolutionalKernel:
 
     @property
     def _bytes(self) -> int:
-        return tiles.default_memory() if self.memory is None else self.memory
+        return tiles.default_memory(self._module) if self.memory is None else self.memory
 
     def prepare(self, X: Any, metric: Any = None) -> PreparedImages:
         """Check images and bring them under a metric, once for several calls of `gram` and `patch_agop`.
@@ -289,7 +297,7 @@ class PatchLaplace(ConvolutionalKernel):
             msg = f"The bandwidth must be positive and finite, but it is {bandwidth}."
             raise InputError(msg)
         if self.backend == "neural-tangents":
-            msg = "Neural Tangents has no Laplace kernel of patches: choose the backend cpu or reference."
+            msg = "Neural Tangents has no Laplace kernel of patches: choose the backend cuda, cpu or reference."
             raise ConfigError(msg)
         self.bandwidth = bandwidth
 

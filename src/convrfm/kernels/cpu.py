@@ -16,15 +16,14 @@ import numpy as np
 from numba import get_num_threads
 from threadpoolctl import ThreadpoolController
 
-from convrfm.errors import InputError
-from convrfm.kernels.coincidence import image_keys, set_coincident
+from convrfm.kernels.batches import Batch, chain, check_size, largest_side
+from convrfm.kernels.coincidence import set_coincident
 from convrfm.kernels.compiled import arccosine, laplace
 from convrfm.kernels.compiled.arccosine import Layers
 from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, Operands, interleave, mirror, unfold
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.patches import box_sum, patch_places
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 
@@ -32,9 +31,6 @@ OUT_OF_MEMORY = (MemoryError,)
 
 FUSED_RANK = 96
 """Numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond."""
-
-NEGLIGIBLE = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
-"""Patches whose norm is a smaller fraction of the largest count as zero: products of their norms would underflow."""
 
 ROWS_PER_TASK = 64
 """Rows of one block that a thread takes at a time."""
@@ -50,55 +46,18 @@ LARGEST_SIDE = 2048
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A batch of n images under a metric M = R^T R.
+class Prepared(Batch):
+    """A batch with its patches.
 
     Attributes:
-        images: `(n, channels, height, width)`.
-        keys: what tells equal images, n of them; see `convrfm.kernels.coincidence`.
-        patch_size: q.
-        root: R `(rank, d)`, or None for the identity.
         patches: R x_u `(n, positions, rank)`, or None where they are made on the fly.
-        norms: sqrt(s_x) `(n, positions of all layers)`; of the arc-cosine kernels only, and so is the next.
-        variance: mean over positions of s_x in the last layer, `(n,)`.
     """
 
-    images: np.ndarray
-    keys: np.ndarray
-    patch_size: int
-    root: np.ndarray | None
-    patches: np.ndarray | None
-    norms: np.ndarray
-    variance: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.images)
+    patches: np.ndarray | None = None
 
     def take(self, indices: np.ndarray | slice) -> "Prepared":
         """Give some images of the batch, prepared."""
-        patches = None if self.patches is None else self.patches[indices]
-        kept = {name: getattr(self, name)[indices] for name in ("images", "keys", "norms", "variance")}
-        return replace(self, patches=patches, **kept)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        return self.images.shape[1:]
-
-    @property
-    def positions(self) -> tuple[int, int]:
-        """P and Q, the positions of the first layer."""
-        return self.shape[1] - self.patch_size + 1, self.shape[2] - self.patch_size + 1
-
-    @property
-    def places(self) -> np.ndarray:
-        """See `convrfm.patches.patch_places`."""
-        return patch_places(*self.shape, self.patch_size)
-
-    @property
-    def rank(self) -> int:
-        """Numbers in a patch R x_u."""
-        return self.shape[0] * self.patch_size**2 if self.root is None else len(self.root)
+        return replace(super().take(indices), patches=None if self.patches is None else self.patches[indices])
 
     def patches_of(self, first: int, last: int) -> np.ndarray:
         """R x_u for the rows first ... last - 1 of positions, `(n, rows, Q, rank)`."""
@@ -111,42 +70,12 @@ class Prepared:
         return patches.reshape(len(self), last - first, columns, -1)
 
 
-def _root(metric: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """R `(rank, d)` with R^T R = M; eigenvalues within rounding of zero are left out."""
-    eigenvalues, eigenvectors = np.linalg.eigh(metric)
-    kept = eigenvalues > np.finfo(dtype).eps * eigenvalues[-1]
-    return (np.sqrt(eigenvalues[kept]) * eigenvectors[:, kept]).T.astype(dtype)
-
-
 def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Prepared:
     """Bring images `(n, c, h, w)` under a metric into the form that tiles are computed from."""
-    images = np.ascontiguousarray(images)
-    root = None if metric is None else _root(metric, images.dtype)
-    empty = np.empty((len(images), 0), images.dtype)
-    batch = Prepared(images, image_keys(images), spec.patch_size, root, None, empty, empty)
-    _check_size("pixels", np.abs(images).max(), images.dtype)
-    if root is not None:
+    batch = Prepared.bare(images, metric, spec.patch_size)
+    if batch.root is not None:
         batch = _with_patches(batch, memory)
-    if isinstance(spec, LaplaceSpec):
-        return batch
-    layers = [_variances(batch)]
-    for _ in range(spec.depth - 1):
-        layers.append(box_sum(layers[-1], spec.patch_size))
-    norms = np.sqrt(np.concatenate([layer.reshape(len(images), -1) for layer in layers], axis=1))
-    largest = norms.max()
-    _check_size("norms of patches under the metric", largest, images.dtype)
-    norms[norms < NEGLIGIBLE[images.dtype] * largest] = 0
-    return replace(batch, norms=norms, variance=layers[-1].mean(axis=(1, 2)))
-
-
-def _check_size(name: str, largest: np.floating, dtype: np.dtype) -> None:
-    """Refuse numbers whose products would leave the range of the dtype."""
-    if largest > 0 and not NEGLIGIBLE[dtype] < largest < 1 / NEGLIGIBLE[dtype]:
-        msg = (
-            f"The {name} reach {largest:.3g}, which leaves no room for products in {dtype}: "
-            "rescale the images or the metric."
-        )
-        raise InputError(msg)
+    return batch if isinstance(spec, LaplaceSpec) else batch.with_norms(_variances(batch), spec.depth)
 
 
 def _with_patches(batch: Prepared, memory: int) -> Prepared:
@@ -158,7 +87,7 @@ def _with_patches(batch: Prepared, memory: int) -> Prepared:
     patches = np.empty(shape, batch.images.dtype)
     for y in range(rows):
         patches[:, y] = batch.patches_of(y, y + 1)[:, 0]
-    _check_size("patches under the metric", np.abs(patches).max(), batch.images.dtype)
+    check_size("patches under the metric", np.abs(patches).max(), batch.images.dtype)
     return replace(batch, patches=patches.reshape(len(batch), rows * columns, -1))
 
 
@@ -166,7 +95,7 @@ def _variances(batch: Prepared) -> np.ndarray:
     """s_x of the first layer, `(n, P, Q)`."""
     channels = batch.shape[0]
     if batch.root is None:
-        return box_sum(np.einsum("nchw,nchw->nhw", batch.images, batch.images), batch.patch_size) / channels
+        return batch.pixel_variance()
     rows, columns = batch.positions
     variance = np.empty((len(batch), rows, columns), batch.images.dtype)
     for y in range(rows):
@@ -266,11 +195,6 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     return entries
 
 
-def _side(linear: float, quadratic: float, memory: int) -> int:
-    """The largest n with linear n + quadratic n^2 bytes within the memory."""
-    return max(1, int((math.sqrt(linear**2 + 4 * quadratic * memory) - linear) / (2 * quadratic)))
-
-
 def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
     """Images on a side of the tiles that fit into `memory` bytes, a multiple of a vector where it can be."""
     rows, columns = prepared.positions
@@ -284,7 +208,7 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
         per_image = (2 if prepared.patches is not None else 5) * rows * columns * prepared.rank
     per_image += 2 * prepared.norms.shape[1]
     kept = 0 if prepared.patches is None else prepared.patches.nbytes
-    side = min(LARGEST_SIDE, _side(per_image * itemsize, per_pair * itemsize, max(0, memory - kept)))
+    side = min(LARGEST_SIDE, largest_side(per_image * itemsize, per_pair * itemsize, max(0, memory - kept)))
     return max(1, side // lanes(prepared.images.dtype)) * lanes(prepared.images.dtype)
 
 
@@ -342,7 +266,7 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
         with _few_blas_threads(flat):
             total += flat.T @ flat
     total *= scale**2
-    return total if train.root is None else _chain(train.root, total)
+    return total if train.root is None else chain(train.root, total)
 
 
 @cache
@@ -379,9 +303,3 @@ def _by_position(batch: Prepared, strip: slice) -> np.ndarray:
         patches = batch.patches_of(strip.start, strip.stop).reshape(len(batch), rows * columns, -1)
         out[:, : len(batch), : batch.rank] = patches.transpose(1, 0, 2)
     return out
-
-
-def _chain(root: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """R^T (inner) R in float64, symmetrised against rounding."""
-    outer = root.T.astype(np.float64) @ inner @ root
-    return (outer + outer.T) / 2

@@ -2,11 +2,17 @@
 
 The budget decides the side of the tiles. Where memory runs out all the same, the tile is halved, and so are those to
 come. Tiles do not change a result beyond rounding.
+
+A backend of several devices is given a thread for each, and all take tiles from one queue. With a single device, that thread
+computes the next tile while the last one is put in its place.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +21,8 @@ from convrfm.memory import free_bytes
 from convrfm.progress import track
 
 __all__ = [
-    "Backend", "Preparation", "Tile", "compute_tiles", "default_memory", "gram", "gram_tiles", "patch_agop", "place_tile",
+    "Backend", "DeviceBackend", "Preparation", "Tile", "compute_tiles", "default_memory", "gram", "gram_tiles",
+    "patch_agop", "place_tile",
 ]  # fmt: skip
 
 LARGEST_DEFAULT = 896 * 2**20
@@ -23,6 +30,9 @@ LARGEST_DEFAULT = 896 * 2**20
 
 SECONDS_BEFORE_PROGRESS = 5.0
 """Tiles are shown where they take longer than this, if the caller shows progress."""
+
+MIRRORED_ROWS = 32
+"""Rows of a tile that are written as columns at a time."""
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -63,6 +73,17 @@ class Backend(Protocol):
         """Sum over the points of the patch-AGOP `(d, d)`, float64."""
 
 
+@runtime_checkable
+class DeviceBackend(Protocol):
+    """What a backend offers besides if it computes on devices with memory of their own."""
+
+    def devices(self) -> list[AbstractContextManager[None]]:
+        """The devices; a thread that enters one computes there."""
+
+    def default_memory(self) -> int:
+        """Bytes of a device that may be taken where nothing else is asked for."""
+
+
 class Tile(NamedTuple):
     """A part of a kernel matrix; on the diagonal of a symmetric matrix, rows and columns are equal."""
 
@@ -88,8 +109,10 @@ def _cut(count: int, side: int) -> list[slice]:
     return [slice(start, min(start + side, count)) for start in range(0, count, side)]
 
 
-def default_memory() -> int:
+def default_memory(backend: Backend) -> int:
     """Bytes that may be taken beside the result where nothing else is asked for."""
+    if isinstance(backend, DeviceBackend):
+        return backend.default_memory()
     return min(free_bytes() // 4, LARGEST_DEFAULT)
 
 
@@ -100,7 +123,7 @@ def gram_tiles(n: int, m: int, side: int, symmetric: bool) -> list[Tile]:
 
 
 def _within_memory(
-    parts: list[Part], compute: Callable[[Part], Result], halves: Callable[[Part], list[Part]], errors: Errors
+    parts: Iterable[Part], compute: Callable[[Part], Result], halves: Callable[[Part], list[Part]], errors: Errors
 ) -> Iterator[list[tuple[Part, Result]]]:
     """For each part, give it and its result, or its pieces and theirs if memory did not suffice for the whole."""
     cuts = 0
@@ -126,17 +149,81 @@ def _part(images: Any, part: slice) -> Any:
     return images if part == slice(0, len(images)) else images.take(part)
 
 
+def _on_devices(
+    devices: list[AbstractContextManager[None]],
+    parts: list[Part],
+    work: Callable[[Iterable[Part]], Iterator[Result]],
+) -> Iterator[Result]:
+    """Give `work(parts)` in the order in which it is done, by one thread for each device; an error ends all."""
+    waiting, lock, stop = iter(parts), threading.Lock(), threading.Event()
+    done: queue.SimpleQueue[Result | BaseException | None] = queue.SimpleQueue()
+    # A device is one part ahead at most of whoever takes the results, so that these do not pile up.
+    ahead = threading.Semaphore(2 * len(devices))
+
+    def take() -> Iterator[Part]:
+        while True:
+            ahead.acquire()
+            with lock:
+                if stop.is_set() or (part := next(waiting, None)) is None:
+                    return
+            yield part
+
+    def run(device: AbstractContextManager[None]) -> None:
+        try:
+            with device:
+                for result in work(take()):
+                    done.put(result)
+        except BaseException as error:  # noqa: BLE001
+            done.put(error)
+        else:
+            done.put(None)
+
+    threads = [threading.Thread(target=run, args=(device,), daemon=True) for device in devices]
+    for thread in threads:
+        thread.start()
+    try:
+        running = len(threads)
+        while running:
+            result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result is None:
+                running -= 1
+            else:
+                yield result
+            ahead.release()
+    finally:
+        stop.set()
+        ahead.release(len(threads))
+        for thread in threads:
+            thread.join()
+
+
+def _compute(
+    backend: Backend, parts: list[Part], compute: Callable[[Part], Result], halves: Callable[[Part], list[Part]]
+) -> Iterator[list[tuple[Part, Result]]]:
+    """`_within_memory`, on the devices of the backend if it has any."""
+
+    def work(some: Iterable[Part]) -> Iterator[list[tuple[Part, Result]]]:
+        return _within_memory(some, compute, halves, backend.OUT_OF_MEMORY)
+
+    return _on_devices(backend.devices(), parts, work) if isinstance(backend, DeviceBackend) else work(parts)
+
+
 def place_tile(out: np.ndarray, tile: Tile, entries: np.ndarray, symmetric: bool) -> None:
     """Write the entries of a tile to a kernel matrix, and to their mirror image if it is symmetric."""
     out[tile.rows, tile.columns] = entries
     if symmetric and tile.rows != tile.columns:
-        out[tile.columns, tile.rows] = entries.T
+        mirror = out[tile.columns, tile.rows]
+        # A few rows at a time, which stay in the cache: several times faster than all at once.
+        for strip in _cut(len(entries), MIRRORED_ROWS):
+            mirror[:, strip] = entries[strip].T
 
 
 def compute_tiles(
     backend: Backend, left: Any, right: Any | None, spec: Spec, tiles: list[Tile]
 ) -> Iterator[list[tuple[Tile, np.ndarray]]]:
-    """Compute some tiles of a kernel matrix, one after another; see `_within_memory` for what is given."""
+    """Compute some tiles of a kernel matrix, in any order if there are devices; see `_within_memory` for what is given."""
 
     def compute(tile: Tile) -> np.ndarray:
         rows = _part(left, tile.rows)
@@ -147,7 +234,7 @@ def compute_tiles(
     def halves(tile: Tile) -> list[Tile]:
         return tile.halves(symmetric=right is None)
 
-    results = _within_memory(tiles, compute, halves, backend.OUT_OF_MEMORY)
+    results = _compute(backend, tiles, compute, halves)
     yield from track(results, len(tiles), "tiles of the kernel matrix", delay=SECONDS_BEFORE_PROGRESS)
 
 
@@ -175,7 +262,8 @@ def patch_agop(backend: Backend, train: Any, points: Any, alpha: np.ndarray, spe
     def compute(part: slice) -> np.ndarray:
         return backend.agop_sum(train, _part(points, part), alpha, spec, memory)
 
-    results = _within_memory(parts, compute, _halves, backend.OUT_OF_MEMORY)
+    results = _compute(backend, parts, compute, _halves)
     shown = track(results, len(parts), "tiles of the patch-AGOP", delay=SECONDS_BEFORE_PROGRESS)
-    total = np.sum([part for done in shown for _, part in done], axis=0)
-    return total / len(points)
+    # In the order of the points, whichever device was faster: the sum has the same bits each time.
+    sums = sorted(((part.start, found) for done in shown for part, found in done), key=lambda pair: pair[0])
+    return np.sum([found for _, found in sums], axis=0) / len(points)

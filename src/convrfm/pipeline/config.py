@@ -138,8 +138,8 @@ class Config(Model):
         "AGOP; both: one after the other"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks train; auto takes a GPU if any")
-    backend: Literal["auto", "cpu", "reference", "neural-tangents"] = Field(
-        "auto", description="backend of the kernels; auto takes the fastest that is there"
+    backend: Literal["auto", "cuda", "cpu", "reference", "neural-tangents"] = Field(
+        "auto", description="backend of the kernels; auto takes cuda where there is a GPU, and cpu elsewhere"
     )
     # Not strict: in a list on the command line, Snakemake gives numbers as strings.
     seeds: list[Annotated[int, Field(ge=0, lt=2**32, strict=False)]] = Field(

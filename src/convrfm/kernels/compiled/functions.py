@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from convrfm.kernels.compiled.simd import constant
 
-__all__ = ["arccos_factor", "exp2_of_minus", "kappa1_factor"]
+__all__ = ["arccos_coefficients", "arccos_factor", "exp2_of_minus", "kappa1_coefficients", "kappa1_factor"]
 
 TERMS = 60
 """Of the series: the rest is below 2^-60."""
@@ -40,6 +40,16 @@ def _coefficients(function: Callable[[np.ndarray], np.ndarray], degree: int) -> 
     return [float(function(np.zeros(1))[0]), *coefficients[1:]]
 
 
+def arccos_coefficients(bits: int) -> list[float]:
+    """Coefficients of P(d), lowest power first, for numbers of 32 or 64 bits."""
+    return _coefficients(lambda d: _series(d, integrated=False), {32: 6, 64: 19}[bits])
+
+
+def kappa1_coefficients(bits: int) -> list[float]:
+    """Coefficients of R(d), as `arccos_coefficients`."""
+    return _coefficients(lambda d: _series(d, integrated=True), {32: 5, 64: 19}[bits])
+
+
 def _horner(builder: Any, x: Any, coefficients: list[float]) -> Any:
     kind = x.type
     name = f"llvm.fma.v{kind.count}f{32 if isinstance(kind.element, ir.FloatType) else 64}"
@@ -50,19 +60,19 @@ def _horner(builder: Any, x: Any, coefficients: list[float]) -> Any:
     return value
 
 
-def _polynomial(function: Callable[[np.ndarray], np.ndarray], degrees: dict[int, int], summary: str) -> Any:
-    """A function of a vector with entries in [0, 1], by the degree for each bit width; coefficients are immediates."""
+def _polynomial(coefficients: Callable[[int], list[float]], summary: str) -> Any:
+    """A function of a vector with entries in [0, 1], by coefficients for its bit width, which become immediates."""
 
     def polynomial(typing_context, x):
-        coefficients = _coefficients(function, degrees[x.dtype.bitwidth])
-        return x(x), lambda context, builder, signature, arguments: _horner(builder, arguments[0], coefficients)
+        chosen = coefficients(x.dtype.bitwidth)
+        return x(x), lambda context, builder, signature, arguments: _horner(builder, arguments[0], chosen)
 
     polynomial.__doc__ = summary
     return intrinsic(polynomial)
 
 
-arccos_factor = _polynomial(lambda d: _series(d, integrated=False), {32: 6, 64: 19}, "P(d), see the module.")
-kappa1_factor = _polynomial(lambda d: _series(d, integrated=True), {32: 5, 64: 19}, "R(d), see the module.")
+arccos_factor = _polynomial(arccos_coefficients, "P(d), see the module.")
+kappa1_factor = _polynomial(kappa1_coefficients, "R(d), see the module.")
 
 
 @intrinsic

@@ -1,0 +1,37 @@
+"""Whether the CUDA backend can be used here."""
+
+from importlib.util import find_spec
+
+__all__ = ["gpu_by_default", "why_no_gpu"]
+
+ELSE = 'Or choose backend="cpu" (or "auto", which does so by itself).'
+
+
+def why_no_gpu() -> str | None:
+    """Say what the CUDA backend lacks, and what to do; None where it can be used (Numba's simulator included)."""
+    if find_spec("numba_cuda") is None:
+        return f"The backend cuda needs the package numba-cuda: pip install 'convrfm[cuda]'. {ELSE}"
+    from numba import cuda
+    from numba.core import config
+
+    if config.ENABLE_CUDASIM:
+        return None
+    if not cuda.is_available():
+        return (
+            "The backend cuda needs an NVIDIA GPU with its driver, and finds none: see whether nvidia-smi lists one, and "
+            f"whether CUDA_VISIBLE_DEVICES hides it. {ELSE}"
+        )
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"The backend cuda needs a build of PyTorch for CUDA, but torch {torch.__version__} sees no GPU. {ELSE}"
+    return None
+
+
+def gpu_by_default() -> bool:
+    """Whether the backend "auto" takes the GPU: never in Numba's simulator, which is slow."""
+    if find_spec("numba_cuda") is None:
+        return False
+    from numba.core import config
+
+    return not config.ENABLE_CUDASIM and why_no_gpu() is None
