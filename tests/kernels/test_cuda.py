@@ -88,6 +88,7 @@ def test_more_images_than_a_block_holds(rng):
     check(ours, reference, x, z, None, rng)
 
 
+@pytest.mark.filterwarnings("ignore:The metric has rank one")
 def test_rank_one_metrics(rng):
     x = random_images(rng, 4, 1, 6, 6)
     metric = low_rank(rng, 9, 1)
