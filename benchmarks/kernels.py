@@ -163,11 +163,14 @@ def growth(small: bool) -> tuple[dict[int, float], dict[int, float]]:
 def peak_memory(n: int) -> int:
     """Bytes that a process takes at its peak for a Gram matrix of n images, beyond what it took before."""
     code = (
-        "import resource, numpy as np; from convrfm.kernels import CNTK\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "import numpy as np; from pathlib import Path; from convrfm.kernels import CNTK\n"
+        "def memory(name):\n"
+        "    lines = Path('/proc/self/status').read_text().splitlines()\n"
+        "    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))\n"
         f"x = np.random.default_rng(0).random(({n}, {CHANNELS}, {SIDE}, {SIDE}), dtype=np.float32)\n"
-        f"kernel = CNTK(depth={DEPTH}, patch_size={PATCH_SIZE}); kernel.gram(x[:20]); before = peak()\n"
-        "kernel.gram(x); print(peak() - before)"
+        f"kernel = CNTK(depth={DEPTH}, patch_size={PATCH_SIZE}); kernel.gram(x[:20])\n"
+        "Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here\n"
+        "before = memory('VmRSS'); kernel.gram(x); print(memory('VmHWM') - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return int(done.stdout)

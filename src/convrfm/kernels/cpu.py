@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import get_num_threads
+from scipy import linalg
 from threadpoolctl import ThreadpoolController
 
 from convrfm.kernels.batches import Batch, chain, check_size, largest_side
@@ -32,8 +33,8 @@ OUT_OF_MEMORY = (MemoryError,)
 FUSED_RANK = 96
 """Numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond."""
 
-ROWS_PER_TASK = 64
-"""Rows of one block that a thread takes at a time."""
+ROWS_PER_TASK = (8, 64)
+"""Rows of one block that a thread takes at a time: a quarter of all, but within these bounds."""
 
 PATCH_SHARE = 0.5
 """Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
@@ -154,11 +155,12 @@ def _whole_vectors(batch: Prepared) -> int:
 def _tasks(left: Prepared, right: Prepared, *, triangle: bool) -> np.ndarray:
     """Blocks of columns with rows for each, `(tasks, 3)`; only those that meet the upper triangle, if asked to."""
     width = lanes(right.images.dtype)
+    step = min(max(len(left) // 4, ROWS_PER_TASK[0]), ROWS_PER_TASK[1])
     tasks = [
-        (block, first, min(first + ROWS_PER_TASK, last))
+        (block, first, min(first + step, last))
         for block in range(_whole_vectors(right) // width)
         for last in [min(len(left), (block + 1) * width) if triangle else len(left)]
-        for first in range(0, last, ROWS_PER_TASK)
+        for first in range(0, last, step)
     ]
     # Threads take equal shares of this list, and the first blocks of a triangle are short: deal the tasks in turns.
     turns = np.argsort(np.arange(len(tasks)) % get_num_threads(), kind="stable")
@@ -262,11 +264,19 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
             d_s, d_row, rows * columns, strip.start * columns, of_train, of_points, coefficients,
             np.ascontiguousarray(coefficients.T), dtype.type(row_weight), gradient,
         )  # fmt: skip
-        flat = gradient.reshape(-1, gradient.shape[-1])[:, : train.rank]
+        flat = gradient.reshape(-1, gradient.shape[-1])
         with _few_blas_threads(flat):
-            total += flat.T @ flat
+            total += _upper_product(flat)[: train.rank, : train.rank]
+    total += np.triu(total, 1).T
     total *= scale**2
     return total if train.root is None else chain(train.root, total)
+
+
+def _upper_product(matrix: np.ndarray) -> np.ndarray:
+    """A^T A of a matrix `(n, k)`, its upper triangle; zero below."""
+    syrk = linalg.get_blas_funcs("syrk", (matrix,))
+    product: np.ndarray = syrk(1.0, matrix.T)
+    return product
 
 
 @cache
