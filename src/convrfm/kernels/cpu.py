@@ -33,14 +33,17 @@ OUT_OF_MEMORY = (MemoryError,)
 FUSED_RANK = 96
 """Numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond."""
 
-ROWS_PER_TASK = (8, 64)
-"""Rows of one block that a thread takes at a time: a quarter of all, but within these bounds."""
+ROWS_PER_TASK = 64
+"""Rows of one block that a thread takes at a time."""
 
 PATCH_SHARE = 0.5
 """Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
 
 SMALL_PRODUCT = 10**9
 """Multiplications of a matrix product up to which one thread of BLAS is enough."""
+
+STRIP_BYTES = 4 * 2**20
+"""Patches and gradients that the AGOP holds at a time: few enough to stay in the last cache."""
 
 LARGEST_SIDE = 2048
 """Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
@@ -155,16 +158,13 @@ def _whole_vectors(batch: Prepared) -> int:
 def _tasks(left: Prepared, right: Prepared, *, triangle: bool) -> np.ndarray:
     """Blocks of columns with rows for each, `(tasks, 3)`; only those that meet the upper triangle, if asked to."""
     width = lanes(right.images.dtype)
-    step = min(max(len(left) // 4, ROWS_PER_TASK[0]), ROWS_PER_TASK[1])
     tasks = [
-        (block, first, min(first + step, last))
+        (block, first, min(first + ROWS_PER_TASK, last))
         for block in range(_whole_vectors(right) // width)
         for last in [min(len(left), (block + 1) * width) if triangle else len(left)]
-        for first in range(0, last, step)
+        for first in range(0, last, ROWS_PER_TASK)
     ]
-    # Threads take equal shares of this list, and the first blocks of a triangle are short: deal the tasks in turns.
-    turns = np.argsort(np.arange(len(tasks)) % get_num_threads(), kind="stable")
-    return np.array(tasks, dtype=np.int64)[turns]
+    return np.array(tasks, dtype=np.int64)
 
 
 def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec) -> Layers:
@@ -185,10 +185,10 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     tasks, operands = _tasks(left, other, triangle=right is None), _operands(left, other, spec)
     window, flat = (0,) * spec.patch_size, out.reshape(-1)
     if isinstance(spec, LaplaceSpec):
-        laplace.forward(tasks, operands, window, spec.rate, flat, blocks)
+        laplace.forward(tasks, operands, window, spec.rate, flat, blocks, get_num_threads())
     else:
         layers = _layers(left, other, spec)
-        arccosine.forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks)
+        arccosine.forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks, get_num_threads())
     entries = np.ascontiguousarray(out[:, : len(other)])
     if right is None:
         mirror(entries)
@@ -240,11 +240,21 @@ def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
     window = (0,) * spec.patch_size
     d_s = aligned_empty((len(points) * _whole_vectors(train) * positions,), train.images.dtype)
     if isinstance(spec, LaplaceSpec):
-        laplace.reverse(tasks, operands, window, spec.rate, CLOSEST, 1 / (positions * spec.bandwidth), d_s, blocks)
+        laplace.reverse(
+            tasks,
+            operands,
+            window,
+            spec.rate,
+            CLOSEST,
+            1 / (positions * spec.bandwidth),
+            d_s,
+            blocks,
+            get_num_threads(),
+        )
         return _Derivatives(d_s, d_s, row_weight=-1.0, scale=1.0)
     d_row = aligned_empty(d_s.shape, d_s.dtype)
     layers = _layers(points, train, spec)
-    arccosine.reverse(tasks, operands, window, layers, (0,) * spec.tangent, d_s, d_row, blocks)
+    arccosine.reverse(tasks, operands, window, layers, (0,) * spec.tangent, d_s, d_row, blocks, get_num_threads())
     return _Derivatives(d_s, d_row, row_weight=2.0, scale=1 / train.shape[0])
 
 
@@ -297,7 +307,7 @@ def _strips(train: Prepared, points: int, outputs: int, memory: int) -> list[sli
     """Rows of positions in strips whose patches and gradients fit into the memory."""
     rows, columns = train.positions
     per_row = columns * train.rank * train.images.itemsize * (_whole_vectors(train) + points * (1 + outputs))
-    step = max(1, memory // per_row)
+    step = max(1, min(memory, STRIP_BYTES) // per_row)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
 
@@ -306,10 +316,11 @@ def _by_position(batch: Prepared, strip: slice) -> np.ndarray:
     rows, columns = strip.stop - strip.start, batch.positions[1]
     pair = 2 * lanes(batch.images.dtype)
     out = aligned_empty((rows * columns, _whole_vectors(batch), -(-batch.rank // pair) * pair), batch.images.dtype)
-    out[:] = 0
     if batch.root is None:
         patches_by_position(batch.images, batch.places, batch.positions[1], strip.start, out)
     else:
         patches = batch.patches_of(strip.start, strip.stop).reshape(len(batch), rows * columns, -1)
         out[:, : len(batch), : batch.rank] = patches.transpose(1, 0, 2)
+        out[:, len(batch) :] = 0
+        out[:, :, batch.rank :] = 0
     return out

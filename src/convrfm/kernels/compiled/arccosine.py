@@ -240,7 +240,7 @@ def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_
 
 def _make(stamp: str):
     @numba.njit(parallel=True, cache=True)
-    def forward(tasks, operands, window, layers, tangent, out, blocks):
+    def forward(tasks, operands, window, layers, tangent, out, blocks, threads):
         """Compute kernel entries.
 
         Args:
@@ -251,6 +251,7 @@ def _make(stamp: str):
             tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
             out: flat `(n, blocks, lanes)`; the entries of the tasks are filled.
             blocks: of columns.
+            threads: that share the tasks, each with memory of its own.
         """
         assert stamp
         lanes, margin = VECTOR_BYTES // out.itemsize, len(window) - 1
@@ -258,23 +259,24 @@ def _make(stamp: str):
         size = height * width * lanes
         together = group_size(operands)
         last = (height - (layers.depth - 1) * margin) * (width - (layers.depth - 1) * margin)
-        for task in numba.prange(len(tasks)):
-            block = tasks[task, 0]
+        for thread in numba.prange(threads):
             s, products = room(together * height * width, out), room(room_size(operands, window), out)
             ring = layers.depth * len(window) * width
             rings = (room(ring, out), room(ring, out))
             sums = (room(operands.width, out), room(operands.width, out))
-            for group in range(tasks[task, 1], tasks[task, 2], together):
-                end = min(group + together, tasks[task, 2])
-                fill(operands, window, group, end, block, False, products, s)
-                for row in range(group, end):
-                    total = _climb(
-                        s, (row - group) * size, row, block, operands, window, layers, tangent, rings, sums, None
-                    )
-                    store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
+            for task in range(thread, len(tasks), threads):
+                block = tasks[task, 0]
+                for group in range(tasks[task, 1], tasks[task, 2], together):
+                    end = min(group + together, tasks[task, 2])
+                    fill(operands, window, group, end, block, False, products, s)
+                    for row in range(group, end):
+                        total = _climb(
+                            s, (row - group) * size, row, block, operands, window, layers, tangent, rings, sums, None
+                        )
+                        store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
 
     @numba.njit(parallel=True, cache=True)
-    def reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks):
+    def reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks, threads):
         """Differentiate kernel entries with respect to the covariances s and the rows' variances of the first layer.
 
         Args:
@@ -286,6 +288,7 @@ def _make(stamp: str):
             d_s: flat `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
             d_row: the same.
             blocks: of columns.
+            threads: that share the tasks, each with memory of its own.
         """
         assert stamp
         lanes = VECTOR_BYTES // d_s.itemsize
@@ -293,8 +296,7 @@ def _make(stamp: str):
         positions = height * width
         size = positions * lanes
         together = group_size(operands)
-        for task in numba.prange(len(tasks)):
-            block = tasks[task, 0]
+        for thread in numba.prange(threads):
             s, products = room(together * positions, d_s), room(room_size(operands, window), d_s)
             ring = layers.depth * len(window) * width
             rings = (room(ring, d_s), room(ring, d_s))
@@ -303,15 +305,27 @@ def _make(stamp: str):
             maps = (room(positions, d_s), room(positions, d_s), room(positions, d_s))
             everywhere = layers.positions
             kept = (room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s))
-            for group in range(tasks[task, 1], tasks[task, 2], together):
-                end = min(group + together, tasks[task, 2])
-                fill(operands, window, group, end, block, False, products, s)
-                for row in range(group, end):
-                    _climb(
-                        s, (row - group) * size, row, block, operands, window, layers, tangent, rings, sums[:2], kept
-                    )
-                    place = (row * blocks + block) * size
-                    _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place)
+            for task in range(thread, len(tasks), threads):
+                block = tasks[task, 0]
+                for group in range(tasks[task, 1], tasks[task, 2], together):
+                    end = min(group + together, tasks[task, 2])
+                    fill(operands, window, group, end, block, False, products, s)
+                    for row in range(group, end):
+                        _climb(
+                            s,
+                            (row - group) * size,
+                            row,
+                            block,
+                            operands,
+                            window,
+                            layers,
+                            tangent,
+                            rings,
+                            sums[:2],
+                            kept,
+                        )
+                        place = (row * blocks + block) * size
+                        _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place)
 
     return forward, reverse
 

@@ -20,12 +20,17 @@ OUTPUTS = 5
 def _make(stamp: str):
     @numba.njit(parallel=True, cache=True)
     def patches_by_position(images, places, columns, first, out):
-        """Copy patches to out `(positions, n, at least d)`; otherwise as `convrfm.kernels.compiled.first_layer.unfold`."""
+        """Copy patches to out `(positions, at least n, at least d)`, with zeros in what is left over.
+
+        Otherwise as `convrfm.kernels.compiled.first_layer.unfold`; the last two axes of out hold whole vectors.
+        """
         assert stamp
         n, channels, height, width = images.shape
         _, padded, k = out.shape
         source, target = images.reshape(-1), out.reshape(-1)
         for p in numba.prange(len(out)):
+            for place in range(p * padded * k, (p + 1) * padded * k, VECTOR_BYTES // out.itemsize):
+                store(target, place, full(target, 0.0))
             for image in range(n):
                 start = image * channels * height * width + (first + p // columns) * width + p % columns
                 for i in range(len(places)):

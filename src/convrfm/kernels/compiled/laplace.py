@@ -12,7 +12,7 @@ __all__ = ["forward", "reverse"]
 
 def _make(stamp: str):
     @numba.njit(parallel=True, cache=True)
-    def forward(tasks, operands, window, rate, out, blocks):
+    def forward(tasks, operands, window, rate, out, blocks, threads):
         """Compute kernel entries.
 
         Args:
@@ -22,26 +22,28 @@ def _make(stamp: str):
             rate: log2(e) / bandwidth.
             out: flat `(n, blocks, lanes)`; the entries of the tasks are filled.
             blocks: of columns.
+            threads: that share the tasks, each with memory of its own.
         """
         assert stamp
         lanes, together = VECTOR_BYTES // out.itemsize, group_size(operands)
         height, width = positions_of(operands, window)
         positions = height * width
-        for task in numba.prange(len(tasks)):
-            block = tasks[task, 0]
+        for thread in numba.prange(threads):
             squares, differences = room(together * positions, out), room(room_size(operands, window), out)
-            for group in range(tasks[task, 1], tasks[task, 2], together):
-                end = min(group + together, tasks[task, 2])
-                fill(operands, window, group, end, block, True, differences, squares)
-                for row in range(group, end):
-                    total = full(out, 0.0)
-                    for p in range(positions):
-                        square = load(squares, ((row - group) * positions + p) * lanes)
-                        total = total + exp2_of_minus(sqrt(square) * full(out, rate))
-                    store(out, (row * blocks + block) * lanes, total * full(out, 1 / positions))
+            for task in range(thread, len(tasks), threads):
+                block = tasks[task, 0]
+                for group in range(tasks[task, 1], tasks[task, 2], together):
+                    end = min(group + together, tasks[task, 2])
+                    fill(operands, window, group, end, block, True, differences, squares)
+                    for row in range(group, end):
+                        total = full(out, 0.0)
+                        for p in range(positions):
+                            square = load(squares, ((row - group) * positions + p) * lanes)
+                            total = total + exp2_of_minus(sqrt(square) * full(out, rate))
+                        store(out, (row * blocks + block) * lanes, total * full(out, 1 / positions))
 
     @numba.njit(parallel=True, cache=True)
-    def reverse(tasks, operands, window, rate, closest, weight, d_s, blocks):
+    def reverse(tasks, operands, window, rate, closest, weight, d_s, blocks, threads):
         """Compute weight K_u / ||x_u - z_u||, and zero where the patches are closer than `closest`.
 
         Args:
@@ -53,24 +55,26 @@ def _make(stamp: str):
             weight: a factor.
             d_s: flat `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
             blocks: of columns.
+            threads: that share the tasks, each with memory of its own.
         """
         assert stamp
         lanes, together = VECTOR_BYTES // d_s.itemsize, group_size(operands)
         height, width = positions_of(operands, window)
         positions = height * width
-        for task in numba.prange(len(tasks)):
-            block = tasks[task, 0]
+        for thread in numba.prange(threads):
             squares, differences = room(together * positions, d_s), room(room_size(operands, window), d_s)
-            for group in range(tasks[task, 1], tasks[task, 2], together):
-                end = min(group + together, tasks[task, 2])
-                fill(operands, window, group, end, block, True, differences, squares)
-                for row in range(group, end):
-                    place = (row * blocks + block) * positions * lanes
-                    for p in range(positions):
-                        distance = sqrt(load(squares, ((row - group) * positions + p) * lanes))
-                        value = exp2_of_minus(distance * full(d_s, rate)) * full(d_s, weight) / distance
-                        value = where_less(full(d_s, closest), distance, value, full(d_s, 0.0))
-                        store(d_s, place + p * lanes, value)
+            for task in range(thread, len(tasks), threads):
+                block = tasks[task, 0]
+                for group in range(tasks[task, 1], tasks[task, 2], together):
+                    end = min(group + together, tasks[task, 2])
+                    fill(operands, window, group, end, block, True, differences, squares)
+                    for row in range(group, end):
+                        place = (row * blocks + block) * positions * lanes
+                        for p in range(positions):
+                            distance = sqrt(load(squares, ((row - group) * positions + p) * lanes))
+                            value = exp2_of_minus(distance * full(d_s, rate)) * full(d_s, weight) / distance
+                            value = where_less(full(d_s, closest), distance, value, full(d_s, 0.0))
+                            store(d_s, place + p * lanes, value)
 
     return forward, reverse
 
