@@ -7,15 +7,11 @@ and by BLAS, one matrix product for each position, beyond. The arithmetic is in 
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numba import get_num_threads
-from scipy import linalg
-from threadpoolctl import ThreadpoolController
 
 from convrfm.kernels.batches import Batch, chain, check_size, largest_side
 from convrfm.kernels.coincidence import set_coincident
@@ -39,11 +35,8 @@ ROWS_PER_TASK = 64
 PATCH_SHARE = 0.5
 """Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
 
-SMALL_PRODUCT = 10**9
-"""Multiplications of a matrix product up to which one thread of BLAS is enough."""
-
 STRIP_BYTES = 4 * 2**20
-"""Patches and gradients that the AGOP holds at a time: few enough to stay in the last cache."""
+"""Patches that the AGOP holds at a time: few enough to stay in the last cache."""
 
 LARGEST_SIDE = 2048
 """Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
@@ -266,56 +259,37 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
     outputs = -(-alpha.shape[1] // OUTPUTS) * OUTPUTS
     coefficients = np.zeros((_whole_vectors(train), outputs), dtype)
     coefficients[: len(train), : alpha.shape[1]] = alpha
-    total = np.zeros((train.rank, train.rank))  # float64: a sum of millions of terms
-    for strip in _strips(train, len(points), outputs, memory // 4):
+    totals = np.zeros((get_num_threads(), *[_padded_rank(train)] * 2))  # float64: sums of millions of terms
+    for strip in _strips(train, len(points), memory // 4):
         of_train, of_points = (_by_position(batch, strip) for batch in (train, points))
-        gradient = aligned_empty((len(of_points), len(points), outputs, of_points.shape[2]), dtype)
         contract(
             d_s, d_row, rows * columns, strip.start * columns, of_train, of_points, coefficients,
-            np.ascontiguousarray(coefficients.T), dtype.type(row_weight), gradient,
+            np.ascontiguousarray(coefficients.T), dtype.type(row_weight), totals,
         )  # fmt: skip
-        flat = gradient.reshape(-1, gradient.shape[-1])
-        with _few_blas_threads(flat):
-            total += _upper_product(flat)[: train.rank, : train.rank]
-    total += np.triu(total, 1).T
+    upper = np.triu(totals.sum(axis=0)[: train.rank, : train.rank])
+    total = upper + np.triu(upper, 1).T
     total *= scale**2
     return total if train.root is None else chain(train.root, total)
 
 
-def _upper_product(matrix: np.ndarray) -> np.ndarray:
-    """A^T A of a matrix `(n, k)`, its upper triangle; zero below."""
-    syrk = linalg.get_blas_funcs("syrk", (matrix,))
-    product: np.ndarray = syrk(1.0, matrix.T)
-    return product
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
-
-
-def _few_blas_threads(matrix: np.ndarray) -> AbstractContextManager[object]:
-    """One thread for a product of a small matrix `(n, k)` with itself.
-
-    The threads of BLAS go on spinning for a while after their work, on the processors that compiled code needs next.
-    """
-    small = matrix.size * matrix.shape[1] < SMALL_PRODUCT
-    return _blas().limit(limits=1) if small else nullcontext()
-
-
-def _strips(train: Prepared, points: int, outputs: int, memory: int) -> list[slice]:
-    """Rows of positions in strips whose patches and gradients fit into the memory."""
+def _strips(train: Prepared, points: int, memory: int) -> list[slice]:
+    """Rows of positions in strips whose patches fit into the memory."""
     rows, columns = train.positions
-    per_row = columns * train.rank * train.images.itemsize * (_whole_vectors(train) + points * (1 + outputs))
+    per_row = columns * train.rank * train.images.itemsize * (_whole_vectors(train) + points)
     step = max(1, min(memory, STRIP_BYTES) // per_row)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+
+def _padded_rank(batch: Prepared) -> int:
+    """Numbers in a patch, padded to pairs of whole vectors."""
+    pair = 2 * lanes(batch.images.dtype)
+    return -(-batch.rank // pair) * pair
 
 
 def _by_position(batch: Prepared, strip: slice) -> np.ndarray:
     """R x_u for some rows of positions `(positions, n, k)`, n and k padded with zeros to whole vectors, k to pairs."""
     rows, columns = strip.stop - strip.start, batch.positions[1]
-    pair = 2 * lanes(batch.images.dtype)
-    out = aligned_empty((rows * columns, _whole_vectors(batch), -(-batch.rank // pair) * pair), batch.images.dtype)
+    out = aligned_empty((rows * columns, _whole_vectors(batch), _padded_rank(batch)), batch.images.dtype)
     if batch.root is None:
         patches_by_position(batch.images, batch.places, batch.positions[1], strip.start, out)
     else:

@@ -13,6 +13,9 @@ from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, fu
 
 __all__ = ["OUTPUTS", "contract", "patches_by_position"]
 
+ROWS = 8
+"""Rows of an outer product handled together."""
+
 OUTPUTS = 5
 """Outputs handled together; alpha is padded to a multiple."""
 
@@ -37,8 +40,8 @@ def _make(stamp: str):
                     copy(source, start + places[i], target, (p * padded + image) * k + i)
 
     @numba.njit(parallel=True, cache=True)
-    def contract(d_s, d_row, all_positions, first, patches, own, alpha, alpha_by_output, row_weight, out):
-        """Compute the gradients at some positions.
+    def contract(d_s, d_row, all_positions, first, patches, own, alpha, alpha_by_output, row_weight, totals):
+        """Add the outer products of the gradients with themselves, at some positions.
 
         Args:
             d_s: flat, `(points, blocks, all positions, lanes)`.
@@ -46,40 +49,42 @@ def _make(stamp: str):
             all_positions: of the first layer.
             first: the first of those positions that are asked for.
             patches: R x_u `(positions, n, k)` from there on; n is padded to whole vectors, and k to pairs of them.
-            own: R z_u `(positions, points, k)`, points padded.
+            own: R z_u `(positions, at least points, k)`.
             alpha: `(n, outputs)`, outputs padded to a multiple of `OUTPUTS`.
             alpha_by_output: `(outputs, n)`.
             row_weight: factor of the second sum.
-            out: `(positions, points, outputs, k)`, filled.
+            totals: `(threads, k, k)`, float64, to whose upper triangles each thread adds.
         """
         assert stamp
-        lanes = VECTOR_BYTES // out.itemsize
-        positions, points, outputs, k = out.shape
-        n, padded = len(alpha), own.shape[1]
+        lanes = VECTOR_BYTES // d_s.itemsize
+        (positions, padded, k), (n, outputs), threads = own.shape, alpha.shape, len(totals)
+        points = len(d_s) // (n * all_positions)
         x, z, weights, by_output = patches.reshape(-1), own.reshape(-1), alpha.reshape(-1), alpha_by_output.reshape(-1)
-        gradients = out.reshape(-1)
-        for p in numba.prange(positions):
-            derivative = room(points * n // lanes, out)
-            of_row = np.empty(points * outputs, out.dtype)
-            for point in range(points):
-                for i in range(0, n, lanes):
-                    place = ((point * n + i) * all_positions // lanes + first + p) * lanes
-                    store(derivative, point * n + i, load(d_s, place))
-                for o in range(outputs):
-                    sums = full(out, 0.0)
+        sums = totals.reshape(-1)
+        for thread in numba.prange(threads):
+            derivative, gradients = room(points * n // lanes, d_s), room(points * outputs * k // lanes, d_s)
+            of_row, corner = np.empty(points * outputs, d_s.dtype), room(2 * ROWS, d_s)
+            for p in range(thread, positions, threads):
+                for point in range(points):
                     for i in range(0, n, lanes):
                         place = ((point * n + i) * all_positions // lanes + first + p) * lanes
-                        sums = fma(load(d_row, place), load(by_output, o * n + i), sums)
-                    of_row[point * outputs + o] = total(sums) * row_weight
-            for start in range(0, k, 2 * lanes):
-                for point in range(points):
-                    place = (p * padded + point) * k + start
-                    of_point = (load(z, place), load(z, place + lanes))
-                    for o in range(0, outputs, OUTPUTS):
-                        _gradient(
-                            derivative, point * n, n, x, p * n * k + start, k, weights, outputs, o, of_row,
-                            point * outputs + o, of_point, gradients, ((p * points + point) * outputs + o) * k + start,
-                        )  # fmt: skip
+                        store(derivative, point * n + i, load(d_s, place))
+                    for o in range(outputs):
+                        weighted = full(d_s, 0.0)
+                        for i in range(0, n, lanes):
+                            place = ((point * n + i) * all_positions // lanes + first + p) * lanes
+                            weighted = fma(load(d_row, place), load(by_output, o * n + i), weighted)
+                        of_row[point * outputs + o] = total(weighted) * row_weight
+                for start in range(0, k, 2 * lanes):
+                    for point in range(points):
+                        place = (p * padded + point) * k + start
+                        of_point = (load(z, place), load(z, place + lanes))
+                        for o in range(0, outputs, OUTPUTS):
+                            _gradient(
+                                derivative, point * n, n, x, p * n * k + start, k, weights, outputs, o, of_row,
+                                point * outputs + o, of_point, gradients, (point * outputs + o) * k + start,
+                            )  # fmt: skip
+                _add_outer_products(gradients, points * outputs, k, corner, sums, thread * k * k)
 
     return patches_by_position, contract
 
@@ -111,6 +116,46 @@ def _gradient(derivative, first, n, x, start, k, weights, outputs, o, of_row, ro
         store(out, place + lanes, fma(z[1], weight, found[1]))
         place += k
         row_place += 1
+
+
+@numba.njit
+def _add_outer_products(gradients, count, k, corner, sums, place):
+    """Add G^T G for gradients G `(count, k)` to sums[place:] `(k, k)`: `ROWS` rows and two vectors at a time.
+
+    Blocks wholly below the diagonal are left out.
+    """
+    lanes = VECTOR_BYTES // gradients.itemsize
+    zero = full(gradients, 0.0)
+    for column in range(0, k, 2 * lanes):
+        for row in range(0, min(column + 2 * lanes, k), ROWS):
+            a, b, c, d, e, f, g, h = zero, zero, zero, zero, zero, zero, zero, zero
+            i, j, r, m, n, o, p, q = zero, zero, zero, zero, zero, zero, zero, zero
+            for start in range(0, count * k, k):
+                left, right = load(gradients, start + column), load(gradients, start + column + lanes)
+                factor = broadcast(gradients, start + row)
+                a, i = fma(left, factor, a), fma(right, factor, i)
+                factor = broadcast(gradients, start + row + 1)
+                b, j = fma(left, factor, b), fma(right, factor, j)
+                factor = broadcast(gradients, start + row + 2)
+                c, r = fma(left, factor, c), fma(right, factor, r)
+                factor = broadcast(gradients, start + row + 3)
+                d, m = fma(left, factor, d), fma(right, factor, m)
+                factor = broadcast(gradients, start + row + 4)
+                e, n = fma(left, factor, e), fma(right, factor, n)
+                factor = broadcast(gradients, start + row + 5)
+                f, o = fma(left, factor, f), fma(right, factor, o)
+                factor = broadcast(gradients, start + row + 6)
+                g, p = fma(left, factor, g), fma(right, factor, p)
+                factor = broadcast(gradients, start + row + 7)
+                h, q = fma(left, factor, h), fma(right, factor, q)
+            where = 0
+            for found in ((a, i), (b, j), (c, r), (d, m), (e, n), (f, o), (g, p), (h, q)):
+                store(corner, where, found[0])
+                store(corner, where + lanes, found[1])
+                where += 2 * lanes
+            for y in range(ROWS):
+                for x in range(2 * lanes):
+                    sums[place + (row + y) * k + column + x] += corner[y * 2 * lanes + x]
 
 
 patches_by_position, contract = _make(SOURCES)
