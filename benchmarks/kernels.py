@@ -235,8 +235,8 @@ procedure for the AGOP, a reverse pass for each output and point on patch-expand
 
 The Gram matrix runs at {rate:.0f} GFLOP/s, {share:.0%} of the {peak:.0f} GFLOP/s of a large matrix product, with
 {pair:.0f} kFLOP for a pair (a square root counts as one). Arithmetic binds: the maps of a pair stay in the first two
-caches, and only half of the operations are the fused multiply-adds that the peak consists of. In the AGOP, half of
-the time is the product over images and outputs.
+caches, and only half of the operations are the fused multiply-adds that the peak consists of. In the AGOP, a third of
+the time is the product over images and outputs, which is near the machine's peak.
 
 Growth, one triangle of the matrix in each case:
 
