@@ -1,10 +1,10 @@
 """The patch-AGOP of a kernel predictor, from the derivatives of its kernel entries.
 
-The gradient at position u of point z, for output o, is sum_i alpha_io (a[z, i, u] R x_{i,u}) + (sum_i alpha_io b[z, i, u]) R z_u up
-to constants. The first sum is a matrix product whose left factor alpha_io a[z, i, u] would be larger than all else, so that
-it is formed in registers: `OUTPUTS` outputs and two vectors of the patch at a time. The outer products of the gradients
-are added up position by position, while these are in the cache: in the arithmetic of the images within a position, in
-float64 over positions.
+At position u of point z, and for output o, the gradient is up to constants
+sum_i alpha_io (a[z, i, u] R x_{i,u}) + (sum_i alpha_io b[z, i, u]) R z_u. The first sum is a matrix product whose left
+factor alpha_io a[z, i, u] would be larger than all else, so that it is formed in registers: `OUTPUTS` outputs and two
+vectors of the patch at a time. The outer products of the gradients are added up position by position, while these are
+in the cache: in the arithmetic of the images within a position, in float64 over positions.
 """
 
 import numba
