@@ -6,7 +6,7 @@
 All in float32 on images of 32 x 32 pixels in 3 channels with a kernel of depth 3. The Gram matrix is compared with
 `nt.batch` on plain images at its fastest batch size; the patch-AGOP with the authors' procedure re-expressed on Neural
 Tangents: patch-expanded images, and one reverse pass for each output and point. Each is run once to compile and then
-repeated; the tables give the median and the range of the repetitions. Peak memory is that of a process of its own.
+repeated; the tables give the median and the range of the repetitions. Each has a process of its own.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +66,7 @@ def photographs(n: int) -> np.ndarray:
     return np.stack(crops).astype(np.float32) / 255
 
 
-def their_gram(images: np.ndarray) -> list[float]:
+def their_gram(n: int) -> list[float]:
     """`nt.batch` on plain images: the times of the fastest batch size."""
     import neural_tangents as nt
     from neural_tangents import stax
@@ -76,17 +78,19 @@ def their_gram(images: np.ndarray) -> list[float]:
             stax.ABRelu(0.0, 2.0**0.5),
         ]
     kernel = stax.serial(*layers, stax.Flatten(), stax.Dense(1, W_std=1.0, b_std=None))[2]
-    batch = images.transpose(0, 2, 3, 1)
+    batch = images_of(n).transpose(0, 2, 3, 1)
     measured = []
-    for size in (size for size in BATCH_SIZES if len(images) % size == 0):
+    for size in (size for size in BATCH_SIZES if n % size == 0):
         batched = nt.batch(kernel, batch_size=size, device_count=0)
         measured.append(seconds(lambda batched=batched: np.asarray(batched(batch, None, "ntk")), 2))
     return min(measured, key=statistics.median)
 
 
-def their_agop(images: np.ndarray, points: int, alpha: np.ndarray) -> list[float]:
+def their_agop(n: int, points: int) -> list[float]:
     """The authors' procedure: expand images to patches, and differentiate each output at each point."""
     import jax
+
+    images, alpha = photographs(n), coefficients(n)
 
     kernel = kernel_function(ArcCosineSpec(DEPTH, PATCH_SIZE, tangent=True))
     patches = unfold(images, PATCH_SIZE)
@@ -107,18 +111,38 @@ def their_agop(images: np.ndarray, points: int, alpha: np.ndarray) -> list[float
     return seconds(work, 1)
 
 
+def our_gram(n: int, repetitions: int) -> list[float]:
+    """Times of a Gram matrix."""
+    images, kernel = images_of(n), CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
+    return seconds(lambda: kernel.gram(images), repetitions)
+
+
+def our_agop(n: int, points: int, repetitions: int) -> list[float]:
+    """Times of a patch-AGOP on photographs."""
+    pictures, kernel = photographs(n), CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
+    return seconds(lambda: kernel.patch_agop(pictures, pictures[:points], coefficients(n)), repetitions)
+
+
+def coefficients(n: int) -> np.ndarray:
+    """Coefficients of a predictor."""
+    return np.random.default_rng(1).standard_normal((n, OUTPUTS)).astype(np.float32)
+
+
+def alone(work: Callable[..., list[float]], *arguments: int) -> list[float]:
+    """Run work in a process of its own, so that threads and memory of other work do not disturb it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
 def against_neural_tangents(n: int, points: int, repetitions: int) -> tuple[list[str], float]:
     """The two ratios, as rows of a table, and our time for the Gram matrix."""
-    kernel = CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
-    images, pictures = images_of(n), photographs(n // 2)
-    alpha = np.random.default_rng(1).standard_normal((n // 2, OUTPUTS)).astype(np.float32)
-    gram = seconds(lambda: kernel.gram(images), repetitions)
-    agop = seconds(lambda: kernel.patch_agop(pictures, pictures[:points], alpha), repetitions)
-    everywhere = seconds(lambda: kernel.patch_agop(pictures, pictures, alpha), repetitions)
-    theirs = their_agop(pictures, points, alpha)
+    gram = alone(our_gram, n, repetitions)
+    agop = alone(our_agop, n // 2, points, repetitions)
+    everywhere = alone(our_agop, n // 2, n // 2, repetitions)
+    theirs = alone(their_agop, n // 2, points)
     rows = ["| work | ours, s | theirs, s | ratio |", "|---|---|---|---|"]
     for name, ours, other, note in (
-        (f"Gram of {n} images", gram, their_gram(images), ""),
+        (f"Gram of {n} images", gram, alone(their_gram, n), ""),
         (f"patch-AGOP, {n // 2} photographs, {points} points, {OUTPUTS} outputs", agop, theirs, ""),
         (
             f"patch-AGOP, {n // 2} photographs, all of them as points",
