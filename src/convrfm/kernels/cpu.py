@@ -8,10 +8,12 @@ and by BLAS, one matrix product for each position, beyond. The arithmetic is in 
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numba import get_num_threads
+from threadpoolctl import ThreadpoolController
 
 from convrfm.kernels.batches import Batch, chain, check_size, largest_side
 from convrfm.kernels.coincidence import set_coincident
@@ -67,12 +69,20 @@ class Prepared(Batch):
         return patches.reshape(len(self), last - first, columns, -1)
 
 
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Prepared:
     """Bring images `(n, c, h, w)` under a metric into the form that tiles are computed from."""
-    batch = Prepared.bare(images, metric, spec.patch_size)
-    if batch.root is not None:
-        batch = _with_patches(batch, memory)
-    return batch if isinstance(spec, LaplaceSpec) else batch.with_norms(_variances(batch), spec.depth)
+    small = images.shape[1] * spec.patch_size**2 <= FUSED_RANK
+    # After a product, the threads of BLAS go on spinning where ours are to run: a small one is better done by one.
+    with _thread_pools().limit(limits=1 if small else None, user_api="blas"):
+        batch = Prepared.bare(images, metric, spec.patch_size)
+        if batch.root is not None:
+            batch = _with_patches(batch, memory)
+        return batch if isinstance(spec, LaplaceSpec) else batch.with_norms(_variances(batch), spec.depth)
 
 
 def _with_patches(batch: Prepared, memory: int) -> Prepared:
@@ -260,8 +270,12 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
     coefficients = np.zeros((_whole_vectors(train), outputs), dtype)
     coefficients[: len(train), : alpha.shape[1]] = alpha
     totals = np.zeros((get_num_threads(), *[_padded_rank(train)] * 2))  # float64: sums of millions of terms
-    for strip in _strips(train, len(points), memory // 4):
-        of_train, of_points = (_by_position(batch, strip) for batch in (train, points))
+    strips = _strips(train, len(points), memory // 4)
+    room = [_by_position_room(batch, strips[0]) for batch in (train, points)]
+    for strip in strips:
+        of_train, of_points = (
+            _by_position(batch, strip, out) for batch, out in zip((train, points), room, strict=True)
+        )
         contract(
             d_s, d_row, rows * columns, strip.start * columns, of_train, of_points, coefficients,
             np.ascontiguousarray(coefficients.T), dtype.type(row_weight), totals,
@@ -286,14 +300,20 @@ def _padded_rank(batch: Prepared) -> int:
     return -(-batch.rank // pair) * pair
 
 
-def _by_position(batch: Prepared, strip: slice) -> np.ndarray:
+def _by_position_room(batch: Prepared, strip: slice) -> np.ndarray:
+    """Memory for `_by_position` on strips up to the size of this one."""
+    positions = (strip.stop - strip.start) * batch.positions[1]
+    return aligned_empty((positions, _whole_vectors(batch), _padded_rank(batch)), batch.images.dtype)
+
+
+def _by_position(batch: Prepared, strip: slice, room: np.ndarray) -> np.ndarray:
     """R x_u for some rows of positions `(positions, n, k)`, n and k padded with zeros to whole vectors, k to pairs."""
-    rows, columns = strip.stop - strip.start, batch.positions[1]
-    out = aligned_empty((rows * columns, _whole_vectors(batch), _padded_rank(batch)), batch.images.dtype)
+    positions = (strip.stop - strip.start) * batch.positions[1]
+    out = room[:positions]
     if batch.root is None:
         patches_by_position(batch.images, batch.places, batch.positions[1], strip.start, out)
     else:
-        patches = batch.patches_of(strip.start, strip.stop).reshape(len(batch), rows * columns, -1)
+        patches = batch.patches_of(strip.start, strip.stop).reshape(len(batch), positions, -1)
         out[:, : len(batch), : batch.rank] = patches.transpose(1, 0, 2)
         out[:, len(batch) :] = 0
         out[:, :, batch.rank :] = 0

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.first_layer import fill, group_size, positions_of, room_size
+from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
 from convrfm.kernels.compiled.functions import arccos_factor, kappa1_factor
 from convrfm.kernels.compiled.simd import (
     VECTOR_BYTES,
@@ -96,6 +96,16 @@ def _keep(kept, place, tangent, norm, kappa0, r, d):
     store(kept[3], place, slope * where_less(r, zero, d - one, one - d))
 
 
+@numba.njit(inline="always")
+def _window_sum(sums, x, window):
+    """The sum of entries x ... x + q - 1."""
+    lanes = VECTOR_BYTES // sums.itemsize
+    total = load(sums, x * lanes)
+    for j in range(1, len(window)):
+        total = total + load(sums, (x + j) * lanes)
+    return total
+
+
 @numba.njit
 def _climb(s, start, row, block, operands, window, layers, tangent, rings, sums, kept):
     """Run all layers for one row and one block; gives the sum over the last layer's positions.
@@ -137,10 +147,7 @@ def _climb(s, start, row, block, operands, window, layers, tangent, rings, sums,
                     before_tangent = covariance
                     k, both, kappa0, r, d = _activate(covariance, covariance, norm, True, collinear)
                 else:
-                    covariance, before_tangent = load(sums[0], x * lanes), load(sums[1], x * lanes)
-                    for j in range(1, q):
-                        covariance = covariance + load(sums[0], (x + j) * lanes)
-                        before_tangent = before_tangent + load(sums[1], (x + j) * lanes)
+                    covariance, before_tangent = _window_sum(sums[0], x, window), _window_sum(sums[1], x, window)
                     k, both, kappa0, r, d = _activate(covariance, before_tangent, norm, False, collinear)
                 if kept is not None:
                     _keep(kept, p * lanes, before_tangent, norm, kappa0, r, d)
@@ -166,16 +173,6 @@ def _spread_rows(maps, y, rows, columns, stride, margin, out):
     for x in range(margin):
         store(out, x * lanes, zero)
         store(out, (margin + columns + x) * lanes, zero)
-
-
-@numba.njit
-def _window_sum(sums, x, window):
-    """The sum of entries x ... x + q - 1."""
-    lanes = VECTOR_BYTES // sums.itemsize
-    total = load(sums, x * lanes)
-    for j in range(1, len(window)):
-        total = total + load(sums, (x + j) * lanes)
-    return total
 
 
 @numba.njit
@@ -244,7 +241,7 @@ def _make(stamp: str):
         """Compute kernel entries.
 
         Args:
-            tasks: `(tasks, 3)` int64: a block of columns, the first row, and the row after the last.
+            tasks: see `groups_of`.
             operands: see `Operands`.
             window: a tuple of q entries, whose length is known to the compiler.
             layers: see `Layers`.
@@ -264,23 +261,19 @@ def _make(stamp: str):
             ring = layers.depth * len(window) * width
             rings = (room(ring, out), room(ring, out))
             sums = (room(operands.width, out), room(operands.width, out))
-            for task in range(thread, len(tasks), threads):
-                block = tasks[task, 0]
-                for group in range(tasks[task, 1], tasks[task, 2], together):
-                    end = min(group + together, tasks[task, 2])
-                    fill(operands, window, group, end, block, False, products, s)
-                    for row in range(group, end):
-                        total = _climb(
-                            s, (row - group) * size, row, block, operands, window, layers, tangent, rings, sums, None
-                        )
-                        store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
+            for block, group, end in groups_of(tasks, thread, threads, operands):
+                fill(operands, window, group, end, block, False, products, s)
+                for row in range(group, end):
+                    start = (row - group) * size
+                    total = _climb(s, start, row, block, operands, window, layers, tangent, rings, sums, None)
+                    store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
 
     @numba.njit(parallel=True, cache=True)
     def reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks, threads):
         """Differentiate kernel entries with respect to the covariances s and the rows' variances of the first layer.
 
         Args:
-            tasks: as in `forward`.
+            tasks: see `groups_of`.
             operands: see `Operands`.
             window: a tuple of q entries, whose length is known to the compiler.
             layers: see `Layers`.
@@ -305,27 +298,13 @@ def _make(stamp: str):
             maps = (room(positions, d_s), room(positions, d_s), room(positions, d_s))
             everywhere = layers.positions
             kept = (room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s))
-            for task in range(thread, len(tasks), threads):
-                block = tasks[task, 0]
-                for group in range(tasks[task, 1], tasks[task, 2], together):
-                    end = min(group + together, tasks[task, 2])
-                    fill(operands, window, group, end, block, False, products, s)
-                    for row in range(group, end):
-                        _climb(
-                            s,
-                            (row - group) * size,
-                            row,
-                            block,
-                            operands,
-                            window,
-                            layers,
-                            tangent,
-                            rings,
-                            sums[:2],
-                            kept,
-                        )
-                        place = (row * blocks + block) * size
-                        _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place)
+            for block, group, end in groups_of(tasks, thread, threads, operands):
+                fill(operands, window, group, end, block, False, products, s)
+                for row in range(group, end):
+                    start = (row - group) * size
+                    _climb(s, start, row, block, operands, window, layers, tangent, rings, sums[:2], kept)
+                    place = (row * blocks + block) * size
+                    _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place)
 
     return forward, reverse
 

@@ -15,7 +15,8 @@ from convrfm.kernels.compiled import SOURCES
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
 
 __all__ = [
-    "COVARIANCES", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "interleave", "positions_of", "room_size", "unfold",
+    "COVARIANCES", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "positions_of",
+    "room_size", "unfold",
 ]  # fmt: skip
 
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2
@@ -117,7 +118,7 @@ def _pixel_row(x, x_start, z, z_start, width, channels, pixels, squared, out, pl
 
 @numba.njit
 def _pixel_maps(x, x_start, z, z_start, shape, window, squared, room, out):
-    """S at all positions of one row and a block of columns, from window sums over products of pixels."""
+    """Compute s at all positions of one row and a block of columns, from window sums over products of pixels."""
     channels, height, width = shape
     q, lanes = len(window), VECTOR_BYTES // z.itemsize
     stride, columns = width * lanes, width - q + 1
@@ -170,6 +171,18 @@ def _patch_maps(x, starts, z, z_start, first, last, rank, squared, out, place, s
 def group_size(operands):
     """Rows to pass to `fill` together."""
     return GROUP if operands.kind == PATCHES else 1
+
+
+@numba.njit
+def groups_of(tasks, thread, threads, operands):
+    """Give (block of columns, first row, row after the last) of each group of rows in the tasks of one thread.
+
+    `tasks` is `(tasks, 3)` int64: a block of columns, the first row, and the row after the last.
+    """
+    together = group_size(operands)
+    for task in range(thread, len(tasks), threads):
+        for first in range(tasks[task, 1], tasks[task, 2], together):
+            yield tasks[task, 0], first, min(first + together, tasks[task, 2])
 
 
 @numba.njit

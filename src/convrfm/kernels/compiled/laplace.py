@@ -3,7 +3,7 @@
 import numba
 
 from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.first_layer import fill, group_size, positions_of, room_size
+from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
 from convrfm.kernels.compiled.functions import exp2_of_minus
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, full, load, room, sqrt, store, where_less
 
@@ -16,7 +16,7 @@ def _make(stamp: str):
         """Compute kernel entries.
 
         Args:
-            tasks: `(tasks, 3)` int64: a block of columns, the first row, and the row after the last.
+            tasks: see `groups_of`.
             operands: see `Operands`.
             window: a tuple of q entries, whose length is known to the compiler.
             rate: log2(e) / bandwidth.
@@ -30,24 +30,21 @@ def _make(stamp: str):
         positions = height * width
         for thread in numba.prange(threads):
             squares, differences = room(together * positions, out), room(room_size(operands, window), out)
-            for task in range(thread, len(tasks), threads):
-                block = tasks[task, 0]
-                for group in range(tasks[task, 1], tasks[task, 2], together):
-                    end = min(group + together, tasks[task, 2])
-                    fill(operands, window, group, end, block, True, differences, squares)
-                    for row in range(group, end):
-                        total = full(out, 0.0)
-                        for p in range(positions):
-                            square = load(squares, ((row - group) * positions + p) * lanes)
-                            total = total + exp2_of_minus(sqrt(square) * full(out, rate))
-                        store(out, (row * blocks + block) * lanes, total * full(out, 1 / positions))
+            for block, group, end in groups_of(tasks, thread, threads, operands):
+                fill(operands, window, group, end, block, True, differences, squares)
+                for row in range(group, end):
+                    total = full(out, 0.0)
+                    for p in range(positions):
+                        square = load(squares, ((row - group) * positions + p) * lanes)
+                        total = total + exp2_of_minus(sqrt(square) * full(out, rate))
+                    store(out, (row * blocks + block) * lanes, total * full(out, 1 / positions))
 
     @numba.njit(parallel=True, cache=True)
     def reverse(tasks, operands, window, rate, closest, weight, d_s, blocks, threads):
         """Compute weight K_u / ||x_u - z_u||, and zero where the patches are closer than `closest`.
 
         Args:
-            tasks: as in `forward`.
+            tasks: see `groups_of`.
             operands: see `Operands`.
             window: a tuple of q entries, whose length is known to the compiler.
             rate: log2(e) / bandwidth.
@@ -63,18 +60,15 @@ def _make(stamp: str):
         positions = height * width
         for thread in numba.prange(threads):
             squares, differences = room(together * positions, d_s), room(room_size(operands, window), d_s)
-            for task in range(thread, len(tasks), threads):
-                block = tasks[task, 0]
-                for group in range(tasks[task, 1], tasks[task, 2], together):
-                    end = min(group + together, tasks[task, 2])
-                    fill(operands, window, group, end, block, True, differences, squares)
-                    for row in range(group, end):
-                        place = (row * blocks + block) * positions * lanes
-                        for p in range(positions):
-                            distance = sqrt(load(squares, ((row - group) * positions + p) * lanes))
-                            value = exp2_of_minus(distance * full(d_s, rate)) * full(d_s, weight) / distance
-                            value = where_less(full(d_s, closest), distance, value, full(d_s, 0.0))
-                            store(d_s, place + p * lanes, value)
+            for block, group, end in groups_of(tasks, thread, threads, operands):
+                fill(operands, window, group, end, block, True, differences, squares)
+                for row in range(group, end):
+                    place = (row * blocks + block) * positions * lanes
+                    for p in range(positions):
+                        distance = sqrt(load(squares, ((row - group) * positions + p) * lanes))
+                        value = exp2_of_minus(distance * full(d_s, rate)) * full(d_s, weight) / distance
+                        value = where_less(full(d_s, closest), distance, value, full(d_s, 0.0))
+                        store(d_s, place + p * lanes, value)
 
     return forward, reverse
 
