@@ -32,7 +32,8 @@ rule fig05:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
-include: "workflow/rules/figures.smk"
+include: "workflow/rules/fig05_inputs.smk"
+include: "workflow/rules/fig05.smk"
 
 
 onsuccess:

@@ -17,7 +17,8 @@ from packaging.markers import Marker
 
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
-from convrfm.pipeline.config import Config, Model, Preset
+from convrfm.pipeline.config import Config, Preset
+from convrfm.pipeline.sections.base import Model
 from convrfm.storage import write_bytes
 
 __all__ = ["generated_files", "main"]

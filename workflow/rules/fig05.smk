@@ -1,4 +1,4 @@
-"""Figures: one rule for each."""
+"""Figure 5, local signal adaptivity."""
 
 
 rule draw_fig05:

@@ -1,0 +1,1 @@
+"""The sections of the presets, a module for each figure."""

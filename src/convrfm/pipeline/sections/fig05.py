@@ -1,0 +1,92 @@
+"""The section of Figure 5, local signal adaptivity."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from convrfm.pipeline.paths import run_name
+from convrfm.pipeline.sections.base import Model, Positive
+
+__all__ = ["CNNSettings", "Fig05", "LocalSignalPanel", "OptimizerSettings", "RFMSection"]
+
+
+class OptimizerSettings(Model):
+    """One optimizer of a network."""
+
+    learning_rate: float = Field(gt=0, description="step size")
+    epochs: Positive = Field(description="passes over the training images")
+
+
+class CNNSettings(Model):
+    """The plain convolutional network, trained with each optimizer."""
+
+    width: Positive = Field(64, description="filters of each convolution")
+    batch_size: Positive = Field(128, description="images per step")
+    seeds: Positive = Field(description="how many of the seeds train networks; the first ones of the list")
+    adam: OptimizerSettings = Field(description="settings of Adam")
+    sgd: OptimizerSettings = Field(description="settings of plain SGD; the paper's values are lost")
+
+
+class RFMSection(Model):
+    """ConvRFM and Deep ConvRFM."""
+
+    rounds: Positive = Field(5, description="rounds of ConvRFM, T")
+    stages: Positive = Field(3, description="stages of Deep ConvRFM, at most the depth; stage 0 is ConvRFM")
+    filters: Positive = Field(64, description="random filters of each stage of Deep ConvRFM")
+    ridges: list[Annotated[float, Field(gt=0)]] = Field(
+        default=[1e-8, 1e-5, 1e-3], min_length=1, description="ridges to try, for a kernel divided by its largest entry"
+    )
+
+
+class LocalSignalPanel(Model):
+    """One local-signal task with its kernels and networks."""
+
+    task: Literal["bars", "noisy-digits", "noisy-mnist"] = Field(
+        description="noisy bars; noisy digits with scikit-learn's embedded digits (a stand-in); or with MNIST"
+    )
+    n_train: Positive = Field(description="training images")
+    n_test: Positive = Field(description="test images")
+    sigmas: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        min_length=1, description="noise levels in the authors' parametrisation, see convrfm.datasets.local_signal"
+    )
+    depth: Positive = Field(3, description="convolutions of kernels and networks, L")
+    patch_size: Positive = Field(3, description="patch size q")
+    rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
+    cnn: CNNSettings = Field(description="the networks to compare with")
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if self.rfm.stages > self.depth:
+            msg = f"rfm.stages must be at most depth, {self.depth}, but it is {self.rfm.stages}"
+            raise ValueError(msg)
+        if self.rfm.rounds < 2:
+            msg = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with"
+            raise ValueError(msg)
+        return self
+
+    @field_validator("sigmas")
+    @classmethod
+    def _sigmas_tell_runs_apart(cls, sigmas: list[float]) -> list[float]:
+        names = [run_name({"sigma": sigma}) for sigma in sigmas]
+        if len(set(names)) < len(names):
+            msg = "each noise level may stand there only once, and they must differ in their first six digits"
+            raise ValueError(msg)
+        if max(sigmas) == 0:
+            msg = "at least one noise level must be above 0"
+            raise ValueError(msg)
+        return sigmas
+
+
+class Fig05(Model):
+    """Figure 5, local signal adaptivity."""
+
+    panels: list[LocalSignalPanel] = Field(min_length=1, description="one panel for each task")
+
+    @field_validator("panels")
+    @classmethod
+    def _one_panel_for_each_task(cls, panels: list[LocalSignalPanel]) -> list[LocalSignalPanel]:
+        tasks = [panel.task for panel in panels]
+        if len(set(tasks)) < len(tasks):
+            msg = f"each task may have one panel only, but the tasks are {', '.join(tasks)}"
+            raise ValueError(msg)
+        return panels
