@@ -98,8 +98,8 @@ def exact_against_authors(side: int, outputs: int, divisor: int) -> list[str]:
         "| work | ours, s | theirs, s | ratio | largest difference |",
         "|---|---|---|---|---|",
         (
-            f"| VGG11, 8 layers, one image of {side} pixels, {outputs} outputs | {ours:.1f} | {theirs:.1f} | {theirs / ours:.1f} | "
-            f"{worst:.1e} |"
+            f"| VGG11, 8 layers, one image of {side} pixels, {outputs} outputs "
+            f"| {ours:.1f} | {theirs:.1f} | {theirs / ours:.1f} | {worst:.1e} |"
         ),
     ]
 
@@ -131,8 +131,8 @@ def probes_against_exact(side: int, outputs: int, divisor: int, images: int, pro
     return [
         (
             f"Exact mode took {slow:.1f} s, probe mode with {probes} probes {quick:.2f} s ({min(times):.2f}-{max(times):.2f}): "
-            f"**{slow / quick:.0f} times faster**. Largest error of a corrected correlation: **{worst:.4f}**; the 95 % intervals "
-            f"hold the exact value in **{held} of {10 * len(exact)}** cases."
+            f"**{slow / quick:.0f} times faster**. Largest error of a corrected correlation: **{worst:.4f}**; the 95 % "
+            f"intervals hold the exact value in **{held} of {10 * len(exact)}** cases."
         ),
         "",
         *lines,
@@ -165,8 +165,8 @@ def main() -> None:
             "## Probes against exact mode",
             (
                 f"A VGG11 with its filters divided by {divisor} and {outputs} outputs, at its initialisation, on "
-                f"{arguments.images} photographs of {side} pixels. The cost of both modes is proportional to images and backward "
-                "passes, so that the ratio holds for 22 images of 224 pixels as well."
+                f"{arguments.images} photographs of {side} pixels. The cost of both modes is proportional to images and "
+                "backward passes, so that the ratio holds for 22 images of 224 pixels as well."
             ),
             "",
             *second,
