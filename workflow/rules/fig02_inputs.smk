@@ -6,8 +6,7 @@ FIG02_NETWORKS = [SETTINGS.preset.fig02.network]
 def fig02_run(protocol, file):
     """One file of the transformed images, where the network's data are there."""
     return [
-        run_file("transformed", protocol, file, network=network, seed=ZOO_SEED)
-        for network in zoo_ready(FIG02_NETWORKS)
+        run_file("transformed", protocol, file, network=network, seed=ZOO_SEED) for network in zoo_ready(FIG02_NETWORKS)
     ]
 
 
@@ -18,9 +17,7 @@ def fig02_sources(protocol, network, seed):
         size = STANDINS[network].size
         appearance = {"size": size, "fit": "crop", "colour": "rgb", "scaling": "imagenet", "classes": "all"}
         counts = {"n_train": 2, "n_test": 0, "seed": seed}
-        sources["photographs"] = run_file(
-            "prepare", protocol, "arrays", dataset="photographs", **appearance, **counts
-        )
+        sources["photographs"] = run_file("prepare", protocol, "arrays", dataset="photographs", **appearance, **counts)
     return sources
 
 

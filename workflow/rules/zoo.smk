@@ -8,10 +8,10 @@ rule train_standin:
         **run_files("standin", ["network", "seed"]),
     log:
         run_log("standin", ["network", "seed"]),
-    conda:
-        ENVIRONMENT
     # Long jobs that others wait for.
     priority: 5
+    conda:
+        ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         mem_mb=4000,

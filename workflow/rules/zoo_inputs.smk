@@ -26,10 +26,7 @@ def zoo_ready(networks):
 
 def zoo_measured(protocol, file, networks):
     """One file of the measurement of each network whose data are there."""
-    return [
-        run_file("ansatz", protocol, file, network=network, seed=ZOO_SEED)
-        for network in zoo_ready(networks)
-    ]
+    return [run_file("ansatz", protocol, file, network=network, seed=ZOO_SEED) for network in zoo_ready(networks)]
 
 
 def standin_images(protocol, network, seed):

@@ -59,7 +59,11 @@ def measure_network(job: Job) -> None:
         _numbers(initial, given, initial=None).assign(when="initial", epoch=0.0),
         *(_correlations(found).assign(when="epoch", epoch=float(epoch)) for epoch, found in between.items()),
     ]
-    times = [("trained", last, trained), ("initial", 0.0, initial), *(("epoch", float(e), f) for e, f in between.items())]
+    times = [
+        ("trained", last, trained),
+        ("initial", 0.0, initial),
+        *(("epoch", float(e), f) for e, f in between.items()),
+    ]
     parts.append(_means(times, given["network"]))
     table = pd.concat(parts, ignore_index=True)
     table["images"] = table["images"].fillna(len(images)).astype(int)
@@ -116,7 +120,9 @@ def _correlations(layers: Layers) -> pd.DataFrame:
 
 def _means(times: list[tuple[str, float, Layers]], network: str) -> pd.DataFrame:
     """Means over the paper's layers, at each time, and what training adds."""
-    chosen = [(when, epoch, [f for name, f in found.items() if in_paper(network, name)]) for when, epoch, found in times]
+    chosen = [
+        (when, epoch, [f for name, f in found.items() if in_paper(network, name)]) for when, epoch, found in times
+    ]
     rows = [
         {"when": when, "epoch": epoch, "quantity": "pearson", **_interval(mean_correlation(layers))}
         for when, epoch, layers in chosen

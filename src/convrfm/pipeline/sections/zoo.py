@@ -69,10 +69,12 @@ class Zoo(Model):
     """The networks of Figures 1, 2 and 7."""
 
     weights: list[str] = Field(
-        default=[], description="pretrained networks, by the names of their weights in docs/datasets.md, such as vgg11-v1"
+        default=[],
+        description="pretrained networks, by the names of their weights in docs/datasets.md, such as vgg11-v1",
     )
     dataset: Literal["imagenet", "imagenette"] = Field(
-        "imagenet", description="images for pretrained networks; Imagenette holds ten classes of ImageNet and needs no account"
+        "imagenet",
+        description="images for pretrained networks; Imagenette holds ten classes of ImageNet and needs no account",
     )
     standins: list[StandIn] = Field(default=[], description="small networks that stand in for pretrained ones")
     measurement: Measurement = Field(description="how their AGOPs are measured")
