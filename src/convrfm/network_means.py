@@ -4,18 +4,15 @@ Layers are measured on the same images, so that their errors belong together: th
 the images (or of the probes) at a time in all layers at once (delete-one jackknife, Efron and Stein 1981).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
-from convrfm.agop import Estimate, LayerAgop
+from convrfm.agop import LayerAgop
+from convrfm.block_estimates import Estimate, correlation_of_blocks, jackknife
 from convrfm.errors import InputError
 
 __all__ = ["growth", "mean_correlation", "mean_gain"]
-
-LEVEL = 0.95
 
 
 def mean_correlation(layers: Sequence[LayerAgop]) -> Estimate:
@@ -23,8 +20,10 @@ def mean_correlation(layers: Sequence[LayerAgop]) -> Estimate:
 
     Raises:
         InputError: no layer, or layers of different measurements.
+        ProbeError: see `convrfm.block_estimates`.
     """
-    return _jackknife(layers, _mean)
+    _check_parts(layers)
+    return jackknife(*_with_and_without(layers))
 
 
 def mean_gain(layers: Sequence[LayerAgop], against: Sequence[LayerAgop]) -> Estimate:
@@ -36,8 +35,13 @@ def mean_gain(layers: Sequence[LayerAgop], against: Sequence[LayerAgop]) -> Esti
 
     Raises:
         InputError: no layer, or layers of different measurements.
+        ProbeError: see `convrfm.block_estimates`.
     """
-    return _jackknife([*layers, *against], lambda kept: _mean(kept[: len(layers)]) - _mean(kept[len(layers) :]))
+    for group in (layers, against, [*layers, *against]):
+        _check_parts(group)
+    value, without = _with_and_without(layers)
+    base, base_without = _with_and_without(against)
+    return jackknife(value - base, np.subtract(without, base_without).tolist())
 
 
 def growth(layer: LayerAgop) -> list[tuple[int, float]]:
@@ -49,31 +53,32 @@ def growth(layer: LayerAgop) -> list[tuple[int, float]]:
     if layer.mode != "exact":
         msg = f"The parts of {layer.name} are of its probes: measure in the mode 'exact' to see the growth with the images."
         raise InputError(msg)
-    found = []
-    for end in np.flatnonzero(layer.counts) + 1:
-        part = replace(layer, blocks=layer.blocks[:end], counts=layer.counts[:end])
-        found.append((int(layer.counts[:end].sum()), part.correlation().value))
-    return found
+    present = np.flatnonzero(layer.counts)
+    return [
+        (int(layer.counts[present[:end]].sum()), _correlation(layer, present[:end]))
+        for end in range(1, len(present) + 1)
+    ]
 
 
-def _mean(layers: Sequence[LayerAgop]) -> float:
-    return float(np.mean([layer.correlation().value for layer in layers]))
+def _with_and_without(layers: Sequence[LayerAgop]) -> tuple[float, list[float]]:
+    """The mean over layers, and the means without each of the parts; none where there are too few."""
+    present = np.flatnonzero(layers[0].counts)
+    least = 2 if layers[0].mode == "exact" else 3
+    kept = [np.setdiff1d(present, part) for part in present] if len(present) >= least else []
+    return _mean(layers, present), [_mean(layers, parts) for parts in kept]
 
 
-def _jackknife(layers: Sequence[LayerAgop], statistic: Callable[[Sequence[LayerAgop]], float]) -> Estimate:
+def _mean(layers: Sequence[LayerAgop], parts: np.ndarray) -> float:
+    return float(np.mean([_correlation(layer, parts) for layer in layers]))
+
+
+def _correlation(layer: LayerAgop, parts: np.ndarray) -> float:
+    """Pearson(CNFM, AGOP) from some of the parts."""
+    blocks = [layer.cnfm.with_core(core) for core in layer.sums[parts]]
+    return correlation_of_blocks(layer.cnfm, blocks, layer.counts[parts], noisy=layer.mode == "probe").value
+
+
+def _check_parts(layers: Sequence[LayerAgop]) -> None:
     if not layers or any(not np.array_equal(layer.counts, layers[0].counts) for layer in layers):
         msg = "At least one layer is needed, and all must have been measured on the same images in the same parts."
         raise InputError(msg)
-    value = statistic(layers)
-    parts = np.flatnonzero(layers[0].counts)
-    if len(parts) < 3:
-        return Estimate(value, np.nan, np.nan, np.nan)
-    without = np.array([statistic([_without(layer, part) for layer in layers]) for part in parts])
-    error = float(np.sqrt((len(parts) - 1) * without.var()))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(parts) - 1)) * error
-    return Estimate(value, error, value - half, value + half)
-
-
-def _without(layer: LayerAgop, part: int) -> LayerAgop:
-    keep = np.arange(len(layer.counts)) != part
-    return replace(layer, blocks=layer.blocks[keep], counts=layer.counts[keep])

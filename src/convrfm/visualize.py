@@ -21,7 +21,7 @@ def patch_magnitude(
     Args:
         images: `(n, channels, height, width)`.
         metric: M, `(d, d)`; or the same matrix by way of the filters that it is made of, where d is large: for
-            M = W^T D W, |M^{1/2} x| = |D^{1/2} W x| is a convolution with k filters.
+            M = W^T D W, |M^{1/2} x| = |D^{1/2} W x|, which at most k filters give.
         patch_size: q; patches are centred (for even q, shifted up and left) and wrap around the border, as in the
             authors' code, so that the size is kept.
         exponent: p; 1/2 for the toy tasks and the finite networks, 1 for "the full matrix".
@@ -36,19 +36,17 @@ def patch_magnitude(
     wrapped = np.pad(images, [(0, 0), (0, 0), (before, after), (before, after)], mode="wrap")
     if isinstance(metric, FilterForm):
         # |M^p x|^2 = x^T M^{2p} x, and M^{2p} is of the same form.
-        factor = _root_filters(metric if exponent == 0.5 else metric.power(2 * exponent)).T
+        factor = _of_one_group(metric if exponent == 0.5 else metric.power(2 * exponent)).T
     else:
         factor = power(metric, exponent)
     # The patches of one image at a time: those of many deep features would take gigabytes.
     return np.stack([np.linalg.norm(unfold(image, patch_size)[0] @ factor, axis=-1) for image in wrapped[:, None]])
 
 
-def _root_filters(form: FilterForm) -> np.ndarray:
-    """Filters V `(k, d)` with V^T V = W^T D W: D^{1/2} W; eigenvalues that rounding made negative count as zero."""
-    if len(form.weight) != 1:
-        msg = f"The matrix must be that of a convolution without groups, but this one has {len(form.weight)}."
+def _of_one_group(form: FilterForm) -> np.ndarray:
+    """A factor L `(r, d)` with L^T L = M."""
+    groups = form.shape[0]
+    if groups != 1:
+        msg = f"The matrix must be that of a convolution without groups, but this one has {groups}."
         raise InputError(msg)
-    if form.core is None:
-        return form.weight[0]
-    eigenvalues, eigenvectors = np.linalg.eigh(form.core[0])
-    return (np.sqrt(np.clip(eigenvalues, 0, None))[:, None] * eigenvectors.T) @ form.weight[0]
+    return form.factor()[0]

@@ -1,4 +1,4 @@
-"""torchvision's networks by name: fresh or with given weights, whole or narrow, and the convolutions that the paper looks at."""
+"""torchvision's networks by name: fresh or with given weights, whole or narrow; and which convolutions the paper measures."""
 
 import copy
 import re
@@ -46,7 +46,7 @@ def fresh(network: str, *, generator: torch.Generator, classes: int = 1000, divi
     seed = int(torch.randint(2**62, (), generator=generator))
     # torchvision draws from the global generator of the CPU, whose state is put back.
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         if divisor == 1:
             return _built(network, classes)
         with torch.device("meta"):
@@ -81,7 +81,7 @@ def with_weights(
         if name not in expected or name not in given or given[name].shape != expected[name].shape
     )  # fmt: skip
     if wrong:
-        msg = f"These are not the weights of {network} with divisor {divisor}: {wrong[0]} is missing, unknown or of another shape."
+        msg = f"These are not the weights of {network}, divisor {divisor}: {wrong[0]} is missing, unknown or of another shape."
         raise InputError(msg)
     model.load_state_dict(given, assign=True)
     return model.eval()

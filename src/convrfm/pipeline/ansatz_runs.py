@@ -34,8 +34,8 @@ def measure_layers(
     Args:
         model: in eval mode; it is moved to the device.
         images: `(n, channels, height, width)` float32.
-        settings: `mode`, `probes`, `batch_size`, and for the mode "probe" also `tolerance` (largest standard error of a
-            layer's correlation, or None) and `passes` (over the images, at most).
+        settings: `mode`, `probes`, `batch_size`, `tolerance` and `most_probes`, as for `convrfm.agop.measure`, which does the
+            same without a checkpoint.
         seed: of the probes.
         device: where to compute.
         checkpoint: written after every batch and read by a later call, whose result is then the same; its name must tell
@@ -48,13 +48,11 @@ def measure_layers(
     Raises:
         StorageError: the checkpoint is damaged or cannot be written.
     """
-    model.to(device)
-    for parameter in model.parameters():
-        parameter.requires_grad_(requires_grad=False)
-    accumulator = AgopAccumulator(model, settings["mode"], probes=settings["probes"], seed=seed)
+    accumulator = AgopAccumulator(model.to(device), settings["mode"], probes=settings["probes"], seed=seed)
     batches = torch.from_numpy(images).split(settings["batch_size"])
     first = _restored(checkpoint, accumulator)
-    passes = settings["passes"] if settings["mode"] == "probe" and settings["tolerance"] is not None else 1
+    wanted = settings["mode"] == "probe" and settings["tolerance"] is not None
+    passes = max(1, settings["most_probes"] // settings["probes"]) if wanted else 1
     last = passes * len(batches)
     for step in track(range(first, last), last - first, f"{description}, batches at most", show=True):
         if step > 0 and step % len(batches) == 0 and _precise(accumulator, settings["tolerance"]):

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, letter
 from convrfm.plots.zoo import STAND_IN_NOTE, Run, caption_of_networks, is_stand_in, mean_over_layers, order, title
 
@@ -15,6 +16,13 @@ __all__ = ["LINES", "caption", "draw", "growth", "tidy"]
 
 LINES = (0.7, 0.9)
 """Levels that the caption counts networks above: the paper's own number is lost, so that nothing is asserted with them."""
+
+GAINS = {
+    "gain_over_initial": "gain over initialisation",
+    "gain_over_null": "gain over the null",
+    "gain_over_control": "gain over the control",
+}
+"""What the claims are about, with their names in the caption."""
 
 Heat = Mapping[str, np.ndarray]
 """`cnfm` and `agop` of the first convolution of one network, each `(d, d)`."""
@@ -38,8 +46,8 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         `high`. Quantities: means over the paper's layers of `pearson` (CNFM against AGOP, trained), `initial_pearson`
         (the same at initialisation), `initial_cnfm` (CNFM at initialisation against CNFM trained), `rotated_null` (CNFM
         against W^T U D U^T W, U random; its bounds hold 95 % of the draws), `random_filters` (CNFM of Gaussian filters
-        against AGOP); and what the claims are about, `gain_over_initial` (claim A1, paired), `gain_over_null` (A1; its lower bound
-        is the lower one of `pearson` minus the upper one of the null) and `gain_over_control` (A2).
+        against AGOP); and what the claims are about, `gain_over_initial` (claim A1, paired), `gain_over_null` (A1; its
+        lower bound is the lower one of `pearson` minus the upper one of the null) and `gain_over_control` (A2).
     """
     rows = []
     for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):
@@ -82,18 +90,20 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
     """
     networks = list(dict.fromkeys(table["network"]))
     with figure_style():
-        figure = Figure(figsize=(7.2, 2.6 + 1.9 * (len(heats) > 0)), layout="constrained")
-        parts = figure.subfigures(2, 1, height_ratios=(1.35, 1)) if heats else [figure]
-        left, right = parts[0].subplots(1, 2, width_ratios=(2.4, 1))
+        figure = Figure(figsize=(7.2, 4.5), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(1.35, 1))  # type: ignore[misc]
+        left, right = above.subplots(1, 2, width_ratios=(2.4, 1))
         _draw_bars(left, table, networks)
         letter(left, "A", offset=-0.09)
         _draw_growth(right, grown, networks)
         letter(right, "B", offset=-0.22)
-        if heats:
-            cells = parts[1].subplots(1, 2 * len(heats), squeeze=False)[0]
-            for index, (network, heat) in enumerate(heats.items()):
-                _draw_heat(cells[2 * index : 2 * index + 2], network, heat)
-            letter(cells[0], "C", offset=-0.2)
+        cells = below.subplots(1, 2 * max(len(heats), 1), squeeze=False)[0]
+        for index, (network, heat) in enumerate(heats.items()):
+            _draw_heat(cells[2 * index : 2 * index + 2], network, heat)
+        if not heats:
+            for cell in cells:
+                write_reason(cell, "first layers", "the data of the networks to be shown are not there", width=40)
+        letter(cells[0], "C", offset=-0.2)
         if any(is_stand_in(network) for network in networks):
             figure.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
     return figure
@@ -155,21 +165,20 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     """
     networks = list(dict.fromkeys(table["network"]))
     numbers = table.set_index(["network", "quantity"])
-    lines = [
+    opening = (
         f"**Figure 1, the ansatz in trained networks** (protocol: {table['protocol'].iloc[0]}). A: Pearson correlation of the "
         "filter covariance W^T W (CNFM) and the patch-AGOP, mean over the layers that the paper measures, with 95 % "
         "jackknife intervals over the images (or probes); the control of the paper, filters at initialisation against trained "
         "ones; and a null in which the gradients are rotated at random, so that only the filters W are shared (bars: 95 % of "
         "the draws). B: the correlation from the first images alone. C: both matrices of the first layer, grey from their "
-        "smallest to their largest entry.",
-        "",
-        "| network | layers | trained | at initialisation | gain over initialisation | gain over the null | gain over the control |",
-        "|---|---|---|---|---|---|---|",
-    ]
+        "smallest to their largest entry."
+    )
+    columns = ("network", "layers", "trained", "at initialisation", *GAINS.values())
+    lines = [opening, "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for network in networks:
         cells = [
             _cell(numbers.loc[(network, name)], signed=name.startswith("gain"))
-            for name in ("pearson", "initial_pearson", "gain_over_initial", "gain_over_null", "gain_over_control")
+            for name in ("pearson", "initial_pearson", *GAINS)
         ]
         layers = numbers.loc[(network, "pearson"), "layers"]
         lines.append(f"| {title(network)} | {layers} | " + " | ".join(cells) + " |")
@@ -178,16 +187,12 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 
 
 def _verdict(table: pd.DataFrame) -> str:
-    """For how many networks an interval lies above zero."""
-    gains = table[table["quantity"].str.startswith("gain")]
+    """In how many networks the interval of a gain lies above zero."""
+    gains = table[table["quantity"].isin(list(GAINS))]
     counts = gains.assign(above=gains["low"] > 0).groupby("quantity")["above"].agg(["sum", "size"])
-    names = {
-        "gain_over_initial": "its own network at initialisation",
-        "gain_over_null": "the rotated null",
-        "gain_over_control": "the control",
-    }
-    parts = [f"{name} in {counts.loc[key, 'sum']} of {counts.loc[key, 'size']}" for key, name in names.items()]
-    return f"The interval of the trained networks' correlation lies above {'; '.join(parts)} networks."
+    parts = [f"{counts.loc[key, 'sum']} ({name})" for key, name in GAINS.items()]
+    size = counts["size"].iloc[0]
+    return f"Of {size} networks, the interval of the gain lies above zero in {', '.join(parts)}."
 
 
 def _levels(table: pd.DataFrame) -> str:

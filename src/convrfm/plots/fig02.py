@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from convrfm.plots.style import figure_style, interval
 from convrfm.plots.zoo import STAND_IN_NOTE, caption_of_networks, is_stand_in, title
@@ -60,18 +61,18 @@ def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
     layers = list(dict.fromkeys(table["layer"]))
     rows_of = _rows_of_shown(table, shown)
     with figure_style():
-        figure = Figure(figsize=(7.2, 2.0 * shown + 0.4), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+        tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+        figure = Figure(figsize=(7.2, 2.0 * shown + 0.4), layout=tight)
         cells = figure.subplots(2 * shown, 1 + len(layers), squeeze=False)
         for i in range(shown):
             _show(cells[2 * i, 0], pictures[f"input/{i}"].transpose(1, 2, 0))
             cells[2 * i, 0].set_title("image", fontsize=7)
             cells[2 * i + 1, 0].set_axis_off()
-            for place, row in rows_of[i].reset_index(drop=True).iterrows():
-                top, bottom = cells[2 * i : 2 * i + 2, 1 + place]  # type: ignore[operator]
+            for place, (_, row) in enumerate(rows_of[i].iterrows()):
+                top, bottom = cells[2 * i : 2 * i + 2, 1 + place]
                 _show(top, pictures[f"cnfm/{i}/{row['index']}"])
                 _show(bottom, pictures[f"agop/{i}/{row['index']}"])
-                top.set_title(f"layer {place + 1}", fontsize=7)  # type: ignore[operator]
+                top.set_title(f"layer {place + 1}", fontsize=7)
                 bottom.set_xlabel(f"r = {row['pearson']:.2f}\nrand. {row['control']:.2f}", fontsize=6.5, labelpad=1.5)
             cells[2 * i, 1].set_ylabel("CNFM", fontsize=7)
             cells[2 * i + 1, 1].set_ylabel("AGOP", fontsize=7)
@@ -98,12 +99,15 @@ def caption(table: pd.DataFrame) -> str:
     """Write the caption in Markdown; every number in it is computed from the table, which is from `tidy`."""
     network, means = table["network"].iloc[0], summary(table)
     images = len(table[["source", "image"]].drop_duplicates())
-    lines = [
+    opening = (
         f"**Figure 2, images through the matrices of each layer** (protocol: {table['protocol'].iloc[0]}), {title(network)}. "
         "Features entering each convolution, with every pixel replaced by the norm of the patch around it times the square "
         "root of the layer's filter covariance (CNFM, above) and of its patch-AGOP (below); patches wrap around the border, "
         "the norm is over all channels. Under each pair: the Pearson correlation of their pixels, and below it that of the "
-        "upper picture with random matrices, the covariance of Gaussian filters of the same shape.",
+        "upper picture with random matrices, the covariance of Gaussian filters of the same shape."
+    )
+    lines = [
+        opening,
         "",
         f"Means over {images} images, with 95 % intervals of the excess:",
         "",

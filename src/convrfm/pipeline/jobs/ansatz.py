@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from convrfm.agop import Estimate, LayerAgop
+from convrfm.agop import LayerAgop
 from convrfm.ansatz import summarise
 from convrfm.network_means import growth, mean_correlation, mean_gain
 from convrfm.networks.zoo import in_paper
@@ -59,11 +59,8 @@ def measure_network(job: Job) -> None:
         _numbers(initial, given, initial=None).assign(when="initial", epoch=0.0),
         *(_correlations(found).assign(when="epoch", epoch=float(epoch)) for epoch, found in between.items()),
     ]
-    times = [
-        ("trained", last, trained),
-        ("initial", 0.0, initial),
-        *(("epoch", float(e), f) for e, f in between.items()),
-    ]
+    times: list[tuple[str, float, Layers]] = [("trained", last, trained), ("initial", 0.0, initial)]
+    times += [("epoch", float(epoch), found) for epoch, found in between.items()]
     parts.append(_means(times, given["network"]))
     table = pd.concat(parts, ignore_index=True)
     table["images"] = table["images"].fillna(len(images)).astype(int)
@@ -114,7 +111,7 @@ def _correlations(layers: Layers) -> pd.DataFrame:
     rows = []
     for index, layer in enumerate(layers.values()):
         estimate = layer.correlation()
-        rows.append(_row(layer, index, "pearson", estimate.value) | _interval(estimate))
+        rows.append(_row(layer, index, "pearson", estimate.value) | estimate._asdict())
     return pd.DataFrame(rows)
 
 
@@ -124,29 +121,23 @@ def _means(times: list[tuple[str, float, Layers]], network: str) -> pd.DataFrame
         (when, epoch, [f for name, f in found.items() if in_paper(network, name)]) for when, epoch, found in times
     ]
     rows = [
-        {"when": when, "epoch": epoch, "quantity": "pearson", **_interval(mean_correlation(layers))}
+        {"when": when, "epoch": epoch, "quantity": "pearson", **mean_correlation(layers)._asdict()}
         for when, epoch, layers in chosen
     ]
     (_, last, trained), (_, _, initial) = chosen[:2]
-    rows.append({"when": "trained", "epoch": last, "quantity": "gain", **_interval(mean_gain(trained, initial))})
+    rows.append({"when": "trained", "epoch": last, "quantity": "gain", **mean_gain(trained, initial)._asdict()})
     return pd.DataFrame(rows).assign(layer=MEAN, index=-1, power=1.0)
 
 
 def _row(layer: LayerAgop, index: int, quantity: str, value: float) -> dict[str, Any]:
     groups, filters, dimension = layer.weight.shape
-    shape = {"layer": layer.name, "index": index, "filters": filters, "dimension": dimension, "groups": groups}
+    shape = {"layer": layer.name, "index": index, "filters": groups * filters, "dimension": dimension, "groups": groups}
     return {**shape, "quantity": quantity, "power": 1.0, "value": value}
-
-
-def _interval(estimate: Estimate) -> dict[str, float]:
-    return estimate._asdict()
 
 
 def _arrays(layers: Layers, when: str) -> dict[str, np.ndarray]:
     arrays = {}
     for name, layer in layers.items():
-        core = layer.agop.core
-        assert core is not None  # an AGOP has one
         arrays[f"{when}/{name}/weight"] = layer.weight.astype(np.float32)
-        arrays[f"{when}/{name}/core"] = core
+        arrays[f"{when}/{name}/core"] = layer.core
     return arrays

@@ -20,11 +20,11 @@ class Measurement(Model):
         "exact", description="exact: one backward pass for each class; probe: random combinations of all classes"
     )
     batch_size: Positive = Field(16, description="images at a time")
-    probes: Positive = Field(16, description="random combinations for each image in one pass over the images")
+    probes: Positive = Field(16, description="random combinations for each image at first")
     tolerance: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="passes with new probes are added until the standard error in every layer is below"
+        None, description="as many probes are added again until the standard error in every layer is below"
     )
-    passes: Positive = Field(16, description="at most so many passes")
+    most_probes: Positive = Field(1024, description="for each image, after which the tolerance is given up")
 
     @model_validator(mode="after")
     def _tolerance_is_for_probes(self) -> Self:
@@ -100,7 +100,10 @@ class Zoo(Model):
     def _enough_images(self) -> Self:
         for standin in self.standins:
             if standin.n_train < self.measurement.images:
-                msg = f"measurement.images, {self.measurement.images}, is more than the n_train of a stand-in, {standin.n_train}"
+                images, there = self.measurement.images, standin.n_train
+                msg = (
+                    f"measurement.images must be at most the n_train of {standin.network}, {there}, but it is {images}"
+                )
                 raise ValueError(msg)
         return self
 
