@@ -63,7 +63,8 @@ def measure_network(job: Job) -> None:
     times += [("epoch", float(epoch), found) for epoch, found in between.items()]
     parts.append(_means(times, given["network"]))
     table = pd.concat(parts, ignore_index=True)
-    table["images"] = table["images"].fillna(len(images)).astype(int)
+    # Rows of the growth have a number of their own.
+    table["images"] = table.get("images", pd.Series(np.nan, table.index)).fillna(len(images)).astype(int)
     table["in_paper"] = [layer == MEAN or in_paper(given["network"], layer) for layer in table["layer"]]
     write_table(job.outputs["metrics"], table)
     write_arrays(job.outputs["arrays"], {**_arrays(trained, "trained"), **_arrays(initial, "initial")})
