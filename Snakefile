@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 localrules:
     all,
     fig05,
+    fig08,
 
 
 rule all:
@@ -21,6 +22,8 @@ rule all:
     input:
         figure_files("fig05"),
         data_states("fig05"),
+        figure_files("fig08"),
+        data_states("fig08"),
 
 
 rule fig05:
@@ -29,11 +32,19 @@ rule fig05:
         data_states("fig05"),
 
 
+rule fig08:
+    input:
+        figure_files("fig08"),
+        data_states("fig08"),
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
+include: "workflow/rules/fig08_inputs.smk"
+include: "workflow/rules/fig08.smk"
 
 
 onsuccess:
