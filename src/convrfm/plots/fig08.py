@@ -20,7 +20,7 @@ TITLES = {
     "imagenet32": "ImageNet32",
     "svhn": "SVHN",
     "gtsrb": "GTSRB",
-    "digits": "scikit-learn digits",
+    "digits": "Digits",
 }
 
 PUBLISHED = {"cifar10": 0.953, "cifar100": 0.734, "svhn": 0.982}
@@ -147,7 +147,7 @@ def _note(table: pd.DataFrame) -> str:
     """What is not the paper's about one data set; empty where all is."""
     parts = []
     if table["dataset"].iloc[0] == "digits":
-        parts.append("not the paper's data")
+        parts.append("scikit-learn digits, not the paper's data")
     divisor = table["width_divisor"].iloc[0]
     if divisor > 1:
         parts.append(f"SimpleNet narrowed {divisor} times")
@@ -192,14 +192,14 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, *, legend: bool) -> None:
         axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
         lowest = min(lowest, float(np.nanmin(bar.value - ends[0])))
     note = _note(table)
-    axes.set_title(TITLES[table["dataset"].iloc[0]] + (f" ({note})" if note else ""))
+    axes.set_title(TITLES[table["dataset"].iloc[0]] + (f"\n({note})" if note else ""))
     axes.set_xticks(range(1, len(bars["trained"].value) + 1))
     axes.set_ylim(lowest - (0.05 if lowest < 0 else 0), 1.03)
     axes.set_ylabel("Pearson correlation")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     axes.set_axisbelow(True)
     if legend:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.12), ncols=3)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.25 if note else 1.12), ncols=3)
 
 
 def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
@@ -214,13 +214,16 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
     axes.set_xlim(left=-0.15)
     last = int(means["epoch"].max())
-    ticks = [0, *(epoch for epoch in (1, 2, 5, 10, 20, 50, 100, 200, 500) if epoch < 0.7 * last), last]
+    ticks = [0, *(epoch for epoch in (1, 3, 10, 30, 100, 300) if epoch < 0.6 * last), last]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean over layers")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
-    axes.legend(loc="lower right")
+    if len(names) > 1:
+        axes.legend(loc="lower right")
+    else:
+        axes.set_title(TITLES[names[0]])
 
 
 def _percent(values: pd.Series) -> str:
@@ -246,10 +249,10 @@ def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
     chosen = "best" if table["protocol"].iloc[0] == "published" else "chosen"
     drawn = axes.table(
         _accuracy_cells(table),
-        colLabels=["test accuracy, %", chosen, "last", "published"],
-        colWidths=[0.42, 0.19, 0.19, 0.2],
+        colLabels=["accuracy, %", chosen, "last", "published"],
+        colWidths=[0.29, 0.26, 0.26, 0.22],
         cellLoc="center",
-        loc="center",
+        loc="upper center",
         edges="horizontal",
     )
     drawn.auto_set_font_size(False)

@@ -46,7 +46,7 @@ class SimpleNetAnsatz(Model):
     mode: Literal["exact", "probe"] = Field(
         "exact", description="exact: one backward pass for each class; probe: random directions, for many classes"
     )
-    probes: Positive = Field(16, description="directions for each batch, in the mode probe")
+    probes: Positive = Field(16, description="random directions for each image, in the mode probe")
     epochs: list[Positive] = Field(
         default_factory=list,
         description="epochs after which the correlation is taken as well; before training and the end belong to them anyway",
