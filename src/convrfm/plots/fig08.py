@@ -1,5 +1,6 @@
 """Figure 8, the ansatz in SimpleNet: correlation by layer, its course over the epochs, and test accuracies."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -167,8 +168,9 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
         figure = Figure(figsize=(7.2, max(3.6, 1.45 * rows + 0.5)), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.75, 1))  # type: ignore[misc]
         panels = left.subplots(rows, 1, squeeze=False)[:, 0]
-        for number, name in enumerate(names):
-            _draw_bars(panels[number], table[table["dataset"] == name], legend=number == 0)
+        for axes, name in zip(panels, names, strict=False):
+            _draw_bars(axes, table[table["dataset"] == name])
+        left.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         for axes, (name, reason) in zip(panels[len(names) :], skipped.items(), strict=True):
             write_reason(axes, TITLES[name], reason, width=78)
         panels[len(names) - 1].set_xlabel("convolution")
@@ -180,7 +182,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     return figure
 
 
-def _draw_bars(axes: Axes, table: pd.DataFrame, *, legend: bool) -> None:
+def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
     bars = _bars(table)
     colours = dict(zip(BARS, sns.color_palette("colorblind", len(BARS)), strict=True))
     width = 0.8 / len(bars)
@@ -192,14 +194,13 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, *, legend: bool) -> None:
         axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
         lowest = min(lowest, float(np.nanmin(bar.value - ends[0])))
     note = _note(table)
-    axes.set_title(TITLES[table["dataset"].iloc[0]] + (f"\n({note})" if note else ""))
+    title = TITLES[table["dataset"].iloc[0]] + (f" ({note})" if note else "")
+    axes.set_title(textwrap.fill(title, 60))
     axes.set_xticks(range(1, len(bars["trained"].value) + 1))
     axes.set_ylim(lowest - (0.05 if lowest < 0 else 0), 1.03)
     axes.set_ylabel("Pearson correlation")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     axes.set_axisbelow(True)
-    if legend:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.25 if note else 1.12), ncols=3)
 
 
 def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
@@ -214,7 +215,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
     axes.set_xlim(left=-0.15)
     last = int(means["epoch"].max())
-    ticks = [0, *(epoch for epoch in (1, 3, 10, 30, 100, 300) if epoch < 0.6 * last), last]
+    ticks = [0, *(epoch for epoch in (1, 3, 10, 30, 100, 300) if epoch < 0.5 * last), last]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("epoch")
