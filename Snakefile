@@ -17,6 +17,7 @@ localrules:
     fig02,
     fig05,
     fig07,
+    fig08,
 
 
 rule all:
@@ -30,6 +31,8 @@ rule all:
         data_states("fig05"),
         figure_files("fig07"),
         data_states("fig07"),
+        figure_files("fig08"),
+        data_states("fig08"),
 
 
 rule fig01:
@@ -56,6 +59,12 @@ rule fig07:
         data_states("fig07"),
 
 
+rule fig08:
+    input:
+        figure_files("fig08"),
+        data_states("fig08"),
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
@@ -69,6 +78,8 @@ include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
 include: "workflow/rules/fig07_inputs.smk"
 include: "workflow/rules/fig07.smk"
+include: "workflow/rules/fig08_inputs.smk"
+include: "workflow/rules/fig08.smk"
 
 
 onsuccess:

@@ -27,12 +27,14 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
+SIMPLENETS = {panel.dataset: panel for panel in SETTINGS.preset.fig08.panels}
 ZOO = SETTINGS.preset.zoo
 TASKS = {
     "fig01": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
     "fig02": [SETTINGS.preset.fig02.network, ZOO.dataset] if SETTINGS.preset.fig02.network in ZOO.weights else [],
     "fig05": list(PANELS),
     "fig07": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
+    "fig08": list(SIMPLENETS),
 }
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 
