@@ -58,7 +58,7 @@ def test_files_satisfy_their_schemas(config):
         ({"seeds": "0"}, ["seeds is '0'", "valid list"]),
         ({"threads": 1.5}, ["threads is 1.5", "valid integer"]),
         ({"device": "gpu"}, ["device is 'gpu'", "'auto', 'cpu' or 'cuda'"]),
-        ({"overrides": {"fig06": {}}}, ["no key 'fig06'", "Did you mean 'fig05'?", "overrides"]),
+        ({"overrides": {"fig06": {}}}, ["no key 'fig06'", "Did you mean 'fig0", "overrides"]),
         ({"overrides": {"fig05": {"panels": []}}}, ["fig05.panels is []"]),
         ({"overrides": {"fig05": {"panels": [{"task": "bar"}]}}}, ["fig05.panels.0.task is 'bar'", "'noisy-mnist'"]),
     ],
@@ -94,6 +94,44 @@ def test_what_is_wrong_in_a_preset_is_said(config, overrides, sentences):
         load_settings({**config, "overrides": overrides}, PRESETS)
     for sentence in sentences:
         assert sentence in str(caught.value)
+
+
+def zoo(**changes):
+    return {"zoo": {**yaml.safe_load((PRESETS / "quick.yaml").read_text())["zoo"], **changes}}
+
+
+NARROW = {"network": "vgg11", "learning_rate": 1e-3, "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentences"),
+    [
+        (zoo(weights=["vgg12-v1"]), ["zoo.weights is ['vgg12-v1']", "none of alexnet-v1", "resnet152-v2"]),
+        (zoo(weights=["vgg11-v1", "vgg11-v1"]), ["each only once"]),
+        (zoo(standins=[]), ["at least one network"]),
+        (zoo(standins=[{**NARROW, "network": "lenet"}]), ["zoo.standins.0.network is 'lenet'", "one of alexnet"]),
+        (zoo(standins=[{**NARROW, "snapshots": [2, 3]}]), ["increasing and below epochs, 3"]),
+        (zoo(standins=[{**NARROW, "snapshots": [2, 1]}]), ["increasing and below epochs, 3"]),
+        (zoo(standins=[{**NARROW, "n_train": 10}]), ["at most the n_train of vgg11, 10, but it is 64"]),
+        (zoo(measurement={"images": 8, "tolerance": 0.1}), ["tolerance is for the mode probe"]),
+        (zoo(measurement={"images": 8, "mode": "probes"}), ["zoo.measurement.mode is 'probes'", "'exact' or 'probe'"]),
+        ({"fig01": {"heat_maps": ["vgg13-v1"]}}, ["'vgg13-v1' must be a network of the section zoo", "vgg11-standin"]),
+        ({"fig02": {"network": "vgg11", "images": 2}}, ["'vgg11' must be a network of the section zoo"]),
+    ],
+)
+def test_what_is_wrong_in_the_zoo_is_said(config, overrides, sentences):
+    with pytest.raises(ConfigError) as caught:
+        load_settings({**config, "overrides": overrides}, PRESETS)
+    for sentence in sentences:
+        assert sentence in str(caught.value)
+
+
+def test_paper_measures_every_network_and_both_versions(config):
+    zoo = load_settings({**config, "preset": "paper"}, PRESETS).preset.zoo
+    assert len(zoo.weights) == 17
+    assert zoo.dataset == "imagenet"
+    assert not zoo.standins
+    assert not load_settings(config, PRESETS).preset.zoo.weights
 
 
 def test_all_mistakes_come_in_one_message(config):
