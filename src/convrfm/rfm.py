@@ -17,7 +17,7 @@ from convrfm.kernels.certificate import certify
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.progress import track
-from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, one_hot, solve_ridge, squared_error
+from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, solve_ridge, squared_error, targets_of
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
 
@@ -82,7 +82,7 @@ class StageData:
     Attributes:
         train: images `(n, channels, height, width)`.
         labels: integer labels of the training images `(n,)`, from 0.
-        classes: number of classes, the outputs of the predictor.
+        classes: outputs of the predictor, one for each class; 1 for a single output with labels 0 and 1.
         fit: indices of the training images that predictors are fitted on; the others validate. All of them under test
             selection.
         test: images to report on, or None.
@@ -238,7 +238,7 @@ def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> 
 
 def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) -> _Fit:
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
-    targets = one_hot(data.labels, data.classes)
+    targets = targets_of(data.labels, data.classes)
     partial = solve_ridge(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
     complete = len(data.fit) == len(data.train)
     full = partial if complete else solve_ridge(blocks.train, targets, ridge, settings.solver_dtype)

@@ -10,7 +10,7 @@ from scipy import linalg
 from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, InputError
 
-__all__ = ["RidgeSolution", "accuracy", "one_hot", "solve_ridge", "squared_error"]
+__all__ = ["RidgeSolution", "accuracy", "one_hot", "solve_ridge", "squared_error", "targets_of"]
 
 SolverDtype = Literal["float64", "float32"]
 
@@ -105,11 +105,24 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.eye(classes)[labels]
 
 
+def targets_of(labels: np.ndarray, outputs: int) -> np.ndarray:
+    """Targets `(n, outputs)` in {0, 1}, float64: one-hot; for a single output the labels themselves, 0 and 1.
+
+    Raises:
+        InputError: a label that is none.
+    """
+    return one_hot(labels, 2)[:, 1:] if outputs == 1 else one_hot(labels, outputs)
+
+
 def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """Fraction of rows of outputs `(n, classes)` whose largest entry is at the label."""
-    return float((outputs.argmax(axis=1) == labels).mean())
+    """Fraction of rows of outputs `(n, classes)` whose largest entry is at the label.
+
+    A single output `(n, 1)` says 1 above 1/2, and 0 otherwise. The authors' code rounds it, so that 1.6 counts as wrong.
+    """
+    decided = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+    return float((decided == labels).mean())
 
 
 def squared_error(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """Squared distance of outputs `(n, classes)` to the one-hot labels: summed over classes, averaged over rows."""
-    return float(((outputs - one_hot(labels, outputs.shape[1])) ** 2).sum(axis=1).mean())
+    """Squared distance of outputs `(n, outputs)` to their targets: summed over outputs, averaged over rows."""
+    return float(((outputs - targets_of(labels, outputs.shape[1])) ** 2).sum(axis=1).mean())

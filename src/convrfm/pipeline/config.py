@@ -17,6 +17,7 @@ from convrfm.pipeline.sections.base import Model, Positive
 from convrfm.pipeline.sections.fig01 import Fig01
 from convrfm.pipeline.sections.fig02 import Fig02
 from convrfm.pipeline.sections.fig05 import Fig05
+from convrfm.pipeline.sections.fig06 import Fig06
 from convrfm.pipeline.sections.fig08 import Fig08
 from convrfm.pipeline.sections.zoo import Zoo
 
@@ -34,6 +35,7 @@ class Preset(Model):
     fig01: Fig01 = Field(description="Figure 1")
     fig02: Fig02 = Field(description="Figure 2")
     fig05: Fig05 = Field(description="Figure 5")
+    fig06: Fig06 = Field(description="Figure 6")
     fig08: Fig08 = Field(description="Figure 8")
 
     @field_validator("fig01", "fig02")

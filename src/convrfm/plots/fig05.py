@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.datasets.local_signal import TASKS
+from convrfm.plots.accuracies import chosen, how_chosen, kernel_parts, network_row
 from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 from convrfm.visualize import patch_magnitude
@@ -60,54 +61,16 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
             "n_train": settings["n_train"],
             "n_test": settings["n_test"],
         }
-        numbers = (
-            _kernel_rows(metrics, keys["protocol"]) if keys["experiment"] == "rfm" else _network_rows(metrics, keys)
-        )
-        rows += [{**shared, **row} for row in numbers]
+        if keys["experiment"] == "rfm":
+            parts = kernel_parts(metrics).items()
+            rows += [{**shared, "method": method, **chosen(part, keys["protocol"])} for method, part in parts]
+        else:
+            rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(metrics)})
     table = pd.DataFrame(rows)
     order = {task: index for index, task in enumerate(TITLES)}
     table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
     table["method"] = pd.Categorical(table["method"], _methods(table["method"]), ordered=True)
     return table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
-
-
-def _kernel_rows(history: pd.DataFrame, protocol: str) -> list[dict[str, Any]]:
-    """CNTK is round 0 of stage 0, ConvRFM the best later round, a Deep stage the best of its own rounds."""
-    score = "test_accuracy" if protocol == "published" else "validation_accuracy"
-    parts = {
-        "CNTK": history[(history["stage"] == 0) & (history["round"] == 0)],
-        "ConvRFM": history[(history["stage"] == 0) & (history["round"] >= 1)],
-        **{f"Deep ConvRFM, stage {stage}": part for stage, part in history.groupby("stage") if stage > 0},
-    }
-    rows = []
-    for method, part in parts.items():
-        best = part.loc[part[score].idxmax()]
-        last = part[part["round"] == part["round"].max()]
-        rows.append(
-            {
-                "method": method,
-                "accuracy": best["test_accuracy"],
-                "last_accuracy": last.loc[last[score].idxmax(), "test_accuracy"],
-                "chosen": int(best["round"]),
-                "ridge": best["ridge"],
-            }
-        )
-    return rows
-
-
-def _network_rows(history: pd.DataFrame, keys: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The best epoch, as the paper reports it, and the last one."""
-    trained = history[history["epoch"] > 0]
-    best = trained.loc[trained["selection_accuracy"].idxmax()]
-    return [
-        {
-            "method": NETWORK_METHODS[keys["optimizer"]],
-            "accuracy": best["test_accuracy"],
-            "last_accuracy": trained["test_accuracy"].iloc[-1],
-            "chosen": int(best["epoch"]),
-            "ridge": float("nan"),
-        }
-    ]
 
 
 def contrast(magnitude: np.ndarray, inside: np.ndarray) -> float:
@@ -224,15 +187,10 @@ def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
 def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
     protocol = table["protocol"].iloc[0]
-    chosen = (
-        "by test accuracy, as in the paper"
-        if protocol == "published"
-        else "on a validation split of the training images"
-    )
     opening = (
         f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. CNTK "
         "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM stands "
-        f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {chosen}."
+        f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {how_chosen(protocol)}."
     )
     lines = [opening]
     for task in dict.fromkeys(table["task"]):

@@ -11,6 +11,7 @@ from torch import nn
 
 from convrfm.errors import ConvRFMError, InputError
 from convrfm.progress import track
+from convrfm.ridge import targets_of
 from convrfm.seeding import generator
 from convrfm.training.augmentation import CropFlip
 from convrfm.training.checkpoint import Progress, identity_of, read_checkpoint, weights_of, write_checkpoint
@@ -83,12 +84,12 @@ def _optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Op
 def _on_device(
     network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training images, and what the loss compares with: one-hot `(n, outputs)` or labels `(n,)`."""
+    """The training images, and what the loss compares with: targets `(n, outputs)` or labels `(n,)`."""
     images = torch.from_numpy(data.images).to(device)
     if settings.loss == "cross-entropy":
         return images, torch.from_numpy(data.labels.astype(np.int64)).to(device)
-    outputs = network.eval()(images[:1]).shape[1]
-    return images, torch.from_numpy(np.eye(outputs, dtype=np.float32)[data.labels]).to(device)
+    targets = targets_of(data.labels, network.eval()(images[:1]).shape[1])
+    return images, torch.from_numpy(targets.astype(np.float32)).to(device)
 
 
 def _epochs(progress: Progress, settings: TrainingSettings, description: str, *, show: bool) -> Iterator[int]:
@@ -189,9 +190,14 @@ def _accuracies(network: nn.Module, data: TrainingData, settings: TrainingSettin
     network.eval()
     for name, (images, labels) in data.parts.items():
         batches = torch.from_numpy(images).split(settings.batch_size)
-        predicted = torch.cat([network(batch.to(device)).argmax(dim=1).cpu() for batch in batches])
+        predicted = torch.cat([_decided(network(batch.to(device))).cpu() for batch in batches])
         found[f"{name}_accuracy"] = float((predicted.numpy() == labels).mean())
     return found
+
+
+def _decided(outputs: torch.Tensor) -> torch.Tensor:
+    """Labels `(n,)`: where the largest output is; a single one says 1 above 1/2."""
+    return (outputs[:, 0] > 0.5).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
 
 
 def _result(network: nn.Module, data: TrainingData, settings: TrainingSettings, progress: Progress) -> TrainingResult:

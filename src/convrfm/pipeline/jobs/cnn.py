@@ -1,15 +1,14 @@
-"""Train the plain convolutional network on a local-signal task at one noise level."""
+"""Train the plain convolutional network on a task."""
 
 from dataclasses import asdict
 
 import numpy as np
 import torch
 
-from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.networks.plain_cnn import PlainCNN
-from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.protocols import held_out_part
 from convrfm.pipeline.session import Job
+from convrfm.pipeline.task_images import TaskImages, read_task_images
 from convrfm.pipeline.training_runs import checkpoint_path, prepare_torch, remove_checkpoints, write_weights
 from convrfm.storage import write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
@@ -26,25 +25,24 @@ def train_task(job: Job) -> None:
     images, and `selection_accuracy` is what chooses the epoch.
     """
     given = job.settings
-    task, protocol, sigma, seed = (given[key] for key in ("task", "protocol", "sigma", "seed"))
+    protocol, seed = given["protocol"], given["seed"]
     settings = TrainingSettings(
         **{key: given[key] for key in ("optimizer", "learning_rate", "epochs", "batch_size")},
         shuffle=protocol == "corrected",
     )
-    draw = read_draw(job.input("draw"))
-    noise_std = TASKS[task](sigma)
-    images, labels = draw.train.images(noise_std), draw.train.labels
+    images = read_task_images(job)
+    labels = images.train_labels
     device = prepare_torch(job)
 
-    whole = TrainingData(images, labels, {"test": (draw.test.images(noise_std), draw.test.labels)})
-    result = _train(job, draw, whole, settings, device, "all training images")
+    whole = TrainingData(images.train, labels, {"test": (images.test, images.test_labels)})
+    result = _train(job, images, whole, settings, device, "all training images")
     history = result.history
     history["selection_accuracy"] = history["test_accuracy"]
     held_out = held_out_part(labels, protocol, seed)
     if len(held_out) > 0:
         fit = np.setdiff1d(np.arange(len(labels)), held_out)
-        part = TrainingData(images[fit], labels[fit], {"validation": (images[held_out], labels[held_out])})
-        validated = _train(job, draw, part, settings, device, "without the validation images")
+        part = TrainingData(images.train[fit], labels[fit], {"validation": (images.train[held_out], labels[held_out])})
+        validated = _train(job, images, part, settings, device, "without the validation images")
         history["selection_accuracy"] = validated.history["validation_accuracy"]
 
     write_table(job.outputs["metrics"], history)
@@ -65,13 +63,13 @@ def train_task(job: Job) -> None:
 
 
 def _train(
-    job: Job, draw: LocalSignalDraw, data: TrainingData, settings: TrainingSettings, device: str, description: str
+    job: Job, images: TaskImages, data: TrainingData, settings: TrainingSettings, device: str, description: str
 ) -> TrainingResult:
     """Train one network from its checkpoint on, if there is one."""
     given = job.settings
     network = PlainCNN(
         data.images.shape[1:],
-        int(max(draw.train.labels.max(), draw.test.labels.max())) + 1,
+        images.outputs,
         **{key: given[key] for key in ("width", "depth", "patch_size")},
         generator=torch.Generator().manual_seed(given["seed"]),
     )
@@ -82,6 +80,6 @@ def _train(
         seed=given["seed"],
         checkpoint=checkpoint_path(job, description),
         device=device,
-        description=f"{given['task']} sigma {given['sigma']:g} {settings.optimizer}, {description}",
+        description=f"{images.title} {settings.optimizer}, {description}",
         show=True,
     )

@@ -1,17 +1,16 @@
-"""Fit Deep ConvRFM, all stages, to a local-signal task at one noise level; CNTK and ConvRFM are parts of it."""
+"""Fit Deep ConvRFM, all stages, to a task; CNTK and ConvRFM are parts of it."""
 
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from convrfm.datasets.local_signal import TASKS
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
-from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
 from convrfm.pipeline.session import Job
+from convrfm.pipeline.task_images import read_task_images
 from convrfm.rfm import RFMSettings, StageData
 from convrfm.seeding import generator
 from convrfm.storage import write_arrays, write_table
@@ -22,18 +21,15 @@ __all__ = ["fit_task"]
 def fit_task(job: Job) -> None:
     """Write the history of all stages, the metric of every round with the filters, and the record."""
     given = job.settings
-    task, protocol, sigma, seed = (given[key] for key in ("task", "protocol", "sigma", "seed"))
-    draw = read_draw(job.input("draw"))
-    noise_std = TASKS[task](sigma)
-    labels = draw.train.labels
-    fit = np.setdiff1d(np.arange(len(labels)), held_out_part(labels, protocol, seed))
+    protocol, seed = given["protocol"], given["seed"]
+    images = read_task_images(job)
     data = StageData(
-        train=draw.train.images(noise_std),
-        labels=labels,
-        classes=int(max(labels.max(), draw.test.labels.max())) + 1,
-        fit=fit,
-        test=draw.test.images(noise_std),
-        test_labels=draw.test.labels,
+        train=images.train,
+        labels=images.train_labels,
+        classes=images.outputs,
+        fit=np.setdiff1d(np.arange(len(images.train)), held_out_part(images.train_labels, protocol, seed)),
+        test=images.test,
+        test_labels=images.test_labels,
     )
     memory = None if given["memory_mb"] is None else given["memory_mb"] * 2**20
     kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")}, memory=memory)
