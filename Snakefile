@@ -16,6 +16,7 @@ localrules:
     fig01,
     fig02,
     fig05,
+    fig06,
     fig07,
     fig08,
 
@@ -29,6 +30,7 @@ rule all:
         data_states("fig02"),
         figure_files("fig05"),
         data_states("fig05"),
+        fig06_files(),
         figure_files("fig07"),
         data_states("fig07"),
         figure_files("fig08"),
@@ -51,6 +53,11 @@ rule fig05:
     input:
         figure_files("fig05"),
         data_states("fig05"),
+
+
+rule fig06:
+    input:
+        fig06_files(),
 
 
 rule fig07:
@@ -76,6 +83,8 @@ include: "workflow/rules/fig02_inputs.smk"
 include: "workflow/rules/fig02.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
+include: "workflow/rules/fig06_inputs.smk"
+include: "workflow/rules/fig06.smk"
 include: "workflow/rules/fig07_inputs.smk"
 include: "workflow/rules/fig07.smk"
 include: "workflow/rules/fig08_inputs.smk"

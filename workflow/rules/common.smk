@@ -27,12 +27,18 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
+IMAGE_TASKS = {task.dataset: task for task in SETTINGS.preset.fig06.datasets}
+PAIR_TASKS = {task.dataset: task for task in SETTINGS.preset.fig06.pairs}
+FIG06_SIGMA = SETTINGS.preset.fig06.sigma
+FIG06_LOCAL = [task for task, panel in PANELS.items() if FIG06_SIGMA in panel.sigmas]
 SIMPLENETS = {panel.dataset: panel for panel in SETTINGS.preset.fig08.panels}
 ZOO = SETTINGS.preset.zoo
 TASKS = {
     "fig01": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
     "fig02": [SETTINGS.preset.fig02.network, ZOO.dataset] if SETTINGS.preset.fig02.network in ZOO.weights else [],
     "fig05": list(PANELS),
+    "fig06": [*IMAGE_TASKS, *FIG06_LOCAL],
+    "fig06_pairs": list(PAIR_TASKS),
     "fig07": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
     "fig08": list(SIMPLENETS),
 }
@@ -80,6 +86,12 @@ def run_file(experiment, protocol, file, **keys):
 def figure_files(figure):
     """All files of a figure, for every protocol."""
     return [f"{RESULTS}/figures/{protocol}/{figure}.{form}" for protocol in PROTOCOLS for form in FIGURE_FORMATS]
+
+
+def fig06_files():
+    """What Figure 6 consists of: the figure, the table of pairs if any are asked for, and the states of their data."""
+    pairs = [*figure_files("fig06_pairs"), *data_states("fig06_pairs")] if PAIR_TASKS else []
+    return [*figure_files("fig06"), *data_states("fig06"), *pairs]
 
 
 def state_file(dataset):

@@ -15,7 +15,7 @@ from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 from convrfm.visualize import patch_magnitude
 
-__all__ = ["STAND_INS", "caption", "contrast", "draw", "examples", "tidy"]
+__all__ = ["STAND_INS", "caption", "contrast", "draw", "examples", "gain_cell", "tidy"]
 
 STAND_INS = {"noisy-digits": "stand-in: scikit-learn digits, not MNIST"}
 """Tasks that stand on other data than the paper's, with what the figure says of them."""
@@ -231,10 +231,11 @@ def _gains(table: pd.DataFrame) -> list[str]:
         cells = []
         for sigma in sigmas:
             gains = 100 * paired_differences(table[table["sigma"] == sigma], method, against)
-            cells.append(_cell(*interval(gains)) if len(gains) else "-")
+            cells.append(gain_cell(*interval(gains)) if len(gains) else "-")
         lines.append(f"| {method}, over {against} | " + " | ".join(cells) + " |")
     return lines
 
 
-def _cell(mean: float, low: float, high: float) -> str:
+def gain_cell(mean: float, low: float, high: float) -> str:
+    """A gain in points with its interval, if there is one."""
     return f"{mean:+.1f}" if np.isnan(low) else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -1,0 +1,107 @@
+"""Figure 6, the methods over many data sets, and over pairs of classes."""
+
+
+rule fit_images:
+    input:
+        images=image_files,
+    output:
+        **run_files("image-rfm", ["dataset", "classes", "seed"]),
+    log:
+        run_log("image-rfm", ["dataset", "classes", "seed"]),
+    # The longest jobs first.
+    priority: 10
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=image_memory,
+        runtime=1440,
+    params:
+        settings=image_fit_settings,
+        code=closure_hash("convrfm.pipeline.jobs.rfm"),
+    script:
+        "../scripts/fit_rfm.py"
+
+
+rule train_images:
+    input:
+        images=image_files,
+    output:
+        **run_files("image-cnn", ["dataset", "classes", "seed"]),
+    log:
+        run_log("image-cnn", ["dataset", "classes", "seed"]),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=image_memory,
+        runtime=1440,
+    params:
+        settings=image_training_settings,
+        code=closure_hash("convrfm.pipeline.jobs.cnn"),
+    script:
+        "../scripts/train_cnn.py"
+
+
+rule draw_fig06:
+    input:
+        states=lambda w: absent_data(TASKS["fig06"]),
+        metrics=lambda w: fig06_runs(w.protocol, "metrics"),
+        records=lambda w: fig06_runs(w.protocol, "record"),
+        counts=lambda w: fig06_counts(w.protocol),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{protocol}}/fig06.png",
+            caption="../report/fig06.rst",
+            category="Figure 6: many data sets",
+            labels={"protocol": "{protocol}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{protocol}}/fig06.pdf",
+        parquet=f"{RESULTS}/figures/{{protocol}}/fig06.parquet",
+        csv=f"{RESULTS}/figures/{{protocol}}/fig06.csv",
+        md=f"{RESULTS}/figures/{{protocol}}/fig06.md",
+        record=f"{RESULTS}/figures/{{protocol}}/fig06.json",
+    log:
+        f"{RESULTS}/logs/figures/{{protocol}}/fig06.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        settings=lambda w: fig06_settings(w.protocol),
+        code=closure_hash("convrfm.pipeline.jobs.fig06"),
+    script:
+        "../scripts/draw_fig06.py"
+
+
+rule draw_fig06_pairs:
+    input:
+        states=lambda w: absent_data(PAIR_TASKS),
+        metrics=lambda w: fig06_pair_runs(w.protocol, "metrics"),
+        records=lambda w: fig06_pair_runs(w.protocol, "record"),
+        counts=lambda w: fig06_pair_counts(w.protocol),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{protocol}}/fig06_pairs.png",
+            caption="../report/fig06_pairs.rst",
+            category="Figure 6: many data sets",
+            labels={"protocol": "{protocol}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.pdf",
+        parquet=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.parquet",
+        csv=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.csv",
+        md=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.md",
+        record=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.json",
+    log:
+        f"{RESULTS}/logs/figures/{{protocol}}/fig06_pairs.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in PAIR_TASKS}},
+        code=closure_hash("convrfm.pipeline.jobs.fig06_pairs"),
+    script:
+        "../scripts/draw_fig06_pairs.py"
