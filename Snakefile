@@ -15,6 +15,7 @@ localrules:
     all,
     fig01,
     fig02,
+    fig04,
     fig05,
     fig06,
     fig07,
@@ -28,6 +29,8 @@ rule all:
         data_states("fig01"),
         figure_files("fig02"),
         data_states("fig02"),
+        figure_files("fig04"),
+        data_states("fig04"),
         figure_files("fig05"),
         data_states("fig05"),
         fig06_files(),
@@ -47,6 +50,12 @@ rule fig02:
     input:
         figure_files("fig02"),
         data_states("fig02"),
+
+
+rule fig04:
+    input:
+        figure_files("fig04"),
+        data_states("fig04"),
 
 
 rule fig05:
@@ -81,6 +90,8 @@ include: "workflow/rules/fig01_inputs.smk"
 include: "workflow/rules/fig01.smk"
 include: "workflow/rules/fig02_inputs.smk"
 include: "workflow/rules/fig02.smk"
+include: "workflow/rules/fig04_inputs.smk"
+include: "workflow/rules/fig04.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
 include: "workflow/rules/fig06_inputs.smk"

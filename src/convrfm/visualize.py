@@ -7,7 +7,7 @@ from convrfm.filter_forms import FilterForm
 from convrfm.metric import power
 from convrfm.patches import unfold
 
-__all__ = ["patch_magnitude"]
+__all__ = ["patch_magnitude", "pixel_pearson"]
 
 
 def patch_magnitude(
@@ -41,6 +41,14 @@ def patch_magnitude(
         factor = power(metric, exponent)
     # The patches of one image at a time: those of many deep features would take gigabytes.
     return np.stack([np.linalg.norm(unfold(image, patch_size)[0] @ factor, axis=-1) for image in wrapped[:, None]])
+
+
+def pixel_pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlate pictures pixel by pixel: `(..., height, width)` twice -> `(...)`; NaN where one is constant."""
+    first, second = (a - a.mean(axis=(-2, -1), keepdims=True) for a in (first, second))
+    norms = np.linalg.norm(first, axis=(-2, -1)) * np.linalg.norm(second, axis=(-2, -1))
+    products = (first * second).sum(axis=(-2, -1))
+    return np.asarray(np.divide(products, norms, out=np.full_like(products, np.nan), where=norms > 0))
 
 
 def _of_one_group(form: FilterForm) -> np.ndarray:

@@ -31,11 +31,14 @@ IMAGE_TASKS = {task.dataset: task for task in SETTINGS.preset.fig06.datasets}
 PAIR_TASKS = {task.dataset: task for task in SETTINGS.preset.fig06.pairs}
 FIG06_SIGMA = SETTINGS.preset.fig06.sigma
 FIG06_LOCAL = [task for task, panel in PANELS.items() if FIG06_SIGMA in panel.sigmas]
+FIG04_SIGMA = SETTINGS.preset.fig04.sigma
+FIG04_TASKS = [task for task, panel in PANELS.items() if FIG04_SIGMA in panel.sigmas] + SETTINGS.preset.fig04.datasets
 SIMPLENETS = {panel.dataset: panel for panel in SETTINGS.preset.fig08.panels}
 ZOO = SETTINGS.preset.zoo
 TASKS = {
     "fig01": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
     "fig02": [SETTINGS.preset.fig02.network, ZOO.dataset] if SETTINGS.preset.fig02.network in ZOO.weights else [],
+    "fig04": FIG04_TASKS,
     "fig05": list(PANELS),
     "fig06": [*IMAGE_TASKS, *FIG06_LOCAL],
     "fig06_pairs": list(PAIR_TASKS),

@@ -16,6 +16,7 @@ from convrfm.errors import ConfigError
 from convrfm.pipeline.sections.base import Model, Positive
 from convrfm.pipeline.sections.fig01 import Fig01
 from convrfm.pipeline.sections.fig02 import Fig02
+from convrfm.pipeline.sections.fig04 import Fig04
 from convrfm.pipeline.sections.fig05 import Fig05
 from convrfm.pipeline.sections.fig06 import Fig06
 from convrfm.pipeline.sections.fig08 import Fig08
@@ -36,6 +37,8 @@ class Preset(Model):
     fig02: Fig02 = Field(description="Figure 2")
     fig05: Fig05 = Field(description="Figure 5")
     fig06: Fig06 = Field(description="Figure 6")
+    # After Figures 5 and 6, whose runs it shares.
+    fig04: Fig04 = Field(description="Figure 4")
     fig08: Fig08 = Field(description="Figure 8")
 
     @field_validator("fig01", "fig02")
@@ -47,6 +50,17 @@ class Preset(Model):
                 msg = f"{name!r} must be a network of the section zoo, that is one of {', '.join(zoo.networks)}"
                 raise ValueError(msg)
         return figure
+
+    @field_validator("fig04")
+    @classmethod
+    def _datasets_of_figure_6(cls, fig04: Fig04, info: ValidationInfo) -> Fig04:
+        fig06 = info.data.get("fig06")
+        for name in fig04.datasets:
+            known = [] if fig06 is None else [task.dataset for task in fig06.datasets]
+            if fig06 is not None and name not in known:
+                msg = f"datasets must be among fig06.datasets, that is {', '.join(known)}, but there is {name!r}"
+                raise ValueError(msg)
+        return fig04
 
 
 class Config(Model):

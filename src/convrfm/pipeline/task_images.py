@@ -33,9 +33,9 @@ class TaskImages:
 
 
 def read_task_images(job: Job) -> TaskImages:
-    """Read the input `draw` of a job, at the noise level of its settings; or its input `images`, which `prepare` wrote."""
+    """Read the input `draw` of a job, if it has one, at the noise level of its settings; else `images`, from `prepare`."""
     given = job.settings
-    if "draw" in job.inputs:
+    if job.inputs.get("draw"):
         draw = read_draw(job.input("draw"))
         noise_std = TASKS[given["task"]](given["sigma"])
         return TaskImages(

@@ -15,7 +15,8 @@ from convrfm.plots.accuracies import chosen, deep_stage, how_chosen, kernel_part
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 
 __all__ = [
-    "METHODS", "STAND_INS", "Gain", "caption", "draw", "gain", "layer_means", "method_marks", "stand_in_note", "tidy", "title",
+    "METHODS", "STAND_INS", "Gain", "caption", "draw", "gain", "layer_means", "method_marks", "short_title", "stand_in_note",
+    "tidy", "title",
 ]  # fmt: skip
 
 METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM", "CNN")
@@ -40,6 +41,11 @@ def title(task: str) -> str:
     """A task in words."""
     name = find_entry(task).title
     return name[0].upper() + name[1:]
+
+
+def short_title(task: str) -> str:
+    """A task in few words, for labels."""
+    return title(task).partition(",")[0]
 
 
 def stand_in_note(tasks: Iterable[str]) -> str:
@@ -175,7 +181,7 @@ def _draw_tasks(axes: Axes, table: pd.DataFrame, tasks: list[str], skipped: Mapp
     for row, reason in enumerate(skipped.values(), start=len(tasks)):
         text = f"SKIPPED: {reason if len(reason) < 45 else reason[:42] + '...'}"
         axes.text(0.02, row, text.replace("$", r"\$"), transform=axes.get_yaxis_transform(), fontsize=6.5, va="center")
-    names = [_row_label(table, task) for task in tasks] + [title(task) for task in skipped]
+    names = [_row_label(table, task) for task in tasks] + [short_title(task) for task in skipped]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("test accuracy (%)")
@@ -188,7 +194,7 @@ def _row_label(table: pd.DataFrame, task: str) -> str:
     sigma = rows["sigma"].iloc[0]
     level = "" if np.isnan(sigma) else rf", $\sigma$ = {sigma:g}"
     star = " *" if task in STAND_INS else ""
-    return f"{title(task)}{level}{star}\nn = {rows['n_train'].iloc[0]}"
+    return f"{short_title(task)}{level}{star}\nn = {rows['n_train'].iloc[0]}"
 
 
 def _draw_layers(axes: Axes, table: pd.DataFrame, shown: list[str]) -> None:
@@ -197,7 +203,7 @@ def _draw_layers(axes: Axes, table: pd.DataFrame, shown: list[str]) -> None:
     for colour, marker, task in zip(colours, "osD^vPX*<>" * len(shown), shown, strict=False):
         rows = table[(table["task"] == task) & table["layers"].notna()].groupby("layers")["accuracy"]
         summary = pd.DataFrame({layers: interval(100 * values.to_numpy()) for layers, values in rows}).T
-        label = title(task) + (" *" if task in STAND_INS else "")
+        label = short_title(task) + (" *" if task in STAND_INS else "")
         axes.plot(summary.index, summary[0], marker=marker, color=colour, label=label)
         axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.13, linewidth=0)
     axes.set_xticks(range(int(table["layers"].max(skipna=True) or 0) + 1 if len(table) else 1))

@@ -1,0 +1,174 @@
+"""Figure 4, Deep ConvRFM against the network, layer by layer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from convrfm.plots.fig06 import STAND_INS, short_title, stand_in_note, title
+from convrfm.plots.style import figure_style, interval, letter
+
+__all__ = ["EXCESS", "caption", "draw", "summary", "tidy"]
+
+EXCESS = 0.1
+"""By how much the correlation of the two pictures is to exceed that with a random matrix (claim A9; ours, fixed beforehand)."""
+
+Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
+"""Keys of a run (`protocol`, `dataset`, `seed`), its settings, and its metrics."""
+
+Pictures = Mapping[str, np.ndarray]
+"""`image` `(channels, height, width)`, and `kernel/<layer>`, `network/<layer>`, `random/<layer>` `(height, width)`."""
+
+
+def tidy(runs: list[Run]) -> pd.DataFrame:
+    """Bring the runs into one table, a row for each task, seed, layer and image.
+
+    Returns:
+        columns `task`, `stand_in`, `protocol`, `sigma` (NaN where there is none), `n_train`, `seed`, `layer` (from 1),
+        `round` (the best one of the stage; 0 leaves the metric the identity), `image`, `pearson` of the pixels of both
+        pictures, `control`, that with random matrices, and `excess`, their difference.
+    """
+    frames = []
+    for keys, settings, metrics in runs:
+        shared = {
+            "task": keys["dataset"],
+            "stand_in": keys["dataset"] in STAND_INS,
+            "protocol": keys["protocol"],
+            "sigma": float(settings.get("sigma", "nan")),
+            "n_train": settings["n_train"],
+            "seed": int(keys["seed"]),
+        }
+        frames.append(pd.DataFrame(shared, index=metrics.index).join(metrics))
+    table = pd.concat(frames, ignore_index=True)
+    return table.assign(excess=table["pearson"] - table["control"])
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Means by task and layer: `task`, `layer`, `pearson`, `control`, `excess`, and its 95 % interval `low`, `high`.
+
+    The interval is over draws; of a single draw it is over its images.
+    """
+    rows = []
+    for (task, layer), part in table.groupby(["task", "layer"], sort=False):
+        draws = part.groupby("seed")["excess"].mean()
+        mean, low, high = interval((draws if len(draws) > 1 else part["excess"]).dropna().to_numpy())
+        means = part[["pearson", "control"]].mean().to_dict()
+        rows.append({"task": task, "layer": layer, **means, "excess": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure: for each task a row of the kernel's pictures and one of the network's, a column for each layer.
+
+    Args:
+        table: from `tidy`, one protocol.
+        pictures: of the first image, by task, of its first seed.
+        skipped: tasks whose data are not there, with the reason.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    columns = 1 + int(table["layer"].max())
+    with figure_style():
+        tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.02)
+        figure = Figure(figsize=(7.2, 3.1 * len(tasks) + 0.4), layout=tight)
+        parts = np.atleast_1d(figure.subfigures(len(tasks), 1, squeeze=False)[:, 0])
+        for name, part, task in zip("ABCDEFGHIJ", parts, tasks, strict=False):
+            rows = table[table["task"] == task]
+            cells = part.subplots(2, columns, squeeze=False)
+            part.suptitle(_heading(rows), fontsize=8.5)
+            _draw_task(cells, rows, pictures[task])
+            letter(cells[0, 0], name, offset=-0.1)
+        notes = [stand_in_note(tasks), *(f"{short_title(task)}: SKIPPED, see the caption" for task in skipped)]
+        if any(notes):
+            figure.supxlabel("\n".join(filter(None, notes)), fontsize=7)
+    return figure
+
+
+def _heading(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    level = "" if np.isnan(first["sigma"]) else rf", $\sigma$ = {first['sigma']:g}"
+    star = " *" if first["stand_in"] else ""
+    return f"{title(first['task'])}{star}{level}, n = {first['n_train']}"
+
+
+def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> None:
+    """The image, and of each layer both pictures with their correlation."""
+    image = pictures["image"].transpose(1, 2, 0)
+    cells[0, 0].imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", interpolation="nearest")
+    cells[0, 0].set_title("image", fontsize=7.5)
+    cells[1, 0].set_axis_off()
+    shown = rows[(rows["image"] == 0) & (rows["seed"] == rows["seed"].iloc[0])].set_index("layer")
+    for place in range(1, cells.shape[1]):
+        top, bottom = cells[:, place]
+        if place not in shown.index:
+            top.set_axis_off()
+            bottom.set_axis_off()
+            continue
+        _show(top, pictures[f"kernel/{place}"])
+        _show(bottom, pictures[f"network/{place}"])
+        top.set_title(f"layer {place}", fontsize=7.5)
+        found = shown.loc[place]
+        bottom.set_xlabel(f"r = {found['pearson']:.2f}, random {found['control']:.2f}", fontsize=7.5)
+    cells[0, 1].set_ylabel("Deep ConvRFM", fontsize=7.5)
+    cells[1, 1].set_ylabel("CNN", fontsize=7.5)
+    for cell in cells.flat:
+        cell.set(xticks=[], yticks=[])
+        sns.despine(ax=cell, left=True, bottom=True)
+
+
+def _show(cell: Axes, picture: np.ndarray) -> None:
+    """A picture from its smallest to its largest value, as in the paper."""
+    cell.imshow(picture, cmap="viridis", interpolation="nearest")
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    means, note, protocol = summary(table), stand_in_note(table["task"]), table["protocol"].iloc[0]
+    draws = table.groupby("task")["seed"].nunique()
+    unit = (
+        "draws" if (draws > 1).all() else "the images of the draw" if (draws == 1).all() else "draws, or images of one"
+    )
+    opening = (
+        f"**Figure 4, Deep ConvRFM against the network, layer by layer** (protocol: {protocol}). Features of a test image, "
+        "with every pixel replaced by the norm of the patch around it times a matrix. Above: the metric M that ConvRFM has learned "
+        "in each stage of Deep ConvRFM, on the random features of that stage. Below: the filter covariance of what training "
+        "has added to the filters of the network, (W - W0)^T (W - W0), on the network's features. Both are taken in full, not "
+        "by their square roots; patches wrap around the border. Under each pair: the Pearson correlation of its pixels, and "
+        "that of the lower picture with a random positive matrix in the place of M."
+    )
+    number = table["image"].nunique()
+    lines = [
+        opening,
+        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
+        "",
+        f"Means over {number} test images and at most {draws.max()} draws, with 95 % intervals of the excess over {unit}:",
+        "",
+        "| task | layer | correlation | random | excess |",
+        "|---|---|---|---|---|",
+    ]
+    for _, row in means.iterrows():
+        bounds = "" if np.isnan(row["low"]) else f" [{row['low']:+.3f}, {row['high']:+.3f}]"
+        cells = [title(row["task"]), str(row["layer"]), f"{row['pearson']:.3f}", f"{row['control']:.3f}"]
+        lines.append(f"| {' | '.join(cells)} | {row['excess']:+.3f}{bounds} |")
+    reached, clear = int((means["excess"] >= EXCESS).sum()), int((means["low"] > 0).sum())
+    verdict = (
+        f"The correlation exceeds that with a random matrix by at least {EXCESS:g} in {reached} of {len(means)} cases, and "
+        f"with its interval above zero in {clear}."
+    )
+    lines += ["", verdict, *_plain_stages(table)]
+    for task, reason in skipped.items():
+        lines += ["", f"**{title(task)}**: SKIPPED ({reason})"]
+    return "\n".join(lines) + "\n"
+
+
+def _plain_stages(table: pd.DataFrame) -> list[str]:
+    """Stages whose round 0 won: their metric is the identity, and has learned nothing."""
+    plain = table[table["round"] == 0].drop_duplicates(["task", "seed", "layer"])
+    found = [f"{title(row.task)}, layer {row.layer} (seed {row.seed})" for row in plain.itertuples()]
+    if not found:
+        return []
+    return ["", f"The metric is the identity, as round 0 was the best, in: {'; '.join(found)}."]

@@ -1,0 +1,55 @@
+"""Figure 4, Deep ConvRFM against the network, layer by layer."""
+
+
+rule transform_layers:
+    input:
+        unpack(layer_source),
+        fit=lambda w: layer_run(w, "rfm"),
+        network=lambda w: layer_run(w, "cnn"),
+    output:
+        **run_files("layers", ["dataset", "seed"]),
+    log:
+        run_log("layers", ["dataset", "seed"]),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=layer_settings,
+        code=closure_hash("convrfm.pipeline.jobs.layer_pictures"),
+    script:
+        "../scripts/transform_layers.py"
+
+
+rule draw_fig04:
+    input:
+        states=lambda w: absent_data(FIG04_TASKS),
+        metrics=lambda w: fig04_runs(w.protocol, "metrics"),
+        records=lambda w: fig04_runs(w.protocol, "record"),
+        arrays=lambda w: fig04_runs(w.protocol, "arrays"),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{protocol}}/fig04.png",
+            caption="../report/fig04.rst",
+            category="Figure 4: layer by layer",
+            labels={"protocol": "{protocol}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{protocol}}/fig04.pdf",
+        parquet=f"{RESULTS}/figures/{{protocol}}/fig04.parquet",
+        csv=f"{RESULTS}/figures/{{protocol}}/fig04.csv",
+        md=f"{RESULTS}/figures/{{protocol}}/fig04.md",
+        record=f"{RESULTS}/figures/{{protocol}}/fig04.json",
+    log:
+        f"{RESULTS}/logs/figures/{{protocol}}/fig04.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in FIG04_TASKS}},
+        code=closure_hash("convrfm.pipeline.jobs.fig04"),
+    script:
+        "../scripts/draw_fig04.py"
