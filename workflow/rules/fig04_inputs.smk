@@ -34,7 +34,8 @@ def layer_settings(wildcards):
 
 def fig04_seeds(task):
     """The seeds of which there is both a fit and a network."""
-    return SETTINGS.config.seeds[: PANELS[task].cnn.seeds if task in PANELS else IMAGE_TASKS[task].seeds]
+    trained = PANELS[task].cnn.seeds if task in PANELS else IMAGE_TASKS[task].seeds
+    return SETTINGS.config.seeds[: min(trained, SETTINGS.preset.fig04.seeds)]
 
 
 def fig04_runs(protocol, file):

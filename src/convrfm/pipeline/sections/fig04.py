@@ -14,6 +14,7 @@ class Fig04(Model):
         1.0, ge=0, description="tasks of fig05.panels that have this noise level are shown, at that level"
     )
     datasets: list[str] = Field(default=[], description="data sets of fig06.datasets that are shown as well")
+    seeds: Positive = Field(3, description="how many of the seeds are measured, as far as there are networks of them")
     images: Positive = Field(
         20, description="test images that the correlations are averaged over; the first one is drawn"
     )
