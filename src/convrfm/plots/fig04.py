@@ -135,10 +135,10 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     opening = (
         f"**Figure 4, Deep ConvRFM against the network, layer by layer** (protocol: {protocol}). Features of a test image, "
         "with every pixel replaced by the norm of the patch around it times a matrix. Above: the metric M that ConvRFM has "
-        "learned in each stage of Deep ConvRFM, on the random features of that stage. Below: the filter covariance of what training "
-        "has added to the filters of the network, (W - W0)^T (W - W0), on the network's features. Both are taken in full, not "
-        "by their square roots; patches wrap around the border. Under each pair: the Pearson correlation of its pixels, and "
-        "that of the lower picture with a random positive matrix in the place of M."
+        "learned in each stage of Deep ConvRFM, on the random features of that stage. Below: the filter covariance of what "
+        "training has added to the filters of the network, (W - W0)^T (W - W0), on the network's features. Both are taken in "
+        "full, not by their square roots; patches wrap around the border. Under each pair: the Pearson correlation of its "
+        "pixels, and that of the lower picture with a random positive matrix in the place of M."
     )
     number = table["image"].nunique()
     lines = [
