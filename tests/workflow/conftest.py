@@ -30,7 +30,7 @@ SIMPLENET = {
     "n_train": 24,
     "n_test": 12,
     "scaling": "unit",
-    "width_divisor": 64,
+    "width_divisor": 16,
     "training": {"epochs": 3, "batch_size": 8, "milestones": [2]},
     "ansatz": {"images": 4, "epochs": [1]},
 }
