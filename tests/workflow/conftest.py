@@ -25,6 +25,31 @@ PANEL = {
         "sgd": {"learning_rate": 0.01, "epochs": 2},
     },
 }
+SIMPLENET = {
+    "dataset": "digits",
+    "n_train": 24,
+    "n_test": 12,
+    "scaling": "unit",
+    "width_divisor": 16,
+    "training": {"epochs": 3, "batch_size": 8, "milestones": [2]},
+    "ansatz": {"images": 4, "epochs": [1]},
+}
+ZOO = {
+    "standins": [
+        {
+            "network": "vgg11",
+            "divisor": 16,
+            "size": 32,
+            "n_train": 24,
+            "n_test": 12,
+            "learning_rate": 1e-3,
+            "epochs": 2,
+            "batch_size": 8,
+            "snapshots": [1],
+        }
+    ],
+    "measurement": {"images": 6, "batch_size": 4},
+}
 CONFIG = {
     "preset": "quick",
     "protocol": "published",
@@ -36,7 +61,11 @@ CONFIG = {
                 {"task": "bars", "sigmas": [0.5, 2.0], **PANEL},
                 {"task": "noisy-digits", "sigmas": [1.0], **PANEL},
             ]
-        }
+        },
+        "fig08": {"panels": [SIMPLENET]},
+        "zoo": ZOO,
+        "fig01": {"heat_maps": ["vgg11-standin"]},
+        "fig02": {"network": "vgg11-standin", "images": 2, "control_draws": 2},
     },
 }
 
@@ -52,7 +81,9 @@ class Project:
         return self.root / "results" / "quick"
 
     def configure(self, **changes) -> None:
-        (self.root / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
+        """Write the configuration; a figure that `overrides` does not name stays tiny."""
+        overrides = {**CONFIG["overrides"], **changes.pop("overrides", {})}
+        (self.root / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes, "overrides": overrides}))
 
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).with_name("snakemake")), *arguments]

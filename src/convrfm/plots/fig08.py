@@ -112,7 +112,7 @@ def _correlations(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for (epoch, quantity), values in plain.groupby(["epoch", "quantity"])["value"]:
         if quantity in _MEANS:
             panel = "B" if quantity == "pearson" else "A"
-            yield _alone(panel, int(epoch), _MEANS[quantity], float(values.mean()))
+            yield _alone(panel, int(epoch), _MEANS[quantity], float(values.mean(skipna=False)))
 
 
 class Bar(NamedTuple):
@@ -192,7 +192,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
         axes.bar(places, bar.value, width, color=colours[kind], label=BARS[kind], linewidth=0)
         ends = np.abs(np.nan_to_num(np.stack([bar.value - bar.low, bar.high - bar.value])))
         axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
-        lowest = min(lowest, float(np.nanmin(bar.value - ends[0])))
+        lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()))
     note = _note(table)
     title = TITLES[table["dataset"].iloc[0]] + (f" ({note})" if note else "")
     axes.set_title(textwrap.fill(title, 60))
