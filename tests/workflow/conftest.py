@@ -34,6 +34,16 @@ SIMPLENET = {
     "training": {"epochs": 3, "batch_size": 8, "milestones": [2]},
     "ansatz": {"images": 4, "epochs": [1]},
 }
+DIGITS = {
+    "dataset": "digits",
+    "n_train": 24,
+    "n_test": 16,
+    "size": 8,
+    "depth": 2,
+    "seeds": 1,
+    "rfm": PANEL["rfm"],
+    "cnn": {"width": 4, "batch_size": 8, "epochs": 2},
+}
 ZOO = {
     "standins": [
         {
@@ -62,6 +72,8 @@ CONFIG = {
                 {"task": "noisy-digits", "sigmas": [1.0], **PANEL},
             ]
         },
+        "fig06": {"datasets": [DIGITS], "layers": ["digits"], "pairs": []},
+        "fig04": {"sigma": 2.0, "datasets": [], "images": 3, "control_draws": 2},
         "fig08": {"panels": [SIMPLENET]},
         "zoo": ZOO,
         "fig01": {"heat_maps": ["vgg11-standin"]},
