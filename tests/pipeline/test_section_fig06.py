@@ -30,6 +30,9 @@ def load(preset="quick", **overrides):
         ({"datasets": [{**DIGITS, "cnn": {"optimizer": "sdg"}}]}, ["fig06.datasets.0.cnn.optimizer is 'sdg'"]),
         ({"layers": ["svhn"]}, ["layers must be among datasets, that is digits, but there is 'svhn'"]),
         ({"pairs": [{**DIGITS, "first_classes": 1}]}, ["fig06.pairs.0.first_classes is 1", "greater than or equal to 2"]),
+        ({"pairs": [{**DIGITS, "first_classes": 3, "only": ["1-3"]}]}, ["only must name pairs a-b with a < b < first_classes, 3"]),
+        ({"pairs": [{**DIGITS, "only": ["1-3", "1-3"]}]}, ["each once, but it is 1-3, 1-3"]),
+        ({"pairs": [{**DIGITS, "only": ["1+3"]}]}, ["fig06.pairs.0.only.0 is '1+3'"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(fig06, sentences):

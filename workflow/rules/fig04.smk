@@ -4,8 +4,9 @@
 rule transform_layers:
     input:
         unpack(layer_source),
-        fit=lambda w: layer_run(w, "rfm"),
-        network=lambda w: layer_run(w, "cnn"),
+        fit=lambda w: layer_run(w, "rfm", "arrays"),
+        history=lambda w: layer_run(w, "rfm", "metrics"),
+        network=lambda w: layer_run(w, "cnn", "arrays"),
     output:
         **run_files("layers", ["dataset", "seed"]),
     log:

@@ -9,13 +9,13 @@ def layer_source(wildcards):
     return {"draw": [], "images": [image_counts(protocol, "arrays", IMAGE_TASKS[name], "all", seed)]}
 
 
-def layer_run(wildcards, kind):
-    """The arrays of the fit ("rfm") or of the network ("cnn") whose layers are shown."""
+def layer_run(wildcards, kind, file):
+    """One file of the fit ("rfm") or of the network ("cnn") whose layers are shown."""
     name, protocol, seed = wildcards.dataset, wildcards.protocol, wildcards.seed
     if name not in PANELS:
-        return run_file(f"image-{kind}", protocol, "arrays", dataset=name, classes="all", seed=seed)
+        return run_file(f"image-{kind}", protocol, file, dataset=name, classes="all", seed=seed)
     trained = {"optimizer": "adam"} if kind == "cnn" else {}
-    return run_file(kind, protocol, "arrays", task=name, sigma=FIG04_SIGMA, **trained, seed=seed)
+    return run_file(kind, protocol, file, task=name, sigma=FIG04_SIGMA, **trained, seed=seed)
 
 
 def layer_settings(wildcards):

@@ -30,8 +30,8 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
 
     Returns:
         columns `task`, `stand_in`, `protocol`, `sigma` (NaN where there is none), `n_train`, `seed`, `layer` (from 1),
-        `round` (the best one of the stage; 0 leaves the metric the identity), `image`, `pearson` of the pixels of both
-        pictures, `control`, that with random matrices, and `excess`, their difference.
+        `round` (the best one of the stage from round 1 on), `followed` (whether it is the best of all), `image`,
+        `pearson` of the pixels of both pictures, `control`, that with random matrices, and `excess`, their difference.
     """
     frames = []
     for keys, settings, metrics in runs:
@@ -74,8 +74,9 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
     columns = 1 + int(table["layer"].max())
     with figure_style():
         tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.02)
-        figure = Figure(figsize=(7.2, 3.1 * len(tasks) + 0.4), layout=tight)
-        parts = np.atleast_1d(figure.subfigures(len(tasks), 1, squeeze=False)[:, 0])
+        heights = [2 * _cell_height(pictures[task]["image"], columns) + 0.75 for task in tasks]
+        figure = Figure(figsize=(7.2, sum(heights) + 0.3), layout=tight)
+        parts = figure.subfigures(len(tasks), 1, squeeze=False, height_ratios=heights)[:, 0]
         for name, part, task in zip("ABCDEFGHIJ", parts, tasks, strict=False):
             rows = table[table["task"] == task]
             cells = part.subplots(2, columns, squeeze=False)
@@ -86,6 +87,11 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
         if any(notes):
             figure.supxlabel("\n".join(filter(None, notes)), fontsize=7)
     return figure
+
+
+def _cell_height(image: np.ndarray, columns: int) -> float:
+    """Inches that a picture takes, as wide as its column but never higher than that."""
+    return min(1.0, image.shape[1] / image.shape[2]) * 6.4 / columns
 
 
 def _heading(rows: pd.DataFrame) -> str:
@@ -143,7 +149,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     number = table["image"].nunique()
     lines = [
         opening,
-        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
+        *(["", f"\\{note}: not comparable with the paper."] if note else []),
         "",
         f"Means over {number} test images and at most {draws.max()} draws, with 95 % intervals of the excess over {unit}:",
         "",
@@ -166,9 +172,10 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 
 
 def _plain_stages(table: pd.DataFrame) -> list[str]:
-    """Stages whose round 0 won: their metric is the identity, and has learned nothing."""
-    plain = table[table["round"] == 0].drop_duplicates(["task", "seed", "layer"])
+    """Stages whose round 0 was better than all that had learned."""
+    plain = table[~table["followed"]].drop_duplicates(["task", "seed", "layer"])
     found = [f"{title(row.task)}, layer {row.layer} (seed {row.seed})" for row in plain.itertuples()]
     if not found:
         return []
-    return ["", f"The metric is the identity, as round 0 was the best, in: {'; '.join(found)}."]
+    reason = "the plain kernel of the stage is at least as good, and the random filters of the next stage follow the identity"
+    return ["", f"The metric shown is that of the best round from round 1 on. In {'; '.join(found)}, {reason}."]

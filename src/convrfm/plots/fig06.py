@@ -22,8 +22,10 @@ __all__ = [
 METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM", "CNN")
 """The methods of panel A; "Deep ConvRFM" is its best stage from stage 1 on."""
 
-STAND_INS = {**fig05.STAND_INS, "digits": "stand-in: scikit-learn digits, not a data set of the paper"}
-"""Tasks that stand on other data than the paper's, with what the figure says of them."""
+STAND_INS = (*fig05.STAND_INS, "digits")
+"""Tasks that stand on scikit-learn's digits, and not on the paper's data."""
+
+STAND_IN_NOTE = "stand-in: scikit-learn digits, not data of the paper"
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
 """Keys of a run (`experiment`, `protocol`, `dataset` and `classes` or `task` and `sigma`, `seed`), settings, metrics."""
@@ -49,8 +51,8 @@ def short_title(task: str) -> str:
 
 
 def stand_in_note(tasks: Iterable[str]) -> str:
-    """What the figure says of those of its tasks that are stand-ins; empty without any."""
-    return "; ".join(f"{title(task)}: {STAND_INS[task]}" for task in dict.fromkeys(tasks) if task in STAND_INS)
+    """What the figure says of stand-ins, which have a star; empty without any."""
+    return f"* {STAND_IN_NOTE}" if set(tasks) & set(STAND_INS) else ""
 
 
 def tidy(runs: list[Run], counts: list[Run]) -> pd.DataFrame:
@@ -174,10 +176,8 @@ def _draw_tasks(axes: Axes, table: pd.DataFrame, tasks: list[str], skipped: Mapp
             if len(values):
                 summaries[row + 0.16 * (place - 1.5)] = interval(100 * values.to_numpy())
         means, low, high = np.array(list(summaries.values())).reshape(-1, 3).T
-        axes.errorbar(
-            means, list(summaries), xerr=np.nan_to_num([means - low, high - means]), fmt=marker, color=colour, label=method,
-            elinewidth=1, capsize=1.5,
-        )  # fmt: skip
+        axes.plot(means, list(summaries), marker, color=colour, label=method)
+        axes.hlines(list(summaries), low, high, color=colour, linewidth=1)
     for row, reason in enumerate(skipped.values(), start=len(tasks)):
         text = f"SKIPPED: {reason if len(reason) < 45 else reason[:42] + '...'}"
         axes.text(0.02, row, text.replace("$", r"\$"), transform=axes.get_yaxis_transform(), fontsize=6.5, va="center")
@@ -207,7 +207,7 @@ def _draw_layers(axes: Axes, table: pd.DataFrame, shown: list[str]) -> None:
         axes.plot(summary.index, summary[0], marker=marker, color=colour, label=label)
         axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.13, linewidth=0)
     axes.set_xticks(range(int(table["layers"].max(skipna=True) or 0) + 1 if len(table) else 1))
-    axes.set_xlabel("layers that learn features\n(0: CNTK, 1: ConvRFM, then stages of Deep ConvRFM)")
+    axes.set_xlabel("layers that learn features\n(0: CNTK, 1: ConvRFM, then Deep)")
     axes.set_ylabel("test accuracy (%)")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     if shown:
@@ -227,7 +227,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
     )
     lines = [
         opening,
-        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
+        *(["", f"\\{note}: not comparable with the paper."] if note else []),
         "",
         "Points gained over CNTK, mean and 95 % interval over draws, paired by seed:",
         "",

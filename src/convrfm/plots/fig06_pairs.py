@@ -114,7 +114,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     )
     lines = [
         opening,
-        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
+        *(["", f"\\{note}: not comparable with the paper."] if note else []),
         "",
         "| data set | method | pairs | above CNTK | below | mean gain over pairs, 95 % interval over draws |",
         "|---|---|---|---|---|---|",

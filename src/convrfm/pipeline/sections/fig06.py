@@ -70,11 +70,26 @@ class PairTask(ImageTask):
     first_classes: Annotated[int, Field(ge=2)] = Field(
         PAIRED_CLASSES, description="all pairs among the first so many classes; 20 give 190 pairs"
     )
+    only: list[Annotated[str, Field(pattern=r"^\d+-\d+$")]] = Field(
+        default=[], description="some of these pairs, such as 3-8; all without any"
+    )
 
     @property
     def pairs(self) -> list[str]:
         """The pairs, as `prepare` writes them: "0-1" and so on."""
-        return [f"{first}-{second}" for first, second in class_pairs(self.first_classes)]
+        return self.only or [f"{first}-{second}" for first, second in class_pairs(self.first_classes)]
+
+    @model_validator(mode="after")
+    def _pairs_are_among_the_first_classes(self) -> Self:
+        known = {f"{first}-{second}" for first, second in class_pairs(self.first_classes)}
+        wrong = [pair for pair in self.only if pair not in known]
+        if wrong or len(set(self.only)) < len(self.only):
+            msg = (
+                f"only must name pairs a-b with a < b < first_classes, {self.first_classes}, each once, but it is "
+                f"{', '.join(self.only)}"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class Fig06(Model):
