@@ -33,9 +33,10 @@ def transform_layers(job: Job) -> None:
     has added to its filters, (W - W0)^T (W - W0), on the features that enter the layer. Neither pads, so that both have the
     same pixels.
 
-    Metrics: a row for each layer and image: `layer` from 1, `round`, `followed` (whether that is also the round that the next
-    stage's filters are drawn from), `image`, `pearson` of the pixels of both pictures, and `control`, the mean over draws of
-    that of the network's picture with a random matrix in the metric's place: R = A^T A with A Gaussian of the shape of the network's filters, on the kernel's features.
+    Metrics: a row for each layer and image: `layer` from 1, `round`, `followed` (whether that is also the round that the
+    next stage's filters are drawn from), `image`, `pearson` of the pixels of both pictures, and `control`, the mean over
+    draws of that of the network's picture with a random matrix in the metric's place: R = A^T A with A Gaussian of the
+    shape of the network's filters, on the kernel's features.
 
     Arrays: of the first image, `image` `(channels, height, width)`, `kernel/<layer>`, `network/<layer>` and `random/<layer>`
     `(height, width)`, the last of the first draw.
