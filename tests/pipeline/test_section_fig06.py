@@ -47,7 +47,7 @@ def test_figure_4_shares_the_runs_of_figure_6():
         ConfigError, match=r"datasets must be among fig06\.datasets, that is digits, but there is 'svhn'"
     ):
         load(fig04={"datasets": ["svhn"]})
-    assert load().fig04.datasets == ["digits"]
+    assert load(fig04={"datasets": ["digits"]}).fig04.datasets == ["digits"]
 
 
 def test_paper_names_the_data_sets_of_the_paper_and_its_190_pairs():

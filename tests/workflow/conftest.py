@@ -38,7 +38,7 @@ DIGITS = {
     "dataset": "digits",
     "n_train": 24,
     "n_test": 16,
-    "size": 8,
+    "size": None,
     "depth": 2,
     "seeds": 1,
     "rfm": PANEL["rfm"],

@@ -58,14 +58,15 @@ def to_array(image: Image.Image, appearance: Appearance) -> np.ndarray:
     Raises:
         InputError: three channels of constants for a grey image, or an unknown scaling.
     """
-    from torchvision.transforms.v2 import functional
-
     modes = {"grey": "L", "rgb": "RGB", "grey-rgb": "L"}
     if appearance.colour != "native":
         image = image.convert(modes[appearance.colour])
     if appearance.colour == "grey-rgb":
         image = image.convert("RGB")
     if appearance.size is not None:
+        # Only here: its import takes longer than everything else with small images.
+        from torchvision.transforms.v2 import functional
+
         if appearance.fit == "crop":
             image = functional.resize(image, [round(appearance.size * CROP)])
             image = functional.center_crop(image, [appearance.size])
