@@ -89,8 +89,7 @@ def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jo
     before = path.read_text()
     try:
         path.write_text(before + "\n# changed\n")
-        planned = built.planned("fig08")
-        assert {rule: count for rule, count in planned.items() if rule != "fig08"} == jobs
+        assert built.planned("fig08") == jobs
     finally:
         path.write_text(before)
 
