@@ -103,14 +103,15 @@ class Project:
         return done.stdout
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """How many jobs of each rule Snakemake would run."""
+        """How many jobs of each rule Snakemake would run, the targets left out."""
         output = self.snakemake("-n", *arguments)
         _, found, stats = output.partition("Job stats:")
         if not found:
             assert "Nothing to be done" in output
             return {}
         lines = stats.partition("\n\n")[0].splitlines()[3:]
-        return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in ("all", "total")}
+        targets = ("all", "total", *arguments)
+        return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in targets}
 
 
 def copy_project(folder: Path) -> Project:
