@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 localrules:
     all,
     fig05,
+    theorem1,
 
 
 rule all:
@@ -21,6 +22,7 @@ rule all:
     input:
         figure_files("fig05"),
         data_states("fig05"),
+        figure_files("theorem1"),
 
 
 rule fig05:
@@ -29,11 +31,17 @@ rule fig05:
         data_states("fig05"),
 
 
+rule theorem1:
+    input:
+        figure_files("theorem1"),
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
+include: "workflow/rules/theorem1.smk"
 
 
 onsuccess:
