@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 localrules:
     all,
     fig05,
+    fig09,
     theorem1,
 
 
@@ -22,6 +23,8 @@ rule all:
     input:
         figure_files("fig05"),
         data_states("fig05"),
+        figure_files("fig09"),
+        data_states("fig09"),
         figure_files("theorem1"),
 
 
@@ -29,6 +32,12 @@ rule fig05:
     input:
         figure_files("fig05"),
         data_states("fig05"),
+
+
+rule fig09:
+    input:
+        figure_files("fig09"),
+        data_states("fig09"),
 
 
 rule theorem1:
@@ -41,6 +50,8 @@ include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
+include: "workflow/rules/fig09_inputs.smk"
+include: "workflow/rules/fig09.smk"
 include: "workflow/rules/theorem1.smk"
 
 

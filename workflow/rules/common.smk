@@ -27,7 +27,7 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
-TASKS = {"fig05": list(PANELS)}
+TASKS = {"fig05": list(PANELS), "fig09": [entry.dataset for entry in SETTINGS.preset.fig09.datasets]}
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 
 # Names that can be fetched, or looked for in the folder where a user has to put them.
@@ -147,6 +147,7 @@ def prepare_settings(wildcards):
         },
         "pair": None if classes == "all" else [int(label) for label in classes.split("-")],
         **{key: int(wildcards[key]) for key in ("n_train", "n_test", "seed")},
+        "resampled": False,
     }
 
 
