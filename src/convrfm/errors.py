@@ -11,6 +11,7 @@ __all__ = [
     "InputError",
     "MetricError",
     "NonFiniteError",
+    "ProbeError",
     "StorageError",
 ]
 
@@ -33,6 +34,10 @@ class ImageSizeError(InputError):
 
 class MetricError(InputError):
     """A patch metric is not symmetric, not positive semi-definite, or of the wrong size."""
+
+
+class ProbeError(ConvRFMError):
+    """Random probes are too few for what is asked of them."""
 
 
 class ConfigError(ConvRFMError, ValueError):

@@ -1,0 +1,154 @@
+"""The Convolutional Neural Feature Ansatz, W^T W proportional to the patch-AGOP, in numbers, with what to compare them to.
+
+G = W^T D W shares its filters with the CNFM W^T W, so that the two correlate in a network that has learned nothing. A high
+correlation says something only beside its null: the rotated one keeps W and the spectrum of D, and turns the
+eigenvectors of D at random; random filters share nothing. The paper compares the CNFM with G; later work of its authors
+(Radhakrishnan et al. 2024) with its square root, and both are given.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from convrfm.agop import LayerAgop
+from convrfm.block_estimates import Estimate, jackknife
+from convrfm.errors import InputError
+from convrfm.filter_forms import Entries, FilterForm, correlate, pearson
+from convrfm.seeding import generator
+
+__all__ = ["POWERS", "cnfm", "initial_correlation", "random_filters", "rotated_null", "summarise"]
+
+POWERS = (0.125, 0.25, 0.5, 0.75, 1.0)
+"""Exponents p at which the CNFM is compared with G^p."""
+
+DRAWS = 10
+"""Draws of a null."""
+
+
+def cnfm(weight: np.ndarray, groups: int = 1) -> FilterForm:
+    """Give the Convolutional Neural Feature Matrix W^T W of the weight of a convolution.
+
+    Args:
+        weight: `(filters, channels / groups, q_h, q_w)`, as of `torch.nn.Conv2d`.
+        groups: of the convolution.
+
+    Raises:
+        InputError: another shape.
+    """
+    return FilterForm.of_filters(weight, groups)
+
+
+def _percentiles(draws: Sequence[float]) -> Estimate:
+    """Mean of draws, their standard deviation, and the range that holds 95 % of them."""
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return Estimate(float(np.mean(draws)), float(np.std(draws, ddof=1)), float(low), float(high))
+
+
+def rotated_null(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate:
+    """Pearson correlation of the CNFM with W^T U D U^T W, for random rotations U of the filters (of each group).
+
+    Returns:
+        mean and standard deviation over the draws, and the range that holds 95 % of them.
+    """
+    rng, core = generator(seed, "rotated null"), layer.core
+    found = []
+    for _ in range(draws):
+        rotation = _rotations(rng, *core.shape[:2])
+        turned = rotation @ core @ rotation.transpose(0, 2, 1)
+        found.append(pearson(layer.cnfm, layer.cnfm.with_core(turned)))
+    return _percentiles(found)
+
+
+def _rotations(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
+    """Orthogonal matrices `(count, k, k)`, uniform: QR of Gaussian ones with the signs of R taken out (Mezzadri 2007)."""
+    q, r = np.linalg.qr(rng.standard_normal((count, dimension, dimension)))
+    return np.asarray(q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :])
+
+
+def random_filters(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate:
+    """Pearson correlation of the AGOP with the CNFM of Gaussian filters of the same shape; returns as `rotated_null`."""
+    rng, agop = generator(seed, "random filters"), layer.agop
+    return _percentiles([pearson(FilterForm(rng.standard_normal(layer.weight.shape)), agop) for _ in range(draws)])
+
+
+def initial_correlation(layer: LayerAgop, initial: np.ndarray) -> float:
+    """Pearson correlation of the layer's CNFM with that of its weight before training, `(filters, channels, q_h, q_w)`.
+
+    Raises:
+        InputError: a weight of another shape.
+    """
+    return pearson(cnfm(initial, len(layer.weight)), layer.cnfm)
+
+
+def summarise(
+    layers: Mapping[str, LayerAgop], *, initial: Mapping[str, np.ndarray] | None = None, seed: int
+) -> pd.DataFrame:
+    """Put all that the ansatz says of a network into a tidy table, a row for each number.
+
+    Args:
+        layers: from `AgopAccumulator.finalize`.
+        initial: the state dictionary before training, from which `<layer>.weight` are read.
+        seed: of the nulls.
+
+    Returns:
+        columns `layer`, `index` (of the layer, from 0), `filters`, `dimension` (d), `groups`, `quantity`, `power`,
+        `value`, `standard_error`, `low`, `high` (the 95 % interval, NaN where there is none). Quantities: "pearson",
+        "cosine" and "off_diagonal" of the CNFM with G^power; "rotated_null", "random_filters" and, if the initial weights
+        are given, "initial_cnfm", which is the initial CNFM against the final one. In the probe mode, powers other than 1
+        are of the noisy G: they are too low, and have no interval.
+
+    Raises:
+        InputError: an initial weight that is missing or of another shape.
+        ProbeError: too few probes.
+    """
+    rows = []
+    for index, (name, layer) in enumerate(layers.items()):
+        groups, filters, dimension = layer.weight.shape
+        shared = {"layer": name, "index": index, "filters": groups * filters, "dimension": dimension, "groups": groups}
+        for quantity, power, estimate in _numbers(layer, _initial_weight(name, initial), seed):
+            rows.append({**shared, "quantity": quantity, "power": power, **estimate._asdict()})
+    return pd.DataFrame(rows)
+
+
+def _initial_weight(name: str, initial: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
+    if initial is None:
+        return None
+    if f"{name}.weight" not in initial:
+        msg = f"The initial weights have no {name + '.weight'!r}; they are {', '.join(initial)}."
+        raise InputError(msg)
+    return initial[f"{name}.weight"]
+
+
+def _numbers(layer: LayerAgop, initial: np.ndarray | None, seed: int) -> Iterator[tuple[str, float, Estimate]]:
+    """Quantity, power and estimate, of one layer."""
+    for entries in ("pearson", "cosine", "off_diagonal"):
+        yield entries, 1.0, layer.correlation(entries)
+    for (entries, power), estimate in _powers(layer).items():
+        yield entries, power, estimate
+    yield "rotated_null", 1.0, rotated_null(layer, seed=seed)
+    yield "random_filters", 1.0, random_filters(layer, seed=seed)
+    if initial is not None:
+        nan = float("nan")
+        yield "initial_cnfm", 1.0, Estimate(initial_correlation(layer, initial), nan, nan, nan)
+
+
+def _powers(layer: LayerAgop) -> dict[tuple[Entries, float], Estimate]:
+    """Correlations of the CNFM with G^p for p < 1."""
+    wanted: list[tuple[Entries, float]] = [("pearson", power) for power in POWERS if power < 1]
+    wanted += [("cosine", 0.5), ("off_diagonal", 0.5)]
+
+    def correlations(chosen: Any) -> list[float]:
+        form = layer.cnfm.with_core(layer.sums[chosen].sum(axis=0))
+        raised = {power: form.power(power) for power in {power for _, power in wanted}}
+        return [correlate(layer.cnfm, raised[power], entries) for entries, power in wanted]
+
+    present = np.flatnonzero(layer.counts)
+    without = [np.delete(present, i) for i in range(len(present))] if layer.mode == "exact" and len(present) > 1 else []
+    values = correlations(present)
+    apart = [correlations(rest) for rest in without]
+    return {
+        key: jackknife(value, [found[number] for found in apart])
+        for number, (key, value) in enumerate(zip(wanted, values, strict=True))
+    }

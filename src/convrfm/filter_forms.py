@@ -1,0 +1,239 @@
+"""Matrices of the form W^T D W, which the filters W of a convolution and a small matrix D between them give.
+
+Both sides of the Convolutional Neural Feature Ansatz have this form: the CNFM W^T W, where D is the identity, and the
+patch-AGOP (see `convrfm.agop`). W has a row for each of k filters and a column for each of the d = c q_h q_w numbers of
+a patch, in the patch order (channel, row, column). With W^T = Q T, Q an orthonormal basis of r = min(k, d) directions,
+the `(d, d)` matrix is Q R Q^T with R = T D T^T `(r, r)`: sums, inner products and powers follow from R, and the large
+matrix is formed only where somebody wants to see it. In the last layers of VGG, d is nine times k. A grouped convolution
+has one such matrix for each group; all their entries count together.
+"""
+
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from convrfm.errors import InputError
+
+__all__ = [
+    "Entries",
+    "FilterForm",
+    "Matrix",
+    "correlate",
+    "cosine",
+    "inner",
+    "off_diagonal_pearson",
+    "pearson",
+    "squared_norm",
+]
+
+Entries = Literal["pearson", "cosine", "off_diagonal"]
+"""Which inner product: of centred entries, of entries as they are, of centred entries off the diagonal."""
+
+RANK_TOLERANCE = 1e-13
+"""Eigenvalues below this fraction of the largest are rounding errors of a lower rank; powers leave them out."""
+
+
+class _Basis:
+    """An orthonormal basis Q `(groups, d, r)` of the rows of W, with W^T = Q T, T `(groups, r, k)`."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self.directions, self.coordinates = np.linalg.qr(weight.transpose(0, 2, 1))
+        # What each direction adds to the sum of all entries of a matrix.
+        self.sums = self.directions.sum(axis=1)
+
+
+class FilterForm:
+    """The matrix W^T D W `(groups, d, d)` of one convolution.
+
+    Args:
+        weight: W, `(groups, k, d)`; k filters of each group. Becomes float64.
+        core: D, `(groups, k, k)`, symmetric positive semi-definite; None stands for the identity.
+
+    Raises:
+        InputError: shapes that do not fit.
+    """
+
+    def __init__(self, weight: np.ndarray, core: np.ndarray | None = None) -> None:
+        weight = np.asarray(weight, np.float64)
+        if weight.ndim != 3:
+            msg = f"Filters must have shape (groups, k, d), but their shape is {weight.shape}."
+            raise InputError(msg)
+        self._basis = _Basis(weight)
+        self._reduced = self._reduce(core)
+
+    @classmethod
+    def of_filters(cls, weight: np.ndarray, groups: int = 1) -> "FilterForm":
+        """Give W^T W for the weight of a `torch.nn.Conv2d`, `(filters, channels / groups, q_h, q_w)`.
+
+        Raises:
+            InputError: not four axes, or filters that the groups cannot share.
+        """
+        return cls(filters_by_group(weight, groups))
+
+    def with_core(self, core: np.ndarray | None) -> "FilterForm":
+        """Give W^T D W for the same filters and another D; cheaper than to begin with W."""
+        return self._of(self._reduce(core))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(groups, d, d)`."""
+        groups, dimension, _ = self._basis.directions.shape
+        return groups, dimension, dimension
+
+    def dense(self) -> np.ndarray:
+        """Form the matrix, `(groups, d, d)`."""
+        return self._basis.directions @ self._reduced @ self._basis.directions.transpose(0, 2, 1)
+
+    def total(self) -> float:
+        """Sum of all entries."""
+        return float(np.einsum("gi,gij,gj->", self._basis.sums, self._reduced, self._basis.sums))
+
+    def diagonal(self) -> np.ndarray:
+        """The diagonals, `(groups, d)`."""
+        directions = self._basis.directions
+        return np.asarray(((directions @ self._reduced) * directions).sum(axis=2))
+
+    def power(self, exponent: float) -> "FilterForm":
+        """(W^T D W)^p on the range of the matrix.
+
+        Raises:
+            InputError: the exponent is not positive.
+        """
+        values, vectors = self._raised(exponent)
+        return self._of((vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1))
+
+    def factor(self) -> np.ndarray:
+        """Give a matrix L `(groups, r, d)` with L^T L = W^T D W, so that |L x| = |(W^T D W)^{1/2} x|."""
+        values, vectors = self._raised(0.5)
+        return np.asarray((values[:, :, None] * vectors.transpose(0, 2, 1)) @ self._basis.directions.transpose(0, 2, 1))
+
+    def product(self, other: "FilterForm") -> float:
+        """Sum of the products of the entries with those of another form of the same shape."""
+        if other._basis is self._basis:
+            return float((self._reduced * other._reduced).sum())
+        across = self._basis.directions.transpose(0, 2, 1) @ other._basis.directions
+        return float((self._reduced * (across @ other._reduced @ across.transpose(0, 2, 1))).sum())
+
+    def product_with(self, matrices: np.ndarray) -> float:
+        """Sum of the products of the entries with those of matrices `(groups, d, d)`."""
+        directions = self._basis.directions
+        return float((self._reduced * (directions.transpose(0, 2, 1) @ matrices @ directions)).sum())
+
+    def _reduce(self, core: np.ndarray | None) -> np.ndarray:
+        """R = T D T^T."""
+        coordinates = self._basis.coordinates
+        groups, _, filters = coordinates.shape
+        if core is not None and core.shape != (groups, filters, filters):
+            msg = f"The core must have shape {(groups, filters, filters)}, but its shape is {core.shape}."
+            raise InputError(msg)
+        return np.asarray((coordinates if core is None else coordinates @ core) @ coordinates.transpose(0, 2, 1))
+
+    def _of(self, reduced: np.ndarray) -> "FilterForm":
+        form = FilterForm.__new__(FilterForm)
+        form._basis, form._reduced = self._basis, reduced
+        return form
+
+    def _raised(self, exponent: float) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues of R to a power, 0 where they are rounding, and its eigenvectors."""
+        if not exponent > 0:
+            msg = f"The exponent must be positive, but it is {exponent}."
+            raise InputError(msg)
+        values, vectors = self._spectrum
+        return np.where(
+            values > RANK_TOLERANCE * values.max(axis=1, keepdims=True), np.abs(values), 0
+        ) ** exponent, vectors
+
+    @cached_property
+    def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
+        values, vectors = np.linalg.eigh(self._reduced)
+        return values, vectors
+
+
+def filters_by_group(weight: np.ndarray, groups: int = 1) -> np.ndarray:
+    """Bring the weight of a `torch.nn.Conv2d`, `(filters, channels / groups, q_h, q_w)`, to `(groups, k, d)` float64.
+
+    Raises:
+        InputError: not four axes, or filters that the groups cannot share.
+    """
+    if weight.ndim != 4 or weight.shape[0] % groups:
+        msg = f"A weight must have shape (filters, channels, rows, columns) for {groups} groups, but it is {weight.shape}."
+        raise InputError(msg)
+    return np.asarray(weight, np.float64).reshape(groups, weight.shape[0] // groups, -1)
+
+
+Matrix: TypeAlias = FilterForm | np.ndarray
+"""A form, or matrices `(groups, d, d)` or `(d, d)` as they are."""
+
+
+def inner(a: Matrix, b: Matrix, entries: Entries = "pearson") -> float:
+    """Inner product of the entries of two matrices, of the same shape.
+
+    Raises:
+        InputError: different shapes.
+    """
+    a, b = (_three_axes(matrix) for matrix in (a, b))
+    if a.shape != b.shape:
+        msg = f"The matrices must have the same shape (groups, d, d), but these are {a.shape} and {b.shape}."
+        raise InputError(msg)
+    groups, dimension, _ = a.shape
+    count, first, second, product = groups * dimension**2, _total(a), _total(b), _product(a, b)
+    if entries == "off_diagonal":
+        left, right = _diagonal(a), _diagonal(b)
+        count -= left.size
+        first, second, product = first - left.sum(), second - right.sum(), product - (left * right).sum()
+    if entries == "cosine" or count == 0:
+        return float(product)
+    return float(product - first * second / count)
+
+
+def squared_norm(a: Matrix, entries: Entries = "pearson") -> float:
+    """Inner product of a matrix with itself, without the rounding that can make a vanishing one negative."""
+    return max(inner(a, a, entries), 0.0)
+
+
+def correlate(a: Matrix, b: Matrix, entries: Entries = "pearson") -> float:
+    """Inner product over the norms, in [-1, 1]; NaN where one of the matrices is constant (or zero, for the cosine)."""
+    scale = np.sqrt(squared_norm(a, entries) * squared_norm(b, entries))
+    return inner(a, b, entries) / float(scale) if scale > 0 else float("nan")
+
+
+def pearson(a: Matrix, b: Matrix) -> float:
+    """Pearson correlation over all entries, as in Figures 1, 7 and 8 of arXiv 2309.00570; see `correlate`."""
+    return correlate(a, b, "pearson")
+
+
+def cosine(a: Matrix, b: Matrix) -> float:
+    """Cosine similarity, the "uncentered correlation" of Figure 9 of arXiv 2309.00570; see `correlate`."""
+    return correlate(a, b, "cosine")
+
+
+def off_diagonal_pearson(a: Matrix, b: Matrix) -> float:
+    """Pearson correlation over the entries off the diagonal, which two diagonals alone cannot raise; see `correlate`."""
+    return correlate(a, b, "off_diagonal")
+
+
+def _three_axes(matrix: Matrix) -> Matrix:
+    if isinstance(matrix, FilterForm):
+        return matrix
+    array = np.asarray(matrix, np.float64)
+    array = array[None] if array.ndim == 2 else array
+    if array.ndim != 3 or array.shape[1] != array.shape[2]:
+        msg = f"A matrix must have shape (d, d) or (groups, d, d), but its shape is {np.shape(matrix)}."
+        raise InputError(msg)
+    return array
+
+
+def _total(matrix: Matrix) -> float:
+    return matrix.total() if isinstance(matrix, FilterForm) else float(matrix.sum())
+
+
+def _diagonal(matrix: Matrix) -> np.ndarray:
+    return matrix.diagonal() if isinstance(matrix, FilterForm) else np.diagonal(matrix, axis1=1, axis2=2)
+
+
+def _product(a: Matrix, b: Matrix) -> float:
+    """Sum of the products of the entries."""
+    if isinstance(a, FilterForm):
+        return a.product(b) if isinstance(b, FilterForm) else a.product_with(b)
+    return b.product_with(a) if isinstance(b, FilterForm) else float((a * b).sum())
