@@ -41,7 +41,9 @@ class Fig09(Model):
     )
     patch_sizes: list[Positive] = Field([3, 5, 7], min_length=1, description="patch sizes q, odd")
     width: Positive = Field(64, description="filters of each convolution")
-    first_std: float = Field(5e-3, gt=0, description="standard deviation of the initial weights of the first convolution")
+    first_std: float = Field(
+        5e-3, gt=0, description="standard deviation of the initial weights of the first convolution"
+    )
     later_std: float = Field(1e-2, gt=0, description="that of all other weights")
     learning_rate: float = Field(1e-3, gt=0, description="step size of Adam")
     batch_size: Positive = Field(128, description="images per step")
