@@ -78,8 +78,8 @@ def test_resampled_as_for_figure_9():
     corrected = choose(train, test, (200, 50), resampled=True, protocol="corrected")
     assert len(set(corrected.train)) == 200
     assert len(set(corrected.test)) == 12
-    with pytest.raises(InputError, match="50 images were asked for"):
-        choose(train, test, (200, 50))
+    with pytest.raises(InputError, match="400 images were asked for"):
+        choose(train, test, (400, 5))
 
 
 def test_corrected_draws_by_class():

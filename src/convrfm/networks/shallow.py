@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 from convrfm.errors import ImageSizeError, InputError
 
@@ -60,14 +61,16 @@ class ShallowCNN(nn.Module):
         layers: list[nn.Module] = []
         for layer in range(1, DEPTH + 1):
             channels_in = channels if layer == 1 else width
-            layers.append(nn.Conv2d(channels_in, width, patch_size, padding=patch_size // 2, bias=False))
+            # PyTorch's own initialisation, which is skipped, would draw from the global generator.
+            layers.append(skip_init(nn.Conv2d, channels_in, width, patch_size, padding=patch_size // 2, bias=False))
             layers.append(nn.ReLU())
             if layer in POOLED and architecture != "vanilla":
                 layers.append(nn.AvgPool2d(2) if architecture == "Myrtle5" else nn.MaxPool2d(2))
         if architecture != "vanilla":
             layers.append(nn.AdaptiveAvgPool2d(1) if architecture == "Myrtle5" else nn.AdaptiveMaxPool2d(1))
         self.features = nn.Sequential(*layers)
-        self.readout = nn.Linear(width * (height * columns if architecture == "vanilla" else 1), outputs, bias=False)
+        pixels = height * columns if architecture == "vanilla" else 1
+        self.readout = skip_init(nn.Linear, width * pixels, outputs, bias=False)
         for index, weight in enumerate(self.parameters()):
             nn.init.normal_(weight, std=first_std if index == 0 else later_std, generator=generator)
 

@@ -138,8 +138,12 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             letter(axes, name, offset=-0.22)
         _draw_nulls(panels[1], nulls)
         panels[0].set_ylabel("CNFM against patch-AGOP")
-        _draw_contrasts(panels[2], contrasts(table, "cosine").query("within == 'all'"))
-        letter(panels[2], "C", offset=-0.22)
+        differences = contrasts(table, "cosine").query("within == 'all'")
+        if differences.empty:
+            panels[2].remove()
+        else:
+            _draw_contrasts(panels[2], differences)
+            letter(panels[2], "C", offset=-0.22)
         handles, labels = panels[1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5)
         figure.suptitle("\n".join(_heading(table, skipped)), fontsize=8)
