@@ -22,7 +22,7 @@ check: environment
 	$(BIN)/snakemake --lint
 
 unit: environment
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 environment: $(INSTALLED)
 

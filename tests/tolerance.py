@@ -12,6 +12,8 @@ TOLERANCE = {
     ("exact", "float64"): 1e-10,
     ("smooth", "float64"): 1e-9,
     ("smooth", "float32"): 2e-5,
+    ("ansatz", "float64"): 1e-10,
+    ("ansatz", "float32"): 1e-5,
 }
 
 

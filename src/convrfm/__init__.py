@@ -7,18 +7,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convrfm.agop import AgopAccumulator, measure
+    from convrfm.ansatz import summarise
     from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
     from convrfm.kernels import CNNGP, CNTK
 
-__all__ = ["CNNGP", "CNTK", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__"]
+__all__ = [
+    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__", "measure", "summarise",
+]  # fmt: skip
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AgopAccumulator": "convrfm.agop",
     "CNNGP": "convrfm.kernels",
     "CNTK": "convrfm.kernels",
     "ConvRFMClassifier": "convrfm.estimators",
     "DeepConvRFMClassifier": "convrfm.estimators",
+    "measure": "convrfm.agop",
+    "summarise": "convrfm.ansatz",
 }
 
 
