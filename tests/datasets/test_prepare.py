@@ -82,6 +82,20 @@ def test_resampled_as_for_figure_9():
         choose(train, test, (400, 5))
 
 
+def test_resampled_images_on_disk(tmp_path, monkeypatch):
+    """A data set of files, all of which are fewer than what was asked for; an image that was drawn twice is there twice."""
+    made, _, _ = present(tmp_path, "dtd", monkeypatch)
+    available = len(made.truth["train"][0])
+    arrays, _, record = prepare(tmp_path, "dtd", n_train=2000, n_test=2000, resampled=True)
+    indices = arrays["train/indices"]
+    assert len(indices) == len(arrays["train/images"]) == available
+    assert len(set(indices)) < available
+    assert (arrays["train/labels"] == np.asarray(made.truth["train"][1])[indices]).all()
+    first, second = np.flatnonzero(indices == np.argmax(np.bincount(indices)))[:2]
+    assert (arrays["train/images"][first] == arrays["train/images"][second]).all()
+    assert record["drawn_with_replacement"]
+
+
 def test_corrected_draws_by_class():
     labels = np.repeat([0, 1, 2, 3], [40, 30, 20, 10])
     train, test = split_of(labels), split_of(np.repeat([0, 1, 2, 3], 5))
