@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 localrules:
     all,
     fig05,
+    fig08,
     fig09,
     theorem1,
 
@@ -23,6 +24,8 @@ rule all:
     input:
         figure_files("fig05"),
         data_states("fig05"),
+        figure_files("fig08"),
+        data_states("fig08"),
         figure_files("fig09"),
         data_states("fig09"),
         figure_files("theorem1"),
@@ -32,6 +35,12 @@ rule fig05:
     input:
         figure_files("fig05"),
         data_states("fig05"),
+
+
+rule fig08:
+    input:
+        figure_files("fig08"),
+        data_states("fig08"),
 
 
 rule fig09:
@@ -50,6 +59,8 @@ include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
+include: "workflow/rules/fig08_inputs.smk"
+include: "workflow/rules/fig08.smk"
 include: "workflow/rules/fig09_inputs.smk"
 include: "workflow/rules/fig09.smk"
 include: "workflow/rules/theorem1.smk"

@@ -7,8 +7,7 @@ from torch import nn
 
 from convrfm.agop import measure
 from convrfm.errors import ImageSizeError, InputError
-from convrfm.networks import ShallowCNN
-from convrfm.networks.shallow import ARCHITECTURES
+from convrfm.networks.shallow import ARCHITECTURES, ShallowCNN
 
 
 def network(architecture, shape=(3, 32, 32), outputs=10, seed=0, **changes):

@@ -27,7 +27,12 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
-TASKS = {"fig05": list(PANELS), "fig09": [entry.dataset for entry in SETTINGS.preset.fig09.datasets]}
+SIMPLENETS = {panel.dataset: panel for panel in SETTINGS.preset.fig08.panels}
+TASKS = {
+    "fig05": list(PANELS),
+    "fig08": list(SIMPLENETS),
+    "fig09": [entry.dataset for entry in SETTINGS.preset.fig09.datasets],
+}
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 
 # Names that can be fetched, or looked for in the folder where a user has to put them.

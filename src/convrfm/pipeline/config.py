@@ -15,6 +15,7 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.pipeline.sections.base import Model, Positive
 from convrfm.pipeline.sections.fig05 import Fig05
+from convrfm.pipeline.sections.fig08 import Fig08
 from convrfm.pipeline.sections.fig09 import Fig09
 from convrfm.pipeline.sections.theorem1 import Theorem1
 
@@ -29,6 +30,7 @@ class Preset(Model):
     """What each figure needs at one scale."""
 
     fig05: Fig05 = Field(description="Figure 5")
+    fig08: Fig08 = Field(description="Figure 8")
     fig09: Fig09 = Field(description="Figure 9")
     theorem1: Theorem1 = Field(description="Theorem 1")
 
