@@ -9,7 +9,7 @@ from PIL import Image
 from convrfm.datasets.prepare import class_pairs, pair_labels, render, select
 from convrfm.datasets.reading.split import from_arrays, from_files
 from convrfm.datasets.registry import REGISTRY
-from convrfm.datasets.transforms import Appearance, to_array
+from convrfm.datasets.transforms import SCALINGS, Appearance, black, to_array
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from datasets.running import prepare, present
 
@@ -196,6 +196,13 @@ def test_scaling(rng):
         to_array(image.convert("L"), Appearance(scaling="cifar10"))
     with pytest.raises(InputError, match="one of unit, cifar10"):
         to_array(image, Appearance(scaling="cifar"))
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_black_is_what_a_black_image_becomes(scaling):
+    array = to_array(Image.new("RGB", (2, 2)), Appearance(scaling=scaling))
+    assert (array == black(3, scaling)[:, None, None]).all()
+    assert (black(3, scaling) == 0).all() == (scaling == "unit")
 
 
 def test_order_is_that_of_the_choice():

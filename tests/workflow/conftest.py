@@ -92,7 +92,7 @@ class Project:
         """Run Snakemake; gives what it printed."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.root, env=self.environment, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1800,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout[-6000:]
         return done.stdout

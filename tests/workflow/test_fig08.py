@@ -118,7 +118,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(project):
         project.command("-c1", "--", target), cwd=project.root, env=project.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while epochs_done(folder) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -127,7 +127,6 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(project):
     assert not weights.exists()
     done = epochs_done(folder)
     assert 3 <= done < 40
-    assert "--unlock" in project.snakemake("-c1", "--", target, succeeds=False)
     project.snakemake("--unlock")
     project.snakemake("-c1", "--rerun-incomplete", "--", target)
     resumed = sha256(weights)
