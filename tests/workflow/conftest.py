@@ -66,6 +66,20 @@ CONFIG = {
         "zoo": ZOO,
         "fig01": {"heat_maps": ["vgg11-standin"]},
         "fig02": {"network": "vgg11-standin", "images": 2, "control_draws": 2},
+        "fig09": {
+            "datasets": [
+                {"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit", "n_train": 24, "n_test": 16}
+            ],
+            "architectures": ["vanilla", "MyrtleMax"],
+            "patch_sizes": [3],
+            "width": 4,
+            "epochs": 2,
+            "seeds": 1,
+        },
+        "theorem1": {
+            "draws": 2,
+            "sizes": [{"images": 8, "channels": 2, "height": 7, "width": 6, "patch_size": 3, "filters": 8}],
+        },
     },
 }
 
@@ -97,7 +111,7 @@ class Project:
         """Run Snakemake; gives what it printed."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.root, env=self.environment, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1800,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout[-6000:]
         return done.stdout
