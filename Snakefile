@@ -20,6 +20,8 @@ localrules:
     fig06,
     fig07,
     fig08,
+    fig09,
+    theorem1,
 
 
 rule all:
@@ -38,6 +40,9 @@ rule all:
         data_states("fig07"),
         figure_files("fig08"),
         data_states("fig08"),
+        figure_files("fig09"),
+        data_states("fig09"),
+        figure_files("theorem1"),
 
 
 rule fig01:
@@ -81,6 +86,17 @@ rule fig08:
         data_states("fig08"),
 
 
+rule fig09:
+    input:
+        figure_files("fig09"),
+        data_states("fig09"),
+
+
+rule theorem1:
+    input:
+        figure_files("theorem1"),
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
@@ -100,6 +116,9 @@ include: "workflow/rules/fig07_inputs.smk"
 include: "workflow/rules/fig07.smk"
 include: "workflow/rules/fig08_inputs.smk"
 include: "workflow/rules/fig08.smk"
+include: "workflow/rules/fig09_inputs.smk"
+include: "workflow/rules/fig09.smk"
+include: "workflow/rules/theorem1.smk"
 
 
 onsuccess:

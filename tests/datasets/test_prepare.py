@@ -9,7 +9,7 @@ from PIL import Image
 from convrfm.datasets.prepare import class_pairs, pair_labels, render, select
 from convrfm.datasets.reading.split import from_arrays, from_files
 from convrfm.datasets.registry import REGISTRY
-from convrfm.datasets.transforms import Appearance, to_array
+from convrfm.datasets.transforms import SCALINGS, Appearance, black, to_array
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from datasets.running import prepare, present
 
@@ -20,8 +20,10 @@ def split_of(labels, classes=None):
     return from_arrays(images, labels, [str(i) for i in range(classes or labels.max() + 1)])
 
 
-def choose(train, test, counts, name="cifar10", pair=None, protocol="published", seed=0):
-    return select(REGISTRY[name], train, test, counts=counts, pair=pair, protocol=protocol, seed=seed)
+def choose(train, test, counts, name="cifar10", pair=None, protocol="published", seed=0, resampled=False):
+    return select(
+        REGISTRY[name], train, test, counts=counts, pair=pair, protocol=protocol, seed=seed, resampled=resampled
+    )
 
 
 def test_all_pairs():
@@ -58,6 +60,40 @@ def test_published_takes_the_first():
     assert not chosen.test_from_train
     paired = choose(train, test, (6, 4), pair=(0, 2))
     assert paired.train.tolist() == [0, 2, 3, 5, 6, 8]
+
+
+def test_resampled_as_for_figure_9():
+    train, test = split_of(np.sort(np.arange(300) % 3)), split_of(np.arange(12) % 3)
+    chosen = choose(train, test, (200, 50), resampled=True)
+    assert len(chosen.train) == 200
+    assert len(chosen.test) == 12  # there are no more
+    # With replacement, from all of the data: about 300 (1 - exp(-2/3)) = 146 different images, of every class.
+    assert 125 < len(set(chosen.train)) < 165
+    assert set(train.labels[chosen.train]) == {0, 1, 2}
+    assert max(chosen.train) > 250
+    again = choose(train, test, (200, 50), resampled=True)
+    assert (again.train == chosen.train).all()
+    assert not np.array_equal(choose(train, test, (200, 50), resampled=True, seed=1).train, chosen.train)
+    # Corrected: without replacement, by class, and again no more than there are.
+    corrected = choose(train, test, (200, 50), resampled=True, protocol="corrected")
+    assert len(set(corrected.train)) == 200
+    assert len(set(corrected.test)) == 12
+    with pytest.raises(InputError, match="400 images were asked for"):
+        choose(train, test, (400, 5))
+
+
+def test_resampled_images_on_disk(tmp_path, monkeypatch):
+    """A data set of files, all of which are fewer than what was asked for; an image that was drawn twice is there twice."""
+    made, _, _ = present(tmp_path, "dtd", monkeypatch)
+    available = len(made.truth["train"][0])
+    arrays, _, record = prepare(tmp_path, "dtd", n_train=2000, n_test=2000, resampled=True)
+    indices = arrays["train/indices"]
+    assert len(indices) == len(arrays["train/images"]) == available
+    assert len(set(indices)) < available
+    assert (arrays["train/labels"] == np.asarray(made.truth["train"][1])[indices]).all()
+    first, second = np.flatnonzero(indices == np.argmax(np.bincount(indices)))[:2]
+    assert (arrays["train/images"][first] == arrays["train/images"][second]).all()
+    assert record["drawn_with_replacement"]
 
 
 def test_corrected_draws_by_class():
@@ -160,6 +196,13 @@ def test_scaling(rng):
         to_array(image.convert("L"), Appearance(scaling="cifar10"))
     with pytest.raises(InputError, match="one of unit, cifar10"):
         to_array(image, Appearance(scaling="cifar"))
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_black_is_what_a_black_image_becomes(scaling):
+    array = to_array(Image.new("RGB", (2, 2)), Appearance(scaling=scaling))
+    assert (array == black(3, scaling)[:, None, None]).all()
+    assert (black(3, scaling) == 0).all() == (scaling == "unit")
 
 
 def test_order_is_that_of_the_choice():

@@ -78,6 +78,20 @@ CONFIG = {
         "zoo": ZOO,
         "fig01": {"heat_maps": ["vgg11-standin"]},
         "fig02": {"network": "vgg11-standin", "images": 2, "control_draws": 2},
+        "fig09": {
+            "datasets": [
+                {"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit", "n_train": 24, "n_test": 16}
+            ],
+            "architectures": ["vanilla", "MyrtleMax"],
+            "patch_sizes": [3],
+            "width": 4,
+            "epochs": 2,
+            "seeds": 1,
+        },
+        "theorem1": {
+            "draws": 2,
+            "sizes": [{"images": 8, "channels": 2, "height": 7, "width": 6, "patch_size": 3, "filters": 8}],
+        },
     },
 }
 
@@ -109,20 +123,21 @@ class Project:
         """Run Snakemake; gives what it printed."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.root, env=self.environment, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1800,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout[-6000:]
         return done.stdout
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """How many jobs of each rule Snakemake would run."""
+        """How many jobs of each rule Snakemake would run, the targets left out."""
         output = self.snakemake("-n", *arguments)
         _, found, stats = output.partition("Job stats:")
         if not found:
             assert "Nothing to be done" in output
             return {}
         lines = stats.partition("\n\n")[0].splitlines()[3:]
-        return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in ("all", "total")}
+        targets = ("all", "total", *arguments)
+        return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in targets}
 
 
 def copy_project(folder: Path) -> Project:

@@ -89,8 +89,7 @@ def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jo
     before = path.read_text()
     try:
         path.write_text(before + "\n# changed\n")
-        planned = built.planned("fig08")
-        assert {rule: count for rule, count in planned.items() if rule != "fig08"} == jobs
+        assert built.planned("fig08") == jobs
     finally:
         path.write_text(before)
 
@@ -119,7 +118,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(project):
         project.command("-c1", "--", target), cwd=project.root, env=project.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while epochs_done(folder) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -128,7 +127,6 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(project):
     assert not weights.exists()
     done = epochs_done(folder)
     assert 3 <= done < 40
-    assert "--unlock" in project.snakemake("-c1", "--", target, succeeds=False)
     project.snakemake("--unlock")
     project.snakemake("-c1", "--rerun-incomplete", "--", target)
     resumed = sha256(weights)

@@ -44,6 +44,7 @@ TASKS = {
     "fig06_pairs": list(PAIR_TASKS),
     "fig07": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
     "fig08": list(SIMPLENETS),
+    "fig09": [entry.dataset for entry in SETTINGS.preset.fig09.datasets],
 }
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 
@@ -171,6 +172,7 @@ def prepare_settings(wildcards):
         },
         "pair": None if classes == "all" else [int(label) for label in classes.split("-")],
         **{key: int(wildcards[key]) for key in ("n_train", "n_test", "seed")},
+        "resampled": False,
     }
 
 

@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convrfm.networks.plain_cnn import PlainCNN
+    from convrfm.networks.shallow import ShallowCNN
     from convrfm.networks.simplenet import SimpleNet
 
-__all__ = ["PlainCNN", "SimpleNet"]
+__all__ = ["PlainCNN", "ShallowCNN", "SimpleNet"]
 
-_HOMES = {"PlainCNN": "convrfm.networks.plain_cnn", "SimpleNet": "convrfm.networks.simplenet"}
+_HOMES = {
+    "PlainCNN": "convrfm.networks.plain_cnn",
+    "ShallowCNN": "convrfm.networks.shallow",
+    "SimpleNet": "convrfm.networks.simplenet",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,8 @@ from convrfm.pipeline.sections.fig04 import Fig04
 from convrfm.pipeline.sections.fig05 import Fig05
 from convrfm.pipeline.sections.fig06 import Fig06
 from convrfm.pipeline.sections.fig08 import Fig08
+from convrfm.pipeline.sections.fig09 import Fig09
+from convrfm.pipeline.sections.theorem1 import Theorem1
 from convrfm.pipeline.sections.zoo import Zoo
 
 __all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings"]
@@ -40,6 +42,8 @@ class Preset(Model):
     # After Figures 5 and 6, whose runs it shares.
     fig04: Fig04 = Field(description="Figure 4")
     fig08: Fig08 = Field(description="Figure 8")
+    fig09: Fig09 = Field(description="Figure 9")
+    theorem1: Theorem1 = Field(description="Theorem 1")
 
     @field_validator("fig01", "fig02")
     @classmethod
