@@ -85,7 +85,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
             letter(cells[0, 0], name, offset=-0.1)
         notes = [stand_in_note(tasks), *(f"{short_title(task)}: SKIPPED, see the caption" for task in skipped)]
         if any(notes):
-            figure.supxlabel("\n".join(filter(None, notes)), fontsize=7)
+            figure.supxlabel("\n" + "\n".join(filter(None, notes)), fontsize=7)
     return figure
 
 
@@ -140,18 +140,18 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     )
     opening = (
         f"**Figure 4, Deep ConvRFM against the network, layer by layer** (protocol: {protocol}). Features of a test image, "
-        "with every pixel replaced by the norm of the patch around it times a matrix. Above: the metric M that ConvRFM has "
-        "learned in each stage of Deep ConvRFM, on the random features of that stage. Below: the filter covariance of what "
-        "training has added to the filters of the network, (W - W0)^T (W - W0), on the network's features. Both are taken in "
-        "full, not by their square roots; patches wrap around the border. Under each pair: the Pearson correlation of its "
-        "pixels, and that of the lower picture with a random positive matrix in the place of M."
+        "with every pixel replaced by the norm of the patch around it times a matrix. Above: the metric M of each stage of "
+        "Deep ConvRFM, of its best round from round 1 on, on the random features of that stage. Below: the filter covariance "
+        "of what training has added to the filters of the network, (W - W0)^T (W - W0), on the network's features. Both are "
+        "taken in full, not by their square roots; patches wrap around the border. Under each pair: the Pearson correlation "
+        "of its pixels, and that of the lower picture with a random positive matrix in the place of M."
     )
     number = table["image"].nunique()
     lines = [
         opening,
         *(["", f"\\{note}: not comparable with the paper."] if note else []),
         "",
-        f"Means over {number} test images and at most {draws.max()} draws, with 95 % intervals of the excess over {unit}:",
+        f"Means over {number} test images and {draws.max()} draw(s), with 95 % intervals of the excess over {unit}:",
         "",
         "| task | layer | correlation | random | excess |",
         "|---|---|---|---|---|",
@@ -178,4 +178,4 @@ def _plain_stages(table: pd.DataFrame) -> list[str]:
     if not found:
         return []
     reason = "the plain kernel of the stage is at least as good, and the random filters of the next stage follow the identity"
-    return ["", f"The metric shown is that of the best round from round 1 on. In {'; '.join(found)}, {reason}."]
+    return ["", f"In {'; '.join(found)}, {reason}."]
