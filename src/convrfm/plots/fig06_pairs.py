@@ -85,12 +85,15 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
     means = found.groupby("classes")[methods].mean().sort_values(["ConvRFM", *methods[1:]])
     marks = method_marks()
     axes.axhline(0, color="0.6", linewidth=0.8)
-    for method in methods:
+    # Side by side where there is room.
+    few = len(means) < 30
+    for place, method in enumerate(methods):
         colour, marker = marks[method]
-        size = 4.5 if len(means) < 30 else 2.2
-        axes.plot(range(len(means)), means[method], marker, color=colour, markersize=size, label=method)
-    if len(means) < 30:
+        where = np.arange(len(means)) + (0.08 * (place - 1) if few else 0)
+        axes.plot(where, means[method], marker, color=colour, markersize=4.5 if few else 2.2, label=method)
+    if few:
         axes.set_xticks(range(len(means)), means.index)
+        axes.set_xlim(-0.5, len(means) - 0.5)
         axes.set_xlabel("pair of classes")
     else:
         axes.set_xticks([])
