@@ -13,14 +13,35 @@ include: "workflow/rules/common.smk"
 
 localrules:
     all,
+    fig01,
+    fig02,
     fig05,
+    fig07,
 
 
 rule all:
     default_target: True
     input:
+        figure_files("fig01"),
+        data_states("fig01"),
+        figure_files("fig02"),
+        data_states("fig02"),
         figure_files("fig05"),
         data_states("fig05"),
+        figure_files("fig07"),
+        data_states("fig07"),
+
+
+rule fig01:
+    input:
+        figure_files("fig01"),
+        data_states("fig01"),
+
+
+rule fig02:
+    input:
+        figure_files("fig02"),
+        data_states("fig02"),
 
 
 rule fig05:
@@ -29,11 +50,25 @@ rule fig05:
         data_states("fig05"),
 
 
+rule fig07:
+    input:
+        figure_files("fig07"),
+        data_states("fig07"),
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
+include: "workflow/rules/zoo_inputs.smk"
+include: "workflow/rules/zoo.smk"
+include: "workflow/rules/fig01_inputs.smk"
+include: "workflow/rules/fig01.smk"
+include: "workflow/rules/fig02_inputs.smk"
+include: "workflow/rules/fig02.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
+include: "workflow/rules/fig07_inputs.smk"
+include: "workflow/rules/fig07.smk"
 
 
 onsuccess:

@@ -27,7 +27,13 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
-TASKS = {"fig05": list(PANELS)}
+ZOO = SETTINGS.preset.zoo
+TASKS = {
+    "fig01": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
+    "fig02": [SETTINGS.preset.fig02.network, ZOO.dataset] if SETTINGS.preset.fig02.network in ZOO.weights else [],
+    "fig05": list(PANELS),
+    "fig07": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
+}
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 
 # Names that can be fetched, or looked for in the folder where a user has to put them.
@@ -38,6 +44,7 @@ PREPARE_KEYS = ["dataset", "size", "fit", "colour", "scaling", "classes", "n_tra
 
 wildcard_constraints:
     protocol="published|corrected",
+    network="[a-z0-9_]+-(?:v1|v2|standin)",
     task="[a-z-]+",
     sigma=r"[0-9.e+-]+",
     seed=r"\d+",

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.fig01 import Fig01
+from convrfm.pipeline.sections.fig02 import Fig02
 from convrfm.pipeline.sections.fig05 import Fig05
+from convrfm.pipeline.sections.zoo import Zoo
 
 __all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings"]
 
@@ -26,7 +29,20 @@ Section = TypeVar("Section", bound="Model")
 class Preset(Model):
     """What each figure needs at one scale."""
 
+    zoo: Zoo = Field(description="the networks of Figures 1, 2 and 7")
+    fig01: Fig01 = Field(description="Figure 1")
+    fig02: Fig02 = Field(description="Figure 2")
     fig05: Fig05 = Field(description="Figure 5")
+
+    @field_validator("fig01", "fig02")
+    @classmethod
+    def _network_of_the_zoo(cls, figure: Fig01 | Fig02, info: ValidationInfo) -> Fig01 | Fig02:
+        zoo = info.data.get("zoo")
+        for name in figure.heat_maps if isinstance(figure, Fig01) else [figure.network]:
+            if zoo is not None and name not in zoo.networks:
+                msg = f"{name!r} must be a network of the section zoo, that is one of {', '.join(zoo.networks)}"
+                raise ValueError(msg)
+        return figure
 
 
 class Config(Model):

@@ -1,19 +1,17 @@
 """Train the plain convolutional network on a local-signal task at one noise level."""
 
-import hashlib
-import json
 from dataclasses import asdict
 
 import numpy as np
 import torch
 
 from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
-from convrfm.errors import ConfigError
 from convrfm.networks import PlainCNN
 from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.protocols import held_out_part
 from convrfm.pipeline.session import Job
-from convrfm.storage import sha256, write_arrays, write_table
+from convrfm.pipeline.training_runs import checkpoint_path, prepare_torch, remove_checkpoints, write_weights
+from convrfm.storage import write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
 
 __all__ = ["train_task"]
@@ -36,10 +34,7 @@ def train_task(job: Job) -> None:
     draw = read_draw(job.input("draw"))
     noise_std = TASKS[task](sigma)
     images, labels = draw.train.images(noise_std), draw.train.labels
-    torch.set_num_threads(job.threads)
-    torch.use_deterministic_algorithms(mode=True)
-    torch.backends.cudnn.allow_tf32 = False
-    device = _device(given["device"])
+    device = prepare_torch(job)
 
     whole = TrainingData(images, labels, {"test": (draw.test.images(noise_std), draw.test.labels)})
     result = _train(job, draw, whole, settings, device, "all training images")
@@ -53,10 +48,7 @@ def train_task(job: Job) -> None:
         history["selection_accuracy"] = validated.history["validation_accuracy"]
 
     write_table(job.outputs["metrics"], history)
-    weights = {"initial": result.initial, "final": result.final}
-    write_arrays(
-        job.outputs["arrays"], {f"{when}/{name}": a for when, named in weights.items() for name, a in named.items()}
-    )
+    write_weights(job.outputs["arrays"], result)
     trained = history[history["epoch"] > 0]
     best = trained.loc[trained["selection_accuracy"].idxmax()]
     job.recorder.notes |= {
@@ -69,14 +61,13 @@ def train_task(job: Job) -> None:
         "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
     }
     job.write_record()
-    for checkpoint in job.outputs["record"].parent.glob("checkpoint-*.safetensors"):
-        checkpoint.unlink()
+    remove_checkpoints(job)
 
 
 def _train(
     job: Job, draw: LocalSignalDraw, data: TrainingData, settings: TrainingSettings, device: str, description: str
 ) -> TrainingResult:
-    """Train one network; a checkpoint is found again by what it depends on: code, settings, draw and part."""
+    """Train one network from its checkpoint on, if there is one."""
     given = job.settings
     network = PlainCNN(
         data.images.shape[1:],
@@ -84,28 +75,13 @@ def _train(
         **{key: given[key] for key in ("width", "depth", "patch_size")},
         generator=torch.Generator().manual_seed(given["seed"]),
     )
-    identity = [job.recorder.code, dict(given), sha256(job.input("draw")), description]
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return train(
         network,
         data,
         settings,
         seed=given["seed"],
-        checkpoint=job.outputs["record"].with_name(f"checkpoint-{key}.safetensors"),
+        checkpoint=checkpoint_path(job, description),
         device=device,
         description=f"{given['task']} sigma {given['sigma']:g} {settings.optimizer}, {description}",
         show=True,
     )
-
-
-def _device(wanted: str) -> str:
-    """The device to train on.
-
-    Raises:
-        ConfigError: CUDA was asked for, and there is none.
-    """
-    available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        msg = "device is 'cuda', but PyTorch finds no CUDA device here: use 'auto' or 'cpu'."
-        raise ConfigError(msg)
-    return "cuda" if available and wanted != "cpu" else "cpu"

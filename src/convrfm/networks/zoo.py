@@ -1,0 +1,162 @@
+"""torchvision's networks by name: fresh or with given weights, whole or narrow; and which convolutions the paper measures."""
+
+import copy
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from convrfm.datasets.registry import WEIGHTS
+from convrfm.errors import InputError
+
+__all__ = ["NETWORKS", "fresh", "in_paper", "narrowed", "with_weights"]
+
+NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
+"""torchvision's names of the networks of Figures 1 and 7 of arXiv 2309.00570: those whose weights can be fetched."""
+
+FIRST_OF_BLOCK = re.compile(r"layer\d+\.\d+\.conv1")
+
+
+def in_paper(network: str, layer: str) -> bool:
+    """Whether the paper measures a convolution: all of AlexNet and VGG, the first of each block of a ResNet.
+
+    The code of the paper re-expresses one path through a residual block, that of its `conv1`; in a bottleneck block this
+    is a convolution of 1x1 patches.
+
+    Args:
+        network: torchvision's name.
+        layer: name of the convolution in the network, such as "layer1.0.conv1".
+    """
+    return not network.startswith("resnet") or FIRST_OF_BLOCK.fullmatch(layer) is not None
+
+
+def fresh(network: str, *, generator: torch.Generator, classes: int = 1000, divisor: int = 1) -> nn.Module:
+    """Build a network with a fresh initialisation in torchvision's manner.
+
+    Args:
+        network: a name in `NETWORKS`.
+        generator: seeds the initialisation; the global generator is left alone.
+        classes: number of outputs.
+        divisor: see `narrowed`.
+
+    Raises:
+        InputError: an unknown name, or a divisor that does not divide a number of channels.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    # torchvision draws from the global generator of the CPU, whose state is put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if divisor == 1:
+            return _built(network, classes)
+        with torch.device("meta"):
+            whole = _built(network, classes)
+        return narrowed(whole, divisor)
+
+
+def with_weights(
+    network: str, weights: Mapping[str, torch.Tensor], *, classes: int = 1000, divisor: int = 1
+) -> nn.Module:
+    """Build a network with given weights, in eval mode.
+
+    Args:
+        network: a name in `NETWORKS`.
+        weights: a state dictionary. Counters of batch normalisation, which nothing computes with, may be missing, as in
+            files from before PyTorch 0.4.1; they are set to zero.
+        classes: number of outputs.
+        divisor: see `narrowed`.
+
+    Raises:
+        InputError: an unknown name, or weights of other names or shapes.
+    """
+    with torch.device("meta"):
+        model = _built(network, classes)
+        if divisor != 1:
+            model = narrowed(model, divisor)
+    expected = model.state_dict()
+    counters = {name: torch.zeros((), dtype=torch.long) for name in expected if name.endswith("num_batches_tracked")}
+    given = {**weights, **counters}
+    wrong = sorted(
+        name for name in {*expected, *given}
+        if name not in expected or name not in given or given[name].shape != expected[name].shape
+    )  # fmt: skip
+    if wrong:
+        msg = f"These are not the weights of {network}, divisor {divisor}: {wrong[0]} is missing, unknown or of another shape."
+        raise InputError(msg)
+    model.load_state_dict(given, assign=True)
+    return model.eval()
+
+
+def _built(network: str, classes: int) -> nn.Module:
+    from torchvision.models import get_model
+
+    if network not in NETWORKS:
+        msg = f"The network must be one of {', '.join(NETWORKS)}, but it is {network!r}."
+        raise InputError(msg)
+    model: nn.Module = get_model(network, weights=None, num_classes=classes)
+    return model
+
+
+def narrowed(model: nn.Module, divisor: int) -> nn.Module:
+    """Give a network of the same architecture and layer names with all widths divided, freshly initialised.
+
+    Channels, and the hidden units of linear layers, are divided; the channels of the images and the outputs stay. The
+    initialisation is torchvision's: He's for the convolutions of VGG and ResNet, PyTorch's default for AlexNet and for
+    the linear layer of ResNet, and for the linear layers of VGG a normal distribution of standard deviation
+    0.01 sqrt(divisor), with which the signal keeps the scale that it has at full width. Random numbers come from the
+    global generator, and the network lies on the default device.
+
+    Args:
+        model: AlexNet, a VGG or a ResNet of torchvision; it may be on the meta device.
+        divisor: of the widths.
+
+    Raises:
+        InputError: the divisor does not divide a number of channels or units.
+    """
+    from torchvision.models import VGG, ResNet
+
+    small = copy.deepcopy(model)
+    convolutions = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    for name, module in model.named_modules():
+        replacement = _narrow(module, divisor, first=name == convolutions[0], last=name == linear[-1])
+        if replacement is not None:
+            parent, _, child = name.rpartition(".")
+            setattr(small.get_submodule(parent), child, replacement)
+    if isinstance(model, VGG | ResNet):
+        for module in small.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    if isinstance(model, VGG):
+        for module in small.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01 * divisor**0.5)
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return small
+
+
+def _narrow(module: nn.Module, divisor: int, *, first: bool, last: bool) -> nn.Module | None:
+    """The narrow form of a layer; None for layers without width."""
+
+    def divided(width: int) -> int:
+        if divisor < 1 or width % divisor:
+            msg = f"A width of {width} cannot be divided by {divisor}: use a divisor such as 2, 4 or 8."
+            raise InputError(msg)
+        return width // divisor
+
+    if isinstance(module, nn.Conv2d):
+        return nn.Conv2d(
+            module.in_channels if first else divided(module.in_channels),
+            divided(module.out_channels),
+            module.kernel_size,  # type: ignore[arg-type]
+            module.stride,  # type: ignore[arg-type]
+            module.padding,  # type: ignore[arg-type]
+            bias=module.bias is not None,
+        )
+    if isinstance(module, nn.BatchNorm2d):
+        return nn.BatchNorm2d(divided(module.num_features), module.eps, module.momentum)
+    if isinstance(module, nn.Linear):
+        units = module.out_features if last else divided(module.out_features)
+        return nn.Linear(divided(module.in_features), units)
+    return None

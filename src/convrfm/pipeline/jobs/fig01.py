@@ -1,0 +1,41 @@
+"""Draw Figure 1 from the measurements of the networks."""
+
+import numpy as np
+
+from convrfm.filter_forms import FilterForm
+from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
+from convrfm.pipeline.paths import run_keys
+from convrfm.pipeline.session import Job
+from convrfm.pipeline.zoo_runs import measurements
+from convrfm.plots import fig01
+from convrfm.storage import load_arrays
+
+__all__ = ["draw_figure"]
+
+
+def draw_figure(job: Job) -> None:
+    """Write picture, table, caption and record; networks whose data are not there are SKIPPED with the reason."""
+    skipped = skipped_parts(job)
+    if len(skipped) == len(job.settings["needs"]):
+        write_skipped_figure(job, "Figure 1", skipped)
+        return
+    runs = measurements(job)
+    table = fig01.tidy(runs)
+    figure = fig01.draw(table, fig01.growth(runs), _heat_maps(job))
+    write_figure(job, table, figure, fig01.caption(table, skipped))
+
+
+def _heat_maps(job: Job) -> dict[str, dict[str, np.ndarray]]:
+    """CNFM and AGOP of the first convolution of the networks that are to be shown, in the order of the configuration."""
+    paths = {run_keys(path.parent)["network"]: path for path in job.inputs["arrays"]}
+    first = {"alexnet": "features.0", "vgg": "features.0", "resnet": "conv1"}
+    found = {}
+    for network in job.settings["heat_maps"]:
+        if network not in paths:
+            continue
+        layer = next(name for family, name in first.items() if network.startswith(family))
+        arrays = load_arrays(paths[network])
+        weight = arrays[f"trained/{layer}/weight"].astype(np.float64)
+        core = arrays[f"trained/{layer}/core"]
+        found[network] = {"cnfm": FilterForm(weight, None).dense()[0], "agop": FilterForm(weight, core).dense()[0]}
+    return found

@@ -1,0 +1,123 @@
+"""The state of a training on disk: written after each epoch, and read again by the call that goes on."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from convrfm.errors import ConvRFMError, StorageError
+from convrfm.storage import write_bytes
+from convrfm.training.settings import TrainingData, TrainingSettings
+
+__all__ = ["Progress", "identity_of", "read_checkpoint", "weights_of", "write_checkpoint"]
+
+Weights = dict[str, np.ndarray]
+
+
+@dataclass
+class Progress:
+    """How far a training has come, beside the network and its optimizer.
+
+    Attributes:
+        rows: of the history, one for each epoch from 0.
+        initial: weights before training.
+        snapshots: weights after chosen epochs.
+        best: weights of the best epoch so far; empty where they are not kept.
+    """
+
+    rows: list[dict[str, float]]
+    initial: Weights
+    snapshots: dict[int, Weights] = field(default_factory=dict)
+    best: Weights = field(default_factory=dict)
+
+
+def weights_of(network: nn.Module) -> Weights:
+    """Copies of all parameters and buffers, by name."""
+    return {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
+
+
+def identity_of(network: nn.Module, data: TrainingData, settings: TrainingSettings, seed: int) -> str:
+    """What a checkpoint belongs to: settings, seed, shapes of the weights, and a hash of all data."""
+    digest = hashlib.sha256()
+    for images, labels in ((data.images, data.labels), *data.parts.values()):
+        digest.update(np.ascontiguousarray(images).data)
+        digest.update(np.ascontiguousarray(labels).data)
+    if data.border is not None:
+        digest.update(np.ascontiguousarray(data.border).data)
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    return json.dumps(
+        {**asdict(settings), "seed": seed, "shapes": shapes, "data": digest.hexdigest()}, sort_keys=True
+    )  # fmt: skip
+
+
+def write_checkpoint(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, identity: str
+) -> None:
+    """Write everything that training needs in order to go on.
+
+    Raises:
+        StorageError: see `convrfm.storage`.
+    """
+    tensors = {f"weight/{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    for group, weights in _kept(progress):
+        tensors |= {f"{group}/{name}": torch.from_numpy(value) for name, value in weights.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{name}": value.detach().cpu().contiguous() for name, value in state.items()}
+    history = [{name: None if value != value else value for name, value in row.items()} for row in progress.rows]
+    write_bytes(path, save(tensors, {"identity": identity, "history": json.dumps(history)}))
+
+
+def _kept(progress: Progress) -> Iterator[tuple[str, Weights]]:
+    yield "initial", progress.initial
+    yield "best", progress.best
+    for epoch, weights in progress.snapshots.items():
+        yield f"snapshot-{epoch}", weights
+
+
+def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
+    """Load a checkpoint into network and optimizer, and give the rest.
+
+    Raises:
+        ConvRFMError: it belongs to another training.
+        StorageError: it is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        msg = f"The checkpoint {path} is damaged ({error}): delete it to start anew."
+        raise StorageError(msg) from error
+    if metadata["identity"] != identity:
+        msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start anew."
+        raise ConvRFMError(msg)
+    groups: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "initial": {}, "best": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        group, rest = name.split("/", 1)
+        groups.setdefault(group, {})[rest] = tensor
+    network.load_state_dict(groups.pop("weight"))
+    _load_optimizer(optimizer, groups.pop("optimizer"))
+    rows = [
+        {name: float("nan") if value is None else value for name, value in row.items()}
+        for row in json.loads(metadata["history"])
+    ]
+    kept = {group: {name: tensor.numpy().copy() for name, tensor in part.items()} for group, part in groups.items()}
+    initial, best = kept.pop("initial"), kept.pop("best")
+    snapshots = {int(group.removeprefix("snapshot-")): weights for group, weights in kept.items()}
+    return Progress(rows, initial, dict(sorted(snapshots.items())), best)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state = optimizer.state_dict()
+    state["state"] = {}
+    for name, tensor in tensors.items():
+        index, entry = name.split("/", 1)
+        state["state"].setdefault(int(index), {})[entry] = tensor
+    optimizer.load_state_dict(state)

@@ -1,0 +1,204 @@
+"""The loop over epochs and batches."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from convrfm.errors import ConvRFMError, InputError
+from convrfm.progress import track
+from convrfm.seeding import generator
+from convrfm.training.augmentation import CropFlip
+from convrfm.training.checkpoint import Progress, identity_of, read_checkpoint, weights_of, write_checkpoint
+from convrfm.training.settings import TrainingData, TrainingResult, TrainingSettings
+
+__all__ = ["train"]
+
+# SimpleNet's settings of Adadelta.
+RHO, EPSILON = 0.9, 1e-3
+
+
+def train(
+    network: nn.Module,
+    data: TrainingData,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
+    description: str = "training",
+    show: bool = False,
+) -> TrainingResult:
+    """Train a classifier; afterwards the network has the final weights and is in eval mode.
+
+    With a checkpoint, the state is saved after every epoch, and a later call with the same network, data and settings goes on
+    from there with the same result: the order of the images, their augmentation and what dropout drops depend on the seed
+    and the epoch alone. PyTorch's global generators are left as they were.
+
+    Raises:
+        InputError: the best weights are to be kept, and there is no part to measure accuracy on.
+        ConvRFMError: the checkpoint belongs to other data or settings, or the loss is not finite.
+        StorageError: the checkpoint is damaged or cannot be written.
+    """
+    if settings.keep == "best" and not data.parts:
+        msg = "keep is 'best', but the data have no part, such as 'test', to choose the epoch by: give one."
+        raise InputError(msg)
+    progress = Progress([], weights_of(network))
+    network.to(device)
+    optimizer = _optimizer(network, settings)
+    images, targets = _on_device(network, data, settings, device)
+    identity = identity_of(network, data, settings, seed)
+    if checkpoint is not None and checkpoint.exists():
+        progress = read_checkpoint(checkpoint, network, optimizer, identity)
+    else:
+        _note(progress, network, data, settings, 0, float("nan"), device)
+    for epoch in _epochs(progress, settings, f"{description}, epochs", show=show):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(epoch)
+        with _dropout_of(seed, epoch, device):
+            loss = _epoch(network, optimizer, images, targets, data, settings, seed=seed, epoch=epoch)
+        if not np.isfinite(loss):
+            msg = f"The training loss is {loss} in epoch {epoch}: use a smaller learning_rate than {settings.learning_rate}."
+            raise ConvRFMError(msg)
+        _note(progress, network, data, settings, epoch, loss, device)
+        if checkpoint is not None:
+            write_checkpoint(checkpoint, network, optimizer, progress, identity)
+    return _result(network, data, settings, progress)
+
+
+def _optimizer(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    rate, weight_decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=rate, weight_decay=weight_decay)
+    if settings.optimizer == "adadelta":
+        return torch.optim.Adadelta(network.parameters(), rate, RHO, EPSILON, weight_decay)
+    return torch.optim.SGD(network.parameters(), lr=rate, weight_decay=weight_decay)
+
+
+@torch.no_grad()
+def _on_device(
+    network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The training images, and what the loss compares with: one-hot `(n, outputs)` or labels `(n,)`."""
+    images = torch.from_numpy(data.images).to(device)
+    if settings.loss == "cross-entropy":
+        return images, torch.from_numpy(data.labels.astype(np.int64)).to(device)
+    outputs = network.eval()(images[:1]).shape[1]
+    return images, torch.from_numpy(np.eye(outputs, dtype=np.float32)[data.labels]).to(device)
+
+
+def _epochs(progress: Progress, settings: TrainingSettings, description: str, *, show: bool) -> Iterator[int]:
+    """The epochs that are still to be done, up to the one that meets `stop_below`."""
+    first = len(progress.rows)
+    if progress.rows[-1]["train_loss"] < settings.stop_below:
+        return
+    for epoch in track(range(first, settings.epochs + 1), settings.epochs + 1 - first, description, show=show):
+        yield epoch
+        if progress.rows[-1]["train_loss"] < settings.stop_below:
+            return
+
+
+@contextmanager
+def _dropout_of(seed: int, epoch: int, device: str) -> Iterator[None]:
+    """Seed the generators that dropout draws from, for one epoch; they are put back afterwards."""
+    wanted = torch.device(device)
+    start = int(generator(seed, "dropout", epoch).integers(2**63))
+    with torch.random.fork_rng([wanted] if wanted.type == "cuda" else []):
+        torch.default_generator.manual_seed(start)
+        if wanted.type == "cuda":
+            torch.cuda.manual_seed(start)
+        yield
+
+
+def _epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    data: TrainingData,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    epoch: int,
+) -> float:
+    """One pass over the images; gives the mean loss over them."""
+    rng = generator(seed, "order of the training images", epoch)
+    order = torch.from_numpy(rng.permutation(len(images))) if settings.shuffle else torch.arange(len(images))
+    change = _augmentation(images, data, settings, seed, epoch)
+    criterion = nn.functional.mse_loss if settings.loss == "mse" else nn.functional.cross_entropy
+    total = 0.0
+    network.train()
+    for batch in order.to(images.device).split(settings.batch_size):
+        optimizer.zero_grad()
+        inputs = images[batch] if change is None else change(images[batch], batch)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=settings.mixed_precision):
+            outputs = network(inputs)
+        loss = criterion(outputs.float(), targets[batch])
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(batch)
+    return total / len(images)
+
+
+def _augmentation(
+    images: torch.Tensor, data: TrainingData, settings: TrainingSettings, seed: int, epoch: int
+) -> CropFlip | None:
+    if settings.augmentation == "none":
+        return None
+    border = np.zeros(images.shape[1], np.float32) if data.border is None else data.border.astype(np.float32)
+    rng = generator(seed, "augmentation of the training images", epoch)
+    return CropFlip(len(images), torch.from_numpy(border).to(images.device), rng)
+
+
+def _note(
+    progress: Progress,
+    network: nn.Module,
+    data: TrainingData,
+    settings: TrainingSettings,
+    epoch: int,
+    loss: float,
+    device: str,
+) -> None:
+    """Add what has come of an epoch: a row, the accuracies if they are due, weights that are to be kept."""
+    last = epoch == settings.epochs or loss < settings.stop_below
+    due = last or epoch % settings.evaluate_every == 0
+    accuracies = {f"{name}_accuracy": float("nan") for name in data.parts}
+    if due:
+        accuracies = _accuracies(network, data, settings, device)
+    progress.rows.append({"epoch": epoch, "train_loss": loss, **accuracies})
+    if epoch in settings.snapshots:
+        progress.snapshots[epoch] = weights_of(network)
+    if settings.keep == "best" and epoch > 0 and _best_epoch(progress, data) == epoch:
+        progress.best = weights_of(network)
+
+
+def _best_epoch(progress: Progress, data: TrainingData) -> int | None:
+    """The earliest epoch with the best accuracy on the first part; None before one was measured."""
+    name = f"{next(iter(data.parts))}_accuracy"
+    measured = [row for row in progress.rows[1:] if row[name] == row[name]]
+    return int(max(measured, key=lambda row: row[name])["epoch"]) if measured else None
+
+
+@torch.no_grad()
+def _accuracies(network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str) -> dict[str, float]:
+    found = {}
+    network.eval()
+    for name, (images, labels) in data.parts.items():
+        batches = torch.from_numpy(images).split(settings.batch_size)
+        predicted = torch.cat([network(batch.to(device)).argmax(dim=1).cpu() for batch in batches])
+        found[f"{name}_accuracy"] = float((predicted.numpy() == labels).mean())
+    return found
+
+
+def _result(network: nn.Module, data: TrainingData, settings: TrainingSettings, progress: Progress) -> TrainingResult:
+    network.eval()
+    kept: int | None = int(progress.rows[-1]["epoch"])
+    if settings.keep == "best":
+        kept = _best_epoch(progress, data)
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in progress.best.items()})
+    assert kept is not None  # the last epoch is always measured
+    return TrainingResult(pd.DataFrame(progress.rows), progress.initial, weights_of(network), kept, progress.snapshots)

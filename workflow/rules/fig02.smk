@@ -1,0 +1,56 @@
+"""Figure 2, images through the matrices of each layer."""
+
+
+rule transform_images:
+    input:
+        images=lambda w: list(fig02_sources(w.protocol, w.network, w.seed).values()),
+        measured=lambda w: run_file("ansatz", w.protocol, "arrays", network=w.network, seed=w.seed),
+        states=zoo_states,
+        training=zoo_training,
+    output:
+        **run_files("transformed", ["network", "seed"]),
+    log:
+        run_log("transformed", ["network", "seed"]),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=transformed_settings,
+        code=closure_hash("convrfm.pipeline.jobs.transformed"),
+    script:
+        "../scripts/transform_images.py"
+
+
+rule draw_fig02:
+    input:
+        states=lambda w: zoo_absent(FIG02_NETWORKS),
+        metrics=lambda w: fig02_run(w.protocol, "metrics"),
+        records=lambda w: fig02_run(w.protocol, "record"),
+        arrays=lambda w: fig02_run(w.protocol, "arrays"),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{protocol}}/fig02.png",
+            caption="../report/fig02.rst",
+            category="Figure 2: images through the matrices of each layer",
+            labels={"protocol": "{protocol}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{protocol}}/fig02.pdf",
+        parquet=f"{RESULTS}/figures/{{protocol}}/fig02.parquet",
+        csv=f"{RESULTS}/figures/{{protocol}}/fig02.csv",
+        md=f"{RESULTS}/figures/{{protocol}}/fig02.md",
+        record=f"{RESULTS}/figures/{{protocol}}/fig02.json",
+    log:
+        f"{RESULTS}/logs/figures/{{protocol}}/fig02.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        settings=lambda w: fig02_settings(w.protocol),
+        code=closure_hash("convrfm.pipeline.jobs.fig02"),
+    script:
+        "../scripts/draw_fig02.py"
