@@ -17,6 +17,8 @@ localrules:
     fig02,
     fig05,
     fig07,
+    fig09,
+    theorem1,
 
 
 rule all:
@@ -30,6 +32,9 @@ rule all:
         data_states("fig05"),
         figure_files("fig07"),
         data_states("fig07"),
+        figure_files("fig09"),
+        data_states("fig09"),
+        figure_files("theorem1"),
 
 
 rule fig01:
@@ -56,6 +61,18 @@ rule fig07:
         data_states("fig07"),
 
 
+rule fig09:
+    input:
+        figure_files("fig09"),
+        data_states("fig09"),
+
+
+rule theorem1:
+    input:
+        figure_files("theorem1"),
+>>>>>>> theorem-fig09
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
@@ -67,8 +84,12 @@ include: "workflow/rules/fig02_inputs.smk"
 include: "workflow/rules/fig02.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
+<<<<<<< HEAD
 include: "workflow/rules/fig07_inputs.smk"
 include: "workflow/rules/fig07.smk"
+include: "workflow/rules/fig09_inputs.smk"
+include: "workflow/rules/fig09.smk"
+include: "workflow/rules/theorem1.smk"
 
 
 onsuccess:

@@ -19,7 +19,7 @@ def prepare(tmp_path, name, **changes):
     given = {
         "dataset": name, "data_dir": str(tmp_path), "folders": {}, "digest": "", "protocol": "published", "pair": None,
         "appearance": {"size": 32, "fit": "stretch", "colour": "rgb", "scaling": "unit"}, "n_train": 4, "n_test": 3,
-        "seed": 0, **changes,
+        "seed": 0, "resampled": False, **changes,
     }  # fmt: skip
     outputs = {k: tmp_path / "run" / f for k, f in (("metrics", "m.parquet"), ("arrays", "a.st"), ("record", "r.json"))}
     job = Job({"state": [state] if state.exists() else []}, outputs, given, 1, Recorder("x", "c", given))

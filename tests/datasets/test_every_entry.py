@@ -24,9 +24,10 @@ from datasets.running import prepare, present
 def test_every_data_set_is_made_by_a_test():
     with_files = {entry.name for entry in IMAGE_SETS if entry.has_files}
     assert with_files == set(MAKERS)
-    assert {"digits", "photographs", "bars", "noisy-digits", "noisy-mnist"} == set(REGISTRY) - with_files - {
-        entry.name for entry in WEIGHTS
-    }
+    weights = {entry.name for entry in WEIGHTS}
+    assert {"digits", "photographs", "photograph-patches", "bars", "noisy-digits", "noisy-mnist"} == (
+        set(REGISTRY) - with_files - weights
+    )
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -95,6 +96,24 @@ def test_embedded_data(tmp_path, name):
     assert arrays["train/images"].min() >= 0
     assert 0.9 < arrays["train/images"].max() <= 1
     assert record["test_from_train"]
+
+
+def test_patches_of_photographs(tmp_path):
+    from sklearn.datasets import load_sample_images
+
+    arrays, _, record = prepare(tmp_path, "photograph-patches", n_train=40, n_test=30)
+    assert arrays["train/images"].shape == (40, 3, 32, 32)
+    assert np.bincount(arrays["train/labels"]).tolist() == [20, 20]
+    assert not record["test_from_train"]
+    photographs = [np.asarray(photo, np.float32).transpose(2, 0, 1) / 255 for photo in load_sample_images().images]
+    for part, columns in (("train", slice(0, 320)), ("test", slice(320, 640))):
+        for image, label in zip(arrays[f"{part}/images"][:4], arrays[f"{part}/labels"], strict=False):
+            windows = np.lib.stride_tricks.sliding_window_view(photographs[label][:, :, columns], (32, 32), axis=(1, 2))
+            # Found where its upper left pixel is, in its own half of its own photograph.
+            corners = (windows[..., 0, 0] == image[:, 0, 0, None, None]).all(axis=0)
+            assert any((windows[:, row, column] == image).all() for row, column in np.argwhere(corners))
+    again, _, _ = prepare(tmp_path, "photograph-patches", n_train=40, n_test=30, seed=1)
+    assert (again["train/images"] == arrays["train/images"]).all()
 
 
 def test_photographs_as_imagenet_networks_take_them(tmp_path):

@@ -20,8 +20,10 @@ def split_of(labels, classes=None):
     return from_arrays(images, labels, [str(i) for i in range(classes or labels.max() + 1)])
 
 
-def choose(train, test, counts, name="cifar10", pair=None, protocol="published", seed=0):
-    return select(REGISTRY[name], train, test, counts=counts, pair=pair, protocol=protocol, seed=seed)
+def choose(train, test, counts, name="cifar10", pair=None, protocol="published", seed=0, resampled=False):
+    return select(
+        REGISTRY[name], train, test, counts=counts, pair=pair, protocol=protocol, seed=seed, resampled=resampled
+    )
 
 
 def test_all_pairs():
@@ -58,6 +60,26 @@ def test_published_takes_the_first():
     assert not chosen.test_from_train
     paired = choose(train, test, (6, 4), pair=(0, 2))
     assert paired.train.tolist() == [0, 2, 3, 5, 6, 8]
+
+
+def test_resampled_as_for_figure_9():
+    train, test = split_of(np.sort(np.arange(300) % 3)), split_of(np.arange(12) % 3)
+    chosen = choose(train, test, (200, 50), resampled=True)
+    assert len(chosen.train) == 200
+    assert len(chosen.test) == 12  # there are no more
+    # With replacement, from all of the data: about 300 (1 - exp(-2/3)) = 146 different images, of every class.
+    assert 125 < len(set(chosen.train)) < 165
+    assert set(train.labels[chosen.train]) == {0, 1, 2}
+    assert max(chosen.train) > 250
+    again = choose(train, test, (200, 50), resampled=True)
+    assert (again.train == chosen.train).all()
+    assert not np.array_equal(choose(train, test, (200, 50), resampled=True, seed=1).train, chosen.train)
+    # Corrected: without replacement, by class, and again no more than there are.
+    corrected = choose(train, test, (200, 50), resampled=True, protocol="corrected")
+    assert len(set(corrected.train)) == 200
+    assert len(set(corrected.test)) == 12
+    with pytest.raises(InputError, match="400 images were asked for"):
+        choose(train, test, (400, 5))
 
 
 def test_corrected_draws_by_class():

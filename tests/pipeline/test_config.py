@@ -58,7 +58,7 @@ def test_files_satisfy_their_schemas(config):
         ({"seeds": "0"}, ["seeds is '0'", "valid list"]),
         ({"threads": 1.5}, ["threads is 1.5", "valid integer"]),
         ({"device": "gpu"}, ["device is 'gpu'", "'auto', 'cpu' or 'cuda'"]),
-        ({"overrides": {"fig06": {}}}, ["no key 'fig06'", "Did you mean 'fig05'?", "overrides"]),
+        ({"overrides": {"fig5": {}}}, ["no key 'fig5'", "Did you mean 'fig05'?", "overrides"]),
         ({"overrides": {"fig05": {"panels": []}}}, ["fig05.panels is []"]),
         ({"overrides": {"fig05": {"panels": [{"task": "bar"}]}}}, ["fig05.panels.0.task is 'bar'", "'noisy-mnist'"]),
     ],

@@ -36,7 +36,21 @@ CONFIG = {
                 {"task": "bars", "sigmas": [0.5, 2.0], **PANEL},
                 {"task": "noisy-digits", "sigmas": [1.0], **PANEL},
             ]
-        }
+        },
+        "fig09": {
+            "datasets": [
+                {"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit", "n_train": 24, "n_test": 16}
+            ],
+            "architectures": ["vanilla", "MyrtleMax"],
+            "patch_sizes": [3],
+            "width": 4,
+            "epochs": 2,
+            "seeds": 1,
+        },
+        "theorem1": {
+            "draws": 2,
+            "sizes": [{"images": 8, "channels": 2, "height": 7, "width": 6, "patch_size": 3, "filters": 8}],
+        },
     },
 }
 
@@ -51,8 +65,10 @@ class Project:
     def results(self) -> Path:
         return self.root / "results" / "quick"
 
-    def configure(self, **changes) -> None:
-        (self.root / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
+    def configure(self, overrides: dict | None = None, **changes) -> None:
+        """Change the configuration; a figure that `overrides` does not name keeps its tiny section."""
+        merged = {**CONFIG["overrides"], **(overrides or {})}
+        (self.root / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes, "overrides": merged}))
 
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).with_name("snakemake")), *arguments]

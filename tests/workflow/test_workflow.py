@@ -20,8 +20,9 @@ BITS = ("metrics.parquet", "arrays.safetensors", "fig05.png", "fig05.parquet", "
 
 def test_everything_is_built(built):
     for protocol in PROTOCOLS:
-        for form in ("png", "pdf", "parquet", "csv", "md", "json"):
-            assert (built.results / "figures" / protocol / f"fig05.{form}").stat().st_size > 0
+        for figure in ("fig05", "fig09", "theorem1"):
+            for form in ("png", "pdf", "parquet", "csv", "md", "json"):
+                assert (built.results / "figures" / protocol / f"{figure}.{form}").stat().st_size > 0
     assert not list(built.root.rglob(".tmp-*"))
     assert not list(built.root.rglob("checkpoint*"))
 
@@ -59,8 +60,9 @@ def test_the_table_holds_the_numbers_of_the_runs(built):
 
 
 def test_records_vouch_for_what_lies_there(built):
-    records = [*built.results.glob("runs/*/*/*/record.json"), *built.results.glob("figures/*/fig05.json")]
-    assert len(records) == 2 * (2 + 3 + 6 + 1)
+    records = [*built.results.glob("runs/*/*/*/record.json"), *built.results.glob("figures/*/*.json")]
+    # Draws, fits, networks and picture of Figure 5; images, networks and picture of Figure 9; Theorem 1.
+    assert len(records) == 2 * ((2 + 3 + 6 + 1) + (1 + 2 + 1) + 1)
     for path in records:
         record = json.loads(path.read_text())
         for described in [*record["inputs"].values(), *record["outputs"].values()]:
@@ -81,6 +83,31 @@ def test_networks_keep_their_weights(built):
     assert {"best_epoch_test_accuracy", "last_epoch_test_accuracy"} <= set(record)
 
 
+def test_shallow_networks_are_measured_before_and_after(built):
+    for protocol, chosen_by in (("published", "test"), ("corrected", "validation")):
+        table = pd.read_parquet(built.results / "figures" / protocol / "fig09.parquet")
+        assert set(table["protocol"]) == {protocol}
+        assert set(table["architecture"]) == {"vanilla", "MyrtleMax"}
+        assert set(table["when"]) == {"initial", "trained"}
+        assert table["stand_in"].all()
+        (images,) = built.results.glob(f"runs/resample/{protocol}/dataset=digits,*/arrays.safetensors")
+        drawn = load_arrays(images)["train/indices"]
+        assert (len(set(drawn)) < 24 or protocol == "corrected") and len(drawn) == 24
+        assert json.loads(images.with_name("record.json").read_text())["drawn_with_replacement"] == (
+            protocol == "published"
+        )
+        (path,) = built.results.glob(f"runs/shallow/{protocol}/*architecture=vanilla,*/record.json")
+        assert json.loads(path.read_text())["chosen_by"] == chosen_by
+        caption = (built.results / "figures" / protocol / "fig09.md").read_text()
+        assert "not comparable with the paper" in caption
+
+
+def test_the_theorem_holds_in_the_workflow(built):
+    table = pd.read_csv(built.results / "figures/published/theorem1.csv")
+    assert table.loc[table["kind"] == "theorem", "one_minus_rho"].max() < 1e-9
+    assert table.loc[table["kind"] == "control", "one_minus_rho"].min() > 1e-2
+
+
 def test_progress_is_in_the_logs(built):
     log = (built.results / "logs/rfm/published/task=bars,sigma=2,seed=0.log").read_text()
     assert "stage 2 of 2, rounds: 2 of 2 done" in log
@@ -97,7 +124,13 @@ def test_a_second_call_does_nothing(built):
     ("change", "jobs"),
     [
         ("src/convrfm/plots/fig05.py", {"draw_fig05": 2}),
-        ("src/convrfm/networks/plain_cnn.py", {"train_cnn": 12, "draw_fig05": 2}),
+        ("src/convrfm/plots/fig09.py", {"draw_fig09": 2}),
+        ("src/convrfm/theorem.py", {"draw_theorem1": 2}),
+        (
+            "src/convrfm/networks/plain_cnn.py",
+            {"train_cnn": 12, "draw_fig05": 2, "train_shallow": 4, "draw_fig09": 2},
+        ),
+        ("src/convrfm/pipeline/jobs/shallow.py", {"train_shallow": 4, "draw_fig09": 2}),
         ("src/convrfm/kernels/cpu.py", {"fit_rfm": 6, "draw_fig05": 2}),
         ("src/convrfm/estimators.py", {}),
         ("src/convrfm/pipeline/config.py", {}),
@@ -116,7 +149,9 @@ def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jo
 def test_configuration_reaches_the_jobs_that_see_it(built):
     assert built.planned("--config", "protocol=published") == {}
     assert built.planned("--config", "protocol=published", "seeds=[0,1]") == {"draw": 2, "fit_rfm": 3, "draw_fig05": 1}
-    assert built.planned("--config", "protocol=published", "device=cpu") == {"train_cnn": 6, "draw_fig05": 1}
+    assert built.planned("--config", "protocol=published", "device=cpu") == {
+        "train_cnn": 6, "draw_fig05": 1, "train_shallow": 2, "draw_fig09": 1,
+    }  # fmt: skip
 
 
 def test_the_same_bits_again(built, project):
@@ -191,5 +226,5 @@ def test_after_a_kill_the_next_call_finishes_the_work(project):
 def test_every_rule_names_the_environment_and_a_log(project):
     text = "".join(path.read_text() for path in (project.root / "workflow/rules").glob("*.smk"))
     rules = re.findall(r"^ *(?:rule|checkpoint)(?: \w+)?:", text, flags=re.MULTILINE)
-    assert len(rules) == text.count("    conda:") == text.count("    log:") == 8
+    assert len(rules) == text.count("    conda:") == text.count("    log:") == 12
     assert (project.root / "envs/convrfm.yaml").exists()

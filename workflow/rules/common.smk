@@ -33,6 +33,7 @@ TASKS = {
     "fig02": [SETTINGS.preset.fig02.network, ZOO.dataset] if SETTINGS.preset.fig02.network in ZOO.weights else [],
     "fig05": list(PANELS),
     "fig07": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
+    "fig09": [entry.dataset for entry in SETTINGS.preset.fig09.datasets],
 }
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 
@@ -154,6 +155,7 @@ def prepare_settings(wildcards):
         },
         "pair": None if classes == "all" else [int(label) for label in classes.split("-")],
         **{key: int(wildcards[key]) for key in ("n_train", "n_test", "seed")},
+        "resampled": False,
     }
 
 

@@ -72,6 +72,26 @@ rule prepare:
         "../scripts/prepare.py"
 
 
+# As the authors' code for Figure 9 chooses images: see convrfm.datasets.prepare.select.
+rule resample:
+    input:
+        state=prepare_needs,
+    output:
+        **run_files("resample", PREPARE_KEYS),
+    log:
+        run_log("resample", PREPARE_KEYS),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=lambda w: {**prepare_settings(w), "resampled": True},
+        code=closure_hash("convrfm.pipeline.jobs.prepare"),
+    script:
+        "../scripts/prepare.py"
+
+
 rule draw:
     input:
         images=draw_needs,

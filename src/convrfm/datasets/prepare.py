@@ -79,7 +79,7 @@ class Part:
 
 def select(
     entry: Entry, train: Split, test: Split | None, *, counts: tuple[int, int], pair: tuple[int, int] | None,
-    protocol: str, seed: int,
+    protocol: str, seed: int, resampled: bool = False,
 ) -> Selection:  # fmt: skip
     """Choose images.
 
@@ -92,6 +92,8 @@ def select(
         protocol: "published" takes the first images in the order of the data set; "corrected" draws them, stratified by
             class.
         seed: of the draws.
+        resampled: as in the authors' code for Figure 9: `counts` are the most that are taken, all images where there are
+            fewer, and "published" draws them from the whole data set, with replacement.
 
     Raises:
         InputError: fewer images than were asked for, or an unknown class.
@@ -110,14 +112,19 @@ def select(
         if pair is not None:
             _check_pair(pair, train)
             pool = pool[np.isin(labels[pool], pair)]
+        if resampled:
+            count = min(count, len(pool))
         if count > len(pool):
             msg = (
                 f"{count} images were asked for, but the {name} part of {entry.title} has {len(pool)}: lower n_{name}."
             )
             raise InputError(msg)
-        drawn = np.arange(count) if first else stratified_draw(labels[pool], count, _draws(entry, name, seed))
+        if first and resampled:
+            drawn = _draws(entry, name, seed).integers(0, len(pool), count)
+        else:
+            drawn = np.arange(count) if first else stratified_draw(labels[pool], count, _draws(entry, name, seed))
         chosen.append(pool[drawn])
-        if first and pair is None:
+        if first and not resampled and pair is None:
             _warn_of_classes(entry, name, labels[pool], labels[chosen[-1]])
     return Selection(chosen[0], chosen[1], test_from_train=from_train)
 

@@ -1,5 +1,6 @@
 """The finite networks of the paper."""
 
 from convrfm.networks.plain_cnn import PlainCNN
+from convrfm.networks.shallow import ShallowCNN
 
-__all__ = ["PlainCNN"]
+__all__ = ["PlainCNN", "ShallowCNN"]

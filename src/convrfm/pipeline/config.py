@@ -17,6 +17,8 @@ from convrfm.pipeline.sections.base import Model, Positive
 from convrfm.pipeline.sections.fig01 import Fig01
 from convrfm.pipeline.sections.fig02 import Fig02
 from convrfm.pipeline.sections.fig05 import Fig05
+from convrfm.pipeline.sections.fig09 import Fig09
+from convrfm.pipeline.sections.theorem1 import Theorem1
 from convrfm.pipeline.sections.zoo import Zoo
 
 __all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings"]
@@ -33,6 +35,8 @@ class Preset(Model):
     fig01: Fig01 = Field(description="Figure 1")
     fig02: Fig02 = Field(description="Figure 2")
     fig05: Fig05 = Field(description="Figure 5")
+    fig09: Fig09 = Field(description="Figure 9")
+    theorem1: Theorem1 = Field(description="Theorem 1")
 
     @field_validator("fig01", "fig02")
     @classmethod

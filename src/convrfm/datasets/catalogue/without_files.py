@@ -30,6 +30,19 @@ WITHOUT_FILES: tuple[Entry, ...] = (
         notes="Two natural photographs, each a class of its own; they stand in for ImageNet in the preset quick.",
     ),
     Entry(
+        name="photograph-patches",
+        title="patches of scikit-learn's photographs",
+        source="convrfm.datasets.reading.embedded, from scikit-learn's load_sample_images",
+        licence="CC BY",
+        obtained="generated",
+        shape="3x32x32",
+        splits={"train": 2000, "test": 2000},
+        classes=2,
+        stands_on=("photographs",),
+        notes="Random places of two photographs; the class is the photograph. Training patches lie in its left half and test "
+        "patches in its right one. They stand in for small colour images in the preset quick.",
+    ),
+    Entry(
         name="bars",
         title="noisy bars",
         source="Karp et al. 2021; section 4 of arXiv 2309.00570; convrfm.datasets.local_signal",

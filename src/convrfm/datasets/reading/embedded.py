@@ -1,4 +1,4 @@
-"""Images that come with scikit-learn."""
+"""Images that come with scikit-learn, and patches of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,12 @@ import numpy as np
 from PIL import Image
 
 from convrfm.datasets.reading.split import Split, from_arrays
+from convrfm.seeding import generator
 
 __all__ = ["EMBEDDED"]
+
+PATCH_SIZE, PATCHES = 32, 2000
+"""Pixels of each side of a patch of a photograph, and patches of each split."""
 
 
 def _digits(root: Path, split: str) -> Split:  # noqa: ARG001 (part of a package)
@@ -26,5 +30,26 @@ def _photographs(root: Path, split: str) -> Split:  # noqa: ARG001 (part of a pa
     return Split(np.arange(len(names)), tuple(names), lambda i: Image.fromarray(bunch.images[i]), lambda _: [])
 
 
-EMBEDDED: dict[str, Callable[[Path, str], Split]] = {"digits": _digits, "photographs": _photographs}
+def _photograph_patches(root: Path, split: str) -> Split:  # noqa: ARG001 (part of a package)
+    """Patches at places that are always the same, photographs in turn; the halves keep the splits apart."""
+    from sklearn.datasets import load_sample_images
+
+    bunch = load_sample_images()
+    rng = generator(0, f"places of the photograph patches, {split}")
+    labels = np.arange(PATCHES) % len(bunch.images)
+    patches = np.empty((PATCHES, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
+    for patch, label in zip(patches, labels, strict=True):
+        photograph = bunch.images[label]
+        height, half = len(photograph), photograph.shape[1] // 2
+        row, column = rng.integers(0, (height - PATCH_SIZE + 1, half - PATCH_SIZE + 1))
+        column += half if split == "test" else 0
+        patch[:] = photograph[row : row + PATCH_SIZE, column : column + PATCH_SIZE]
+    return from_arrays(patches, labels, [Path(name).stem for name in bunch.filenames])
+
+
+EMBEDDED: dict[str, Callable[[Path, str], Split]] = {
+    "digits": _digits,
+    "photographs": _photographs,
+    "photograph-patches": _photograph_patches,
+}
 """Readers by data set: from a path that they ignore and the name of a split."""

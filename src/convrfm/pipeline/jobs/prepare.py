@@ -47,7 +47,7 @@ def prepare_images(job: Job) -> None:
     train, test = _splits(entry, place)
     chosen = select(
         entry, train, test, counts=(given["n_train"], given["n_test"]), pair=pair, protocol=given["protocol"],
-        seed=given["seed"],
+        seed=given["seed"], resampled=given["resampled"],
     )  # fmt: skip
     tests = train if chosen.test_from_train or test is None else test
     parts: dict[str, Part] = {}
@@ -81,6 +81,7 @@ def _write(job: Job, entry: Entry, parts: dict[str, Part], chosen: Selection) ->
         "seed": job.settings["seed"],
         "protocol": job.settings["protocol"],
         "outputs_per_image": int(parts["train"].targets.shape[1]),
+        "drawn_with_replacement": job.settings["resampled"] and job.settings["protocol"] == "published",
         "test_from_train": chosen.test_from_train,
         "class_sorted": list(entry.class_sorted),
     }

@@ -1,0 +1,55 @@
+"""Figure 9, robustness to patch size and pooling."""
+
+
+rule train_shallow:
+    input:
+        images=shallow_images,
+    output:
+        **run_files("shallow", SHALLOW_KEYS),
+    log:
+        run_log("shallow", SHALLOW_KEYS),
+    wildcard_constraints:
+        architecture="[A-Za-z0-9]+",
+        patch_size=r"\d+",
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=6000,
+        runtime=240,
+    params:
+        settings=shallow_settings,
+        code=closure_hash("convrfm.pipeline.jobs.shallow"),
+    script:
+        "../scripts/train_shallow.py"
+
+
+rule draw_fig09:
+    input:
+        states=lambda w: absent_data(SHALLOW_DATA),
+        metrics=lambda w: fig09_runs(w.protocol, "metrics"),
+        records=lambda w: fig09_runs(w.protocol, "record"),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{protocol}}/fig09.png",
+            caption="../report/fig09.rst",
+            category="Figure 9: patch size and pooling",
+            labels={"protocol": "{protocol}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{protocol}}/fig09.pdf",
+        parquet=f"{RESULTS}/figures/{{protocol}}/fig09.parquet",
+        csv=f"{RESULTS}/figures/{{protocol}}/fig09.csv",
+        md=f"{RESULTS}/figures/{{protocol}}/fig09.md",
+        record=f"{RESULTS}/figures/{{protocol}}/fig09.json",
+    log:
+        f"{RESULTS}/logs/figures/{{protocol}}/fig09.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in SHALLOW_DATA}},
+        code=closure_hash("convrfm.pipeline.jobs.fig09"),
+    script:
+        "../scripts/draw_fig09.py"
