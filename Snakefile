@@ -15,9 +15,13 @@ localrules:
     all,
     fig01,
     fig02,
+    fig03,
     fig05,
     fig07,
     fig09,
+    fig10,
+    fig11,
+    fig12,
     theorem1,
 
 
@@ -28,12 +32,20 @@ rule all:
         data_states("fig01"),
         figure_files("fig02"),
         data_states("fig02"),
+        figure_files("fig03"),
+        data_states("fig03"),
         figure_files("fig05"),
         data_states("fig05"),
         figure_files("fig07"),
         data_states("fig07"),
         figure_files("fig09"),
         data_states("fig09"),
+        figure_files("fig10"),
+        data_states("fig10"),
+        figure_files("fig11"),
+        data_states("fig11"),
+        figure_files("fig12"),
+        data_states("fig12"),
         figure_files("theorem1"),
 
 
@@ -47,6 +59,12 @@ rule fig02:
     input:
         figure_files("fig02"),
         data_states("fig02"),
+
+
+rule fig03:
+    input:
+        figure_files("fig03"),
+        data_states("fig03"),
 
 
 rule fig05:
@@ -67,10 +85,27 @@ rule fig09:
         data_states("fig09"),
 
 
+rule fig10:
+    input:
+        figure_files("fig10"),
+        data_states("fig10"),
+
+
+rule fig11:
+    input:
+        figure_files("fig11"),
+        data_states("fig11"),
+
+
+rule fig12:
+    input:
+        figure_files("fig12"),
+        data_states("fig12"),
+
+
 rule theorem1:
     input:
         figure_files("theorem1"),
->>>>>>> theorem-fig09
 
 
 include: "workflow/rules/data.smk"
@@ -82,13 +117,18 @@ include: "workflow/rules/fig01_inputs.smk"
 include: "workflow/rules/fig01.smk"
 include: "workflow/rules/fig02_inputs.smk"
 include: "workflow/rules/fig02.smk"
+include: "workflow/rules/features_inputs.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/fig03.smk"
 include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
-<<<<<<< HEAD
 include: "workflow/rules/fig07_inputs.smk"
 include: "workflow/rules/fig07.smk"
 include: "workflow/rules/fig09_inputs.smk"
 include: "workflow/rules/fig09.smk"
+include: "workflow/rules/fig10.smk"
+include: "workflow/rules/fig11.smk"
+include: "workflow/rules/fig12.smk"
 include: "workflow/rules/theorem1.smk"
 
 

@@ -32,8 +32,13 @@ def fig09_runs(protocol, file):
     section = SETTINGS.preset.fig09
     return [
         run_file(
-            "shallow", protocol, file,
-            dataset=dataset, architecture=architecture, patch_size=patch_size, seed=seed,
+            "shallow",
+            protocol,
+            file,
+            dataset=dataset,
+            architecture=architecture,
+            patch_size=patch_size,
+            seed=seed,
         )
         for dataset in ready(SHALLOW_DATA)
         for architecture in section.architectures
