@@ -20,8 +20,12 @@ BINS = 18
 def sobel_magnitude(images: np.ndarray) -> np.ndarray:
     """Length of the Sobel gradient, over both directions and all channels: `(n, c, h, w)` -> `(n, h, w)`."""
     doubled = images.astype(np.float64)
-    derivatives = [ndimage.sobel(doubled, axis=axis, mode="wrap") for axis in (-2, -1)]
-    return np.asarray(np.sqrt(sum((d**2).sum(axis=1) for d in derivatives)))
+    squared = np.zeros((len(images), *images.shape[2:]))
+    for along, across in ((-2, -1), (-1, -2)):
+        # Not `ndimage.sobel`, which smooths along all other axes: over images and channels as well.
+        smoothed = ndimage.correlate1d(doubled, [1.0, 2.0, 1.0], axis=across, mode="wrap")
+        squared += (ndimage.correlate1d(smoothed, [-1.0, 0.0, 1.0], axis=along, mode="wrap") ** 2).sum(axis=1)
+    return np.sqrt(squared)
 
 
 def filter_orientation(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +43,7 @@ def filter_orientation(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if min(filters.shape[-2:]) < 2:
         msg = "The orientation of a filter needs windows of at least 2x2 pixels."
         raise InputError(msg)
-    down, right = np.gradient(filters.astype(np.float64), axis=(-2, -1))
+    down, right = (np.asarray(np.gradient(filters.astype(np.float64), axis=axis)) for axis in (-2, -1))
     vector, energy = _doubled(down, right, axis=(1, 2, 3))
     return _orientation(vector), _ratio(np.abs(vector), energy)
 

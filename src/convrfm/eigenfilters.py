@@ -5,6 +5,7 @@ and diagonal ones find edges of the same alignment.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def compare_with_edges(
     shaped = windows(drawn, filters.patch_size)
     balanced = (shaped - shaped.mean(axis=(-2, -1), keepdims=True)).reshape(drawn.shape)
     found = pixel_pearson(pictures, edges)
-    rows: list[dict[str, float | str]] = []
+    rows: list[dict[str, Any]] = []
     for quantity, others in (("sobel", drawn), ("sobel_zero_mean", balanced)):
         controls = pixel_pearson(filter_magnitude(images, others, filters.patch_size), edges).mean(axis=0)
         rows += [

@@ -36,7 +36,8 @@ class FeatureRun:
 def read_runs(job: Job) -> list[FeatureRun]:
     """Read the inputs `images`, `fits` and `networks` of a figure, by data set and seed, in the order of `images`.
 
-    Of the test images, as many as the setting `images` says are kept.
+    Of the test images, as many as the setting `images` says are kept, those of highest contrast first: a figure shows the
+    first ones, and on a flat image there is nothing to see.
     """
     runs = []
     for path in job.inputs["images"]:
@@ -44,6 +45,7 @@ def read_runs(job: Job) -> list[FeatureRun]:
         fits = {run_keys(fit.parent)["kernel"]: load_arrays(fit)["best"] for fit in _of(job.inputs["fits"], keys)}
         networks = [_change_of_filters(network) for network in _of(job.inputs["networks"], keys)]
         images = load_arrays(path)["test/images"][: job.settings["images"]]
+        images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
         cnfm = networks[0] if networks else None
         runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), images, fits, cnfm))
     return runs

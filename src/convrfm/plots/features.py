@@ -21,8 +21,9 @@ __all__ = [
 
 STAND_INS = {
     "digits": "scikit-learn digits, not SVHN",
-    "photograph-patches": "patches of scikit-learn's two photographs, not CIFAR-10 or GTSRB",
-    "photographs": "scikit-learn's two photographs, not ImageNet",
+    "street-digits": "scikit-learn digits in random greys, not SVHN or CIFAR-10",
+    "photograph-patches": "patches of two photographs, not CIFAR-10 or GTSRB",
+    "photographs": "two photographs, not ImageNet",
 }
 """Data sets that stand in for the paper's, with what the figures say of them."""
 
@@ -83,9 +84,9 @@ def table_of(parts: Sequence[pd.DataFrame], protocol: str) -> pd.DataFrame:
     Returns:
         these columns, `stand_in` and `protocol`.
     """
-    table = pd.concat(
-        [part.assign(**{n: d for n, d in (("eigenvector", 0), ("image", -1)) if n not in part}) for part in parts]
-    )
+    defaults = {"eigenvector": 0, "image": -1}
+    filled = [part.assign(**{n: default for n, default in defaults.items() if n not in part}) for part in parts]
+    table = pd.concat(filled)
     stand_in = table["dataset"].isin(STAND_INS) | table["source"].isin(STAND_INS)
     return table.assign(stand_in=stand_in, protocol=protocol)[COLUMNS].reset_index(drop=True)
 
@@ -104,7 +105,7 @@ def title_of(dataset: str) -> str:
 def stand_in_note(datasets: Sequence[str]) -> str:
     """What the face of a figure says of data sets that stand in for others; empty where there is none."""
     found = [STAND_INS[name] for name in dict.fromkeys(datasets) if name in STAND_INS]
-    return f"stand-in: {'; '.join(found)}" if found else ""
+    return f"stand-in{'s' * (len(found) > 1)}: {'; '.join(found)}" if found else ""
 
 
 def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
@@ -153,11 +154,12 @@ def orientation_sentence(table: pd.DataFrame) -> str:
         return "No eigenvector has an orientation, so that nothing can be said of the edges it picks."
     own, control = gaps.loc[oriented, "value"], gaps.loc[oriented, "control"]
     agree = int((own <= ALIKE).sum())
+    share = "most of them" if 2 * agree > len(oriented) else "NOT most of them"
     return (
         f"Of {len(gaps)} eigenvectors that are not constant, {len(oriented)} have an orientation (coherence of at least "
         f"{COHERENT:g}), and {agree} of these have it within {ALIKE:g} degrees of that of the edges they pick: "
-        f"{'most of them' if 2 * agree > len(oriented) else 'NOT most of them'}. Median angle {own.median():.1f} degrees; to the "
-        f"edges that the other eigenvectors pick, {control.median():.1f}."
+        f"{share}. Median angle {own.median():.1f} degrees; to the edges that the other eigenvectors pick, "
+        f"{control.median():.1f}."
     )
 
 
@@ -175,14 +177,16 @@ def headline(name: str, rest: str, table: pd.DataFrame) -> str:
 
 
 def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
-    """Last lines of a caption: what the intervals are over, what stands in for other data, and what is missing."""
+    """Last paragraphs of a caption: what the intervals are over, what stands in for other data, and what is missing."""
     seeds = table["seed"].nunique()
-    lines = [f"Intervals are at 95 %, over {f'{seeds} seeds' if seeds > 1 else 'the images of one seed'}."]
+    over = f"{seeds} seeds" if seeds > 1 else "the images of one seed"
+    lines = [
+        f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."
+    ]
     standing = stand_in_note([*table["dataset"], *table["source"]])
     if standing:
         lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
-    lines += [f"**{title_of(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
-    return ["\n\n".join(lines)]
+    return [*lines, *(f"**{title_of(part)}**: SKIPPED ({reason})" for part, reason in skipped.items())]
 
 
 def show(cell: Axes, picture: np.ndarray) -> None:

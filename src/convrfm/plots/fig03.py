@@ -59,7 +59,7 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
     with figure_style():
         heights = [2.6, 3.9, 0.9 if pictures.natural is None else 0.3 + 1.95 * len(pictures.natural.images)]
         figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
-        top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
+        top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_filters(top, pictures.filters, panels["A"])
         note = stand_in_note([dataset])
         top.suptitle(f"Top eigenvectors on {title_of(dataset)}{f' ({note})' if note else ''}", fontsize=8)

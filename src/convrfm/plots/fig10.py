@@ -70,8 +70,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "Pearson correlation of their pixels with those of ConvRFM's picture."
     )
     lines = [headline("Figure 10, first layers of ConvRFM and of networks", rest, table)]
-    for dataset in dict.fromkeys(table["dataset"]):
-        lines.append(f"**{title_of(dataset)}**: " + pair_sentences(table[table["dataset"] == dataset]))
+    groups = table.groupby("dataset", sort=False)
+    lines += [f"**{title_of(str(dataset))}**: {pair_sentences(rows)}" for dataset, rows in groups]
     return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
 
 
@@ -84,6 +84,6 @@ def pair_sentences(rows: pd.DataFrame) -> str:
     ]
     random = rows.loc[rows["quantity"] == "sobel_cntk", "control"].mean()
     return (
-        f"ConvRFM's picture and the network's correlate with {verdict(alike)}. With the Sobel magnitude, {edges[0]}, {edges[1]}, "
-        f"random matrices' {random:.3f}."
+        f"ConvRFM's picture and the network's correlate with {verdict(alike)}. With the Sobel magnitude, {edges[0]}, "
+        f"{edges[1]}, random matrices' {random:.3f}."
     )

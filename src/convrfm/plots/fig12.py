@@ -57,8 +57,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "pixels with the Sobel magnitude, and that of random filters."
     )
     lines = [headline("Figure 12, edge detectors of other data sets", rest, table)]
-    for dataset in dict.fromkeys(table["dataset"]):
-        lines.append(f"**{title_of(dataset)}**: {edge_sentences(table[table['dataset'] == dataset])}")
+    groups = table.groupby("dataset", sort=False)
+    lines += [f"**{title_of(str(dataset))}**: {edge_sentences(rows)}" for dataset, rows in groups]
     return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
 
 

@@ -1,5 +1,6 @@
 """Draw Figure 3 from the metrics, the network and natural images."""
 
+import numpy as np
 import pandas as pd
 
 from convrfm.pipeline.feature_measurements import NETWORK, eigenvectors_on, operators_on
@@ -40,7 +41,7 @@ def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], fig03.Pictu
     strip = Strip(run.images[:SHOWN], {name: pairs.pictures[matrix][:SHOWN] for name, matrix in names.items()})
     images, natural = natural_images(job), None
     if images is not None:
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for kernel in KERNELS:
             rows, comparison = operators_on(job, run, kernel, images, source=job.settings["natural"])
             parts.append(rows.assign(panel="C"))

@@ -1,5 +1,7 @@
 """Draw Figure 10 from the metrics and the networks."""
 
+import pandas as pd
+
 from convrfm.pipeline.feature_measurements import NETWORK, operators_on
 from convrfm.pipeline.feature_runs import read_runs
 from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
@@ -18,7 +20,8 @@ def draw_figure(job: Job) -> None:
     if len(skipped) == len(job.settings["needs"]):
         write_skipped_figure(job, "Figure 10", skipped)
         return
-    parts, strips = [], {}
+    parts: list[pd.DataFrame] = []
+    strips: dict[str, Strip] = {}
     for run in read_runs(job):
         rows, comparison = operators_on(job, run, "cntk", run.images, source=run.dataset)
         parts.append(rows.assign(panel="ABCDEFGH"[len(strips.keys() | {run.dataset}) - 1]))

@@ -63,11 +63,14 @@ class Features(Model):
     tasks: list[FeatureTask] = Field(min_length=1, description="data sets with their models")
     seeds: Positive = Field(3, description="how many of the seeds are fitted; the first ones of the list")
     natural: Literal["photographs", "imagenet", "imagenette"] = Field(
-        description="large natural images: scikit-learn's two photographs (a stand-in), ImageNet, or its ten classes without an account"
+        description="large natural images: scikit-learn's two photographs (a stand-in), ImageNet, or ten classes of it, for "
+        "which nobody needs an account"
     )
     natural_images: Positive = Field(description="how many of them; the authors' code takes 15")
     natural_size: Positive = Field(224, description="pixels of each side of natural images")
-    images: Positive = Field(20, description="test images of each data set that are compared; the first ones are shown")
+    images: Positive = Field(
+        20, description="test images of each data set that are compared; those of highest contrast are shown"
+    )
     eigenvectors: Annotated[int, Field(ge=2)] = Field(8, description="top eigenvectors that are shown and measured")
     exponent: float = Field(
         1.0,
