@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from convrfm.edges import sobel_magnitude
+from convrfm.patches import windows
 from convrfm.random_matrices import random_metrics
 from convrfm.visualize import patch_magnitude, pixel_pearson
 
@@ -44,7 +45,8 @@ def compare_operators(
 
     Returns:
         quantities "alike", the Pearson correlation of the pixels of both pictures, where there are two, with that of the
-        first picture and random matrices' as the control; and "sobel_<name>", that of a picture and the Sobel magnitude,
+        first picture and random matrices' as the control; "alike_without_means", the same for matrices that do not see the
+        mean of a patch in each channel, that is brightness; and "sobel_<name>", that of a picture and the Sobel magnitude,
         with that of random matrices' and the Sobel magnitude as the control.
 
     Raises:
@@ -59,9 +61,23 @@ def compare_operators(
     if len(pictures) == 2:
         other = list(pictures.values())[1]
         control = np.mean([pixel_pearson(first, picture) for picture in random], axis=0)
-        found = {"alike": (pixel_pearson(first, other), control), **found}
+        found |= {"alike": (pixel_pearson(first, other), control)}
+        balanced = [
+            patch_magnitude(images, _without_means(matrix, patch_size), patch_size, exponent)
+            for matrix in (*matrices.values(), *drawn)
+        ]
+        value, *controls = (pixel_pearson(balanced[0], picture) for picture in balanced[1:])
+        found |= {"alike_without_means": (value, np.mean(controls, axis=0))}
     parts = [
         pd.DataFrame({"image": np.arange(len(images)), "quantity": quantity, "value": value, "control": control})
         for quantity, (value, control) in found.items()
     ]
     return Comparison(pd.concat(parts, ignore_index=True), {**pictures, "random": random[0], "sobel": edges})
+
+
+def _without_means(matrix: np.ndarray, patch_size: int) -> np.ndarray:
+    """P M P, P taking the mean out of each channel of a patch."""
+    for _ in range(2):
+        shaped = windows(matrix, patch_size)
+        matrix = (shaped - shaped.mean(axis=(-2, -1), keepdims=True)).reshape(matrix.shape).T
+    return matrix

@@ -96,12 +96,20 @@ def test_like_matrices_make_like_pictures_and_random_ones_do_not(edge_metric, ph
     means = found.rows.groupby("quantity")[["value", "control"]].mean()
     assert means.loc["alike", "value"] > 0.95
     assert means.loc["alike", "value"] - means.loc["alike", "control"] > 0.1
-    assert set(means.index) == {"alike", "sobel_one", "sobel_other"}
+    assert set(means.index) == {"alike", "alike_without_means", "sobel_one", "sobel_other"}
     # A random matrix in place of the second is no better than the control.
     random = random_metrics(49, 1, rng)[0]
     found = compare_operators(photographs, {"one": edge_metric, "other": random}, 7, 1.0, rng, draws=5)
     means = found.rows.groupby("quantity")[["value", "control"]].mean()
     assert means.loc["alike", "value"] - means.loc["alike", "control"] < 0.1
+
+
+def test_what_matrices_make_of_brightness_can_be_left_out(edge_metric, photographs, rng):
+    brighter = edge_metric + 100 * np.ones((49, 49))
+    found = compare_operators(photographs, {"one": edge_metric, "other": brighter}, 7, 1.0, rng, draws=2)
+    means = found.rows.groupby("quantity")["value"].mean()
+    assert means["alike"] < 0.95
+    assert means["alike_without_means"] > 0.999
 
 
 def test_one_matrix_alone_is_compared_with_edges(edge_metric, photographs):

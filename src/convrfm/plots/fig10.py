@@ -77,13 +77,14 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 
 def pair_sentences(rows: pd.DataFrame) -> str:
     """How alike the pictures are, and how much each looks like the Sobel magnitude."""
-    alike = excess(rows[rows["quantity"] == "alike"])
+    alike, balanced = (excess(rows[rows["quantity"] == name]) for name in ("alike", "alike_without_means"))
     edges = [
         f"{name} {rows.loc[rows['quantity'] == f'sobel_{quantity}', 'value'].mean():.3f}"
         for name, quantity in (("ConvRFM's", "cntk"), ("the network's", "network"))
     ]
     random = rows.loc[rows["quantity"] == "sobel_cntk", "control"].mean()
     return (
-        f"ConvRFM's picture and the network's correlate with {verdict(alike)}. With the Sobel magnitude, {edges[0]}, "
+        f"ConvRFM's picture and the network's correlate with {verdict(alike)}. Where brightness, the mean of each "
+        f"patch, is left out, they correlate with {verdict(balanced)}. With the Sobel magnitude, {edges[0]}, "
         f"{edges[1]}, random matrices' {random:.3f}."
     )

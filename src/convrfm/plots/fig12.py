@@ -72,8 +72,12 @@ def edge_sentences(rows: pd.DataFrame) -> str:
     if len(edges) == 0:
         return "All top eigenvectors are constant: they find brightness, and no edges."
     sobel, balanced = (excess(edges[edges["quantity"] == name]) for name in ("sobel", "sobel_zero_mean"))
+    strongest = edges[edges["eigenvector"] == edges["eigenvector"].min()]
+    share = 100 * strongest.loc[strongest["quantity"] == "share", "value"].mean()
+    first = excess(strongest[strongest["quantity"] == "sobel"])
     return (
         f"Images filtered by one eigenvector that is not constant correlate with the Sobel magnitude with {verdict(sobel)}. "
         f"Random filters without their mean, which answer to changes only, reach {balanced['control']:.3f}. "
+        f"The strongest of them, with {share:.2g} % of the trace, by itself: {verdict(first)}. "
         f"{orientation_sentence(rows)}"
     )
