@@ -18,6 +18,7 @@ localrules:
     fig03,
     fig05,
     fig07,
+    fig08,
     fig09,
     fig10,
     fig11,
@@ -38,6 +39,8 @@ rule all:
         data_states("fig05"),
         figure_files("fig07"),
         data_states("fig07"),
+        figure_files("fig08"),
+        data_states("fig08"),
         figure_files("fig09"),
         data_states("fig09"),
         figure_files("fig10"),
@@ -77,6 +80,12 @@ rule fig07:
     input:
         figure_files("fig07"),
         data_states("fig07"),
+
+
+rule fig08:
+    input:
+        figure_files("fig08"),
+        data_states("fig08"),
 
 
 rule fig09:
@@ -124,6 +133,8 @@ include: "workflow/rules/fig05_inputs.smk"
 include: "workflow/rules/fig05.smk"
 include: "workflow/rules/fig07_inputs.smk"
 include: "workflow/rules/fig07.smk"
+include: "workflow/rules/fig08_inputs.smk"
+include: "workflow/rules/fig08.smk"
 include: "workflow/rules/fig09_inputs.smk"
 include: "workflow/rules/fig09.smk"
 include: "workflow/rules/fig10.smk"

@@ -7,8 +7,7 @@ from torch import nn
 
 from convrfm.agop import measure
 from convrfm.errors import ImageSizeError, InputError
-from convrfm.networks import ShallowCNN
-from convrfm.networks.shallow import ARCHITECTURES
+from convrfm.networks.shallow import ARCHITECTURES, ShallowCNN
 
 
 def network(architecture, shape=(3, 32, 32), outputs=10, seed=0, **changes):
@@ -70,6 +69,32 @@ def test_seeds_decide_and_the_global_generator_is_left_alone():
     assert torch.equal(one.features[0].weight, again.features[0].weight)
     assert not torch.equal(one.features[0].weight, other.features[0].weight)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_global_maximum_is_pytorchs():
+    """Equal pixels share no gradient, as with the layer of the authors' code."""
+    model = network("MyrtleMax", (1, 8, 8), 3, width=4, first_std=0.5, later_std=0.5)
+    maps = torch.randint(0, 3, (5, 4, 6, 6), generator=torch.Generator().manual_seed(0)).float()
+    gradients = []
+    for pooled in (lambda x: x.flatten(2).max(dim=2).values, lambda x: nn.functional.adaptive_max_pool2d(x, 1)):
+        leaf = maps.clone().requires_grad_()
+        pooled(leaf).square().sum().backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(*gradients)
+    model.features = nn.Identity()
+    assert torch.equal(model(maps), nn.functional.adaptive_max_pool2d(maps, 1).flatten(1) @ model.readout.weight.T)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_on_a_gpu_are_reproducible(architecture):
+    """Layers without a reproducible gradient would raise."""
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        model = network(architecture, (1, 8, 8), 3, width=4).cuda()
+        model(torch.randn(5, 1, 8, 8).cuda()).square().sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

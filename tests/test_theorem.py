@@ -183,7 +183,8 @@ def test_bad_input(changes, error, words, rng):
 
 @pytest.fixture(scope="module")
 def table_and_checks():
-    checks = [(theorem1.Size(*SIZES[0]), seed, check(kind, SIZES[0], seed)) for seed in range(2) for kind in CASES]
+    size = dict(zip(theorem1.SIZE, SIZES[0], strict=True))
+    checks = [(size, seed, check(kind, SIZES[0], seed)) for seed in range(2) for kind in CASES]
     return theorem1.tidy(checks, "published"), [found for _, _, found in checks]
 
 

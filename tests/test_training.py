@@ -365,3 +365,20 @@ def test_trains_on_a_gpu(data):
     on_cpu, on_gpu = (train(network(), data, settings, seed=0, device=device) for device in ("cpu", "cuda"))
     for name in on_cpu.final:
         assert np.allclose(on_cpu.final[name], on_gpu.final[name], atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_bits_again(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    settings = TrainingSettings("adadelta", learning_rate=0.05, **RICH)
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        before = torch.cuda.get_rng_state()
+        whole = train(rich_network(), data, settings, seed=1, device="cuda")
+        assert torch.equal(torch.cuda.get_rng_state(), before)
+        checkpoint = tmp_path / "checkpoint.safetensors"
+        for _ in range(2):
+            again = train(rich_network(), data, settings, seed=1, device="cuda", checkpoint=checkpoint)
+            assert_same_bits(again, whole)
+    finally:
+        torch.use_deterministic_algorithms(mode=False)

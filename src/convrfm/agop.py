@@ -86,16 +86,26 @@ class _Layer:
     """What is collected of one convolution."""
 
     convolution: nn.Conv2d
-    sums: torch.Tensor
+    sums: torch.Tensor  # float64, of all updates
+    recent: torch.Tensor  # of the current one, in the arithmetic of the network
     calls: int = 0
     gradients: int = 0
 
     def add(self, block: int, gradients: torch.Tensor) -> None:
-        """Add sums of delta delta^T for gradients `(images, k, rows, columns)`."""
+        """Add the sum of delta delta^T over gradients `(images, k, rows, columns)`."""
         groups = self.convolution.groups
         parts = gradients.reshape(len(gradients), groups, -1, gradients[0, 0].numel())
         flat = parts.permute(1, 2, 0, 3).reshape(groups, parts.shape[2], -1)
-        self.sums[block] += (flat @ flat.transpose(1, 2)).double()
+        self.recent[block].baddbmm_(flat, flat.transpose(1, 2))
+
+    def begin(self) -> None:
+        """Begin an update; what one that failed has left is forgotten."""
+        self.recent.zero_()
+        self.calls = self.gradients = 0
+
+    def end(self) -> None:
+        """End an update."""
+        self.sums += self.recent
 
 
 @dataclass
@@ -148,7 +158,8 @@ class AgopAccumulator:
     def _empty(self, convolution: nn.Conv2d) -> _Layer:
         filters = convolution.out_channels // convolution.groups
         shape = (self.blocks, convolution.groups, filters, filters)
-        return _Layer(convolution, torch.zeros(shape, dtype=torch.float64, device=convolution.weight.device))
+        zeros = torch.zeros(shape, dtype=convolution.weight.dtype, device=convolution.weight.device)
+        return _Layer(convolution, zeros.to(torch.float64, copy=True), zeros)
 
     def update(self, images: torch.Tensor) -> None:
         """Measure some images `(n, c, h, w)`, on the device and in the dtype of the network; any n.
@@ -163,6 +174,8 @@ class AgopAccumulator:
             )
             raise InputError(msg)
         _check_finite(images, "The images")
+        for layer in self._layers.values():
+            layer.begin()
         current = _Pass(len(images))
         leaves: list[torch.Tensor] = []
         with torch.enable_grad(), _exact_arithmetic(), self._tapped(current, leaves):
@@ -175,6 +188,8 @@ class AgopAccumulator:
                     outputs, leaves, cotangent, retain_graph=number < len(cotangents), allow_unused=True
                 )  # fmt: skip
         self._check_reached()
+        for layer in self._layers.values():
+            layer.end()
         if self.mode == "exact":
             self.counts += np.bincount(self._blocks_of_images(len(images)), minlength=self.blocks)
         else:

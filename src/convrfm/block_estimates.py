@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from convrfm.errors import ProbeError
 from convrfm.filter_forms import Entries, Matrix, inner, squared_norm
@@ -34,7 +34,7 @@ def jackknife(value: float, without: Sequence[float]) -> Estimate:
         return Estimate(value, float("nan"), float("nan"), float("nan"))
     spread = np.asarray(without) - np.mean(without)
     error = float(np.sqrt((blocks - 1) / blocks * (spread**2).sum()))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, blocks - 1)) * error
+    half = float(stdtrit(blocks - 1, (1 + LEVEL) / 2)) * error
     return Estimate(value, error, value - half, value + half)
 
 

@@ -267,6 +267,21 @@ def test_bad_arguments(images):
         AgopAccumulator(broken).update(images)
 
 
+def test_an_update_that_fails_leaves_nothing(images):
+    model = made("branches")
+    accumulator, expected = AgopAccumulator(model), measure(model, images)
+    with torch.no_grad():
+        weight = model.readout.weight.clone()
+        model.readout.weight.fill_(float("nan"))
+        with pytest.raises(NonFiniteError):
+            accumulator.update(images[:2])
+        model.readout.weight.copy_(weight)
+    accumulator.update(images)
+    for layer, found in accumulator.finalize().items():
+        assert_close(found.sums, expected[layer].sums, "ansatz")
+        assert found.images == 3
+
+
 @pytest.mark.gpu
 def test_on_a_gpu(images):
     model = made("branches")

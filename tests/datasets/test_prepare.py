@@ -9,7 +9,7 @@ from PIL import Image
 from convrfm.datasets.prepare import class_pairs, pair_labels, render, select
 from convrfm.datasets.reading.split import from_arrays, from_files
 from convrfm.datasets.registry import REGISTRY
-from convrfm.datasets.transforms import Appearance, to_array
+from convrfm.datasets.transforms import SCALINGS, Appearance, black, to_array
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from datasets.running import prepare, present
 
@@ -80,6 +80,20 @@ def test_resampled_as_for_figure_9():
     assert len(set(corrected.test)) == 12
     with pytest.raises(InputError, match="400 images were asked for"):
         choose(train, test, (400, 5))
+
+
+def test_resampled_images_on_disk(tmp_path, monkeypatch):
+    """A data set of files, all of which are fewer than what was asked for; an image that was drawn twice is there twice."""
+    made, _, _ = present(tmp_path, "dtd", monkeypatch)
+    available = len(made.truth["train"][0])
+    arrays, _, record = prepare(tmp_path, "dtd", n_train=2000, n_test=2000, resampled=True)
+    indices = arrays["train/indices"]
+    assert len(indices) == len(arrays["train/images"]) == available
+    assert len(set(indices)) < available
+    assert (arrays["train/labels"] == np.asarray(made.truth["train"][1])[indices]).all()
+    first, second = np.flatnonzero(indices == np.argmax(np.bincount(indices)))[:2]
+    assert (arrays["train/images"][first] == arrays["train/images"][second]).all()
+    assert record["drawn_with_replacement"]
 
 
 def test_corrected_draws_by_class():
@@ -182,6 +196,13 @@ def test_scaling(rng):
         to_array(image.convert("L"), Appearance(scaling="cifar10"))
     with pytest.raises(InputError, match="one of unit, cifar10"):
         to_array(image, Appearance(scaling="cifar"))
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_black_is_what_a_black_image_becomes(scaling):
+    array = to_array(Image.new("RGB", (2, 2)), Appearance(scaling=scaling))
+    assert (array == black(3, scaling)[:, None, None]).all()
+    assert (black(3, scaling) == 0).all() == (scaling == "unit")
 
 
 def test_order_is_that_of_the_choice():

@@ -27,11 +27,26 @@ def test_every_preset_loads(config, preset, protocol):
     bars = settings.preset.fig05.panels[0]
     # The paper's own data at the paper's own size, in every preset.
     assert (bars.task, bars.n_train, bars.n_test, bars.depth, bars.rfm.filters) == ("bars", 500, 500, 3, 64)
+    if preset == "paper":
+        assert [panel.dataset for panel in settings.preset.fig08.panels] == [
+            "cifar10", "cifar100", "imagenet32", "svhn", "gtsrb",
+        ]  # fmt: skip
+        recipes = [panel.training for panel in settings.preset.fig08.panels]
+        for recipe in recipes:
+            assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.weight_decay) == (
+                540,
+                100,
+                0.1,
+                1e-3,
+            )
+            assert recipe.milestones == [100, 190, 306, 390, 440, 540]
+            assert recipe.augmentation == "crop-flip"
 
 
 def test_quick_is_offline(config):
     settings = load_settings(config, PRESETS)
     assert "noisy-mnist" not in [panel.task for panel in settings.preset.fig05.panels]
+    assert [panel.dataset for panel in settings.preset.fig08.panels] == ["digits"]
 
 
 def test_files_satisfy_their_schemas(config):
@@ -58,7 +73,7 @@ def test_files_satisfy_their_schemas(config):
         ({"seeds": "0"}, ["seeds is '0'", "valid list"]),
         ({"threads": 1.5}, ["threads is 1.5", "valid integer"]),
         ({"device": "gpu"}, ["device is 'gpu'", "'auto', 'cpu' or 'cuda'"]),
-        ({"overrides": {"fig5": {}}}, ["no key 'fig5'", "Did you mean 'fig05'?", "overrides"]),
+        ({"overrides": {"fg05": {}}}, ["no key 'fg05'", "Did you mean 'fig05'?", "overrides"]),
         ({"overrides": {"fig05": {"panels": []}}}, ["fig05.panels is []"]),
         ({"overrides": {"fig05": {"panels": [{"task": "bar"}]}}}, ["fig05.panels.0.task is 'bar'", "'noisy-mnist'"]),
     ],
@@ -75,6 +90,11 @@ def panel(**changes):
     return {"fig05": {"panels": [{**base, **changes}]}}
 
 
+def simplenet(**changes):
+    base = yaml.safe_load((PRESETS / "quick.yaml").read_text())["fig08"]["panels"][0]
+    return {"fig08": {"panels": [{**base, **changes}]}}
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentences"),
     [
@@ -87,6 +107,20 @@ def panel(**changes):
         (panel(sigmas=[float("inf")]), ["sigmas.0 is inf", "finite"]),
         (panel(n_train=-5), ["n_train is -5", "greater than or equal to 1"]),
         ({"fig05": {"panels": panel()["fig05"]["panels"] * 2}}, ["one panel only", "bars, bars"]),
+        (simplenet(dataset="cifar"), ["fig08.panels.0.dataset is 'cifar'", "'cifar10'"]),
+        (simplenet(dataset="cifar10", scaling="cifar"), ["scaling is 'cifar'", "'cifar100'"]),
+        (simplenet(scaling="cifar10"), ["scaling must be 'unit' for digits"]),
+        (simplenet(width_divisor=65), ["width_divisor is 65", "less than or equal to 64"]),
+        (simplenet(init_std=0.0), ["init_std is 0.0", "greater than 0"]),
+        (simplenet(extra_pool="no"), ["extra_pool is 'no'", "valid boolean"]),
+        (simplenet(ansatz={"images": 601}), ["ansatz.images must be at most n_train, 600, but it is 601"]),
+        (simplenet(ansatz={"images": 5, "epochs": [2, 2]}), ["fig08.panels.0.ansatz.epochs", "must rise"]),
+        (simplenet(ansatz={"images": 5, "epochs": [17]}), ["must end by training.epochs, 16, but they are [17]"]),
+        (simplenet(ansatz={"images": 5, "mode": "sampled"}), ["ansatz.mode is 'sampled'", "'exact' or 'probe'"]),
+        (simplenet(training={"milestones": [9, 3]}), ["training.milestones", "must rise"]),
+        (simplenet(training={"weight_dekay": 0.1}), ["no key", "Did you mean 'weight_decay'?"]),
+        (simplenet(n_train=601), ["leaves a last batch of one image for batch_size 20"]),
+        ({"fig08": {"panels": simplenet()["fig08"]["panels"] * 2}}, ["one panel only", "digits, digits"]),
     ],
 )
 def test_what_is_wrong_in_a_preset_is_said(config, overrides, sentences):
@@ -94,6 +128,44 @@ def test_what_is_wrong_in_a_preset_is_said(config, overrides, sentences):
         load_settings({**config, "overrides": overrides}, PRESETS)
     for sentence in sentences:
         assert sentence in str(caught.value)
+
+
+def zoo(**changes):
+    return {"zoo": {**yaml.safe_load((PRESETS / "quick.yaml").read_text())["zoo"], **changes}}
+
+
+NARROW = {"network": "vgg11", "learning_rate": 1e-3, "epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentences"),
+    [
+        (zoo(weights=["vgg12-v1"]), ["zoo.weights is ['vgg12-v1']", "none of alexnet-v1", "resnet152-v2"]),
+        (zoo(weights=["vgg11-v1", "vgg11-v1"]), ["each only once"]),
+        (zoo(standins=[]), ["at least one network"]),
+        (zoo(standins=[{**NARROW, "network": "lenet"}]), ["zoo.standins.0.network is 'lenet'", "one of alexnet"]),
+        (zoo(standins=[{**NARROW, "snapshots": [2, 3]}]), ["increasing and below epochs, 3"]),
+        (zoo(standins=[{**NARROW, "snapshots": [2, 1]}]), ["increasing and below epochs, 3"]),
+        (zoo(standins=[{**NARROW, "n_train": 10}]), ["at most the n_train of vgg11, 10, but it is 64"]),
+        (zoo(measurement={"images": 8, "tolerance": 0.1}), ["tolerance is for the mode probe"]),
+        (zoo(measurement={"images": 8, "mode": "probes"}), ["zoo.measurement.mode is 'probes'", "'exact' or 'probe'"]),
+        ({"fig01": {"heat_maps": ["vgg13-v1"]}}, ["'vgg13-v1' must be a network of the section zoo", "vgg11-standin"]),
+        ({"fig02": {"network": "vgg11", "images": 2}}, ["'vgg11' must be a network of the section zoo"]),
+    ],
+)
+def test_what_is_wrong_in_the_zoo_is_said(config, overrides, sentences):
+    with pytest.raises(ConfigError) as caught:
+        load_settings({**config, "overrides": overrides}, PRESETS)
+    for sentence in sentences:
+        assert sentence in str(caught.value)
+
+
+def test_paper_measures_every_network_and_both_versions(config):
+    zoo = load_settings({**config, "preset": "paper"}, PRESETS).preset.zoo
+    assert len(zoo.weights) == 17
+    assert zoo.dataset == "imagenet"
+    assert not zoo.standins
+    assert not load_settings(config, PRESETS).preset.zoo.weights
 
 
 def test_all_mistakes_come_in_one_message(config):

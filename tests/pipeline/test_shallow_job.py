@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convrfm.agop import measure
-from convrfm.networks import ShallowCNN
+from convrfm.networks.shallow import ShallowCNN
 from convrfm.pipeline.jobs.shallow import train_and_measure
 from convrfm.pipeline.record import Recorder, read_record
 from convrfm.pipeline.session import Job

@@ -25,6 +25,31 @@ PANEL = {
         "sgd": {"learning_rate": 0.01, "epochs": 2},
     },
 }
+SIMPLENET = {
+    "dataset": "digits",
+    "n_train": 24,
+    "n_test": 12,
+    "scaling": "unit",
+    "width_divisor": 16,
+    "training": {"epochs": 3, "batch_size": 8, "milestones": [2]},
+    "ansatz": {"images": 4, "epochs": [1]},
+}
+ZOO = {
+    "standins": [
+        {
+            "network": "vgg11",
+            "divisor": 16,
+            "size": 32,
+            "n_train": 24,
+            "n_test": 12,
+            "learning_rate": 1e-3,
+            "epochs": 2,
+            "batch_size": 8,
+            "snapshots": [1],
+        }
+    ],
+    "measurement": {"images": 6, "batch_size": 4},
+}
 CONFIG = {
     "preset": "quick",
     "protocol": "published",
@@ -37,6 +62,10 @@ CONFIG = {
                 {"task": "noisy-digits", "sigmas": [1.0], **PANEL},
             ]
         },
+        "fig08": {"panels": [SIMPLENET]},
+        "zoo": ZOO,
+        "fig01": {"heat_maps": ["vgg11-standin"]},
+        "fig02": {"network": "vgg11-standin", "images": 2, "control_draws": 2},
         "features": {
             "tasks": [
                 {
@@ -85,10 +114,10 @@ class Project:
     def results(self) -> Path:
         return self.root / "results" / "quick"
 
-    def configure(self, overrides: dict | None = None, **changes) -> None:
-        """Change the configuration; a figure that `overrides` does not name keeps its tiny section."""
-        merged = {**CONFIG["overrides"], **(overrides or {})}
-        (self.root / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes, "overrides": merged}))
+    def configure(self, **changes) -> None:
+        """Write the configuration; a figure that `overrides` does not name stays tiny."""
+        overrides = {**CONFIG["overrides"], **changes.pop("overrides", {})}
+        (self.root / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **changes, "overrides": overrides}))
 
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).with_name("snakemake")), *arguments]
@@ -102,20 +131,21 @@ class Project:
         """Run Snakemake; gives what it printed."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.root, env=self.environment, text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1800,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout[-6000:]
         return done.stdout
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """How many jobs of each rule Snakemake would run."""
+        """How many jobs of each rule Snakemake would run, the targets left out."""
         output = self.snakemake("-n", *arguments)
         _, found, stats = output.partition("Job stats:")
         if not found:
             assert "Nothing to be done" in output
             return {}
         lines = stats.partition("\n\n")[0].splitlines()[3:]
-        return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in ("all", "total")}
+        targets = ("all", "total", *arguments)
+        return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in targets}
 
 
 def copy_project(folder: Path) -> Project:

@@ -20,9 +20,8 @@ BITS = ("metrics.parquet", "arrays.safetensors", "fig05.png", "fig05.parquet", "
 
 def test_everything_is_built(built):
     for protocol in PROTOCOLS:
-        for figure in ("fig05", "fig09", "theorem1"):
-            for form in ("png", "pdf", "parquet", "csv", "md", "json"):
-                assert (built.results / "figures" / protocol / f"{figure}.{form}").stat().st_size > 0
+        for form in ("png", "pdf", "parquet", "csv", "md", "json"):
+            assert (built.results / "figures" / protocol / f"fig05.{form}").stat().st_size > 0
     assert not list(built.root.rglob(".tmp-*"))
     assert not list(built.root.rglob("checkpoint*"))
 
@@ -61,8 +60,8 @@ def test_the_table_holds_the_numbers_of_the_runs(built):
 
 def test_records_vouch_for_what_lies_there(built):
     records = [*built.results.glob("runs/*/*/*/record.json"), *built.results.glob("figures/*/*.json")]
-    # Draws, fits, networks and picture of Figure 5; images, networks and picture of Figure 9; Theorem 1.
-    assert len(records) == 2 * ((2 + 3 + 6 + 1) + (1 + 2 + 1) + 1)
+    of_fig05 = [path for path in records if {"draw", "rfm", "cnn", "fig05.json"} & set(path.parts)]
+    assert len(of_fig05) == 2 * (2 + 3 + 6 + 1)
     for path in records:
         record = json.loads(path.read_text())
         for described in [*record["inputs"].values(), *record["outputs"].values()]:
@@ -83,31 +82,6 @@ def test_networks_keep_their_weights(built):
     assert {"best_epoch_test_accuracy", "last_epoch_test_accuracy"} <= set(record)
 
 
-def test_shallow_networks_are_measured_before_and_after(built):
-    for protocol, chosen_by in (("published", "test"), ("corrected", "validation")):
-        table = pd.read_parquet(built.results / "figures" / protocol / "fig09.parquet")
-        assert set(table["protocol"]) == {protocol}
-        assert set(table["architecture"]) == {"vanilla", "MyrtleMax"}
-        assert set(table["when"]) == {"initial", "trained"}
-        assert table["stand_in"].all()
-        (images,) = built.results.glob(f"runs/resample/{protocol}/dataset=digits,*/arrays.safetensors")
-        drawn = load_arrays(images)["train/indices"]
-        assert (len(set(drawn)) < 24 or protocol == "corrected") and len(drawn) == 24
-        assert json.loads(images.with_name("record.json").read_text())["drawn_with_replacement"] == (
-            protocol == "published"
-        )
-        (path,) = built.results.glob(f"runs/shallow/{protocol}/*architecture=vanilla,*/record.json")
-        assert json.loads(path.read_text())["chosen_by"] == chosen_by
-        caption = (built.results / "figures" / protocol / "fig09.md").read_text()
-        assert "not comparable with the paper" in caption
-
-
-def test_the_theorem_holds_in_the_workflow(built):
-    table = pd.read_csv(built.results / "figures/published/theorem1.csv")
-    assert table.loc[table["kind"] == "theorem", "one_minus_rho"].max() < 1e-9
-    assert table.loc[table["kind"] == "control", "one_minus_rho"].min() > 1e-2
-
-
 def test_progress_is_in_the_logs(built):
     log = (built.results / "logs/rfm/published/task=bars,sigma=2,seed=0.log").read_text()
     assert "stage 2 of 2, rounds: 2 of 2 done" in log
@@ -124,13 +98,7 @@ def test_a_second_call_does_nothing(built):
     ("change", "jobs"),
     [
         ("src/convrfm/plots/fig05.py", {"draw_fig05": 2}),
-        ("src/convrfm/plots/fig09.py", {"draw_fig09": 2}),
-        ("src/convrfm/theorem.py", {"draw_theorem1": 2}),
-        (
-            "src/convrfm/networks/plain_cnn.py",
-            {"train_cnn": 12, "draw_fig05": 2, "train_shallow": 4, "draw_fig09": 2},
-        ),
-        ("src/convrfm/pipeline/jobs/shallow.py", {"train_shallow": 4, "draw_fig09": 2}),
+        ("src/convrfm/networks/plain_cnn.py", {"train_cnn": 12, "draw_fig05": 2}),
         ("src/convrfm/kernels/cpu.py", {"fit_rfm": 6, "draw_fig05": 2}),
         ("src/convrfm/estimators.py", {}),
         ("src/convrfm/pipeline/config.py", {}),
@@ -141,17 +109,19 @@ def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jo
     before = path.read_text()
     try:
         path.write_text(before + "\n# changed\n")
-        assert built.planned() == jobs
+        assert built.planned("fig05") == jobs
     finally:
         path.write_text(before)
 
 
 def test_configuration_reaches_the_jobs_that_see_it(built):
-    assert built.planned("--config", "protocol=published") == {}
-    assert built.planned("--config", "protocol=published", "seeds=[0,1]") == {"draw": 2, "fit_rfm": 3, "draw_fig05": 1}
-    assert built.planned("--config", "protocol=published", "device=cpu") == {
-        "train_cnn": 6, "draw_fig05": 1, "train_shallow": 2, "draw_fig09": 1,
-    }  # fmt: skip
+    assert built.planned("fig05", "--config", "protocol=published") == {}
+    assert built.planned("fig05", "--config", "protocol=published", "seeds=[0,1]") == {
+        "draw": 2,
+        "fit_rfm": 3,
+        "draw_fig05": 1,
+    }
+    assert built.planned("fig05", "--config", "protocol=published", "device=cpu") == {"train_cnn": 6, "draw_fig05": 1}
 
 
 def test_the_same_bits_again(built, project):
@@ -183,7 +153,7 @@ def test_results_that_cannot_be_written(project):
 def test_a_job_that_fails_says_why_in_a_sentence(project):
     bars = {"task": "bars", "sigmas": [1.0], **PANEL, "patch_size": 9, "depth": 3}
     project.configure(overrides={"fig05": {"panels": [bars]}})
-    output = project.snakemake("-c2", succeeds=False)
+    output = project.snakemake("-c2", "--", "fig05", succeeds=False)
     assert "error: Images of 16x32 pixels are too small for 3 convolution(s) with 9x9 patches" in output
     assert "Traceback" not in output
     (log,) = (project.results / "logs/rfm/published").iterdir()
@@ -201,13 +171,13 @@ def test_an_unknown_data_set(project):
 def test_too_few_images(project):
     digits = {"task": "noisy-digits", "sigmas": [1.0], **PANEL, "n_train": 1790}
     project.configure(overrides={"fig05": {"panels": [digits]}})
-    output = project.snakemake("-c2", succeeds=False)
+    output = project.snakemake("-c2", "--", "fig05", succeeds=False)
     assert "error: 1806 images were asked for, but the embedded digits hold 1797" in output
 
 
 def test_after_a_kill_the_next_call_finishes_the_work(project):
     killed = subprocess.Popen(
-        project.command("-c2"), cwd=project.root, env=project.environment,
+        project.command("-c2", "--", "fig05"), cwd=project.root, env=project.environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -216,15 +186,15 @@ def test_after_a_kill_the_next_call_finishes_the_work(project):
         time.sleep(0.1)
     os.killpg(killed.pid, signal.SIGKILL)  # with its jobs, which only just started: no output is there yet
     killed.wait()
-    assert "--unlock" in project.snakemake("-c2", succeeds=False)
+    assert "--unlock" in project.snakemake("-c2", "--", "fig05", succeeds=False)
     project.snakemake("--unlock")
-    project.snakemake("-c2")
-    assert project.planned() == {}
+    project.snakemake("-c2", "--", "fig05")
+    assert project.planned("fig05") == {}
     assert not list(project.root.rglob(".tmp-*"))
 
 
 def test_every_rule_names_the_environment_and_a_log(project):
     text = "".join(path.read_text() for path in (project.root / "workflow/rules").glob("*.smk"))
     rules = re.findall(r"^ *(?:rule|checkpoint)(?: \w+)?:", text, flags=re.MULTILINE)
-    assert len(rules) == text.count("    conda:") == text.count("    log:") == 12
+    assert len(rules) == text.count("    conda:") == text.count("    log:") >= 8
     assert (project.root / "envs/convrfm.yaml").exists()

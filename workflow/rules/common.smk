@@ -27,6 +27,7 @@ except ConvRFMError as error:
 
 PROTOCOLS = SETTINGS.protocols
 PANELS = {panel.task: panel for panel in SETTINGS.preset.fig05.panels}
+SIMPLENETS = {panel.dataset: panel for panel in SETTINGS.preset.fig08.panels}
 ZOO = SETTINGS.preset.zoo
 TASKS = {
     "fig01": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
@@ -34,6 +35,7 @@ TASKS = {
     "fig03": [*SETTINGS.preset.fig03.datasets, SETTINGS.preset.features.natural],
     "fig05": list(PANELS),
     "fig07": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
+    "fig08": list(SIMPLENETS),
     "fig10": SETTINGS.preset.fig10.datasets,
     "fig11": [*SETTINGS.preset.fig11.datasets, SETTINGS.preset.features.natural],
     "fig12": SETTINGS.preset.fig12.datasets,

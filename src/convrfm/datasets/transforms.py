@@ -8,7 +8,7 @@ from PIL import Image
 
 from convrfm.errors import InputError
 
-__all__ = ["SCALINGS", "Appearance", "to_array"]
+__all__ = ["SCALINGS", "Appearance", "black", "to_array"]
 
 Constants = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -74,6 +74,15 @@ def to_array(image: Image.Image, appearance: Appearance) -> np.ndarray:
     array = np.asarray(image, np.float32) / np.float32(255)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return _scaled(np.ascontiguousarray(array), appearance.scaling)
+
+
+def black(channels: int, scaling: str) -> np.ndarray:
+    """What a black pixel becomes: `(channels,)` float32.
+
+    Raises:
+        InputError: see `to_array`.
+    """
+    return _scaled(np.zeros((channels, 1, 1), np.float32), scaling)[:, 0, 0]
 
 
 def _scaled(array: np.ndarray, scaling: str) -> np.ndarray:

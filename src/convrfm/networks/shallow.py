@@ -66,8 +66,7 @@ class ShallowCNN(nn.Module):
             layers.append(nn.ReLU())
             if layer in POOLED and architecture != "vanilla":
                 layers.append(nn.AvgPool2d(2) if architecture == "Myrtle5" else nn.MaxPool2d(2))
-        if architecture != "vanilla":
-            layers.append(nn.AdaptiveAvgPool2d(1) if architecture == "Myrtle5" else nn.AdaptiveMaxPool2d(1))
+        self.architecture = architecture
         self.features = nn.Sequential(*layers)
         pixels = height * columns if architecture == "vanilla" else 1
         self.readout = skip_init(nn.Linear, width * pixels, outputs, bias=False)
@@ -76,7 +75,15 @@ class ShallowCNN(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Outputs `(n, outputs)` for images `(n, channels, height, width)`."""
-        outputs: torch.Tensor = self.readout(self.features(images).flatten(1))
+        maps = self.features(images)
+        if self.architecture == "Myrtle5":
+            points = maps.mean(dim=(2, 3))
+        elif self.architecture == "MyrtleMax":
+            # As AdaptiveMaxPool2d, whose gradient on GPUs is not reproducible: of equal pixels, one gets all of it.
+            points = maps.flatten(2).max(dim=2).values
+        else:
+            points = maps.flatten(1)
+        outputs: torch.Tensor = self.readout(points)
         return outputs
 
 

@@ -18,6 +18,7 @@ from convrfm.pipeline.sections.features import FeatureFigure, Features
 from convrfm.pipeline.sections.fig01 import Fig01
 from convrfm.pipeline.sections.fig02 import Fig02
 from convrfm.pipeline.sections.fig05 import Fig05
+from convrfm.pipeline.sections.fig08 import Fig08
 from convrfm.pipeline.sections.fig09 import Fig09
 from convrfm.pipeline.sections.theorem1 import Theorem1
 from convrfm.pipeline.sections.zoo import Zoo
@@ -38,6 +39,7 @@ class Preset(Model):
     features: Features = Field(description="what the first layer learns, for Figures 3, 10, 11 and 12")
     fig03: FeatureFigure = Field(description="Figure 3, of one data set")
     fig05: Fig05 = Field(description="Figure 5")
+    fig08: Fig08 = Field(description="Figure 8")
     fig09: Fig09 = Field(description="Figure 9")
     fig10: FeatureFigure = Field(description="Figure 10")
     fig11: FeatureFigure = Field(description="Figure 11, of one data set")

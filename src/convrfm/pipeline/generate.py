@@ -84,8 +84,8 @@ def _parts(annotation: Any) -> Iterator[Any]:
 def _kind(annotation: Any) -> str:
     """A type in the words of a user."""
     arguments = get_args(annotation)
-    if annotation in (int, float, str):
-        return {int: "integer", float: "number", str: "text"}[annotation]
+    if annotation in (bool, int, float, str):
+        return {bool: "true / false", int: "integer", float: "number", str: "text"}[annotation]
     if str(annotation).startswith("typing.Literal"):
         return " / ".join(str(value) for value in arguments)
     if str(annotation).startswith("list"):

@@ -13,13 +13,27 @@ from convrfm.datasets.registry import find_entry
 from convrfm.networks import zoo
 from convrfm.pipeline.data_states import require_present
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import weights_when
+from convrfm.pipeline.training_runs import prepare_torch, weights_when
 
-__all__ = ["initial_network", "snapshots", "trained_network"]
+__all__ = ["initial_network", "prepare_pooling", "snapshots", "trained_network"]
 
 # A job that uses these has the settings `network` (torchvision's name), `weights` (name of pretrained weights, "" for a
 # stand-in), `divisor`, `seed`, `data_dir` and `folders`, and the inputs `states` (of pretrained weights) and
 # `training` (the arrays of a stand-in's training); one of the two is empty.
+
+
+def prepare_pooling(job: Job) -> str:
+    """As `convrfm.pipeline.training_runs.prepare_torch`, for networks with adaptive pooling; gives the device to use.
+
+    Its gradient has no reproducible form on a GPU, which is warned of in the log. At 224 pixels, where it keeps the size,
+    it sums nothing, so that there is nothing to come out otherwise.
+
+    Raises:
+        ConfigError: CUDA was asked for, and there is none.
+    """
+    device = prepare_torch(job)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    return device
 
 
 def trained_network(job: Job) -> nn.Module:

@@ -90,8 +90,8 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
     """
     networks = list(dict.fromkeys(table["network"]))
     with figure_style():
-        figure = Figure(figsize=(7.2, 4.5), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=(1.35, 1))  # type: ignore[misc]
+        figure = Figure(figsize=(7.2, 4.3), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(1.7, 1))  # type: ignore[misc]
         left, right = above.subplots(1, 2, width_ratios=(2.4, 1))
         _draw_bars(left, table, networks)
         letter(left, "A", offset=-0.09)
@@ -127,7 +127,8 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
         range(len(networks)), [title(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
     )
     axes.set_ylabel("correlation, mean over layers")
-    axes.set_ylim(min(0.0, float(table["low"].min(skipna=True)) - 0.02), 1.0)
+    lowest = table.loc[table["quantity"].isin(list(BARS)), ["value", "low"]].min(axis=None)
+    axes.set_ylim(min(0.0, float(lowest) - 0.02), 1.0)
     axes.axhline(0, color="0.3", linewidth=0.6)
     axes.grid(axis="y", linewidth=0.4, alpha=0.6, zorder=0)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.2)
@@ -141,7 +142,11 @@ def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
     axes.set_ylabel("correlation, trained")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     if len(grown):
-        axes.legend(fontsize=6 if len(networks) > 6 else 7, ncols=1 + len(networks) // 9)
+        many = len(networks) > 6
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=5.5 if many else 7.5,
+            ncols=3 if many else 1, columnspacing=0.8, handlelength=1.2,
+        )  # fmt: skip
     else:
         axes.text(0.5, 0.5, "not known from\nprobes", ha="center", va="center", transform=axes.transAxes, fontsize=7)
 

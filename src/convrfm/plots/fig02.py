@@ -43,7 +43,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means over images by layer: columns `layer`, `pearson`, `control`, `excess`, `low`, `high` (95 %, of the excess)."""
     rows = []
     for _, part in table.groupby("index"):
-        mean, low, high = interval(part["excess"].dropna().to_numpy())
+        known = part["excess"].dropna().to_numpy()
+        # Pictures of a single pixel, or constant ones, have no correlation.
+        mean, low, high = interval(known) if len(known) else (np.nan, np.nan, np.nan)
         means = part[["pearson", "control"]].mean().to_dict()
         rows.append({"layer": part["layer"].iloc[0], **means, "excess": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
@@ -61,8 +63,8 @@ def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
     layers = list(dict.fromkeys(table["layer"]))
     rows_of = _rows_of_shown(table, shown)
     with figure_style():
-        tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
-        figure = Figure(figsize=(7.2, 2.0 * shown + 0.4), layout=tight)
+        tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.01)
+        figure = Figure(figsize=(7.2, 2.05 * shown + 0.4), layout=tight)
         cells = figure.subplots(2 * shown, 1 + len(layers), squeeze=False)
         for i in range(shown):
             _show(cells[2 * i, 0], pictures[f"input/{i}"].transpose(1, 2, 0))

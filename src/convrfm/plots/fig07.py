@@ -1,6 +1,7 @@
 """Figure 7, the ansatz before and after training: by network and layer, over the epochs, and for powers of the AGOP."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -72,11 +73,8 @@ def draw(table: pd.DataFrame) -> Figure:
         if len(networks) <= 6:
             panels = figure.subplots(1, 2 + (len(followed) > 0))
         else:
-            grid = figure.add_gridspec(2, 2)
-            panels = [
-                figure.add_subplot(grid[0, :]),
-                *(figure.add_subplot(grid[1, i]) for i in range(1 + (len(followed) > 0))),
-            ]
+            above, *below = [["A"] * 2], ["B", "C"] if len(followed) else ["C"] * 2
+            panels = list(figure.subplot_mosaic([*above, *below]).values())
         _draw_before_and_after(panels[0], table[table["panel"] == "A"], networks, colours)
         if len(followed):
             _draw_epochs(panels[1], followed, networks, colours)
@@ -103,7 +101,6 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
             axes.errorbar(
                 x + places[when], mean["value"], reach, marker="o", markersize=5.5, color=colours[network], capsize=2,
                 markerfacecolor="white" if when == "initial" else colours[network], elinewidth=1, zorder=3,
-                label={"initial": "at initialisation", "trained": "trained"}[when] if x == 0 else None,
             )  # fmt: skip
     many = len(networks) > 6
     axes.set_xticks(
@@ -112,7 +109,10 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
     axes.set_xlim(-0.5, len(networks) - 0.5)
     axes.set_ylabel("correlation of CNFM and AGOP")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
-    axes.legend(loc="best", title="mean; dots: layers", title_fontsize=7)
+    for name, face in (("at initialisation", "white"), ("trained", "0.3")):
+        axes.plot([], [], "o", markersize=5.5, color="0.3", markerfacecolor=face, label=name)
+    axes.plot([], [], ".-", markersize=3, linewidth=0.6, color="0.3", alpha=0.5, label="layers")
+    axes.legend(loc="best")
 
 
 def _draw_epochs(axes: Axes, table: pd.DataFrame, networks: list[str], colours: Mapping[str, tuple]) -> None:
@@ -139,7 +139,8 @@ def _draw_powers(axes: Axes, table: pd.DataFrame, networks: list[str], colours: 
         axes.plot([], [], line, color="0.3", label=name)
     axes.set_xlabel("power p of the AGOP")
     axes.set_ylabel("correlation of CNFM and AGOP$^p$")
-    axes.set_xticks(sorted(table["power"].unique()), [f"{power:g}" for power in sorted(table["power"].unique())])
+    powers = sorted(table["power"].unique())
+    axes.set_xticks(powers, [str(Fraction(power)) for power in powers])
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     axes.legend(loc="best")
 

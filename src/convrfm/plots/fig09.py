@@ -242,7 +242,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "set, averaged over what they do not name; intervals over data sets. Intervals are drawn "
         f"for {LEAST_FOR_INTERVALS} data sets or more."
     )
-    lines = [opening, "", panels, "", *_means(table), "", *_claims(table), "", _verdict(table), "", *_data(table)]
+    lines = [opening, "", panels, "", *_means(table), "", *_claims(table), "", *_verdict(table), "", *_data(table)]
     for name, reason in skipped.items():
         lines += ["", f"**{_title(name)}**: SKIPPED ({reason})"]
     return "\n".join(lines) + "\n"
@@ -275,22 +275,21 @@ def _cell(mean: float, low: float, high: float) -> str:
     return f"{mean:+.3f}" if np.isnan(low) else f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def _verdict(table: pd.DataFrame) -> str:
-    """What becomes of the paper's two claims, in the dataset mean and beyond its interval."""
+def _verdict(table: pd.DataFrame) -> list[str]:
+    """What becomes of the paper's two claims, in the mean over data sets and beyond its interval."""
     summary = contrasts(table, "cosine").query("within == 'all'")
-    sentences = []
-    for claim, words in (
-        ("patch size", "larger patches lower the similarity"), ("pooling", "maximum pooling raises it"),
-    ):  # fmt: skip
+    lines = []
+    for claim, words in (("patch size", "Larger patches lower it"), ("pooling", "Maximum pooling raises it")):
         rows = summary[summary["claim"] == claim]
         if rows.empty:
             continue
-        means = "holds in the mean" if (rows["mean"] >= 0).all() else "does not hold in the mean"
-        sure = int((rows["low"] > 0).sum())
-        sentences.append(f"that {words} {means}, and beyond the interval in {sure} of {len(rows)} comparisons")
-    text = "; ".join(sentences)
+        verdict = "holds" if (rows["mean"] >= 0).all() else "does not hold"
+        lines.append(
+            f"- {words}: {verdict} in the mean over data sets (smallest difference {rows['mean'].min():+.3f}); "
+            f"{(rows['low'] > 0).sum()} of {len(rows)} differences are positive beyond their interval."
+        )
     note = " Stand-ins: not comparable with the paper." if table["stand_in"].any() else ""
-    return f"Here, {text}.{note}" if text else note.strip()
+    return [f"The paper's claims on the cosine similarity, averaged over what they do not name.{note}", "", *lines]
 
 
 def _data(table: pd.DataFrame) -> list[str]:

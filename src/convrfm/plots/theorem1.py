@@ -1,7 +1,6 @@
 """Theorem 1: both sides of Eq. 3 after one step, and how far they are from proportional."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,13 +11,16 @@ from matplotlib.figure import Figure
 from convrfm.plots.style import figure_style, letter
 from convrfm.theorem import CASES, Case, TheoremCheck
 
-__all__ = ["SHOWN", "THRESHOLDS", "Size", "caption", "draw", "tidy"]
+__all__ = ["SHOWN", "THRESHOLDS", "caption", "draw", "tidy"]
 
 SHOWN = ("first", "random-start")
 """The cases that are shown as matrices."""
 
 THRESHOLDS = {"theorem": 1e-9, "control": 1e-2}
 """1 - rho has to stay below the first, and above the second for controls."""
+
+SIZE = ["images", "channels", "height", "width", "patch_size", "filters"]
+"""Columns of the table that tell sizes apart."""
 
 POINT_TITLES = {"zero": "u = 0", "image": "an image", "mean": "mean over images"}
 
@@ -30,23 +32,11 @@ KIND_TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Size:
-    """Sizes of one check: see `convrfm.pipeline.sections.theorem1.TheoremSize`."""
-
-    images: int
-    channels: int
-    height: int
-    width: int
-    patch_size: int
-    filters: int
-
-
-def tidy(checks: Sequence[tuple[Size, int, TheoremCheck]], protocol: str) -> pd.DataFrame:
+def tidy(checks: Sequence[tuple[Mapping[str, int], int, TheoremCheck]], protocol: str) -> pd.DataFrame:
     """Bring the checks into one table, a row for each case, size, draw and point of evaluation.
 
     Args:
-        checks: with their size and seed.
+        checks: with the size (`images`, `channels`, `height`, `width`, `patch_size`, `filters`) and the seed of each.
         protocol: it changes nothing here, and stands in every table.
 
     Returns:
@@ -59,7 +49,7 @@ def tidy(checks: Sequence[tuple[Size, int, TheoremCheck]], protocol: str) -> pd.
             "case": check.case,
             "title": cases[check.case].title,
             "kind": cases[check.case].kind,
-            **asdict(size),
+            **size,
             "seed": seed,
             "point": point,
             "one_minus_rho": gap,
@@ -131,7 +121,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
     for bound in THRESHOLDS.values():
         axes.axvline(bound, color="0.4", linewidth=0.8, linestyle="--", zorder=0)
         axes.text(bound, -0.55, f"{bound:g} ", ha="right", va="bottom", fontsize=6.5, color="0.4")
-    draws = table["seed"].nunique() * len(table.drop_duplicates(["height", "width", "filters", "patch_size", "images"]))
+    draws = table["seed"].nunique() * len(table.drop_duplicates(SIZE))
     axes.set_title(f"{draws} draws for each, float64")
     for kind in dict.fromkeys(case.kind for case in present):
         axes.plot([], [], "o", color=palette[kind], label=KIND_TITLES[kind], markersize=4)
@@ -150,7 +140,7 @@ def _case(name: str) -> Case:
 def caption(table: pd.DataFrame) -> str:
     """Write the caption in Markdown; every number in it is computed from the table."""
     worst = table.groupby("kind")["one_minus_rho"].agg(["min", "max"])
-    sizes = table.drop_duplicates(["images", "channels", "height", "width", "patch_size", "filters"])
+    sizes = table.drop_duplicates(SIZE)
     described = "; ".join(
         f"{r.images} images of {r.channels}x{r.height}x{r.width}, q = {r.patch_size}, {r.filters} filters"
         for r in sizes.itertuples()

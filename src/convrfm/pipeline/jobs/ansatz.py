@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from convrfm.agop import LayerAgop
@@ -14,8 +13,8 @@ from convrfm.network_means import growth, mean_correlation, mean_gain
 from convrfm.networks.zoo import in_paper
 from convrfm.pipeline.ansatz_runs import measure_layers
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import checkpoint_path, prepare_torch, remove_checkpoints
-from convrfm.pipeline.zoo_networks import initial_network, snapshots, trained_network
+from convrfm.pipeline.training_runs import checkpoint_path, remove_checkpoints
+from convrfm.pipeline.zoo_networks import initial_network, prepare_pooling, snapshots, trained_network
 from convrfm.storage import load_arrays, write_arrays, write_table
 
 __all__ = ["MEAN", "measure_network"]
@@ -38,9 +37,7 @@ def measure_network(job: Job) -> None:
     the CNFM W^T W and the AGOP W^T D W are formed.
     """
     given = job.settings
-    device = prepare_torch(job)
-    # Adaptive pooling has no reproducible gradient on a GPU. Where it keeps the size, as at 224 pixels, nothing is summed.
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    device = prepare_pooling(job)
     images = load_arrays(job.input("images"))["train/images"][: given["images"]]
 
     def measured(model: nn.Module, when: str) -> dict[str, LayerAgop]:
@@ -63,7 +60,8 @@ def measure_network(job: Job) -> None:
     times += [("epoch", float(epoch), found) for epoch, found in between.items()]
     parts.append(_means(times, given["network"]))
     table = pd.concat(parts, ignore_index=True)
-    table["images"] = table["images"].fillna(len(images)).astype(int)
+    # Rows of the growth have a number of their own.
+    table["images"] = table.get("images", pd.Series(np.nan, table.index)).fillna(len(images)).astype(int)
     table["in_paper"] = [layer == MEAN or in_paper(given["network"], layer) for layer in table["layer"]]
     write_table(job.outputs["metrics"], table)
     write_arrays(job.outputs["arrays"], {**_arrays(trained, "trained"), **_arrays(initial, "initial")})

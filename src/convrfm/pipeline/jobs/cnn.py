@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
-from convrfm.networks import PlainCNN
+from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.protocols import held_out_part
 from convrfm.pipeline.session import Job

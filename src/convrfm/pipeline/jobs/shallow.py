@@ -8,7 +8,7 @@ import torch
 
 from convrfm.agop import measure
 from convrfm.ansatz import summarise
-from convrfm.networks import ShallowCNN
+from convrfm.networks.shallow import ShallowCNN
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import (
     checkpoint_path,

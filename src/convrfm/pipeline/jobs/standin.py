@@ -6,7 +6,8 @@ import torch
 
 from convrfm.networks import zoo
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import checkpoint_path, prepare_torch, remove_checkpoints, write_weights
+from convrfm.pipeline.training_runs import checkpoint_path, remove_checkpoints, write_weights
+from convrfm.pipeline.zoo_networks import prepare_pooling
 from convrfm.storage import load_arrays, write_table
 from convrfm.training import TrainingData, TrainingSettings, train
 
@@ -20,7 +21,7 @@ def train_standin(job: Job) -> None:
     paper does not train these networks.
     """
     given = job.settings
-    device = prepare_torch(job)
+    device = prepare_pooling(job)
     settings = TrainingSettings(
         **{key: given[key] for key in ("learning_rate", "epochs", "batch_size")},
         shuffle=True,

@@ -1,5 +1,7 @@
 """Check Theorem 1 and draw what comes out."""
 
+from collections.abc import Mapping
+
 import torch
 
 from convrfm.pipeline.figures import write_figure
@@ -15,27 +17,22 @@ def check_and_draw(job: Job) -> None:
     """Check every case at every size for every draw, and write picture, table, caption and record."""
     torch.set_num_threads(job.threads)
     given = job.settings
-    checks = []
-    for entry in given["sizes"]:
-        size = theorem1.Size(**entry)
-        checks += [
-            (size, seed, check) for seed in range(given["draws"]) for check in _draw(size, given["learning_rate"], seed)
-        ]
+    checks = [
+        (size, seed, check)
+        for size in given["sizes"]
+        for seed in range(given["draws"])
+        for check in _draw(size, given["learning_rate"], seed)
+    ]
     table = theorem1.tidy(checks, given["protocol"])
     # The first draw of the first size comes first.
     shown = [next(check for _, _, check in checks if check.case == name) for name in theorem1.SHOWN]
     write_figure(job, table, theorem1.draw(table, shown), theorem1.caption(table))
 
 
-def _draw(size: theorem1.Size, learning_rate: float, seed: int) -> list[TheoremCheck]:
+def _draw(size: Mapping[str, int], learning_rate: float, seed: int) -> list[TheoremCheck]:
     """All cases on one draw of images and targets."""
     rng = generator(seed, "images and targets of the theorem")
-    images = rng.standard_normal((size.images, size.channels, size.height, size.width))
-    targets = rng.standard_normal(size.images)
-    return [
-        check_theorem(
-            case, images, targets,
-            filters=size.filters, patch_size=size.patch_size, learning_rate=learning_rate, seed=seed,
-        )
-        for case in CASES
-    ]  # fmt: skip
+    images = rng.standard_normal([size[axis] for axis in ("images", "channels", "height", "width")])
+    targets = rng.standard_normal(size["images"])
+    network = {name: size[name] for name in ("filters", "patch_size")}
+    return [check_theorem(case, images, targets, **network, learning_rate=learning_rate, seed=seed) for case in CASES]

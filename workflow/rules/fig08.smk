@@ -1,0 +1,77 @@
+"""Figure 8, the ansatz in SimpleNet."""
+
+
+rule train_simplenet:
+    input:
+        images=simplenet_images,
+    output:
+        **run_files("simplenet", ["dataset", "seed"]),
+    log:
+        run_log("simplenet", ["dataset", "seed"]),
+    # The longest jobs first.
+    priority: 10
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=simplenet_memory,
+        runtime=2880,
+    params:
+        settings=simplenet_training,
+        code=closure_hash("convrfm.pipeline.jobs.simplenet"),
+    script:
+        "../scripts/train_simplenet.py"
+
+
+rule measure_simplenet:
+    input:
+        images=simplenet_images,
+        weights=f"{RESULTS}/runs/simplenet/{{protocol}}/dataset={{dataset}},seed={{seed}}/{RUN_FILES['arrays']}",
+    output:
+        **run_files("simplenet-ansatz", ["dataset", "seed"]),
+    log:
+        run_log("simplenet-ansatz", ["dataset", "seed"]),
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.config.threads
+    resources:
+        mem_mb=simplenet_memory,
+        runtime=600,
+    params:
+        settings=simplenet_ansatz,
+        code=closure_hash("convrfm.pipeline.jobs.simplenet_ansatz"),
+    script:
+        "../scripts/measure_simplenet.py"
+
+
+rule draw_fig08:
+    input:
+        states=lambda w: absent_data(SIMPLENETS),
+        histories=lambda w: fig08_runs(w.protocol, "simplenet", "metrics"),
+        trainings=lambda w: fig08_runs(w.protocol, "simplenet", "record"),
+        metrics=lambda w: fig08_runs(w.protocol, "simplenet-ansatz", "metrics"),
+        records=lambda w: fig08_runs(w.protocol, "simplenet-ansatz", "record"),
+    output:
+        png=report(
+            f"{RESULTS}/figures/{{protocol}}/fig08.png",
+            caption="../report/fig08.rst",
+            category="Figure 8: the ansatz in SimpleNet",
+            labels={"protocol": "{protocol}"},
+        ),
+        pdf=f"{RESULTS}/figures/{{protocol}}/fig08.pdf",
+        parquet=f"{RESULTS}/figures/{{protocol}}/fig08.parquet",
+        csv=f"{RESULTS}/figures/{{protocol}}/fig08.csv",
+        md=f"{RESULTS}/figures/{{protocol}}/fig08.md",
+        record=f"{RESULTS}/figures/{{protocol}}/fig08.json",
+    log:
+        f"{RESULTS}/logs/figures/{{protocol}}/fig08.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in SIMPLENETS}},
+        code=closure_hash("convrfm.pipeline.jobs.fig08"),
+    script:
+        "../scripts/draw_fig08.py"
