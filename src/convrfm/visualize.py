@@ -66,10 +66,11 @@ def filter_magnitude(images: np.ndarray, filters: np.ndarray, patch_size: int) -
 
 def pixel_pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Correlate pictures pixel by pixel: `(..., height, width)` twice -> `(...)`; NaN where one is constant."""
+    varied = (np.ptp(first, axis=(-2, -1)) > 0) & (np.ptp(second, axis=(-2, -1)) > 0)
     first, second = (a - a.mean(axis=(-2, -1), keepdims=True) for a in (first, second))
     norms = np.linalg.norm(first, axis=(-2, -1)) * np.linalg.norm(second, axis=(-2, -1))
     products = (first * second).sum(axis=(-2, -1))
-    return np.asarray(np.divide(products, norms, out=np.full_like(products, np.nan), where=norms > 0))
+    return np.asarray(np.divide(products, norms, out=np.full_like(products, np.nan), where=varied))
 
 
 def _wrapped_patches(images: np.ndarray, patch_size: int) -> Iterator[np.ndarray]:
