@@ -15,12 +15,16 @@ localrules:
     all,
     fig01,
     fig02,
+    fig03,
     fig04,
     fig05,
     fig06,
     fig07,
     fig08,
     fig09,
+    fig10,
+    fig11,
+    fig12,
     theorem1,
 
 
@@ -31,6 +35,8 @@ rule all:
         data_states("fig01"),
         figure_files("fig02"),
         data_states("fig02"),
+        figure_files("fig03"),
+        data_states("fig03"),
         figure_files("fig04"),
         data_states("fig04"),
         figure_files("fig05"),
@@ -42,6 +48,12 @@ rule all:
         data_states("fig08"),
         figure_files("fig09"),
         data_states("fig09"),
+        figure_files("fig10"),
+        data_states("fig10"),
+        figure_files("fig11"),
+        data_states("fig11"),
+        figure_files("fig12"),
+        data_states("fig12"),
         figure_files("theorem1"),
 
 
@@ -55,6 +67,12 @@ rule fig02:
     input:
         figure_files("fig02"),
         data_states("fig02"),
+
+
+rule fig03:
+    input:
+        figure_files("fig03"),
+        data_states("fig03"),
 
 
 rule fig04:
@@ -92,6 +110,24 @@ rule fig09:
         data_states("fig09"),
 
 
+rule fig10:
+    input:
+        figure_files("fig10"),
+        data_states("fig10"),
+
+
+rule fig11:
+    input:
+        figure_files("fig11"),
+        data_states("fig11"),
+
+
+rule fig12:
+    input:
+        figure_files("fig12"),
+        data_states("fig12"),
+
+
 rule theorem1:
     input:
         figure_files("theorem1"),
@@ -106,6 +142,9 @@ include: "workflow/rules/fig01_inputs.smk"
 include: "workflow/rules/fig01.smk"
 include: "workflow/rules/fig02_inputs.smk"
 include: "workflow/rules/fig02.smk"
+include: "workflow/rules/features_inputs.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/fig03.smk"
 include: "workflow/rules/fig04_inputs.smk"
 include: "workflow/rules/fig04.smk"
 include: "workflow/rules/fig05_inputs.smk"
@@ -118,6 +157,9 @@ include: "workflow/rules/fig08_inputs.smk"
 include: "workflow/rules/fig08.smk"
 include: "workflow/rules/fig09_inputs.smk"
 include: "workflow/rules/fig09.smk"
+include: "workflow/rules/fig10.smk"
+include: "workflow/rules/fig11.smk"
+include: "workflow/rules/fig12.smk"
 include: "workflow/rules/theorem1.smk"
 
 

@@ -13,12 +13,21 @@ import numpy as np
 import pandas as pd
 
 from convrfm.agop import LayerAgop
-from convrfm.block_estimates import Estimate, jackknife
+from convrfm.block_estimates import Estimate, correlation_of_blocks, jackknife, without_error
 from convrfm.errors import InputError
 from convrfm.filter_forms import Entries, FilterForm, correlate, pearson
 from convrfm.seeding import generator
 
-__all__ = ["POWERS", "cnfm", "initial_correlation", "random_filters", "rotated_null", "summarise"]
+__all__ = [
+    "POWERS",
+    "cnfm",
+    "correlations",
+    "initial_correlation",
+    "layer_row",
+    "random_filters",
+    "rotated_null",
+    "summarise",
+]
 
 POWERS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Exponents p at which the CNFM is compared with G^p."""
@@ -49,16 +58,32 @@ def _percentiles(draws: Sequence[float]) -> Estimate:
 def rotated_null(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate:
     """Pearson correlation of the CNFM with W^T U D U^T W, for random rotations U of the filters (of each group).
 
+    In the probe mode it is corrected for the noise of the probes, as the correlation that it is compared with.
+
     Returns:
         mean and standard deviation over the draws, and the range that holds 95 % of them.
+
+    Raises:
+        ProbeError: too few probes for the correction.
     """
-    rng, core = generator(seed, "rotated null"), layer.core
+    rng = generator(seed, "rotated null")
     found = []
     for _ in range(draws):
-        rotation = _rotations(rng, *core.shape[:2])
-        turned = rotation @ core @ rotation.transpose(0, 2, 1)
-        found.append(pearson(layer.cnfm, layer.cnfm.with_core(turned)))
+        rotation = _rotations(rng, *layer.core.shape[:2])
+        found.append(_correlation(layer, layer.cnfm, rotation))
     return _percentiles(found)
+
+
+def _correlation(layer: LayerAgop, fixed: FilterForm, rotation: np.ndarray | None = None) -> float:
+    """Pearson correlation of a matrix with the AGOP, whose D may be rotated; without the noise of probes."""
+    noisy = layer.mode == "probe"
+    sums, counts = layer.sums, layer.counts
+    if not noisy:
+        sums, counts = sums.sum(axis=0, keepdims=True), counts.sum(keepdims=True)
+    if rotation is not None:
+        sums = rotation @ sums @ rotation.transpose(0, 2, 1)
+    parts = [layer.cnfm.with_core(core) for core in sums]
+    return correlation_of_blocks(fixed, parts, counts, noisy=noisy).value
 
 
 def _rotations(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
@@ -68,9 +93,10 @@ def _rotations(rng: np.random.Generator, count: int, dimension: int) -> np.ndarr
 
 
 def random_filters(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate:
-    """Pearson correlation of the AGOP with the CNFM of Gaussian filters of the same shape; returns as `rotated_null`."""
-    rng, agop = generator(seed, "random filters"), layer.agop
-    return _percentiles([pearson(FilterForm(rng.standard_normal(layer.weight.shape)), agop) for _ in range(draws)])
+    """Pearson correlation of the AGOP with the CNFM of Gaussian filters of the same shape; the rest as in `rotated_null`."""
+    rng = generator(seed, "random filters")
+    drawn = (FilterForm(rng.standard_normal(layer.weight.shape)) for _ in range(draws))
+    return _percentiles([_correlation(layer, filters) for filters in drawn])
 
 
 def initial_correlation(layer: LayerAgop, initial: np.ndarray) -> float:
@@ -103,13 +129,37 @@ def summarise(
         InputError: an initial weight that is missing or of another shape.
         ProbeError: too few probes.
     """
-    rows = []
-    for index, (name, layer) in enumerate(layers.items()):
-        groups, filters, dimension = layer.weight.shape
-        shared = {"layer": name, "index": index, "filters": groups * filters, "dimension": dimension, "groups": groups}
-        for quantity, power, estimate in _numbers(layer, _initial_weight(name, initial), seed):
-            rows.append({**shared, "quantity": quantity, "power": power, **estimate._asdict()})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            layer_row(layer, index, *numbers)
+            for index, (name, layer) in enumerate(layers.items())
+            for numbers in _numbers(layer, _initial_weight(name, initial), seed)
+        ]
+    )
+
+
+def correlations(layers: Mapping[str, LayerAgop]) -> pd.DataFrame:
+    """Put only the Pearson correlation of CNFM and AGOP of each layer into a table like that of `summarise`.
+
+    Raises:
+        ProbeError: too few probes.
+    """
+    return pd.DataFrame(
+        [layer_row(layer, index, "pearson", 1.0, layer.correlation()) for index, layer in enumerate(layers.values())]
+    )
+
+
+def layer_row(layer: LayerAgop, index: int, quantity: str, power: float, estimate: Estimate) -> dict[str, Any]:
+    """One row of the table of `summarise`."""
+    groups, filters, dimension = layer.weight.shape
+    shared = {
+        "layer": layer.name,
+        "index": index,
+        "filters": groups * filters,
+        "dimension": dimension,
+        "groups": groups,
+    }
+    return {**shared, "quantity": quantity, "power": power, **estimate._asdict()}
 
 
 def _initial_weight(name: str, initial: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
@@ -130,8 +180,7 @@ def _numbers(layer: LayerAgop, initial: np.ndarray | None, seed: int) -> Iterato
     yield "rotated_null", 1.0, rotated_null(layer, seed=seed)
     yield "random_filters", 1.0, random_filters(layer, seed=seed)
     if initial is not None:
-        nan = float("nan")
-        yield "initial_cnfm", 1.0, Estimate(initial_correlation(layer, initial), nan, nan, nan)
+        yield "initial_cnfm", 1.0, without_error(initial_correlation(layer, initial))
 
 
 def _powers(layer: LayerAgop) -> dict[tuple[Entries, float], Estimate]:

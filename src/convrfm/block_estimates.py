@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from convrfm.errors import ProbeError
 from convrfm.filter_forms import Entries, Matrix, inner, squared_norm
 
-__all__ = ["Estimate", "correlation_of_blocks", "jackknife"]
+__all__ = ["Estimate", "correlation_of_blocks", "jackknife", "without_error"]
 
 LEVEL = 0.95
 """Of the intervals."""
@@ -24,6 +24,11 @@ class Estimate(NamedTuple):
     high: float
 
 
+def without_error(value: float) -> Estimate:
+    """Give a number of which nobody can tell how sure it is."""
+    return Estimate(value, float("nan"), float("nan"), float("nan"))
+
+
 def jackknife(value: float, without: Sequence[float]) -> Estimate:
     """Give the delete-one jackknife of a number, from its values without each of the blocks (Efron 1982).
 
@@ -31,7 +36,7 @@ def jackknife(value: float, without: Sequence[float]) -> Estimate:
     """
     blocks = len(without)
     if blocks < 2:
-        return Estimate(value, float("nan"), float("nan"), float("nan"))
+        return without_error(value)
     spread = np.asarray(without) - np.mean(without)
     error = float(np.sqrt((blocks - 1) / blocks * (spread**2).sum()))
     half = float(stdtrit(blocks - 1, (1 + LEVEL) / 2)) * error

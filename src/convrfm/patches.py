@@ -9,7 +9,16 @@ import numpy as np
 
 from convrfm.errors import ImageSizeError, InputError
 
-__all__ = ["box_sum", "box_sum_adjoint", "check_fits", "patch_dimension", "patch_places", "patches_at", "unfold"]
+__all__ = [
+    "box_sum",
+    "box_sum_adjoint",
+    "check_fits",
+    "patch_dimension",
+    "patch_places",
+    "patches_at",
+    "unfold",
+    "windows",
+]
 
 
 def patch_dimension(channels: int, patch_size: int) -> int:
@@ -50,6 +59,19 @@ def unfold(images: np.ndarray, patch_size: int) -> np.ndarray:
     # (n, channel, P, Q, row, column) -> (n, P, Q, channel, row, column)
     ordered = np.array(windows.transpose(0, 2, 3, 1, 4, 5), order="C")
     return ordered.reshape(*ordered.shape[:3], -1)
+
+
+def windows(vectors: np.ndarray, patch_size: int) -> np.ndarray:
+    """Give patch vectors their shape again: `(..., d)` -> `(..., channels, q, q)`.
+
+    Raises:
+        InputError: d is no multiple of q q.
+    """
+    dimension = vectors.shape[-1]
+    if dimension == 0 or dimension % patch_size**2 != 0:
+        msg = f"Patch vectors must have channels x {patch_size} x {patch_size} entries, but these have {dimension}."
+        raise InputError(msg)
+    return vectors.reshape(*vectors.shape[:-1], -1, patch_size, patch_size)
 
 
 def patch_places(channels: int, height: int, width: int, patch_size: int) -> np.ndarray:

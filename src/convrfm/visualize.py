@@ -1,4 +1,6 @@
-"""How a patch metric transforms an image (section 2.2 of arXiv 2309.00570)."""
+"""How patch metrics and filters transform images, and how alike two pictures are (section 2.2 of arXiv 2309.00570)."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -7,7 +9,7 @@ from convrfm.filter_forms import FilterForm
 from convrfm.metric import power
 from convrfm.patches import unfold
 
-__all__ = ["patch_magnitude", "pixel_pearson"]
+__all__ = ["filter_magnitude", "patch_magnitude", "pixel_pearson"]
 
 
 def patch_magnitude(
@@ -32,23 +34,51 @@ def patch_magnitude(
     Raises:
         InputError: a convolution with groups, each of which has a matrix of its own.
     """
-    before, after = patch_size // 2, (patch_size - 1) // 2
-    wrapped = np.pad(images, [(0, 0), (0, 0), (before, after), (before, after)], mode="wrap")
     if isinstance(metric, FilterForm):
         # |M^p x|^2 = x^T M^{2p} x, and M^{2p} is of the same form.
         factor = _of_one_group(metric if exponent == 0.5 else metric.power(2 * exponent)).T
     else:
         factor = power(metric, exponent)
-    # The patches of one image at a time: those of many deep features would take gigabytes.
-    return np.stack([np.linalg.norm(unfold(image, patch_size)[0] @ factor, axis=-1) for image in wrapped[:, None]])
+    return np.stack([np.linalg.norm(patches @ factor, axis=-1) for patches in _wrapped_patches(images, patch_size)])
+
+
+def filter_magnitude(images: np.ndarray, filters: np.ndarray, patch_size: int) -> np.ndarray:
+    """Replace every pixel by what a filter u of norm one finds around it, |u u^T x_ij| = |u^T x_ij|.
+
+    Args:
+        images: `(n, channels, height, width)`.
+        filters: `(k, d)`, in patch order; scaled to norm one here.
+        patch_size: q; patches lie as in `patch_magnitude`.
+
+    Returns:
+        `(k, n, height, width)`.
+
+    Raises:
+        InputError: a filter that is zero.
+    """
+    norms = np.linalg.norm(filters, axis=1, keepdims=True)
+    if not (norms > 0).all():
+        msg = "A filter of zeros finds nothing: leave it out."
+        raise InputError(msg)
+    unit = (filters / norms).T
+    return np.stack([np.abs(patches @ unit) for patches in _wrapped_patches(images, patch_size)]).transpose(3, 0, 1, 2)
 
 
 def pixel_pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Correlate pictures pixel by pixel: `(..., height, width)` twice -> `(...)`; NaN where one is constant."""
+    varied = (np.ptp(first, axis=(-2, -1)) > 0) & (np.ptp(second, axis=(-2, -1)) > 0)
     first, second = (a - a.mean(axis=(-2, -1), keepdims=True) for a in (first, second))
     norms = np.linalg.norm(first, axis=(-2, -1)) * np.linalg.norm(second, axis=(-2, -1))
     products = (first * second).sum(axis=(-2, -1))
-    return np.asarray(np.divide(products, norms, out=np.full_like(products, np.nan), where=norms > 0))
+    return np.asarray(np.divide(products, norms, out=np.full_like(products, np.nan), where=varied))
+
+
+def _wrapped_patches(images: np.ndarray, patch_size: int) -> Iterator[np.ndarray]:
+    """The patches `(height, width, d)` around every pixel, of one image at a time: those of many would take gigabytes."""
+    before, after = patch_size // 2, (patch_size - 1) // 2
+    wrapped = np.pad(images, [(0, 0), (0, 0), (before, after), (before, after)], mode="wrap")
+    for image in wrapped[:, None]:
+        yield unfold(image, patch_size)[0]
 
 
 def _of_one_group(form: FilterForm) -> np.ndarray:

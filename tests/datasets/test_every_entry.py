@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from convrfm.datasets.acquire import acquire
 from convrfm.datasets.places import Place
 from convrfm.datasets.pretrained import read_weights
 from convrfm.datasets.reading.dispatch import read_split
+from convrfm.datasets.reading.embedded import LEAST_CONTRAST
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.errors import ConvRFMWarning, CorruptDataError
@@ -25,7 +27,7 @@ def test_every_data_set_is_made_by_a_test():
     with_files = {entry.name for entry in IMAGE_SETS if entry.has_files}
     assert with_files == set(MAKERS)
     weights = {entry.name for entry in WEIGHTS}
-    assert {"digits", "photographs", "photograph-patches", "bars", "noisy-digits", "noisy-mnist"} == (
+    assert {"digits", "street-digits", "photographs", "photograph-patches", "bars", "noisy-digits", "noisy-mnist"} == (
         set(REGISTRY) - with_files - weights
     )
 
@@ -96,6 +98,25 @@ def test_embedded_data(tmp_path, name):
     assert arrays["train/images"].min() >= 0
     assert 0.9 < arrays["train/images"].max() <= 1
     assert record["test_from_train"]
+
+
+def test_street_digits_are_digits_in_random_greys(tmp_path):
+    form = {"size": None, "fit": "stretch", "colour": "native", "scaling": "unit"}
+    arrays, _, _ = prepare(tmp_path, "street-digits", n_train=200, n_test=0, appearance=form)
+    digits, chosen = load_digits(), arrays["train/indices"]
+    assert (arrays["train/labels"] == digits.target[chosen]).all()
+    images, strokes = arrays["train/images"].reshape(200, -1), digits.data[chosen] / 16
+    greys = []
+    for image, stroke in zip(images, strokes, strict=True):
+        slope, ground = np.polyfit(stroke, image, 1)
+        assert np.abs(ground + slope * stroke - image).max() <= 1.1 / 255
+        assert abs(slope) >= 0.99 * LEAST_CONTRAST / 255
+        greys.append((slope > 0, ground + slope))
+    lighter, grey = np.array(greys).T
+    # Brightness says nothing: about as many light digits as dark ones, whatever the digit.
+    assert 0.4 < lighter.mean() < 0.6
+    means = [grey[arrays["train/labels"] == digit].mean() for digit in range(10)]
+    assert np.std(means) < 0.15
 
 
 def test_patches_of_photographs(tmp_path):

@@ -78,6 +78,26 @@ CONFIG = {
         "zoo": ZOO,
         "fig01": {"heat_maps": ["vgg11-standin"]},
         "fig02": {"network": "vgg11-standin", "images": 2, "control_draws": 2},
+        "features": {
+            "tasks": [
+                {
+                    "dataset": "street-digits",
+                    "size": 16,
+                    "colour": "grey",
+                    "n_train": 24,
+                    "n_test": 16,
+                    "rounds": 2,
+                    "ridges": [1e-5, 1e-3],
+                    "depth": 2,
+                    "laplace_patch_size": 5,
+                    "network": {"width": 4, "batch_size": 8, "epochs": 2},
+                }
+            ],
+            "natural_size": 32,
+            "images": 8,
+            "control_draws": 2,
+        },
+        "fig12": {"datasets": ["street-digits"]},
         "fig09": {
             "datasets": [
                 {"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit", "n_train": 24, "n_test": 16}

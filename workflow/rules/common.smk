@@ -38,12 +38,16 @@ ZOO = SETTINGS.preset.zoo
 TASKS = {
     "fig01": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
     "fig02": [SETTINGS.preset.fig02.network, ZOO.dataset] if SETTINGS.preset.fig02.network in ZOO.weights else [],
+    "fig03": [*SETTINGS.preset.fig03.datasets, SETTINGS.preset.features.natural],
     "fig04": FIG04_TASKS,
     "fig05": list(PANELS),
     "fig06": [*IMAGE_TASKS, *FIG06_LOCAL],
     "fig06_pairs": list(PAIR_TASKS),
     "fig07": [*ZOO.weights, ZOO.dataset] if ZOO.weights else [],
     "fig08": list(SIMPLENETS),
+    "fig10": SETTINGS.preset.fig10.datasets,
+    "fig11": [*SETTINGS.preset.fig11.datasets, SETTINGS.preset.features.natural],
+    "fig12": SETTINGS.preset.fig12.datasets,
     "fig09": [entry.dataset for entry in SETTINGS.preset.fig09.datasets],
 }
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
@@ -58,6 +62,7 @@ wildcard_constraints:
     protocol="published|corrected",
     network="[a-z0-9_]+-(?:v1|v2|standin)",
     task="[a-z-]+",
+    kernel="cntk|laplace",
     sigma=r"[0-9.e+-]+",
     seed=r"\d+",
     optimizer="adam|sgd",

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.features import FeatureFigure, Features
 from convrfm.pipeline.sections.fig01 import Fig01
 from convrfm.pipeline.sections.fig02 import Fig02
 from convrfm.pipeline.sections.fig04 import Fig04
@@ -37,13 +38,32 @@ class Preset(Model):
     zoo: Zoo = Field(description="the networks of Figures 1, 2 and 7")
     fig01: Fig01 = Field(description="Figure 1")
     fig02: Fig02 = Field(description="Figure 2")
+    features: Features = Field(description="what the first layer learns, for Figures 3, 10, 11 and 12")
+    fig03: FeatureFigure = Field(description="Figure 3, of one data set")
     fig05: Fig05 = Field(description="Figure 5")
     fig06: Fig06 = Field(description="Figure 6")
     # After Figures 5 and 6, whose runs it shares.
     fig04: Fig04 = Field(description="Figure 4")
     fig08: Fig08 = Field(description="Figure 8")
     fig09: Fig09 = Field(description="Figure 9")
+    fig10: FeatureFigure = Field(description="Figure 10")
+    fig11: FeatureFigure = Field(description="Figure 11, of one data set")
+    fig12: FeatureFigure = Field(description="Figure 12")
     theorem1: Theorem1 = Field(description="Theorem 1")
+
+    @field_validator("fig03", "fig10", "fig11", "fig12")
+    @classmethod
+    def _data_sets_are_fitted(cls, figure: FeatureFigure, info: ValidationInfo) -> FeatureFigure:
+        features = info.data.get("features")
+        fitted = [] if features is None else [task.dataset for task in features.tasks]
+        for name in figure.datasets:
+            if features is not None and name not in fitted:
+                msg = f"{name!r} must be a data set of the section features, that is one of {', '.join(fitted)}"
+                raise ValueError(msg)
+        if info.field_name in ("fig03", "fig11") and len(figure.datasets) > 1:
+            msg = "there is room for one data set only"
+            raise ValueError(msg)
+        return figure
 
     @field_validator("fig01", "fig02")
     @classmethod

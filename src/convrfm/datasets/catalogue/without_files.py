@@ -18,6 +18,20 @@ WITHOUT_FILES: tuple[Entry, ...] = (
         notes="Stands in for MNIST and SVHN in the preset quick.",
     ),
     Entry(
+        name="street-digits",
+        title="street digits",
+        source="convrfm.datasets.reading.embedded, from scikit-learn's digits",
+        licence="CC BY 4.0",
+        obtained="generated",
+        shape="1x8x8",
+        splits={"train": 1797},
+        classes=10,
+        test_part="train",
+        stands_on=("digits",),
+        notes="Each digit in a random grey on a ground of another one, so that brightness says nothing of the class, as in "
+        "SVHN, for which they stand in in the preset quick.",
+    ),
+    Entry(
         name="photographs",
         title="scikit-learn's photographs",
         source="scikit-learn's load_sample_images: china.jpg, flower.jpg",

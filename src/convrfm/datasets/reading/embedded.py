@@ -14,12 +14,27 @@ __all__ = ["EMBEDDED"]
 PATCH_SIZE, PATCHES = 32, 2000
 """Pixels of each side of a patch of a photograph, and patches of each split."""
 
+LEAST_CONTRAST = 90
+"""Smallest difference of the greys of a street digit and its ground, of 255."""
+
 
 def _digits(root: Path, split: str) -> Split:  # noqa: ARG001 (part of a package)
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     return from_arrays(np.round(bunch.images * (255 / 16)).astype(np.uint8), bunch.target, [str(d) for d in range(10)])
+
+
+def _street_digits(root: Path, split: str) -> Split:
+    """Digits in a random grey on another one, the same for each call: brightness says nothing of the class, edges do."""
+    digits = _digits(root, split)
+    strokes = np.stack([np.asarray(digits.image(i), np.float64) for i in range(len(digits))]) / 255
+    rng = generator(0, "greys of the street digits")
+    ground = rng.integers(0, 256, len(strokes))
+    # Around the circle of greys, so that the way back is as long as that.
+    grey = (ground + rng.integers(LEAST_CONTRAST, 257 - LEAST_CONTRAST, len(strokes))) % 256
+    images = ground[:, None, None] + (grey - ground)[:, None, None] * strokes
+    return from_arrays(np.round(images).astype(np.uint8), digits.labels, list(digits.classes))
 
 
 def _photographs(root: Path, split: str) -> Split:  # noqa: ARG001 (part of a package)
@@ -49,6 +64,7 @@ def _photograph_patches(root: Path, split: str) -> Split:  # noqa: ARG001 (part 
 
 EMBEDDED: dict[str, Callable[[Path, str], Split]] = {
     "digits": _digits,
+    "street-digits": _street_digits,
     "photographs": _photographs,
     "photograph-patches": _photograph_patches,
 }

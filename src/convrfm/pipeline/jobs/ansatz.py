@@ -8,7 +8,8 @@ import pandas as pd
 from torch import nn
 
 from convrfm.agop import LayerAgop
-from convrfm.ansatz import summarise
+from convrfm.ansatz import correlations, layer_row, summarise
+from convrfm.block_estimates import without_error
 from convrfm.network_means import growth, mean_correlation, mean_gain
 from convrfm.networks.zoo import in_paper
 from convrfm.pipeline.ansatz_runs import measure_layers
@@ -54,7 +55,7 @@ def measure_network(job: Job) -> None:
     parts = [
         _numbers(trained, given, initial=filters).assign(when="trained", epoch=last),
         _numbers(initial, given, initial=None).assign(when="initial", epoch=0.0),
-        *(_correlations(found).assign(when="epoch", epoch=float(epoch)) for epoch, found in between.items()),
+        *(correlations(found).assign(when="epoch", epoch=float(epoch)) for epoch, found in between.items()),
     ]
     times: list[tuple[str, float, Layers]] = [("trained", last, trained), ("initial", 0.0, initial)]
     times += [("epoch", float(epoch), found) for epoch, found in between.items()]
@@ -97,20 +98,11 @@ def _numbers(layers: Layers, given: Mapping[str, Any], *, initial: dict[str, np.
     if given["mode"] != "exact":
         return table
     rows = [
-        {**_row(layer, index, "growth", value), "images": images}
+        {**layer_row(layer, index, "growth", 1.0, without_error(value)), "images": images}
         for index, layer in enumerate(layers.values())
         for images, value in growth(layer)
     ]
     return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
-
-
-def _correlations(layers: Layers) -> pd.DataFrame:
-    """The correlation of every layer alone."""
-    rows = []
-    for index, layer in enumerate(layers.values()):
-        estimate = layer.correlation()
-        rows.append(_row(layer, index, "pearson", estimate.value) | estimate._asdict())
-    return pd.DataFrame(rows)
 
 
 def _means(times: list[tuple[str, float, Layers]], network: str) -> pd.DataFrame:
@@ -125,12 +117,6 @@ def _means(times: list[tuple[str, float, Layers]], network: str) -> pd.DataFrame
     (_, last, trained), (_, _, initial) = chosen[:2]
     rows.append({"when": "trained", "epoch": last, "quantity": "gain", **mean_gain(trained, initial)._asdict()})
     return pd.DataFrame(rows).assign(layer=MEAN, index=-1, power=1.0)
-
-
-def _row(layer: LayerAgop, index: int, quantity: str, value: float) -> dict[str, Any]:
-    groups, filters, dimension = layer.weight.shape
-    shape = {"layer": layer.name, "index": index, "filters": groups * filters, "dimension": dimension, "groups": groups}
-    return {**shape, "quantity": quantity, "power": 1.0, "value": value}
 
 
 def _arrays(layers: Layers, when: str) -> dict[str, np.ndarray]:

@@ -1,12 +1,10 @@
 """Compare the filters of SimpleNet with the average gradient outer product, over the course of its training."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 import torch
 
 from convrfm.agop import LayerAgop, measure
-from convrfm.ansatz import summarise
+from convrfm.ansatz import correlations, summarise
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.simplenets import build_simplenet
 from convrfm.pipeline.training_runs import load_weights, prepare_torch, weights_when
@@ -45,20 +43,10 @@ def measure_network(job: Job) -> None:
         layers = measure(
             network, images, given["mode"], batch_size=BATCH_SIZE, probes=given["probes"], seed=given["seed"]
         )  # fmt: skip
-        table = summarise(layers, initial=initial, seed=given["seed"]) if epoch == last else _correlations(layers)
+        table = summarise(layers, initial=initial, seed=given["seed"]) if epoch == last else correlations(layers)
         tables.append(table.assign(epoch=epoch))
     write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
     write_arrays(job.outputs["arrays"], {f"core/{name}": layer.core for name, layer in layers.items()})
     job.recorder.notes |= {key: given[key] for key in ("seed", "protocol", "images", "mode", "probes")}
     job.recorder.notes["device"] = device
     job.write_record()
-
-
-def _correlations(layers: Mapping[str, LayerAgop]) -> pd.DataFrame:
-    """The rows of `summarise` that hold the correlation of the matrices themselves."""
-    rows = []
-    for index, (name, layer) in enumerate(layers.items()):
-        groups, filters, dimension = layer.weight.shape
-        shared = {"layer": name, "index": index, "filters": groups * filters, "dimension": dimension, "groups": groups}
-        rows.append({**shared, "quantity": "pearson", "power": 1.0, **layer.correlation()._asdict()})
-    return pd.DataFrame(rows)

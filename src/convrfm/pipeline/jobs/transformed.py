@@ -15,7 +15,7 @@ from convrfm.pipeline.zoo_networks import trained_network
 from convrfm.progress import track
 from convrfm.seeding import generator
 from convrfm.storage import load_arrays, write_arrays, write_table
-from convrfm.visualize import patch_magnitude
+from convrfm.visualize import patch_magnitude, pixel_pearson
 
 __all__ = ["transform_images"]
 
@@ -58,14 +58,14 @@ def transform_images(job: Job) -> None:
             for _ in range(given["control_draws"])
         ]
         for image, source in enumerate(source_of):
-            controls = [_pearson(cnfm[image], drawn[image]) for drawn in draws]
+            controls = [pixel_pearson(cnfm[image], drawn[image]) for drawn in draws]
             rows.append(
                 {
                     "layer": name,
                     "index": index,
                     "source": int(source),
                     "image": image - int(starts[source]),
-                    "pearson": _pearson(cnfm[image], agop[image]),
+                    "pearson": float(pixel_pearson(cnfm[image], agop[image])),
                     "control": float(np.mean(controls)),
                 }
             )
@@ -96,10 +96,3 @@ def _displayed(image: np.ndarray) -> np.ndarray:
     assert constants is not None
     mean, deviation = (np.array(values, np.float32)[:, None, None] for values in constants)
     return np.clip(image * deviation + mean, 0, 1)
-
-
-def _pearson(first: np.ndarray, second: np.ndarray) -> float:
-    """Of all pixels; NaN where one picture is constant."""
-    if first.std() == 0 or second.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])

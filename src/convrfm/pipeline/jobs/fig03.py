@@ -1,0 +1,51 @@
+"""Draw Figure 3 from the metrics, the network and natural images."""
+
+import numpy as np
+import pandas as pd
+
+from convrfm.pipeline.feature_measurements import NETWORK, eigenvectors_on, operators_on
+from convrfm.pipeline.feature_runs import FeatureRun, natural_images, read_runs
+from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
+from convrfm.pipeline.session import Job
+from convrfm.plots import fig03, fig10
+from convrfm.plots.features import KERNELS, Strip, table_of
+
+__all__ = ["draw_figure"]
+
+SHOWN, SHOWN_NATURAL = 8, 2
+
+
+def draw_figure(job: Job) -> None:
+    """Write picture, table, caption and record; what is not there is SKIPPED with the reason."""
+    skipped = skipped_parts(job)
+    runs = read_runs(job)
+    if not runs:
+        write_skipped_figure(job, "Figure 3", skipped)
+        return
+    measured = [_measure(job, run) for run in runs]
+    table = table_of([part for parts, _ in measured for part in parts], job.settings["protocol"])
+    figure = fig03.draw(table, measured[0][1], skipped)
+    write_figure(job, table, figure, fig03.caption(table, skipped))
+
+
+def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], fig03.Pictures]:
+    """The rows of all panels, and what they show, of one seed."""
+    parts, filters = [], {}
+    for kernel in KERNELS:
+        rows, sheet = eigenvectors_on(job, run, kernel, run.images, source=run.dataset, shown=0)
+        parts.append(rows.assign(panel="A"))
+        filters[kernel] = sheet.filters
+    rows, pairs = operators_on(job, run, "cntk", run.images, source=run.dataset)
+    parts.append(rows.assign(panel="B"))
+    names = {fig10.RFM: "cntk", fig10.CNN: NETWORK, fig10.RANDOM: "random"}
+    strip = Strip(run.images[:SHOWN], {name: pairs.pictures[matrix][:SHOWN] for name, matrix in names.items()})
+    images, natural = natural_images(job), None
+    if images is not None:
+        found: dict[str, np.ndarray] = {}
+        for kernel in KERNELS:
+            rows, comparison = operators_on(job, run, kernel, images, source=job.settings["natural"])
+            parts.append(rows.assign(panel="C"))
+            found |= {name: comparison.pictures[name][:SHOWN_NATURAL] for name in (kernel, "sobel")}
+        order = [*KERNELS, "sobel"]
+        natural = Strip(images[:SHOWN_NATURAL], {name: found[name] for name in order})
+    return parts, fig03.Pictures(filters, strip, natural)

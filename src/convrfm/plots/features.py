@@ -1,0 +1,277 @@
+"""What Figures 3, 10, 11 and 12 share: their table, how filters and pictures are drawn, and what becomes of the claims."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from convrfm.datasets.registry import find_entry
+from convrfm.eigenfilters import CONSTANT
+from convrfm.plots.style import interval
+
+__all__ = [
+    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "STAND_INS", "Sheet", "Strip", "draw_sheet", "draw_strip", "excess",
+    "headline", "notes", "orientation_sentence", "proper_edges", "show", "show_filter", "stand_in_note", "table_of",
+    "title_of", "verdict",
+]  # fmt: skip
+
+STAND_INS = {
+    "digits": "scikit-learn digits, not SVHN",
+    "street-digits": "scikit-learn digits in random greys, not SVHN or CIFAR-10",
+    "photograph-patches": "patches of two photographs, not CIFAR-10 or GTSRB",
+    "photographs": "two photographs, not ImageNet",
+}
+"""Data sets that stand in for the paper's, with what the figures say of them."""
+
+KERNELS = {"cntk": "CNTK-ConvRFM", "laplace": "Laplace-ConvRFM"}
+
+EXCESS = 0.1
+"""By how much a correlation is to exceed that with random matrices or filters (ours, fixed beforehand)."""
+
+ALIKE = 15.0
+"""Largest angle in degrees between an eigenvector and the edges it picks that counts as the same (ours)."""
+
+COHERENT = 0.2
+"""Smallest coherence of an eigenvector that has an orientation at all (ours)."""
+
+COLUMNS = [
+    "panel", "dataset", "source", "stand_in", "protocol", "seed", "kernel", "patch_size", "eigenvector", "image",
+    "quantity", "value", "control",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Eigenvectors of one metric with images filtered by each.
+
+    Attributes:
+        filters: `(k, channels, q, q)`.
+        images: `(m, channels, height, width)`, those that are shown.
+        pictures: `(k, m, height, width)`.
+    """
+
+    filters: np.ndarray
+    images: np.ndarray
+    pictures: np.ndarray
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Images and what matrices make of them.
+
+    Attributes:
+        images: `(m, channels, height, width)`.
+        pictures: by the name of the row, `(m, height, width)`.
+    """
+
+    images: np.ndarray
+    pictures: Mapping[str, np.ndarray]
+
+
+def table_of(parts: Sequence[pd.DataFrame], protocol: str) -> pd.DataFrame:
+    """Join measurements into one table, a row for each number.
+
+    Args:
+        parts: each with some of the columns `panel`, `dataset` (that the models were fitted to), `source` (of the images that
+            they transform), `seed`, `kernel`, `patch_size`, `eigenvector` (from 1; 0 for the matrix as a whole), `image`
+            (from 0; -1 for all of them together), `quantity`, `value`, `control`.
+        protocol: of the runs.
+
+    Returns:
+        these columns, `stand_in` and `protocol`.
+    """
+    defaults = {"eigenvector": 0, "image": -1}
+    filled = [part.assign(**{n: default for n, default in defaults.items() if n not in part}) for part in parts]
+    table = pd.concat(filled)
+    stand_in = table["dataset"].isin(STAND_INS) | table["source"].isin(STAND_INS)
+    return table.assign(stand_in=stand_in, protocol=protocol)[COLUMNS].reset_index(drop=True)
+
+
+def title_of(dataset: str) -> str:
+    """The name of a data set in figures."""
+    short = {
+        "cifar10": "CIFAR-10",
+        "photograph-patches": "photograph patches",
+        "photographs": "photographs",
+        "digits": "digits",
+    }
+    return short.get(dataset) or find_entry(dataset).title
+
+
+def stand_in_note(datasets: Sequence[str]) -> str:
+    """What the face of a figure says of data sets that stand in for others; empty where there is none."""
+    found = [STAND_INS[name] for name in dict.fromkeys(datasets) if name in STAND_INS]
+    return f"stand-in{'s' * (len(found) > 1)}: {'; '.join(found)}" if found else ""
+
+
+def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of eigenvectors that are not constant: a flat window finds brightness, not edges."""
+    keys = ["dataset", "source", "seed", "kernel", "eigenvector"]
+    shares = table[table["quantity"] == "constant_share"].set_index(keys)["value"]
+    own = pd.MultiIndex.from_frame(table[keys])
+    return table[np.asarray(shares.reindex(own).to_numpy() <= CONSTANT)]
+
+
+def excess(rows: pd.DataFrame) -> dict[str, float]:
+    """Mean of values, of controls, and of their differences with a 95 % interval.
+
+    What the interval is over are the seeds, where there are several, and the images otherwise.
+
+    Args:
+        rows: of one quantity.
+
+    Returns:
+        `value`, `control`, `excess`, `low`, `high`, and `units`, the number of seeds or images.
+    """
+    unit = "seed" if rows["seed"].nunique() > 1 else "image"
+    means = rows.groupby(unit)[["value", "control"]].mean()
+    mean, low, high = interval((means["value"] - means["control"]).to_numpy())
+    return {**means.mean().to_dict(), "excess": mean, "low": low, "high": high, "units": len(means)}
+
+
+def verdict(found: Mapping[str, float]) -> str:
+    """Numbers of `excess` in words, with what becomes of the claim."""
+    bounds = "" if np.isnan(found["low"]) else f" [{found['low']:+.3f}, {found['high']:+.3f}]"
+    holds = found["excess"] >= EXCESS and (np.isnan(found["low"]) or found["low"] > 0)
+    return (
+        f"{found['value']:.3f}, against {found['control']:.3f}: {found['excess']:+.3f}{bounds}, "
+        f"{'at least' if holds else 'NOT at least, or not surely,'} the {EXCESS:g} asked for"
+    )
+
+
+def orientation_sentence(table: pd.DataFrame) -> str:
+    """How many eigenvectors look like the edges they pick."""
+    keys = ["dataset", "source", "seed", "kernel", "eigenvector"]
+    rows = proper_edges(table)
+    wide = rows[rows["image"] < 0].pivot_table(index=keys, columns="quantity", values="value")
+    gaps = rows[rows["quantity"] == "gap"].set_index(keys)
+    oriented = wide.index[wide["coherence"] >= COHERENT]
+    if len(oriented) == 0:
+        return "No eigenvector has an orientation, so that nothing can be said of the edges it picks."
+    own, control = gaps.loc[oriented, "value"], gaps.loc[oriented, "control"]
+    agree = int((own <= ALIKE).sum())
+    share = "most of them" if 2 * agree > len(oriented) else "NOT most of them"
+    return (
+        f"Of {len(gaps)} eigenvectors that are not constant, {len(oriented)} have an orientation (coherence of at least "
+        f"{COHERENT:g}), and {agree} of these have it within {ALIKE:g} degrees of that of the edges they pick: "
+        f"{share}. Median angle {own.median():.1f} degrees; to the edges that the other eigenvectors pick, "
+        f"{control.median():.1f}."
+    )
+
+
+def headline(name: str, rest: str, table: pd.DataFrame) -> str:
+    """First words of a caption."""
+    chosen = (
+        "by test accuracy, as in the paper"
+        if table["protocol"].iloc[0] == "published"
+        else "on a validation split of the training images"
+    )
+    return (
+        f"**{name}** (protocol: {table['protocol'].iloc[0]}). {rest} The metric is that of ConvRFM's best round from round 1 "
+        f"on, chosen {chosen}."
+    )
+
+
+def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
+    """Last paragraphs of a caption: what the intervals are over, what stands in for other data, and what is missing."""
+    seeds = table["seed"].nunique()
+    over = f"{seeds} seeds" if seeds > 1 else "the images of one seed"
+    lines = [
+        f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."
+    ]
+    standing = stand_in_note([*table["dataset"], *table["source"]])
+    if standing:
+        lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
+    return [*lines, *(f"**{title_of(part)}**: SKIPPED ({reason})" for part, reason in skipped.items())]
+
+
+def show(cell: Axes, picture: np.ndarray) -> None:
+    """Show an image `(channels, height, width)` in [0, 1], or a picture `(height, width)` from smallest to largest value."""
+    if picture.ndim == 2:
+        cell.imshow(picture, cmap="viridis", interpolation="nearest")
+    elif len(picture) == 1:
+        cell.imshow(picture[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    else:
+        cell.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
+    _bare(cell)
+
+
+def show_filter(cell: Axes, window: np.ndarray) -> None:
+    """Show a filter `(channels, q, q)`: zero is mid-grey, and its largest entry black or white."""
+    scaled = 0.5 + 0.5 * window / np.abs(window).max()
+    show(cell, scaled)
+    # Grey borders tell black and white windows from the paper.
+    sns.despine(ax=cell, top=False, right=False, left=False, bottom=False)
+    cell.spines[:].set_color("0.6")
+
+
+def draw_strip(figure: Figure | SubFigure, strip: Strip, labels: Mapping[str, Sequence[str]]) -> np.ndarray:
+    """Draw images above what matrices make of them.
+
+    Args:
+        figure: where to.
+        strip: a column for each image, a row for each matrix.
+        labels: what stands under each picture of a row, by the name of the row.
+
+    Returns:
+        the axes `(1 + rows, images)`.
+    """
+    count = len(strip.images)
+    cells = np.asarray(figure.subplots(1 + len(strip.pictures), count, squeeze=False))
+    for i, image in enumerate(strip.images):
+        show(cells[0, i], image)
+        for row, (name, pictures) in enumerate(strip.pictures.items(), start=1):
+            show(cells[row, i], pictures[i])
+            if name in labels:
+                cells[row, i].set_xlabel(labels[name][i], fontsize=6.5, labelpad=1.5)
+    for cell, name in zip(cells[:, 0], ["image", *strip.pictures], strict=True):
+        cell.set_ylabel(name, fontsize=7)
+    return cells
+
+
+def draw_sheet(figure: Figure | SubFigure, sheet: Sheet, rows: pd.DataFrame) -> np.ndarray:
+    """Draw eigenvectors above the images that each filters.
+
+    Args:
+        figure: where to.
+        sheet: the first images that `rows` is about.
+        rows: of the table, of one metric and source.
+
+    Returns:
+        the axes `(1 + images, 1 + eigenvectors)`.
+    """
+    of = rows[rows["image"] < 0].pivot_table(index="eigenvector", columns="quantity", values="value")
+    sobel = rows[rows["quantity"] == "sobel"].set_index(["eigenvector", "image"])
+    cells = np.asarray(figure.subplots(1 + len(sheet.images), 1 + len(sheet.filters), squeeze=False))
+    cells[0, 0].set_axis_off()
+    explained = "share of trace\n\nlooks like,\npicks edges at"
+    cells[0, 0].text(1.0, 0.5, explained, ha="right", va="center", fontsize=6, transform=cells[0, 0].transAxes)
+    for j, image in enumerate(sheet.images):
+        show(cells[1 + j, 0], image)
+        cells[1 + j, 0].set_xlabel("r with Sobel\nrandom filters", fontsize=6, labelpad=1.5)
+    for i, window in enumerate(sheet.filters):
+        show_filter(cells[0, 1 + i], window)
+        cells[0, 1 + i].set_title(f"{100 * of.loc[i + 1, 'share']:.2g} %", fontsize=7)
+        cells[0, 1 + i].set_xlabel(_orientation_label(of.loc[i + 1]), fontsize=6.5, labelpad=1.5)
+        for j, picture in enumerate(sheet.pictures[i]):
+            show(cells[1 + j, 1 + i], picture)
+            row = sobel.loc[(i + 1, j)]
+            cells[1 + j, 1 + i].set_xlabel(f"{row['value']:.2f}\n{row['control']:.2f}", fontsize=6.5, labelpad=1.5)
+    return cells
+
+
+def _orientation_label(row: pd.Series) -> str:
+    if row["constant_share"] > CONSTANT:
+        return "constant\n"
+    if row["coherence"] < COHERENT:
+        return f"none,\n{row['picked']:.0f}°"
+    return f"{row['orientation']:.0f}°,\n{row['picked']:.0f}°"
+
+
+def _bare(cell: Axes) -> None:
+    cell.set(xticks=[], yticks=[])
+    sns.despine(ax=cell, left=True, bottom=True)

@@ -1,0 +1,90 @@
+"""Figure 10, images through ConvRFM's metric and through the first layer of a network."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from convrfm.plots.features import (
+    Strip,
+    draw_strip,
+    excess,
+    headline,
+    notes,
+    stand_in_note,
+    title_of,
+    verdict,
+)
+from convrfm.plots.skipped import write_reason
+from convrfm.plots.style import figure_style
+
+__all__ = ["CNN", "RANDOM", "RFM", "caption", "draw", "pair_labels"]
+
+RFM, CNN, RANDOM = "ConvRFM", "CNN", "random"
+"""Names of the rows of pictures."""
+
+
+def pair_labels(rows: pd.DataFrame, shown: int) -> dict[str, list[str]]:
+    """What stands under the pictures of the network and of the random matrix: their correlation with ConvRFM's.
+
+    Args:
+        rows: of the table, of one data set and seed.
+        shown: images on the figure.
+    """
+    alike = rows[rows["quantity"] == "alike"].set_index("image")
+    return {
+        CNN: [f"r = {alike.loc[i, 'value']:.2f}" for i in range(shown)],
+        RANDOM: [f"r = {alike.loc[i, 'control']:.2f}" for i in range(shown)],
+    }
+
+
+def draw(table: pd.DataFrame, strips: Mapping[str, Strip], skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `convrfm.plots.features.table_of`.
+        strips: of the first seed, by data set, with the rows `RFM`, `CNN` and `RANDOM`.
+        skipped: data sets that are not there, with the reason.
+    """
+    with figure_style():
+        figure = Figure(figsize=(7.2, 4.1 * len(strips) + 0.9 * len(skipped)), layout="constrained")
+        heights = [4.1] * len(strips) + [0.9] * len(skipped)
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, letter, (dataset, strip) in zip(parts, "ABCDEFGH", strips.items(), strict=False):
+            rows = table[table["dataset"] == dataset]
+            first = rows[rows["seed"] == rows["seed"].iloc[0]]
+            draw_strip(part, strip, pair_labels(first, len(strip.images)))
+            note = stand_in_note([dataset])
+            part.suptitle(f"{title_of(dataset)}{f' ({note})' if note else ''}", fontsize=8)
+            part.text(0.005, 0.995, letter, fontsize=11, fontweight="bold", va="top")
+        for part, (dataset, reason) in zip(parts[len(strips) :], skipped.items(), strict=True):
+            write_reason(part.subplots(), title_of(dataset), reason, width=110)
+    return figure
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    rest = (
+        "Test images, with every pixel replaced by the norm of the patch around it times the metric of CNTK-ConvRFM, times "
+        "(W - W_0)^T (W - W_0) of the first layer of the finite network, and times a random matrix. Under the pictures: the "
+        "Pearson correlation of their pixels with those of ConvRFM's picture."
+    )
+    lines = [headline("Figure 10, first layers of ConvRFM and of networks", rest, table)]
+    groups = table.groupby("dataset", sort=False)
+    lines += [f"**{title_of(str(dataset))}**: {pair_sentences(rows)}" for dataset, rows in groups]
+    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+
+
+def pair_sentences(rows: pd.DataFrame) -> str:
+    """How alike the pictures are, and how much each looks like the Sobel magnitude."""
+    alike, balanced = (excess(rows[rows["quantity"] == name]) for name in ("alike", "alike_without_means"))
+    edges = [
+        f"{name} {rows.loc[rows['quantity'] == f'sobel_{quantity}', 'value'].mean():.3f}"
+        for name, quantity in (("ConvRFM's", "cntk"), ("the network's", "network"))
+    ]
+    random = rows.loc[rows["quantity"] == "sobel_cntk", "control"].mean()
+    return (
+        f"ConvRFM's picture and the network's correlate with {verdict(alike)}. Where brightness, the mean of each "
+        f"patch, is left out, they correlate with {verdict(balanced)}. With the Sobel magnitude, {edges[0]}, "
+        f"{edges[1]}, random matrices' {random:.3f}."
+    )

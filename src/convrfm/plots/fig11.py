@@ -1,0 +1,52 @@
+"""Figure 11, edges that the eigenvectors of Laplace-ConvRFM pick in natural images."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from convrfm.plots.features import (
+    KERNELS,
+    Sheet,
+    draw_sheet,
+    headline,
+    notes,
+    stand_in_note,
+    title_of,
+)
+from convrfm.plots.fig12 import edge_sentences
+from convrfm.plots.style import figure_style
+
+__all__ = ["caption", "draw"]
+
+
+def draw(table: pd.DataFrame, sheet: Sheet) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `convrfm.plots.features.table_of`, of one data set.
+        sheet: of the first seed.
+    """
+    first = table[table["seed"] == table["seed"].iloc[0]]
+    dataset, source, kernel = (first[name].iloc[0] for name in ("dataset", "source", "kernel"))
+    with figure_style():
+        figure = Figure(figsize=(7.2, 1.3 + 1.12 * len(sheet.images)), layout="constrained")
+        draw_sheet(figure, sheet, first)
+        title = f"Eigenvectors of {KERNELS[kernel]} on {title_of(dataset)}, and {title_of(source)} filtered by each"
+        note = stand_in_note([dataset, source])
+        figure.suptitle(f"{title}\n({note})" if note else title, fontsize=8)
+    return figure
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    kernel, dataset, source = (table[name].iloc[0] for name in ("kernel", "dataset", "source"))
+    rest = (
+        f"Top eigenvectors u of the metric of {KERNELS[kernel]} ({table['patch_size'].iloc[0]} pixels wide) on "
+        f"{title_of(dataset)}, and {title_of(source)} with every pixel replaced by |u u^T x|, x the patch around it. Under an "
+        "eigenvector: the orientation of the edge it looks like, by its structure tensor, and that of the edges it responds "
+        "to; 90 degrees is upright. Under a picture: the Pearson correlation of its pixels with the Sobel magnitude, and that "
+        "of random filters."
+    )
+    opening = headline("Figure 11, edges that eigenvectors pick in natural images", rest, table)
+    return "\n\n".join([opening, edge_sentences(table), *notes(table, skipped)]) + "\n"

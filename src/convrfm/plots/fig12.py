@@ -1,0 +1,83 @@
+"""Figure 12, edge detectors of CNTK-ConvRFM on other data sets."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from convrfm.plots.features import (
+    KERNELS,
+    Sheet,
+    draw_sheet,
+    excess,
+    headline,
+    notes,
+    orientation_sentence,
+    proper_edges,
+    stand_in_note,
+    title_of,
+    verdict,
+)
+from convrfm.plots.skipped import write_reason
+from convrfm.plots.style import figure_style
+
+__all__ = ["caption", "draw", "edge_sentences"]
+
+
+def draw(table: pd.DataFrame, sheets: Mapping[str, Sheet], skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `convrfm.plots.features.table_of`.
+        sheets: of the first seed, by data set.
+        skipped: data sets that are not there, with the reason.
+    """
+    with figure_style():
+        heights = [1.4 + 1.05 * len(sheet.images) for sheet in sheets.values()] + [0.9] * len(skipped)
+        figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, letter, (dataset, sheet) in zip(parts, "ABCDEFGH", sheets.items(), strict=False):
+            rows = table[table["dataset"] == dataset]
+            draw_sheet(part, sheet, rows[rows["seed"] == rows["seed"].iloc[0]])
+            note = stand_in_note([dataset])
+            title = f"Eigenvectors of {KERNELS[rows['kernel'].iloc[0]]} on {title_of(dataset)}"
+            part.suptitle(f"{title}\n({note})" if note else title, fontsize=8)
+            part.text(0.005, 0.995, letter, fontsize=11, fontweight="bold", va="top")
+        for part, (dataset, reason) in zip(parts[len(sheets) :], skipped.items(), strict=True):
+            write_reason(part.subplots(), title_of(dataset), reason, width=110)
+    return figure
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    rest = (
+        "Top eigenvectors u of the metric of CNTK-ConvRFM, and test images of the same data set with every pixel replaced by "
+        "|u u^T x|, x the patch around it. Under an eigenvector: the orientation of the edge it looks like, by its structure "
+        "tensor, and that of the edges it responds to; 90 degrees is upright. Under a picture: the Pearson correlation of its "
+        "pixels with the Sobel magnitude, and that of random filters."
+    )
+    lines = [headline("Figure 12, edge detectors of other data sets", rest, table)]
+    groups = table.groupby("dataset", sort=False)
+    lines += [f"**{title_of(str(dataset))}**: {edge_sentences(rows)}" for dataset, rows in groups]
+    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+
+
+def edge_sentences(rows: pd.DataFrame) -> str:
+    """How much images filtered by eigenvectors look like edges, and whether the edges lie as the eigenvectors do.
+
+    Args:
+        rows: of the table, of one data set, kernel and source.
+    """
+    edges = proper_edges(rows)
+    if len(edges) == 0:
+        return "All top eigenvectors are constant: they find brightness, and no edges."
+    sobel, balanced = (excess(edges[edges["quantity"] == name]) for name in ("sobel", "sobel_zero_mean"))
+    strongest = edges[edges["eigenvector"] == edges["eigenvector"].min()]
+    share = 100 * strongest.loc[strongest["quantity"] == "share", "value"].mean()
+    first = excess(strongest[strongest["quantity"] == "sobel"])
+    return (
+        f"Images filtered by one eigenvector that is not constant correlate with the Sobel magnitude with {verdict(sobel)}. "
+        f"Random filters without their mean, which answer to changes only, reach {balanced['control']:.3f}. "
+        f"The strongest of them, with {share:.2g} % of the trace, by itself: {verdict(first)}. "
+        f"{orientation_sentence(rows)}"
+    )
