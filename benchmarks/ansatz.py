@@ -1,6 +1,6 @@
 """Speed of the ansatz engine, as ratios measured in one sitting; writes docs/benchmarks_ansatz.md.
 
-    python benchmarks/ansatz.py --machine "two cores of ..."     everything, about a quarter of an hour
+    python benchmarks/ansatz.py --machine "two cores of ..."     everything, about five minutes
     python benchmarks/ansatz.py --small                          a first look at small networks; writes nothing
 
 Exact mode is compared with the authors' procedure: one layer at a time, the network behind it re-expressed on unfolded
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=36)
     arguments = parser.parse_args()
     small = arguments.small
-    first = exact_against_authors(*((32, 20, 8) if small else (224, 100, 1)))
+    first = exact_against_authors(*((32, 20, 8) if small else (112, 100, 1)))
     side, outputs, divisor = (32, 100, 8) if small else (64, 1000, 2)
     second = probes_against_exact(side, outputs, divisor, arguments.images, arguments.probes)
     text = "\n".join(
