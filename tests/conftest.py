@@ -15,12 +15,8 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(2309)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep files together on one worker, and the workflow's tests, which share a project; skip GPU tests without a GPU."""
-    for item in items:
-        group = "workflow" if item.path.parent.name == "workflow" else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Skip GPU tests with a reason where there is neither a GPU nor Numba's simulator of one."""
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_items or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convrfm.datasets.prepare import class_pairs, pair_labels, render, select
+from convrfm.datasets.pairs import class_pairs
+from convrfm.datasets.prepare import pair_labels, render, select
 from convrfm.datasets.reading.split import from_arrays, from_files
 from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.transforms import SCALINGS, Appearance, black, to_array

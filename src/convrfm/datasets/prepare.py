@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -16,18 +15,10 @@ from convrfm.ridge import one_hot
 from convrfm.seeding import generator
 from convrfm.splits import stratified_draw
 
-__all__ = ["PAIRED_CLASSES", "TEST_FRACTION", "Part", "Selection", "class_pairs", "pair_labels", "render", "select"]
-
-PAIRED_CLASSES = 20
-"""The authors' binary tasks are all pairs among the first 20 classes of a data set."""
+__all__ = ["TEST_FRACTION", "Part", "Selection", "pair_labels", "render", "select"]
 
 TEST_FRACTION = 0.2
 """Share of the training split that tests where it has to."""
-
-
-def class_pairs(classes: int = PAIRED_CLASSES) -> list[tuple[int, int]]:
-    """All pairs c1 < c2 of the first classes: 190 of 20."""
-    return list(combinations(range(classes), 2))
 
 
 def pair_labels(labels: np.ndarray, pair: tuple[int, int]) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.prepare import PAIRED_CLASSES, class_pairs
+from convrfm.datasets.pairs import PAIRED_CLASSES, class_pairs
 from convrfm.datasets.registry import IMAGE_SETS
 from convrfm.pipeline.sections.base import Model, Positive
 from convrfm.pipeline.sections.fig05 import RFMSection
