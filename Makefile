@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-library unit-workflow environment lock generated clean
+.PHONY: quick test check unit environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -21,15 +21,8 @@ check: environment
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-# Two halves side by side: compiled code on one core, a workflow and its jobs on the other.
 unit: environment
-	$(MAKE) --jobs=2 --output-sync=target unit-library unit-workflow
-
-unit-library: environment
-	$(BIN)/python -m pytest --ignore=tests/workflow
-
-unit-workflow: environment
-	$(BIN)/python -m pytest tests/workflow
+	$(BIN)/python -m pytest
 
 environment: $(INSTALLED)
 
