@@ -1,7 +1,8 @@
 """What Figures 3, 10, 11 and 12 share: their table, how filters and pictures are drawn, and what becomes of the claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from matplotlib.figure import Figure, SubFigure
 
 from convrfm.datasets.registry import find_entry
 from convrfm.eigenfilters import CONSTANT
-from convrfm.plots.style import interval
+from convrfm.plots.skipped import write_reason
+from convrfm.plots.style import figure_style, interval
 
 __all__ = [
-    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "STAND_INS", "Sheet", "Strip", "draw_sheet", "draw_strip", "excess",
-    "headline", "notes", "orientation_sentence", "proper_edges", "show", "show_filter", "stand_in_note", "table_of",
-    "title_of", "verdict",
+    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "LETTERS", "STAND_INS", "Sheet", "Strip", "draw_data_sets", "draw_sheet",
+    "draw_strip", "excess", "first_seed", "headline", "letter_part", "notes", "orientation_sentence", "proper_edges", "show",
+    "show_filter", "stand_in_note", "table_of", "title_of", "verdict", "with_stand_ins", "write_missing",
 ]  # fmt: skip
 
 STAND_INS = {
@@ -26,6 +28,9 @@ STAND_INS = {
     "photographs": "two photographs, not ImageNet",
 }
 """Data sets that stand in for the paper's, with what the figures say of them."""
+
+LETTERS = "ABCDEFGH"
+"""Of the panels."""
 
 KERNELS = {"cntk": "CNTK-ConvRFM", "laplace": "Laplace-ConvRFM"}
 
@@ -37,6 +42,8 @@ ALIKE = 15.0
 
 COHERENT = 0.2
 """Smallest coherence of an eigenvector that has an orientation at all (ours)."""
+
+Shown = TypeVar("Shown")
 
 COLUMNS = [
     "panel", "dataset", "source", "stand_in", "protocol", "seed", "kernel", "patch_size", "eigenvector", "image",
@@ -106,6 +113,17 @@ def stand_in_note(datasets: Sequence[str]) -> str:
     """What the face of a figure says of data sets that stand in for others; empty where there is none."""
     found = [STAND_INS[name] for name in dict.fromkeys(datasets) if name in STAND_INS]
     return f"stand-in{'s' * (len(found) > 1)}: {'; '.join(found)}" if found else ""
+
+
+def with_stand_ins(title: str, datasets: Sequence[str], *, separator: str = " ") -> str:
+    """A title, with what stands in for other data behind it in parentheses."""
+    note = stand_in_note(datasets)
+    return f"{title}{separator}({note})" if note else title
+
+
+def first_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the seed that comes first, the one that figures show."""
+    return rows[rows["seed"] == rows["seed"].iloc[0]]
 
 
 def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
@@ -231,6 +249,45 @@ def draw_strip(figure: Figure | SubFigure, strip: Strip, labels: Mapping[str, Se
     for cell, name in zip(cells[:, 0], ["image", *strip.pictures], strict=True):
         cell.set_ylabel(name, fontsize=7)
     return cells
+
+
+def letter_part(part: SubFigure, name: str) -> None:
+    """Put the letter of a part of a figure into its upper left corner."""
+    part.text(0.005, 0.995, name, fontsize=11, fontweight="bold", va="top")
+
+
+def write_missing(part: SubFigure, dataset: str, reason: str) -> None:
+    """Write into a part of a figure that a data set is not there, and why."""
+    write_reason(part.subplots(), title_of(dataset), reason, width=110)
+
+
+def draw_data_sets(
+    table: pd.DataFrame,
+    shown: Mapping[str, Shown],
+    skipped: Mapping[str, str],
+    *,
+    height: Callable[[Shown], float],
+    draw: Callable[[SubFigure, Shown, pd.DataFrame], None],
+) -> Figure:
+    """Draw a figure with a part for each data set, lettered, above those that are not there.
+
+    Args:
+        table: from `table_of`.
+        shown: of the first seed, by data set.
+        skipped: data sets that are not there, with the reason.
+        height: inches that a data set takes.
+        draw: draws one data set from what is shown and from its rows of the first seed.
+    """
+    with figure_style():
+        heights = [height(content) for content in shown.values()] + [0.9] * len(skipped)
+        figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, name, (dataset, content) in zip(parts, LETTERS, shown.items(), strict=False):
+            draw(part, content, first_seed(table[table["dataset"] == dataset]))
+            letter_part(part, name)
+        for part, (dataset, reason) in zip(parts[len(shown) :], skipped.items(), strict=True):
+            write_missing(part, dataset, reason)
+    return figure
 
 
 def draw_sheet(figure: Figure | SubFigure, sheet: Sheet, rows: pd.DataFrame) -> np.ndarray:
