@@ -12,13 +12,15 @@ from matplotlib.figure import Figure, SubFigure
 
 from convrfm.datasets.registry import find_entry
 from convrfm.eigenfilters import CONSTANT
+from convrfm.plots.accuracies import how_chosen
 from convrfm.plots.skipped import write_reason
-from convrfm.plots.style import figure_style, interval
+from convrfm.plots.style import figure_style, interval, with_interval
 
 __all__ = [
-    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "LETTERS", "STAND_INS", "Sheet", "Strip", "draw_data_sets", "draw_sheet",
-    "draw_strip", "excess", "first_seed", "headline", "letter_part", "notes", "orientation_sentence", "proper_edges", "show",
-    "show_filter", "stand_in_note", "table_of", "title_of", "verdict", "with_stand_ins", "write_missing",
+    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "LETTERS", "STAND_INS", "Sheet", "Strip", "caption_of_data_sets",
+    "draw_data_sets", "draw_sheet", "draw_strip", "excess", "first_seed", "headline", "letter_part", "notes",
+    "orientation_sentence", "proper_edges", "show", "show_filter", "stand_in_note", "table_of", "title_of", "verdict",
+    "with_stand_ins", "write_missing",
 ]  # fmt: skip
 
 STAND_INS = {
@@ -153,10 +155,10 @@ def excess(rows: pd.DataFrame) -> dict[str, float]:
 
 def verdict(found: Mapping[str, float]) -> str:
     """Numbers of `excess` in words, with what becomes of the claim."""
-    bounds = "" if np.isnan(found["low"]) else f" [{found['low']:+.3f}, {found['high']:+.3f}]"
+    gain = with_interval(found["excess"], found["low"], found["high"], "+.3f")
     holds = found["excess"] >= EXCESS and (np.isnan(found["low"]) or found["low"] > 0)
     return (
-        f"{found['value']:.3f}, against {found['control']:.3f}: {found['excess']:+.3f}{bounds}, "
+        f"{found['value']:.3f}, against {found['control']:.3f}: {gain}, "
         f"{'at least' if holds else 'NOT at least, or not surely,'} the {EXCESS:g} asked for"
     )
 
@@ -183,14 +185,10 @@ def orientation_sentence(table: pd.DataFrame) -> str:
 
 def headline(name: str, rest: str, table: pd.DataFrame) -> str:
     """First words of a caption."""
-    chosen = (
-        "by test accuracy, as in the paper"
-        if table["protocol"].iloc[0] == "published"
-        else "on a validation split of the training images"
-    )
+    protocol = table["protocol"].iloc[0]
     return (
-        f"**{name}** (protocol: {table['protocol'].iloc[0]}). {rest} The metric is that of ConvRFM's best round from round 1 "
-        f"on, chosen {chosen}."
+        f"**{name}** (protocol: {protocol}). {rest} The metric is that of ConvRFM's best round from round 1 on, chosen "
+        f"{how_chosen(protocol)}."
     )
 
 
@@ -205,6 +203,23 @@ def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     if standing:
         lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
     return [*lines, *(f"**{title_of(part)}**: SKIPPED ({reason})" for part, reason in skipped.items())]
+
+
+def caption_of_data_sets(
+    name: str, rest: str, table: pd.DataFrame, skipped: Mapping[str, str], sentences: Callable[[pd.DataFrame], str]
+) -> str:
+    """Write the caption of a figure with a part for each data set.
+
+    Args:
+        name: of the figure.
+        rest: what it shows.
+        table: from `table_of`.
+        skipped: data sets that are not there, with the reason.
+        sentences: what becomes of the claims on one data set, from its rows.
+    """
+    groups = table.groupby("dataset", sort=False)
+    paragraphs = [f"**{title_of(str(dataset))}**: {sentences(rows)}" for dataset, rows in groups]
+    return "\n\n".join([headline(name, rest, table), *paragraphs, *notes(table, skipped)]) + "\n"
 
 
 def show(cell: Axes, picture: np.ndarray) -> None:

@@ -7,11 +7,10 @@ from matplotlib.figure import Figure, SubFigure
 
 from convrfm.plots.features import (
     Strip,
+    caption_of_data_sets,
     draw_data_sets,
     draw_strip,
     excess,
-    headline,
-    notes,
     title_of,
     verdict,
     with_stand_ins,
@@ -62,10 +61,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "(W - W_0)^T (W - W_0) of the first layer of the finite network, and times a random matrix. Under the pictures: the "
         "Pearson correlation of their pixels with those of ConvRFM's picture."
     )
-    lines = [headline("Figure 10, first layers of ConvRFM and of networks", rest, table)]
-    groups = table.groupby("dataset", sort=False)
-    lines += [f"**{title_of(str(dataset))}**: {pair_sentences(rows)}" for dataset, rows in groups]
-    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+    name = "Figure 10, first layers of ConvRFM and of networks"
+    return caption_of_data_sets(name, rest, table, skipped, pair_sentences)
 
 
 def pair_sentences(rows: pd.DataFrame) -> str:

@@ -8,11 +8,10 @@ from matplotlib.figure import Figure, SubFigure
 from convrfm.plots.features import (
     KERNELS,
     Sheet,
+    caption_of_data_sets,
     draw_data_sets,
     draw_sheet,
     excess,
-    headline,
-    notes,
     orientation_sentence,
     proper_edges,
     title_of,
@@ -50,10 +49,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "tensor, and that of the edges it responds to; 90 degrees is upright. Under a picture: the Pearson correlation of its "
         "pixels with the Sobel magnitude, and that of random filters."
     )
-    lines = [headline("Figure 12, edge detectors of other data sets", rest, table)]
-    groups = table.groupby("dataset", sort=False)
-    lines += [f"**{title_of(str(dataset))}**: {edge_sentences(rows)}" for dataset, rows in groups]
-    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+    name = "Figure 12, edge detectors of other data sets"
+    return caption_of_data_sets(name, rest, table, skipped, edge_sentences)
 
 
 def edge_sentences(rows: pd.DataFrame) -> str:
