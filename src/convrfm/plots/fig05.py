@@ -63,7 +63,10 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         }
         if keys["experiment"] == "rfm":
             parts = kernel_parts(metrics).items()
-            rows += [{**shared, "method": method, **chosen(part, selection_score(keys["protocol"]))} for method, part in parts]
+            rows += [
+                {**shared, "method": method, **chosen(part, selection_score(keys["protocol"]))}
+                for method, part in parts
+            ]
         else:
             rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(metrics)})
     table = pd.DataFrame(rows)
