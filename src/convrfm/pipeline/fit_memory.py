@@ -5,7 +5,7 @@ from convrfm.memory import free_bytes
 
 __all__ = ["check_memory", "fit_bytes"]
 
-KERNELS = 2**30
+KERNELS = 3 * 2**29
 """The program itself, and what kernel computations take beside their result."""
 
 GRAM_COPIES, TEST_COPIES, FEATURE_COPIES = 48, 8, 12
