@@ -1,5 +1,6 @@
 """Beyond the paper: what more images in the AGOP, more training images, and each choice of the protocol are worth."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from convrfm.plots.accuracies import chosen, kernel_parts
 from convrfm.plots.fig05 import STAND_INS, TITLES
@@ -82,12 +84,19 @@ def agop_curve(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str) -
     """Rows of the fits of one protocol that differ in nothing but the number of images in the AGOP."""
     rows = studied(table, choices)
     alike = rows["variant"].str.fullmatch(rf"{UNCHANGED}|agop_samples-[^+]+")
-    return rows[(rows["protocol"] == protocol) & alike]
+    return _of_whole_curves(rows[(rows["protocol"] == protocol) & alike], "agop_images")
 
 
 def size_curve(table: pd.DataFrame, task: str, protocol: str) -> pd.DataFrame:
     """Rows of the fits to one task that follow one protocol in everything."""
-    return table[(table["task"] == task) & (table["protocol"] == protocol) & (table["variant"] == UNCHANGED)]
+    rows = table[(table["task"] == task) & (table["protocol"] == protocol) & (table["variant"] == UNCHANGED)]
+    return _of_whole_curves(rows, "n_train")
+
+
+def _of_whole_curves(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Rows of the methods that were run for every number; single fits have more stages than others."""
+    numbers = rows.groupby("method")[column].nunique()
+    return rows[rows["method"].map(numbers) == rows[column].nunique()]
 
 
 def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
@@ -156,14 +165,19 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         for axes, task in zip(panels[has_choices:], tasks, strict=False):
             rows = size_curve(table, task, protocol)
             _draw_curves(axes, rows, "n_train", colours)
-            note = f"\n({STAND_INS[task]})" if task in STAND_INS else ""
+            note = "\n" + textwrap.fill(f"({STAND_INS[task]})", 26) if task in STAND_INS else ""
             axes.set(xlabel="training images", title=rf"{TITLES[task]}, $\sigma$ = {rows['sigma'].iloc[0]:g}{note}")
             letter(axes, next(letters))
         for axes, (task, reason) in zip(panels[has_choices + len(tasks) :], skipped.items(), strict=True):
             write_reason(axes, TITLES[task], reason, width=36)
         panels[0].set_ylabel("test accuracy (%)")
-        handles, labels = panels[0].get_legend_handles_labels()
-        top.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        handles = [
+            Line2D([], [], marker=_marker(method, colours), color=colour, label=method)
+            for method, colour in colours.items()
+        ]
+        top.legend(
+            handles=handles, loc="outside lower center", ncols=len(handles), title="mean, 95 % interval over draws"
+        )
         for part in bottom:
             axes = part.subplots()
             _draw_effects(axes, effects(table, choices), colours)
@@ -173,10 +187,17 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
 
 def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[str, Any]) -> None:
     """Mean and interval of each method against a number of images, on a logarithmic scale."""
-    for marker, (method, rows) in zip("os^Dv", table.groupby("method", sort=False), strict=False):
+    for method, rows in table.groupby("method", sort=False):
         by_number = {number: interval(100 * part["accuracy"].to_numpy()) for number, part in rows.groupby(column)}
         summary = pd.DataFrame(by_number, index=["mean", "low", "high"]).T
-        axes.plot(summary.index, summary["mean"], marker=marker, color=colours[method], label=method, zorder=3)
+        axes.plot(
+            summary.index,
+            summary["mean"],
+            marker=_marker(method, colours),
+            color=colours[method],
+            label=method,
+            zorder=3,
+        )
         axes.fill_between(
             summary.index, summary["low"], summary["high"], color=colours[method], alpha=0.13, linewidth=0
         )
@@ -189,20 +210,25 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
 
 
+def _marker(method: str, colours: Mapping[str, Any]) -> str:
+    """The marker of a method, the same in all panels."""
+    return "os^Dv"[list(colours).index(method)]
+
+
 def _draw_effects(axes: Axes, found: pd.DataFrame, colours: Mapping[str, Any]) -> None:
     """A row for each change, a dot with its interval for each method."""
     changes = list(dict.fromkeys(found["change"]))
     methods = [method for method in colours if method in set(found["method"])]
-    for index, (method, marker) in enumerate(zip(methods, "os^Dv", strict=False)):
+    for index, method in enumerate(methods):
         rows = found[found["method"] == method]
         heights = rows["change"].map(changes.index) + 0.18 * (index - (len(methods) - 1) / 2)
         axes.hlines(heights, rows["low"], rows["high"], color=colours[method], linewidth=1.1)
-        axes.plot(rows["mean"], heights, marker, color=colours[method], label=method, markersize=4)
+        axes.plot(rows["mean"], heights, _marker(method, colours), color=colours[method], label=method, markersize=4)
     axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(changes)), [change.replace("`", "") for change in changes])
     axes.set_ylim(len(changes) - 0.4, -0.6)
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
     # A single wide interval would leave no room for the others.
-    reach = 1.1 * max(np.nanmax(found["mean"].abs()) + 1, np.nanquantile(found[["low", "high"]].abs(), 0.9))
+    reach = 1.1 * max(found["mean"].abs().max() + 1, np.nanquantile(found[["mean", "low", "high"]].abs(), 0.9))
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("points of test accuracy against the protocol published, mean and 95 % interval")

@@ -24,22 +24,23 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
         f"itself. {seeds} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
     )
     lines = [opening]
+    letters = iter("ABCDEF")
     if choices["task"] in tasks:
-        lines += ["", *_of_agop(agop_curve(table, choices, protocol), choices)]
+        lines += ["", *_of_agop(next(letters), agop_curve(table, choices, protocol), choices)]
     for task in tasks:
-        lines += ["", *_of_sizes(size_curve(table, task, protocol), task)]
+        lines += ["", *_of_sizes(next(letters), size_curve(table, task, protocol), task)]
     if choices["task"] in tasks:
-        lines += ["", *_of_choices(table, choices)]
+        lines += ["", *_of_choices(next(letters), table, choices)]
     lines += skipped_lines(skipped, lambda task: TITLES[task])
     return "\n".join(lines) + "\n"
 
 
-def _of_agop(curve: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
+def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
     """Accuracy by images in the AGOP, and what each number gains or loses against all of them."""
     methods = [method for method in dict.fromkeys(curve["method"]) if method != "CNTK"]
     most = curve["agop_images"].max()
     opening = (
-        f"**A**, {TITLES[choices['task']].lower()}, {choices['n_train']} training images: accuracy against the number of "
+        f"**{name}**, {TITLES[choices['task']].lower()}, {choices['n_train']} training images: accuracy against the number of "
         "images in the AGOP, and difference to all of them. The authors' code takes the first 20."
     )
     lines = [
@@ -60,13 +61,13 @@ def _of_agop(curve: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _of_sizes(curve: pd.DataFrame, task: str) -> list[str]:
+def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
     """Accuracy by training images, and what each method gains over the one before it."""
     first = curve.iloc[0]
     deep = [method for method in dict.fromkeys(curve["method"]) if method.startswith("Deep")]
     note = f" ({STAND_INS[task]}: not comparable with the paper)" if task in STAND_INS else ""
     opening = (
-        f"**{TITLES[task]}**{note}, sigma = {first['sigma']:g}: accuracy against the number of training images; "
+        f"**{name}, {TITLES[task]}**{note}, sigma = {first['sigma']:g}: accuracy against the number of training images; "
         f"{first['n_test']} test images, the same for all."
     )
     lines = [
@@ -94,14 +95,14 @@ def _difference(table: pd.DataFrame, method: str, against: str) -> str:
     return with_interval(*interval(found), "+.1f") if len(found) else "-"
 
 
-def _of_choices(table: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
+def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
     """The ablation as a table: a row for each change, a column for each method."""
     found = effects(table, choices)
     methods = [method for method in dict.fromkeys(table["method"]) if method in set(found["method"])]
     cells = {(row.change, row.method): _effect(row) for row in found.itertuples()}
     opening = (
-        f"**Single choices**, {TITLES[choices['task']].lower()}, {choices['n_train']} training images: one change at a time "
-        "to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as the "
+        f"**{name}, single choices**, {TITLES[choices['task']].lower()}, {choices['n_train']} training images: one change at "
+        "a time to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as the "
         "change says; a dash where a method was not run, or does not depend on the change."
     )
     return [
