@@ -18,7 +18,7 @@ class Change(Model):
     """Choices of a protocol that a fit makes otherwise; fields as in `convrfm.rfm` and `convrfm.deep_rfm`."""
 
     selection: Literal["test", "validation"] | None = Field(None, description="what chooses ridge and round")
-    agop_samples: Positive | Literal["all"] | None = Field(None, description="training images in the AGOP")
+    agop_samples: Positive | Literal["all"] | None = Field(None, description="training images in the AGOP, or all")
     agop_draw: Literal["first", "random"] | None = Field(None, description="which ones, where they are not all")
     agop_ridge: Literal["selected", "last"] | None = Field(None, description="the predictor whose AGOP is taken")
     metric_power: Annotated[float, Field(gt=0)] | None = Field(None, description="p in M = G^p")
