@@ -13,8 +13,9 @@ from convrfm.pipeline import fit_memory
 from convrfm.pipeline.draws import write_draw
 from convrfm.pipeline.jobs.rfm import choices, fit_task
 from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.sections.beyond import Change, variant_name
+from convrfm.pipeline.sections.beyond import UNCHANGED, Change, variant_name
 from convrfm.pipeline.session import Job
+from convrfm.plots import beyond
 from convrfm.rfm import RFMSettings
 from convrfm.storage import load_arrays, sha256
 
@@ -134,7 +135,7 @@ def _allowed(annotation):
 
 
 def test_names_of_variants():
-    assert variant_name({}) == "unchanged"
+    assert variant_name({}) == UNCHANGED == beyond.UNCHANGED
     assert variant_name({"metric_power": 2.0, "agop_samples": 100}) == "metric_power-2+agop_samples-100"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from convrfm.plots.accuracies import chosen, kernel_parts
@@ -16,11 +16,13 @@ from convrfm.plots.fig05 import STAND_INS, TITLES
 from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 
-__all__ = ["CORRECTED", "agop_curve", "draw", "effects", "in_words", "size_curve", "tidy"]
+__all__ = ["CORRECTED", "UNCHANGED", "agop_curve", "draw", "effects", "in_words", "size_curve", "tidy"]
 
 UNCHANGED = "unchanged"
+"""Name of the variant that follows its protocol in everything, as `convrfm.pipeline.sections.beyond` gives it."""
 
 CORRECTED = "all of the protocol `corrected`"
+"""The change of every choice at once, in words."""
 
 WORDS = {
     "selection-validation": "ridge and round chosen on a validation split",
@@ -146,43 +148,45 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         protocol: of the curves; single choices are changes to `published` under each.
         skipped: tasks whose data are not there, with the reason; each leaves a panel that says so.
     """
-    tasks = list(dict.fromkeys(table["task"]))
-    has_choices = choices["task"] in tasks
+    has_choices = choices["task"] in set(table["task"])
     methods = list(dict.fromkeys(table["method"]))
     colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    letters = iter("ABCDEF")
     with figure_style():
         figure = Figure(figsize=(7.2, 6.0 if has_choices else 2.8), layout="constrained")
-        top, *bottom = figure.subfigures(1 + has_choices, 1, squeeze=False, height_ratios=(1, 1.25)[: 1 + has_choices])[
-            :, 0
-        ]
-        panels = top.subplots(1, has_choices + len(skipped) + len(tasks), squeeze=False)[0]
-        letters = iter("ABCDEF")
+        heights = (1, 1.25) if has_choices else (1,)
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        panels = parts[0].subplots(1, has_choices + table["task"].nunique() + len(skipped), squeeze=False)[0]
+        rest = iter(panels)
         if has_choices:
-            curve = agop_curve(table, choices, protocol)
-            _draw_curves(panels[0], curve, "agop_images", colours)
-            panels[0].set(xlabel="images in the AGOP", title=f"{TITLES[choices['task']]}, n = {choices['n_train']}")
-            letter(panels[0], next(letters))
-        for axes, task in zip(panels[has_choices:], tasks, strict=False):
-            rows = size_curve(table, task, protocol)
+            axes = next(rest)
+            _draw_curves(axes, agop_curve(table, choices, protocol), "agop_images", colours)
+            axes.set(xlabel="images in the AGOP", title=f"{TITLES[choices['task']]}, n = {choices['n_train']}")
+        for task in dict.fromkeys(table["task"]):
+            axes, rows = next(rest), size_curve(table, task, protocol)
             _draw_curves(axes, rows, "n_train", colours)
             note = "\n" + textwrap.fill(f"({STAND_INS[task]})", 26) if task in STAND_INS else ""
             axes.set(xlabel="training images", title=rf"{TITLES[task]}, $\sigma$ = {rows['sigma'].iloc[0]:g}{note}")
+        for axes in panels[: len(panels) - len(skipped)]:
             letter(axes, next(letters))
-        for axes, (task, reason) in zip(panels[has_choices + len(tasks) :], skipped.items(), strict=True):
+        for axes, (task, reason) in zip(rest, skipped.items(), strict=True):
             write_reason(axes, TITLES[task], reason, width=36)
         panels[0].set_ylabel("test accuracy (%)")
-        handles = [
-            Line2D([], [], marker=_marker(method, colours), color=colour, label=method)
-            for method, colour in colours.items()
-        ]
-        top.legend(
-            handles=handles, loc="outside lower center", ncols=len(handles), title="mean, 95 % interval over draws"
-        )
-        for part in bottom:
+        _add_legend(parts[0], colours)
+        for part in parts[1:]:
             axes = part.subplots()
             _draw_effects(axes, effects(table, choices), colours)
             letter(axes, next(letters), offset=-0.02)
     return figure
+
+
+def _add_legend(part: SubFigure, colours: Mapping[str, Any]) -> None:
+    """One legend for all panels: some of them lack methods that others have."""
+    handles = [
+        Line2D([], [], marker=_marker(method, colours), color=colour, label=method)
+        for method, colour in colours.items()
+    ]
+    part.legend(handles=handles, loc="outside lower center", ncols=len(handles), title="mean, 95 % interval over draws")
 
 
 def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[str, Any]) -> None:
