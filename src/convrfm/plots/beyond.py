@@ -24,6 +24,9 @@ UNCHANGED = "unchanged"
 CORRECTED = "all of the protocol `corrected`"
 """The change of every choice at once, in words."""
 
+FIRST_ROUND = "ConvRFM, round 1"
+"""ConvRFM with its metric updated once."""
+
 WORDS = {
     "selection-validation": "ridge and round chosen on a validation split",
     "agop_ridge-selected": "AGOP of the chosen ridge's predictor",
@@ -52,9 +55,9 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
 
     Returns:
         columns `task`, `stand_in`, `protocol`, `variant` (what the fit changes of its protocol), `sigma`, `n_train`,
-        `n_test`, `agop_images` (in the AGOP), `selection` ("test" or "validation"), `seed`, `method` (CNTK, ConvRFM, or a
-        stage of Deep ConvRFM by itself), `accuracy` and `last_accuracy` (fractions of the test images), `chosen` (round),
-        `ridge`.
+        `n_test`, `agop_images` (in the AGOP), `selection` ("test" or "validation"), `seed`, `method` (CNTK, ConvRFM by
+        its best round or after the first one, or a stage of Deep ConvRFM by itself), `accuracy` and `last_accuracy`
+        (fractions of the test images), `chosen` (round), `ridge`.
     """
     rows = []
     for keys, record, metrics in runs:
@@ -73,8 +76,18 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
             "seed": settings["seed"],
         }
         score = f"{rfm['selection']}_accuracy"
-        rows += [{**shared, "method": method, **chosen(part, score)} for method, part in kernel_parts(metrics).items()]
+        rows += [{**shared, "method": method, **chosen(part, score)} for method, part in _parts(metrics).items()]
     return pd.DataFrame(rows)
+
+
+def _parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What each method may choose from, and beside them ConvRFM after a single update of its metric.
+
+    Later rounds can bring different choices to the same metric; the first one tells them apart.
+    """
+    parts = kernel_parts(history)
+    later = parts["ConvRFM"]
+    return {"CNTK": parts.pop("CNTK"), FIRST_ROUND: later[later["round"] == 1], **parts}
 
 
 def studied(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
@@ -225,7 +238,7 @@ def _draw_effects(axes: Axes, found: pd.DataFrame, colours: Mapping[str, Any]) -
     methods = [method for method in colours if method in set(found["method"])]
     for index, method in enumerate(methods):
         rows = found[found["method"] == method]
-        heights = rows["change"].map(changes.index) + 0.18 * (index - (len(methods) - 1) / 2)
+        heights = rows["change"].map(changes.index) + 0.17 * (index - (len(methods) - 1) / 2)
         axes.hlines(heights, rows["low"], rows["high"], color=colours[method], linewidth=1.1)
         axes.plot(rows["mean"], heights, _marker(method, colours), color=colours[method], label=method, markersize=4)
     axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)

@@ -20,8 +20,8 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
     tasks = list(dict.fromkeys(table["task"]))
     opening = (
         f"**Beyond the paper** (curves: protocol {protocol}, ridge and round chosen {how_chosen(protocol)}). CNTK is the "
-        "kernel without feature learning, ConvRFM its best round from round 1 on, and each stage of Deep ConvRFM stands by "
-        f"itself. {seeds} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
+        "kernel without feature learning, ConvRFM its best round from round 1 on, and beside it round 1 alone; each stage of "
+        f"Deep ConvRFM stands by itself. {seeds} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
     )
     lines = [opening]
     letters = iter("ABCDEF")
