@@ -84,7 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     learned = int(rows["ConvRFM"]["round"])
     metric = model.stages_[0].result.metrics[learned]
-    title = f"{given.kernel}, stage 0, round {learned}: leading eigenvectors of the metric, and their share of its trace"
+    assert metric is not None  # only that of round 0 is
+    title = (
+        f"{given.kernel}, stage 0, round {learned}: leading eigenvectors of the metric, and their share of its trace"
+    )
     given.output.mkdir(parents=True, exist_ok=True)
     draw_eigenvectors(metric, given.patch_size, title).savefig(given.output / "eigenvectors.png")
 

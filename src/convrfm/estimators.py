@@ -184,7 +184,8 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
         """
-        return self.classes_[self.outputs(X).argmax(axis=1)]
+        largest = self.outputs(X).argmax(axis=1)
+        return self.classes_[largest]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Give the fraction of images, or of their weights, whose label is predicted.

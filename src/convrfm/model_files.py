@@ -9,7 +9,6 @@ change in a way that older versions would misread.
 import hashlib
 import json
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -52,7 +51,9 @@ def save_model(model: ConvRFMClassifier, path: str | Path) -> None:
     """
     kind = type(model).__name__
     if KINDS.get(kind) is not type(model):
-        msg = f"Models of {' and '.join(KINDS)} are saved, but this is {kind!r}: save the classifier inside it by itself."
+        msg = (
+            f"Models of {' and '.join(KINDS)} are saved, but this is {kind!r}: save the classifier inside it by itself."
+        )
         raise InputError(msg)
     if not hasattr(model, "stages_"):
         msg = f"This {kind} is not fitted yet: call fit before saving it."
@@ -97,7 +98,9 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMClassi
     text = metadata["convrfm"]
     found = _format_of(text)
     if found is not None and found > FORMAT:
-        msg = f"{path} has format {found}, of a later version of convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
+        msg = (
+            f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
+        )
         raise StorageError(msg)
     if found is None or metadata["sha256"] != _digest(text, arrays):
         msg = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
@@ -186,7 +189,7 @@ def _format_of(text: str) -> int | None:
         found = json.loads(text)["format"]
     except (ValueError, TypeError, KeyError):
         return None
-    return found if isinstance(found, Integral) else None
+    return found if isinstance(found, int) else None
 
 
 def _restored(description: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMClassifier:
@@ -195,7 +198,7 @@ def _restored(description: dict[str, Any], arrays: Arrays, backend: str | None) 
     }
     if backend is not None:
         parameters["backend"] = backend
-    model = KINDS[description["kind"]](**parameters)
+    model = KINDS[description["kind"]]().set_params(**parameters)
     classes = description["classes"]
     model.classes_ = np.array(classes["values"], dtype=classes["dtype"])
     model._remember_shape(arrays["images"])
@@ -215,7 +218,9 @@ def _stages(model: ConvRFMClassifier, descriptions: list[dict[str, Any]], arrays
             assert filters is not None  # only the last stage has none
             features = apply_filters(features, filters, model.patch_size, nonlinearity)
         own = {
-            name.partition("/")[2]: array for name, array in arrays.items() if name.partition("/")[0] == f"stage {index}"
+            name.partition("/")[2]: array
+            for name, array in arrays.items()
+            if name.partition("/")[0] == f"stage {index}"
         }
         columns = {
             name: own[f"history/{name}"] if values is None else values for name, values in described["history"].items()

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from convrfm.errors import InputError
@@ -27,7 +27,7 @@ def limited_threads(n_jobs: Any) -> Iterator[None]:
     if n_jobs is None:
         yield
         return
-    if not isinstance(n_jobs, Integral) or n_jobs == 0:
+    if not isinstance(n_jobs, int | np.integer) or n_jobs == 0:
         msg = f"n_jobs must be None or an integer other than 0 (-1 for all cores), but it is {n_jobs!r}."
         raise InputError(msg)
     import numba  # takes a second, and what is done without limits may never need it
