@@ -41,7 +41,7 @@ REFUSED = {
 }
 """Checks that fail, and why they may."""
 
-SETTINGS = {"patch_size": 1, "rounds": 2, "ridges": (1e-3,), "random_state": 0}
+SETTINGS = {"patch_size": 1, "rounds": 2, "ridges": (1e-3,), "n_jobs": 1, "random_state": 0}
 CASES = [
     Vectors("cntk", depth=1, **SETTINGS),
     Vectors("laplace", **SETTINGS),

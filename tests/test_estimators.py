@@ -26,7 +26,7 @@ X_TEST, Y_TEST = DRAW.test.images(STD), np.array(["down", "up"])[DRAW.test.label
 BUNCH = load_digits(n_class=3)
 DIGITS = (BUNCH.images[:150, None] / 16).astype(np.float32)
 KINDS = np.array(["zero", "one", "two"])[BUNCH.target[:150]]
-SMALL = {"depth": 2, "rounds": 2, "random_state": 0}
+SMALL = {"depth": 2, "rounds": 2, "n_jobs": 1, "random_state": 0}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ BUNCH = load_digits(n_class=3)
 X = (BUNCH.images[:100, None] / 16).astype(np.float32)
 NAMES = np.array(["zero", "one", "two"])[BUNCH.target[:100]]
 Z = (BUNCH.images[100:140, None] / 16).astype(np.float32)
-SMALL = {"depth": 2, "rounds": 3, "random_state": 0}
+SMALL = {"depth": 2, "rounds": 3, "n_jobs": 1, "random_state": 0}
 
 
 @pytest.fixture(scope="module")

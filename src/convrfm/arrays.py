@@ -78,7 +78,10 @@ def as_images(images: Any, name: str) -> np.ndarray:
     """
     array = np.ascontiguousarray(as_numpy(images, name))
     if array.ndim != 4:
-        msg = f"{name} must have shape (n, channels, height, width), but its shape is {array.shape}."
+        msg = (
+            f"{name} must have shape (n, channels, height, width), but its shape is {array.shape}. Reshape your data; "
+            "a single image needs an axis of length 1 in front, and a single channel one after it."
+        )
         raise InputError(msg)
     if 0 in array.shape:
         msg = f"{name} is empty: its shape is {array.shape}."
