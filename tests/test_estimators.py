@@ -111,16 +111,16 @@ def test_one_round_is_kernel_ridge_regression():
 def test_cross_validation_and_search_on_digits(make):
     assert cross_val_score(make(**SMALL), DIGITS, KINDS, cv=3).min() > 0.9
     grid = [
-        {"kernel": ["cntk", "cnngp"], "depth": [1, 2], "patch_size": [2, 3], "rounds": [1, 2]},
-        {"kernel": ["laplace"], "bandwidth": [1e-3, 10.0]},
+        {"kernel": ["cntk"], "depth": [1, 2], "patch_size": [2, 3], "rounds": [1, 2]},
+        {"kernel": ["laplace"], "bandwidth": [0.1, 10.0]},
     ]
     settings = {"stages": 1} if make is DeepConvRFMClassifier else {}
     search = GridSearchCV(make(**settings, **SMALL), grid, cv=2, error_score="raise").fit(DIGITS, KINDS)
     scores = dict(zip(map(str, search.cv_results_["params"]), search.cv_results_["mean_test_score"], strict=True))
-    assert len(scores) == 18
+    assert len(scores) == 10
     assert min(score for name, score in scores.items() if "laplace" not in name) > 0.8
-    # Patches that are no neighbours of each other at this bandwidth: the search tells the two apart.
-    assert scores[str({"bandwidth": 10.0, "kernel": "laplace"})] > scores[str({"bandwidth": 1e-3, "kernel": "laplace"})]
+    # At a bandwidth below the distances of patches there is little to learn from: the search tells the two apart.
+    assert scores[str({"bandwidth": 10.0, "kernel": "laplace"})] > scores[str({"bandwidth": 0.1, "kernel": "laplace"})]
     assert search.best_estimator_.predict(DIGITS).shape == KINDS.shape
 
 

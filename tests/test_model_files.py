@@ -66,7 +66,11 @@ def test_reloaded_is_the_same(deep, saved):
     [
         (ConvRFMClassifier(**SMALL), BUNCH.target[:100], np.float64),
         (ConvRFMClassifier("laplace", bandwidth=2.0, **SMALL), NAMES.astype(object), np.float32),
-        (ConvRFMClassifier("cnngp", selection="test", agop_samples=20, **SMALL), BUNCH.target[:100] / 2, np.float32),
+        (
+            ConvRFMClassifier("cnngp", selection="test", agop_samples=20, **SMALL),
+            BUNCH.target[:100].astype(np.float64),
+            np.float32,
+        ),
         (DeepConvRFMClassifier(nonlinearity="none", stages=2, **SMALL), BUNCH.target[:100] == 1, np.float32),
     ],
     ids=["integers, float64", "objects, laplace", "floats, cnngp", "booleans, linear features"],
@@ -91,7 +95,8 @@ def test_the_same_bits_in_another_process(deep, saved, tmp_path):
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
-    assert (np.load(tmp_path / "outputs.npy") == deep.outputs(Z)).all()
+    found, expected = np.load(tmp_path / "outputs.npy"), deep.outputs(Z)
+    assert (found == expected).all(), np.abs(found - expected).max()
 
 
 def test_the_file_is_json_and_numbers(saved):
@@ -105,7 +110,7 @@ def test_the_file_is_json_and_numbers(saved):
     assert header["images"]["shape"] == [100, 1, 8, 8]
     assert header["stage 0/metric 1"]["shape"] == [9, 9]
     # Once only: features of later stages follow from the images.
-    assert len(content) - length < 2 * X.nbytes
+    assert not [name for name in header if "features" in name]
 
 
 def test_generators_become_none(tmp_path):
@@ -180,7 +185,7 @@ def test_what_cannot_be_saved(deep, tmp_path):
     model = ConvRFMClassifier(**SMALL, bandwidth=np.inf).fit(X, NAMES)  # of no meaning to this kernel
     with pytest.raises(InputError, match="parameter bandwidth cannot be saved"):
         save_model(model, path)
-    model.set_params(bandwidth=10.0).fit(X, NAMES.astype("S"))
+    model.set_params(bandwidth=10.0).fit(X, BUNCH.target[:100].astype("datetime64[D]"))
     with pytest.raises(InputError, match="cannot be saved: fit the model to numbers or texts"):
         save_model(model, path)
     assert not list(tmp_path.iterdir())

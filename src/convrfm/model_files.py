@@ -2,7 +2,7 @@
 
 The arrays are what was learned in every stage and round, and the training images, on which the predictions of a kernel
 machine stand. The features of later stages follow from the images and the filters and are computed again. The header holds
-the description under "convrfm" and, under "sha256", the hash of description and arrays. `FORMAT` counts up whenever files
+the description, and in it the hash of the description and of all arrays. `FORMAT` counts up whenever files
 change in a way that older versions would misread.
 """
 
@@ -64,17 +64,17 @@ def save_model(model: ConvRFMClassifier, path: str | Path) -> None:
         description, of_stage = _describe(stage)
         stages.append(description)
         arrays |= {f"stage {index}/{name}": array for name, array in of_stage.items()}
-    text = json.dumps(
-        {
-            "format": FORMAT,
-            "version": __version__,
-            "kind": kind,
-            "parameters": {name: _plain(name, value) for name, value in model.get_params(deep=False).items()},
-            "classes": _plain_labels(model.classes_),
-            "stages": stages,
-        }
-    )
-    write_arrays(Path(path), arrays, {"convrfm": text, "sha256": _digest(text, arrays)})
+    content = {
+        "format": FORMAT,
+        "version": __version__,
+        "kind": kind,
+        "parameters": {name: _plain(name, value) for name, value in model.get_params(deep=False).items()},
+        "classes": _plain_labels(model.classes_),
+        "stages": stages,
+    }
+    # A single entry: safetensors writes several in any order.
+    text = json.dumps(content | {"sha256": _digest(content, arrays)})
+    write_arrays(Path(path), arrays, {"convrfm": text})
 
 
 def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMClassifier:
@@ -92,20 +92,20 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMClassi
     """
     path = Path(path)
     metadata, arrays = _read(path)
-    if "convrfm" not in metadata or "sha256" not in metadata:
+    if "convrfm" not in metadata:
         msg = f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
         raise StorageError(msg)
-    text = metadata["convrfm"]
-    found = _format_of(text)
-    if found is not None and found > FORMAT:
+    content = _content_of(metadata["convrfm"])
+    found, claimed = content.get("format"), content.pop("sha256", None)
+    if isinstance(found, int) and found > FORMAT:
         msg = (
             f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
         )
         raise StorageError(msg)
-    if found is None or metadata["sha256"] != _digest(text, arrays):
+    if claimed != _digest(content, arrays):
         msg = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
         raise StorageError(msg)
-    return _restored(json.loads(text), arrays, backend)
+    return _restored(content, arrays, backend)
 
 
 def _describe(stage: Stage) -> tuple[dict[str, Any], Arrays]:
@@ -160,9 +160,9 @@ def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
     return {"dtype": classes.dtype.str, "values": values}
 
 
-def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+def _digest(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of the description and of names, types, shapes and bytes of the arrays."""
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.asarray(arrays[name], order="C")
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -183,27 +183,27 @@ def _read(path: Path) -> tuple[dict[str, str], Arrays]:
         raise StorageError(msg) from error
 
 
-def _format_of(text: str) -> int | None:
-    """The format that a description names; None if it names none."""
+def _content_of(text: str) -> dict[str, Any]:
+    """The description in a header; an empty one where damage has made it something else."""
     try:
-        found = json.loads(text)["format"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    return found if isinstance(found, int) else None
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _restored(description: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMClassifier:
+def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMClassifier:
     parameters = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in description["parameters"].items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in content["parameters"].items()
     }
     if backend is not None:
         parameters["backend"] = backend
-    model = KINDS[description["kind"]]().set_params(**parameters)
-    classes = description["classes"]
+    model = KINDS[content["kind"]]().set_params(**parameters)
+    classes = content["classes"]
     model.classes_ = np.array(classes["values"], dtype=classes["dtype"])
     model._remember_shape(arrays["images"])
     with limited_threads(model.n_jobs):
-        model._take_over(_stages(model, description["stages"], arrays))
+        model._take_over(_stages(model, content["stages"], arrays))
     return model
 
 
