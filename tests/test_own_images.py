@@ -1,5 +1,6 @@
 """The example on a folder of images: scikit-learn's digits, which are scans of handwriting, written as files of 8x8 pixels."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -25,15 +26,24 @@ def folder(tmp_path):
     return tmp_path / "digits"
 
 
-def run(folder, output, *more):
-    """The example on one thread, which is fast on images this small, however busy the machine is."""
-    settings = ["--size", "8", "--depth", "2", "--rounds", "3", "--n-jobs", "1"]
-    command = [sys.executable, "-W", "error", EXAMPLE, folder, "--output", output, *settings, *more]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+# One thread, which is fast on images this small, however busy the machine is.
+SETTINGS = ["--size", "8", "--depth", "2", "--rounds", "3", "--n-jobs", "1"]
 
 
 def test_fits_draws_saves_and_reloads(folder, tmp_path):
-    done = run(folder, tmp_path / "out", "--colour", "grey")
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        EXAMPLE,
+        folder,
+        "--output",
+        tmp_path / "out",
+        "--colour",
+        "grey",
+        *SETTINGS,
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "90 training images of shape (1, 8, 8), 30 held out, 3 classes" in done.stdout
     accuracies = re.findall(r"^(.*): ([\d.]+) % \(stage \d, round \d\)$", done.stdout, re.MULTILINE)
@@ -49,9 +59,23 @@ def test_fits_draws_saves_and_reloads(folder, tmp_path):
     assert (pixels > 192).any()
 
 
-def test_colours_and_mistakes(folder, tmp_path):
-    done = run(folder, tmp_path / "out", "--kernel", "laplace", "--stages", "1")
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def example():
+    specification = importlib.util.spec_from_file_location("own_images", EXAMPLE)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_colours(folder, tmp_path, example, capsys):
+    example.main([str(folder), "--output", str(tmp_path / "out"), "--stages", "1", *SETTINGS])
     assert load_model(tmp_path / "out" / "model.safetensors").image_shape_ == (3, 8, 8)
-    assert "at least 2 rounds" in run(folder, tmp_path, "--rounds", "1").stderr
-    assert "No such file" in run(tmp_path / "nowhere", tmp_path).stderr
+    assert "the same predictions" in capsys.readouterr().out
+
+
+def test_mistakes(folder, tmp_path, example, capsys):
+    with pytest.raises(SystemExit):
+        example.main([str(folder), "--rounds", "1"])
+    assert "at least 2 rounds" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        example.main([str(tmp_path / "nowhere")])
