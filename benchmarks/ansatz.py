@@ -9,44 +9,24 @@ outputs: its time, the error of each layer's corrected correlation, and how ofte
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from measuring import photographs, timed
 from torch import nn
 from torch.func import jacrev
 from torchvision.models import vgg11
 from torchvision.models.vgg import VGG, make_layers
 
-from convrfm.agop import LayerAgop, measure
+from convrfm.agop import measure
+from convrfm.layer_agop import LayerAgop
 
 CHUNK = 10
 """Outputs of one Jacobian of the authors' procedure."""
 
 CONFIGURATION = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks_ansatz.md"
-
-
-def seconds(work: Callable[[], object]) -> tuple[float, object]:
-    """Wall time of one call, and what it gave."""
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
-
-
-def photographs(n: int, side: int) -> torch.Tensor:
-    """Crops of scikit-learn's two photographs."""
-    from sklearn.datasets import load_sample_images
-
-    rng = np.random.default_rng(0)
-    crops = []
-    for index in range(n):
-        picture = load_sample_images().images[index % 2]
-        row, column = (rng.integers(size - side) for size in picture.shape[:2])
-        crops.append(picture[row : row + side, column : column + side].transpose(2, 0, 1))
-    return torch.from_numpy(np.stack(crops).astype(np.float32) / 255)
 
 
 def narrow_vgg11(divisor: int, outputs: int) -> nn.Module:
@@ -83,14 +63,14 @@ def exact_against_authors(side: int, outputs: int, divisor: int) -> list[str]:
     """Rows of a table: every layer, one image."""
     model = vgg11(weights=None, num_classes=outputs).eval() if divisor == 1 else narrow_vgg11(divisor, outputs)
     model.requires_grad_(requires_grad=False)
-    image = photographs(1, side)
+    image = torch.from_numpy(photographs(1, side))
     with torch.no_grad():
         model(image)
     measure(model, image, layers=["features.18"])
-    ours, found = seconds(lambda: measure(model, image))
+    ours, found = timed(lambda: measure(model, image))
     theirs, worst = 0.0, 0.0
     for name, layer in found.items():
-        taken, matrix = seconds(lambda name=name: authors_agop(model, int(name.split(".")[1]), image, outputs))
+        taken, matrix = timed(lambda name=name: authors_agop(model, int(name.split(".")[1]), image, outputs))
         theirs += taken
         expected = matrix.numpy()
         worst = max(worst, float(np.abs(layer.agop.dense()[0] - expected).max() / np.abs(expected).max()))
@@ -106,14 +86,14 @@ def exact_against_authors(side: int, outputs: int, divisor: int) -> list[str]:
 
 def probes_against_exact(side: int, outputs: int, divisor: int, images: int, probes: int) -> list[str]:
     """Rows of a table, a row for each layer, and sentences."""
-    model, batch = narrow_vgg11(divisor, outputs), photographs(images, side)
+    model, batch = narrow_vgg11(divisor, outputs), torch.from_numpy(photographs(images, side))
 
     def measured(mode: str, seed: int = 0) -> dict[str, LayerAgop]:
         return measure(model, batch, mode, batch_size=images, probes=probes, seed=seed)
 
     measured("probe")
-    slow, exact = seconds(lambda: measured("exact"))
-    times, found = zip(*(seconds(lambda seed=seed: measured("probe", seed)) for seed in range(10)), strict=True)
+    slow, exact = timed(lambda: measured("exact"))
+    times, found = zip(*(timed(lambda seed=seed: measured("probe", seed)) for seed in range(10)), strict=True)
     lines = [
         "| layer | exact | largest error of 10 seeds | mean standard error | intervals that hold the exact value |",
         "|---|---|---|---|---|",

@@ -11,12 +11,12 @@ PyTorch under `torch.compile`, on tiles that fit into memory, with one triangle 
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from measuring import timed
 
 from convrfm.errors import ConfigError
 from convrfm.kernels import CNTK
@@ -59,12 +59,7 @@ class Work:
 
 def best_time(work: Callable[[], object], repetitions: int) -> float:
     """Seconds of the fastest repetition."""
-    times = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(timed(work)[0] for _ in range(repetitions))
 
 
 def rates() -> tuple[float, float] | None:

@@ -15,13 +15,13 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from measuring import photographs, seconds
 
 from convrfm.kernels import CNTK
 from convrfm.kernels.neural_tangents import expand_patches, kernel_function
@@ -40,33 +40,9 @@ STEP_FLOPS = 36
 WINDOW_FLOPS = 2 * 2 * (PATCH_SIZE - 1)
 
 
-def seconds(work: Callable[[], object], repetitions: int) -> list[float]:
-    """Wall times of some repetitions, after one that compiles."""
-    work()
-    times = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return times
-
-
 def images_of(n: int, side: int = SIDE) -> np.ndarray:
     """Random images."""
     return np.random.default_rng(0).random((n, CHANNELS, side, side), dtype=np.float32)
-
-
-def photographs(n: int) -> np.ndarray:
-    """Crops of scikit-learn's two photographs."""
-    from sklearn.datasets import load_sample_images
-
-    rng = np.random.default_rng(0)
-    crops = []
-    for index in range(n):
-        picture = load_sample_images().images[index % 2]
-        row, column = (rng.integers(size - SIDE) for size in picture.shape[:2])
-        crops.append(picture[row : row + SIDE, column : column + SIDE].transpose(2, 0, 1))
-    return np.stack(crops).astype(np.float32) / 255
 
 
 def their_gram(n: int) -> list[float]:
@@ -93,7 +69,7 @@ def their_agop(n: int, points: int) -> list[float]:
     """The authors' procedure under a metric: the times of the fastest batch size."""
     import jax
 
-    images, alpha, root = photographs(n), coefficients(n), power(metric(), 0.5).astype(np.float32)
+    images, alpha, root = photographs(n, SIDE), coefficients(n), power(metric(), 0.5).astype(np.float32)
     kernel = kernel_function(ArcCosineSpec(DEPTH, PATCH_SIZE, tangent=True))
     patches = unfold(images, PATCH_SIZE)
 
@@ -122,7 +98,7 @@ def our_gram(n: int, repetitions: int) -> list[float]:
 
 def our_agop(n: int, points: int, repetitions: int, learned: bool) -> list[float]:
     """Times of a patch-AGOP on photographs, under a metric or the identity."""
-    pictures, alpha, kernel = photographs(n), coefficients(n), CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
+    pictures, alpha, kernel = photographs(n, SIDE), coefficients(n), CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
     under = metric() if learned else None
     return seconds(lambda: kernel.patch_agop(pictures, pictures[:points], alpha, under), repetitions)
 

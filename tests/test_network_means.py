@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convrfm.agop import LayerAgop
 from convrfm.errors import InputError
 from convrfm.filter_forms import pearson
+from convrfm.layer_agop import LayerAgop
 from convrfm.network_means import growth, mean_correlation, mean_gain
 
 

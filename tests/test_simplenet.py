@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from convrfm import networks
 from convrfm.errors import ImageSizeError, InputError
 from convrfm.networks.simplenet import CONVOLUTIONS, SimpleNet
 
@@ -106,9 +105,3 @@ def test_images_that_the_poolings_leave_nothing_of():
     with pytest.raises(ImageSizeError, match=r"28x28 pixels are too small.*at least 32"):
         simplenet(width_divisor=32)(torch.zeros(1, 3, 28, 28))
     assert simplenet(width_divisor=32, extra_pool=False).eval()(torch.zeros(1, 3, 28, 28)).shape == (1, 10)
-
-
-def test_networks_are_found_by_name():
-    assert networks.SimpleNet is SimpleNet
-    with pytest.raises(AttributeError, match="ComplexNet"):
-        _ = networks.ComplexNet

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from torch import nn
 
 from convrfm.errors import ConvRFMError, ImageSizeError, InputError, StorageError
-from convrfm.networks import PlainCNN
+from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.storage import write_bytes
 from convrfm.training import TrainingData, TrainingSettings, train
 from convrfm.training.augmentation import MARGIN, CropFlip
@@ -109,6 +109,20 @@ def train_killed_after(epochs, make, data, settings, checkpoint, monkeypatch):
             train(make(), data, settings, seed=1, checkpoint=checkpoint)
 
 
+def watch_epochs(monkeypatch):
+    """The epochs that are trained from now on, in their order."""
+    import convrfm.training.loop as module
+
+    original, trained = module._epoch, []
+
+    def watched(*arguments, epoch, **others):
+        trained.append(epoch)
+        return original(*arguments, epoch=epoch, **others)
+
+    monkeypatch.setattr(module, "_epoch", watched)
+    return trained
+
+
 def assert_same_bits(found, expected):
     assert found.history.equals(expected.history)
     assert found.kept_epoch == expected.kept_epoch
@@ -132,9 +146,12 @@ def test_resumes_with_the_same_bits(data, tmp_path, monkeypatch, optimizer, done
     train_killed_after(done, rich_network, data, settings, checkpoint, monkeypatch)
     assert checkpoint.exists() == (done > 0)
     torch.manual_seed(done)  # another state of the global generator, as in another process
+    trained = watch_epochs(monkeypatch)
     assert_same_bits(train(rich_network(), data, settings, seed=1, checkpoint=checkpoint), whole)
+    assert trained == list(range(done + 1, 6))  # those that were missing
     # Nothing is left to do for a third call.
     assert_same_bits(train(rich_network(), data, settings, seed=1, checkpoint=checkpoint), whole)
+    assert len(trained) == 5 - done
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -143,7 +160,9 @@ def test_the_papers_network_resumes_with_the_same_bits(data, tmp_path, monkeypat
     whole = train(network(), data, settings, seed=1)
     checkpoint = tmp_path / "checkpoint.safetensors"
     train_killed_after(2, network, data, settings, checkpoint, monkeypatch)
+    trained = watch_epochs(monkeypatch)
     assert_same_bits(train(network(), data, settings, seed=1, checkpoint=checkpoint), whole)
+    assert trained == [3, 4]
 
 
 def test_what_a_checkpoint_forgets_is_seen(data, tmp_path, monkeypatch):

@@ -12,73 +12,25 @@ with entries +-1, whose gradient J^T v has E[J^T v v^T J] = J^T J: G is unbiased
 correlation, is taken out by `convrfm.block_estimates`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from convrfm.block_estimates import Estimate, correlation_of_blocks
 from convrfm.convolutions import check_measurable, find_convolutions
 from convrfm.errors import InputError, NonFiniteError
-from convrfm.filter_forms import Entries, FilterForm, filters_by_group
+from convrfm.filter_forms import filters_by_group
+from convrfm.layer_agop import LayerAgop, Mode
 from convrfm.progress import track
 from convrfm.seeding import generator
 
-__all__ = ["AgopAccumulator", "LayerAgop", "Mode", "measure"]
-
-Mode = Literal["exact", "probe"]
-
-
-@dataclass(frozen=True)
-class LayerAgop:
-    """The patch-AGOP of one convolution, in parts that show how sure it is.
-
-    Attributes:
-        name: of the convolution in the network.
-        weight: its filters W, `(groups, k, d)` float64; d in the patch order (channel, row, column).
-        sums: D summed over the units of each block, `(blocks, groups, k, k)` float64. A unit is an image in the exact
-            mode, an image with a probe in the probe mode; blocks part the images, or the probes.
-        counts: units of each block, `(blocks,)`.
-        images: how many were seen; an image that came twice counts twice.
-        mode: how it was measured.
-    """
-
-    name: str
-    weight: np.ndarray
-    sums: np.ndarray
-    counts: np.ndarray
-    images: int
-    mode: Mode
-
-    @cached_property
-    def cnfm(self) -> FilterForm:
-        """W^T W."""
-        return FilterForm(self.weight)
-
-    @property
-    def core(self) -> np.ndarray:
-        """D, the mean over the images, `(groups, k, k)`."""
-        return np.asarray(self.sums.sum(axis=0) / self.counts.sum())
-
-    @property
-    def agop(self) -> FilterForm:
-        """G = W^T D W, the mean over the images."""
-        return self.cnfm.with_core(self.core)
-
-    def correlation(self, entries: Entries = "pearson") -> Estimate:
-        """Correlation of CNFM and AGOP, for the probes' noise corrected, with its interval.
-
-        Raises:
-            ProbeError: too few probes for the correction.
-        """
-        blocks = [self.cnfm.with_core(core) for core in self.sums]
-        return correlation_of_blocks(self.cnfm, blocks, self.counts, entries, noisy=self.mode == "probe")
+__all__ = ["AgopAccumulator", "accumulate", "measure"]
 
 
 @dataclass
@@ -182,11 +134,9 @@ class AgopAccumulator:
             weights = {name: value.detach() for name, value in self.model.named_parameters()}
             outputs = functional_call(self.model, weights, (images.detach(),))
             self._check_outputs(outputs, len(images))
-            cotangents = list(self._cotangents(outputs))
-            for number, (cotangent, current.blocks) in enumerate(cotangents, start=1):
-                torch.autograd.grad(
-                    outputs, leaves, cotangent, retain_graph=number < len(cotangents), allow_unused=True
-                )  # fmt: skip
+            last = (outputs.shape[1] if self.mode == "exact" else self.probes) - 1
+            for number, (cotangent, current.blocks) in enumerate(self._cotangents(outputs)):
+                torch.autograd.grad(outputs, leaves, cotangent, retain_graph=number < last, allow_unused=True)
         self._check_reached()
         for layer in self._layers.values():
             layer.end()
@@ -353,19 +303,60 @@ def measure(
         InputError: see `AgopAccumulator`.
         ProbeError: `most_probes` do not suffice to correct a correlation.
     """
-    device = next(model.parameters()).device
     accumulator = AgopAccumulator(model, mode, probes=probes, blocks=blocks, seed=seed, layers=layers)
-    batches, used = images.split(batch_size), 0
-    while True:
-        for batch in track(batches, len(batches), "measuring the AGOP, batches", show=show):
-            accumulator.update(batch.to(device))
-        used += probes
-        found = accumulator.finalize()
-        if mode == "exact" or tolerance is None or used + probes > most_probes:
-            return found
-        errors = [layer.correlation().standard_error for layer in found.values()]
-        if max(errors) <= tolerance:
-            return found
+    return accumulate(
+        accumulator, images,
+        batch_size=batch_size, tolerance=tolerance, most_probes=most_probes, description="measuring the AGOP", show=show,
+    )  # fmt: skip
+
+
+def accumulate(
+    accumulator: AgopAccumulator,
+    images: torch.Tensor,
+    *,
+    batch_size: int,
+    tolerance: float | None,
+    most_probes: int,
+    description: str,
+    show: bool,
+    done: int = 0,
+    after: Callable[[int], None] | None = None,
+) -> dict[str, LayerAgop]:
+    """Give an accumulator images that are all there, as often as its mode and the tolerance ask for; see `measure`.
+
+    Args:
+        accumulator: new, or brought to where it was after `done` batches.
+        images: `(n, c, h, w)` on any device.
+        batch_size: see `measure`, as for all that is not explained here.
+        tolerance: see there.
+        most_probes: see there.
+        description: of the progress.
+        show: see there.
+        done: batches that the accumulator has seen, over all passes.
+        after: called after each batch with the number of batches seen.
+
+    Raises:
+        InputError: see `AgopAccumulator`.
+        ProbeError: see `measure`.
+    """
+    device = next(accumulator.model.parameters()).device
+    batches = images.split(batch_size)
+    again = accumulator.mode == "probe" and tolerance is not None
+    passes = max(1, most_probes // accumulator.probes) if again else 1
+    last = passes * len(batches)
+    for step in track(range(done, last), last - done, f"{description}, batches at most", show=show):
+        if tolerance is not None and step > 0 and step % len(batches) == 0 and _precise(accumulator, tolerance):
+            break
+        accumulator.update(batches[step % len(batches)].to(device))
+        if after is not None:
+            after(step + 1)
+    return accumulator.finalize()
+
+
+def _precise(accumulator: AgopAccumulator, tolerance: float) -> bool:
+    """Whether every layer's correlation is known well enough."""
+    errors = [layer.correlation().standard_error for layer in accumulator.finalize().values()]
+    return bool(np.max(errors) <= tolerance)
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from convrfm.agop import LayerAgop
-from convrfm.block_estimates import Estimate, correlation_of_blocks, jackknife, without_error
+from convrfm.block_estimates import BlockCorrelation, Estimate, jackknife, leave_one_out, without_error
 from convrfm.errors import InputError
 from convrfm.filter_forms import Entries, FilterForm, correlate, pearson
+from convrfm.layer_agop import LayerAgop
 from convrfm.seeding import generator
 
 __all__ = [
@@ -76,14 +76,13 @@ def rotated_null(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate
 
 def _correlation(layer: LayerAgop, fixed: FilterForm, rotation: np.ndarray | None = None) -> float:
     """Pearson correlation of a matrix with the AGOP, whose D may be rotated; without the noise of probes."""
-    noisy = layer.mode == "probe"
     sums, counts = layer.sums, layer.counts
-    if not noisy:
+    if not layer.noisy:
         sums, counts = sums.sum(axis=0, keepdims=True), counts.sum(keepdims=True)
     if rotation is not None:
         sums = rotation @ sums @ rotation.transpose(0, 2, 1)
     parts = [layer.cnfm.with_core(core) for core in sums]
-    return correlation_of_blocks(fixed, parts, counts, noisy=noisy).value
+    return BlockCorrelation(fixed, parts, counts, noisy=layer.noisy).value()
 
 
 def _rotations(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
@@ -193,10 +192,8 @@ def _powers(layer: LayerAgop) -> dict[tuple[Entries, float], Estimate]:
         raised = {power: form.power(power) for power in {power for _, power in wanted}}
         return [correlate(layer.cnfm, raised[power], entries) for entries, power in wanted]
 
-    present = np.flatnonzero(layer.counts)
-    without = [np.delete(present, i) for i in range(len(present))] if layer.mode == "exact" and len(present) > 1 else []
-    values = correlations(present)
-    apart = [correlations(rest) for rest in without]
+    values = correlations(np.flatnonzero(layer.counts))
+    apart = [] if layer.noisy else [correlations(rest) for rest in leave_one_out(layer.counts, noisy=False)]
     return {
         key: jackknife(value, [found[number] for found in apart])
         for number, (key, value) in enumerate(zip(wanted, values, strict=True))

@@ -1,6 +1,7 @@
 """Correlations with a matrix that is known in independent parts, and how sure they are."""
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.special import stdtrit
 from convrfm.errors import ProbeError
 from convrfm.filter_forms import Entries, Matrix, inner, squared_norm
 
-__all__ = ["Estimate", "correlation_of_blocks", "jackknife", "without_error"]
+__all__ = ["BlockCorrelation", "Estimate", "jackknife", "leave_one_out", "without_error"]
 
 LEVEL = 0.95
 """Of the intervals."""
@@ -43,10 +44,19 @@ def jackknife(value: float, without: Sequence[float]) -> Estimate:
     return Estimate(value, error, value - half, value + half)
 
 
-def correlation_of_blocks(
-    fixed: Matrix, blocks: Sequence[Matrix], counts: np.ndarray, entries: Entries = "pearson", *, noisy: bool
-) -> Estimate:
-    """Correlate a fixed matrix with the mean of a matrix that is given as sums over the units of blocks.
+def leave_one_out(counts: np.ndarray, *, noisy: bool) -> list[np.ndarray]:
+    """Give, for each block that holds units, the indices of the others that do.
+
+    There are none where blocks are too few for a jackknife: less than two, or less than three that are noisy, of which
+    two have to remain.
+    """
+    present = np.flatnonzero(counts)
+    least = 3 if noisy else 2
+    return [np.delete(present, i) for i in range(len(present))] if len(present) >= least else []
+
+
+class BlockCorrelation:
+    """The correlation of a fixed matrix with the mean of a matrix that is given as sums over the units of blocks.
 
     Noise in the second matrix raises its norm, and so lowers a correlation. Where blocks are independent estimates of
     one matrix, inner products of *different* blocks are unbiased for its squared norm; all pairs are used.
@@ -58,39 +68,60 @@ def correlation_of_blocks(
         entries: which correlation.
         noisy: whether the blocks are noisy estimates of one matrix, rather than parts of a population.
 
-    Returns:
-        the correlation, with its delete-one-block jackknife. It is not clipped: noise may take an estimate beyond 1.
-
     Raises:
-        ProbeError: noisy blocks that are too few, or whose squared norm is not positive.
+        ProbeError: noisy blocks that are too few.
     """
-    present = [index for index, count in enumerate(counts) if count > 0]
-    parts, units = [blocks[index] for index in present], np.asarray(counts, np.float64)[present]
-    with_fixed = np.array([inner(fixed, part, entries) for part in parts])
-    products = np.array(
-        [[inner(a, b, entries) if i <= j else 0.0 for j, b in enumerate(parts)] for i, a in enumerate(parts)]
-    )
-    products += np.triu(products, 1).T
-    norm = squared_norm(fixed, entries)
-    if noisy and len(parts) < 2:
-        msg = "The noise of the probes can only be told from two blocks on: use more probes, or more blocks."
-        raise ProbeError(msg)
 
-    def correlation(chosen: np.ndarray) -> float:
+    def __init__(
+        self,
+        fixed: Matrix,
+        blocks: Sequence[Matrix],
+        counts: np.ndarray,
+        entries: Entries = "pearson",
+        *,
+        noisy: bool,
+    ) -> None:
+        self.noisy = noisy
+        self.units = np.asarray(counts, np.float64)
+        self.present = np.flatnonzero(self.units)
+        if noisy and len(self.present) < 2:
+            msg = "The noise of the probes can only be told from two blocks on: use more probes, or more blocks."
+            raise ProbeError(msg)
+        self._norm = squared_norm(fixed, entries)
+        self._with_fixed = np.zeros(len(blocks))
+        self._products = np.zeros((len(blocks), len(blocks)))
+        numbers = self.present.tolist()
+        for i in numbers:
+            self._with_fixed[i] = inner(fixed, blocks[i], entries)
+        for i, j in combinations_with_replacement(numbers, 2):
+            self._products[i, j] = self._products[j, i] = inner(blocks[i], blocks[j], entries)
+
+    def value(self, chosen: np.ndarray | None = None) -> float:
+        """The correlation from some of the blocks, by index; from all by default.
+
+        It is not clipped: noise may take an estimate beyond 1. NaN where a matrix is constant.
+
+        Raises:
+            ProbeError: noisy blocks whose squared norm is not positive.
+        """
+        chosen = self.present if chosen is None else chosen
         pairs = np.ix_(chosen, chosen)
-        weights = np.outer(units[chosen], units[chosen])
-        some = products[pairs]
-        if noisy:
+        units = self.units[chosen]
+        some, weights = self._products[pairs], np.outer(units, units)
+        if self.noisy:
             apart = ~np.eye(len(chosen), dtype=bool)
             some, weights = some[apart], weights[apart]
         squared = some.sum() / weights.sum()
-        if noisy and squared <= 0:
+        if self.noisy and squared <= 0:
             msg = "The noise of the probes is larger than the AGOP, so that its norm cannot be told: use more probes."
             raise ProbeError(msg)
-        scale = np.sqrt(norm * max(squared, 0.0))
-        return float(with_fixed[chosen].sum() / units[chosen].sum() / scale) if scale > 0 else float("nan")
+        scale = np.sqrt(self._norm * max(squared, 0.0))
+        return float(self._with_fixed[chosen].sum() / units.sum() / scale) if scale > 0 else float("nan")
 
-    everything = np.arange(len(parts))
-    least = 3 if noisy else 2
-    without = [np.delete(everything, i) for i in everything] if len(parts) >= least else []
-    return jackknife(correlation(everything), [correlation(rest) for rest in without])
+    def estimate(self) -> Estimate:
+        """The correlation from all blocks, with its delete-one-block jackknife.
+
+        Raises:
+            ProbeError: see `value`.
+        """
+        return jackknife(self.value(), [self.value(rest) for rest in leave_one_out(self.units, noisy=self.noisy)])

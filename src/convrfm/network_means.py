@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convrfm.agop import LayerAgop
-from convrfm.block_estimates import Estimate, correlation_of_blocks, jackknife
+from convrfm.block_estimates import Estimate, jackknife, leave_one_out
 from convrfm.errors import InputError
+from convrfm.layer_agop import LayerAgop
 
 __all__ = ["growth", "mean_correlation", "mean_gain"]
 
@@ -53,29 +53,21 @@ def growth(layer: LayerAgop) -> list[tuple[int, float]]:
     if layer.mode != "exact":
         msg = f"The parts of {layer.name} are of its probes: measure in the mode 'exact' to see the growth with the images."
         raise InputError(msg)
-    present = np.flatnonzero(layer.counts)
+    correlation = layer.by_blocks()
     return [
-        (int(layer.counts[present[:end]].sum()), _correlation(layer, present[:end]))
-        for end in range(1, len(present) + 1)
+        (int(layer.counts[chosen].sum()), correlation.value(chosen))
+        for chosen in (correlation.present[:end] for end in range(1, len(correlation.present) + 1))
     ]
 
 
 def _with_and_without(layers: Sequence[LayerAgop]) -> tuple[float, list[float]]:
     """The mean over layers, and the means without each of the parts; none where there are too few."""
-    present = np.flatnonzero(layers[0].counts)
-    least = 2 if layers[0].mode == "exact" else 3
-    kept = [np.setdiff1d(present, part) for part in present] if len(present) >= least else []
-    return _mean(layers, present), [_mean(layers, parts) for parts in kept]
+    correlations = [layer.by_blocks() for layer in layers]
 
+    def mean(chosen: np.ndarray | None) -> float:
+        return float(np.mean([correlation.value(chosen) for correlation in correlations]))
 
-def _mean(layers: Sequence[LayerAgop], parts: np.ndarray) -> float:
-    return float(np.mean([_correlation(layer, parts) for layer in layers]))
-
-
-def _correlation(layer: LayerAgop, parts: np.ndarray) -> float:
-    """Pearson(CNFM, AGOP) from some of the parts."""
-    blocks = [layer.cnfm.with_core(core) for core in layer.sums[parts]]
-    return correlation_of_blocks(layer.cnfm, blocks, layer.counts[parts], noisy=layer.mode == "probe").value
+    return mean(None), [mean(rest) for rest in leave_one_out(layers[0].counts, noisy=layers[0].noisy)]
 
 
 def _check_parts(layers: Sequence[LayerAgop]) -> None:

@@ -9,11 +9,12 @@ from scipy import stats
 from tolerance import assert_close
 from torch import nn
 
-from convrfm.agop import LayerAgop, measure
+from convrfm.agop import measure
 from convrfm.ansatz import POWERS, cnfm, initial_correlation, random_filters, rotated_null, summarise
-from convrfm.block_estimates import correlation_of_blocks, jackknife
+from convrfm.block_estimates import BlockCorrelation, jackknife
 from convrfm.errors import InputError, ProbeError
 from convrfm.filter_forms import pearson
+from convrfm.layer_agop import LayerAgop
 
 
 def layer_of(rng: np.random.Generator, core: np.ndarray, weight: np.ndarray | None = None) -> LayerAgop:
@@ -134,9 +135,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     for _ in range(200):
         fixed, truth, blocks = noisy_blocks(rng, 8, 2.0)
         counts, exact = np.ones(8), pearson(fixed, truth)
-        found = correlation_of_blocks(fixed, blocks, counts, noisy=True)
+        found = BlockCorrelation(fixed, blocks, counts, noisy=True).estimate()
         hits += found.low <= exact <= found.high
-        low += correlation_of_blocks(fixed, blocks, counts, noisy=False).value < exact
+        low += BlockCorrelation(fixed, blocks, counts, noisy=False).value() < exact
     assert 175 <= hits <= 199
     assert low > 190  # without the correction the noise lowers nearly every correlation
 
@@ -146,19 +147,19 @@ def test_blocks_may_be_empty_or_of_different_sizes(rng):
     units = np.array([1, 3, 0, 2])
     sums = [count * block for count, block in zip(units, blocks, strict=True)]
     mean = sum(sums) / units.sum()
-    assert correlation_of_blocks(fixed, sums, units, noisy=False).value == pytest.approx(pearson(fixed, mean))
+    assert BlockCorrelation(fixed, sums, units, noisy=False).value() == pytest.approx(pearson(fixed, mean))
     for noisy in (False, True):
-        scaled = correlation_of_blocks(fixed, [7 * part for part in sums], units, noisy=noisy)
-        assert scaled == pytest.approx(correlation_of_blocks(fixed, sums, units, noisy=noisy))
+        scaled = BlockCorrelation(fixed, [7 * part for part in sums], units, noisy=noisy).estimate()
+        assert scaled == pytest.approx(BlockCorrelation(fixed, sums, units, noisy=noisy).estimate())
 
 
 def test_too_few_probes_are_refused(rng):
     fixed, _, blocks = noisy_blocks(rng, 2, 0.1)
     with pytest.raises(ProbeError, match="two blocks"):
-        correlation_of_blocks(fixed, blocks[:1], np.ones(1), noisy=True)
+        BlockCorrelation(fixed, blocks[:1], np.ones(1), noisy=True)
     with pytest.raises(ProbeError, match="larger than the AGOP"):
-        correlation_of_blocks(fixed, [blocks[0], -blocks[0]], np.ones(2), noisy=True)
-    assert np.isnan(correlation_of_blocks(fixed, blocks, np.ones(2), noisy=True).standard_error)
+        BlockCorrelation(fixed, [blocks[0], -blocks[0]], np.ones(2), noisy=True).value()
+    assert np.isnan(BlockCorrelation(fixed, blocks, np.ones(2), noisy=True).estimate().standard_error)
 
 
 def test_probe_mode_of_a_network_through_the_summary():

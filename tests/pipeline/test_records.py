@@ -109,6 +109,13 @@ def test_record(tmp_path):
     json.dumps(record, allow_nan=False)
 
 
+def test_a_note_cannot_take_the_place_of_what_every_record_has(tmp_path):
+    recorder = Recorder("convrfm.x:y", "c0de", {}, notes={"outputs": 10})
+    with pytest.raises(ValueError, match=r"has outputs: give the note of convrfm\.x:y another name"):
+        recorder.write(tmp_path / "record.json", {}, {})
+    assert not (tmp_path / "record.json").exists()
+
+
 def test_run_names_and_back():
     name = run_name({"task": "bars", "sigma": 1.0, "seed": 0})
     assert name == "task=bars,sigma=1,seed=0"
@@ -124,6 +131,8 @@ def test_closures_follow_imports_and_names():
     assert not any(name.startswith(("convrfm.plots", "convrfm.networks", "convrfm.estimators")) for name in fits)
     networks = closure.import_closure("convrfm.pipeline.jobs.cnn")
     assert not any(name.startswith(("convrfm.kernels", "convrfm.plots")) for name in networks)
+    for job in ("cnn", "feature_network"):
+        assert "convrfm.networks.plain_cnn" in closure.import_closure(f"convrfm.pipeline.jobs.{job}")
     assert "convrfm.plots.fig05" in closure.import_closure("convrfm.pipeline.jobs.fig05")
     for job in (fits, networks):
         assert "convrfm.pipeline.config" not in job  # a new figure's section makes no run stale

@@ -11,7 +11,7 @@ from convrfm.pipeline.jobs.shallow import train_and_measure
 from convrfm.pipeline.record import Recorder, read_record
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import load_weights, weights_when
-from convrfm.storage import load_arrays, write_arrays
+from convrfm.storage import load_arrays, sha256, write_arrays
 
 SETTINGS = {
     "dataset": "digits", "architecture": "MyrtleMax", "patch_size": 3, "protocol": "published", "seed": 0, "device": "cpu",
@@ -64,7 +64,8 @@ def test_published(tmp_path):
     assert record["chosen_by"] == "test"
     assert record["best_epoch"] == accuracies.idxmax()
     assert record["best_epoch_test_accuracy"] == accuracies.max() > 0.6  # it learns; chance is a third
-    assert (record["images_trained_on"], record["images_tested_on"], record["outputs"]) == (48, 21, 4)
+    assert (record["images_trained_on"], record["images_tested_on"], record["classes"]) == (48, 21, 4)
+    assert record["outputs"]["arrays"]["sha256"] == sha256(outputs["arrays"])
     assert record["training"]["loss"] == "cross-entropy"
     assert record["training"]["shuffle"]
 

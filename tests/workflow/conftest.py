@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +161,31 @@ class Project:
         lines = stats.partition("\n\n")[0].splitlines()[3:]
         targets = ("all", "total", *arguments)
         return {line.split()[0]: int(line.split()[1]) for line in lines if line.split()[0] not in targets}
+
+    def planned_after_change(self, path: str, *targets: str) -> dict[str, int]:
+        """What `planned` gives after a file of the project has changed, which is as it was afterwards."""
+        file = self.root / path
+        before = file.read_text()
+        try:
+            file.write_text(before + "\n# changed\n")
+            return self.planned(*targets)
+        finally:
+            file.write_text(before)
+
+    def kill_when(self, happened: Callable[[], bool], *arguments: str) -> None:
+        """Start Snakemake, and kill it (`kill -9`) when something has happened; its jobs have to notice, and end."""
+        killed = subprocess.Popen(
+            self.command(*arguments), cwd=self.root, env=self.environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 600
+        while not happened():
+            assert time.monotonic() < deadline
+            assert killed.poll() is None
+            time.sleep(0.02)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        time.sleep(2)
 
 
 def copy_project(folder: Path) -> Project:

@@ -56,7 +56,7 @@ def test_absent_then_present_then_touched_then_corrupt(finished):
     with mirror({}) as server:
         project.configure(overrides={"fig05": {"panels": [BARS, MNIST]}}, data_mirror=server.address)
         output = project.snakemake("-c2")
-        assert run(output) == {"fetch": 1, "draw_fig05": 1}
+        assert run(output) == {"fetch": 1, "draw_fig05": 1, "draw_fig06": 1}
         # The rest is drawn, and what is not says so: on the terminal, in the caption, in the record.
         assert (
             "fig05 (published), noisy-mnist: SKIPPED (MNIST is absent: MNIST/raw/train-images-idx3-ubyte.gz" in output
@@ -78,7 +78,15 @@ def test_absent_then_present_then_touched_then_corrupt(finished):
     assert set(table["task"]) == {"bars", "noisy-mnist"}
     assert not table["stand_in"].any()
     # The bars were not computed again.
-    assert run(output) == {"fetch": 1, "prepare": 1, "draw": 1, "fit_rfm": 1, "train_cnn": 2, "draw_fig05": 1}
+    assert run(output) == {
+        "fetch": 1,
+        "prepare": 1,
+        "draw": 1,
+        "fit_rfm": 1,
+        "train_cnn": 2,
+        "draw_fig05": 1,
+        "draw_fig06": 1,
+    }
 
     # Files that look changed and are not are verified again, and nothing follows.
     path = project.root / "data/mnist" / LABELS
@@ -89,7 +97,7 @@ def test_absent_then_present_then_touched_then_corrupt(finished):
     good = sha256(path)
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     output = project.snakemake("-c2")
-    assert run(output) == {"fetch": 1, "draw_fig05": 1}
+    assert run(output) == {"fetch": 1, "draw_fig05": 1, "draw_fig06": 1}
     assert "SKIPPED (MNIST is corrupt:" in output
     assert state(project)["state"] == "corrupt"
     for part in (LABELS, good, sha256(path), "Delete"):

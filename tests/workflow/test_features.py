@@ -34,6 +34,12 @@ def test_the_metric_is_that_of_the_best_round_after_the_first(built):
     assert arrays["best"].shape == (9, 9)
 
 
+def test_a_change_of_the_network_trains_it_anew(built):
+    assert built.planned_after_change("src/convrfm/networks/plain_cnn.py", *FIGURES) == {
+        "train_feature_network": 2, "draw_fig03": 2, "draw_fig10": 2,
+    }  # fmt: skip
+
+
 def test_without_natural_images_there_is_no_figure_11(project: Project):
     features = {**CONFIG["overrides"]["features"], "natural": "imagenette"}
     project.configure(overrides={"features": features}, data_mirror="http://127.0.0.1:9/")

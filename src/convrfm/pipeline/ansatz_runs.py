@@ -9,9 +9,9 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from convrfm.agop import AgopAccumulator, LayerAgop
+from convrfm.agop import AgopAccumulator, accumulate
 from convrfm.errors import StorageError
-from convrfm.progress import track
+from convrfm.layer_agop import LayerAgop
 from convrfm.storage import load_arrays, write_arrays
 
 __all__ = ["measure_layers"]
@@ -49,23 +49,15 @@ def measure_layers(
         StorageError: the checkpoint is damaged or cannot be written.
     """
     accumulator = AgopAccumulator(model.to(device), settings["mode"], probes=settings["probes"], seed=seed)
-    batches = torch.from_numpy(images).split(settings["batch_size"])
-    first = _restored(checkpoint, accumulator)
-    wanted = settings["mode"] == "probe" and settings["tolerance"] is not None
-    passes = max(1, settings["most_probes"] // settings["probes"]) if wanted else 1
-    last = passes * len(batches)
-    for step in track(range(first, last), last - first, f"{description}, batches at most", show=True):
-        if step > 0 and step % len(batches) == 0 and _precise(accumulator, settings["tolerance"]):
-            break
-        accumulator.update(batches[step % len(batches)].to(device))
-        write_arrays(checkpoint, {**accumulator.state(), STEPS: np.array([step + 1])})
-    return accumulator.finalize()
 
+    def keep(steps: int) -> None:
+        write_arrays(checkpoint, {**accumulator.state(), STEPS: np.array([steps])})
 
-def _precise(accumulator: AgopAccumulator, tolerance: float) -> bool:
-    """Whether every layer's correlation is known well enough."""
-    errors = [layer.correlation().standard_error for layer in accumulator.finalize().values()]
-    return bool(np.max(errors) <= tolerance)
+    return accumulate(
+        accumulator, torch.from_numpy(images),
+        **{key: settings[key] for key in ("batch_size", "tolerance", "most_probes")},
+        description=description, show=True, done=_restored(checkpoint, accumulator), after=keep,
+    )  # fmt: skip
 
 
 def _restored(checkpoint: Path, accumulator: AgopAccumulator) -> int:

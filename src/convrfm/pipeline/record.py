@@ -45,6 +45,7 @@ class Recorder:
         """Write the record; inputs and outputs enter by hash.
 
         Raises:
+            ValueError: a note bears the name of something that every record has.
             StorageError: see `convrfm.storage`.
         """
         record = {
@@ -59,9 +60,11 @@ class Recorder:
             "wall_seconds": round(time.perf_counter() - self.clock, 3),
             # ru_maxrss is in KiB on Linux.
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            **self.notes,
         }
-        write_json(path, record)
+        if taken := sorted(record.keys() & self.notes.keys()):
+            msg = f"Every record has {', '.join(taken)}: give the note of {self.job} another name."
+            raise ValueError(msg)
+        write_json(path, {**record, **self.notes})
 
 
 def _described(path: Path) -> dict[str, str]:

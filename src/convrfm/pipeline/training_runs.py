@@ -1,19 +1,32 @@
-"""What all jobs that train networks share: the device, reproducible arithmetic, checkpoints, and weights on disk."""
+"""What all jobs that train networks share: the device, reproducible arithmetic, checkpoints, and what they leave on disk."""
 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
 from convrfm.pipeline.session import Job
-from convrfm.storage import load_arrays, sha256, write_arrays
-from convrfm.training import TrainingResult
+from convrfm.storage import load_arrays, sha256, write_arrays, write_table
+from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
 
-__all__ = ["checkpoint_path", "load_weights", "prepare_torch", "remove_checkpoints", "weights_when", "write_weights"]
+__all__ = [
+    "checkpoint_path",
+    "load_weights",
+    "prepare_torch",
+    "prepared_data",
+    "remove_checkpoints",
+    "train_resumably",
+    "weights_when",
+    "write_training",
+    "write_weights",
+]
 
 
 def prepare_torch(job: Job) -> str:
@@ -55,6 +68,83 @@ def remove_checkpoints(job: Job) -> None:
         checkpoint.unlink()
 
 
+def prepared_data(arrays: Mapping[str, np.ndarray], border: np.ndarray | None = None) -> TrainingData:
+    """All training images of what a preparation has written, and its test images to evaluate on.
+
+    Args:
+        arrays: of the job `prepare`.
+        border: see `convrfm.training.TrainingData`.
+    """
+    test = (arrays["test/images"], arrays["test/labels"])
+    return TrainingData(arrays["train/images"], arrays["train/labels"], {"test": test}, border=border)
+
+
+def train_resumably(
+    job: Job,
+    network: nn.Module,
+    data: TrainingData,
+    settings: TrainingSettings,
+    *,
+    device: str,
+    description: str,
+    part: str | None = None,
+) -> TrainingResult:
+    """Train a network with the seed of a job, from its checkpoint on if there is one.
+
+    Args:
+        job: see `checkpoint_path`.
+        network: at initialisation.
+        data: what to train and evaluate on.
+        settings: how to train.
+        device: from `prepare_torch`.
+        description: for the log.
+        part: tells the networks of one job apart.
+
+    Raises:
+        TrainingError, StorageError: see `convrfm.training.train`.
+    """
+    checkpoint = checkpoint_path(job, *([] if part is None else [part]))
+    return train(
+        network, data, settings,
+        seed=job.settings["seed"], checkpoint=checkpoint, device=device, description=description, show=True,
+    )  # fmt: skip
+
+
+def write_training(
+    job: Job, result: TrainingResult, settings: TrainingSettings, device: str, *, chosen_by: str | None = None
+) -> None:
+    """Write history, weights and record of a training that is the whole of a job, and remove its checkpoints.
+
+    Args:
+        job: of the training; its protocol and seed are noted.
+        result: what came of it.
+        settings: how it was trained.
+        device: where.
+        chosen_by: the column of the history that chooses the best epoch, which is noted then; None where the last counts.
+
+    Raises:
+        StorageError: see `convrfm.storage`.
+    """
+    write_table(job.outputs["metrics"], result.history)
+    write_weights(job.outputs["arrays"], result)
+    trained = result.history[result.history["epoch"] > 0]
+    job.recorder.notes |= {
+        "seed": job.settings["seed"],
+        "protocol": job.settings["protocol"],
+        "device": device,
+        "training": asdict(settings),
+        "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
+    }
+    if chosen_by is not None:
+        best = trained.loc[trained[chosen_by].idxmax()]
+        job.recorder.notes |= {
+            "best_epoch": int(best["epoch"]),
+            "best_epoch_test_accuracy": float(best["test_accuracy"]),
+        }
+    job.write_record()
+    remove_checkpoints(job)
+
+
 def write_weights(path: Path, result: TrainingResult) -> None:
     """Write the weights that a training leaves, as `initial/<name>`, `final/<name>` and `snapshot-<epoch>/<name>`.
 
@@ -77,7 +167,5 @@ def weights_when(path: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 def load_weights(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
     """Put weights from disk into a network, and the network into eval mode."""
-    # Single numbers, such as the counters of batch norm, come back from disk as arrays of length one.
-    shapes = {name: value.shape for name, value in network.state_dict().items()}
-    network.load_state_dict({name: value.reshape(shapes[name]) for name, value in weights.items()})
+    network.load_state_dict(weights)
     network.eval()

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from convrfm.agop import LayerAgop
 from convrfm.ansatz import correlations, layer_row, summarise
 from convrfm.block_estimates import without_error
+from convrfm.layer_agop import LayerAgop
 from convrfm.network_means import growth, mean_correlation, mean_gain
 from convrfm.networks.zoo import in_paper
 from convrfm.pipeline.ansatz_runs import measure_layers

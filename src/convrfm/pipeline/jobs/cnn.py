@@ -1,7 +1,5 @@
 """Train the plain convolutional network on a task."""
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 
@@ -9,9 +7,8 @@ from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.pipeline.protocols import held_out_part
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import TaskImages, read_task_images
-from convrfm.pipeline.training_runs import checkpoint_path, prepare_torch, remove_checkpoints, write_weights
-from convrfm.storage import write_table
-from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
+from convrfm.pipeline.training_runs import prepare_torch, train_resumably, write_training
+from convrfm.training import TrainingData, TrainingResult, TrainingSettings
 
 __all__ = ["train_task"]
 
@@ -44,22 +41,7 @@ def train_task(job: Job) -> None:
         part = TrainingData(images.train[fit], labels[fit], {"validation": (images.train[held_out], labels[held_out])})
         validated = _train(job, images, part, settings, device, "without the validation images")
         history["selection_accuracy"] = validated.history["validation_accuracy"]
-
-    write_table(job.outputs["metrics"], history)
-    write_weights(job.outputs["arrays"], result)
-    trained = history[history["epoch"] > 0]
-    best = trained.loc[trained["selection_accuracy"].idxmax()]
-    job.recorder.notes |= {
-        "seed": seed,
-        "protocol": protocol,
-        "device": device,
-        "training": asdict(settings),
-        "best_epoch": int(best["epoch"]),
-        "best_epoch_test_accuracy": float(best["test_accuracy"]),
-        "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
-    }
-    job.write_record()
-    remove_checkpoints(job)
+    write_training(job, result, settings, device, chosen_by="selection_accuracy")
 
 
 def _train(
@@ -73,13 +55,7 @@ def _train(
         **{key: given[key] for key in ("width", "depth", "patch_size")},
         generator=torch.Generator().manual_seed(given["seed"]),
     )
-    return train(
-        network,
-        data,
-        settings,
-        seed=given["seed"],
-        checkpoint=checkpoint_path(job, description),
-        device=device,
-        description=f"{images.title} {settings.optimizer}, {description}",
-        show=True,
-    )
+    return train_resumably(
+        job, network, data, settings,
+        device=device, description=f"{images.title} {settings.optimizer}, {description}", part=description,
+    )  # fmt: skip

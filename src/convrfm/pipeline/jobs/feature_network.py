@@ -1,14 +1,12 @@
 """Train the plain network on prepared images: the other side of Figures 3 and 10."""
 
-from dataclasses import asdict
-
 import torch
 
-from convrfm.networks import PlainCNN
+from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import checkpoint_path, prepare_torch, remove_checkpoints, write_weights
-from convrfm.storage import load_arrays, write_table
-from convrfm.training import TrainingData, TrainingSettings, train
+from convrfm.pipeline.training_runs import prepare_torch, prepared_data, train_resumably, write_training
+from convrfm.storage import load_arrays
+from convrfm.training import TrainingSettings
 
 __all__ = ["train_network"]
 
@@ -21,11 +19,7 @@ def train_network(job: Job) -> None:
     """
     given = job.settings
     prepared = load_arrays(job.input("images"))
-    data = TrainingData(
-        prepared["train/images"],
-        prepared["train/labels"],
-        {"test": (prepared["test/images"], prepared["test/labels"])},
-    )
+    data = prepared_data(prepared)
     settings = TrainingSettings(
         **{key: given[key] for key in ("optimizer", "learning_rate", "epochs", "batch_size")},
         shuffle=given["protocol"] == "corrected",
@@ -37,18 +31,5 @@ def train_network(job: Job) -> None:
         **{key: given[key] for key in ("width", "depth", "patch_size")},
         generator=torch.Generator().manual_seed(given["seed"]),
     )
-    result = train(
-        network, data, settings,
-        seed=given["seed"], checkpoint=checkpoint_path(job), device=device, description=given["dataset"], show=True,
-    )  # fmt: skip
-    write_table(job.outputs["metrics"], result.history)
-    write_weights(job.outputs["arrays"], result)
-    job.recorder.notes |= {
-        "seed": given["seed"],
-        "protocol": given["protocol"],
-        "device": device,
-        "training": asdict(settings),
-        "last_epoch_test_accuracy": float(result.history["test_accuracy"].iloc[-1]),
-    }
-    job.write_record()
-    remove_checkpoints(job)
+    result = train_resumably(job, network, data, settings, device=device, description=given["dataset"])
+    write_training(job, result, settings, device)

@@ -11,14 +11,14 @@ from convrfm.ansatz import summarise
 from convrfm.networks.shallow import ShallowCNN
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import (
-    checkpoint_path,
     load_weights,
     prepare_torch,
     remove_checkpoints,
+    train_resumably,
     write_weights,
 )
 from convrfm.storage import load_arrays, write_table
-from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
+from convrfm.training import TrainingData, TrainingResult, TrainingSettings
 
 __all__ = ["train_and_measure"]
 
@@ -64,11 +64,8 @@ def train_and_measure(job: Job) -> None:
         **{key: given[key] for key in ("width", "patch_size", "first_std", "later_std")},
         generator=torch.Generator().manual_seed(given["seed"]),
     )
-    result = train(
-        network, prepared.data, settings,
-        seed=given["seed"], checkpoint=checkpoint_path(job), device=device,
-        description=f"{given['dataset']} {given['architecture']} q = {given['patch_size']}", show=True,
-    )  # fmt: skip
+    description = f"{given['dataset']} {given['architecture']} q = {given['patch_size']}"
+    result = train_resumably(job, network, prepared.data, settings, device=device, description=description)
     tables = [_history(result)]
     for when, epoch, weights in (("initial", 0, result.initial), ("trained", result.kept_epoch, result.final)):
         load_weights(network, {name: torch.from_numpy(array) for name, array in weights.items()})
@@ -108,7 +105,7 @@ def _note(job: Job, prepared: _Prepared, settings: TrainingSettings, result: Tra
         "chosen_by": next(iter(prepared.data.parts)),
         "images_trained_on": len(prepared.data.images),
         "images_tested_on": len(prepared.data.parts["test"][1]),
-        "outputs": prepared.outputs,
+        "classes": prepared.outputs,
         "best_epoch": result.kept_epoch,
         "best_epoch_test_accuracy": float(kept["test_accuracy"]),
         "last_epoch": int(history.index[-1]),

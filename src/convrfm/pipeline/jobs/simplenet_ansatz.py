@@ -3,8 +3,9 @@
 import pandas as pd
 import torch
 
-from convrfm.agop import LayerAgop, measure
+from convrfm.agop import measure
 from convrfm.ansatz import correlations, summarise
+from convrfm.layer_agop import LayerAgop
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.simplenets import build_simplenet
 from convrfm.pipeline.training_runs import load_weights, prepare_torch, weights_when

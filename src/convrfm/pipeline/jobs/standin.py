@@ -1,15 +1,13 @@
 """Train a narrow network of the zoo on scikit-learn's digits, where pretrained ones cannot be had."""
 
-from dataclasses import asdict
-
 import torch
 
 from convrfm.networks import zoo
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import checkpoint_path, remove_checkpoints, write_weights
+from convrfm.pipeline.training_runs import prepared_data, train_resumably, write_training
 from convrfm.pipeline.zoo_networks import prepare_pooling
-from convrfm.storage import load_arrays, write_table
-from convrfm.training import TrainingData, TrainingSettings, train
+from convrfm.storage import load_arrays
+from convrfm.training import TrainingSettings
 
 __all__ = ["train_standin"]
 
@@ -29,35 +27,12 @@ def train_standin(job: Job) -> None:
         snapshots=tuple(given["snapshots"]),
     )
     prepared = load_arrays(job.input("images"))
-    data = TrainingData(
-        prepared["train/images"],
-        prepared["train/labels"],
-        {"test": (prepared["test/images"], prepared["test/labels"])},
-    )
     network = zoo.fresh(
         given["network"],
         generator=torch.Generator().manual_seed(given["seed"]),
         classes=prepared["train/targets"].shape[1],
         divisor=given["divisor"],
     )
-    result = train(
-        network,
-        data,
-        settings,
-        seed=given["seed"],
-        checkpoint=checkpoint_path(job),
-        device=device,
-        description=f"{given['network']} with 1/{given['divisor']} of the width",
-        show=True,
-    )
-    write_table(job.outputs["metrics"], result.history)
-    write_weights(job.outputs["arrays"], result)
-    job.recorder.notes |= {
-        "seed": given["seed"],
-        "protocol": given["protocol"],
-        "device": device,
-        "training": asdict(settings),
-        "last_epoch_test_accuracy": float(result.history["test_accuracy"].iloc[-1]),
-    }
-    job.write_record()
-    remove_checkpoints(job)
+    description = f"{given['network']} with 1/{given['divisor']} of the width"
+    result = train_resumably(job, network, prepared_data(prepared), settings, device=device, description=description)
+    write_training(job, result, settings, device)
