@@ -78,14 +78,7 @@ def test_absent_then_present_then_touched_then_corrupt(finished):
     assert set(table["task"]) == {"bars", "noisy-mnist"}
     assert not table["stand_in"].any()
     # The bars were not computed again.
-    assert run(output) == {
-        "fetch": 1,
-        "prepare": 1,
-        "draw": 1,
-        "fit_rfm": 1,
-        "train_cnn": 2,
-        "draw_fig05": 1,
-    }
+    assert run(output) == {"fetch": 1, "prepare": 1, "draw": 1, "fit_rfm": 1, "train_cnn": 2, "draw_fig05": 1}
 
     # Files that look changed and are not are verified again, and nothing follows.
     path = project.root / "data/mnist" / LABELS
