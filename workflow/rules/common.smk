@@ -92,9 +92,28 @@ def run_file(experiment, protocol, file, **keys):
     return f"{RESULTS}/runs/{experiment}/{protocol}/{run_name(keys)}/{RUN_FILES[file]}"
 
 
+def figure_file(figure, protocol, form):
+    """One file of one figure."""
+    return f"{RESULTS}/figures/{protocol}/{figure}.{form}"
+
+
 def figure_files(figure):
     """All files of a figure, for every protocol."""
-    return [f"{RESULTS}/figures/{protocol}/{figure}.{form}" for protocol in PROTOCOLS for form in FIGURE_FORMATS]
+    return [figure_file(figure, protocol, form) for protocol in PROTOCOLS for form in FIGURE_FORMATS]
+
+
+def figure_outputs(figure, category):
+    """The outputs of a figure's rule, with the protocol as a wildcard; the report shows the picture under a category."""
+    files = {form: figure_file(figure, "{protocol}", form) for form in FIGURE_FORMATS}
+    # Snakemake looks for the caption from the folder of the file that the rule stands in.
+    caption = f"../report/{figure}.rst"
+    files["png"] = report(files["png"], caption=caption, category=category, labels={"protocol": "{protocol}"})
+    return {**files, "record": figure_file(figure, "{protocol}", "json")}
+
+
+def figure_log(figure):
+    """The log of a figure's rule."""
+    return f"{RESULTS}/logs/figures/{{protocol}}/{figure}.log"
 
 
 def fig06_files():
@@ -140,6 +159,16 @@ def data_state(dataset):
     """The state of a data set; the rule that finds it out runs first."""
     checkpoints.fetch.get(dataset=dataset)
     return read_state(Path(state_file(dataset)))
+
+
+def data_needs(tasks):
+    """Names of the data that each task needs and that have to be fetched."""
+    return {task: list(files_behind(task)) for task in tasks}
+
+
+def figure_settings(protocol, tasks):
+    """What the drawing of a figure sees of the configuration: what each of its tasks needs, beside the protocol."""
+    return {"protocol": protocol, "needs": data_needs(tasks)}
 
 
 def absent_data(tasks):

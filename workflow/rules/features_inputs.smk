@@ -25,7 +25,7 @@ def feature_datasets(figure):
 
 def feature_needs(figure):
     """Names of what has to be fetched for each part of a figure; without natural images, Figure 11 has nothing to show."""
-    needs = {dataset: list(files_behind(dataset)) for dataset in getattr(SETTINGS.preset, figure).datasets}
+    needs = data_needs(getattr(SETTINGS.preset, figure).datasets)
     natural = list(files_behind(FEATURES.natural))
     if figure == "fig11":
         return {dataset: own + natural for dataset, own in needs.items()}
@@ -72,6 +72,17 @@ def feature_natural(figure):
     appearance = {"size": FEATURES.natural_size, "fit": "crop", "colour": colour, "scaling": "unit", "classes": "all"}
     counts = {"n_train": FEATURES.natural_images, "n_test": 0, "seed": FEATURE_SEEDS[0]}
     return [run_file("prepare", "corrected", "arrays", dataset=FEATURES.natural, **appearance, **counts)]
+
+
+def feature_figure_inputs(figure):
+    """The inputs of a figure's rule."""
+    return {
+        "states": lambda w: feature_absent(figure),
+        "images": lambda w: [feature_images(w.protocol, *run) for run in feature_runs(figure)],
+        "fits": lambda w: feature_fits(w.protocol, figure),
+        "networks": lambda w: feature_networks(w.protocol, figure),
+        "natural": lambda w: feature_natural(figure),
+    }
 
 
 def feature_fit_settings(wildcards):

@@ -3,24 +3,14 @@
 
 rule draw_fig01:
     input:
-        states=lambda w: zoo_absent(FIG01_NETWORKS),
-        metrics=lambda w: zoo_measured(w.protocol, "metrics", FIG01_NETWORKS),
-        records=lambda w: zoo_measured(w.protocol, "record", FIG01_NETWORKS),
+        states=lambda w: zoo_absent(ZOO.networks),
+        metrics=lambda w: zoo_measured(w.protocol, "metrics", ZOO.networks),
+        records=lambda w: zoo_measured(w.protocol, "record", ZOO.networks),
         arrays=lambda w: zoo_measured(w.protocol, "arrays", SETTINGS.preset.fig01.heat_maps),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig01.png",
-            caption="../report/fig01.rst",
-            category="Figure 1: the ansatz in trained networks",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig01.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig01.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig01.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig01.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig01.json",
+        **figure_outputs("fig01", "Figure 1: the ansatz in trained networks"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig01.log",
+        figure_log("fig01"),
     conda:
         ENVIRONMENT
     resources:

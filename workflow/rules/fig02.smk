@@ -31,26 +31,16 @@ rule draw_fig02:
         records=lambda w: fig02_run(w.protocol, "record"),
         arrays=lambda w: fig02_run(w.protocol, "arrays"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig02.png",
-            caption="../report/fig02.rst",
-            category="Figure 2: images through the matrices of each layer",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig02.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig02.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig02.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig02.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig02.json",
+        **figure_outputs("fig02", "Figure 2: images through the matrices of each layer"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig02.log",
+        figure_log("fig02"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
     params:
-        settings=lambda w: fig02_settings(w.protocol),
+        settings=lambda w: zoo_figure_settings(w.protocol, FIG02_NETWORKS),
         code=closure_hash("convrfm.pipeline.jobs.fig02"),
     script:
         "../scripts/draw_fig02.py"

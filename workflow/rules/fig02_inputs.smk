@@ -24,8 +24,3 @@ def fig02_sources(protocol, network, seed):
 def transformed_settings(wildcards):
     """What the transformation of images sees of the configuration."""
     return {**network_settings(wildcards), **SETTINGS.preset.fig02.model_dump(exclude={"network"})}
-
-
-def fig02_settings(protocol):
-    """What the drawing of Figure 2 sees of the configuration."""
-    return {"protocol": protocol, "needs": zoo_skips(FIG02_NETWORKS)}

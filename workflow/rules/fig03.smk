@@ -3,25 +3,11 @@
 
 rule draw_fig03:
     input:
-        states=lambda w: feature_absent("fig03"),
-        images=lambda w: [feature_images(w.protocol, *run) for run in feature_runs("fig03")],
-        fits=lambda w: feature_fits(w.protocol, "fig03"),
-        networks=lambda w: feature_networks(w.protocol, "fig03"),
-        natural=lambda w: feature_natural("fig03"),
+        **feature_figure_inputs("fig03"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig03.png",
-            caption="../report/fig03.rst",
-            category="Figure 3: what the first layer learns",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig03.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig03.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig03.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig03.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig03.json",
+        **figure_outputs("fig03", "Figure 3: what the first layer learns"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig03.log",
+        figure_log("fig03"),
     conda:
         ENVIRONMENT
     resources:

@@ -31,26 +31,16 @@ rule draw_fig04:
         records=lambda w: fig04_runs(w.protocol, "record"),
         arrays=lambda w: fig04_runs(w.protocol, "arrays"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig04.png",
-            caption="../report/fig04.rst",
-            category="Figure 4: layer by layer",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig04.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig04.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig04.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig04.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig04.json",
+        **figure_outputs("fig04", "Figure 4: layer by layer"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig04.log",
+        figure_log("fig04"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
     params:
-        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in FIG04_TASKS}},
+        settings=lambda w: figure_settings(w.protocol, FIG04_TASKS),
         code=closure_hash("convrfm.pipeline.jobs.fig04"),
     script:
         "../scripts/draw_fig04.py"

@@ -9,26 +9,16 @@ rule draw_fig05:
         fits=lambda w: fig05_fits(w.protocol, "arrays"),
         draws=lambda w: fig05_draws(w.protocol),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig05.png",
-            caption="../report/fig05.rst",
-            category="Figure 5: local signal adaptivity",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig05.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig05.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig05.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig05.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig05.json",
+        **figure_outputs("fig05", "Figure 5: local signal adaptivity"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig05.log",
+        figure_log("fig05"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
     params:
-        settings=lambda w: {"protocol": w.protocol, "needs": {task: list(files_behind(task)) for task in PANELS}},
+        settings=lambda w: figure_settings(w.protocol, PANELS),
         code=closure_hash("convrfm.pipeline.jobs.fig05"),
     script:
         "../scripts/draw_fig05.py"

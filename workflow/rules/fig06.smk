@@ -50,19 +50,9 @@ rule draw_fig06:
         records=lambda w: fig06_runs(w.protocol, "record"),
         counts=lambda w: fig06_counts(w.protocol),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig06.png",
-            caption="../report/fig06.rst",
-            category="Figure 6: many data sets",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig06.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig06.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig06.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig06.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig06.json",
+        **figure_outputs("fig06", "Figure 6: many data sets"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig06.log",
+        figure_log("fig06"),
     conda:
         ENVIRONMENT
     resources:
@@ -82,26 +72,16 @@ rule draw_fig06_pairs:
         records=lambda w: fig06_pair_runs(w.protocol, "record"),
         counts=lambda w: fig06_pair_counts(w.protocol),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig06_pairs.png",
-            caption="../report/fig06_pairs.rst",
-            category="Figure 6: many data sets",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig06_pairs.json",
+        **figure_outputs("fig06_pairs", "Figure 6: many data sets"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig06_pairs.log",
+        figure_log("fig06_pairs"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
     params:
-        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in PAIR_TASKS}},
+        settings=lambda w: figure_settings(w.protocol, PAIR_TASKS),
         code=closure_hash("convrfm.pipeline.jobs.fig06_pairs"),
     script:
         "../scripts/draw_fig06_pairs.py"

@@ -89,8 +89,7 @@ def fig06_counts(protocol):
 
 def fig06_settings(protocol):
     """What the drawing of Figure 6 sees of the configuration."""
-    needs = {name: list(files_behind(name)) for name in [*IMAGE_TASKS, *FIG06_LOCAL]}
-    return {"protocol": protocol, "needs": needs, "layers": [*SETTINGS.preset.fig06.layers, *FIG06_LOCAL]}
+    return {**figure_settings(protocol, TASKS["fig06"]), "layers": [*SETTINGS.preset.fig06.layers, *FIG06_LOCAL]}
 
 
 def fig06_pair_runs(protocol, file):

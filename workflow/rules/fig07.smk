@@ -3,30 +3,20 @@
 
 rule draw_fig07:
     input:
-        states=lambda w: zoo_absent(FIG07_NETWORKS),
-        metrics=lambda w: zoo_measured(w.protocol, "metrics", FIG07_NETWORKS),
-        records=lambda w: zoo_measured(w.protocol, "record", FIG07_NETWORKS),
+        states=lambda w: zoo_absent(ZOO.networks),
+        metrics=lambda w: zoo_measured(w.protocol, "metrics", ZOO.networks),
+        records=lambda w: zoo_measured(w.protocol, "record", ZOO.networks),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig07.png",
-            caption="../report/fig07.rst",
-            category="Figure 7: the ansatz before and after training",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig07.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig07.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig07.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig07.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig07.json",
+        **figure_outputs("fig07", "Figure 7: the ansatz before and after training"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig07.log",
+        figure_log("fig07"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
     params:
-        settings=lambda w: fig07_settings(w.protocol),
+        settings=lambda w: zoo_figure_settings(w.protocol, ZOO.networks),
         code=closure_hash("convrfm.pipeline.jobs.fig07"),
     script:
         "../scripts/draw_fig07.py"

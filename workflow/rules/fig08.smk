@@ -52,26 +52,16 @@ rule draw_fig08:
         metrics=lambda w: fig08_runs(w.protocol, "simplenet-ansatz", "metrics"),
         records=lambda w: fig08_runs(w.protocol, "simplenet-ansatz", "record"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig08.png",
-            caption="../report/fig08.rst",
-            category="Figure 8: the ansatz in SimpleNet",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig08.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig08.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig08.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig08.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig08.json",
+        **figure_outputs("fig08", "Figure 8: the ansatz in SimpleNet"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig08.log",
+        figure_log("fig08"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=10,
     params:
-        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in SIMPLENETS}},
+        settings=lambda w: figure_settings(w.protocol, SIMPLENETS),
         code=closure_hash("convrfm.pipeline.jobs.fig08"),
     script:
         "../scripts/draw_fig08.py"

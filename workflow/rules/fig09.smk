@@ -30,26 +30,16 @@ rule draw_fig09:
         metrics=lambda w: fig09_runs(w.protocol, "metrics"),
         records=lambda w: fig09_runs(w.protocol, "record"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig09.png",
-            caption="../report/fig09.rst",
-            category="Figure 9: patch size and pooling",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig09.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig09.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig09.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig09.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig09.json",
+        **figure_outputs("fig09", "Figure 9: patch size and pooling"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig09.log",
+        figure_log("fig09"),
     conda:
         ENVIRONMENT
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        settings=lambda w: {"protocol": w.protocol, "needs": {name: list(files_behind(name)) for name in SHALLOW_DATA}},
+        settings=lambda w: figure_settings(w.protocol, SHALLOW_DATA),
         code=closure_hash("convrfm.pipeline.jobs.fig09"),
     script:
         "../scripts/draw_fig09.py"

@@ -3,25 +3,11 @@
 
 rule draw_fig10:
     input:
-        states=lambda w: feature_absent("fig10"),
-        images=lambda w: [feature_images(w.protocol, *run) for run in feature_runs("fig10")],
-        fits=lambda w: feature_fits(w.protocol, "fig10"),
-        networks=lambda w: feature_networks(w.protocol, "fig10"),
-        natural=lambda w: feature_natural("fig10"),
+        **feature_figure_inputs("fig10"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig10.png",
-            caption="../report/fig10.rst",
-            category="Figure 10: first layers of ConvRFM and of networks",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig10.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig10.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig10.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig10.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig10.json",
+        **figure_outputs("fig10", "Figure 10: first layers of ConvRFM and of networks"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig10.log",
+        figure_log("fig10"),
     conda:
         ENVIRONMENT
     resources:

@@ -3,25 +3,11 @@
 
 rule draw_fig12:
     input:
-        states=lambda w: feature_absent("fig12"),
-        images=lambda w: [feature_images(w.protocol, *run) for run in feature_runs("fig12")],
-        fits=lambda w: feature_fits(w.protocol, "fig12"),
-        networks=lambda w: feature_networks(w.protocol, "fig12"),
-        natural=lambda w: feature_natural("fig12"),
+        **feature_figure_inputs("fig12"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/fig12.png",
-            caption="../report/fig12.rst",
-            category="Figure 12: edge detectors of other data sets",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/fig12.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/fig12.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/fig12.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/fig12.md",
-        record=f"{RESULTS}/figures/{{protocol}}/fig12.json",
+        **figure_outputs("fig12", "Figure 12: edge detectors of other data sets"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/fig12.log",
+        figure_log("fig12"),
     conda:
         ENVIRONMENT
     resources:

@@ -3,19 +3,9 @@
 
 rule draw_theorem1:
     output:
-        png=report(
-            f"{RESULTS}/figures/{{protocol}}/theorem1.png",
-            caption="../report/theorem1.rst",
-            category="Theorem 1",
-            labels={"protocol": "{protocol}"},
-        ),
-        pdf=f"{RESULTS}/figures/{{protocol}}/theorem1.pdf",
-        parquet=f"{RESULTS}/figures/{{protocol}}/theorem1.parquet",
-        csv=f"{RESULTS}/figures/{{protocol}}/theorem1.csv",
-        md=f"{RESULTS}/figures/{{protocol}}/theorem1.md",
-        record=f"{RESULTS}/figures/{{protocol}}/theorem1.json",
+        **figure_outputs("theorem1", "Theorem 1"),
     log:
-        f"{RESULTS}/logs/figures/{{protocol}}/theorem1.log",
+        figure_log("theorem1"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads

@@ -9,9 +9,9 @@ def zoo_needs(network):
     return [] if network in STANDINS else [network, *files_behind(ZOO.dataset)]
 
 
-def zoo_skips(networks):
-    """What each network needs, for figures that leave out those whose data are not there."""
-    return {network: zoo_needs(network) for network in networks}
+def zoo_figure_settings(protocol, networks):
+    """What the drawing of a figure sees of the configuration: what each of its networks needs, beside the protocol."""
+    return {"protocol": protocol, "needs": {network: zoo_needs(network) for network in networks}}
 
 
 def zoo_absent(networks):

@@ -1,6 +1,7 @@
 """The measurements behind Figures 3, 10, 11 and 12, from runs to rows of their table."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -8,14 +9,37 @@ import pandas as pd
 from convrfm.eigenfilters import compare_with_edges, picked_edges, top_eigenfilters
 from convrfm.operators import Comparison, compare_operators
 from convrfm.patches import windows
-from convrfm.pipeline.feature_runs import FeatureRun
+from convrfm.pipeline.feature_runs import FeatureRun, read_runs
 from convrfm.pipeline.session import Job
-from convrfm.plots.features import Sheet
+from convrfm.plots.features import LETTERS, Sheet, table_of
 from convrfm.seeding import generator
 
-__all__ = ["NETWORK", "eigenvectors_on", "operators_on"]
+__all__ = ["NETWORK", "eigenvectors_on", "measure_data_sets", "operators_on"]
 
 NETWORK = "network"
+
+Shown = TypeVar("Shown")
+
+
+def measure_data_sets(
+    job: Job, measure: Callable[[Job, FeatureRun], tuple[pd.DataFrame, Shown]]
+) -> tuple[pd.DataFrame, dict[str, Shown]]:
+    """Measure every data set and seed of a figure that has a panel for each data set.
+
+    Args:
+        job: of the figure.
+        measure: gives rows of the table, and what is shown of them.
+
+    Returns:
+        the table, and what is shown of the first seed of each data set, by data set.
+    """
+    parts: list[pd.DataFrame] = []
+    shown: dict[str, Shown] = {}
+    for run in read_runs(job):
+        rows, picture = measure(job, run)
+        shown.setdefault(run.dataset, picture)
+        parts.append(rows.assign(panel=LETTERS[list(shown).index(run.dataset)]))
+    return table_of(parts, job.settings["protocol"]), shown
 
 
 def eigenvectors_on(

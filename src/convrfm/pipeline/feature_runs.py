@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from convrfm.filter_forms import FilterForm
+from convrfm.pipeline.finished_runs import runs_with
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job
 from convrfm.storage import load_arrays
@@ -42,8 +43,11 @@ def read_runs(job: Job) -> list[FeatureRun]:
     runs = []
     for path in job.inputs["images"]:
         keys = run_keys(path.parent)
-        fits = {run_keys(fit.parent)["kernel"]: load_arrays(fit)["best"] for fit in _of(job.inputs["fits"], keys)}
-        networks = [_change_of_filters(network) for network in _of(job.inputs["networks"], keys)]
+        own = {"dataset": keys["dataset"], "seed": keys["seed"]}
+        fits = {
+            run_keys(fit.parent)["kernel"]: load_arrays(fit)["best"] for fit in runs_with(job.inputs["fits"], **own)
+        }
+        networks = [_change_of_filters(network) for network in runs_with(job.inputs["networks"], **own)]
         images = load_arrays(path)["test/images"][: job.settings["images"]]
         images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
         cnfm = networks[0] if networks else None
@@ -55,12 +59,6 @@ def natural_images(job: Job) -> np.ndarray | None:
     """The large natural images `(n, channels, height, width)`, the only file of the input `natural`; None without it."""
     paths = job.inputs["natural"]
     return load_arrays(paths[0])["train/images"] if paths else None
-
-
-def _of(paths: list[Path], keys: dict[str, str]) -> list[Path]:
-    """Those of the data set and seed of a run."""
-    wanted = {"dataset": keys["dataset"], "seed": keys["seed"]}
-    return [path for path in paths if wanted.items() <= run_keys(path.parent).items()]
 
 
 def _change_of_filters(path: Path) -> np.ndarray:

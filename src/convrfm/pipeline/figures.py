@@ -1,20 +1,20 @@
 """What every figure writes: picture, tidy table, caption, record; and what it writes where its data are not there."""
 
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from functools import partial, update_wrapper
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from convrfm.pipeline.data_states import read_state
 from convrfm.pipeline.session import Job
 from convrfm.plots.skipped import draw_skipped
 from convrfm.storage import write_atomically, write_bytes, write_table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["Drawn", "figure_job", "skipped_parts", "write_figure", "write_skipped_figure"]
 
-__all__ = ["skipped_parts", "write_figure", "write_skipped_figure"]
+Drawn = tuple[pd.DataFrame, Figure, str]
+"""The tidy table behind a figure, the figure, and its caption in Markdown."""
 
 # Nothing that changes from call to call: equal tables give equal bytes.
 METADATA = {
@@ -23,7 +23,7 @@ METADATA = {
 }
 
 
-def write_figure(job: Job, table: pd.DataFrame, figure: "Figure", caption: str) -> None:
+def write_figure(job: Job, table: pd.DataFrame, figure: Figure, caption: str) -> None:
     """Write the outputs `png`, `pdf`, `parquet`, `csv`, `md` and `record` of a figure's job.
 
     Raises:
@@ -63,3 +63,28 @@ def write_skipped_figure(job: Job, title: str, skipped: Mapping[str, str]) -> No
     table = pd.DataFrame([{"part": part, "status": "SKIPPED", "reason": reason} for part, reason in skipped.items()])
     lines = [f"**{title}: SKIPPED**", *(f"\n{part}: SKIPPED ({reason})" for part, reason in skipped.items())]
     write_figure(job, table, draw_skipped(title, skipped), "\n".join(lines) + "\n")
+
+
+def figure_job(title: str) -> Callable[[Callable[[Job, Mapping[str, str]], Drawn]], Callable[[Job], None]]:
+    """Make a job of a function that draws a figure from its inputs.
+
+    The function receives the job and what of it is skipped, from `skipped_parts`. It is not called where no part can be
+    drawn: then all files say SKIPPED and why.
+
+    Args:
+        title: such as "Figure 5".
+    """
+
+    def decorate(draw: Callable[[Job, Mapping[str, str]], Drawn]) -> Callable[[Job], None]:
+        def run(job: Job) -> None:
+            skipped = skipped_parts(job)
+            if len(skipped) == len(job.settings["needs"]):
+                write_skipped_figure(job, title, skipped)
+            else:
+                write_figure(job, *draw(job, skipped))
+
+        # Its annotations stay its own: it takes less than the function, and gives nothing.
+        update_wrapper(run, draw, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+        return run
+
+    return decorate

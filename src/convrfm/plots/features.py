@@ -1,7 +1,8 @@
 """What Figures 3, 10, 11 and 12 share: their table, how filters and pictures are drawn, and what becomes of the claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,15 @@ from matplotlib.figure import Figure, SubFigure
 
 from convrfm.datasets.registry import find_entry
 from convrfm.eigenfilters import CONSTANT
-from convrfm.plots.style import interval
+from convrfm.plots.accuracies import how_chosen
+from convrfm.plots.skipped import write_reason
+from convrfm.plots.style import figure_style, interval, with_interval
 
 __all__ = [
-    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "STAND_INS", "Sheet", "Strip", "draw_sheet", "draw_strip", "excess",
-    "headline", "notes", "orientation_sentence", "proper_edges", "show", "show_filter", "stand_in_note", "table_of",
-    "title_of", "verdict",
+    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "LETTERS", "STAND_INS", "Sheet", "Strip", "caption_of_data_sets",
+    "draw_data_sets", "draw_sheet", "draw_strip", "excess", "first_seed", "headline", "letter_part", "notes",
+    "orientation_sentence", "proper_edges", "show", "show_filter", "stand_in_note", "table_of", "title_of", "verdict",
+    "with_stand_ins", "write_missing",
 ]  # fmt: skip
 
 STAND_INS = {
@@ -26,6 +30,9 @@ STAND_INS = {
     "photographs": "two photographs, not ImageNet",
 }
 """Data sets that stand in for the paper's, with what the figures say of them."""
+
+LETTERS = "ABCDEFGH"
+"""Of the panels."""
 
 KERNELS = {"cntk": "CNTK-ConvRFM", "laplace": "Laplace-ConvRFM"}
 
@@ -37,6 +44,8 @@ ALIKE = 15.0
 
 COHERENT = 0.2
 """Smallest coherence of an eigenvector that has an orientation at all (ours)."""
+
+Shown = TypeVar("Shown")
 
 COLUMNS = [
     "panel", "dataset", "source", "stand_in", "protocol", "seed", "kernel", "patch_size", "eigenvector", "image",
@@ -108,6 +117,17 @@ def stand_in_note(datasets: Sequence[str]) -> str:
     return f"stand-in{'s' * (len(found) > 1)}: {'; '.join(found)}" if found else ""
 
 
+def with_stand_ins(title: str, datasets: Sequence[str], *, separator: str = " ") -> str:
+    """A title, with what stands in for other data behind it in parentheses."""
+    note = stand_in_note(datasets)
+    return f"{title}{separator}({note})" if note else title
+
+
+def first_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the seed that comes first, the one that figures show."""
+    return rows[rows["seed"] == rows["seed"].iloc[0]]
+
+
 def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of eigenvectors that are not constant: a flat window finds brightness, not edges."""
     keys = ["dataset", "source", "seed", "kernel", "eigenvector"]
@@ -135,10 +155,10 @@ def excess(rows: pd.DataFrame) -> dict[str, float]:
 
 def verdict(found: Mapping[str, float]) -> str:
     """Numbers of `excess` in words, with what becomes of the claim."""
-    bounds = "" if np.isnan(found["low"]) else f" [{found['low']:+.3f}, {found['high']:+.3f}]"
+    gain = with_interval(found["excess"], found["low"], found["high"], "+.3f")
     holds = found["excess"] >= EXCESS and (np.isnan(found["low"]) or found["low"] > 0)
     return (
-        f"{found['value']:.3f}, against {found['control']:.3f}: {found['excess']:+.3f}{bounds}, "
+        f"{found['value']:.3f}, against {found['control']:.3f}: {gain}, "
         f"{'at least' if holds else 'NOT at least, or not surely,'} the {EXCESS:g} asked for"
     )
 
@@ -165,14 +185,10 @@ def orientation_sentence(table: pd.DataFrame) -> str:
 
 def headline(name: str, rest: str, table: pd.DataFrame) -> str:
     """First words of a caption."""
-    chosen = (
-        "by test accuracy, as in the paper"
-        if table["protocol"].iloc[0] == "published"
-        else "on a validation split of the training images"
-    )
+    protocol = table["protocol"].iloc[0]
     return (
-        f"**{name}** (protocol: {table['protocol'].iloc[0]}). {rest} The metric is that of ConvRFM's best round from round 1 "
-        f"on, chosen {chosen}."
+        f"**{name}** (protocol: {protocol}). {rest} The metric is that of ConvRFM's best round from round 1 on, chosen "
+        f"{how_chosen(protocol)}."
     )
 
 
@@ -187,6 +203,23 @@ def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     if standing:
         lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
     return [*lines, *(f"**{title_of(part)}**: SKIPPED ({reason})" for part, reason in skipped.items())]
+
+
+def caption_of_data_sets(
+    name: str, rest: str, table: pd.DataFrame, skipped: Mapping[str, str], sentences: Callable[[pd.DataFrame], str]
+) -> str:
+    """Write the caption of a figure with a part for each data set.
+
+    Args:
+        name: of the figure.
+        rest: what it shows.
+        table: from `table_of`.
+        skipped: data sets that are not there, with the reason.
+        sentences: what becomes of the claims on one data set, from its rows.
+    """
+    groups = table.groupby("dataset", sort=False)
+    paragraphs = [f"**{title_of(str(dataset))}**: {sentences(rows)}" for dataset, rows in groups]
+    return "\n\n".join([headline(name, rest, table), *paragraphs, *notes(table, skipped)]) + "\n"
 
 
 def show(cell: Axes, picture: np.ndarray) -> None:
@@ -231,6 +264,45 @@ def draw_strip(figure: Figure | SubFigure, strip: Strip, labels: Mapping[str, Se
     for cell, name in zip(cells[:, 0], ["image", *strip.pictures], strict=True):
         cell.set_ylabel(name, fontsize=7)
     return cells
+
+
+def letter_part(part: SubFigure, name: str) -> None:
+    """Put the letter of a part of a figure into its upper left corner."""
+    part.text(0.005, 0.995, name, fontsize=11, fontweight="bold", va="top")
+
+
+def write_missing(part: SubFigure, dataset: str, reason: str) -> None:
+    """Write into a part of a figure that a data set is not there, and why."""
+    write_reason(part.subplots(), title_of(dataset), reason, width=110)
+
+
+def draw_data_sets(
+    table: pd.DataFrame,
+    shown: Mapping[str, Shown],
+    skipped: Mapping[str, str],
+    *,
+    height: Callable[[Shown], float],
+    draw: Callable[[SubFigure, Shown, pd.DataFrame], None],
+) -> Figure:
+    """Draw a figure with a part for each data set, lettered, above those that are not there.
+
+    Args:
+        table: from `table_of`.
+        shown: of the first seed, by data set.
+        skipped: data sets that are not there, with the reason.
+        height: inches that a data set takes.
+        draw: draws one data set from what is shown and from its rows of the first seed.
+    """
+    with figure_style():
+        heights = [height(content) for content in shown.values()] + [0.9] * len(skipped)
+        figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, name, (dataset, content) in zip(parts, LETTERS, shown.items(), strict=False):
+            draw(part, content, first_seed(table[table["dataset"] == dataset]))
+            letter_part(part, name)
+        for part, (dataset, reason) in zip(parts[len(shown) :], skipped.items(), strict=True):
+            write_missing(part, dataset, reason)
+    return figure
 
 
 def draw_sheet(figure: Figure | SubFigure, sheet: Sheet, rows: pd.DataFrame) -> np.ndarray:

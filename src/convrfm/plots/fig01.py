@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 
 from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, letter
-from convrfm.plots.zoo import STAND_IN_NOTE, Run, caption_of_networks, is_stand_in, mean_over_layers, order, title
+from convrfm.plots.zoo import (
+    STAND_IN_NOTE,
+    Run,
+    caption_of_networks,
+    is_stand_in,
+    mean_over_layers,
+    number_cell,
+    order,
+    title,
+)
 
 __all__ = ["LINES", "caption", "draw", "growth", "tidy"]
 
@@ -182,7 +191,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     lines = [opening, "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for network in networks:
         cells = [
-            _cell(numbers.loc[(network, name)], signed=name.startswith("gain"))
+            number_cell(numbers.loc[(network, name)], signed=name.startswith("gain"))
             for name in ("pearson", "initial_pearson", *GAINS)
         ]
         layers = numbers.loc[(network, "pearson"), "layers"]
@@ -204,9 +213,3 @@ def _levels(table: pd.DataFrame) -> str:
     trained = table.loc[table["quantity"] == "pearson", "value"]
     parts = [f"{int((trained > line).sum())} of {len(trained)} lie above {line:g}" for line in LINES]
     return f"Of the trained means, {' and '.join(parts)}; the paper's own number is lost in its text, so this decides nothing."
-
-
-def _cell(row: pd.Series, *, signed: bool) -> str:
-    form = "+.3f" if signed else ".3f"
-    value = f"{row['value']:{form}}"
-    return value if np.isnan(row["low"]) else f"{value} [{row['low']:{form}}, {row['high']:{form}}]"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from convrfm.plots.style import figure_style, interval
+from convrfm.plots.style import figure_style, interval, with_interval
 from convrfm.plots.zoo import STAND_IN_NOTE, caption_of_networks, is_stand_in, title
 
 __all__ = ["EXCESS", "caption", "draw", "summary", "tidy"]
@@ -117,8 +117,8 @@ def caption(table: pd.DataFrame) -> str:
         "|---|---|---|---|",
     ]
     for _, row in means.iterrows():
-        bounds = "" if np.isnan(row["low"]) else f" [{row['low']:+.3f}, {row['high']:+.3f}]"
-        lines.append(f"| {row['layer']} | {row['pearson']:.3f} | {row['control']:.3f} | {row['excess']:+.3f}{bounds} |")
+        excess = with_interval(row["excess"], row["low"], row["high"], "+.3f")
+        lines.append(f"| {row['layer']} | {row['pearson']:.3f} | {row['control']:.3f} | {excess} |")
     reached = int((means["excess"] >= EXCESS).sum())
     verdict = (
         f"The correlation exceeds that with a random matrix by at least {EXCESS:g} in {reached} of {len(means)} layers, and "

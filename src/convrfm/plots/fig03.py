@@ -13,18 +13,20 @@ from convrfm.plots.features import (
     Strip,
     draw_strip,
     excess,
+    first_seed,
     headline,
+    letter_part,
     notes,
     proper_edges,
     show,
     show_filter,
-    stand_in_note,
     title_of,
     verdict,
+    with_stand_ins,
+    write_missing,
 )
 from convrfm.plots.fig10 import pair_labels, pair_sentences
 from convrfm.plots.fig12 import edge_sentences
-from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style
 
 __all__ = ["Pictures", "caption", "draw"]
@@ -53,7 +55,7 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
         pictures: of the first seed.
         skipped: the natural images, if they are not there, with the reason.
     """
-    first = table[table["seed"] == table["seed"].iloc[0]]
+    first = first_seed(table)
     panels = {name: first[first["panel"] == name] for name in "ABC"}
     dataset = first["dataset"].iloc[0]
     with figure_style():
@@ -61,21 +63,19 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
         figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
         top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_filters(top, pictures.filters, panels["A"])
-        note = stand_in_note([dataset])
-        top.suptitle(f"Top eigenvectors on {title_of(dataset)}{f' ({note})' if note else ''}", fontsize=8)
+        top.suptitle(with_stand_ins(f"Top eigenvectors on {title_of(dataset)}", [dataset]), fontsize=8)
         draw_strip(middle, pictures.pairs, pair_labels(panels["B"], len(pictures.pairs.images)))
         middle.suptitle(f"{title_of(dataset)}: CNTK-ConvRFM and the first layer of the network", fontsize=8)
         if pictures.natural is None:
             ((name, reason),) = skipped.items()
-            write_reason(bottom.subplots(), title_of(name), reason, width=110)
+            write_missing(bottom, name, reason)
         else:
             _draw_natural(bottom, pictures.natural, panels["C"])
             source = panels["C"]["source"].iloc[0]
-            note = stand_in_note([source])
             title = f"The metrics of {title_of(dataset)} on {title_of(source)}"
-            bottom.suptitle(f"{title}{f' ({note})' if note else ''}", fontsize=8)
-        for part, letter in zip((top, middle, bottom), "ABC", strict=True):
-            part.text(0.005, 0.995, letter, fontsize=11, fontweight="bold", va="top")
+            bottom.suptitle(with_stand_ins(title, [source]), fontsize=8)
+        for part, name in zip((top, middle, bottom), "ABC", strict=True):
+            letter_part(part, name)
     return figure
 
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from convrfm.plots.fig06 import STAND_INS, short_title, stand_in_note, title
-from convrfm.plots.style import figure_style, interval, letter
+from convrfm.plots.skipped import skipped_lines
+from convrfm.plots.style import figure_style, interval, letter, with_interval
 
 __all__ = ["EXCESS", "caption", "draw", "summary", "tidy"]
 
@@ -157,17 +158,15 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "|---|---|---|---|---|",
     ]
     for _, row in means.iterrows():
-        bounds = "" if np.isnan(row["low"]) else f" [{row['low']:+.3f}, {row['high']:+.3f}]"
+        excess = with_interval(row["excess"], row["low"], row["high"], "+.3f")
         cells = [title(row["task"]), str(row["layer"]), f"{row['pearson']:.3f}", f"{row['control']:.3f}"]
-        lines.append(f"| {' | '.join(cells)} | {row['excess']:+.3f}{bounds} |")
+        lines.append(f"| {' | '.join(cells)} | {excess} |")
     reached, clear = int((means["excess"] >= EXCESS).sum()), int((means["low"] > 0).sum())
     verdict = (
         f"The correlation exceeds that with a random matrix by at least {EXCESS:g} in {reached} of {len(means)} cases, and "
         f"with its interval above zero in {clear}."
     )
-    lines += ["", verdict, *_plain_stages(table)]
-    for task, reason in skipped.items():
-        lines += ["", f"**{title(task)}**: SKIPPED ({reason})"]
+    lines += ["", verdict, *_plain_stages(table), *skipped_lines(skipped, title)]
     return "\n".join(lines) + "\n"
 
 

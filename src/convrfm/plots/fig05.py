@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from convrfm.datasets.local_signal import TASKS
 from convrfm.plots.accuracies import chosen, how_chosen, kernel_parts, network_row
-from convrfm.plots.skipped import write_reason
-from convrfm.plots.style import figure_style, interval, letter, paired_differences
+from convrfm.plots.skipped import skipped_lines, write_reason
+from convrfm.plots.style import figure_style, interval, letter, paired_differences, with_interval
 from convrfm.visualize import patch_magnitude
 
 __all__ = ["STAND_INS", "caption", "contrast", "draw", "examples", "gain_cell", "tidy"]
@@ -201,8 +201,7 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
             f"{part['n_test'].iloc[0]} test images. Points gained, mean and 95 % interval over draws, paired by seed:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
-    for task, reason in skipped.items():
-        lines += ["", f"**{TITLES[task]}**: SKIPPED ({reason})"]
+    lines += skipped_lines(skipped, TITLES.__getitem__)
     return "\n".join(lines) + "\n"
 
 
@@ -238,4 +237,4 @@ def _gains(table: pd.DataFrame) -> list[str]:
 
 def gain_cell(mean: float, low: float, high: float) -> str:
     """A gain in points with its interval, if there is one."""
-    return f"{mean:+.1f}" if np.isnan(low) else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return with_interval(mean, low, high, "+.1f")

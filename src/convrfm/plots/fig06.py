@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from convrfm.datasets.registry import find_entry
 from convrfm.plots import fig05
 from convrfm.plots.accuracies import chosen, deep_stage, how_chosen, kernel_parts, network_row, selection_score
+from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 
 __all__ = [
@@ -239,8 +240,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
         *_classes_missing(table, tasks),
         *_of_layers(table, [task for task in dict.fromkeys(layers) if task in tasks]),
     ]
-    for task, reason in skipped.items():
-        lines += ["", f"**{title(task)}**: SKIPPED ({reason})"]
+    lines += skipped_lines(skipped, title)
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from convrfm.plots.accuracies import how_chosen
 from convrfm.plots.fig05 import gain_cell
 from convrfm.plots.fig06 import METHODS, STAND_INS, method_marks, stand_in_note, title
-from convrfm.plots.skipped import write_reason
+from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter
 
 __all__ = ["caption", "draw", "gains", "summary"]
@@ -132,6 +132,5 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         if left_out:
             reason = "in every draw, the training images hold one class only"
             lines += ["", f"{title(task)}: {left_out} of {every} pairs are left out, as {reason}."]
-    for task, reason in skipped.items():
-        lines += ["", f"**{title(task)}**: SKIPPED ({reason})"]
+    lines += skipped_lines(skipped, title)
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.plots.style import figure_style, letter
-from convrfm.plots.zoo import STAND_IN_NOTE, Run, caption_of_networks, is_stand_in, order, title
+from convrfm.plots.zoo import STAND_IN_NOTE, Run, caption_of_networks, is_stand_in, number_cell, order, title
 
 __all__ = ["caption", "draw", "tidy"]
 
@@ -172,11 +172,11 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         gain = rows[rows["quantity"] == "gain"].iloc[0]
         gains.append(gain)
         by_time = rows[rows["quantity"] == "pearson"].set_index("when")
-        cells = [_cell(by_time.loc[when], signed=False) for when in TIMES]
+        cells = [number_cell(by_time.loc[when], signed=False) for when in TIMES]
         sweep = table[(table["panel"] == "C") & (table["network"] == network) & (table["when"] == "trained")]
         best = sweep.loc[sweep["value"].idxmax()]
         cells += [
-            _cell(gain, signed=True),
+            number_cell(gain, signed=True),
             _layers_that_gain(table, network),
             f"{best['power']:g} ({best['value']:.3f})",
         ]
@@ -194,9 +194,3 @@ def _layers_that_gain(table: pd.DataFrame, network: str) -> str:
     rows = table[(table["panel"] == "A") & (table["network"] == network) & (table["layer"] != "mean")]
     pivot = rows.pivot_table(index="layer", columns="when", values="value")
     return f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"
-
-
-def _cell(row: pd.Series, *, signed: bool) -> str:
-    form = "+.3f" if signed else ".3f"
-    value = f"{row['value']:{form}}"
-    return value if np.isnan(row["low"]) else f"{value} [{row['low']:{form}}, {row['high']:{form}}]"

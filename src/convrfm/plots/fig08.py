@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convrfm.plots.skipped import write_reason
-from convrfm.plots.style import figure_style, interval, letter
+from convrfm.plots.skipped import skipped_lines, write_reason
+from convrfm.plots.style import figure_style, interval, letter, with_interval
 
 __all__ = ["PUBLISHED", "TITLES", "caption", "draw", "tidy"]
 
@@ -282,8 +282,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     accuracies = _accuracy_cells(table)
     lines += ["", "| test accuracy, % | at that epoch | at the last epoch | published |", "|---|---|---|---|"]
     lines += ["| " + " | ".join(row) + " |" for row in accuracies]
-    for name, reason in skipped.items():
-        lines += ["", f"**{TITLES[name]}**: SKIPPED ({reason})"]
+    lines += skipped_lines(skipped, TITLES.__getitem__)
     return "\n".join(lines) + "\n"
 
 
@@ -308,5 +307,4 @@ def _paragraph(table: pd.DataFrame) -> str:
 
 
 def _mean(values: pd.Series) -> str:
-    mean, low, high = interval(values.to_numpy())
-    return f"{mean:.3f}" if np.isnan(low) else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    return with_interval(*interval(values.to_numpy()), ".3f")

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.datasets.registry import find_entry
-from convrfm.plots.style import figure_style, interval, letter
+from convrfm.plots.skipped import skipped_lines
+from convrfm.plots.style import figure_style, interval, letter, with_interval
 
 __all__ = ["POOLING", "STAND_INS", "caption", "contrasts", "draw", "of_networks", "tidy"]
 
@@ -243,8 +244,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"for {LEAST_FOR_INTERVALS} data sets or more."
     )
     lines = [opening, "", panels, "", *_means(table), "", *_claims(table), "", *_verdict(table), "", *_data(table)]
-    for name, reason in skipped.items():
-        lines += ["", f"**{_title(name)}**: SKIPPED ({reason})"]
+    lines += skipped_lines(skipped, _title)
     return "\n".join(lines) + "\n"
 
 
@@ -266,13 +266,9 @@ def _claims(table: pd.DataFrame) -> list[str]:
     pairs = zip(contrasts(table, "cosine").itertuples(), contrasts(table, "pearson").itertuples(), strict=True)
     for cosine, pearson in pairs:
         within = POOLING.get(cosine.within, cosine.within)
-        cells = " | ".join(_cell(row.mean, row.low, row.high) for row in (cosine, pearson))
+        cells = " | ".join(with_interval(row.mean, row.low, row.high, "+.3f") for row in (cosine, pearson))
         lines.append(f"| {cosine.difference} | {within} | {cells} | {cosine.agree} of {cosine.datasets} |")
     return lines
-
-
-def _cell(mean: float, low: float, high: float) -> str:
-    return f"{mean:+.3f}" if np.isnan(low) else f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _verdict(table: pd.DataFrame) -> list[str]:

@@ -3,20 +3,18 @@
 from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from convrfm.plots.features import (
     Strip,
+    caption_of_data_sets,
+    draw_data_sets,
     draw_strip,
     excess,
-    headline,
-    notes,
-    stand_in_note,
     title_of,
     verdict,
+    with_stand_ins,
 )
-from convrfm.plots.skipped import write_reason
-from convrfm.plots.style import figure_style
 
 __all__ = ["CNN", "RANDOM", "RFM", "caption", "draw", "pair_labels"]
 
@@ -46,20 +44,14 @@ def draw(table: pd.DataFrame, strips: Mapping[str, Strip], skipped: Mapping[str,
         strips: of the first seed, by data set, with the rows `RFM`, `CNN` and `RANDOM`.
         skipped: data sets that are not there, with the reason.
     """
-    with figure_style():
-        figure = Figure(figsize=(7.2, 4.1 * len(strips) + 0.9 * len(skipped)), layout="constrained")
-        heights = [4.1] * len(strips) + [0.9] * len(skipped)
-        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, letter, (dataset, strip) in zip(parts, "ABCDEFGH", strips.items(), strict=False):
-            rows = table[table["dataset"] == dataset]
-            first = rows[rows["seed"] == rows["seed"].iloc[0]]
-            draw_strip(part, strip, pair_labels(first, len(strip.images)))
-            note = stand_in_note([dataset])
-            part.suptitle(f"{title_of(dataset)}{f' ({note})' if note else ''}", fontsize=8)
-            part.text(0.005, 0.995, letter, fontsize=11, fontweight="bold", va="top")
-        for part, (dataset, reason) in zip(parts[len(strips) :], skipped.items(), strict=True):
-            write_reason(part.subplots(), title_of(dataset), reason, width=110)
-    return figure
+    return draw_data_sets(table, strips, skipped, height=lambda _: 4.1, draw=_draw_strip)
+
+
+def _draw_strip(part: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
+    """One data set."""
+    dataset = rows["dataset"].iloc[0]
+    draw_strip(part, strip, pair_labels(rows, len(strip.images)))
+    part.suptitle(with_stand_ins(title_of(dataset), [dataset]), fontsize=8)
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
@@ -69,10 +61,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "(W - W_0)^T (W - W_0) of the first layer of the finite network, and times a random matrix. Under the pictures: the "
         "Pearson correlation of their pixels with those of ConvRFM's picture."
     )
-    lines = [headline("Figure 10, first layers of ConvRFM and of networks", rest, table)]
-    groups = table.groupby("dataset", sort=False)
-    lines += [f"**{title_of(str(dataset))}**: {pair_sentences(rows)}" for dataset, rows in groups]
-    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+    name = "Figure 10, first layers of ConvRFM and of networks"
+    return caption_of_data_sets(name, rest, table, skipped, pair_sentences)
 
 
 def pair_sentences(rows: pd.DataFrame) -> str:

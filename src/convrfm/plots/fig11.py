@@ -9,10 +9,11 @@ from convrfm.plots.features import (
     KERNELS,
     Sheet,
     draw_sheet,
+    first_seed,
     headline,
     notes,
-    stand_in_note,
     title_of,
+    with_stand_ins,
 )
 from convrfm.plots.fig12 import edge_sentences
 from convrfm.plots.style import figure_style
@@ -27,14 +28,13 @@ def draw(table: pd.DataFrame, sheet: Sheet) -> Figure:
         table: from `convrfm.plots.features.table_of`, of one data set.
         sheet: of the first seed.
     """
-    first = table[table["seed"] == table["seed"].iloc[0]]
+    first = first_seed(table)
     dataset, source, kernel = (first[name].iloc[0] for name in ("dataset", "source", "kernel"))
     with figure_style():
         figure = Figure(figsize=(7.2, 1.3 + 1.12 * len(sheet.images)), layout="constrained")
         draw_sheet(figure, sheet, first)
         title = f"Eigenvectors of {KERNELS[kernel]} on {title_of(dataset)}, and {title_of(source)} filtered by each"
-        note = stand_in_note([dataset, source])
-        figure.suptitle(f"{title}\n({note})" if note else title, fontsize=8)
+        figure.suptitle(with_stand_ins(title, [dataset, source], separator="\n"), fontsize=8)
     return figure
 
 

@@ -3,23 +3,21 @@
 from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from convrfm.plots.features import (
     KERNELS,
     Sheet,
+    caption_of_data_sets,
+    draw_data_sets,
     draw_sheet,
     excess,
-    headline,
-    notes,
     orientation_sentence,
     proper_edges,
-    stand_in_note,
     title_of,
     verdict,
+    with_stand_ins,
 )
-from convrfm.plots.skipped import write_reason
-from convrfm.plots.style import figure_style
 
 __all__ = ["caption", "draw", "edge_sentences"]
 
@@ -32,20 +30,15 @@ def draw(table: pd.DataFrame, sheets: Mapping[str, Sheet], skipped: Mapping[str,
         sheets: of the first seed, by data set.
         skipped: data sets that are not there, with the reason.
     """
-    with figure_style():
-        heights = [1.4 + 1.05 * len(sheet.images) for sheet in sheets.values()] + [0.9] * len(skipped)
-        figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
-        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, letter, (dataset, sheet) in zip(parts, "ABCDEFGH", sheets.items(), strict=False):
-            rows = table[table["dataset"] == dataset]
-            draw_sheet(part, sheet, rows[rows["seed"] == rows["seed"].iloc[0]])
-            note = stand_in_note([dataset])
-            title = f"Eigenvectors of {KERNELS[rows['kernel'].iloc[0]]} on {title_of(dataset)}"
-            part.suptitle(f"{title}\n({note})" if note else title, fontsize=8)
-            part.text(0.005, 0.995, letter, fontsize=11, fontweight="bold", va="top")
-        for part, (dataset, reason) in zip(parts[len(sheets) :], skipped.items(), strict=True):
-            write_reason(part.subplots(), title_of(dataset), reason, width=110)
-    return figure
+    return draw_data_sets(table, sheets, skipped, height=lambda sheet: 1.4 + 1.05 * len(sheet.images), draw=_draw_sheet)
+
+
+def _draw_sheet(part: SubFigure, sheet: Sheet, rows: pd.DataFrame) -> None:
+    """One data set."""
+    dataset, kernel = rows["dataset"].iloc[0], rows["kernel"].iloc[0]
+    draw_sheet(part, sheet, rows)
+    title = f"Eigenvectors of {KERNELS[kernel]} on {title_of(dataset)}"
+    part.suptitle(with_stand_ins(title, [dataset], separator="\n"), fontsize=8)
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
@@ -56,10 +49,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "tensor, and that of the edges it responds to; 90 degrees is upright. Under a picture: the Pearson correlation of its "
         "pixels with the Sobel magnitude, and that of random filters."
     )
-    lines = [headline("Figure 12, edge detectors of other data sets", rest, table)]
-    groups = table.groupby("dataset", sort=False)
-    lines += [f"**{title_of(str(dataset))}**: {edge_sentences(rows)}" for dataset, rows in groups]
-    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+    name = "Figure 12, edge detectors of other data sets"
+    return caption_of_data_sets(name, rest, table, skipped, edge_sentences)
 
 
 def edge_sentences(rows: pd.DataFrame) -> str:

@@ -1,14 +1,14 @@
 """What stands in the place of a figure, or of one of its panels, whose data are not there."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.plots.style import figure_style
 
-__all__ = ["draw_skipped", "write_reason"]
+__all__ = ["draw_skipped", "skipped_lines", "write_reason"]
 
 
 def write_reason(axes: Axes, title: str, reason: str, *, width: int) -> None:
@@ -18,6 +18,16 @@ def write_reason(axes: Axes, title: str, reason: str, *, width: int) -> None:
     text = textwrap.fill(f"SKIPPED: {reason}", width, break_long_words=True)
     # A dollar sign would start a formula.
     axes.text(0.5, 0.5, text.replace("$", r"\$"), ha="center", va="center", fontsize=7, transform=axes.transAxes)
+
+
+def skipped_lines(skipped: Mapping[str, str], title: Callable[[str], str]) -> list[str]:
+    """Lines of a caption in Markdown on the parts of a figure that are not there, each behind an empty line.
+
+    Args:
+        skipped: reasons, by the part of the figure.
+        title: gives the name of a part in figures.
+    """
+    return [f"\n**{title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
 
 
 def draw_skipped(title: str, skipped: Mapping[str, str]) -> Figure:

@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from scipy import stats
 
-__all__ = ["figure_style", "interval", "letter", "paired_differences"]
+__all__ = ["figure_style", "interval", "letter", "paired_differences", "with_interval"]
 
 SETTINGS = {
     "axes.labelsize": 8,
@@ -51,6 +51,11 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, flo
         return mean, float("nan"), float("nan")
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
+
+
+def with_interval(mean: float, low: float, high: float, form: str) -> str:
+    """Write a number with its interval behind it in brackets, if there is one; all in the same format, such as "+.3f"."""
+    return f"{mean:{form}}" if np.isnan(low) else f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def paired_differences(table: pd.DataFrame, method: str, against: str) -> np.ndarray:

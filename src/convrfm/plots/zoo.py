@@ -5,7 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-__all__ = ["STAND_IN_NOTE", "Run", "caption_of_networks", "is_stand_in", "mean_over_layers", "order", "title"]
+from convrfm.plots.skipped import skipped_lines
+from convrfm.plots.style import with_interval
+
+__all__ = [
+    "STAND_IN_NOTE", "Run", "caption_of_networks", "is_stand_in", "mean_over_layers", "number_cell", "order", "title",
+]  # fmt: skip
 
 STAND_IN_NOTE = "stand-in: narrow nets on scikit-learn digits, not ImageNet"
 """What the figures say of networks that stand in for pretrained ones."""
@@ -67,5 +72,9 @@ def caption_of_networks(networks: list[str], skipped: Mapping[str, str]) -> list
             "",
             f"{', '.join(standing)}: {STAND_IN_NOTE}; trained on the spot, not comparable with the paper.",
         ]
-    lines += [f"\n**{title(network)}**: SKIPPED ({reason})" for network, reason in skipped.items()]
-    return lines
+    return [*lines, *skipped_lines(skipped, title)]
+
+
+def number_cell(row: pd.Series, *, signed: bool) -> str:
+    """The `value` of a row with its interval, `low` and `high`; differences are signed."""
+    return with_interval(row["value"], row["low"], row["high"], "+.3f" if signed else ".3f")

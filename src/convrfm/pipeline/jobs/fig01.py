@@ -1,9 +1,11 @@
 """Draw Figure 1 from the measurements of the networks."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from convrfm.filter_forms import FilterForm
-from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
+from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.zoo_runs import measurements
@@ -13,16 +15,13 @@ from convrfm.storage import load_arrays
 __all__ = ["draw_figure"]
 
 
-def draw_figure(job: Job) -> None:
-    """Write picture, table, caption and record; networks whose data are not there are SKIPPED with the reason."""
-    skipped = skipped_parts(job)
-    if len(skipped) == len(job.settings["needs"]):
-        write_skipped_figure(job, "Figure 1", skipped)
-        return
+@figure_job("Figure 1")
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
     runs = measurements(job)
     table = fig01.tidy(runs)
     figure = fig01.draw(table, fig01.growth(runs), _heat_maps(job))
-    write_figure(job, table, figure, fig01.caption(table, skipped))
+    return table, figure, fig01.caption(table, skipped)
 
 
 def _heat_maps(job: Job) -> dict[str, dict[str, np.ndarray]]:

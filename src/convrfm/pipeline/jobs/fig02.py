@@ -1,24 +1,19 @@
 """Draw Figure 2 from the transformed images."""
 
-import pandas as pd
+from collections.abc import Mapping
 
-from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
-from convrfm.pipeline.paths import run_keys
+from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.session import Job
+from convrfm.pipeline.zoo_runs import measurements
 from convrfm.plots import fig02
 from convrfm.storage import load_arrays
 
 __all__ = ["draw_figure"]
 
 
-def draw_figure(job: Job) -> None:
-    """Write picture, table, caption and record; without the network's data all of them say SKIPPED and why."""
-    skipped = skipped_parts(job)
-    if skipped:
-        write_skipped_figure(job, "Figure 2", skipped)
-        return
-    path = job.input("metrics")
-    keys = run_keys(path.parent)
-    table = fig02.tidy(keys["network"], keys["protocol"], pd.read_parquet(path))
-    figure = fig02.draw(table, load_arrays(job.input("arrays")))
-    write_figure(job, table, figure, fig02.caption(table))
+@figure_job("Figure 2")
+def draw_figure(job: Job, _: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption of the one network, without whose data the whole figure is SKIPPED."""
+    (run,) = measurements(job)
+    table = fig02.tidy(*run)
+    return table, fig02.draw(table, load_arrays(job.input("arrays"))), fig02.caption(table)

@@ -3,16 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from convrfm.pipeline.feature_measurements import NETWORK, eigenvectors_on, operators_on
+from convrfm.pipeline.feature_measurements import eigenvectors_on, operators_on
 from convrfm.pipeline.feature_runs import FeatureRun, natural_images, read_runs
 from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
+from convrfm.pipeline.jobs.fig10 import first_layers_of
 from convrfm.pipeline.session import Job
-from convrfm.plots import fig03, fig10
+from convrfm.plots import fig03
 from convrfm.plots.features import KERNELS, Strip, table_of
 
 __all__ = ["draw_figure"]
 
-SHOWN, SHOWN_NATURAL = 8, 2
+SHOWN_NATURAL = 2
 
 
 def draw_figure(job: Job) -> None:
@@ -35,10 +36,8 @@ def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], fig03.Pictu
         rows, sheet = eigenvectors_on(job, run, kernel, run.images, source=run.dataset, shown=0)
         parts.append(rows.assign(panel="A"))
         filters[kernel] = sheet.filters
-    rows, pairs = operators_on(job, run, "cntk", run.images, source=run.dataset)
+    rows, pairs = first_layers_of(job, run)
     parts.append(rows.assign(panel="B"))
-    names = {fig10.RFM: "cntk", fig10.CNN: NETWORK, fig10.RANDOM: "random"}
-    strip = Strip(run.images[:SHOWN], {name: pairs.pictures[matrix][:SHOWN] for name, matrix in names.items()})
     images, natural = natural_images(job), None
     if images is not None:
         found: dict[str, np.ndarray] = {}
@@ -48,4 +47,4 @@ def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], fig03.Pictu
             found |= {name: comparison.pictures[name][:SHOWN_NATURAL] for name in (kernel, "sobel")}
         order = [*KERNELS, "sobel"]
         natural = Strip(images[:SHOWN_NATURAL], {name: found[name] for name in order})
-    return parts, fig03.Pictures(filters, strip, natural)
+    return parts, fig03.Pictures(filters, pairs, natural)

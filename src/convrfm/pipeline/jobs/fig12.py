@@ -1,30 +1,28 @@
 """Draw Figure 12 from the metrics."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from convrfm.pipeline.feature_measurements import eigenvectors_on
-from convrfm.pipeline.feature_runs import read_runs
-from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
+from convrfm.pipeline.feature_measurements import eigenvectors_on, measure_data_sets
+from convrfm.pipeline.feature_runs import FeatureRun
+from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.session import Job
 from convrfm.plots import fig12
-from convrfm.plots.features import Sheet, table_of
+from convrfm.plots.features import Sheet
 
 __all__ = ["draw_figure"]
 
 SHOWN = 3
 
 
-def draw_figure(job: Job) -> None:
-    """Write picture, table, caption and record; data sets that are not there are SKIPPED with the reason."""
-    skipped = skipped_parts(job)
-    if len(skipped) == len(job.settings["needs"]):
-        write_skipped_figure(job, "Figure 12", skipped)
-        return
-    parts: list[pd.DataFrame] = []
-    sheets: dict[str, Sheet] = {}
-    for run in read_runs(job):
-        rows, sheet = eigenvectors_on(job, run, "cntk", run.images, source=run.dataset, shown=SHOWN)
-        parts.append(rows.assign(panel="ABCDEFGH"[len(sheets.keys() | {run.dataset}) - 1]))
-        sheets.setdefault(run.dataset, sheet)
-    table = table_of(parts, job.settings["protocol"])
-    write_figure(job, table, fig12.draw(table, sheets, skipped), fig12.caption(table, skipped))
+@figure_job("Figure 12")
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table, sheets = measure_data_sets(job, _edges_of)
+    return table, fig12.draw(table, sheets, skipped), fig12.caption(table, skipped)
+
+
+def _edges_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, Sheet]:
+    """Filter test images by the top eigenvectors of the metric of the CNTK; the first are shown."""
+    return eigenvectors_on(job, run, "cntk", run.images, source=run.dataset, shown=SHOWN)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.base import Model, Positive, check_each_once
 
 __all__ = ["FeatureFigure", "FeatureNetwork", "FeatureTask", "Features"]
 
@@ -82,10 +82,7 @@ class Features(Model):
     @field_validator("tasks")
     @classmethod
     def _each_data_set_once(cls, tasks: list[FeatureTask]) -> list[FeatureTask]:
-        names = [task.dataset for task in tasks]
-        if len(set(names)) < len(names):
-            msg = f"each data set may stand there only once, but they are {', '.join(names)}"
-            raise ValueError(msg)
+        check_each_once([task.dataset for task in tasks])
         return tasks
 
     @model_validator(mode="after")
@@ -107,7 +104,5 @@ class FeatureFigure(Model):
     @field_validator("datasets")
     @classmethod
     def _each_once(cls, datasets: list[str]) -> list[str]:
-        if len(set(datasets)) < len(datasets):
-            msg = f"each data set may stand there only once, but they are {', '.join(datasets)}"
-            raise ValueError(msg)
+        check_each_once(datasets)
         return datasets

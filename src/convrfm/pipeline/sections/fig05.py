@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.pipeline.paths import run_name
-from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.base import Model, Positive, check_each_once
 
 __all__ = ["CNNSettings", "Fig05", "LocalSignalPanel", "OptimizerSettings", "RFMSection"]
 
@@ -37,6 +37,22 @@ class RFMSection(Model):
         default=[1e-8, 1e-5, 1e-3], min_length=1, description="ridges to try, for a kernel divided by its largest entry"
     )
 
+    def check(self, depth: int) -> None:
+        """Check that there are stages and rounds to compare, for a task that has this section under the key `rfm`.
+
+        Args:
+            depth: convolutions of the task's kernels, L.
+
+        Raises:
+            ValueError: there are more stages than convolutions, or fewer than two rounds.
+        """
+        if self.stages > depth:
+            msg = f"rfm.stages must be at most depth, {depth}, but it is {self.stages}"
+            raise ValueError(msg)
+        if self.rounds < 2:
+            msg = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with"
+            raise ValueError(msg)
+
 
 class LocalSignalPanel(Model):
     """One local-signal task with its kernels and networks."""
@@ -56,12 +72,7 @@ class LocalSignalPanel(Model):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        if self.rfm.stages > self.depth:
-            msg = f"rfm.stages must be at most depth, {self.depth}, but it is {self.rfm.stages}"
-            raise ValueError(msg)
-        if self.rfm.rounds < 2:
-            msg = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with"
-            raise ValueError(msg)
+        self.rfm.check(self.depth)
         return self
 
     @field_validator("sigmas")
@@ -85,8 +96,5 @@ class Fig05(Model):
     @field_validator("panels")
     @classmethod
     def _one_panel_for_each_task(cls, panels: list[LocalSignalPanel]) -> list[LocalSignalPanel]:
-        tasks = [panel.task for panel in panels]
-        if len(set(tasks)) < len(tasks):
-            msg = f"each task may have one panel only, but the tasks are {', '.join(tasks)}"
-            raise ValueError(msg)
+        check_each_once([panel.task for panel in panels], "each task may have one panel only, but the tasks are")
         return panels

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.pairs import PAIRED_CLASSES, class_pairs
 from convrfm.datasets.registry import IMAGE_SETS
-from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.base import Model, Positive, check_each_once
 from convrfm.pipeline.sections.fig05 import RFMSection
 
 __all__ = ["Fig06", "ImageNetwork", "ImageTask", "PairTask"]
@@ -50,12 +50,7 @@ class ImageTask(Model):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        if self.rfm.stages > self.depth:
-            msg = f"rfm.stages must be at most depth, {self.depth}, but it is {self.rfm.stages}"
-            raise ValueError(msg)
-        if self.rfm.rounds < 2:
-            msg = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with"
-            raise ValueError(msg)
+        self.rfm.check(self.depth)
         least = self.depth * (self.patch_size - 1) + 1
         if self.size is not None and self.size < least:
             sizes = f"depth {self.depth} and patch_size {self.patch_size}"
@@ -107,10 +102,7 @@ class Fig06(Model):
     @field_validator("datasets", "pairs")
     @classmethod
     def _each_dataset_once(cls, tasks: list[ImageTask]) -> list[ImageTask]:
-        names = [task.dataset for task in tasks]
-        if len(set(names)) < len(names):
-            msg = f"each data set may stand there only once, but they are {', '.join(names)}"
-            raise ValueError(msg)
+        check_each_once([task.dataset for task in tasks])
         return tasks
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.base import Model, Positive, check_each_once
 
 __all__ = ["Fig08", "SimpleNetAnsatz", "SimpleNetPanel", "SimpleNetTraining"]
 
@@ -110,7 +110,5 @@ class Fig08(Model):
     @classmethod
     def _one_panel_for_each_dataset(cls, panels: list[SimpleNetPanel]) -> list[SimpleNetPanel]:
         names = [panel.dataset for panel in panels]
-        if len(set(names)) < len(names):
-            msg = f"each data set may have one panel only, but they are {', '.join(names)}"
-            raise ValueError(msg)
+        check_each_once(names, "each data set may have one panel only, but they are")
         return panels

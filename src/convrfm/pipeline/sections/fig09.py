@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from convrfm.datasets.registry import IMAGE_SETS
-from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.base import Model, Positive, check_each_once
 
 __all__ = ["Fig09", "ShallowData"]
 
@@ -55,10 +55,7 @@ class Fig09(Model):
     @field_validator("datasets")
     @classmethod
     def _each_data_set_once(cls, datasets: list[ShallowData]) -> list[ShallowData]:
-        names = [entry.dataset for entry in datasets]
-        if len(set(names)) < len(names):
-            msg = f"each data set may stand there only once, but they are {', '.join(names)}"
-            raise ValueError(msg)
+        check_each_once([entry.dataset for entry in datasets])
         return datasets
 
     @field_validator("architectures")

@@ -1,0 +1,33 @@
+"""How figures read the runs that they are drawn from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from convrfm.pipeline.paths import RUN_FILES, run_keys
+from convrfm.pipeline.record import read_record
+
+__all__ = ["Run", "read_recorded_runs", "read_runs", "runs_with"]
+
+Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
+"""Keys of a run, its settings or its whole record, and its metrics."""
+
+
+def read_runs(metrics: Sequence[Path]) -> list[Run]:
+    """Keys, settings and metrics of the runs whose files of metrics are given, in their order."""
+    return [(keys, record["settings"], table) for keys, record, table in read_recorded_runs(metrics)]
+
+
+def read_recorded_runs(metrics: Sequence[Path]) -> list[Run]:
+    """Keys, record and metrics of the runs whose files of metrics are given, in their order."""
+    return [
+        (run_keys(path.parent), read_record(path.with_name(RUN_FILES["record"])), pd.read_parquet(path))
+        for path in metrics
+    ]
+
+
+def runs_with(files: Sequence[Path], **keys: str) -> list[Path]:
+    """The files, one of each run, whose runs have these keys."""
+    return [path for path in files if keys.items() <= run_keys(path.parent).items()]

@@ -1,0 +1,54 @@
+"""What the sections of several figures check alike: the whole of what they say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from convrfm.errors import ConfigError
+from convrfm.pipeline.config import load_settings
+
+ROOT = Path(__file__).parents[2]
+PRESETS = ROOT / "workflow" / "presets"
+QUICK = yaml.safe_load((PRESETS / "quick.yaml").read_text())
+
+BARS = QUICK["fig05"]["panels"][0]
+IMAGES = {"dataset": "digits", "n_train": 20, "n_test": 10, "size": 16}
+SIMPLENET = QUICK["fig08"]["panels"][0]
+SHALLOW = {"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit"}
+FEATURES = {"dataset": "svhn", "n_train": 50, "n_test": 50, "network": {"epochs": 2}}
+
+DATA_SETS_ONCE = "each data set may stand there only once, but they are"
+ROUNDS = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with."
+STAGES = "rfm.stages must be at most depth, 2, but it is 3."
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "sentence"),
+    [
+        ({"fig05": {"panels": [BARS] * 2}}, "fig05.panels", "each task may have one panel only, but the tasks are bars, bars."),
+        ({"fig06": {"datasets": [IMAGES] * 2}}, "fig06.datasets", f"{DATA_SETS_ONCE} digits, digits."),
+        ({"fig06": {"pairs": [IMAGES] * 2}}, "fig06.pairs", f"{DATA_SETS_ONCE} digits, digits."),
+        ({"fig08": {"panels": [SIMPLENET] * 2}}, "fig08.panels", "each data set may have one panel only, but they are digits, digits."),
+        ({"fig09": {"datasets": [SHALLOW] * 2}}, "fig09.datasets", f"{DATA_SETS_ONCE} digits, digits."),
+        ({"features": {"tasks": [FEATURES] * 2}}, "features.tasks", f"{DATA_SETS_ONCE} svhn, svhn."),
+        ({"fig12": {"datasets": ["street-digits"] * 2}}, "fig12.datasets", f"{DATA_SETS_ONCE} street-digits, street-digits."),
+        ({"fig05": {"panels": [{**BARS, "depth": 2}]}}, "fig05.panels.0", STAGES),
+        ({"fig05": {"panels": [{**BARS, "rfm": {"rounds": 1}}]}}, "fig05.panels.0", ROUNDS),
+        ({"fig06": {"datasets": [{**IMAGES, "depth": 2}]}}, "fig06.datasets.0", STAGES),
+        ({"fig06": {"pairs": [{**IMAGES, "rfm": {"rounds": 1}}]}}, "fig06.pairs.0", ROUNDS),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_full(overrides, key, sentence):
+    config = {**yaml.safe_load((ROOT / "config.yaml").read_text()), "overrides": overrides}
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config, PRESETS)
+    (line,) = [line for line in str(caught.value).splitlines() if f" {key} is " in line]
+    assert line.endswith(f", but {sentence}")
+
+
+def test_what_differs_may_stand_side_by_side():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    overrides = {"fig09": {"datasets": [SHALLOW, {**SHALLOW, "dataset": "photograph-patches"}]}}
+    found = load_settings({**config, "overrides": overrides}, PRESETS).preset.fig09.datasets
+    assert [entry.dataset for entry in found] == ["digits", "photograph-patches"]
