@@ -63,15 +63,14 @@ def to_array(image: Image.Image, appearance: Appearance) -> np.ndarray:
         image = image.convert(modes[appearance.colour])
     if appearance.colour == "grey-rgb":
         image = image.convert("RGB")
-    if appearance.size is not None:
-        # Only here: its import takes longer than everything else with small images.
+    if appearance.size is not None and appearance.fit == "stretch":
+        # What torchvision calls; to import that takes longer than everything else with small images.
+        image = image.resize((appearance.size, appearance.size), Image.Resampling.BILINEAR)
+    elif appearance.size is not None:
         from torchvision.transforms.v2 import functional
 
-        if appearance.fit == "crop":
-            image = functional.resize(image, [round(appearance.size * CROP)])
-            image = functional.center_crop(image, [appearance.size])
-        else:
-            image = functional.resize(image, [appearance.size, appearance.size])
+        image = functional.resize(image, [round(appearance.size * CROP)])
+        image = functional.center_crop(image, [appearance.size])
     array = np.asarray(image, np.float32) / np.float32(255)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return _scaled(np.ascontiguousarray(array), appearance.scaling)
