@@ -15,6 +15,7 @@ from convrfm.pipeline.config import load_settings
 from convrfm.pipeline.data_states import due_attempt, read_state
 from convrfm.pipeline.paths import RUN_FILES, run_name
 from convrfm.pipeline.preflight import check_folder
+from convrfm.pipeline.sections.costs import limit
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
@@ -100,6 +101,23 @@ def figure_file(figure, protocol, form):
 def figure_files(figure):
     """All files of a figure, for every protocol."""
     return [figure_file(figure, protocol, form) for protocol in PROTOCOLS for form in FIGURE_FORMATS]
+
+
+def needs(rule, beside=None):
+    """What the jobs of a rule ask a scheduler for: more with each attempt, and a GPU where they can use one and may.
+
+    `beside` gives MiB for some wildcards that come on top. On one machine, all this limits nothing by itself.
+    """
+    costs, key = SETTINGS.preset.costs, SETTINGS.preset.costs.cost(rule).gpu
+
+    def memory(wildcards, attempt):
+        return attempt * (costs.demand(rule, dict(wildcards)).memory_mb + (beside(wildcards) if beside else 0))
+
+    def minutes(wildcards, attempt):
+        return attempt * limit(costs.demand(rule, dict(wildcards)).minutes)
+
+    gpu = {} if key == "never" or getattr(SETTINGS.config, key) not in ("auto", "cuda") else {"gpu": 1}
+    return {"mem_mb": memory, "runtime": minutes, **gpu}
 
 
 def figure_outputs(figure, category):

@@ -14,8 +14,7 @@ rule fit_images:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=image_memory,
-        runtime=1440,
+        **needs("fit_images", image_memory),
     params:
         settings=image_fit_settings,
         code=closure_hash("convrfm.pipeline.jobs.rfm"),
@@ -34,8 +33,7 @@ rule train_images:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=image_memory,
-        runtime=1440,
+        **needs("train_images", image_memory),
     params:
         settings=image_training_settings,
         code=closure_hash("convrfm.pipeline.jobs.cnn"),
@@ -56,8 +54,7 @@ rule draw_fig06:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig06"),
     params:
         settings=lambda w: fig06_settings(w.protocol),
         code=closure_hash("convrfm.pipeline.jobs.fig06"),
@@ -78,8 +75,7 @@ rule draw_fig06_pairs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig06_pairs"),
     params:
         settings=lambda w: figure_settings(w.protocol, PAIR_TASKS),
         code=closure_hash("convrfm.pipeline.jobs.fig06_pairs"),

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.costs import Costs
 from convrfm.pipeline.sections.features import FeatureFigure, Features
 from convrfm.pipeline.sections.fig01 import Fig01
 from convrfm.pipeline.sections.fig02 import Fig02
@@ -50,6 +51,7 @@ class Preset(Model):
     fig11: FeatureFigure = Field(description="Figure 11, of one data set")
     fig12: FeatureFigure = Field(description="Figure 12")
     theorem1: Theorem1 = Field(description="Theorem 1")
+    costs: Costs = Field(default_factory=Costs, description="what a job of each rule takes, and asks a scheduler for")
 
     @field_validator("fig03", "fig10", "fig11", "fig12")
     @classmethod

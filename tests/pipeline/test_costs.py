@@ -1,0 +1,80 @@
+"""What jobs ask a scheduler for, from the presets."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from convrfm.errors import ConfigError
+from convrfm.pipeline.config import load_settings
+from convrfm.pipeline.sections.costs import Cost, Costs, limit
+
+PRESETS = Path(__file__).parents[2] / "workflow/presets"
+CONFIG = {"preset": "quick", "protocol": "published", "seeds": [0]}
+
+
+def test_a_key_that_is_left_out_is_the_rules_own():
+    costs = Costs.model_validate({"fit_rfm": {"minutes": 7}})
+    assert costs.fit_rfm == Cost(minutes=7, memory_mb=Costs().fit_rfm.memory_mb, gpu="backend")
+    assert costs.train_cnn == Costs().train_cnn
+
+
+@pytest.mark.parametrize(
+    ("wildcards", "expected"),
+    [
+        ({"task": "bars", "sigma": "1"}, (10, 100)),
+        ({"task": "noisy-mnist"}, (60, 100)),
+        ({"dataset": "svhn", "classes": "all"}, (10, 500)),
+        ({"dataset": "dtd", "classes": "3-8"}, (1, 100)),
+        ({"network": "resnet152-v1"}, (90, 900)),
+        ({"protocol": "noisy-mnist"}, (10, 100)),
+    ],
+)
+def test_the_case_decides(wildcards, expected):
+    cases = [
+        {"of": "noisy-mnist", "minutes": 60},
+        {"of": "svhn", "memory_mb": 500},
+        {"of": "pairs", "minutes": 1},
+        {"of": "resnet152-v1", "minutes": 90, "memory_mb": 900},
+    ]
+    costs = Costs.model_validate({"fit_images": {"minutes": 10, "memory_mb": 100, "cases": cases}})
+    demand = costs.demand("fit_images", wildcards)
+    assert (demand.minutes, demand.memory_mb) == expected
+
+
+def test_rules_that_draw_figures_share_their_cost():
+    costs = Costs.model_validate({"figures": {"minutes": 9}, "draw": {"minutes": 1}})
+    assert costs.cost("draw_fig05").minutes == costs.cost("draw_theorem1").minutes == 9
+    assert costs.cost("draw").minutes == 1
+    with pytest.raises(ValueError, match="fit_nothing has no cost"):
+        costs.cost("fit_nothing")
+
+
+def test_limits_leave_room():
+    assert limit(0.1) == 10
+    assert limit(5) == 15
+    assert limit(33.4) == 101
+
+
+@pytest.mark.parametrize(
+    ("costs", "sentence"),
+    [
+        ({"fit_rmf": {"minutes": 1}}, "no key 'costs.fit_rmf'; the keys here are prepare, resample, draw"),
+        ({"fit_rmf": {"minutes": 1}}, "Did you mean 'fit_rfm'?"),
+        ({"fit_rfm": {"minute": 1}}, "Did you mean 'minutes'?"),
+        ({"fit_rfm": {"minutes": 0}}, "costs.fit_rfm.minutes is 0, but it should be greater than 0"),
+        ({"fit_rfm": {"gpu": "always"}}, "'never', 'device' or 'backend'"),
+        ({"fit_rfm": {"cases": [{"for": "bars"}]}}, "the key 'costs.fit_rfm.cases.0.of' is missing"),
+        ({"fit_rfm": 7}, "costs.fit_rfm is 7"),
+        (7, "costs is 7"),
+    ],
+)
+def test_what_is_wrong_is_said(costs, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_settings({**CONFIG, "overrides": {"costs": costs}}, PRESETS)
+    assert sentence in str(caught.value)
+
+
+def test_costs_cannot_be_changed_afterwards():
+    with pytest.raises(ValidationError):
+        Costs().fit_rfm.minutes = 1
