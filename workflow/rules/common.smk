@@ -104,7 +104,7 @@ def figure_files(figure):
 
 
 def needs(rule, beside=None):
-    """What the jobs of a rule ask a scheduler for: more with each attempt, and a GPU where they can use one and may.
+    """What jobs ask a scheduler for, which is more with each attempt, and a GPU where they can use one and may.
 
     `beside` gives MiB for some wildcards that come on top. On one machine, all this limits nothing by itself.
     """
