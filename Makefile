@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit environment lock generated clean
+.PHONY: quick test check unit cluster environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -22,7 +22,11 @@ check: environment
 	$(BIN)/snakemake --lint
 
 unit: environment
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not cluster"
+
+# A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
+cluster: environment
+	$(BIN)/python -m pytest -m cluster
 
 environment: $(INSTALLED)
 

@@ -162,6 +162,10 @@ include: "workflow/rules/fig12.smk"
 include: "workflow/rules/theorem1.smk"
 
 
+onstart:
+    end_orphans()
+
+
 onsuccess:
     report_skipped()
 

@@ -75,7 +75,7 @@ def _free_port() -> int:
 
 @dataclass
 class Slurm:
-    """The daemons and their folder."""
+    """The daemons and their folder, whose path must be short: munge has a socket in it."""
 
     folder: Path
     cores: int = 4

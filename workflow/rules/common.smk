@@ -13,9 +13,10 @@ from convrfm.errors import ConvRFMError
 from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.config import load_settings
 from convrfm.pipeline.data_states import due_attempt, read_state
+from convrfm.pipeline.orphans import cancel_orphans
 from convrfm.pipeline.paths import RUN_FILES, run_name
 from convrfm.pipeline.preflight import check_folder
-from convrfm.pipeline.sections.costs import limit
+from convrfm.pipeline.sections.costs import PAIRS, limit
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
@@ -118,6 +119,11 @@ def needs(rule, beside=None):
 
     gpu = {} if key == "never" or getattr(SETTINGS.config, key) not in ("auto", "cuda") else {"gpu": 1}
     return {"mem_mb": memory, "runtime": minutes, **gpu}
+
+
+def swarm(wildcards):
+    """The group of a job on a pair of classes, of which there are thousands, each of them short; other jobs have none."""
+    return None if wildcards.classes == "all" else PAIRS
 
 
 def figure_outputs(figure, category):
@@ -282,6 +288,13 @@ def training_settings(wildcards):
         **getattr(cnn, wildcards.optimizer).model_dump(),
         "device": SETTINGS.config.device,
     }
+
+
+def end_orphans():
+    """Cancel what a Snakemake that was killed has left in the queue of SLURM; the lock says that no other is alive."""
+    if workflow.is_main_process:
+        for job in cancel_orphans(Path.cwd()):
+            sys.stderr.write(f"SLURM job {job} was left by a Snakemake that has died: cancelled\n")
 
 
 def report_skipped():

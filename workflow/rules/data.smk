@@ -60,6 +60,8 @@ rule prepare:
         **run_files("prepare", PREPARE_KEYS),
     log:
         run_log("prepare", PREPARE_KEYS),
+    group:
+        swarm
     conda:
         ENVIRONMENT
     resources:

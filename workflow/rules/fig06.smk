@@ -8,6 +8,8 @@ rule fit_images:
         **run_files("image-rfm", ["dataset", "classes", "seed"]),
     log:
         run_log("image-rfm", ["dataset", "classes", "seed"]),
+    group:
+        swarm
     # The longest jobs first.
     priority: 10
     conda:
@@ -29,6 +31,8 @@ rule train_images:
         **run_files("image-cnn", ["dataset", "classes", "seed"]),
     log:
         run_log("image-cnn", ["dataset", "classes", "seed"]),
+    group:
+        swarm
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from convrfm.pipeline.sections.base import Model, Positive
 
-__all__ = ["Cost", "CostOfCase", "Costs", "Demand", "limit"]
+__all__ = ["PAIRS", "Cost", "CostOfCase", "Costs", "Demand", "limit"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
