@@ -133,6 +133,7 @@ rule theorem1:
         figure_files("theorem1"),
 
 
+include: "workflow/rules/cost.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"

@@ -1,6 +1,7 @@
 """A running SLURM, and a tiny project that is run on it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,13 +11,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from workflow.conftest import PANEL, ROOT, Project, copy_project
 
+from cluster.faults import Faults
 from cluster.slurm import Slurm, missing
+from convrfm.storage import sha256
 
 PATIENCE = 300
+EPOCHS = 400
+TRAINING = "results/quick/runs/cnn/published/task=bars,sigma=1,optimizer=adam,seed=0/record.json"
+LOG = "results/quick/logs/cnn/published/task=bars,sigma=1,optimizer=adam,seed=0.log"
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +38,15 @@ def slurm() -> Iterator[Slurm]:
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def faults() -> Iterator[Faults]:
+    """What the tests found; written where FAULT_TABLE says, relative to the root of the project."""
+    found = Faults()
+    yield found
+    if path := os.environ.get("FAULT_TABLE"):
+        found.write(ROOT / path)
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,39 @@ class OnCluster(Project):
         parts = [line.strip().split("|") for line in lines]
         return {part[0]: part[1] for part in parts if len(part) == 3 and part[2] == str(self.root)}
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint of the training, once there is one before it as well."""
+        for previous in self.results.glob("runs/cnn/*/*/checkpoint-*.previous.safetensors"):
+            return previous.with_name(previous.name.replace(".previous", ""))
+        return None
+
+    @property
+    def training(self) -> psutil.Process | None:
+        """The process that trains."""
+        for process in psutil.process_iter():
+            try:
+                if process.cmdline()[-1].endswith("train_cnn.py") and process.cwd() == str(self.root):
+                    return process
+            except (psutil.Error, IndexError):
+                continue
+        return None
+
+    @property
+    def log(self) -> str:
+        """The log of the training's last attempt."""
+        return (self.root / LOG).read_text()
+
+    def went_on_after(self) -> int:
+        """The epoch of the checkpoint from which the last attempt went on."""
+        return int(re.search(r"goes on from its checkpoint, after epoch (\d+)", self.log)[1])
+
+    def train_for_a_while(self) -> subprocess.Popen:
+        """Start Snakemake, and wait until the training is under way."""
+        snakemake = self.start(TRAINING)
+        self.wait(lambda: self.checkpoint and self.training, snakemake)
+        return snakemake
+
     def wait(self, happened: Callable[[], object], snakemake: subprocess.Popen | None = None) -> None:
         deadline = time.monotonic() + PATIENCE
         while not happened():
@@ -88,6 +137,13 @@ class OnCluster(Project):
         return self.output
 
 
+def configure(project: Project, **overrides) -> None:
+    """One panel of Figure 5, whose trainings take seconds."""
+    settings = {"learning_rate": 1e-3, "epochs": EPOCHS}
+    panel = {"task": "bars", "sigmas": [1.0], **PANEL, "cnn": {**PANEL["cnn"], "adam": settings, "sgd": settings}}
+    project.configure(overrides={"fig05": {"panels": [panel]}, **overrides})
+
+
 def profile_of_the_tests(project: OnCluster) -> None:
     """What differs from the profile of the repository: no accounting, a small machine, and haste."""
     project.adapt(
@@ -96,7 +152,7 @@ def profile_of_the_tests(project: OnCluster) -> None:
             "slurm-init-seconds-before-status-checks": 5,
             "seconds-between-status-checks": 3,
             "latency-wait": 20,
-            "default-resources": {"slurm_partition": "main"},
+            "default-resources": ["slurm_partition=main"],
         }
     )
 
@@ -108,5 +164,23 @@ def cluster_project(slurm, tmp_path) -> OnCluster:
     shutil.copytree(ROOT / "slurm", copied.root / "slurm")
     project = OnCluster(copied.root, slurm)
     profile_of_the_tests(project)
-    project.configure(overrides={"fig05": {"panels": [{"task": "bars", "sigmas": [1.0], **PANEL}]}})
+    configure(project)
     return project
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory) -> dict[str, str]:
+    """Hashes of what the training should leave, from a run on this machine."""
+    project = copy_project(tmp_path_factory.mktemp("expected") / "project")
+    configure(project)
+    project.snakemake("-c2", "--", TRAINING)
+    return hashes(project)
+
+
+def hashes(project: Project) -> dict[str, str]:
+    """Hashes of metrics and arrays of all runs of a project."""
+    found = {}
+    for name in ("metrics.parquet", "arrays.safetensors"):
+        for path in project.results.rglob(name):
+            found[path.relative_to(project.root).as_posix()] = sha256(path)
+    return found

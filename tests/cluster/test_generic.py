@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import yaml
-from workflow.conftest import ROOT
+from workflow.conftest import ROOT, copy_project
 
 pytestmark = pytest.mark.cluster
 
@@ -21,8 +21,9 @@ if [ ! -e "ended-$1" ]; then echo running; elif [ "$(cat "ended-$1")" = 0 ]; the
 
 
 @pytest.fixture
-def elsewhere(project):
+def elsewhere(tmp_path):
     """A project on a machine whose scheduler is made up."""
+    project = copy_project(tmp_path / "project")
     shutil.copytree(ROOT / "profiles", project.root / "profiles")
     for name, text in (("qsub", SUBMIT), ("status.sh", STATUS)):
         path = project.root / "profiles/generic" / name

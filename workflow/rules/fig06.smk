@@ -8,10 +8,10 @@ rule fit_images:
         **run_files("image-rfm", ["dataset", "classes", "seed"]),
     log:
         run_log("image-rfm", ["dataset", "classes", "seed"]),
-    group:
-        swarm
     # The longest jobs first.
     priority: 10
+    group:
+        swarm
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads

@@ -121,6 +121,10 @@ class Config(Model):
         default_factory=dict,
         description="folders elsewhere that hold a data set unpacked, by its name; used where they are, never written to",
     )
+    assume_data: bool = Field(
+        False,
+        description="for plans alone: take all data for present, so that `-n` shows what follows once they are fetched",
+    )
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="changes to the preset, with its own keys; lists are replaced as a whole"
     )
