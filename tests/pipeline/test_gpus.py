@@ -88,6 +88,12 @@ def test_only_devices_that_may_be_seen_are_claimed(jobs):
 def test_what_a_scheduler_gave_is_left_alone(jobs):
     notes = [jobs.start(SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0") for _ in range(2)]
     assert [claimed(note) for note in notes] == ["None 0"] * 2
+    assert claimed(jobs.start(SLURM_JOB_ID="7")) == "None None"
+
+
+def test_several_that_a_scheduler_gave_are_shared_out(jobs):
+    notes = [jobs.start(SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0,1") for _ in range(2)]
+    assert sorted(claimed(note) for note in notes) == ["GPU-aa GPU-aa", "GPU-bb GPU-bb"]
 
 
 def test_without_a_gpu_nothing_is_claimed(jobs, machine):

@@ -20,6 +20,16 @@ def with_profiles(tmp_path_factory) -> Project:
     return project
 
 
+@pytest.fixture
+def anchors(with_profiles):
+    """The same without changes to the preset, which is the one of the authors' sizes."""
+    config = with_profiles.root / "config.yaml"
+    before = config.read_text()
+    config.write_text(yaml.safe_dump({"preset": "anchors", "protocol": "published", "seeds": [0]}))
+    yield with_profiles
+    config.write_text(before)
+
+
 def requests(output: str, rule: str) -> set[str]:
     """What the planned jobs of a rule ask for."""
     blocks = re.findall(rf"^rule {rule}:\n(?:    .*\n)*", output, flags=re.MULTILINE)
@@ -55,3 +65,15 @@ def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
         profile = yaml.safe_load(path.read_text())
         # `cores: 1` would cut every job on a cluster to one CPU.
         assert profile["cores"] != 1
+
+
+def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(anchors):
+    output = anchors.snakemake("-c1", "cost")
+    assert "preset anchors, protocol published, seeds [0]" in output
+    rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line and not line.startswith(" ")}
+    # Fits to bars and noisy MNIST, of 5 and 30 minutes on a GPU each.
+    assert rows["fit_rfm"][:3] == ["2", "0.58", "0.58"]
+    assert "sets, 1.8 GB to fetch if none is there" in output
+    assert not (anchors.root / "data").exists()
+    chain = output.partition("Longest chain")[2]
+    assert chain.index("prepare") < chain.index("train_simplenet") < chain.index("draw_fig08")

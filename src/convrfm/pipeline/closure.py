@@ -40,8 +40,13 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from _executed(child)
 
 
-def _mentioned(path: Path) -> Iterator[str]:
+@cache
+def _mentioned(path: Path) -> tuple[str, ...]:
     """Dotted names that a file may import."""
+    return tuple(_names(path))
+
+
+def _names(path: Path) -> Iterator[str]:
     lazy = path.name == "__init__.py"
     for node in _executed(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""One GPU for each job that has asked for one, on a machine where no scheduler hands them out.
+"""One GPU for each job that has asked for one, where no scheduler hands them out one by one.
 
 Snakemake counts GPUs and gives none to anybody. A job therefore claims a device before CUDA starts: it takes the lock on a
 file named after the device, which the system releases when the process ends, in whatever way. Whoever finds all devices
@@ -20,7 +20,7 @@ __all__ = ["claim_gpu", "visible_gpus"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
-"""Variables of jobs of schedulers, which hand out devices by themselves."""
+"""Variables inside the jobs of schedulers, which hand out devices by themselves."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
 def claim_gpu(folder: Path | None = None) -> str | None:
     """Claim a GPU for this process alone, wait for one if all are taken, and make it the only one that CUDA sees.
 
-    Must be called before CUDA starts. Nothing happens inside the job of a scheduler, and where there is no GPU.
+    Must be called before CUDA starts. Nothing happens where there is no GPU, and inside the job of a scheduler that was given
+    none or one; of several, which may serve several jobs of ours, one is claimed.
 
     Args:
         folder: of the locks; without one, a folder of this user in the folder for temporary files.
@@ -58,10 +59,11 @@ def claim_gpu(folder: Path | None = None) -> str | None:
     Returns:
         its UUID, or None where nothing was claimed.
     """
-    if any(name in os.environ for name in SCHEDULERS):
+    given = any(name in os.environ for name in SCHEDULERS)
+    if given and "CUDA_VISIBLE_DEVICES" not in os.environ:
         return None
     devices = visible_gpus()
-    if not devices:
+    if len(devices) <= (1 if given else 0):
         return None
     folder = Path(tempfile.gettempdir()) / f"convrfm-gpus-{os.getuid()}" if folder is None else folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
