@@ -8,11 +8,13 @@ import pytest
 from kernels.cases import random_images
 from tolerance import assert_close
 
+from convrfm import rfm
 from convrfm.deep_rfm import DeepSettings, apply_filters, fit_stages, history_of, sample_filters
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.kernels import CNTK
+from convrfm.kernels import CNNGP, CNTK, PatchLaplace
 from convrfm.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
 from convrfm.rfm import RFMSettings, StageData, fit_rounds
+from convrfm.ridge import accuracy, solve_ridge, squared_error, targets_of
 
 PUBLISHED = RFMSettings(
     rounds=3, ridges=(1e-5, 1e-3), selection="test", agop_samples=4, agop_draw="first", agop_ridge="last"
@@ -58,6 +60,48 @@ def test_algorithm_1(data, rng):
     assert result.best_round == best_round
     assert_close(np.eye(9) if result.best_metric is None else result.best_metric, best_metric, "agop")
     assert len(result.metrics) == 3
+
+
+def test_round_0_is_the_plain_kernel_machine(data, rng):
+    kernel = CNTK(depth=3, patch_size=3)
+    gram, of_test = kernel.gram(data.train), kernel.gram(data.test, data.train)
+    first = fit_rounds(kernel, data, PUBLISHED, rng).history.query("round == 0").set_index("ridge")
+    for ridge in PUBLISHED.ridges:
+        alpha = solve_ridge(gram / gram.max(), targets_of(data.labels, 2), ridge).alpha
+        outputs = of_test / gram.max() @ alpha
+        assert first.loc[ridge, "test_accuracy"] == accuracy(outputs, data.test_labels)
+        assert first.loc[ridge, "test_error"] == squared_error(outputs, data.test_labels)
+
+
+@pytest.mark.parametrize("kernel", [CNTK(depth=2), CNNGP(depth=2), PatchLaplace(patch_size=3)], ids=repr)
+def test_with_the_metric_fixed_to_the_identity_all_rounds_are_round_0(data, kernel, monkeypatch):
+    def rounds():
+        history = fit_rounds(kernel, data, PUBLISHED, np.random.default_rng(0)).history
+        return [part.drop(columns="round").reset_index(drop=True) for _, part in history.groupby("round")]
+
+    learned = rounds()
+    assert np.abs(learned[1]["test_error"] - learned[0]["test_error"]).max() > 1e-3
+    monkeypatch.setattr(rfm, "_next_metric", lambda *_: None)  # the identity, as in round 0
+    for later in rounds()[1:]:
+        pd.testing.assert_frame_equal(later, learned[0], check_exact=True)
+    monkeypatch.setattr(rfm, "_next_metric", lambda *_: np.eye(9))  # the same, written out
+    for later in rounds()[1:]:
+        assert_close(later["test_error"], learned[0]["test_error"], "smooth")
+        assert (later["test_accuracy"] == learned[0]["test_accuracy"]).all()
+
+
+def test_the_scale_of_the_metric_is_without_effect_or_a_bandwidth(data, rng):
+    metric = fit_rounds(CNTK(depth=2), data, PUBLISHED, rng).metrics[1]
+
+    def outputs(kernel, metric):
+        gram, of_test = kernel.gram(data.train, None, metric), kernel.gram(data.test, data.train, metric)
+        return of_test / gram.max() @ solve_ridge(gram / gram.max(), targets_of(data.labels, 2), 1e-3).alpha
+
+    for kernel in (CNTK(depth=2), CNNGP(depth=2)):
+        assert_close(outputs(kernel, 7 * metric), outputs(kernel, metric), "smooth")
+    narrow, wide = (PatchLaplace(patch_size=3, bandwidth=bandwidth) for bandwidth in (2.0, 2 * np.sqrt(7)))
+    assert np.abs(outputs(narrow, 7 * metric) - outputs(narrow, metric)).max() > 0.01
+    assert_close(outputs(wide, 7 * metric), outputs(narrow, metric), "smooth")
 
 
 def test_algorithm_2(data):

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from convrfm.ansatz import summarise
     from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
     from convrfm.kernels import CNNGP, CNTK
+    from convrfm.model_files import load_model, save_model
 
 __all__ = [
-    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__", "measure", "summarise",
+    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__", "load_model",
+    "measure", "save_model", "summarise",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -24,7 +26,9 @@ _HOMES = {
     "CNTK": "convrfm.kernels",
     "ConvRFMClassifier": "convrfm.estimators",
     "DeepConvRFMClassifier": "convrfm.estimators",
+    "load_model": "convrfm.model_files",
     "measure": "convrfm.agop",
+    "save_model": "convrfm.model_files",
     "summarise": "convrfm.ansatz",
 }
 

@@ -24,6 +24,9 @@ def as_numpy(values: Any, name: str) -> np.ndarray:
     Raises:
         InputError: the values are not numeric.
     """
+    if hasattr(values, "toarray"):
+        msg = f"{name} is a sparse {type(values).__name__}: pass a dense array."
+        raise InputError(msg)
     if _is_tensor(values):
         values = values.detach()
         if values.itemsize < 4 and values.is_floating_point():
@@ -38,6 +41,9 @@ def as_numpy(values: Any, name: str) -> np.ndarray:
         return array
     if array.dtype.kind in "iub" or array.dtype == np.float16:
         return array.astype(np.float32)
+    if array.dtype.kind == "c":
+        msg = f"Complex data not supported: {name} must be real numbers (float32 or float64), but its dtype is {array.dtype}."
+        raise InputError(msg)
     msg = f"{name} must be real numbers (float32 or float64), but its dtype is {array.dtype}."
     raise InputError(msg)
 
@@ -57,7 +63,7 @@ def check_finite(array: np.ndarray, name: str) -> None:
         return
     first = tuple(int(i) for i in np.argwhere(bad)[0])
     msg = (
-        f"{name} holds {int(bad.sum())} non-finite values (the first is {array[first]} at index {first}). "
+        f"{name} holds {int(bad.sum())} non-finite values, NaN or inf (the first is {array[first]} at index {first}). "
         "Remove or impute them first: nothing is replaced in silence."
     )
     raise NonFiniteError(msg)
@@ -72,7 +78,10 @@ def as_images(images: Any, name: str) -> np.ndarray:
     """
     array = np.ascontiguousarray(as_numpy(images, name))
     if array.ndim != 4:
-        msg = f"{name} must have shape (n, channels, height, width), but its shape is {array.shape}."
+        msg = (
+            f"{name} must have shape (n, channels, height, width), but its shape is {array.shape}. Reshape your data; "
+            "a single image needs an axis of length 1 in front, and a single channel one after it."
+        )
         raise InputError(msg)
     if 0 in array.shape:
         msg = f"{name} is empty: its shape is {array.shape}."

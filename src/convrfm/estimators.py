@@ -6,17 +6,19 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from convrfm.arrays import as_images
-from convrfm.deep_rfm import DeepSettings, apply_filters, fit_stages, history_of
+from convrfm.deep_rfm import DeepSettings, Stage, apply_filters, fit_stages, history_of
 from convrfm.errors import InputError
 from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace
 from convrfm.rfm import RFMSettings, StageData
 from convrfm.ridge import SolverDtype
 from convrfm.splits import stratified_draw
+from convrfm.threads import limited_threads
 
 __all__ = ["KERNELS", "ConvRFMClassifier", "DeepConvRFMClassifier"]
 
@@ -37,11 +39,14 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
             `selection="validation"`.
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
+        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.threads`. None leaves them as they
+            are set: all cores, or the share that joblib gives to each process, as under `GridSearchCV(n_jobs=2)`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.
-        verbose: 0 is silent; otherwise progress is shown (a bar on a terminal, log lines elsewhere).
+        verbose: 0 is silent; otherwise progress is shown, see `convrfm.progress`.
 
     Attributes:
         classes_: the labels, sorted.
+        image_shape_: `(channels, height, width)` of the training images; `n_features_in_` is their product.
         metric_: the learned patch metric of the best round `(d, d)`, the identity if that is round 0.
         history_: a row for each stage, round and ridge, see `convrfm.rfm.StageResult`.
         best_stage_, best_round_, best_ridge_: what `predict` uses.
@@ -67,6 +72,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         solver_dtype: SolverDtype = "float64",
         backend: str = "auto",
         memory: int | None = None,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -86,6 +92,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         self.solver_dtype = solver_dtype
         self.backend = backend
         self.memory = memory
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -106,23 +113,25 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         test = test_labels = None
         if eval_set is not None:
             test = as_images(eval_set[0], "The images of eval_set")
-            test_labels = self._encode(_as_labels(eval_set[1], test, "eval_set"))
-            if test.shape[1:] != images.shape[1:]:
-                msg = (
-                    f"X and eval_set must hold images of one shape, but these are {images.shape[1:]}, {test.shape[1:]}."
-                )
-                raise InputError(msg)
+            self._check_shape(test, "eval_set")
+            test_labels = self._encode(self._labels(eval_set[1], test, "eval_set"))
             test = test.astype(images.dtype, copy=False)
         fit = self._fitted_part(labels, rng)
         data = StageData(images, labels, len(self.classes_), fit, test, test_labels)
-        self.stages_ = fit_stages(
-            self._kernel(), data, self._settings(), self._deep_settings(), rng, show=bool(self.verbose)
-        )  # fmt: skip
-        self.history_ = history_of(self.stages_)
-        self.best_stage_ = int(np.argmax([stage.result.best_score for stage in self.stages_]))
-        best = self.stages_[self.best_stage_].result
-        self.best_round_, self.best_ridge_ = best.best_round, best.best_ridge
+        with limited_threads(self.n_jobs):
+            stages = fit_stages(
+                self._kernel(), data, self._settings(), self._deep_settings(), rng, show=bool(self.verbose)
+            )
+        self._take_over(stages)
         return self
+
+    def _take_over(self, stages: list[Stage]) -> None:
+        """Set the attributes that follow from the fitted stages."""
+        self.stages_ = stages
+        self.history_ = history_of(stages)
+        self.best_stage_ = int(np.argmax([stage.result.best_score for stage in stages]))
+        best = stages[self.best_stage_].result
+        self.best_round_, self.best_ridge_ = best.best_round, best.best_ridge
 
     @property
     def metrics_(self) -> list[np.ndarray]:
@@ -154,17 +163,20 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "stages_")
         images = as_images(X, "X")
+        self._check_shape(images, "X")
         dtype = self.stages_[0].features.dtype
         if np.abs(images).max() > np.finfo(dtype).max:
             msg = f"The pixels of X reach {np.abs(images).max():.3g}, which {dtype}, the dtype of the fit, cannot hold."
             raise InputError(msg)
         images = images.astype(dtype, copy=False)
-        for stage in self.stages_[: self.best_stage_]:
-            assert stage.filters is not None  # only the last stage has none
-            images = apply_filters(images, stage.filters, self.patch_size, self._deep_settings().nonlinearity)
-        stage = self.stages_[self.best_stage_]
-        gram = stage.kernel.gram(images, stage.features, stage.result.best_metric)
-        return gram.astype(np.float64) / stage.result.scale @ stage.result.alpha
+        best = self.stages_[self.best_stage_]
+        with limited_threads(self.n_jobs):
+            for stage in self.stages_[: self.best_stage_]:
+                assert stage.filters is not None  # only the last stage has none
+                images = apply_filters(images, stage.filters, self.patch_size, self._deep_settings().nonlinearity)
+            gram = best.kernel.gram(images, best.features, best.result.best_metric)
+            # The solver leaves alpha in the order of Fortran, and a file in that of C: BLAS adds up in another order.
+            return gram.astype(np.float64) / best.result.scale @ np.ascontiguousarray(best.result.alpha)
 
     def predict(self, X: Any) -> np.ndarray:
         """Give the label of the largest output, `(n,)`.
@@ -172,7 +184,17 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
         """
-        return self.classes_[self.outputs(X).argmax(axis=1)]
+        largest = self.outputs(X).argmax(axis=1)
+        return self.classes_[largest]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Give the fraction of images, or of their weights, whose label is predicted.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        predicted = self.predict(X)
+        return float(accuracy_score(self._labels(y, predicted, "y"), predicted, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -181,17 +203,54 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _checked_training(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Check images and labels; sets `classes_` and gives labels as integers from 0."""
+        """Check images and labels, set what `predict` checks against, and give labels as integers from 0."""
         if self.kernel not in KERNELS:
             msg = f"Unknown kernel {self.kernel!r}: choose one of {', '.join(KERNELS)}."
             raise InputError(msg)
         images = as_images(X, "X")
-        labels = _as_labels(y, images, "y")
+        labels = self._labels(y, images, "y")
+        self._remember_shape(images)
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             msg = f"y holds one class only ({self.classes_[0]!r}): a classifier needs at least two."
             raise InputError(msg)
         return images, self._encode(labels)
+
+    def _remember_shape(self, images: np.ndarray) -> None:
+        """Set what images are checked against."""
+        self.image_shape_, self.n_features_in_ = images.shape[1:], int(np.prod(images.shape[1:]))
+
+    def _check_shape(self, images: np.ndarray, name: str) -> None:
+        """Refuse images of another shape than those of the fit; the first words are scikit-learn's."""
+        if images.shape[1:] != self.image_shape_:
+            msg = (
+                f"{name} has {np.prod(images.shape[1:])} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input: images must have one shape, but these have {images.shape[1:]}, "
+                f"and those of the fit {self.image_shape_}."
+            )
+            raise InputError(msg)
+
+    def _labels(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Labels `(n,)` as a NumPy array, one for each image."""
+        if y is None:
+            msg = f"{type(self).__name__} requires y to be passed, but the target y is None."
+            raise InputError(msg)
+        labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+        if labels.shape == (len(images), 1):
+            labels = column_or_1d(labels, warn=True)
+        if labels.shape != (len(images),):
+            msg = f"The labels of {name} must have shape ({len(images)},), but their shape is {labels.shape}."
+            raise InputError(msg)
+        if pd.isna(labels).any() or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
+            msg = f"The labels of {name} hold missing values, NaN or infinities."
+            raise InputError(msg)
+        try:
+            check_classification_targets(labels)
+            np.unique(labels)
+        except (TypeError, ValueError) as error:
+            msg = f"The labels of {name} are not labels of classes: {error}"
+            raise InputError(msg) from error
+        return labels
 
     def _encode(self, labels: np.ndarray) -> np.ndarray:
         """Integers from 0 for labels, all of which must be among `classes_`."""
@@ -287,6 +346,7 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
         plain_filters: Literal["gaussian", "torch"] = "gaussian",
         backend: str = "auto",
         memory: int | None = None,
+        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -307,6 +367,7 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
             solver_dtype=solver_dtype,
             backend=backend,
             memory=memory,
+            n_jobs=n_jobs,
             random_state=random_state,
             verbose=verbose,
         )
@@ -322,21 +383,3 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
             nonlinearity=self.nonlinearity,
             plain_filters=self.plain_filters,
         )
-
-
-def _as_labels(y: Any, images: np.ndarray, name: str) -> np.ndarray:
-    """Labels `(n,)` as a NumPy array."""
-    labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
-    if labels.shape != (len(images),):
-        msg = f"The labels of {name} must have shape ({len(images)},), but their shape is {labels.shape}."
-        raise InputError(msg)
-    if pd.isna(labels).any() or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
-        msg = f"The labels of {name} hold missing values, NaN or infinities."
-        raise InputError(msg)
-    try:
-        check_classification_targets(labels)
-        np.unique(labels)
-    except (TypeError, ValueError) as error:
-        msg = f"The labels of {name} are not labels of classes: {error}"
-        raise InputError(msg) from error
-    return labels

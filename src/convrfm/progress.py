@@ -25,7 +25,8 @@ def track(
 ) -> Iterator[Item]:
     """Pass items on, showing how many of `total` are done.
 
-    On a terminal this is a tqdm bar; elsewhere lines at level INFO, five seconds apart at least, and one at the end.
+    On a terminal this is a tqdm bar; elsewhere lines at level INFO, five seconds apart at least, and one at the end. They go
+    to stderr, as in a notebook, where nothing has been set up that would log them.
 
     Args:
         items: what to pass on.
@@ -55,5 +56,12 @@ def _with_lines(items: Iterable[Item], total: int, description: str, delay: floa
         yield item
         now = time.monotonic()
         if now - start >= delay and (now - last >= SECONDS_BETWEEN_LINES or done == total):
-            log.info("%s: %d of %d done, %.0f s", description, done, total, now - start)
+            _say(f"{description}: {done} of {total} done, {now - start:.0f} s")
             last = now
+
+
+def _say(line: str) -> None:
+    if log.isEnabledFor(logging.INFO):
+        log.info("%s", line)
+    else:
+        sys.stderr.write(f"{line}\n")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import assert_close
 
-from convrfm.kernels import CNTK, PatchLaplace, cpu
+from convrfm.kernels import CNNGP, CNTK, PatchLaplace, cpu
 from kernels.cases import random_images, random_metric, singular_images
 
 sizes = st.tuples(
@@ -63,10 +63,11 @@ def test_both_zeros_are_equal(rng):
     assert gram[0, 1] == gram[0, 0]
 
 
-def test_homogeneous_of_degree_two_and_linear_in_the_metric(rng):
+@pytest.mark.parametrize("make", [CNTK, CNNGP])
+def test_homogeneous_of_degree_two_and_linear_in_the_metric(rng, make):
     x = random_images(rng, 4, 2, 6, 6)
     metric = random_metric(rng, 18)
-    kernel = CNTK(depth=2, patch_size=3)
+    kernel = make(depth=2, patch_size=3)
     gram = kernel.gram(x, None, metric)
     assert_close(kernel.gram(3 * x, None, metric), 9 * gram, "gram")
     assert_close(kernel.gram(x, None, 7 * metric), 7 * gram, "gram")

@@ -1,0 +1,118 @@
+"""Deep ConvRFM on a folder of images: fit it, compare it with its kernel, draw what it has learned, save and reload it.
+
+    python examples/own_images.py FOLDER --output own_images --size 32 --colour rgb
+
+FOLDER holds a folder of images for each class, as torchvision's `ImageFolder` reads them. A stratified part of the images
+is held out and tests; ridges and rounds are chosen on a validation part of the others. Left behind are `model.safetensors`
+and `eigenvectors.png`. Needs the extra `workflow` (torchvision, matplotlib). See docs/estimators.md.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.model_selection import train_test_split
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import Compose, Grayscale, Lambda, Resize, ToTensor
+
+from convrfm import DeepConvRFMClassifier, load_model, save_model
+from convrfm.eigenfilters import top_eigenfilters
+from convrfm.estimators import KERNELS
+from convrfm.patches import windows
+from convrfm.plots.features import show_filter
+from convrfm.plots.style import figure_style
+
+SHOWN = 8
+"""Eigenvectors that are drawn, at most."""
+
+
+def read_images(folder: Path, size: int, colour: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read all images: `(n, channels, size, size)` float32 in [0, 1], and the names of their folders `(n,)`."""
+    in_colour = Grayscale() if colour == "grey" else Lambda(lambda image: image)  # ImageFolder opens images as RGB
+    data = ImageFolder(folder, Compose([in_colour, Resize((size, size)), ToTensor()]))
+    images = np.stack([image.numpy() for image, _ in data])
+    return images, np.array(data.classes)[data.targets]
+
+
+def chosen_rows(history: pd.DataFrame) -> dict[str, pd.Series]:
+    """What validation chooses: the plain kernel, the best round of ConvRFM that has learned, and the best of all stages."""
+    rows = history[history["selected"]]
+    first = rows[rows["stage"] == 0]
+    learned = first[first["round"] > 0]
+    return {
+        "plain kernel (round 0)": first.iloc[0],
+        "ConvRFM": learned.loc[learned["validation_accuracy"].idxmax()],
+        "Deep ConvRFM": rows.loc[rows["validation_accuracy"].idxmax()],
+    }
+
+
+def draw_eigenvectors(metric: np.ndarray, patch_size: int, title: str) -> Figure:
+    """Draw the leading eigenvectors of a metric on patches of images, with their share of the trace."""
+    filters = top_eigenfilters(metric, patch_size, SHOWN)
+    with figure_style():
+        figure = Figure(figsize=(7.2, 1.5), layout="constrained")
+        figure.suptitle(title, fontsize=8)
+        cells = figure.subplots(1, len(filters.vectors), squeeze=False)[0]
+        for cell, window, share in zip(cells, windows(filters.vectors, patch_size), filters.shares, strict=True):
+            show_filter(cell, window)
+            cell.set_title(f"{100 * share:.2g} %", fontsize=7)
+    return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the example."""
+    given = _parser().parse_args(arguments)
+    if given.rounds < 2:
+        _parser().error("the metric is learned from round 1 on: ask for at least 2 rounds")
+    images, labels = read_images(given.folder, given.size, given.colour)
+    train, test, train_labels, test_labels = train_test_split(
+        images, labels, test_size=given.test_fraction, stratify=labels, random_state=given.seed
+    )
+    print(f"{len(train)} training images of shape {train.shape[1:]}, {len(test)} held out, {len(set(labels))} classes")
+
+    model = DeepConvRFMClassifier(
+        given.kernel, depth=given.depth, stages=given.stages, patch_size=given.patch_size, rounds=given.rounds,
+        n_jobs=given.n_jobs, random_state=given.seed, verbose=1,
+    )  # fmt: skip
+    model.fit(train, train_labels, eval_set=(test, test_labels))  # these test only: validation chooses
+    rows = chosen_rows(model.history_)
+    for name, row in rows.items():
+        print(f"{name}: {100 * row['test_accuracy']:.1f} % (stage {row['stage']}, round {row['round']})")
+
+    learned = int(rows["ConvRFM"]["round"])
+    metric = model.stages_[0].result.metrics[learned]
+    assert metric is not None  # only that of round 0 is
+    title = (
+        f"{given.kernel}, stage 0, round {learned}: leading eigenvectors of the metric, and their share of its trace"
+    )
+    given.output.mkdir(parents=True, exist_ok=True)
+    draw_eigenvectors(metric, given.patch_size, title).savefig(given.output / "eigenvectors.png")
+
+    save_model(model, given.output / "model.safetensors")
+    reloaded = load_model(given.output / "model.safetensors")
+    same = np.array_equal(reloaded.decision_function(test), model.decision_function(test))
+    print(f"saved and reloaded: {'the same' if same else 'OTHER'} predictions on the held-out images")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Fit Deep ConvRFM to a folder of images, a folder for each class.")
+    parser.add_argument("folder", type=Path, help="with a folder of images for each class")
+    parser.add_argument("--output", type=Path, default=Path("own_images"), help="folder for the model and the picture")
+    parser.add_argument("--size", type=int, default=32, help="images are resized to size x size pixels")
+    parser.add_argument("--colour", choices=["grey", "rgb"], default="rgb")
+    parser.add_argument("--kernel", choices=KERNELS, default="cntk")
+    parser.add_argument("--depth", type=int, default=3, help="convolutions of the kernel")
+    parser.add_argument("--stages", type=int, help="stages of Deep ConvRFM; as many as convolutions unless given")
+    parser.add_argument("--patch-size", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5, help="kernel fits of each stage, at least 2")
+    parser.add_argument("--test-fraction", type=float, default=0.25)
+    parser.add_argument("--n-jobs", type=int, help="threads; all of them unless given")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

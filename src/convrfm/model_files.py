@@ -1,0 +1,238 @@
+"""Fitted classifiers on disk: one safetensors file with a JSON description in its header. Nothing is pickled.
+
+The arrays are what was learned in every stage and round, and the training images, on which the predictions of a kernel
+machine stand. The features of later stages follow from the images and the filters and are computed again. The header holds
+the description, and in it the hash of the description and of all arrays. `FORMAT` counts up whenever files
+change in a way that older versions would misread.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from convrfm import __version__
+from convrfm.deep_rfm import Stage, apply_filters
+from convrfm.errors import ConvRFMWarning, InputError, StorageError
+from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
+from convrfm.rfm import StageResult
+from convrfm.storage import write_arrays
+from convrfm.threads import limited_threads
+
+__all__ = ["FORMAT", "load_model", "save_model"]
+
+FORMAT = 1
+"""Version of the file format that is written, and the newest that is read."""
+
+KINDS = {kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifier)}
+"""Classes that are saved, by name."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def save_model(model: ConvRFMClassifier, path: str | Path) -> None:
+    """Write a fitted classifier atomically; by custom the name ends in `.safetensors`.
+
+    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and what it drew is saved.
+
+    Args:
+        model: a fitted `ConvRFMClassifier` or `DeepConvRFMClassifier`.
+        path: of the file; one that is there is replaced.
+
+    Raises:
+        InputError: another kind of model, one that is not fitted, or parameters or labels that JSON cannot hold.
+        StorageError: see `convrfm.storage`.
+    """
+    kind = type(model).__name__
+    if KINDS.get(kind) is not type(model):
+        msg = (
+            f"Models of {' and '.join(KINDS)} are saved, but this is {kind!r}: save the classifier inside it by itself."
+        )
+        raise InputError(msg)
+    if not hasattr(model, "stages_"):
+        msg = f"This {kind} is not fitted yet: call fit before saving it."
+        raise InputError(msg)
+    arrays: Arrays = {"images": model.stages_[0].features}
+    stages = []
+    for index, stage in enumerate(model.stages_):
+        description, of_stage = _describe(stage)
+        stages.append(description)
+        arrays |= {f"stage {index}/{name}": array for name, array in of_stage.items()}
+    content = {
+        "format": FORMAT,
+        "version": __version__,
+        "kind": kind,
+        "parameters": {name: _plain(name, value) for name, value in model.get_params(deep=False).items()},
+        "classes": _plain_labels(model.classes_),
+        "stages": stages,
+    }
+    # A single entry: safetensors writes several in any order.
+    text = json.dumps(content | {"sha256": _digest(content, arrays)})
+    write_arrays(Path(path), arrays, {"convrfm": text})
+
+
+def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMClassifier:
+    """Read what `save_model` wrote.
+
+    On the same machine, with the same backend and number of threads, the model predicts the same bits as before.
+
+    Args:
+        path: of the file.
+        backend: for the kernels, in the place of the saved one; "cpu", say, for a model that was fitted with "cuda".
+
+    Raises:
+        StorageError: no such file, a damaged one, one of another origin, or one of a later version of convrfm.
+        ConfigError: the saved backend cannot be used here.
+    """
+    path = Path(path)
+    metadata, arrays = _read(path)
+    if "convrfm" not in metadata:
+        msg = f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
+        raise StorageError(msg)
+    content = _content_of(metadata["convrfm"])
+    found, claimed = content.get("format"), content.pop("sha256", None)
+    if isinstance(found, int) and found > FORMAT:
+        msg = (
+            f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
+        )
+        raise StorageError(msg)
+    if claimed != _digest(content, arrays):
+        msg = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
+        raise StorageError(msg)
+    return _restored(content, arrays, backend)
+
+
+def _describe(stage: Stage) -> tuple[dict[str, Any], Arrays]:
+    """What JSON holds of a stage, and the arrays beside it."""
+    result, history = stage.result, stage.result.history
+    numeric = [name for name in history if pd.api.types.is_numeric_dtype(history[name])]
+    arrays: Arrays = {"alpha": result.alpha} | ({} if stage.filters is None else {"filters": stage.filters})
+    arrays |= {f"metric {t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
+    # Arrays, since JSON has neither NaN nor infinity.
+    arrays |= {f"history/{name}": history[name].to_numpy() for name in numeric}
+    description = {
+        "rounds": len(result.metrics),
+        "best_round": result.best_round,
+        "best_ridge": result.best_ridge,
+        "best_score": result.best_score,
+        "scale": result.scale,
+        "history": {name: None if name in numeric else history[name].tolist() for name in history},
+    }
+    return description, arrays
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A parameter as JSON holds it.
+
+    Raises:
+        InputError: it is something else than a number, a text, None or a sequence of these.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(name, item) for item in value]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and np.isfinite(value)):
+        return value
+    if name == "random_state":
+        message = f"random_state is a {type(value).__name__}, which is not saved: it will be None in the loaded model."
+        warn(message, ConvRFMWarning, stacklevel=4)
+        return None
+    msg = f"The parameter {name} cannot be saved: it is {value!r}, not a finite number, a text, None or a sequence of these."
+    raise InputError(msg)
+
+
+def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
+    """The classes with their dtype as JSON holds them.
+
+    Raises:
+        InputError: labels that are neither numbers nor texts.
+    """
+    values = classes.tolist()
+    if classes.dtype.kind not in "biufUO" or not all(isinstance(value, str | int | float) for value in values):
+        msg = f"Labels of dtype {classes.dtype}, such as {values[0]!r}, cannot be saved: fit the model to numbers or texts."
+        raise InputError(msg)
+    return {"dtype": classes.dtype.str, "values": values}
+
+
+def _digest(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the description and of names, types, shapes and bytes of the arrays."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, str], Arrays]:
+    """Header and arrays of a safetensors file."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        msg = f"There is no file {path}."
+        raise StorageError(msg) from error
+    except (OSError, SafetensorError) as error:
+        msg = f"{path} cannot be read: it is damaged, or no safetensors file ({error}). Copy or save the model again."
+        raise StorageError(msg) from error
+
+
+def _content_of(text: str) -> dict[str, Any]:
+    """The description in a header; an empty one where damage has made it something else."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMClassifier:
+    parameters = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content["parameters"].items()
+    }
+    if backend is not None:
+        parameters["backend"] = backend
+    model = KINDS[content["kind"]]().set_params(**parameters)
+    classes = content["classes"]
+    model.classes_ = np.array(classes["values"], dtype=classes["dtype"])
+    model._remember_shape(arrays["images"])
+    with limited_threads(model.n_jobs):
+        model._take_over(_stages(model, content["stages"], arrays))
+    return model
+
+
+def _stages(model: ConvRFMClassifier, descriptions: list[dict[str, Any]], arrays: Arrays) -> list[Stage]:
+    """The stages, with their features computed anew from the images."""
+    kernel, nonlinearity = model._kernel(), model._deep_settings().nonlinearity
+    features = arrays["images"]
+    stages: list[Stage] = []
+    for index, described in enumerate(descriptions):
+        if stages:
+            filters = stages[-1].filters
+            assert filters is not None  # only the last stage has none
+            features = apply_filters(features, filters, model.patch_size, nonlinearity)
+        own = {
+            name.partition("/")[2]: array
+            for name, array in arrays.items()
+            if name.partition("/")[0] == f"stage {index}"
+        }
+        columns = {
+            name: own[f"history/{name}"] if values is None else values for name, values in described["history"].items()
+        }
+        result = StageResult(
+            metrics=[own.get(f"metric {t}") for t in range(described["rounds"])],
+            best_round=described["best_round"],
+            best_ridge=described["best_ridge"],
+            best_score=described["best_score"],
+            history=pd.DataFrame(columns),
+            alpha=own["alpha"],
+            scale=described["scale"],
+        )
+        stages.append(Stage(kernel.shallower(index), result, features, own.get("filters")))
+    return stages

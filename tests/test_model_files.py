@@ -1,0 +1,219 @@
+"""Models on disk: the same after reloading, readable without Python's pickle, and refused where they are not what they say."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import save_file
+from sklearn.datasets import load_digits
+from sklearn.pipeline import make_pipeline
+
+from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, load_model, model_files, save_model
+from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
+
+BUNCH = load_digits(n_class=3)
+X = (BUNCH.images[:100, None] / 16).astype(np.float32)
+NAMES = np.array(["zero", "one", "two"])[BUNCH.target[:100]]
+Z = (BUNCH.images[100:140, None] / 16).astype(np.float32)
+SMALL = {"depth": 2, "rounds": 3, "n_jobs": 1, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def deep():
+    return DeepConvRFMClassifier(filters=5, ridges=[1e-5, 1e-3], **SMALL).fit(X, NAMES, eval_set=(Z, NAMES[:40]))
+
+
+@pytest.fixture
+def saved(deep, tmp_path):
+    save_model(deep, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def assert_same(loaded, model, images):
+    assert type(loaded) is type(model)
+    assert (loaded.outputs(images) == model.outputs(images)).all()
+    assert (loaded.predict(images) == model.predict(images)).all()
+    assert loaded.classes_.dtype == model.classes_.dtype
+    pd.testing.assert_frame_equal(loaded.history_, model.history_, check_exact=True)
+    names = ("best_stage_", "best_round_", "best_ridge_", "image_shape_", "n_features_in_")
+    assert [getattr(loaded, name) for name in names] == [getattr(model, name) for name in names]
+    for mine, other in zip(loaded.stages_, model.stages_, strict=True):
+        assert (mine.features == other.features).all()
+        assert mine.features.dtype == other.features.dtype
+        assert repr(mine.kernel) == repr(other.kernel)
+        assert len(mine.result.metrics) == len(other.result.metrics)
+        assert all(np.array_equal(a, b) for a, b in zip(mine.result.metrics[1:], other.result.metrics[1:], strict=True))
+        assert mine.result.metrics[0] is None
+
+
+def test_reloaded_is_the_same(deep, saved):
+    loaded = load_model(saved)
+    assert_same(loaded, deep, Z)
+    assert loaded.get_params() == {**deep.get_params(), "ridges": (1e-5, 1e-3)}
+    # Whatever stage is the best: all of them are there.
+    for stage in (0, 1):
+        deep.best_stage_, kept = stage, deep.best_stage_
+        loaded.best_stage_ = stage
+        assert (loaded.outputs(Z) == deep.outputs(Z)).all()
+        deep.best_stage_ = kept
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "dtype"),
+    [
+        (ConvRFMClassifier(**SMALL), BUNCH.target[:100], np.float64),
+        (ConvRFMClassifier("laplace", bandwidth=2.0, **SMALL), NAMES.astype(object), np.float32),
+        (
+            ConvRFMClassifier("cnngp", selection="test", agop_samples=20, **SMALL),
+            BUNCH.target[:100].astype(np.float64),
+            np.float32,
+        ),
+        (DeepConvRFMClassifier(nonlinearity="none", stages=2, **SMALL), BUNCH.target[:100] == 1, np.float32),
+    ],
+    ids=["integers, float64", "objects, laplace", "floats, cnngp", "booleans, linear features"],
+)
+def test_all_kinds(model, labels, dtype, tmp_path):
+    images, points = X.astype(dtype), Z.astype(dtype)
+    model.fit(images, labels, eval_set=(points, labels[:40]))
+    save_model(model, str(tmp_path / "model.safetensors"))
+    loaded = load_model(str(tmp_path / "model.safetensors"))
+    assert_same(loaded, model, points)
+    assert loaded.get_params() == model.get_params()
+    save_model(loaded, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+FIT = """
+import sys, numpy
+from convrfm import DeepConvRFMClassifier, save_model
+x, y, z = (numpy.load(f"{sys.argv[1]}/{name}.npy") for name in "xyz")
+model = DeepConvRFMClassifier(filters=5, ridges=[1e-5, 1e-3], depth=2, rounds=3, n_jobs=1, random_state=0).fit(x, y)
+save_model(model, f"{sys.argv[1]}/model.safetensors")
+numpy.save(f"{sys.argv[1]}/before.npy", model.outputs(z))
+"""
+LOAD = """
+import sys, numpy
+from convrfm import load_model
+model = load_model(f"{sys.argv[1]}/model.safetensors")
+numpy.save(f"{sys.argv[1]}/after.npy", model.outputs(numpy.load(f"{sys.argv[1]}/z.npy")))
+sys.exit("torch" in sys.modules)
+"""
+
+
+def test_the_same_bits_in_another_process(deep, tmp_path):
+    # Both in processes of their own, which find the kernels compiled since `deep` was fitted: code from Numba's cache rounds
+    # otherwise than the same code in the process that has just compiled it.
+    for name, array in (("x", X), ("y", NAMES), ("z", Z)):
+        np.save(tmp_path / f"{name}.npy", array)
+    for code in (FIT, LOAD):
+        subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    assert (np.load(tmp_path / "after.npy") == np.load(tmp_path / "before.npy")).all()
+    assert np.abs(np.load(tmp_path / "after.npy") - deep.outputs(Z)).max() < 1e-4
+
+
+def test_the_file_is_json_and_numbers(saved):
+    content = saved.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    description = json.loads(header["__metadata__"]["convrfm"])
+    assert description["format"] == model_files.FORMAT
+    assert description["kind"] == "DeepConvRFMClassifier"
+    assert description["classes"]["values"] == ["one", "two", "zero"]
+    assert header["images"]["shape"] == [100, 1, 8, 8]
+    assert header["stage 0/metric 1"]["shape"] == [9, 9]
+    # Once only: features of later stages follow from the images.
+    assert not [name for name in header if "features" in name]
+
+
+def test_generators_become_none(tmp_path):
+    model = ConvRFMClassifier(**{**SMALL, "random_state": np.random.default_rng(0)}).fit(X, NAMES)
+    with pytest.warns(ConvRFMWarning, match="random_state is a Generator, which is not saved"):
+        save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.random_state is None
+    assert (loaded.outputs(Z) == model.outputs(Z)).all()
+
+
+def test_another_backend(tmp_path):
+    model = ConvRFMClassifier(backend="reference", **SMALL).fit(X[:40], NAMES[:40])
+    save_model(model, tmp_path / "model.safetensors")
+    assert load_model(tmp_path / "model.safetensors").stages_[0].kernel.backend == "reference"
+    loaded = load_model(tmp_path / "model.safetensors", backend="cpu")
+    assert loaded.stages_[0].kernel.backend == "cpu"
+    assert np.abs(loaded.outputs(Z) - model.outputs(Z)).max() < 0.02
+    with pytest.raises(ConfigError, match="backend"):
+        load_model(tmp_path / "model.safetensors", backend="abacus")
+
+
+def flipped(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda content: b"", "cannot be read"),
+        (lambda content: b"PK\x03\x04" + content, "cannot be read"),
+        (lambda content: content[:-1], "cannot be read"),
+        (lambda content: flipped(content, len(content) - 5), "is damaged: its content"),
+        (lambda content: content.replace(b"0.001", b"0.003", 1), "is damaged: its content"),
+        (
+            lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": 9', 1),
+            "has format 9, of a later convrfm",
+        ),
+        (lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": x', 1), "is damaged: its content"),
+        (lambda content: content.replace(b'\\"format\\": 1', b'\\"farmot\\": 1', 1), "is damaged: its content"),
+    ],
+    ids=["empty", "other file", "cut", "data", "description", "later", "no JSON", "no format"],
+)
+def test_damage_is_refused(saved, damage, sentence):
+    content = saved.read_bytes()
+    assert damage(content) != content
+    saved.write_bytes(damage(content))
+    with pytest.raises(StorageError, match=sentence):
+        load_model(saved)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    with pytest.raises(StorageError, match="no file"):
+        load_model(tmp_path / "nothing.safetensors")
+    with pytest.raises(StorageError, match="cannot be read"):
+        load_model(tmp_path)
+    save_file({"weight": np.zeros(3)}, tmp_path / "network.safetensors")
+    with pytest.raises(StorageError, match="none that convrfm has written"):
+        load_model(tmp_path / "network.safetensors")
+
+
+def test_what_cannot_be_saved(deep, tmp_path):
+    class Own(ConvRFMClassifier):
+        pass
+
+    path = tmp_path / "model.safetensors"
+    for model in (make_pipeline(deep), Own()):
+        with pytest.raises(InputError, match=f"this is '{type(model).__name__}'"):
+            save_model(model, path)
+    with pytest.raises(InputError, match="not fitted"):
+        save_model(ConvRFMClassifier(), path)
+    model = ConvRFMClassifier(**SMALL, bandwidth=np.inf).fit(X, NAMES)  # of no meaning to this kernel
+    with pytest.raises(InputError, match="parameter bandwidth cannot be saved"):
+        save_model(model, path)
+    model.set_params(bandwidth=10.0).fit(X, BUNCH.target[:100].astype("datetime64[D]"))
+    with pytest.raises(InputError, match="cannot be saved: fit the model to numbers or texts"):
+        save_model(model, path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_leaves_the_old_file(deep, saved, monkeypatch):
+    old = saved.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        save_model(deep, saved)
+    assert saved.read_bytes() == old
+    assert [path.name for path in saved.parent.iterdir()] == ["model.safetensors"]
