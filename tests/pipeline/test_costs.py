@@ -17,6 +17,14 @@ def test_a_key_that_is_left_out_is_the_rules_own():
     costs = Costs.model_validate({"fit_rfm": {"minutes": 7}})
     assert costs.fit_rfm == Cost(minutes=7, memory_mb=Costs().fit_rfm.memory_mb, gpu="backend")
     assert costs.train_cnn == Costs().train_cnn
+    assert Costs.model_validate({"fit_rfm": {"minutes": None}}) == Costs()
+
+
+def test_every_rule_has_numbers_of_its_own():
+    for name in Costs.model_fields:
+        cost = Costs().cost(name)
+        assert cost.minutes > 0
+        assert cost.memory_mb > 0
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def needs(rule, beside=None):
     def minutes(wildcards, attempt):
         return attempt * limit(costs.demand(rule, dict(wildcards)).minutes)
 
-    gpu = {} if key == "never" or getattr(SETTINGS.config, key) not in ("auto", "cuda") else {"gpu": 1}
+    gpu = {"gpu": 1} if getattr(SETTINGS.config, key or "", "") in ("auto", "cuda") else {}
     return {"mem_mb": memory, "runtime": minutes, **gpu}
 
 

@@ -121,8 +121,10 @@ class Config(Model):
         default_factory=dict,
         description="folders elsewhere that hold a data set unpacked, by its name; used where they are, never written to",
     )
+    # Not strict: on the command line, Snakemake gives it as a string.
     assume_data: bool = Field(
         False,
+        strict=False,
         description="for plans alone: take all data for present, so that `-n` shows what follows once they are fetched",
     )
     overrides: dict[str, Any] = Field(

@@ -33,10 +33,18 @@ class CostOfCase(Model):
 class Cost(Model):
     """What one job of a rule takes."""
 
-    minutes: float = Field(gt=0, description="expected minutes; a scheduler is asked for three times as many")
-    memory_mb: Positive = Field(description="MiB; some rules add what their images take")
-    gpu: Literal["never", "device", "backend"] = Field(
-        "never", description="which key of config.yaml decides whether a GPU is asked for: not if it says cpu"
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="expected minutes, of which a scheduler is asked for three times as many; null: the rule's own",
+    )
+    memory_mb: Positive | None = Field(
+        None, description="MiB, to which some rules add what their images take; null: the rule's own"
+    )
+    gpu: Literal["never", "device", "backend"] | None = Field(
+        None,
+        description="which key of config.yaml decides whether a GPU is asked for, which is not if it says cpu; null: the "
+        "rule's own",
     )
     cases: list[CostOfCase] = Field(default=[], description="jobs that take more or less; the first that fits counts")
 
@@ -89,7 +97,10 @@ class Costs(Model):
         if not isinstance(given, Mapping):
             return given
         return {
-            name: {**cls.model_fields[name].default.model_dump(), **changes}
+            name: {
+                **cls.model_fields[name].default.model_dump(),
+                **{key: value for key, value in changes.items() if value is not None},
+            }
             if name in cls.model_fields and isinstance(changes, Mapping)
             else changes
             for name, changes in given.items()
@@ -119,5 +130,7 @@ class Costs(Model):
         about = {wildcards.get(key) for key in ("task", "dataset", "network")}
         if wildcards.get("classes", "all") != "all":
             about.add(PAIRS)
+        assert cost.minutes is not None  # the rule's own stand above
+        assert cost.memory_mb is not None
         case = next((case for case in cost.cases if case.of in about), CostOfCase(of=""))
         return Demand(minutes=case.minutes or cost.minutes, memory_mb=case.memory_mb or cost.memory_mb)
