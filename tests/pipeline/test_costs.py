@@ -1,5 +1,6 @@
 """What jobs ask a scheduler for, from the presets."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,16 @@ def test_what_is_wrong_is_said(costs, sentence):
 def test_costs_cannot_be_changed_afterwards():
     with pytest.raises(ValidationError):
         Costs().fit_rfm.minutes = 1
+
+
+def test_every_rule_asks_for_what_it_costs():
+    text = "\n".join(path.read_text() for path in sorted(PRESETS.parent.glob("rules/*.smk")))
+    rules = dict(re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", text, flags=re.MULTILINE))
+    local = {"cost", "datasets"}
+    asked = {name: re.search(r'\*\*needs\("(\w+)"', body) for name, body in rules.items() if name not in local}
+    assert len(asked) > 25
+    assert {name: found and found[1] for name, found in asked.items()} == {name: name for name in asked}
+    for name in asked:
+        Costs().cost(name)
+    # And every cost is that of a rule.
+    assert set(Costs.model_fields) - set(asked) == {"figures"}
