@@ -104,8 +104,6 @@ sys.exit("torch" in sys.modules)
 
 
 def test_the_same_bits_in_another_process(deep, tmp_path):
-    # Both in processes of their own, which find the kernels compiled since `deep` was fitted: code from Numba's cache rounds
-    # otherwise than the same code in the process that has just compiled it.
     for name, array in (("x", X), ("y", NAMES), ("z", Z)):
         np.save(tmp_path / f"{name}.npy", array)
     for code in (FIT, LOAD):

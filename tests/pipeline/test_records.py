@@ -149,14 +149,14 @@ def test_hash_changes_with_the_closure_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(closure, "ROOT", package)
 
     def hashes():
-        closure.import_closure.cache_clear()
+        closure._source_of.cache_clear()
         return [closure.closure_hash(f"convrfm.{name}") for name in "abcd"]
 
     before = hashes()
     (package / "b.py").write_text("X = 2\n")
     after = hashes()
     assert [x != y for x, y in zip(before, after, strict=True)] == [True, True, True, False]
-    closure.import_closure.cache_clear()
+    closure._source_of.cache_clear()
 
 
 def test_preflight(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ type checkers.
 import ast
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ ROOT = Path(convrfm.__file__).parent
 def _file_of(module: str) -> Path | None:
     """The file of a module of this package; None for everything else."""
     parts = module.split(".")
-    if parts[0] != PACKAGE:
+    if parts[0] != PACKAGE or not module.isprintable() or " " in module:
         return None
     base = ROOT.joinpath(*parts[1:])
     for path in (base / "__init__.py", base.with_suffix(".py")):
@@ -58,26 +59,43 @@ def _names(path: Path) -> Iterator[str]:
             yield node.value.partition(":")[0]
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What is known of a module from its text.
+
+    Attributes:
+        sha256: of its file, hex.
+        needs: the modules of this package that it may import itself, and the package that it lies in.
+    """
+
+    sha256: str
+    needs: frozenset[str]
+
+
 @cache
+def _source_of(module: str) -> _Source:
+    """Read a module, once."""
+    path = _file_of(module)
+    if path is None:
+        msg = f"{module} is not a module of {PACKAGE}."
+        raise ModuleNotFoundError(msg)
+    names = {*_mentioned(path), module.rpartition(".")[0]}
+    needs = frozenset(name for name in names if _file_of(name) is not None)
+    return _Source(hashlib.sha256(path.read_bytes()).hexdigest(), needs)
+
+
 def import_closure(module: str) -> tuple[str, ...]:
     """Give the modules of this package that a module needs, itself included, sorted.
 
     Raises:
         ModuleNotFoundError: there is no such module.
     """
-    if _file_of(module) is None:
-        msg = f"{module} is not a module of {PACKAGE}."
-        raise ModuleNotFoundError(msg)
     found: set[str] = set()
-    waiting = [module]
+    waiting = {module}
     while waiting:
         name = waiting.pop()
-        path = _file_of(name) if name.isprintable() and " " not in name else None
-        if path is None or name in found:
-            continue
         found.add(name)
-        parent = name.rpartition(".")[0]
-        waiting += [*_mentioned(path), *([parent] if parent else [])]
+        waiting |= _source_of(name).needs - found
     return tuple(sorted(found))
 
 
@@ -85,7 +103,5 @@ def closure_hash(*modules: str) -> str:
     """Give one SHA-256 (hex) over the source files of the closures of some modules."""
     digest = hashlib.sha256()
     for name in sorted({name for module in modules for name in import_closure(module)}):
-        path = _file_of(name)
-        assert path is not None  # import_closure found it
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digest.update(f"{name}\0{_source_of(name).sha256}\n".encode())
     return digest.hexdigest()

@@ -26,8 +26,9 @@ __all__ = [
 
 VECTOR_BYTES = 64
 
-FAST = ("contract", "reassoc", "nsz", "arcp")
-"""Contraction into fused multiply-adds and reassociation are allowed; NaN and infinities keep their meaning."""
+FAST = ("contract", "nsz", "arcp")
+"""Contraction into fused multiply-adds is allowed; NaN and infinities keep their meaning. Reassociation is not: what it makes
+of a sum differs between the copies of a function that Numba optimises, one to run at once and one for its cache."""
 
 
 def lanes(dtype: Any) -> int:
@@ -244,6 +245,6 @@ def total(typing_context, x):
         function = ir.FunctionType(kind.element, [kind.element, kind])
         start = ir.Constant(kind.element, 0.0)
         return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [start, *arguments],
-                            fastmath=FAST)  # fmt: skip
+                            fastmath=("reassoc",))  # fmt: skip
 
     return x.dtype(x), generate
