@@ -41,13 +41,8 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from _executed(child)
 
 
-@cache
-def _mentioned(path: Path) -> tuple[str, ...]:
+def _mentioned(path: Path) -> Iterator[str]:
     """Dotted names that a file may import."""
-    return tuple(_names(path))
-
-
-def _names(path: Path) -> Iterator[str]:
     lazy = path.name == "__init__.py"
     for node in _executed(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
