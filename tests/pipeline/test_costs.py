@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from convrfm.errors import ConfigError
 from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.sections.costs import Cost, Costs, limit
+from convrfm.pipeline.sections.costs import Cost, Costs
 
 PRESETS = Path(__file__).parents[2] / "workflow/presets"
 CONFIG = {"preset": "quick", "protocol": "published", "seeds": [0]}
@@ -22,7 +22,7 @@ def test_a_key_that_is_left_out_is_the_rules_own():
 
 
 def test_every_rule_has_numbers_of_its_own():
-    for name in Costs.model_fields:
+    for name in Costs.rules():
         cost = Costs().cost(name)
         assert cost.minutes > 0
         assert cost.memory_mb > 0
@@ -60,9 +60,12 @@ def test_rules_that_draw_figures_share_their_cost():
 
 
 def test_limits_leave_room():
-    assert limit(0.1) == 10
-    assert limit(5) == 15
-    assert limit(33.4) == 101
+    costs = Costs()
+    assert costs.limit(0.1, 1) == 10
+    assert costs.limit(5, 1) == 15
+    assert costs.limit(33.4, 2) == 2 * 101
+    assert costs.limit(5000, 1) == costs.limit(1, 1000) == 2880
+    assert Costs(most_minutes=60).limit(5000, 1) == 60
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,7 @@ def test_limits_leave_room():
         ({"fit_rfm": {"gpu": "always"}}, "'never', 'device' or 'backend'"),
         ({"fit_rfm": {"cases": [{"for": "bars"}]}}, "the key 'costs.fit_rfm.cases.0.of' is missing"),
         ({"fit_rfm": 7}, "costs.fit_rfm is 7"),
+        ({"most_minutes": {"minutes": 1}}, "costs.most_minutes is"),
         (7, "costs is 7"),
     ],
 )
@@ -99,4 +103,4 @@ def test_every_rule_asks_for_what_it_costs():
     for name in asked:
         Costs().cost(name)
     # And every cost is that of a rule.
-    assert set(Costs.model_fields) - set(asked) == {"figures"}
+    assert set(Costs.rules()) - set(asked) == {"figures"}

@@ -16,7 +16,7 @@ from convrfm.pipeline.data_states import due_attempt, read_state
 from convrfm.pipeline.orphans import cancel_orphans
 from convrfm.pipeline.paths import RUN_FILES, run_name
 from convrfm.pipeline.preflight import check_folder
-from convrfm.pipeline.sections.costs import PAIRS, limit
+from convrfm.pipeline.sections.costs import PAIRS
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
@@ -115,7 +115,7 @@ def needs(rule, beside=None):
         return attempt * (costs.demand(rule, dict(wildcards)).memory_mb + (beside(wildcards) if beside else 0))
 
     def minutes(wildcards, attempt):
-        return attempt * limit(costs.demand(rule, dict(wildcards)).minutes)
+        return costs.limit(costs.demand(rule, dict(wildcards)).minutes, attempt)
 
     gpu = {"gpu": 1} if getattr(SETTINGS.config, key or "", "") in ("auto", "cuda") else {}
     return {"mem_mb": memory, "runtime": minutes, **gpu}

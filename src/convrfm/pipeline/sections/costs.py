@@ -8,18 +8,13 @@ from pydantic import Field, model_validator
 
 from convrfm.pipeline.sections.base import Model, Positive
 
-__all__ = ["PAIRS", "Cost", "CostOfCase", "Costs", "Demand", "limit"]
+__all__ = ["PAIRS", "Cost", "CostOfCase", "Costs", "Demand"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
 
 LIMIT, LEAST_LIMIT = 3, 10
 """A scheduler is asked for so many times the expected minutes, and for at least so many minutes."""
-
-
-def limit(minutes: float) -> int:
-    """Minutes after which a scheduler may end a job that is expected to take so many."""
-    return max(LEAST_LIMIT, math.ceil(LIMIT * minutes))
 
 
 class CostOfCase(Model):
@@ -90,6 +85,11 @@ class Costs(Model):
         Cost(minutes=10, memory_mb=8000, gpu="device"), description="images through layers, Figure 2"
     )
     figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
+    most_minutes: Positive = Field(
+        2880,
+        description="no job asks a scheduler for more, whatever it is expected to take; a training that ends there goes on "
+        "from its checkpoint in the next attempt",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -101,10 +101,19 @@ class Costs(Model):
                 **cls.model_fields[name].default.model_dump(),
                 **{key: value for key, value in changes.items() if value is not None},
             }
-            if name in cls.model_fields and isinstance(changes, Mapping)
+            if name in cls.rules() and isinstance(changes, Mapping)
             else changes
             for name, changes in given.items()
         }
+
+    @classmethod
+    def rules(cls) -> list[str]:
+        """Names of all rules that have a cost."""
+        return [name for name, info in cls.model_fields.items() if info.annotation is Cost]
+
+    def limit(self, minutes: float, attempt: int) -> int:
+        """Minutes after which a scheduler may end an attempt of a job that is expected to take so many."""
+        return min(attempt * max(LEAST_LIMIT, math.ceil(LIMIT * minutes)), self.most_minutes)
 
     def cost(self, rule: str) -> Cost:
         """The cost of a rule.
@@ -112,7 +121,7 @@ class Costs(Model):
         Raises:
             ValueError: there is none of that name.
         """
-        fields = type(self).model_fields
+        fields = self.rules()
         name = "figures" if rule.startswith("draw_") and rule not in fields else rule
         if name not in fields:
             msg = f"{rule} has no cost: give it a key in convrfm.pipeline.sections.costs."
