@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit figures environment lock generated clean
+.PHONY: quick test check unit figures cluster faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -22,11 +22,19 @@ check: environment
 	$(BIN)/snakemake --lint
 
 unit: environment
-	$(BIN)/python -m pytest -m "not figures"
+	$(BIN)/python -m pytest -m "not figures and not cluster"
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
 	$(BIN)/python -m pytest -m figures
+
+# A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
+cluster: environment
+	$(BIN)/python -m pytest -m cluster
+
+# The same, and the table of docs/faults.md from it.
+faults: environment
+	FAULT_TABLE=docs/faults.md $(BIN)/python -m pytest -m cluster tests/cluster
 
 environment: $(INSTALLED)
 

@@ -148,6 +148,7 @@ rule beyond:
         data_states("beyond"),
 
 
+include: "workflow/rules/cost.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"
@@ -181,6 +182,10 @@ include: "workflow/rules/printed_inputs.smk"
 include: "workflow/rules/printed.smk"
 include: "workflow/rules/beyond_inputs.smk"
 include: "workflow/rules/beyond.smk"
+
+
+onstart:
+    end_orphans()
 
 
 onsuccess:

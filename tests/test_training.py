@@ -10,11 +10,12 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from torch import nn
 
-from convrfm.errors import ConvRFMError, ImageSizeError, InputError, StorageError
+from convrfm.errors import ConvRFMError, ConvRFMWarning, ImageSizeError, InputError, StorageError
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.storage import write_bytes
 from convrfm.training import TrainingData, TrainingSettings, train
 from convrfm.training.augmentation import MARGIN, CropFlip
+from convrfm.training.checkpoint import _digest, previous_path
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -171,16 +172,63 @@ def test_what_a_checkpoint_forgets_is_seen(data, tmp_path, monkeypatch):
     whole = train(rich_network(), data, settings, seed=1)
     checkpoint = tmp_path / "checkpoint.safetensors"
     for lost in ("optimizer/0/square_avg", "weight/1.running_mean"):
-        checkpoint.unlink(missing_ok=True)
+        for path in tmp_path.iterdir():
+            path.unlink()
         train_killed_after(3, rich_network, data, settings, checkpoint, monkeypatch)
         with safe_open(checkpoint, framework="np") as file:
             metadata, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         arrays[lost] = np.zeros_like(arrays[lost])
+        metadata["digest"] = _digest({name: torch.from_numpy(array) for name, array in arrays.items()})
         write_bytes(checkpoint, save(arrays, metadata))
         resumed = train(rich_network(), data, settings, seed=1, checkpoint=checkpoint)
         assert not np.array_equal(resumed.final["0.weight"], whole.final["0.weight"]) or not np.array_equal(
             resumed.final["1.running_mean"], whole.final["1.running_mean"]
         )
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda path: path.write_bytes(b"")])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(data, tmp_path, monkeypatch, damage):
+    settings = TrainingSettings("adam", learning_rate=0.05, **RICH)
+    whole = train(rich_network(), data, settings, seed=1)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    train_killed_after(3, rich_network, data, settings, checkpoint, monkeypatch)
+    damage(checkpoint)
+    trained = watch_epochs(monkeypatch)
+    with pytest.warns(ConvRFMWarning, match="is damaged .* goes on from the one before, after epoch 2"):
+        resumed = train(rich_network(), data, settings, seed=1, checkpoint=checkpoint)
+    assert_same_bits(resumed, whole)
+    assert trained == [3, 4, 5]
+
+
+def test_a_kill_between_two_checkpoints_leaves_the_one_before(data, tmp_path, monkeypatch):
+    settings = TrainingSettings("adam", learning_rate=0.05, **RICH)
+    whole = train(rich_network(), data, settings, seed=1)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    train_killed_after(3, rich_network, data, settings, checkpoint, monkeypatch)
+    checkpoint.unlink()
+    trained = watch_epochs(monkeypatch)
+    assert_same_bits(train(rich_network(), data, settings, seed=1, checkpoint=checkpoint), whole)
+    assert trained == [3, 4, 5]
+
+
+def test_nothing_but_damaged_checkpoints_is_refused(data, tmp_path, monkeypatch):
+    settings = TrainingSettings("adam", learning_rate=0.05, **RICH)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    train_killed_after(3, rich_network, data, settings, checkpoint, monkeypatch)
+    cut(checkpoint)
+    cut(previous_path(checkpoint))
+    with pytest.raises(StorageError, match=r"previous.safetensors is damaged .* delete it to start anew"):
+        train(rich_network(), data, settings, seed=1, checkpoint=checkpoint)
 
 
 def test_global_generators_are_left_alone(data):

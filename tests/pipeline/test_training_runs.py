@@ -49,6 +49,7 @@ def test_all_checkpoints_of_a_job_are_removed_and_nothing_else(tmp_path):
     given = job(tmp_path)
     for part in "ab":
         write_bytes(checkpoint_path(given, part), b"")
+    write_bytes(tmp_path / "run" / f".tmp-x-{checkpoint_path(given).name}", b"")
     write_bytes(tmp_path / "run" / "arrays.safetensors", b"")
     remove_checkpoints(given)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["arrays.safetensors"]

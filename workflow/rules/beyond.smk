@@ -13,8 +13,7 @@ rule draw_beyond:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_beyond"),
     params:
         settings=lambda w: beyond_settings(w.protocol),
         code=closure_hash("convrfm.pipeline.jobs.beyond"),

@@ -13,8 +13,10 @@ from convrfm.errors import ConvRFMError
 from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.config import load_settings
 from convrfm.pipeline.data_states import due_attempt, read_state
+from convrfm.pipeline.orphans import cancel_orphans
 from convrfm.pipeline.paths import RUN_FILES, run_name
 from convrfm.pipeline.preflight import check_folder
+from convrfm.pipeline.sections.costs import PAIRS
 from convrfm.printed import PRINTED
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
@@ -106,6 +108,28 @@ def figure_files(figure):
     return [figure_file(figure, protocol, form) for protocol in PROTOCOLS for form in FIGURE_FORMATS]
 
 
+def needs(rule, beside=None):
+    """What jobs ask a scheduler for, which is more with each attempt, and a GPU where they can use one and may.
+
+    `beside` gives MiB for some wildcards that come on top. On one machine, all this limits nothing by itself.
+    """
+    costs, key = SETTINGS.preset.costs, SETTINGS.preset.costs.cost(rule).gpu
+
+    def memory(wildcards, attempt):
+        return attempt * (costs.demand(rule, dict(wildcards)).memory_mb + (beside(wildcards) if beside else 0))
+
+    def minutes(wildcards, attempt):
+        return costs.limit(costs.demand(rule, dict(wildcards)).minutes, attempt)
+
+    gpu = {"gpu": 1} if getattr(SETTINGS.config, key or "", "") in ("auto", "cuda") else {}
+    return {"mem_mb": memory, "runtime": minutes, **gpu}
+
+
+def swarm(wildcards):
+    """The group of a job on a pair of classes, of which there are thousands, each of them short; other jobs have none."""
+    return None if wildcards.classes == "all" else PAIRS
+
+
 def figure_outputs(figure, category):
     """The outputs of a figure's rule, with the protocol as a wildcard; the report shows the picture under a category."""
     files = {form: figure_file(figure, "{protocol}", form) for form in FIGURE_FORMATS}
@@ -170,7 +194,9 @@ def fetch_settings(wildcards):
 
 
 def data_state(dataset):
-    """The state of a data set; the rule that finds it out runs first."""
+    """The state of a data set; the rule that finds it out runs first, unless a plan takes the data for granted."""
+    if SETTINGS.config.assume_data:
+        return {"state": "present", "digest": ""}
     checkpoints.fetch.get(dataset=dataset)
     return read_state(Path(state_file(dataset)))
 
@@ -212,7 +238,7 @@ def prepare_settings(wildcards):
         "folders": fetch_settings(wildcards)["folders"],
         "dataset": name,
         # Data that have changed make what was prepared from them stale.
-        "digest": read_state(Path(state_file(name)))["digest"] if name in FILE_SETS else "",
+        "digest": data_state(name)["digest"] if name in FILE_SETS else "",
         "protocol": wildcards.protocol,
         "appearance": {
             "size": None if size == "native" else int(size),
@@ -284,6 +310,13 @@ def training_settings(wildcards):
         **getattr(cnn, wildcards.optimizer).model_dump(),
         "device": SETTINGS.config.device,
     }
+
+
+def end_orphans():
+    """Cancel what a Snakemake that was killed has left in the queue of SLURM; the lock says that no other is alive."""
+    if workflow.is_main_process:
+        for job in cancel_orphans(Path.cwd()):
+            sys.stderr.write(f"SLURM job {job} was left by a Snakemake that has died: cancelled\n")
 
 
 def report_skipped():

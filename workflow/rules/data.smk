@@ -60,11 +60,12 @@ rule prepare:
         **run_files("prepare", PREPARE_KEYS),
     log:
         run_log("prepare", PREPARE_KEYS),
+    group:
+        swarm
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **needs("prepare"),
     params:
         settings=prepare_settings,
         code=closure_hash("convrfm.pipeline.jobs.prepare"),
@@ -83,8 +84,7 @@ rule resample:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **needs("resample"),
     params:
         settings=lambda w: {**prepare_settings(w), "resampled": True},
         code=closure_hash("convrfm.pipeline.jobs.prepare"),
@@ -102,8 +102,7 @@ rule draw:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw"),
     params:
         settings=draw_settings,
         code=closure_hash("convrfm.pipeline.jobs.draw"),

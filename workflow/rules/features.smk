@@ -12,8 +12,7 @@ rule fit_features:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=8000,
-        runtime=240,
+        **needs("fit_features"),
     params:
         settings=feature_fit_settings,
         code=closure_hash("convrfm.pipeline.jobs.features"),
@@ -32,8 +31,7 @@ rule train_feature_network:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **needs("train_feature_network"),
     params:
         settings=feature_network_settings,
         code=closure_hash("convrfm.pipeline.jobs.feature_network"),

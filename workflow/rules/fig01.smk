@@ -14,8 +14,7 @@ rule draw_fig01:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig01"),
     params:
         settings=lambda w: fig01_settings(w.protocol),
         code=closure_hash("convrfm.pipeline.jobs.fig01"),

@@ -15,8 +15,7 @@ rule transform_images:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **needs("transform_images"),
     params:
         settings=transformed_settings,
         code=closure_hash("convrfm.pipeline.jobs.transformed"),
@@ -37,8 +36,7 @@ rule draw_fig02:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig02"),
     params:
         settings=lambda w: zoo_figure_settings(w.protocol, FIG02_NETWORKS),
         code=closure_hash("convrfm.pipeline.jobs.fig02"),

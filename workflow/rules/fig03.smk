@@ -11,8 +11,7 @@ rule draw_fig03:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **needs("draw_fig03"),
     params:
         settings=lambda w: feature_figure_settings(w.protocol, "fig03"),
         code=closure_hash("convrfm.pipeline.jobs.fig03"),

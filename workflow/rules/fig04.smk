@@ -15,8 +15,7 @@ rule transform_layers:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **needs("transform_layers"),
     params:
         settings=layer_settings,
         code=closure_hash("convrfm.pipeline.jobs.layer_pictures"),
@@ -37,8 +36,7 @@ rule draw_fig04:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig04"),
     params:
         settings=lambda w: figure_settings(w.protocol, FIG04_TASKS),
         code=closure_hash("convrfm.pipeline.jobs.fig04"),

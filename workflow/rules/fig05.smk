@@ -15,8 +15,7 @@ rule draw_fig05:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig05"),
     params:
         settings=lambda w: figure_settings(w.protocol, PANELS),
         code=closure_hash("convrfm.pipeline.jobs.fig05"),

@@ -10,12 +10,13 @@ rule fit_images:
         run_log("image-rfm", ["dataset", "classes", "seed"]),
     # The longest jobs first.
     priority: 10
+    group:
+        swarm
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=image_memory,
-        runtime=1440,
+        **needs("fit_images", image_memory),
     params:
         settings=image_fit_settings,
         code=closure_hash("convrfm.pipeline.jobs.rfm"),
@@ -30,12 +31,13 @@ rule train_images:
         **run_files("image-cnn", ["dataset", "classes", "seed"]),
     log:
         run_log("image-cnn", ["dataset", "classes", "seed"]),
+    group:
+        swarm
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=image_memory,
-        runtime=1440,
+        **needs("train_images", image_memory),
     params:
         settings=image_training_settings,
         code=closure_hash("convrfm.pipeline.jobs.cnn"),
@@ -56,8 +58,7 @@ rule draw_fig06:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig06"),
     params:
         settings=lambda w: fig06_settings(w.protocol),
         code=closure_hash("convrfm.pipeline.jobs.fig06"),
@@ -78,8 +79,7 @@ rule draw_fig06_pairs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig06_pairs"),
     params:
         settings=lambda w: figure_settings(w.protocol, PAIR_TASKS),
         code=closure_hash("convrfm.pipeline.jobs.fig06_pairs"),

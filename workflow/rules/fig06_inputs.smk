@@ -19,9 +19,9 @@ def image_files(wildcards):
 
 
 def image_memory(wildcards):
-    """MiB that the features of a stage take, with room for copies and for the kernels."""
+    """MiB that the features of a stage take, with room for copies."""
     task = image_task(wildcards)
-    return 8000 + 6 * 4 * (task.n_train + task.n_test) * task.rfm.filters * (task.size or 32) ** 2 // 2**20
+    return 6 * 4 * (task.n_train + task.n_test) * task.rfm.filters * (task.size or 32) ** 2 // 2**20
 
 
 def image_settings(wildcards):

@@ -13,8 +13,7 @@ rule draw_fig07:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig07"),
     params:
         settings=lambda w: zoo_figure_settings(w.protocol, ZOO.networks),
         code=closure_hash("convrfm.pipeline.jobs.fig07"),

@@ -14,8 +14,7 @@ rule train_simplenet:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=simplenet_memory,
-        runtime=2880,
+        **needs("train_simplenet", simplenet_memory),
     params:
         settings=simplenet_training,
         code=closure_hash("convrfm.pipeline.jobs.simplenet"),
@@ -35,8 +34,7 @@ rule measure_simplenet:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=simplenet_memory,
-        runtime=600,
+        **needs("measure_simplenet", simplenet_memory),
     params:
         settings=simplenet_ansatz,
         code=closure_hash("convrfm.pipeline.jobs.simplenet_ansatz"),
@@ -58,8 +56,7 @@ rule draw_fig08:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        **needs("draw_fig08"),
     params:
         settings=lambda w: figure_settings(w.protocol, SIMPLENETS),
         code=closure_hash("convrfm.pipeline.jobs.fig08"),

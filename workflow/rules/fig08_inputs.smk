@@ -10,9 +10,9 @@ def simplenet_images(wildcards):
 
 
 def simplenet_memory(wildcards):
-    """MiB that the images take, with room for copies and for the work itself."""
+    """MiB that the images take, with room for copies."""
     panel = SIMPLENETS[wildcards.dataset]
-    return 4000 + (panel.n_train + panel.n_test) * 3 * 32**2 * 4 * 4 // 2**20
+    return (panel.n_train + panel.n_test) * 3 * 32**2 * 4 * 4 // 2**20
 
 
 def simplenet_settings(wildcards):

@@ -15,8 +15,7 @@ rule train_shallow:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=6000,
-        runtime=240,
+        **needs("train_shallow"),
     params:
         settings=shallow_settings,
         code=closure_hash("convrfm.pipeline.jobs.shallow"),
@@ -36,8 +35,7 @@ rule draw_fig09:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs("draw_fig09"),
     params:
         settings=lambda w: figure_settings(w.protocol, SHALLOW_DATA),
         code=closure_hash("convrfm.pipeline.jobs.fig09"),

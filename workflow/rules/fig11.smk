@@ -11,8 +11,7 @@ rule draw_fig11:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **needs("draw_fig11"),
     params:
         settings=lambda w: feature_figure_settings(w.protocol, "fig11"),
         code=closure_hash("convrfm.pipeline.jobs.fig11"),

@@ -11,8 +11,7 @@ rule draw_fig12:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        **needs("draw_fig12"),
     params:
         settings=lambda w: feature_figure_settings(w.protocol, "fig12"),
         code=closure_hash("convrfm.pipeline.jobs.fig12"),

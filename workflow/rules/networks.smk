@@ -12,8 +12,7 @@ rule train_cnn:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=4000,
-        runtime=120,
+        **needs("train_cnn"),
     params:
         settings=training_settings,
         code=closure_hash("convrfm.pipeline.jobs.cnn"),

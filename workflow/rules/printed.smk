@@ -9,8 +9,7 @@ use rule fit_variant as fit_printed with:
     log:
         run_log("printed-rfm", PRINTED_KEYS),
     resources:
-        mem_mb=8000,
-        runtime=120,
+        **needs("fit_printed"),
     params:
         settings=printed_fit_settings,
         code=closure_hash("convrfm.pipeline.jobs.rfm"),
@@ -28,8 +27,7 @@ rule draw_printed:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs("draw_printed"),
     params:
         settings=lambda w: printed_settings(w.protocol),
         code=closure_hash("convrfm.pipeline.jobs.printed"),

@@ -14,8 +14,7 @@ rule fit_rfm:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=8000,
-        runtime=120,
+        **needs("fit_rfm"),
     params:
         settings=fit_settings,
         code=closure_hash("convrfm.pipeline.jobs.rfm"),

@@ -10,8 +10,7 @@ rule draw_theorem1:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **needs("draw_theorem1"),
     params:
         settings=lambda w: {"protocol": w.protocol, **SETTINGS.preset.theorem1.model_dump()},
         code=closure_hash("convrfm.pipeline.jobs.theorem1"),

@@ -12,6 +12,8 @@ use rule draw as draw_sized with:
         **run_files("sized-draw", ["task", "n_train", "n_test", "seed"]),
     log:
         run_log("sized-draw", ["task", "n_train", "n_test", "seed"]),
+    resources:
+        **needs("draw_sized"),
     params:
         settings=sized_draw_settings,
         code=closure_hash("convrfm.pipeline.jobs.draw"),
@@ -25,8 +27,7 @@ use rule fit_rfm as fit_variant with:
     log:
         run_log("variant", ["variant", "task", "sigma", "n_train", "seed"]),
     resources:
-        mem_mb=variant_memory,
-        runtime=1440,
+        **needs("fit_variant", variant_memory),
     params:
         settings=variant_settings,
         code=closure_hash("convrfm.pipeline.jobs.rfm"),

@@ -14,8 +14,7 @@ rule train_standin:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **needs("train_standin"),
     params:
         settings=standin_settings,
         code=closure_hash("convrfm.pipeline.jobs.standin"),
@@ -36,8 +35,7 @@ rule measure_ansatz:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        **needs("measure_ansatz"),
     params:
         settings=ansatz_settings,
         code=closure_hash("convrfm.pipeline.jobs.ansatz"),

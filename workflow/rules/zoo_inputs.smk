@@ -96,7 +96,7 @@ def network_settings(wildcards):
         "data_dir": SETTINGS.config.data_dir,
         "folders": {key: path for key, path in DATA_SETTINGS["folders"].items() if key == name},
         # Weights that have changed make what was measured stale.
-        "digest": read_state(Path(state_file(name)))["digest"],
+        "digest": data_state(name)["digest"],
     }
 
 

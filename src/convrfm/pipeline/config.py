@@ -15,6 +15,7 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.pipeline.sections.base import Model, Positive
 from convrfm.pipeline.sections.beyond import Beyond
+from convrfm.pipeline.sections.costs import Costs
 from convrfm.pipeline.sections.features import FeatureFigure, Features
 from convrfm.pipeline.sections.fig01 import Fig01
 from convrfm.pipeline.sections.fig02 import Fig02
@@ -55,6 +56,7 @@ class Preset(Model):
     theorem1: Theorem1 = Field(description="Theorem 1")
     printed: Printed = Field(default_factory=Printed, description="the authors' printed numbers beside ours")
     beyond: Beyond = Field(description="beyond the paper: points of the AGOP, training images, single choices")
+    costs: Costs = Field(default_factory=Costs, description="what a job of each rule takes, and asks a scheduler for")
 
     @field_validator("fig03", "fig10", "fig11", "fig12")
     @classmethod
@@ -137,6 +139,12 @@ class Config(Model):
     data_folders: dict[str, str] = Field(
         default_factory=dict,
         description="folders elsewhere that hold a data set unpacked, by its name; used where they are, never written to",
+    )
+    # Not strict: on the command line, Snakemake gives it as a string.
+    assume_data: bool = Field(
+        False,
+        strict=False,
+        description="for plans alone: take all data for present, so that `-n` shows what follows once they are fetched",
     )
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="changes to the preset, with its own keys; lists are replaced as a whole"

@@ -61,17 +61,22 @@ def _documentation() -> str:
 
 
 def _rows(model: type[Model], prefix: str) -> Iterator[str]:
+    """Rows of a table for all keys of a section; sections alike are shown once, at the first of them."""
+    shown: dict[type[Model], str] = {}
     for name, info in model.model_fields.items():
         inner = next(
             (part for part in _parts(info.annotation) if isinstance(part, type) and issubclass(part, Model)), None
         )
         many = "[]" if inner is not None and info.annotation is not inner else ""
         kind = "section" if inner is not None else _kind(info.annotation)
+        if inner in shown:
+            kind = f"as `{prefix}{shown[inner]}`"
         default = "required" if info.is_required() else ""
         if not info.is_required() and inner is None:
             default = f"`{json.dumps(info.get_default(call_default_factory=True))}`"
         yield f"| `{prefix}{name}{many}` | {kind} | {default} | {info.description} |"
-        if inner is not None:
+        if inner is not None and inner not in shown:
+            shown[inner] = f"{name}{many}"
             yield from _rows(inner, f"{prefix}{name}{many}.")
 
 

@@ -1,4 +1,4 @@
-"""What surrounds a job of the workflow: threads, a log, progress, and errors in sentences."""
+"""What surrounds a job of the workflow: threads, a GPU of its own, a log, progress, and errors in sentences."""
 
 import logging
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from convrfm.errors import ConvRFMError
+from convrfm.pipeline.gpus import claim_gpu
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
@@ -64,6 +65,8 @@ def run_job(snakemake: Any, target: str) -> None:
     _end_with_workflow()
     module, _, name = target.partition(":")
     with _logging_to(Path(snakemake.log[0])):
+        if snakemake.resources.get("gpu"):
+            claim_gpu()
         function = getattr(import_module(module), name)
         settings = dict(snakemake.params.settings)
         job = Job(

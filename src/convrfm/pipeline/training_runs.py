@@ -63,9 +63,11 @@ def checkpoint_path(job: Job, *parts: object) -> Path:
 
 
 def remove_checkpoints(job: Job) -> None:
-    """Remove all checkpoints of a job whose outputs are there."""
-    for checkpoint in job.outputs["record"].parent.glob("checkpoint-*.safetensors"):
-        checkpoint.unlink()
+    """Remove all checkpoints of a job whose outputs are there, and what a kill has left of writing one."""
+    folder = job.outputs["record"].parent
+    for pattern in ("checkpoint-*.safetensors", ".tmp-*-checkpoint-*.safetensors"):
+        for checkpoint in folder.glob(pattern):
+            checkpoint.unlink()
 
 
 def prepared_data(arrays: Mapping[str, np.ndarray], border: np.ndarray | None = None) -> TrainingData:

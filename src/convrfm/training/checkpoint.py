@@ -1,7 +1,11 @@
-"""The state of a training on disk: written after each epoch, and read again by the call that goes on."""
+"""The state of a training on disk: written after each epoch, and read again by the call that goes on.
+
+The checkpoint before the last is kept, in case that the last is damaged: each holds a hash of its tensors.
+"""
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,11 +16,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from convrfm.errors import ConvRFMError, StorageError
+from convrfm.errors import ConvRFMError, ConvRFMWarning, StorageError
 from convrfm.storage import write_bytes
 from convrfm.training.settings import TrainingData, TrainingSettings
 
-__all__ = ["Progress", "identity_of", "read_checkpoint", "weights_of", "write_checkpoint"]
+__all__ = [
+    "Progress",
+    "identity_of",
+    "latest_checkpoint",
+    "previous_path",
+    "read_checkpoint",
+    "weights_of",
+    "write_checkpoint",
+]
 
 Weights = dict[str, np.ndarray]
 
@@ -60,7 +72,7 @@ def identity_of(network: nn.Module, data: TrainingData, settings: TrainingSettin
 def write_checkpoint(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, identity: str
 ) -> None:
-    """Write everything that training needs in order to go on.
+    """Write everything that training needs in order to go on; what was there becomes the checkpoint before.
 
     Raises:
         StorageError: see `convrfm.storage`.
@@ -71,7 +83,52 @@ def write_checkpoint(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value.detach().cpu().contiguous() for name, value in state.items()}
     history = [{name: None if value != value else value for name, value in row.items()} for row in progress.rows]
-    write_bytes(path, save(tensors, {"identity": identity, "history": json.dumps(history)}))
+    content = save(tensors, {"identity": identity, "history": json.dumps(history), "digest": _digest(tensors)})
+    if path.exists():
+        path.replace(previous_path(path))
+    write_bytes(path, content)
+
+
+def previous_path(path: Path) -> Path:
+    """Where the checkpoint before the one at `path` lies."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def latest_checkpoint(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str
+) -> Progress | None:
+    """Load the last checkpoint that is whole, with a warning if it is not the last that there is; None without any.
+
+    Raises:
+        ConvRFMError: it belongs to another training.
+        StorageError: there are checkpoints, and all of them are damaged.
+    """
+    damage = None
+    for candidate in (path, previous_path(path)):
+        if not candidate.exists():
+            continue
+        try:
+            progress = read_checkpoint(candidate, network, optimizer, identity)
+        except StorageError as error:
+            damage = error
+            continue
+        if damage is not None:
+            sentence = str(damage).removesuffix(": delete it to start anew.")
+            msg = f"{sentence}: training goes on from the one before, after epoch {len(progress.rows) - 1}."
+            warnings.warn(msg, ConvRFMWarning, stacklevel=2)
+        return progress
+    if damage is not None:
+        raise damage
+    return None
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) of all tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name}\0".encode())
+        digest.update(np.ascontiguousarray(tensors[name].numpy()).data)
+    return digest.hexdigest()
 
 
 def _kept(progress: Progress) -> Iterator[tuple[str, Weights]]:
@@ -92,6 +149,9 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if _digest(tensors) != metadata.get("digest"):
+            msg = f"The checkpoint {path} is damaged (its content is not what was written): delete it to start anew."
+            raise StorageError(msg)
     except SafetensorError as error:
         msg = f"The checkpoint {path} is damaged ({error}): delete it to start anew."
         raise StorageError(msg) from error

@@ -1,5 +1,6 @@
 """The loop over epochs and batches."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,12 @@ from convrfm.progress import track
 from convrfm.ridge import targets_of
 from convrfm.seeding import generator
 from convrfm.training.augmentation import CropFlip
-from convrfm.training.checkpoint import Progress, identity_of, read_checkpoint, weights_of, write_checkpoint
+from convrfm.training.checkpoint import Progress, identity_of, latest_checkpoint, weights_of, write_checkpoint
 from convrfm.training.settings import TrainingData, TrainingResult, TrainingSettings
 
 __all__ = ["train"]
+
+log = logging.getLogger(__name__)
 
 # SimpleNet's settings of Adadelta.
 RHO, EPSILON = 0.9, 1e-3
@@ -43,7 +46,7 @@ def train(
     Raises:
         InputError: the best weights are to be kept, and there is no part to measure accuracy on.
         ConvRFMError: the checkpoint belongs to other data or settings, or the loss is not finite.
-        StorageError: the checkpoint is damaged or cannot be written.
+        StorageError: the checkpoint and the one before are damaged, or it cannot be written.
     """
     if settings.keep == "best" and not data.parts:
         msg = "keep is 'best', but the data have no part, such as 'test', to choose the epoch by: give one."
@@ -53,8 +56,10 @@ def train(
     optimizer = _optimizer(network, settings)
     images, targets = _on_device(network, data, settings, device)
     identity = identity_of(network, data, settings, seed)
-    if checkpoint is not None and checkpoint.exists():
-        progress = read_checkpoint(checkpoint, network, optimizer, identity)
+    found = None if checkpoint is None else latest_checkpoint(checkpoint, network, optimizer, identity)
+    if found is not None:
+        progress = found
+        log.info("%s goes on from its checkpoint, after epoch %d", description, len(progress.rows) - 1)
     else:
         _note(progress, network, data, settings, 0, float("nan"), device)
     for epoch in _epochs(progress, settings, f"{description}, epochs", show=show):

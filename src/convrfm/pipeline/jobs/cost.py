@@ -1,0 +1,170 @@
+"""What the whole of a preset is expected to cost, before anything is submitted."""
+
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakemake.api import SnakemakeApi
+from snakemake.logging import logger
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+
+from convrfm.datasets.registry import REGISTRY
+from convrfm.pipeline.config import load_settings
+from convrfm.pipeline.sections.costs import Costs
+from convrfm.pipeline.session import Job
+
+__all__ = ["Planned", "longest_chain", "print_cost", "table"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One job of a plan.
+
+    Attributes:
+        rule: its name.
+        inputs: files that it reads.
+        outputs: files that it writes.
+        minutes: how long it is expected to take.
+        threads: CPUs.
+        gpus: how many it asks for.
+        memory_mb: MiB that its first attempt asks for.
+    """
+
+    rule: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    minutes: float
+    threads: int
+    gpus: int
+    memory_mb: int
+
+
+class _Listener(logging.Handler):
+    """Keeps what Snakemake tells of each job that it would run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "event", None)
+        if event is not None and event.name == "JOB_INFO":
+            self.told.append(record)
+
+
+def print_cost(job: Job) -> None:
+    """Print hours of CPUs and GPUs by rule, the longest chain of jobs, and how much there is to fetch.
+
+    Everything is counted, finished or not, as if all data were there.
+    """
+    config = {**job.settings["config"], "assume_data": True}
+    root = Path(job.settings["root"])
+    settings = load_settings(config, root / "workflow" / "presets")
+    told = _plan(config, root / "Snakefile")
+    jobs = [_planned(record, settings.preset.costs) for record in told if record.rule_name != "fetch"]
+    fetched = sorted(record.wildcards["dataset"] for record in told if record.rule_name == "fetch")
+    what = f"preset {settings.config.preset}, protocol {settings.config.protocol}, seeds {settings.config.seeds}"
+    lines = [what, "", *table(jobs), "", *_chain_lines(jobs)]
+    if fetched:
+        size = sum(REGISTRY[name].megabytes for name in fetched) / 1000
+        lines += ["", f"Data and weights: {len(fetched)} sets, {size:.1f} GB to fetch if none is there."]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _plan(config: Mapping[str, Any], snakefile: Path) -> list[Any]:
+    """What Snakemake tells of each job behind the target `all`."""
+    listener = _Listener()
+    with SnakemakeApi(OutputSettings(dryrun=True)) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(config=config),
+            snakefile=snakefile,
+        )
+        dag = workflow.dag(DAGSettings(targets=["all"], forceall=True))
+        # The plan itself is not printed.
+        others = list(logger.handlers)
+        for handler in others:
+            logger.removeHandler(handler)
+        logger.addHandler(listener)
+        try:
+            dag.execute_workflow(executor="dryrun")
+        finally:
+            logger.removeHandler(listener)
+            for handler in others:
+                logger.addHandler(handler)
+    return listener.told
+
+
+def _planned(record: Any, costs: Costs) -> Planned:
+    """A job as Snakemake tells of it; targets, which only name files, cost nothing."""
+    resources = record.resources
+    works = "runtime" in resources.keys()  # noqa: SIM118 (not a dict)
+    return Planned(
+        record.rule_name,
+        tuple(record.input),
+        tuple(record.output),
+        costs.demand(record.rule_name, record.wildcards).minutes if works else 0.0,
+        record.threads,
+        int(resources.get("gpu", 0)),
+        int(resources.get("mem_mb", 0)) if works else 0,
+    )
+
+
+def table(jobs: Sequence[Planned]) -> Iterator[str]:
+    """Lines of the table of all rules whose jobs take time, the longest together first, and the total."""
+    by_rule: dict[str, list[Planned]] = defaultdict(list)
+    for job in jobs:
+        if job.minutes > 0:
+            by_rule[job.rule].append(job)
+    row = "{:24} {:>6} {:>10} {:>10} {:>12} {:>14}"
+    yield row.format("rule", "jobs", "CPU hours", "GPU hours", "memory, GiB", "longest, min")
+    sorted_rules = sorted(by_rule, key=lambda rule: -sum(job.minutes for job in by_rule[rule]))
+    by_rule["total"] = [job for rule in sorted_rules for job in by_rule[rule]]
+    for name in [*sorted_rules, "total"]:
+        part = by_rule[name]
+        cpu = sum(job.minutes * job.threads for job in part) / 60
+        gpu = sum(job.minutes * job.gpus for job in part) / 60
+        memory = max((job.memory_mb for job in part), default=0) / 1024
+        longest = max((job.minutes for job in part), default=0.0)
+        yield row.format(name, len(part), f"{cpu:.2f}", f"{gpu:.2f}", f"{memory:.1f}", f"{longest:.1f}")
+
+
+def longest_chain(jobs: Sequence[Planned]) -> list[Planned]:
+    """The jobs, in order, that take the longest one after the other: the least time on any number of machines."""
+    makers = {path: job for job in jobs for path in job.outputs}
+    ends: dict[Planned, float] = {}
+    before: dict[Planned, Planned | None] = {}
+
+    def waiting_for(job: Planned) -> list[Planned]:
+        return list({makers[path]: None for path in job.inputs if path in makers})
+
+    for target in jobs:
+        waiting = [target]
+        while waiting:
+            job = waiting[-1]
+            missing = [earlier for earlier in waiting_for(job) if earlier not in ends]
+            if missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            latest = max(waiting_for(job), key=ends.__getitem__, default=None)
+            before[job] = latest
+            ends[job] = job.minutes + (0.0 if latest is None else ends[latest])
+    chain: list[Planned] = []
+    last = max(jobs, key=ends.__getitem__, default=None)
+    while last is not None:
+        chain.append(last)
+        last = before[last]
+    return [job for job in reversed(chain) if job.minutes > 0]
+
+
+def _chain_lines(jobs: Sequence[Planned]) -> Iterator[str]:
+    chain = longest_chain(jobs)
+    yield f"Longest chain, {sum(job.minutes for job in chain) / 60:.2f} hours:"
+    for job in chain:
+        folder = Path(job.outputs[0]).parent.name if job.outputs else ""
+        yield f"  {job.minutes:8.1f} min  {job.rule}  {folder}"

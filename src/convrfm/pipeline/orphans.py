@@ -1,0 +1,42 @@
+"""Jobs of SLURM whose Snakemake has died: they would go on, and write what another Snakemake has in its hands."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+__all__ = ["cancel_orphans"]
+
+SECONDS_FOR_AN_ANSWER = 60
+COMMENTS = ("rule_", "group_")
+"""What the comment of every job starts with that Snakemake submits."""
+
+
+def cancel_orphans(folder: Path) -> list[str]:
+    """Cancel all own jobs in SLURM's queue that Snakemake has submitted from a folder; gives their ids.
+
+    Only a Snakemake that holds the lock on the folder may do so: all such jobs then belong to others that are dead.
+    Without SLURM, or without an answer of its, nothing happens.
+    """
+    squeue, scancel = shutil.which("squeue"), shutil.which("scancel")
+    if squeue is None or scancel is None:
+        return []
+    answer = _ask(squeue, "--me", "--noheader", "--format=%A|%Z|%k")
+    orphans = []
+    for line in answer.splitlines():
+        job, _, rest = line.strip().partition("|")
+        place, _, comment = rest.partition("|")
+        if comment.startswith(COMMENTS) and Path(place).resolve() == folder.resolve():
+            orphans.append(job)
+    orphans = sorted(set(orphans))
+    if orphans:
+        _ask(scancel, *orphans)
+    return orphans
+
+
+def _ask(*command: str) -> str:
+    """What a command of SLURM prints; nothing where it fails or hangs."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_FOR_AN_ANSWER)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""

@@ -1,0 +1,186 @@
+"""A running SLURM, and a tiny project that is run on it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from workflow.conftest import PANEL, ROOT, Project, copy_project
+
+from cluster.faults import Faults
+from cluster.slurm import Slurm, missing
+from convrfm.storage import sha256
+
+PATIENCE = 300
+EPOCHS = 400
+TRAINING = "results/quick/runs/cnn/published/task=bars,sigma=1,optimizer=adam,seed=0/record.json"
+LOG = "results/quick/logs/cnn/published/task=bars,sigma=1,optimizer=adam,seed=0.log"
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    if reason := missing():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    cluster = Slurm(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def faults() -> Iterator[Faults]:
+    """What the tests found; written where FAULT_TABLE says, relative to the root of the project."""
+    found = Faults()
+    yield found
+    if path := os.environ.get("FAULT_TABLE"):
+        found.write(ROOT / path)
+
+
+@dataclass(frozen=True)
+class OnCluster(Project):
+    """A checkout whose jobs run on the SLURM of the tests."""
+
+    slurm: Slurm
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, "SLURM_CONF": self.slurm.environment["SLURM_CONF"]}
+
+    def adapt(self, **settings) -> None:
+        """Change keys of the profile, as a site would."""
+        path = self.root / "slurm/config.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **settings}))
+
+    def submit(self, *targets: str, succeeds: bool = True) -> str:
+        """Run Snakemake on the cluster; gives what it printed."""
+        return self.snakemake("--profile", "slurm", "--", *targets, succeeds=succeeds)
+
+    def start(self, *targets: str) -> subprocess.Popen:
+        """Start Snakemake on the cluster; what it prints goes to `snakemake.out`."""
+        with (self.root / "snakemake.out").open("ab") as output:
+            return subprocess.Popen(
+                self.command("--profile", "slurm", "--", *targets), cwd=self.root, env=self.environment,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def output(self) -> str:
+        return (self.root / "snakemake.out").read_text()
+
+    def jobs(self, states: str = "RUNNING") -> dict[str, str]:
+        """Comment by id of the jobs in the queue that this project has submitted."""
+        lines = self.slurm.ask("squeue", "-h", "-t", states, "-o", "%A|%k|%Z").splitlines()
+        parts = [line.strip().split("|") for line in lines]
+        return {part[0]: part[1] for part in parts if len(part) == 3 and part[2] == str(self.root)}
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint of the training, once there is one before it as well."""
+        for previous in self.results.glob("runs/cnn/*/*/checkpoint-*.previous.safetensors"):
+            return previous.with_name(previous.name.replace(".previous", ""))
+        return None
+
+    @property
+    def training(self) -> psutil.Process | None:
+        """The process that trains."""
+        for process in psutil.process_iter():
+            try:
+                if process.cmdline()[-1].endswith("train_cnn.py") and process.cwd() == str(self.root):
+                    return process
+            except (psutil.Error, IndexError):
+                continue
+        return None
+
+    @property
+    def log(self) -> str:
+        """The log of the training's last attempt."""
+        return (self.root / LOG).read_text()
+
+    def went_on_after(self) -> int:
+        """The epoch of the checkpoint from which the last attempt went on."""
+        return int(re.search(r"goes on from its checkpoint, after epoch (\d+)", self.log)[1])
+
+    def train_for_a_while(self) -> subprocess.Popen:
+        """Start Snakemake, and wait until the training is under way."""
+        snakemake = self.start(TRAINING)
+        self.wait(lambda: self.checkpoint and self.training, snakemake)
+        return snakemake
+
+    def wait(self, happened: Callable[[], object], snakemake: subprocess.Popen | None = None) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not happened():
+            assert time.monotonic() < deadline, self.output[-4000:]
+            assert snakemake is None or snakemake.poll() is None, self.output[-4000:]
+            time.sleep(0.1)
+
+    def finish(self, snakemake: subprocess.Popen, *, succeeds: bool = True) -> str:
+        """Wait for the end of Snakemake."""
+        try:
+            snakemake.wait(timeout=2 * PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(snakemake.pid, signal.SIGKILL)
+            raise
+        assert (snakemake.returncode == 0) == succeeds, self.output[-6000:]
+        return self.output
+
+
+def configure(project: Project, **overrides) -> None:
+    """One panel of Figure 5, whose trainings take seconds."""
+    settings = {"learning_rate": 1e-3, "epochs": EPOCHS}
+    panel = {"task": "bars", "sigmas": [1.0], **PANEL, "cnn": {**PANEL["cnn"], "adam": settings, "sgd": settings}}
+    project.configure(overrides={"fig05": {"panels": [panel]}, **overrides})
+
+
+def profile_of_the_tests(project: OnCluster) -> None:
+    """What differs from the profile of the repository: no accounting, a small machine, and haste."""
+    project.adapt(
+        **{
+            "slurm-status-command": "squeue",
+            "slurm-init-seconds-before-status-checks": 5,
+            "seconds-between-status-checks": 3,
+            "latency-wait": 20,
+            "default-resources": ["slurm_partition=main"],
+        }
+    )
+
+
+@pytest.fixture
+def cluster_project(slurm, tmp_path) -> OnCluster:
+    """A tiny Figure 5, on the cluster."""
+    copied = copy_project(tmp_path / "project")
+    shutil.copytree(ROOT / "slurm", copied.root / "slurm")
+    project = OnCluster(copied.root, slurm)
+    profile_of_the_tests(project)
+    configure(project)
+    return project
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory) -> dict[str, str]:
+    """Hashes of what the training should leave, from a run on this machine."""
+    project = copy_project(tmp_path_factory.mktemp("expected") / "project")
+    configure(project)
+    project.snakemake("-c2", "--", TRAINING)
+    return hashes(project)
+
+
+def hashes(project: Project) -> dict[str, str]:
+    """Hashes of metrics and arrays of all runs of a project."""
+    found = {}
+    for name in ("metrics.parquet", "arrays.safetensors"):
+        for path in project.results.rglob(name):
+            found[path.relative_to(project.root).as_posix()] = sha256(path)
+    return found

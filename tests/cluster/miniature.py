@@ -1,0 +1,122 @@
+"""Miniatures of whole presets: the same figures, data sets and rules, on a few images, for one epoch."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from datasets.official import MAKERS
+from datasets.packing import Made, md5
+from torchvision.models import get_model
+from workflow.conftest import ROOT
+
+from convrfm.datasets.registry import REGISTRY
+
+__all__ = ["miniature", "put_data"]
+
+NETWORKS = ["alexnet-v1", "vgg11-v1", "resnet18-v1"]
+"""Of the zoo: weights of all 17 are 6 GB."""
+
+SMALL: dict[str, Any] = {
+    "n_train": 6, "n_test": 4, "epochs": 1, "seeds": 1, "width": 4, "filters": 4, "rounds": 2, "images": 2, "draws": 1,
+    "batch_size": 4, "natural_images": 2, "control_draws": 2, "patch_sizes": [3], "width_divisor": 16, "milestones": [1],
+    "snapshots": [], "stages": 1, "ridges": [1e-3], "stop_below": 0,
+}  # fmt: skip
+PAIRS = {"first_classes": 2, "n_train": 2, "n_test": 2}
+# Put where a preset leaves them at their defaults, which are large.
+RFM = {"rounds": 2, "stages": 1, "filters": 4, "ridges": [1e-3]}
+
+PATCH = """
+# From here on, a test of the whole workflow: its own small files have checksums of their own.
+from dataclasses import replace as _replace
+import json as _json
+from pathlib import Path as _Path
+
+_SUMS = _json.loads(_Path(__file__).with_name("sums.json").read_text())
+REGISTRY = {
+    name: _replace(
+        entry, megabytes=1, remotes=tuple(_replace(r, checksum=_SUMS[name].get(r.path, r.checksum)) for r in entry.remotes)
+    )
+    if name in _SUMS
+    else entry
+    for name, entry in REGISTRY.items()
+}
+"""
+TORCHVISION = """
+import json as _json
+from torchvision.datasets import STL10 as _STL10, SVHN as _SVHN, CelebA as _CelebA, Flowers102 as _Flowers102
+
+_SUMS = _json.loads((Path(__file__).parents[1] / "sums.json").read_text())
+_BY_FILE = {path.rpartition("/")[2]: total.partition(":")[2] for files in _SUMS.values() for path, total in files.items()}
+_SVHN.split_list = {k: [u, f, _BY_FILE.get(f, "")] for k, (u, f, _) in _SVHN.split_list.items()}
+_Flowers102._file_dict = {k: (f, _BY_FILE.get(f, "")) for k, (f, _) in _Flowers102._file_dict.items()}
+_CelebA.file_list = [(i, _BY_FILE.get(f, ""), f) for i, _, f in _CelebA.file_list]
+for _name in ("train_list", "test_list"):
+    setattr(_STL10, _name, [[f, None] for f, _ in getattr(_STL10, _name)])
+"""
+
+
+def miniature(preset: str) -> dict[str, Any]:
+    """The overrides that make a preset small; which data sets, tasks and figures there are stays as it is."""
+    content = yaml.safe_load((ROOT / "workflow/presets" / f"{preset}.yaml").read_text())
+    small = {name: _shrunk(section) for name, section in content.items() if name not in ("costs", "theorem1")}
+    small["theorem1"] = {**content["theorem1"], "draws": 2}
+    zoo = small["zoo"]
+    zoo["weights"] = [name for name in zoo["weights"] if name in NETWORKS]
+    zoo["measurement"] = {"images": 2, "mode": "probe", "probes": 2, "batch_size": 2}
+    for panel in small["fig05"]["panels"]:
+        panel |= {"sigmas": sorted({1.0, small["fig04"]["sigma"]} & set(panel["sigmas"])), "rfm": RFM}
+    for task in small["fig06"]["datasets"]:
+        task |= {"rfm": RFM, "cnn": {"width": 4, "epochs": 1}}
+    for task in small["fig06"].get("pairs", []):
+        task |= {**PAIRS, "rfm": RFM, "cnn": {"width": 4, "epochs": 1, "batch_size": 2}}
+    for panel in small["fig08"]["panels"]:
+        panel |= {"width_divisor": 16, "training": {"epochs": 1, "batch_size": 4, "milestones": [1]}}
+        panel["ansatz"] = {**panel["ansatz"], "epochs": [1], "probes": 2}
+    for entry in small["fig09"]["datasets"]:
+        entry |= {"n_train": 6, "n_test": 4}
+    small["fig09"] |= {"width": 4, "epochs": 1, "patch_sizes": [3], "batch_size": 4}
+    for task in small["features"]["tasks"]:
+        task |= {"rounds": 2, "ridges": [1e-3], "network": {"width": 4, "epochs": 1, "batch_size": 4}}
+    small["features"] |= {"natural_images": 2, "natural_size": 32, "images": 4, "control_draws": 2}
+    small["fig02"] |= {"images": 2, "control_draws": 2}
+    small["fig04"] |= {"images": 3, "control_draws": 2}
+    return small
+
+
+def _shrunk(section: Any) -> Any:
+    if isinstance(section, list):
+        return [_shrunk(part) for part in section]
+    if not isinstance(section, dict):
+        return section
+    return {
+        key: SMALL.get(key, _shrunk(value)) if not isinstance(value, dict) else _shrunk(value)
+        for key, value in section.items()
+    }
+
+
+def _weights(network: str) -> bytes:
+    """Random weights, in the format of the official file."""
+    buffer = io.BytesIO()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        torch.save(get_model(network, weights=None).state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def put_data(project: Path, names: list[str]) -> None:
+    """Put official archives, and weights, into the folder of the data, as by hand, and make their checksums known."""
+    sums = {}
+    for name in names:
+        entry = REGISTRY[name]
+        made = MAKERS[name]() if name in MAKERS else Made({entry.required[0]: _weights(entry.network)}, {}, 0)
+        made.write(project / "data" / name)
+        sums[name] = {remote.path: f"md5:{md5(made.files[remote.path])}" for remote in entry.remotes}
+    package = project / "src/convrfm/datasets"
+    (package / "sums.json").write_text(json.dumps(sums))
+    with (package / "registry.py").open("a") as file:
+        file.write(PATCH)
+    with (package / "reading/dispatch.py").open("a") as file:
+        file.write(TORCHVISION)

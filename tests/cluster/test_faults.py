@@ -1,0 +1,160 @@
+"""Faults of a cluster, each done to a training under way: nothing that was finished is lost, and the bits are the same."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+from cluster.conftest import EPOCHS, TRAINING, configure, hashes
+
+pytestmark = pytest.mark.cluster
+
+
+def recovered(project, snakemake, expected, start):
+    """Wait for the end, compare; gives the seconds since the fault."""
+    output = project.finish(snakemake)
+    assert hashes(project) == expected, output[-3000:]
+    assert not list(project.root.rglob(".tmp-*"))
+    assert not list(project.results.rglob("checkpoint*"))
+    return time.monotonic() - start
+
+
+def from_checkpoint(project):
+    epoch = project.went_on_after()
+    assert 0 < epoch < EPOCHS
+    return f"a second attempt went on after epoch {epoch} of {EPOCHS}"
+
+
+def test_a_job_is_killed(cluster_project, expected, faults):
+    snakemake = cluster_project.train_for_a_while()
+    start = time.monotonic()
+    cluster_project.training.send_signal(signal.SIGKILL)
+    seconds = recovered(cluster_project, snakemake, expected, start)
+    faults.note("job killed (SIGKILL)", "the epoch under way", from_checkpoint(cluster_project), seconds)
+
+
+def test_a_job_is_over_its_time_limit(cluster_project, expected, faults):
+    snakemake = cluster_project.train_for_a_while()
+    start = time.monotonic()
+    cluster_project.training.send_signal(signal.SIGSTOP)
+    (job,) = cluster_project.jobs()
+    cluster_project.slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    seconds = recovered(cluster_project, snakemake, expected, start)
+    assert "SLURM status is: 'TIMEOUT'" in cluster_project.output
+    assert "runtime=20" in cluster_project.output  # at first 10
+    ended = f"{from_checkpoint(cluster_project)}, with twice the time"
+    faults.note("job over its time limit (a minute)", "the epoch under way", ended, seconds)
+
+
+def test_a_job_is_over_its_memory(cluster_project, expected, faults):
+    configure(cluster_project, costs={"train_cnn": {"memory_mb": 500}})
+    start = time.monotonic()
+    snakemake = cluster_project.start(TRAINING)
+    seconds = recovered(cluster_project, snakemake, expected, start)
+    asked = [f"mem_mb={500 * attempt}," for attempt in (1, 2)]
+    assert all(text in cluster_project.output for text in asked)
+    assert "Trying to restart job" in cluster_project.output
+    faults.note("job over its memory", "the attempt", "a later attempt had more memory", seconds)
+
+
+def test_the_node_is_drained_and_resumed(cluster_project, expected, faults):
+    slurm = cluster_project.slurm
+    snakemake = cluster_project.start(TRAINING)
+    cluster_project.wait(cluster_project.jobs, snakemake)
+    start = time.monotonic()
+    slurm.ask("scontrol", "update", f"NodeName={slurm.node}", "State=DRAIN", "Reason=test")
+    try:
+        cluster_project.wait(lambda: cluster_project.jobs("PENDING"), snakemake)
+        assert not cluster_project.jobs()
+    finally:
+        slurm.ask("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
+    seconds = recovered(cluster_project, snakemake, expected, start)
+    assert "Trying to restart job" not in cluster_project.output
+    faults.note("node drained, and resumed", "nothing", "what ran ended, what came next waited", seconds)
+
+
+def test_the_controller_dies_and_comes_back(cluster_project, expected, faults):
+    snakemake = cluster_project.train_for_a_while()
+    start = time.monotonic()
+    cluster_project.slurm.stop_controller()
+    time.sleep(15)
+    cluster_project.slurm.start_controller()
+    seconds = recovered(cluster_project, snakemake, expected, start)
+    assert "Trying to restart job" not in cluster_project.output
+    faults.note("controller killed, back after 15 s", "nothing", "the job ran on, Snakemake asked again", seconds)
+
+
+def test_snakemake_is_killed_and_started_again(cluster_project, expected, faults):
+    snakemake = cluster_project.train_for_a_while()
+    (orphan,) = cluster_project.jobs()
+    start = time.monotonic()
+    snakemake.send_signal(signal.SIGKILL)
+    snakemake.wait()
+    cluster_project.training.send_signal(signal.SIGSTOP)  # so that it is there whatever the speed of what follows
+    assert orphan in cluster_project.jobs()
+    cluster_project.snakemake("--unlock")
+    seconds = recovered(cluster_project, cluster_project.start(TRAINING), expected, start)
+    assert f"SLURM job {orphan} was left by a Snakemake that has died: cancelled" in cluster_project.output
+    ended = f"after `--unlock`, the next call cancelled the job left over; {from_checkpoint(cluster_project)}"
+    faults.note("Snakemake killed (SIGKILL), started again", "the epoch under way", ended, seconds)
+
+
+def test_a_second_call_is_refused(cluster_project, expected, faults):
+    snakemake = cluster_project.train_for_a_while()
+    start = time.monotonic()
+    output = cluster_project.submit(TRAINING, succeeds=False)
+    assert "no other Snakemake process is trying to create the same files" in output.replace("\n", " ")
+    assert "--unlock" in output
+    seconds = recovered(cluster_project, snakemake, expected, start)
+    assert "Trying to restart job" not in cluster_project.output
+    faults.note("two calls at once", "nothing", "the second was refused, and said what to do", seconds)
+
+
+def test_the_disk_is_full(cluster_project, expected, faults):
+    project = cluster_project
+    project.adapt(retries=0)
+    project.results.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=260m", "tmpfs", project.results], check=True)
+    try:
+        snakemake = project.train_for_a_while()
+        start = time.monotonic()
+        project.training.send_signal(signal.SIGSTOP)
+        filler = project.results / "filler"
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=1M"], check=False, capture_output=True)
+        project.training.send_signal(signal.SIGCONT)
+        project.finish(snakemake, succeeds=False)
+        said = [path.read_text() for path in (project.root / "results/slurm-logs").rglob("*.log")]
+        assert any("the disk is full. Nothing was left half-written" in text for text in said)
+        assert not (project.root / TRAINING).exists()
+        filler.unlink()
+        project.adapt(retries=3)
+        seconds = recovered(project, project.start(TRAINING), expected, start)
+        ended = f"the job said so and failed; with room again, {from_checkpoint(project)}"
+        faults.note("disk full", "the epoch under way", ended, seconds)
+    finally:
+        subprocess.run(["umount", "--lazy", project.results], check=True)
+
+
+def test_a_checkpoint_is_damaged(cluster_project, expected, faults):
+    snakemake = cluster_project.train_for_a_while()
+    training = cluster_project.training
+    start = time.monotonic()
+    training.send_signal(signal.SIGSTOP)
+    checkpoint = cluster_project.checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    training.send_signal(signal.SIGKILL)
+    seconds = recovered(cluster_project, snakemake, expected, start)
+    assert "training goes on from the one before" in cluster_project.log
+    ended = f"{from_checkpoint(cluster_project)}, from the checkpoint before the damaged one, with a warning"
+    faults.note("job killed, its checkpoint damaged", "two epochs", ended, seconds)
+
+
+def test_jobs_get_gpus_of_their_own(cluster_project):
+    other = TRAINING.replace("adam", "sgd")
+    snakemake = cluster_project.start(TRAINING, other)
+    cluster_project.wait(lambda: len([c for c in cluster_project.jobs().values() if "train_cnn" in c]) == 2, snakemake)
+    details = [cluster_project.slurm.ask("scontrol", "-d", "show", "job", job) for job in cluster_project.jobs()]
+    given = [line.strip() for text in details for line in text.splitlines() if "GRES=gpu" in line]
+    assert sorted(line.partition("GRES=")[2] for line in given) == ["gpu:1(IDX:0)", "gpu:1(IDX:1)"]
+    cluster_project.finish(snakemake)

@@ -1,0 +1,108 @@
+"""Jobs that claim GPUs, on devices that a made-up `nvidia-smi` lists."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from convrfm.pipeline.gpus import visible_gpus
+
+CLAIM = """
+import os, sys, time
+from pathlib import Path
+from convrfm.pipeline.gpus import claim_gpu
+device = claim_gpu(Path(sys.argv[1]))
+Path(sys.argv[2]).write_text(f"{device} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with two GPUs, as far as `nvidia-smi` says."""
+    program = tmp_path / "bin/nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf '0, GPU-aa\\n1, GPU-bb\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+class Jobs:
+    """Processes that each claim a device and hold it."""
+
+    def __init__(self, folder):
+        self.folder, self.processes = folder, []
+
+    def start(self, **environment):
+        note = self.folder / f"claimed-{len(self.processes)}"
+        command = [sys.executable, "-c", CLAIM, str(self.folder / "locks"), str(note)]
+        self.processes.append(subprocess.Popen(command, env={**os.environ, **environment}))
+        return note
+
+    def stop(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def jobs(machine):
+    started = Jobs(machine)
+    yield started
+    started.stop()
+
+
+def claimed(note):
+    deadline = time.monotonic() + 60
+    while not (note.exists() and note.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return note.read_text()
+
+
+def test_two_jobs_never_share_and_a_third_waits_until_one_dies(jobs):
+    first, second = jobs.start(), jobs.start()
+    assert sorted([claimed(first), claimed(second)]) == ["GPU-aa GPU-aa", "GPU-bb GPU-bb"]
+    third = jobs.start()
+    time.sleep(3)
+    assert not third.exists()
+    jobs.processes[0].send_signal(signal.SIGKILL)
+    assert claimed(third) == claimed(first)
+
+
+def test_only_devices_that_may_be_seen_are_claimed(jobs):
+    first = jobs.start(CUDA_VISIBLE_DEVICES="1")
+    assert claimed(first) == "GPU-bb GPU-bb"
+    # The same device by another name.
+    second = jobs.start(CUDA_VISIBLE_DEVICES="GPU-bb")
+    time.sleep(3)
+    assert not second.exists()
+
+
+def test_what_a_scheduler_gave_is_left_alone(jobs):
+    notes = [jobs.start(SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0") for _ in range(2)]
+    assert [claimed(note) for note in notes] == ["None 0"] * 2
+    assert claimed(jobs.start(SLURM_JOB_ID="7")) == "None None"
+
+
+def test_several_that_a_scheduler_gave_are_shared_out(jobs):
+    notes = [jobs.start(SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0,1") for _ in range(2)]
+    assert sorted(claimed(note) for note in notes) == ["GPU-aa GPU-aa", "GPU-bb GPU-bb"]
+
+
+def test_without_a_gpu_nothing_is_claimed(jobs, machine):
+    (machine / "bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    assert claimed(jobs.start()) == "None None"
+    assert visible_gpus() == []
+    assert visible_gpus({"PATH": str(machine / "nothing")}) == []
+
+
+def test_no_device_is_visible_where_none_is_allowed(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []

@@ -1,0 +1,79 @@
+"""The profiles, as far as plans go."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+
+from workflow.conftest import ROOT, Project
+
+
+@pytest.fixture(scope="module")
+def with_profiles(tmp_path_factory) -> Project:
+    folder = tmp_path_factory.mktemp("profiles") / "project"
+    for name in ("src", "workflow", "envs", "slurm", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy2(ROOT / "Snakefile", folder)
+    project = Project(folder)
+    project.configure()
+    return project
+
+
+@pytest.fixture
+def anchors(with_profiles):
+    """The same without changes to the preset, which is the one of the authors' sizes."""
+    config = with_profiles.root / "config.yaml"
+    before = config.read_text()
+    config.write_text(yaml.safe_dump({"preset": "anchors", "protocol": "published", "seeds": [0]}))
+    yield with_profiles
+    config.write_text(before)
+
+
+def requests(output: str, rule: str) -> set[str]:
+    """What the planned jobs of a rule ask for."""
+    blocks = re.findall(rf"^rule {rule}:\n(?:    .*\n)*", output, flags=re.MULTILINE)
+    return {re.search("resources: (.*)", block)[1] for block in blocks}
+
+
+@pytest.mark.parametrize("profile", ["slurm", "profiles/local-gpu", "profiles/generic"])
+def test_plans_are_made_where_there_is_no_scheduler(with_profiles, profile, monkeypatch, tmp_path):
+    # A path without SLURM's commands.
+    for name in ("bash", "git", "sh", "which"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    output = with_profiles.snakemake("-n", "--profile", profile, "fig05")
+    assert "draw_fig05" in output
+    (asked,) = requests(output, "fit_rfm")
+    assert "gpu=1" in asked
+    assert "runtime=10" in asked
+    assert "mem_mb=4000" in asked
+    assert all("gpu=1" not in asked for asked in requests(output, "draw_fig05"))
+
+
+def test_no_gpu_is_asked_for_where_the_configuration_says_cpu(with_profiles):
+    output = with_profiles.snakemake("-n", "fig05", "--config", "backend=cpu")
+    assert all("gpu=1" not in asked for asked in requests(output, "fit_rfm"))
+    assert all("gpu=1" in asked for asked in requests(output, "train_cnn"))
+
+
+def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
+    assert [path.name for path in (ROOT / "slurm").iterdir()] == ["config.yaml"]
+    assert not (ROOT / "profiles/default").exists()
+    assert not (ROOT / "default").exists()
+    for path in [ROOT / "slurm/config.yaml", *(ROOT / "profiles").glob("*/config.yaml")]:
+        profile = yaml.safe_load(path.read_text())
+        # `cores: 1` would cut every job on a cluster to one CPU.
+        assert profile["cores"] != 1
+
+
+def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(anchors):
+    output = anchors.snakemake("-c1", "cost")
+    assert "preset anchors, protocol published, seeds [0]" in output
+    rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line and not line.startswith(" ")}
+    # Fits to bars and noisy MNIST, of 5 and 30 minutes on a GPU each.
+    assert rows["fit_rfm"][:3] == ["2", "0.58", "0.58"]
+    assert "sets, 1.8 GB to fetch if none is there" in output
+    assert not (anchors.root / "data").exists()
+    chain = output.partition("Longest chain")[2]
+    assert chain.index("prepare") < chain.index("train_simplenet") < chain.index("draw_fig08")
