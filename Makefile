@@ -1,11 +1,11 @@
-# Set-up and the commands of the README. `make quick` builds everything on two cores, `make test` runs every check.
+# Set-up and the commands of the README. `make quick` builds everything on two cores, `make test` runs the checks and tests.
 
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit cluster faults environment lock generated clean
+.PHONY: quick test check unit figures cluster faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -22,7 +22,11 @@ check: environment
 	$(BIN)/snakemake --lint
 
 unit: environment
-	$(BIN)/python -m pytest -m "not cluster"
+	$(BIN)/python -m pytest -m "not figures and not cluster"
+
+# Every figure through Snakemake, on a tiny preset.
+figures: environment
+	$(BIN)/python -m pytest -m figures
 
 # A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
 cluster: environment

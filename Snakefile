@@ -13,6 +13,7 @@ include: "workflow/rules/common.smk"
 
 localrules:
     all,
+    beyond,
     fig01,
     fig02,
     fig03,
@@ -25,6 +26,7 @@ localrules:
     fig10,
     fig11,
     fig12,
+    printed,
     theorem1,
 
 
@@ -55,6 +57,8 @@ rule all:
         figure_files("fig12"),
         data_states("fig12"),
         figure_files("theorem1"),
+        printed_files() if SETTINGS.preset.printed.runs else [],
+        [*figure_files("beyond"), *data_states("beyond")] if SETTINGS.preset.beyond.in_all else [],
 
 
 rule fig01:
@@ -133,6 +137,17 @@ rule theorem1:
         figure_files("theorem1"),
 
 
+rule printed:
+    input:
+        lambda w: printed_files(),
+
+
+rule beyond:
+    input:
+        figure_files("beyond"),
+        data_states("beyond"),
+
+
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
@@ -161,6 +176,12 @@ include: "workflow/rules/fig10.smk"
 include: "workflow/rules/fig11.smk"
 include: "workflow/rules/fig12.smk"
 include: "workflow/rules/theorem1.smk"
+include: "workflow/rules/variants_inputs.smk"
+include: "workflow/rules/variants.smk"
+include: "workflow/rules/printed_inputs.smk"
+include: "workflow/rules/printed.smk"
+include: "workflow/rules/beyond_inputs.smk"
+include: "workflow/rules/beyond.smk"
 
 
 onstart:

@@ -200,7 +200,7 @@ def copy_project(folder: Path) -> Project:
 
 @pytest.fixture
 def finished(built, tmp_path) -> Project:
-    """A copy of the project whose workflow has been run, with all that Snakemake knows of it."""
+    """A copy of the project in which the workflow has been run, with all that Snakemake knows of it."""
     shutil.copytree(built.root, tmp_path / "project")
     return Project(tmp_path / "project")
 
@@ -212,8 +212,8 @@ def project(tmp_path) -> Project:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Project:
-    """A project whose whole workflow has been run, for both protocols; tests put back what they change."""
+    """A project in which Figure 5 has been built, for both protocols; tests put back what they change."""
     project = copy_project(tmp_path_factory.mktemp("built") / "project")
     project.configure(protocol="both")
-    project.snakemake("-c2")
+    project.snakemake("-c2", "--", "fig05")
     return project

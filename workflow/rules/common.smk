@@ -17,6 +17,7 @@ from convrfm.pipeline.orphans import cancel_orphans
 from convrfm.pipeline.paths import RUN_FILES, run_name
 from convrfm.pipeline.preflight import check_folder
 from convrfm.pipeline.sections.costs import PAIRS
+from convrfm.printed import PRINTED
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
@@ -35,6 +36,7 @@ FIG06_SIGMA = SETTINGS.preset.fig06.sigma
 FIG06_LOCAL = [task for task, panel in PANELS.items() if FIG06_SIGMA in panel.sigmas]
 FIG04_SIGMA = SETTINGS.preset.fig04.sigma
 FIG04_TASKS = [task for task, panel in PANELS.items() if FIG04_SIGMA in panel.sigmas] + SETTINGS.preset.fig04.datasets
+STUDIES = {task.task: task for task in SETTINGS.preset.beyond.tasks}
 SIMPLENETS = {panel.dataset: panel for panel in SETTINGS.preset.fig08.panels}
 ZOO = SETTINGS.preset.zoo
 TASKS = {
@@ -50,6 +52,8 @@ TASKS = {
     "fig10": SETTINGS.preset.fig10.datasets,
     "fig11": [*SETTINGS.preset.fig11.datasets, SETTINGS.preset.features.natural],
     "fig12": SETTINGS.preset.fig12.datasets,
+    "beyond": list(STUDIES),
+    "printed": [PRINTED[name].task for name in SETTINGS.preset.printed.runs],
     "fig09": [entry.dataset for entry in SETTINGS.preset.fig09.datasets],
 }
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
@@ -144,6 +148,16 @@ def fig06_files():
     """What Figure 6 consists of: the figure, the table of pairs if any are asked for, and the states of their data."""
     pairs = [*figure_files("fig06_pairs"), *data_states("fig06_pairs")] if PAIR_TASKS else []
     return [*figure_files("fig06"), *data_states("fig06"), *pairs]
+
+
+def printed_files():
+    """The comparison with printed numbers, which are all of the protocol `published`, and the states of its data."""
+    if not SETTINGS.preset.printed.runs:
+        raise WorkflowError(
+            f"The preset {SETTINGS.config.preset} has none of the sizes at which the authors printed numbers: use "
+            "--config preset=anchors."
+        )
+    return [*(figure_file("printed", "published", form) for form in FIGURE_FORMATS), *data_states("printed")]
 
 
 def state_file(dataset):
@@ -248,15 +262,20 @@ def draw_settings(wildcards):
     }
 
 
-def draw_needs(wildcards):
+def images_of_draw(wildcards, n_train, n_test):
     """The images that a draw stands on, where they are fetched: whole and grey, as they are."""
-    panel = PANELS[wildcards.task]
     appearance = {"size": "native", "fit": "stretch", "colour": "grey", "scaling": "unit", "classes": "all"}
-    counts = {"n_train": panel.n_train, "n_test": panel.n_test, "seed": wildcards.seed}
+    counts = {"n_train": n_train, "n_test": n_test, "seed": wildcards.seed}
     return [
         run_file("prepare", wildcards.protocol, "arrays", dataset=name, **appearance, **counts)
         for name in files_behind(wildcards.task)
     ]
+
+
+def draw_needs(wildcards):
+    """The images behind a draw of a panel of Figure 5."""
+    panel = PANELS[wildcards.task]
+    return images_of_draw(wildcards, panel.n_train, panel.n_test)
 
 
 def task_settings(wildcards):
@@ -275,6 +294,7 @@ def fit_settings(wildcards):
     return {
         **task_settings(wildcards),
         "rfm": PANELS[wildcards.task].rfm.model_dump(),
+        "changes": {},
         **SETTINGS.config.model_dump(include={"backend", "memory_mb"}),
     }
 

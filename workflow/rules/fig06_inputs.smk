@@ -39,6 +39,7 @@ def image_fit_settings(wildcards):
     return {
         **image_settings(wildcards),
         "rfm": image_task(wildcards).rfm.model_dump(),
+        "changes": {},
         **SETTINGS.config.model_dump(include={"backend", "memory_mb"}),
     }
 

@@ -19,7 +19,7 @@ import numpy as np
 from convrfm.errors import InputError
 from convrfm.seeding import generator
 
-__all__ = ["TASKS", "LocalSignalDraw", "LocalSignalSplit", "karp_sigma", "noisy_bars", "noisy_digits"]
+__all__ = ["SHAPES", "TASKS", "LocalSignalDraw", "LocalSignalSplit", "karp_sigma", "noisy_bars", "noisy_digits"]
 
 BAR_HEIGHT, BAR_WIDTH = 16, 32
 DIGIT_SIZE, FRAME_SIZE = 28, 42
@@ -71,6 +71,14 @@ TASKS: dict[str, Callable[[float], float]] = {
     "noisy-mnist": _digits_noise_std,
 }
 """The tasks by name, with the map from sigma (the authors' parametrisation) to the standard deviation of the noise."""
+
+
+SHAPES = {
+    "bars": (BAR_HEIGHT, BAR_WIDTH),
+    "noisy-digits": (FRAME_SIZE, FRAME_SIZE),
+    "noisy-mnist": (FRAME_SIZE, FRAME_SIZE),
+}
+"""Height and width of the images of each task."""
 
 
 def karp_sigma(task: str, s: float) -> float:

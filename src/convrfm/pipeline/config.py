@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.beyond import Beyond
 from convrfm.pipeline.sections.costs import Costs
 from convrfm.pipeline.sections.features import FeatureFigure, Features
 from convrfm.pipeline.sections.fig01 import Fig01
@@ -23,8 +24,10 @@ from convrfm.pipeline.sections.fig05 import Fig05
 from convrfm.pipeline.sections.fig06 import Fig06
 from convrfm.pipeline.sections.fig08 import Fig08
 from convrfm.pipeline.sections.fig09 import Fig09
+from convrfm.pipeline.sections.printed import Printed, is_printed_fit
 from convrfm.pipeline.sections.theorem1 import Theorem1
 from convrfm.pipeline.sections.zoo import Zoo
+from convrfm.printed import PRINTED, RIDGE
 
 __all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings"]
 
@@ -51,6 +54,8 @@ class Preset(Model):
     fig11: FeatureFigure = Field(description="Figure 11, of one data set")
     fig12: FeatureFigure = Field(description="Figure 12")
     theorem1: Theorem1 = Field(description="Theorem 1")
+    printed: Printed = Field(default_factory=Printed, description="the authors' printed numbers beside ours")
+    beyond: Beyond = Field(description="beyond the paper: points of the AGOP, training images, single choices")
     costs: Costs = Field(default_factory=Costs, description="what a job of each rule takes, and asks a scheduler for")
 
     @field_validator("fig03", "fig10", "fig11", "fig12")
@@ -76,6 +81,20 @@ class Preset(Model):
                 msg = f"{name!r} must be a network of the section zoo, that is one of {', '.join(zoo.networks)}"
                 raise ValueError(msg)
         return figure
+
+    @field_validator("printed")
+    @classmethod
+    def _images_of_figure_6(cls, printed: Printed, info: ValidationInfo) -> Printed:
+        fig06 = info.data.get("fig06")
+        for name in printed.runs:
+            run = PRINTED[name]
+            if run.sigma is None and fig06 and not any(is_printed_fit(task, run) for task in fig06.datasets):
+                msg = (
+                    f"{name!r} needs {run.task} among fig06.datasets with n_train {run.n_train}, n_test {run.n_test}, size "
+                    f"{run.size}, rfm.ridges [{RIDGE:g}] and at least {run.rounds} rfm.rounds"
+                )
+                raise ValueError(msg)
+        return printed
 
     @field_validator("fig04")
     @classmethod

@@ -14,7 +14,7 @@ import numpy as np
 from convrfm.seeding import generator
 from convrfm.splits import stratified_draw
 
-__all__ = ["RFM_CHOICES", "VALIDATION_FRACTION", "held_out_part"]
+__all__ = ["RFM_CHOICES", "VALIDATION_FRACTION", "held_out_part", "selection_of"]
 
 VALIDATION_FRACTION = 0.2
 """Share of the training images that validates under `corrected`."""
@@ -26,11 +26,16 @@ RFM_CHOICES: dict[str, dict[str, Any]] = {
 """Fields of `convrfm.rfm.RFMSettings` by protocol."""
 
 
-def held_out_part(labels: np.ndarray, protocol: str, seed: int) -> np.ndarray:
-    """Indices of the training images that validate: none under `published`, one stratified part under `corrected`.
+def selection_of(protocol: str) -> str:
+    """What chooses ridge, round and epoch: "test" or "validation"."""
+    return str(RFM_CHOICES[protocol]["selection"])
+
+
+def held_out_part(labels: np.ndarray, selection: str, seed: int) -> np.ndarray:
+    """Indices of the training images that validate: none under "test" selection, one stratified part under "validation".
 
     Kernels and networks of one seed share it.
     """
-    if protocol == "published":
+    if selection == "test":
         return np.array([], dtype=np.int64)
     return stratified_draw(labels, round(VALIDATION_FRACTION * len(labels)), generator(seed, "validation split"))

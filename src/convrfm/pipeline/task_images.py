@@ -33,16 +33,19 @@ class TaskImages:
 
 
 def read_task_images(job: Job) -> TaskImages:
-    """Read the input `draw` of a job, if it has one, at the noise level of its settings; else `images`, from `prepare`."""
+    """Read the input `draw` of a job, if it has one, at the noise level of its settings; else `images`, from `prepare`.
+
+    Of a draw that is larger than the settings ask for, the first images are taken.
+    """
     given = job.settings
     if job.inputs.get("draw"):
         draw = read_draw(job.input("draw"))
         noise_std = TASKS[given["task"]](given["sigma"])
         return TaskImages(
-            draw.train.images(noise_std),
-            draw.train.labels,
-            draw.test.images(noise_std),
-            draw.test.labels,
+            draw.train.images(noise_std)[: given["n_train"]],
+            draw.train.labels[: given["n_train"]],
+            draw.test.images(noise_std)[: given["n_test"]],
+            draw.test.labels[: given["n_test"]],
             outputs=int(max(draw.train.labels.max(), draw.test.labels.max())) + 1,
             title=f"{given['task']} sigma {given['sigma']:g}",
         )

@@ -40,13 +40,16 @@ def kernel_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def chosen(part: pd.DataFrame, protocol: str) -> dict[str, Any]:
+def chosen(part: pd.DataFrame, score: str) -> dict[str, Any]:
     """The row of a method: its best ridge and round, the earliest of equals; and its last round.
+
+    Args:
+        part: from `kernel_parts`.
+        score: the column that chooses, from `selection_score`.
 
     Returns:
         `accuracy` and `last_accuracy` of the test images, `chosen` (the round), `ridge`.
     """
-    score = selection_score(protocol)
     best = part.loc[part[score].idxmax()]
     last = part[part["round"] == part["round"].max()]
     return {

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.datasets.local_signal import TASKS
-from convrfm.plots.accuracies import chosen, how_chosen, kernel_parts, network_row
+from convrfm.plots.accuracies import chosen, how_chosen, kernel_parts, network_row, selection_score
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter, paired_differences, with_interval
 from convrfm.visualize import patch_magnitude
@@ -63,7 +63,10 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         }
         if keys["experiment"] == "rfm":
             parts = kernel_parts(metrics).items()
-            rows += [{**shared, "method": method, **chosen(part, keys["protocol"])} for method, part in parts]
+            rows += [
+                {**shared, "method": method, **chosen(part, selection_score(keys["protocol"]))}
+                for method, part in parts
+            ]
         else:
             rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(metrics)})
     table = pd.DataFrame(rows)

@@ -113,15 +113,15 @@ def _classes(sizes: pd.DataFrame) -> dict[str, float]:
 
 def _kernel_rows(history: pd.DataFrame, protocol: str) -> list[dict[str, Any]]:
     """CNTK, ConvRFM, every later stage by itself, and the best one of them."""
-    parts = kernel_parts(history)
+    parts, score = kernel_parts(history), selection_score(protocol)
     rows = [
-        {"method": method, "layers": float(layers), "stage": float(max(layers - 1, 0)), **chosen(part, protocol)}
+        {"method": method, "layers": float(layers), "stage": float(max(layers - 1, 0)), **chosen(part, score)}
         for layers, (method, part) in enumerate(parts.items())
     ]
     later = history[history["stage"] > 0]
     if len(later):
-        stage = int(later.loc[later[selection_score(protocol)].idxmax(), "stage"])
-        best = chosen(parts[deep_stage(stage)], protocol)
+        stage = int(later.loc[later[score].idxmax(), "stage"])
+        best = chosen(parts[deep_stage(stage)], score)
         rows.append({"method": "Deep ConvRFM", "layers": np.nan, "stage": float(stage), **best})
     return rows
 

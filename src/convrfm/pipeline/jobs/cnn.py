@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from convrfm.networks.plain_cnn import PlainCNN
-from convrfm.pipeline.protocols import held_out_part
+from convrfm.pipeline.protocols import held_out_part, selection_of
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import TaskImages, read_task_images
 from convrfm.pipeline.training_runs import prepare_torch, train_resumably, write_training
@@ -35,7 +35,7 @@ def train_task(job: Job) -> None:
     result = _train(job, images, whole, settings, device, "all training images")
     history = result.history
     history["selection_accuracy"] = history["test_accuracy"]
-    held_out = held_out_part(labels, protocol, seed)
+    held_out = held_out_part(labels, selection_of(protocol), seed)
     if len(held_out) > 0:
         fit = np.setdiff1d(np.arange(len(labels)), held_out)
         part = TrainingData(images.train[fit], labels[fit], {"validation": (images.train[held_out], labels[held_out])})

@@ -12,7 +12,7 @@ from convrfm.deep_rfm import apply_filters
 from convrfm.filter_forms import FilterForm, filters_by_group
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
-from convrfm.plots.accuracies import chosen
+from convrfm.plots.accuracies import chosen, selection_score
 from convrfm.progress import track
 from convrfm.seeding import generator
 from convrfm.storage import load_arrays, write_arrays, write_table
@@ -93,7 +93,8 @@ def _of_kernel(
 
 def _learned(history: pd.DataFrame, stage: int, protocol: str) -> int:
     """The best round of a stage from round 1 on."""
-    return int(chosen(history[(history["stage"] == stage) & (history["round"] >= 1)], protocol)["chosen"])
+    part = history[(history["stage"] == stage) & (history["round"] >= 1)]
+    return int(chosen(part, selection_score(protocol))["chosen"])
 
 
 def _stages(fit: Mapping[str, np.ndarray]) -> int:

@@ -15,7 +15,7 @@ from convrfm.datasets.reading.split import Split
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.transforms import Appearance
 from convrfm.pipeline.data_states import require_present
-from convrfm.pipeline.protocols import held_out_part
+from convrfm.pipeline.protocols import held_out_part, selection_of
 from convrfm.pipeline.session import Job
 from convrfm.progress import track
 from convrfm.storage import write_arrays, write_table
@@ -69,7 +69,7 @@ def _splits(entry: Entry, place: Place) -> tuple[Split, Split | None]:
 def _write(job: Job, entry: Entry, parts: dict[str, Part], chosen: Selection) -> None:
     arrays = {f"{name}/{field}": array for name, part in parts.items() for field, array in vars(part).items()}
     labels = parts["train"].labels
-    arrays["train/validation"] = held_out_part(labels, job.settings["protocol"], job.settings["seed"])
+    arrays["train/validation"] = held_out_part(labels, selection_of(job.settings["protocol"]), job.settings["seed"])
     rows: list[dict[str, Any]] = [
         {"split": name, "label": int(label), "count": int(count)}
         for name, part in parts.items()

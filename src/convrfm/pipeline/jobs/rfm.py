@@ -1,6 +1,7 @@
 """Fit Deep ConvRFM, all stages, to a task; CNTK and ConvRFM are parts of it."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
+from convrfm.pipeline.fit_memory import check_memory
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
@@ -15,26 +17,26 @@ from convrfm.rfm import RFMSettings, StageData
 from convrfm.seeding import generator
 from convrfm.storage import write_arrays, write_table
 
-__all__ = ["fit_task"]
+__all__ = ["choices", "fit_task"]
 
 
 def fit_task(job: Job) -> None:
     """Write the history of all stages, the metric of every round with the filters, and the record."""
     given = job.settings
     protocol, seed = given["protocol"], given["seed"]
+    settings, deep = choices(given)
     images = read_task_images(job)
+    check_memory(len(images.train), len(images.test), deep.filters, images.train[0, 0].size)
     data = StageData(
         train=images.train,
         labels=images.train_labels,
         classes=images.outputs,
-        fit=np.setdiff1d(np.arange(len(images.train)), held_out_part(images.train_labels, protocol, seed)),
+        fit=np.setdiff1d(np.arange(len(images.train)), held_out_part(images.train_labels, settings.selection, seed)),
         test=images.test,
         test_labels=images.test_labels,
     )
     memory = None if given["memory_mb"] is None else given["memory_mb"] * 2**20
     kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")}, memory=memory)
-    settings = RFMSettings(rounds=given["rfm"]["rounds"], ridges=tuple(given["rfm"]["ridges"]), **RFM_CHOICES[protocol])
-    deep = DeepSettings(stages=given["rfm"]["stages"], filters=given["rfm"]["filters"])
     stages = fit_stages(kernel, data, settings, deep, generator(seed, "filters and AGOP points"), show=True)
     history = history_of(stages)
     write_table(job.outputs["metrics"], history)
@@ -43,6 +45,7 @@ def fit_task(job: Job) -> None:
         "seed": seed,
         "protocol": protocol,
         "backend": kernel.backend,
+        "images_fitted": len(data.fit),
         "image_dtype": str(data.train.dtype),
         "singularity": SINGULARITY[data.train.dtype],
         "rfm": asdict(settings),
@@ -50,6 +53,19 @@ def fit_task(job: Job) -> None:
         "solves": _solves(history.to_dict("records")),
     }
     job.write_record()
+
+
+def choices(given: Mapping[str, Any]) -> tuple[RFMSettings, DeepSettings]:
+    """Settings of a fit: the section `rfm`, the choices of the protocol, and the `changes` to them.
+
+    Raises:
+        InputError: a value out of range.
+    """
+    values = {**given["rfm"], **RFM_CHOICES[given["protocol"]], **given["changes"]}
+    values["ridges"] = tuple(values["ridges"])
+    of_stack = {field.name for field in fields(DeepSettings)}
+    deep = {key: values.pop(key) for key in of_stack & set(values)}
+    return RFMSettings(**values), DeepSettings(**deep)
 
 
 def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:

@@ -84,6 +84,13 @@ class Costs(Model):
     transform_images: Cost = Field(
         Cost(minutes=10, memory_mb=8000, gpu="device"), description="images through layers, Figure 2"
     )
+    draw_sized: Cost = Field(Cost(minutes=5, memory_mb=4000), description="images of a task, for single choices")
+    fit_variant: Cost = Field(
+        Cost(minutes=30, memory_mb=4000, gpu="backend"), description="kernels that change single choices"
+    )
+    fit_printed: Cost = Field(
+        Cost(minutes=30, memory_mb=8000, gpu="backend"), description="kernels of the authors' printed numbers"
+    )
     figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
     most_minutes: Positive = Field(
         2880,

@@ -1,0 +1,154 @@
+"""Fits that change single choices: each change reaches the fit, and one that changes nothing changes no bit."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from convrfm.datasets.local_signal import noisy_bars
+from convrfm.deep_rfm import DeepSettings
+from convrfm.errors import InputError
+from convrfm.metric import normalise
+from convrfm.pipeline import fit_memory
+from convrfm.pipeline.draws import write_draw
+from convrfm.pipeline.jobs.rfm import choices, fit_task
+from convrfm.pipeline.record import Recorder, read_record
+from convrfm.pipeline.sections.beyond import UNCHANGED, Change, variant_name
+from convrfm.pipeline.session import Job
+from convrfm.plots import beyond
+from convrfm.rfm import RFMSettings
+from convrfm.storage import load_arrays, sha256
+
+# So little noise that round 0 is right everywhere, and no later round can win.
+SETTINGS = {
+    "task": "bars", "sigma": 0.01, "n_train": 40, "n_test": 16, "depth": 2, "patch_size": 3, "protocol": "published",
+    "seed": 3, "backend": "cpu", "memory_mb": 100, "changes": {},
+    "rfm": {"rounds": 2, "stages": 2, "filters": 3, "ridges": [1e-8, 1e-3]},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def draw(tmp_path_factory):
+    path = tmp_path_factory.mktemp("draw") / "arrays.safetensors"
+    write_draw(path, noisy_bars(60, 20, seed=3))
+    return path
+
+
+@pytest.fixture
+def fit(draw, tmp_path):
+    """Gives arrays, record and hashes of a fit with these changes."""
+
+    def run(changes, **settings):
+        given = {**SETTINGS, "changes": changes, **settings}
+        outputs = {
+            name: tmp_path / file
+            for name, file in (("metrics", "m.parquet"), ("arrays", "a.safetensors"), ("record", "r"))
+        }
+        fit_task(Job({"draw": [draw]}, outputs, given, 1, Recorder("x", "c", given)))
+        bits = [sha256(outputs[name]) for name in ("metrics", "arrays")]
+        return load_arrays(outputs["arrays"]), read_record(outputs["record"]), bits
+
+    return run
+
+
+def test_a_variant_that_changes_nothing_gives_the_same_bits(fit):
+    _, _, unchanged = fit({})
+    same = {"metric_power": 1.0, "agop_ridge": "last", "agop_samples": 20, "nonlinearity": "relu", "selection": "test"}
+    assert fit(same)[2] == unchanged
+    assert fit({"agop_samples": 19})[2] != unchanged
+
+
+def test_each_change_reaches_the_fit(fit):
+    plain, record, _ = fit({})
+    agop = plain["metric/0/1"]
+    assert record["images_fitted"] == 40
+
+    squared, record, _ = fit({"metric_power": 2.0})
+    assert record["rfm"]["metric_power"] == 2
+    assert np.allclose(squared["metric/0/1"], normalise(agop @ agop), rtol=1e-9)
+
+    quarter, _, _ = fit({"eigenvalue_fraction": 0.25})
+    assert np.linalg.matrix_rank(quarter["metric/0/1"]) == 3 < np.linalg.matrix_rank(agop)
+
+    for change in (
+        {"agop_ridge": "selected"},
+        {"agop_draw": "random"},
+        {"agop_samples": "all"},
+        {"solver_dtype": "float32"},
+    ):
+        arrays, record, _ = fit(change)
+        assert record["rfm"].items() >= change.items()
+        assert not np.array_equal(arrays["metric/0/1"], agop), change
+
+    validated, record, _ = fit({"selection": "validation"})
+    assert record["images_fitted"] == 32
+    assert not np.array_equal(validated["metric/0/1"], agop)
+
+    linear, _, _ = fit({"nonlinearity": "none"})
+    assert np.array_equal(linear["metric/0/1"], agop)
+    assert np.array_equal(linear["filters/0"], plain["filters/0"])
+    assert not np.allclose(linear["metric/1/1"], plain["metric/1/1"])
+
+    assert plain["best_round/0"] == 0
+    assert np.abs(plain["filters/0"]).max() > 1 / 3
+    uniform, _, _ = fit({"plain_filters": "torch"})
+    assert np.abs(uniform["filters/0"]).max() <= 1 / 3
+
+
+def test_corrected_is_all_of_its_choices_together(fit):
+    _, _, whole = fit({}, protocol="corrected")
+    _, _, spelled = fit(
+        {"selection": "validation", "agop_samples": "all", "agop_draw": "random", "agop_ridge": "selected"}
+    )
+    assert whole == spelled
+
+
+def test_a_larger_draw_gives_its_first_images(fit, tmp_path):
+    arrays, _, _ = fit({})
+    small = noisy_bars(60, 20, seed=3)
+    small = replace(small, **{part: type(split)(**{k: v[:n] for k, v in vars(split).items()})
+                              for part, split, n in (("train", small.train, 40), ("test", small.test, 16))})  # fmt: skip
+    path = tmp_path / "cut.safetensors"
+    write_draw(path, small)
+    outputs = {name: tmp_path / f"cut-{name}" for name in ("metrics", "arrays", "record")}
+    fit_task(Job({"draw": [path]}, outputs, SETTINGS, 1, Recorder("x", "c", SETTINGS)))
+    found = load_arrays(outputs["arrays"])
+    assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+
+
+def test_what_can_be_changed_is_what_the_fits_know():
+    of_stack = {field.name for field in fields(DeepSettings)}
+    of_rounds = {field.name for field in fields(RFMSettings)}
+    assert set(Change.model_fields) == (of_rounds - {"rounds", "ridges"}) | (of_stack - {"stages", "filters"})
+    for name, info in Change.model_fields.items():
+        for value in {"metric_power": [0.5], "eigenvalue_fraction": [0.25, 1.0]}.get(name, _allowed(info.annotation)):
+            rfm, deep = choices({**SETTINGS, "changes": Change(**{name: value}).values})
+            assert {**vars(rfm), **vars(deep)}[name] == value
+    with pytest.raises(InputError, match="metric_power must be positive, but it is -1"):
+        choices({**SETTINGS, "changes": {"metric_power": -1}})
+
+
+def _allowed(annotation):
+    """The texts that a Literal names, anywhere in an annotation."""
+    found = [value for value in getattr(annotation, "__args__", ()) if isinstance(value, str)]
+    return found + [value for part in getattr(annotation, "__args__", ()) for value in _allowed(part)]
+
+
+def test_names_of_variants():
+    assert variant_name({}) == UNCHANGED == beyond.UNCHANGED
+    assert variant_name({"metric_power": 2.0, "agop_samples": 100}) == "metric_power-2+agop_samples-100"
+
+
+def test_a_fit_that_does_not_find_its_memory_stops_before_it_starts(fit, monkeypatch):
+    monkeypatch.setattr(fit_memory, "free_bytes", lambda: 2**30)
+    with pytest.raises(
+        InputError, match=r"40 training and 16 test images takes 1\.5 GiB, and 1\.0 GiB are free: lower n_train"
+    ):
+        fit({})
+
+
+def test_memory_grows_with_the_square_of_the_images():
+    few, many = (fit_memory.fit_bytes(n, 100, 1, 1) - fit_memory.KERNELS for n in (10_000, 20_000))
+    assert 3.9 < many / few < 4
+    # Three float32 and four float64 matrices.
+    assert few == pytest.approx(48e8, rel=0.01)
