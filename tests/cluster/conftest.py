@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -54,6 +55,7 @@ class OnCluster(Project):
     """A checkout whose jobs run on the SLURM of the tests."""
 
     slurm: Slurm
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -71,10 +73,12 @@ class OnCluster(Project):
     def start(self, *targets: str) -> subprocess.Popen:
         """Start Snakemake on the cluster; what it prints goes to `snakemake.out`."""
         with (self.root / "snakemake.out").open("ab") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command("--profile", "slurm", "--", *targets), cwd=self.root, env=self.environment,
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
+        self.started.append(process)
+        return process
 
     @property
     def output(self) -> str:
@@ -122,7 +126,7 @@ class OnCluster(Project):
     def wait(self, happened: Callable[[], object], snakemake: subprocess.Popen | None = None) -> None:
         deadline = time.monotonic() + PATIENCE
         while not happened():
-            assert time.monotonic() < deadline, self.output[-4000:]
+            assert time.monotonic() < deadline
             assert snakemake is None or snakemake.poll() is None, self.output[-4000:]
             time.sleep(0.1)
 
@@ -158,14 +162,20 @@ def profile_of_the_tests(project: OnCluster) -> None:
 
 
 @pytest.fixture
-def cluster_project(slurm, tmp_path) -> OnCluster:
+def cluster_project(slurm, tmp_path) -> Iterator[OnCluster]:
     """A tiny Figure 5, on the cluster."""
     copied = copy_project(tmp_path / "project")
     shutil.copytree(ROOT / "slurm", copied.root / "slurm")
     project = OnCluster(copied.root, slurm)
     profile_of_the_tests(project)
     configure(project)
-    return project
+    yield project
+    for snakemake in project.started:
+        with suppress(ProcessLookupError):
+            os.killpg(snakemake.pid, signal.SIGKILL)
+    if left := project.jobs("all"):
+        slurm.ask("scancel", *left)
+        project.wait(lambda: not project.jobs("PENDING,RUNNING,COMPLETING"))
 
 
 @pytest.fixture(scope="session")

@@ -142,6 +142,10 @@ def test_a_checkpoint_is_damaged(cluster_project, expected, faults):
     start = time.monotonic()
     training.send_signal(signal.SIGSTOP)
     checkpoint = cluster_project.checkpoint
+    while not checkpoint.exists():  # just moved away, for the next one
+        training.send_signal(signal.SIGCONT)
+        time.sleep(0.02)
+        training.send_signal(signal.SIGSTOP)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     training.send_signal(signal.SIGKILL)
     seconds = recovered(cluster_project, snakemake, expected, start)

@@ -57,7 +57,6 @@ class Costs(Model):
     prepare: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set")
     resample: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set, for Figure 9")
     draw: Cost = Field(Cost(minutes=2, memory_mb=4000), description="images of a local-signal task")
-    draw_sized: Cost = Field(Cost(minutes=2, memory_mb=4000), description="the same for studies beyond the paper")
     fit_features: Cost = Field(
         Cost(minutes=60, memory_mb=8000, gpu="backend"), description="kernels of Figures 3 and 10 to 12"
     )
@@ -65,10 +64,6 @@ class Costs(Model):
         Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
     )
     fit_rfm: Cost = Field(Cost(minutes=20, memory_mb=8000, gpu="backend"), description="kernels of a local-signal task")
-    fit_variant: Cost = Field(
-        Cost(minutes=60, memory_mb=4000, gpu="backend"), description="kernels of studies beyond the paper"
-    )
-    fit_printed: Cost = Field(Cost(minutes=10, memory_mb=8000, gpu="backend"), description="kernels of printed numbers")
     train_cnn: Cost = Field(
         Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
     )
@@ -88,6 +83,13 @@ class Costs(Model):
     )
     transform_images: Cost = Field(
         Cost(minutes=10, memory_mb=8000, gpu="device"), description="images through layers, Figure 2"
+    )
+    draw_sized: Cost = Field(Cost(minutes=5, memory_mb=4000), description="images of a task, for single choices")
+    fit_variant: Cost = Field(
+        Cost(minutes=30, memory_mb=4000, gpu="backend"), description="kernels that change single choices"
+    )
+    fit_printed: Cost = Field(
+        Cost(minutes=30, memory_mb=8000, gpu="backend"), description="kernels of the authors' printed numbers"
     )
     figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
     most_minutes: Positive = Field(
