@@ -10,7 +10,7 @@ from convrfm.datasets.registry import REGISTRY
 
 pytestmark = pytest.mark.cluster
 
-FIGURES = [*(f"fig{number:02d}" for number in range(1, 13)), "theorem1"]
+FIGURES = [*(f"fig{number:02d}" for number in range(1, 13)), "theorem1", "beyond"]
 
 
 @pytest.mark.parametrize("preset", ["anchors", "paper"])
