@@ -28,6 +28,9 @@ PAIRS = {"first_classes": 2, "n_train": 2, "n_test": 2}
 # Put where a preset leaves them at their defaults, which are large.
 RFM = {"rounds": 2, "stages": 1, "filters": 4, "ridges": [1e-3]}
 
+FIXED = ("costs", "theorem1", "printed", "beyond")
+"""Sections that are not shrunk key by key."""
+
 PATCH = """
 # From here on, a test of the whole workflow: its own small files have checksums of their own.
 from dataclasses import replace as _replace
@@ -61,8 +64,13 @@ for _name in ("train_list", "test_list"):
 def miniature(preset: str) -> dict[str, Any]:
     """The overrides that make a preset small; which data sets, tasks and figures there are stays as it is."""
     content = yaml.safe_load((ROOT / "workflow/presets" / f"{preset}.yaml").read_text())
-    small = {name: _shrunk(section) for name, section in content.items() if name not in ("costs", "theorem1")}
+    small = {name: _shrunk(section) for name, section in content.items() if name not in FIXED}
     small["theorem1"] = {**content["theorem1"], "draws": 2}
+    # Sizes at which the authors printed numbers are not small.
+    small["printed"] = {"runs": []}
+    tasks = [{**task, "n_train": [6, 8], "n_test": 4, "rfm": RFM} for task in content["beyond"]["tasks"]]
+    choices = {**content["beyond"]["choices"], "n_train": 8, "agop_samples": [1, 2]}
+    small["beyond"] = {**content["beyond"], "in_all": True, "seeds": [0], "tasks": tasks, "choices": choices}
     zoo = small["zoo"]
     zoo["weights"] = [name for name in zoo["weights"] if name in NETWORKS]
     zoo["measurement"] = {"images": 2, "mode": "probe", "probes": 2, "batch_size": 2}

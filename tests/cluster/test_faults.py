@@ -159,6 +159,6 @@ def test_jobs_get_gpus_of_their_own(cluster_project):
     snakemake = cluster_project.start(TRAINING, other)
     cluster_project.wait(lambda: len([c for c in cluster_project.jobs().values() if "train_cnn" in c]) == 2, snakemake)
     details = [cluster_project.slurm.ask("scontrol", "-d", "show", "job", job) for job in cluster_project.jobs()]
-    given = [line.strip() for text in details for line in text.splitlines() if "GRES=gpu" in line]
+    given = [line.strip() for text in details for line in text.splitlines() if "(IDX:" in line]
     assert sorted(line.partition("GRES=")[2] for line in given) == ["gpu:1(IDX:0)", "gpu:1(IDX:1)"]
     cluster_project.finish(snakemake)

@@ -121,13 +121,22 @@ def needs(rule, beside=None):
     def minutes(wildcards, attempt):
         return costs.limit(costs.demand(rule, dict(wildcards)).minutes, attempt)
 
-    gpu = {"gpu": 1} if getattr(SETTINGS.config, key or "", "") in ("auto", "cuda") else {}
+    def gpus(wildcards):
+        # Pairs of classes travel in groups, which would ask for as many GPUs as they have jobs; on CPUs they take minutes.
+        return int(swarm(wildcards) is None)
+
+    gpu = {"gpu": gpus} if getattr(SETTINGS.config, key or "", "") in ("auto", "cuda") else {}
     return {"mem_mb": memory, "runtime": minutes, **gpu}
 
 
 def swarm(wildcards):
-    """The group of a job on a pair of classes, of which there are thousands, each of them short; other jobs have none."""
-    return None if wildcards.classes == "all" else PAIRS
+    """The group of a job on a pair of classes, of which there are thousands, each of them short; other jobs have none.
+
+    Nor has any where the configuration insists on GPUs, which groups cannot share out.
+    """
+    if wildcards.get("classes", "all") == "all" or "cuda" in (SETTINGS.config.device, SETTINGS.config.backend):
+        return None
+    return PAIRS
 
 
 def figure_outputs(figure, category):

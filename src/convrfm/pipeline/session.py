@@ -65,8 +65,12 @@ def run_job(snakemake: Any, target: str) -> None:
     _end_with_workflow()
     module, _, name = target.partition(":")
     with _logging_to(Path(snakemake.log[0])):
-        if snakemake.resources.get("gpu"):
+        gpus = snakemake.resources.get("gpu")
+        if gpus:
             claim_gpu()
+        elif gpus == 0:
+            # Asked for none, on purpose: those of others are not to be seen.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         function = getattr(import_module(module), name)
         settings = dict(snakemake.params.settings)
         job = Job(
