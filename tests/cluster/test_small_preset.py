@@ -30,7 +30,9 @@ def test_outputs_equal_those_of_a_local_run_bit_for_bit(cluster_project, tmp_pat
 def test_pairs_of_classes_travel_in_groups(cluster_project):
     pairs = {**DIGITS, "first_classes": 3, "only": ["0-1", "0-2", "1-2"]}
     fig06 = {"datasets": [DIGITS], "pairs": [pairs]}
-    cluster_project.configure(overrides={"fig06": fig06})
+    # Two pairs must fit into the machine of the tests.
+    costs = {"fit_images": {"memory_mb": 2000}, "train_images": {"memory_mb": 2000}}
+    cluster_project.configure(overrides={"fig06": fig06, "costs": costs})
     cluster_project.adapt(**{"group-components": ["pairs=2"]})
     output = cluster_project.submit("results/quick/figures/published/fig06_pairs.md")
     # Three pairs, each prepared, fitted and trained, in two jobs; and the table.
