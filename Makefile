@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels unit-library figures cluster faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels unit-others figures cluster faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -21,17 +21,16 @@ check: environment
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-# The kernels' tests compile for minutes: all others run beside them, but for the workflow's, which want what is compiled.
+# The kernels' tests compile for minutes: all others run beside them.
 unit: environment
-	@echo "Tests of the kernels and of the library, side by side: what each says follows when it has ended."
-	$(MAKE) --jobs=2 --output-sync=target unit-kernels unit-library
-	$(BIN)/python -m pytest -m "not figures and not cluster" tests/workflow
+	@echo "Tests of the kernels and all others, side by side: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target unit-kernels unit-others
 
 unit-kernels: environment
 	$(BIN)/python -m pytest tests/kernels
 
-unit-library: environment
-	$(BIN)/python -m pytest -m "not cluster" --ignore tests/kernels --ignore tests/workflow
+unit-others: environment
+	$(BIN)/python -m pytest -m "not figures and not cluster" --ignore tests/kernels
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment

@@ -191,7 +191,8 @@ class Project:
 def copy_project(folder: Path) -> Project:
     """Copy what the workflow needs, with compiled code and file times, so that caches stay valid."""
     for name in ("src", "workflow", "envs"):
-        shutil.copytree(ROOT / name, folder / name)
+        # Not what another process is about to write into a cache of compiled code.
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.tmp.*", "*.pyc.*"))
     shutil.copy2(ROOT / "Snakefile", folder)
     project = Project(folder)
     project.configure()

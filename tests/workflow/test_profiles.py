@@ -6,17 +6,14 @@ import shutil
 import pytest
 import yaml
 
-from workflow.conftest import ROOT, Project
+from workflow.conftest import ROOT, Project, copy_project
 
 
 @pytest.fixture(scope="module")
 def with_profiles(tmp_path_factory) -> Project:
-    folder = tmp_path_factory.mktemp("profiles") / "project"
-    for name in ("src", "workflow", "envs", "slurm", "profiles"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy2(ROOT / "Snakefile", folder)
-    project = Project(folder)
-    project.configure()
+    project = copy_project(tmp_path_factory.mktemp("profiles") / "project")
+    for name in ("slurm", "profiles"):
+        shutil.copytree(ROOT / name, project.root / name)
     return project
 
 
