@@ -11,7 +11,6 @@ from convrfm.storage import load_arrays, sha256
 from workflow.conftest import PANEL
 
 PROTOCOLS = ("published", "corrected")
-BITS = ("metrics.parquet", "arrays.safetensors", "fig05.png", "fig05.parquet", "fig05.csv", "fig05.md", "fig05.pdf")
 
 
 def test_everything_is_built(built):
@@ -152,23 +151,6 @@ def test_too_few_images(project):
     project.configure(overrides={"fig05": {"panels": [digits]}})
     output = project.snakemake("-c2", "--", "fig05", succeeds=False)
     assert "error: 1806 images were asked for, but the embedded digits hold 1797" in output
-
-
-def test_after_a_kill_the_next_call_finishes_the_work_with_the_same_bits(built, project):
-    # One job at a time: the killed one has only just started, and no other is between two of its outputs.
-    project.kill_when(lambda: bool(list(project.results.glob("logs/rfm/*/*.log"))), "-c1", "--", "fig05")
-    assert not list(project.results.glob("runs/rfm/*/*/*"))
-    assert "--unlock" in project.snakemake("-c2", "--", "fig05", succeeds=False)
-    project.snakemake("--unlock")
-    project.snakemake("-c2", "--", "fig05")
-    assert project.planned("fig05") == {}
-    assert not list(project.root.rglob(".tmp-*"))
-    compared = 0
-    for name in BITS:
-        for path in project.results.rglob(name):
-            assert sha256(path) == sha256(built.results / path.relative_to(project.results)), path.name
-            compared += 1
-    assert compared == 2 * (2 + 3 + 6) + 5
 
 
 def test_every_rule_names_the_environment_and_a_log(project):

@@ -6,6 +6,7 @@ import pytest
 
 from convrfm.storage import sha256
 
+BITS = ("metrics.parquet", "arrays.safetensors", "fig05.png", "fig05.parquet", "fig05.csv", "fig05.md", "fig05.pdf")
 FIGURES = [*(f"fig{number:02d}" for number in range(1, 13)), "theorem1"]
 
 
@@ -30,3 +31,20 @@ def test_records_vouch_for_what_lies_there(built):
         record = json.loads(path.read_text())
         for described in [*record["inputs"].values(), *record["outputs"].values()]:
             assert sha256(built.root / described["path"]) == described["sha256"]
+
+
+def test_after_a_kill_the_next_call_finishes_the_work_with_the_same_bits(built, project):
+    # One job at a time: the killed one has only just started, and no other is between two of its outputs.
+    project.kill_when(lambda: bool(list(project.results.glob("logs/rfm/*/*.log"))), "-c1", "--", "fig05")
+    assert not list(project.results.glob("runs/rfm/*/*/*"))
+    assert "--unlock" in project.snakemake("-c2", "--", "fig05", succeeds=False)
+    project.snakemake("--unlock")
+    project.snakemake("-c2", "--", "fig05")
+    assert project.planned("fig05") == {}
+    assert not list(project.root.rglob(".tmp-*"))
+    compared = 0
+    for name in BITS:
+        for path in project.results.rglob(name):
+            assert sha256(path) == sha256(built.results / path.relative_to(project.results)), path.name
+            compared += 1
+    assert compared == 2 * (2 + 3 + 6) + 5
