@@ -1,17 +1,20 @@
 """A copy of the project that runs a tiny version of the whole workflow."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+
+from convrfm.storage import sha256
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,6 +174,21 @@ class Project:
             return self.planned(*targets)
         finally:
             file.write_text(before)
+
+    def check_built(self, figures: Sequence[str], protocol: str) -> None:
+        """Every file of these figures is there, and nothing that work leaves by the way."""
+        for figure in figures:
+            for form in ("png", "pdf", "parquet", "csv", "md", "json"):
+                assert (self.results / "figures" / protocol / f"{figure}.{form}").stat().st_size > 0
+        assert not list(self.root.rglob(".tmp-*"))
+        assert not list(self.results.rglob("checkpoint*"))
+
+    def check_records(self, records: Sequence[Path]) -> None:
+        """Inputs and outputs lie there with the hashes that the records have of them."""
+        for path in records:
+            record = json.loads(path.read_text())
+            for described in [*record["inputs"].values(), *record["outputs"].values()]:
+                assert sha256(self.root / described["path"]) == described["sha256"]
 
     def kill_when(self, happened: Callable[[], bool], *arguments: str) -> None:
         """Start Snakemake, and kill it (`kill -9`) when something has happened; its jobs have to notice, and end."""

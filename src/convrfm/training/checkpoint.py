@@ -113,12 +113,12 @@ def latest_checkpoint(
             damage = error
             continue
         if damage is not None:
-            sentence = str(damage).removesuffix(": delete it to start anew.")
-            msg = f"{sentence}: training goes on from the one before, after epoch {len(progress.rows) - 1}."
+            msg = f"{damage}: training goes on from the one before, after epoch {len(progress.rows) - 1}."
             warnings.warn(msg, ConvRFMWarning, stacklevel=2)
         return progress
     if damage is not None:
-        raise damage
+        msg = f"{damage}: delete it to start anew."
+        raise StorageError(msg) from damage
     return None
 
 
@@ -143,17 +143,17 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
 
     Raises:
         ConvRFMError: it belongs to another training.
-        StorageError: it is damaged.
+        StorageError: it is damaged; what to do about it is for the caller to say.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if _digest(tensors) != metadata.get("digest"):
-            msg = f"The checkpoint {path} is damaged (its content is not what was written): delete it to start anew."
+            msg = f"The checkpoint {path} is damaged (its content is not what was written)"
             raise StorageError(msg)
     except SafetensorError as error:
-        msg = f"The checkpoint {path} is damaged ({error}): delete it to start anew."
+        msg = f"The checkpoint {path} is damaged ({error})"
         raise StorageError(msg) from error
     if metadata["identity"] != identity:
         msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start anew."

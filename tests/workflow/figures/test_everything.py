@@ -1,7 +1,5 @@
 """What holds for all figures at once."""
 
-import json
-
 import pytest
 
 from convrfm.storage import sha256
@@ -12,11 +10,7 @@ FIGURES = [*(f"fig{number:02d}" for number in range(1, 13)), "theorem1"]
 
 @pytest.mark.parametrize("protocol", ["published", "corrected"])
 def test_every_figure_is_built_and_nothing_else_is_left(built, protocol):
-    for figure in FIGURES:
-        for form in ("png", "pdf", "parquet", "csv", "md", "json"):
-            assert (built.results / "figures" / protocol / f"{figure}.{form}").stat().st_size > 0
-    assert not list(built.root.rglob(".tmp-*"))
-    assert not list(built.results.rglob("checkpoint*"))
+    built.check_built(FIGURES, protocol)
 
 
 def test_a_second_call_does_nothing(built):
@@ -27,10 +21,7 @@ def test_a_second_call_does_nothing(built):
 def test_records_vouch_for_what_lies_there(built):
     records = [*built.results.glob("runs/*/*/*/record.json"), *built.results.glob("figures/*/*.json")]
     assert len(list(built.results.rglob("*.parquet"))) == len(records)
-    for path in records:
-        record = json.loads(path.read_text())
-        for described in [*record["inputs"].values(), *record["outputs"].values()]:
-            assert sha256(built.root / described["path"]) == described["sha256"]
+    built.check_records(records)
 
 
 def test_after_a_kill_the_next_call_finishes_the_work_with_the_same_bits(built, project):
