@@ -90,11 +90,11 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
     with _thread_pools().limit(limits=1 if small else None, user_api="blas"):
         batch = Prepared.bare(images, metric, spec.patch_size)
         if batch.root is not None:
-            batch = _with_patches(batch, memory)
+            batch = _with_patches(batch, batch.root, memory)
         return batch if isinstance(spec, LaplaceSpec) else batch.with_norms(_variances(batch), spec.depth)
 
 
-def _with_patches(batch: Prepared, memory: int) -> Prepared:
+def _with_patches(batch: Prepared, root: np.ndarray, memory: int) -> Prepared:
     """Keep the patches with the batch if the memory allows it."""
     rows, columns = batch.positions
     shape = (len(batch), rows * columns, batch.rank)
@@ -104,7 +104,7 @@ def _with_patches(batch: Prepared, memory: int) -> Prepared:
     step = max(1, PATCHES_AT_ONCE // shape[1])
     for first in range(0, len(batch), step):
         part = slice(first, first + step)
-        np.matmul(batch.take(part).raw_patches(0, rows), batch.root.T, out=patches[part].reshape(-1, batch.rank))
+        np.matmul(batch.take(part).raw_patches(0, rows), root.T, out=patches[part].reshape(-1, batch.rank))
     check_size("patches under the metric", max(patches.max(), -patches.min()), batch.images.dtype)
     return replace(batch, patches=patches)
 
