@@ -15,6 +15,7 @@ from convrfm.audit.outcome import SpotCheck
 from convrfm.audit.records import Product, find_products
 from convrfm.audit.replay import job_of
 from convrfm.audit.spot import WRONG
+from convrfm.audit.theorem_checks import check_theorem_table
 from convrfm.pipeline.session import Job
 from convrfm.seeding import generator
 
@@ -29,8 +30,10 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("rfm", "image-rfm", "variant", "printed-rfm", "features"), check_fit),
     **dict.fromkeys(("cnn", "image-cnn", "feature-network", "simplenet", "standin"), check_network),
     **dict.fromkeys(("ansatz", "simplenet-ansatz"), check_ansatz),
+    "theorem1": check_theorem_table,
 }
-"""What is looked at of a kind of run; other kinds have nothing that can be computed anew from a part."""
+"""What is looked at of a kind of run or figure; other figures are drawn anew as a whole, see `convrfm.audit.redrawn`, and other
+runs have nothing that can be computed anew from a part."""
 
 
 def spot_check(results: Path, seed: int) -> tuple[SpotCheck, ...]:
@@ -47,7 +50,7 @@ def spot_check(results: Path, seed: int) -> tuple[SpotCheck, ...]:
     project = results.parents[1]
     kinds: dict[str, list[Product]] = {}
     for product, _ in find_products(project, results.relative_to(project).as_posix()):
-        if not product.is_figure and product.record is not None and product.kind in CHECKS:
+        if product.record is not None and product.kind in CHECKS:
             kinds.setdefault(product.kind, []).append(product)
     torch.set_num_threads(1)
     checks: list[SpotCheck] = []
@@ -60,7 +63,7 @@ def spot_check(results: Path, seed: int) -> tuple[SpotCheck, ...]:
 
 
 def _check(project: Path, product: Product, check: Check, rng: np.random.Generator) -> list[SpotCheck]:
-    file = product.files["arrays"]
+    file = product.files["parquet" if product.is_figure else "arrays"]
     try:
         job = job_of(project, product, {name: project / path for name, path in product.files.items()})
         return list(check(job, file, rng))
