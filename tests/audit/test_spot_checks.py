@@ -108,9 +108,8 @@ def test_an_altered_block_of_an_agop(project, monkeypatch):
     monkeypatch.setattr(fit_checks, "PAIRS", 60)  # the whole AGOP is too much, its kept points are not
     assert failed(project) == set()
     change(project, "rfm", scaled("agop/0/0/block", 1.001))
-    assert {sentence for _, sentence in failed(project)} == {
-        "AGOP of round 0 at 2 of its points, relative to its largest entry"
-    }
+    ((_, sentence),) = failed(project)
+    assert sentence.startswith("AGOP of round 0 at 2 of its points, relative to its largest entry")
 
 
 def test_an_agop_beyond_all_pairs_is_left_out(pristine, monkeypatch):

@@ -14,6 +14,7 @@ from convrfm.audit.outcome import SpotCheck
 from convrfm.audit.spot import TABLE_TOLERANCE, WRONG, deviation_of, judged
 from convrfm.deep_rfm import DeepSettings, apply_filters
 from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.kernels.prepared import PreparedImages
 from convrfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.pipeline.fit_witnesses import part_of
 from convrfm.pipeline.jobs.rfm import choices
@@ -178,11 +179,25 @@ def _agop(fit: _Fit, rng: np.random.Generator) -> SpotCheck | None:
         )
         found = fit.metric(0, t + 1)
         assert found is not None
-        what = f"metric of round {t + 1}, which is the AGOP of round {t}, relative to its largest entry"
+        what = f"metric of round {t + 1}, which is the AGOP of round {t}"
     else:
         expected, found = agop[np.ix_(kept["entries"], kept["entries"])], kept["block"]
-        what = f"AGOP of round {t} at {len(kept['points'])} of its points, relative to its largest entry"
-    return judged(fit.file, what, expected.size, deviation_of(found, expected), AGOP_TOLERANCE)
+        what = f"AGOP of round {t} at {len(kept['points'])} of its points"
+    few = train.take(kept["points"])
+    cancellation = _cancellation(fit.kernel, train, few, kept["alpha"])
+    what += f", relative to its largest entry times {cancellation:.3g} for coefficients that cancel"
+    return judged(fit.file, what, expected.size, deviation_of(found, expected) / cancellation, AGOP_TOLERANCE)
+
+
+def _cancellation(
+    kernel: ConvolutionalKernel, train: PreparedImages, points: PreparedImages, alpha: np.ndarray
+) -> float:
+    """How much larger a gradient is, in the mean over points, if no two of its terms cancel; at least 1.
+
+    Each term may be off by its tolerance, and terms of both signs leave a sum that is off by more.
+    """
+    sums = [np.trace(kernel.patch_agop(train, points, part)) for part in (np.abs(alpha), alpha)]
+    return float(max(1.0, (sums[0] / sums[1]) ** 0.5)) if sums[1] > 0 else 1.0
 
 
 def _predictions(fit: _Fit, rng: np.random.Generator) -> SpotCheck:
