@@ -39,6 +39,9 @@ LATER_ROUNDS = 2
 SPREADS = 3
 """How many times the difference of float32 and float64 on this machine another machine may be off."""
 
+MOST_SPREAD = 0.05
+"""What is allowed for that at most."""
+
 PAIRS = 2500
 """Pairs of images up to which a metric is computed anew as a whole."""
 
@@ -207,7 +210,7 @@ def _agop(fit: _Fit, rng: np.random.Generator) -> SpotCheck | None:
     what = f"AGOP of round {t} at {len(kept['points'])} of its points"
     if whole:
         what = f"metric of round {t + 1}, which is the AGOP of round {t}"
-    tolerance = AGOP_TOLERANCE + SPREADS * spread
+    tolerance = AGOP_TOLERANCE + min(SPREADS * spread, MOST_SPREAD)
     return judged(
         fit.file, f"{what}, relative to its largest entry", expected.size, deviation_of(found, expected), tolerance
     )
