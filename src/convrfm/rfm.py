@@ -19,6 +19,7 @@ from convrfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.progress import track
 from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, solve_ridge, squared_error, targets_of
 from convrfm.round_journal import Round, RoundJournal
+from convrfm.witness import AgopWitness, GramWitness, witness_agop, witness_gram
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
 
@@ -122,6 +123,9 @@ class StageResult:
         alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
             by `scale`.
         scale: largest entry of the kernel matrix of the training images in the best round.
+        outputs: of that predictor on the test images `(m, classes)`; None without them.
+        grams: a block of the kernel matrix of each round, for others to compute anew.
+        agops: the same of the patch-AGOP that gives the metric of each round but the first.
     """
 
     metrics: list[np.ndarray | None]
@@ -131,6 +135,9 @@ class StageResult:
     history: pd.DataFrame
     alpha: np.ndarray
     scale: float
+    outputs: np.ndarray | None = None
+    grams: list[GramWitness] = field(default_factory=list)
+    agops: list[AgopWitness] = field(default_factory=list)
 
     @property
     def best_metric(self) -> np.ndarray | None:
@@ -155,6 +162,7 @@ class _Fit:
     row: dict[str, float | str]
     partial: RidgeSolution = field(repr=False)
     full: RidgeSolution = field(repr=False)
+    outputs: np.ndarray | None = field(repr=False)
 
 
 def fit_rounds(
@@ -197,7 +205,11 @@ def fit_rounds(
     best_round = int(np.argmax([finished.score for finished in rounds]))
     best = rounds[best_round]
     history = pd.DataFrame([row for finished in rounds for row in finished.rows])
-    return StageResult(metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale)
+    return StageResult(
+        metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale, best.outputs,
+        grams=[finished.gram for finished in rounds],
+        agops=[finished.agop for finished in rounds if finished.agop is not None],
+    )  # fmt: skip
 
 
 def _fit_round(
@@ -225,10 +237,12 @@ def _fit_round(
     quality = {"kernel_spread": certificate.spread, "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue}
     scores = [float(fit.row[score_of]) for fit in fits]
     chosen = int(np.argmax(scores))
-    next_metric = None
+    next_metric, agop = None, None
     if t + 1 < settings.rounds:
-        source = fits[chosen] if settings.agop_ridge == "selected" else fits[-1]
-        next_metric = _next_metric(kernel, train, data.fit, source.partial.alpha, settings, rng)
+        alpha = (fits[chosen] if settings.agop_ridge == "selected" else fits[-1]).partial.alpha
+        fitted = train if len(data.fit) == len(train) else train.take(data.fit)
+        next_metric = _next_metric(kernel, fitted, alpha, settings, rng)
+        agop = witness_agop(kernel, fitted, alpha)
     return Round(
         rows=[{"round": t, **fit.row, **quality, "selected": i == chosen} for i, fit in enumerate(fits)],
         score=scores[chosen],
@@ -236,6 +250,9 @@ def _fit_round(
         alpha=fits[chosen].full.alpha,
         scale=float(train_gram.max()),
         next_metric=next_metric,
+        outputs=fits[chosen].outputs,
+        gram=witness_gram(train_gram, test_gram),
+        agop=agop,
     )
 
 
@@ -280,29 +297,28 @@ def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) 
         "validation": (blocks.validation, partial, data.labels[data.validation]),
         "test": (blocks.test, full, data.test_labels),
     }
+    outputs: np.ndarray | None = None  # in the end those of the test images, which come last
     for name, (matrix, solution, labels) in parts.items():
         present = matrix is not None and labels is not None and len(labels) > 0
         outputs = matrix @ solution.alpha if present else None
         row[f"{name}_accuracy"] = float("nan") if outputs is None else accuracy(outputs, labels)
         row[f"{name}_error"] = float("nan") if outputs is None else squared_error(outputs, labels)
     row |= {"solver": full.solver, "residual": full.residual, "condition": full.condition}
-    return _Fit(row, partial, full)
+    return _Fit(row, partial, full, outputs)
 
 
 def _next_metric(
     kernel: ConvolutionalKernel,
-    train: PreparedImages,
-    fit: np.ndarray,
+    fitted: PreparedImages,
     alpha: np.ndarray,
     settings: RFMSettings,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Patch-AGOP of a predictor, as the metric of the next round, of trace d."""
-    fitted = train if len(fit) == len(train) else train.take(fit)
+    """Patch-AGOP of a predictor on the images that it is fitted to, as the metric of the next round, of trace d."""
     points = fitted
-    if settings.agop_samples != "all" and settings.agop_samples < len(fit):
+    if settings.agop_samples != "all" and settings.agop_samples < len(fitted):
         count = settings.agop_samples
-        chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fit), count, replace=False)
+        chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fitted), count, replace=False)
         points = fitted.take(chosen)
     agop = kernel.patch_agop(fitted, points, alpha)
     return normalise(power(keep_top_eigenvalues(agop, settings.eigenvalue_fraction), settings.metric_power))

@@ -8,6 +8,7 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,6 +17,7 @@ from convrfm.errors import ConvRFMWarning
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.storage import digest_of, read_arrays, write_arrays
+from convrfm.witness import AgopWitness, GramWitness
 
 __all__ = ["LARGE", "Round", "RoundJournal"]
 
@@ -34,6 +36,9 @@ class Round:
         alpha: coefficients `(n, classes)` of its predictor on all training images, for the kernel divided by `scale`.
         scale: largest entry of the kernel matrix of the training images.
         next_metric: `(d, d)` of the next round; None after the last.
+        outputs: of the selected ridge's predictor on the test images `(m, classes)`; None without them.
+        gram: a block of the kernel matrix.
+        agop: a block of the AGOP behind the next metric; None after the last round.
     """
 
     rows: list[dict[str, float | str]]
@@ -42,6 +47,34 @@ class Round:
     alpha: np.ndarray
     scale: float
     next_metric: np.ndarray | None
+    outputs: np.ndarray | None
+    gram: GramWitness
+    agop: AgopWitness | None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name; none for those that are not there."""
+        named: dict[str, np.ndarray | None] = {
+            "alpha": self.alpha, "next_metric": self.next_metric, "outputs": self.outputs,
+        }  # fmt: skip
+        named |= {f"gram/{name}": array for name, array in vars(self.gram).items()}
+        named |= {} if self.agop is None else {f"agop/{name}": array for name, array in vars(self.agop).items()}
+        return {name: array for name, array in named.items() if array is not None}
+
+    @classmethod
+    def of(cls, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Round":
+        """A round of its other fields and of its arrays."""
+        below = {
+            kind: {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
+            for kind in ("gram", "agop")
+        }
+        return cls(
+            **content,
+            alpha=arrays["alpha"],
+            next_metric=arrays.get("next_metric"),
+            outputs=arrays.get("outputs"),
+            gram=GramWitness(**below["gram"]),
+            agop=AgopWitness(**below["agop"]) if below["agop"] else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +111,7 @@ class RoundJournal:
             warnings.warn(msg, ConvRFMWarning, stacklevel=2)
             return None
         rng.bit_generator.state = content.pop("generator")
-        return Round(**content, alpha=arrays["alpha"], next_metric=arrays.get("next_metric"))
+        return Round.of(content, arrays)
 
     def keep(self, t: int, finished: Round, rng: np.random.Generator) -> None:
         """Write round t, and remove its kernel matrices.
@@ -86,9 +119,7 @@ class RoundJournal:
         Raises:
             StorageError: see `convrfm.storage`.
         """
-        arrays = {"alpha": finished.alpha}
-        if finished.next_metric is not None:
-            arrays["next_metric"] = finished.next_metric
+        arrays = finished.arrays()
         content = {
             "rows": finished.rows,
             "score": finished.score,
