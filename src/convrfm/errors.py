@@ -13,6 +13,7 @@ __all__ = [
     "NonFiniteError",
     "ProbeError",
     "StorageError",
+    "UntrustedError",
 ]
 
 
@@ -58,6 +59,10 @@ class CorruptDataError(DataError):
 
 class StorageError(ConvRFMError, OSError):
     """A result cannot be written: a read-only folder or a full disk."""
+
+
+class UntrustedError(ConvRFMError):
+    """An audit has found that results cannot be trusted."""
 
 
 class ConvRFMWarning(UserWarning):

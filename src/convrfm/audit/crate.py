@@ -81,7 +81,10 @@ class _Crate:
             PAPER, "ScholarlyArticle", {"name": "Mechanism of feature learning in convolutional neural networks"}
         )
         self.agents = self._credit()
-        for name, title in (("audit/index.html", "The audit, as a page"), ("audit/audit.json", "The audit, for programs")):
+        for name, title in (
+            ("audit/index.html", "The audit, as a page"),
+            ("audit/audit.json", "The audit, for programs"),
+        ):
             self._file(f"{self.results}/{name}", None, {"name": title})
         actions = [self._action(run) for run in find_runs(project, audit.results) if run.readable]
         if actions:

@@ -128,6 +128,7 @@ class _Page:
         environment = Environment(loader=PackageLoader("convrfm.audit"), autoescape=True, undefined=StrictUndefined)
         environment.filters |= {
             "anchor": lambda judgement: self._claim_anchors[id(judgement)],
+            "basename": posixpath.basename,
             "holds": _holds,
             "href": self._href,
             "interval": _interval,
@@ -169,7 +170,9 @@ class _Page:
             drawings = tuple(self._drawings(name))
             judgements = tuple(each for each in self.audit.judgements if each.figure == name)
             titles = [title for title in (self._title(name, protocol) for protocol in PROTOCOLS) if title]
-            yield ShownFigure(f"figure-{_slug(name)}", titles[0] if titles else _plain_title(name), drawings, judgements)
+            yield ShownFigure(
+                f"figure-{_slug(name)}", titles[0] if titles else _plain_title(name), drawings, judgements
+            )
 
     def _drawings(self, name: str) -> Iterator[Drawing]:
         for protocol in PROTOCOLS:
@@ -239,7 +242,7 @@ def _number(value: float | None, *, sign: bool = False) -> str:
     if value is None:
         return "–"
     if not math.isfinite(value):
-        return "not a number" if math.isnan(value) else "infinite"
+        return "not a number" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
     return f"{value:+.4g}" if sign else f"{value:.4g}"
 
 
@@ -248,7 +251,9 @@ def _interval(bounds: Sequence[float] | None) -> str:
 
 
 def _holds(value: bool | None) -> Markup:
-    css, symbol, word = {True: ("good", "✓", "yes"), False: ("bad", "✗", "no"), None: ("unknown", "?", "undecided")}[value]
+    css, symbol, word = {True: ("good", "✓", "yes"), False: ("bad", "✗", "no"), None: ("unknown", "?", "undecided")}[
+        value
+    ]
     return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(css, symbol, word)
 
 
