@@ -11,7 +11,7 @@ from convrfm.audit.outcome import Audit, Finding, Judgement, Measurement, SpotCh
 RESULTS = "results/quick"
 RUN = f"{RESULTS}/runs/rfm/published/task=bars,sigma=1,seed=0"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"'></td></table>{{ 7*7 }} javascript:alert(3)"
-LONG = "Überlänge – 漢字 – Größe σ² ≥ ½ 🙂 " * 12 + "x" * 400
+LONG = "Überlänge, 漢字, Größe σ² ≥ ½ 🙂 " * 12 + "x" * 400
 
 
 def measurement(**changes) -> Measurement:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from audit import outcomes
 
+from audit import outcomes
 from convrfm.audit.crate import CRATE_FILE
 from convrfm.audit.page import render_page
 

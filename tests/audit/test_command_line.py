@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from audit import outcomes
 
+from audit import outcomes
 from convrfm.audit import auditing, cli
 from convrfm.audit.outcome import Finding, State
 

@@ -6,9 +6,9 @@ import math
 from datetime import UTC, datetime
 
 import pytest
-from audit import outcomes
 from jsonschema import Draft202012Validator, ValidationError
 
+from audit import outcomes
 from convrfm.audit.document import as_document, document_schema
 from convrfm.audit.outcome import SpotCheck, Verdict
 from convrfm.storage import write_json

@@ -7,9 +7,9 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from audit import outcomes
 from PIL import Image
 
+from audit import outcomes
 from convrfm.audit import page as pages
 from convrfm.audit.outcome import State, Verdict
 from convrfm.audit.page import LOOKS, render_page

@@ -5,7 +5,6 @@ since each job of the workflow is the run of one tool. The root of the crate is 
 """
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -139,7 +138,7 @@ class _Crate:
                 "instrument": _reference(self._tool(run)),
                 "object": [_reference(entity) for entity in inputs],
                 "result": [_reference(entity) for entity in outputs if entity is not None],
-                "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+                "actionStatus": "http://schema.org/CompletedActionStatus",
                 **{key: time.isoformat() for key, time in times.items() if time is not None},
                 **({"agent": [_reference(entity) for entity in self.agents]} if self.agents else {}),
             },

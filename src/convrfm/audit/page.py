@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from convrfm.audit.outcome import Audit, Judgement, Verdict
 from convrfm.audit.pictures import Picture, inline
-from convrfm.audit.runs import Run, find_runs
+from convrfm.audit.runs import find_runs
 
 __all__ = ["render_page"]
 
@@ -234,20 +234,21 @@ def _plain_title(name: str) -> str:
 
 
 def _html(caption: str) -> Markup:
-    """Markdown as HTML; tags in it are text, and links lead nowhere but to addresses of the web."""
-    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(caption))  # noqa: S704
+    """Markdown as HTML; tags, links and pictures in it stay text."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink"])
+    return Markup(parser.render(caption))  # noqa: S704
 
 
 def _number(value: float | None, *, sign: bool = False) -> str:
     if value is None:
-        return "–"
+        return "-"
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
     return f"{value:+.4g}" if sign else f"{value:.4g}"
 
 
 def _interval(bounds: Sequence[float] | None) -> str:
-    return "–" if bounds is None else f"[{', '.join(map(_number, bounds))}]"
+    return "-" if bounds is None else f"[{', '.join(map(_number, bounds))}]"
 
 
 def _holds(value: bool | None) -> Markup:

@@ -99,6 +99,7 @@ def find_runs(project: Path, results: str) -> Iterator[Run]:
 def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
     record = _read(path)
     code, seconds = _mapping(record.get("code")), record.get("wall_seconds")
+    outputs = _files(record.get("outputs"))
     commit, dirty = code.get("commit"), code.get("dirty")
     job = record.get("job")
     return Run(
@@ -106,11 +107,11 @@ def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
         name=name,
         kind=kind,
         protocol=protocol,
-        readable=isinstance(job, str) and bool(record.get("outputs")),
+        readable=isinstance(job, str) and bool(outputs),
         job=job if isinstance(job, str) else "",
         settings=_mapping(record.get("settings")),
         inputs=_files(record.get("inputs")),
-        outputs=_files(record.get("outputs")),
+        outputs=outputs,
         commit=commit if isinstance(commit, str) else None,
         dirty=dirty if isinstance(dirty, bool) else None,
         packages={key: str(value) for key, value in _mapping(record.get("packages")).items()},
