@@ -18,6 +18,7 @@ from convrfm.kernels.prepared import PreparedImages
 from convrfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.progress import track
 from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, solve_ridge, squared_error, targets_of
+from convrfm.witness import AgopWitness, GramWitness, witness_agop, witness_gram
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
 
@@ -121,6 +122,9 @@ class StageResult:
         alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
             by `scale`.
         scale: largest entry of the kernel matrix of the training images in the best round.
+        outputs: of that predictor on the test images `(m, classes)`; None without them.
+        grams: a block of the kernel matrix of each round, for others to compute anew.
+        agops: the same of the patch-AGOP that gives the metric of each round but the first.
     """
 
     metrics: list[np.ndarray | None]
@@ -130,6 +134,9 @@ class StageResult:
     history: pd.DataFrame
     alpha: np.ndarray
     scale: float
+    outputs: np.ndarray | None = None
+    grams: list[GramWitness] = field(default_factory=list)
+    agops: list[AgopWitness] = field(default_factory=list)
 
     @property
     def best_metric(self) -> np.ndarray | None:
@@ -154,6 +161,7 @@ class _Fit:
     row: dict[str, float | str]
     partial: RidgeSolution = field(repr=False)
     full: RidgeSolution = field(repr=False)
+    outputs: np.ndarray | None = field(repr=False)
 
 
 def fit_rounds(
@@ -182,10 +190,13 @@ def fit_rounds(
     metrics: list[np.ndarray | None] = [None]
     rows: list[dict[str, float | str]] = []
     best: tuple[float, int, _Fit, float] | None = None
+    grams: list[GramWitness] = []
+    agops: list[AgopWitness] = []
     for t in track(range(settings.rounds), settings.rounds, description, show=show):
         train = kernel.prepare(data.train, metrics[t])
         gram = kernel.gram(train)
         test_gram = None if data.test is None else kernel.gram(kernel.prepare(data.test, metrics[t]), train)
+        grams.append(witness_gram(gram, test_gram))
         blocks = _blocks(gram, test_gram, data)
         fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
         score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
@@ -201,10 +212,15 @@ def fit_rounds(
             best = (scores[chosen], t, fits[chosen], float(gram.max()))
         if t + 1 < settings.rounds:
             source = fits[chosen] if settings.agop_ridge == "selected" else fits[-1]
-            metrics.append(_next_metric(kernel, train, data.fit, source.partial.alpha, settings, rng))
+            alpha = source.partial.alpha
+            fitted = train if len(data.fit) == len(train) else train.take(data.fit)
+            metrics.append(_next_metric(kernel, fitted, alpha, settings, rng))
+            agops.append(witness_agop(kernel, fitted, alpha))
     assert best is not None  # rounds >= 1
     score, best_round, fit, scale = best
-    return StageResult(metrics, best_round, fit.full.ridge, score, pd.DataFrame(rows), fit.full.alpha, scale)
+    return StageResult(
+        metrics, best_round, fit.full.ridge, score, pd.DataFrame(rows), fit.full.alpha, scale, fit.outputs, grams, agops
+    )
 
 
 def _check_selection(data: StageData, settings: RFMSettings) -> None:
@@ -248,29 +264,28 @@ def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) 
         "validation": (blocks.validation, partial, data.labels[data.validation]),
         "test": (blocks.test, full, data.test_labels),
     }
+    outputs: np.ndarray | None = None  # in the end those of the test images, which come last
     for name, (matrix, solution, labels) in parts.items():
         present = matrix is not None and labels is not None and len(labels) > 0
         outputs = matrix @ solution.alpha if present else None
         row[f"{name}_accuracy"] = float("nan") if outputs is None else accuracy(outputs, labels)
         row[f"{name}_error"] = float("nan") if outputs is None else squared_error(outputs, labels)
     row |= {"solver": full.solver, "residual": full.residual, "condition": full.condition}
-    return _Fit(row, partial, full)
+    return _Fit(row, partial, full, outputs)
 
 
 def _next_metric(
     kernel: ConvolutionalKernel,
-    train: PreparedImages,
-    fit: np.ndarray,
+    fitted: PreparedImages,
     alpha: np.ndarray,
     settings: RFMSettings,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Patch-AGOP of a predictor, as the metric of the next round, of trace d."""
-    fitted = train if len(fit) == len(train) else train.take(fit)
+    """Patch-AGOP of a predictor on the images that it is fitted to, as the metric of the next round, of trace d."""
     points = fitted
-    if settings.agop_samples != "all" and settings.agop_samples < len(fit):
+    if settings.agop_samples != "all" and settings.agop_samples < len(fitted):
         count = settings.agop_samples
-        chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fit), count, replace=False)
+        chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fitted), count, replace=False)
         points = fitted.take(chosen)
     agop = kernel.patch_agop(fitted, points, alpha)
     return normalise(power(keep_top_eigenvalues(agop, settings.eigenvalue_fraction), settings.metric_power))

@@ -3,9 +3,7 @@
 
 rule draw_beyond:
     input:
-        states=lambda w: absent_data(STUDIES),
-        metrics=lambda w: beyond_runs(w.protocol, "metrics"),
-        records=lambda w: beyond_runs(w.protocol, "record"),
+        **figure_inputs("beyond"),
     output:
         **figure_outputs("beyond", "Beyond the paper"),
     log:
@@ -15,7 +13,7 @@ rule draw_beyond:
     resources:
         **needs("draw_beyond"),
     params:
-        settings=lambda w: beyond_settings(w.protocol),
-        code=closure_hash("convrfm.pipeline.jobs.beyond"),
+        settings=figure_slice("beyond"),
+        code=figure_code("beyond"),
     script:
         "../scripts/draw_beyond.py"

@@ -28,7 +28,7 @@ for name in FILE_SETS:
         name:
             f"download_{name}"
         input:
-            state=state_file(name),
+            state=state_file(PLAN, name),
         log:
             f"{RESULTS}/logs/fetch/download_{name}.log",
         localrule: True
@@ -55,11 +55,11 @@ rule datasets:
 
 rule prepare:
     input:
-        state=prepare_needs,
+        **run_inputs("prepare"),
     output:
-        **run_files("prepare", PREPARE_KEYS),
+        **run_files("prepare"),
     log:
-        run_log("prepare", PREPARE_KEYS),
+        run_log("prepare"),
     group:
         swarm
     conda:
@@ -67,8 +67,8 @@ rule prepare:
     resources:
         **needs("prepare"),
     params:
-        settings=prepare_settings,
-        code=closure_hash("convrfm.pipeline.jobs.prepare"),
+        settings=run_settings("prepare"),
+        code=run_code("prepare"),
     script:
         "../scripts/prepare.py"
 
@@ -76,35 +76,35 @@ rule prepare:
 # As the authors' code for Figure 9 chooses images: see convrfm.datasets.prepare.select.
 rule resample:
     input:
-        state=prepare_needs,
+        **run_inputs("resample"),
     output:
-        **run_files("resample", PREPARE_KEYS),
+        **run_files("resample"),
     log:
-        run_log("resample", PREPARE_KEYS),
+        run_log("resample"),
     conda:
         ENVIRONMENT
     resources:
         **needs("resample"),
     params:
-        settings=lambda w: {**prepare_settings(w), "resampled": True},
-        code=closure_hash("convrfm.pipeline.jobs.prepare"),
+        settings=run_settings("resample"),
+        code=run_code("resample"),
     script:
         "../scripts/prepare.py"
 
 
 rule draw:
     input:
-        images=draw_needs,
+        **run_inputs("draw"),
     output:
-        **run_files("draw", ["task", "seed"]),
+        **run_files("draw"),
     log:
-        run_log("draw", ["task", "seed"]),
+        run_log("draw"),
     conda:
         ENVIRONMENT
     resources:
         **needs("draw"),
     params:
-        settings=draw_settings,
-        code=closure_hash("convrfm.pipeline.jobs.draw"),
+        settings=run_settings("draw"),
+        code=run_code("draw"),
     script:
         "../scripts/draw.py"

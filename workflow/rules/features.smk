@@ -3,37 +3,37 @@
 
 rule fit_features:
     input:
-        images=lambda w: feature_images(w.protocol, w.dataset, w.seed),
+        **run_inputs("features"),
     output:
-        **run_files("features", ["dataset", "kernel", "seed"]),
+        **run_files("features"),
     log:
-        run_log("features", ["dataset", "kernel", "seed"]),
+        run_log("features"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         **needs("fit_features"),
     params:
-        settings=feature_fit_settings,
-        code=closure_hash("convrfm.pipeline.jobs.features"),
+        settings=run_settings("features"),
+        code=run_code("features"),
     script:
         "../scripts/fit_features.py"
 
 
 rule train_feature_network:
     input:
-        images=lambda w: feature_images(w.protocol, w.dataset, w.seed),
+        **run_inputs("feature-network"),
     output:
-        **run_files("feature-network", ["dataset", "seed"]),
+        **run_files("feature-network"),
     log:
-        run_log("feature-network", ["dataset", "seed"]),
+        run_log("feature-network"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         **needs("train_feature_network"),
     params:
-        settings=feature_network_settings,
-        code=closure_hash("convrfm.pipeline.jobs.feature_network"),
+        settings=run_settings("feature-network"),
+        code=run_code("feature-network"),
     script:
         "../scripts/train_feature_network.py"

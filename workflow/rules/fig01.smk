@@ -3,10 +3,7 @@
 
 rule draw_fig01:
     input:
-        states=lambda w: zoo_absent(ZOO.networks),
-        metrics=lambda w: zoo_measured(w.protocol, "metrics", ZOO.networks),
-        records=lambda w: zoo_measured(w.protocol, "record", ZOO.networks),
-        arrays=lambda w: zoo_measured(w.protocol, "arrays", SETTINGS.preset.fig01.heat_maps),
+        **figure_inputs("fig01"),
     output:
         **figure_outputs("fig01", "Figure 1: the ansatz in trained networks"),
     log:
@@ -16,7 +13,7 @@ rule draw_fig01:
     resources:
         **needs("draw_fig01"),
     params:
-        settings=lambda w: fig01_settings(w.protocol),
-        code=closure_hash("convrfm.pipeline.jobs.fig01"),
+        settings=figure_slice("fig01"),
+        code=figure_code("fig01"),
     script:
         "../scripts/draw_fig01.py"

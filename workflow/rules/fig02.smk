@@ -3,32 +3,26 @@
 
 rule transform_images:
     input:
-        images=lambda w: list(fig02_sources(w.protocol, w.network, w.seed).values()),
-        measured=lambda w: run_file("ansatz", w.protocol, "arrays", network=w.network, seed=w.seed),
-        states=zoo_states,
-        training=zoo_training,
+        **run_inputs("transformed"),
     output:
-        **run_files("transformed", ["network", "seed"]),
+        **run_files("transformed"),
     log:
-        run_log("transformed", ["network", "seed"]),
+        run_log("transformed"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         **needs("transform_images"),
     params:
-        settings=transformed_settings,
-        code=closure_hash("convrfm.pipeline.jobs.transformed"),
+        settings=run_settings("transformed"),
+        code=run_code("transformed"),
     script:
         "../scripts/transform_images.py"
 
 
 rule draw_fig02:
     input:
-        states=lambda w: zoo_absent(FIG02_NETWORKS),
-        metrics=lambda w: fig02_run(w.protocol, "metrics"),
-        records=lambda w: fig02_run(w.protocol, "record"),
-        arrays=lambda w: fig02_run(w.protocol, "arrays"),
+        **figure_inputs("fig02"),
     output:
         **figure_outputs("fig02", "Figure 2: images through the matrices of each layer"),
     log:
@@ -38,7 +32,7 @@ rule draw_fig02:
     resources:
         **needs("draw_fig02"),
     params:
-        settings=lambda w: zoo_figure_settings(w.protocol, FIG02_NETWORKS),
-        code=closure_hash("convrfm.pipeline.jobs.fig02"),
+        settings=figure_slice("fig02"),
+        code=figure_code("fig02"),
     script:
         "../scripts/draw_fig02.py"

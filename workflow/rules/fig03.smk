@@ -3,7 +3,7 @@
 
 rule draw_fig03:
     input:
-        **feature_figure_inputs("fig03"),
+        **figure_inputs("fig03"),
     output:
         **figure_outputs("fig03", "Figure 3: what the first layer learns"),
     log:
@@ -13,7 +13,7 @@ rule draw_fig03:
     resources:
         **needs("draw_fig03"),
     params:
-        settings=lambda w: feature_figure_settings(w.protocol, "fig03"),
-        code=closure_hash("convrfm.pipeline.jobs.fig03"),
+        settings=figure_slice("fig03"),
+        code=figure_code("fig03"),
     script:
         "../scripts/draw_fig03.py"

@@ -3,32 +3,26 @@
 
 rule transform_layers:
     input:
-        unpack(layer_source),
-        fit=lambda w: layer_run(w, "rfm", "arrays"),
-        history=lambda w: layer_run(w, "rfm", "metrics"),
-        network=lambda w: layer_run(w, "cnn", "arrays"),
+        **run_inputs("layers"),
     output:
-        **run_files("layers", ["dataset", "seed"]),
+        **run_files("layers"),
     log:
-        run_log("layers", ["dataset", "seed"]),
+        run_log("layers"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         **needs("transform_layers"),
     params:
-        settings=layer_settings,
-        code=closure_hash("convrfm.pipeline.jobs.layer_pictures"),
+        settings=run_settings("layers"),
+        code=run_code("layers"),
     script:
         "../scripts/transform_layers.py"
 
 
 rule draw_fig04:
     input:
-        states=lambda w: absent_data(FIG04_TASKS),
-        metrics=lambda w: fig04_runs(w.protocol, "metrics"),
-        records=lambda w: fig04_runs(w.protocol, "record"),
-        arrays=lambda w: fig04_runs(w.protocol, "arrays"),
+        **figure_inputs("fig04"),
     output:
         **figure_outputs("fig04", "Figure 4: layer by layer"),
     log:
@@ -38,7 +32,7 @@ rule draw_fig04:
     resources:
         **needs("draw_fig04"),
     params:
-        settings=lambda w: figure_settings(w.protocol, FIG04_TASKS),
-        code=closure_hash("convrfm.pipeline.jobs.fig04"),
+        settings=figure_slice("fig04"),
+        code=figure_code("fig04"),
     script:
         "../scripts/draw_fig04.py"

@@ -3,11 +3,7 @@
 
 rule draw_fig05:
     input:
-        states=lambda w: absent_data(PANELS),
-        metrics=lambda w: fig05_fits(w.protocol, "metrics") + fig05_trainings(w.protocol, "metrics"),
-        records=lambda w: fig05_fits(w.protocol, "record") + fig05_trainings(w.protocol, "record"),
-        fits=lambda w: fig05_fits(w.protocol, "arrays"),
-        draws=lambda w: fig05_draws(w.protocol),
+        **figure_inputs("fig05"),
     output:
         **figure_outputs("fig05", "Figure 5: local signal adaptivity"),
     log:
@@ -17,7 +13,7 @@ rule draw_fig05:
     resources:
         **needs("draw_fig05"),
     params:
-        settings=lambda w: figure_settings(w.protocol, PANELS),
-        code=closure_hash("convrfm.pipeline.jobs.fig05"),
+        settings=figure_slice("fig05"),
+        code=figure_code("fig05"),
     script:
         "../scripts/draw_fig05.py"

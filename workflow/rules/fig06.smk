@@ -3,11 +3,11 @@
 
 rule fit_images:
     input:
-        images=image_files,
+        **run_inputs("image-rfm"),
     output:
-        **run_files("image-rfm", ["dataset", "classes", "seed"]),
+        **run_files("image-rfm"),
     log:
-        run_log("image-rfm", ["dataset", "classes", "seed"]),
+        run_log("image-rfm"),
     # The longest jobs first.
     priority: 10
     group:
@@ -18,19 +18,19 @@ rule fit_images:
     resources:
         **needs("fit_images", image_memory),
     params:
-        settings=image_fit_settings,
-        code=closure_hash("convrfm.pipeline.jobs.rfm"),
+        settings=run_settings("image-rfm"),
+        code=run_code("image-rfm"),
     script:
         "../scripts/fit_rfm.py"
 
 
 rule train_images:
     input:
-        images=image_files,
+        **run_inputs("image-cnn"),
     output:
-        **run_files("image-cnn", ["dataset", "classes", "seed"]),
+        **run_files("image-cnn"),
     log:
-        run_log("image-cnn", ["dataset", "classes", "seed"]),
+        run_log("image-cnn"),
     group:
         swarm
     conda:
@@ -39,18 +39,15 @@ rule train_images:
     resources:
         **needs("train_images", image_memory),
     params:
-        settings=image_training_settings,
-        code=closure_hash("convrfm.pipeline.jobs.cnn"),
+        settings=run_settings("image-cnn"),
+        code=run_code("image-cnn"),
     script:
         "../scripts/train_cnn.py"
 
 
 rule draw_fig06:
     input:
-        states=lambda w: absent_data(TASKS["fig06"]),
-        metrics=lambda w: fig06_runs(w.protocol, "metrics"),
-        records=lambda w: fig06_runs(w.protocol, "record"),
-        counts=lambda w: fig06_counts(w.protocol),
+        **figure_inputs("fig06"),
     output:
         **figure_outputs("fig06", "Figure 6: many data sets"),
     log:
@@ -60,18 +57,15 @@ rule draw_fig06:
     resources:
         **needs("draw_fig06"),
     params:
-        settings=lambda w: fig06_settings(w.protocol),
-        code=closure_hash("convrfm.pipeline.jobs.fig06"),
+        settings=figure_slice("fig06"),
+        code=figure_code("fig06"),
     script:
         "../scripts/draw_fig06.py"
 
 
 rule draw_fig06_pairs:
     input:
-        states=lambda w: absent_data(PAIR_TASKS),
-        metrics=lambda w: fig06_pair_runs(w.protocol, "metrics"),
-        records=lambda w: fig06_pair_runs(w.protocol, "record"),
-        counts=lambda w: fig06_pair_counts(w.protocol),
+        **figure_inputs("fig06_pairs"),
     output:
         **figure_outputs("fig06_pairs", "Figure 6: many data sets"),
     log:
@@ -81,7 +75,7 @@ rule draw_fig06_pairs:
     resources:
         **needs("draw_fig06_pairs"),
     params:
-        settings=lambda w: figure_settings(w.protocol, PAIR_TASKS),
-        code=closure_hash("convrfm.pipeline.jobs.fig06_pairs"),
+        settings=figure_slice("fig06_pairs"),
+        code=figure_code("fig06_pairs"),
     script:
         "../scripts/draw_fig06_pairs.py"

@@ -3,11 +3,11 @@
 
 rule train_simplenet:
     input:
-        images=simplenet_images,
+        **run_inputs("simplenet"),
     output:
-        **run_files("simplenet", ["dataset", "seed"]),
+        **run_files("simplenet"),
     log:
-        run_log("simplenet", ["dataset", "seed"]),
+        run_log("simplenet"),
     # The longest jobs first.
     priority: 10
     conda:
@@ -16,39 +16,34 @@ rule train_simplenet:
     resources:
         **needs("train_simplenet", simplenet_memory),
     params:
-        settings=simplenet_training,
-        code=closure_hash("convrfm.pipeline.jobs.simplenet"),
+        settings=run_settings("simplenet"),
+        code=run_code("simplenet"),
     script:
         "../scripts/train_simplenet.py"
 
 
 rule measure_simplenet:
     input:
-        images=simplenet_images,
-        weights=f"{RESULTS}/runs/simplenet/{{protocol}}/dataset={{dataset}},seed={{seed}}/{RUN_FILES['arrays']}",
+        **run_inputs("simplenet-ansatz"),
     output:
-        **run_files("simplenet-ansatz", ["dataset", "seed"]),
+        **run_files("simplenet-ansatz"),
     log:
-        run_log("simplenet-ansatz", ["dataset", "seed"]),
+        run_log("simplenet-ansatz"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         **needs("measure_simplenet", simplenet_memory),
     params:
-        settings=simplenet_ansatz,
-        code=closure_hash("convrfm.pipeline.jobs.simplenet_ansatz"),
+        settings=run_settings("simplenet-ansatz"),
+        code=run_code("simplenet-ansatz"),
     script:
         "../scripts/measure_simplenet.py"
 
 
 rule draw_fig08:
     input:
-        states=lambda w: absent_data(SIMPLENETS),
-        histories=lambda w: fig08_runs(w.protocol, "simplenet", "metrics"),
-        trainings=lambda w: fig08_runs(w.protocol, "simplenet", "record"),
-        metrics=lambda w: fig08_runs(w.protocol, "simplenet-ansatz", "metrics"),
-        records=lambda w: fig08_runs(w.protocol, "simplenet-ansatz", "record"),
+        **figure_inputs("fig08"),
     output:
         **figure_outputs("fig08", "Figure 8: the ansatz in SimpleNet"),
     log:
@@ -58,7 +53,7 @@ rule draw_fig08:
     resources:
         **needs("draw_fig08"),
     params:
-        settings=lambda w: figure_settings(w.protocol, SIMPLENETS),
-        code=closure_hash("convrfm.pipeline.jobs.fig08"),
+        settings=figure_slice("fig08"),
+        code=figure_code("fig08"),
     script:
         "../scripts/draw_fig08.py"

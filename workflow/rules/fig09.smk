@@ -3,11 +3,11 @@
 
 rule train_shallow:
     input:
-        images=shallow_images,
+        **run_inputs("shallow"),
     output:
-        **run_files("shallow", SHALLOW_KEYS),
+        **run_files("shallow"),
     log:
-        run_log("shallow", SHALLOW_KEYS),
+        run_log("shallow"),
     wildcard_constraints:
         architecture="[A-Za-z0-9]+",
         patch_size=r"\d+",
@@ -17,17 +17,15 @@ rule train_shallow:
     resources:
         **needs("train_shallow"),
     params:
-        settings=shallow_settings,
-        code=closure_hash("convrfm.pipeline.jobs.shallow"),
+        settings=run_settings("shallow"),
+        code=run_code("shallow"),
     script:
         "../scripts/train_shallow.py"
 
 
 rule draw_fig09:
     input:
-        states=lambda w: absent_data(SHALLOW_DATA),
-        metrics=lambda w: fig09_runs(w.protocol, "metrics"),
-        records=lambda w: fig09_runs(w.protocol, "record"),
+        **figure_inputs("fig09"),
     output:
         **figure_outputs("fig09", "Figure 9: patch size and pooling"),
     log:
@@ -37,7 +35,7 @@ rule draw_fig09:
     resources:
         **needs("draw_fig09"),
     params:
-        settings=lambda w: figure_settings(w.protocol, SHALLOW_DATA),
-        code=closure_hash("convrfm.pipeline.jobs.fig09"),
+        settings=figure_slice("fig09"),
+        code=figure_code("fig09"),
     script:
         "../scripts/draw_fig09.py"

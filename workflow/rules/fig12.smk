@@ -3,7 +3,7 @@
 
 rule draw_fig12:
     input:
-        **feature_figure_inputs("fig12"),
+        **figure_inputs("fig12"),
     output:
         **figure_outputs("fig12", "Figure 12: edge detectors of other data sets"),
     log:
@@ -13,7 +13,7 @@ rule draw_fig12:
     resources:
         **needs("draw_fig12"),
     params:
-        settings=lambda w: feature_figure_settings(w.protocol, "fig12"),
-        code=closure_hash("convrfm.pipeline.jobs.fig12"),
+        settings=figure_slice("fig12"),
+        code=figure_code("fig12"),
     script:
         "../scripts/draw_fig12.py"

@@ -3,18 +3,18 @@
 
 rule train_cnn:
     input:
-        draw=f"{RESULTS}/runs/draw/{{protocol}}/task={{task}},seed={{seed}}/{RUN_FILES['arrays']}",
+        **run_inputs("cnn"),
     output:
-        **run_files("cnn", ["task", "sigma", "optimizer", "seed"]),
+        **run_files("cnn"),
     log:
-        run_log("cnn", ["task", "sigma", "optimizer", "seed"]),
+        run_log("cnn"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         **needs("train_cnn"),
     params:
-        settings=training_settings,
-        code=closure_hash("convrfm.pipeline.jobs.cnn"),
+        settings=run_settings("cnn"),
+        code=run_code("cnn"),
     script:
         "../scripts/train_cnn.py"

@@ -3,23 +3,21 @@
 
 use rule fit_variant as fit_printed with:
     input:
-        draw=printed_fit_draw,
+        **run_inputs("printed-rfm"),
     output:
-        **run_files("printed-rfm", PRINTED_KEYS),
+        **run_files("printed-rfm"),
     log:
-        run_log("printed-rfm", PRINTED_KEYS),
+        run_log("printed-rfm"),
     resources:
         **needs("fit_printed"),
     params:
-        settings=printed_fit_settings,
-        code=closure_hash("convrfm.pipeline.jobs.rfm"),
+        settings=run_settings("printed-rfm"),
+        code=run_code("printed-rfm"),
 
 
 rule draw_printed:
     input:
-        states=lambda w: absent_data(TASKS["printed"]),
-        metrics=lambda w: printed_runs("metrics"),
-        records=lambda w: printed_runs("record"),
+        **figure_inputs("printed"),
     output:
         **figure_outputs("printed", "The authors' printed numbers"),
     log:
@@ -29,7 +27,7 @@ rule draw_printed:
     resources:
         **needs("draw_printed"),
     params:
-        settings=lambda w: printed_settings(w.protocol),
-        code=closure_hash("convrfm.pipeline.jobs.printed"),
+        settings=figure_slice("printed"),
+        code=figure_code("printed"),
     script:
         "../scripts/draw_printed.py"

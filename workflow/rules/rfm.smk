@@ -3,11 +3,11 @@
 
 rule fit_rfm:
     input:
-        draw=f"{RESULTS}/runs/draw/{{protocol}}/task={{task}},seed={{seed}}/{RUN_FILES['arrays']}",
+        **run_inputs("rfm"),
     output:
-        **run_files("rfm", ["task", "sigma", "seed"]),
+        **run_files("rfm"),
     log:
-        run_log("rfm", ["task", "sigma", "seed"]),
+        run_log("rfm"),
     # The longest jobs first.
     priority: 10
     conda:
@@ -16,7 +16,7 @@ rule fit_rfm:
     resources:
         **needs("fit_rfm"),
     params:
-        settings=fit_settings,
-        code=closure_hash("convrfm.pipeline.jobs.rfm"),
+        settings=run_settings("rfm"),
+        code=run_code("rfm"),
     script:
         "../scripts/fit_rfm.py"

@@ -12,7 +12,7 @@ rule draw_theorem1:
     resources:
         **needs("draw_theorem1"),
     params:
-        settings=lambda w: {"protocol": w.protocol, **SETTINGS.preset.theorem1.model_dump()},
-        code=closure_hash("convrfm.pipeline.jobs.theorem1"),
+        settings=figure_slice("theorem1"),
+        code=figure_code("theorem1"),
     script:
         "../scripts/draw_theorem1.py"

@@ -2,32 +2,32 @@
 
 
 wildcard_constraints:
-    variant="|".join(re.escape(name) for name in VARIANTS),
+    variant="|".join(re.escape(name) for name in variants(PLAN)),
 
 
 use rule draw as draw_sized with:
     input:
-        images=lambda w: images_of_draw(w, w.n_train, w.n_test),
+        **run_inputs("sized-draw"),
     output:
-        **run_files("sized-draw", ["task", "n_train", "n_test", "seed"]),
+        **run_files("sized-draw"),
     log:
-        run_log("sized-draw", ["task", "n_train", "n_test", "seed"]),
+        run_log("sized-draw"),
     resources:
         **needs("draw_sized"),
     params:
-        settings=sized_draw_settings,
-        code=closure_hash("convrfm.pipeline.jobs.draw"),
+        settings=run_settings("sized-draw"),
+        code=run_code("sized-draw"),
 
 
 use rule fit_rfm as fit_variant with:
     input:
-        draw=variant_draw,
+        **run_inputs("variant"),
     output:
-        **run_files("variant", ["variant", "task", "sigma", "n_train", "seed"]),
+        **run_files("variant"),
     log:
-        run_log("variant", ["variant", "task", "sigma", "n_train", "seed"]),
+        run_log("variant"),
     resources:
         **needs("fit_variant", variant_memory),
     params:
-        settings=variant_settings,
-        code=closure_hash("convrfm.pipeline.jobs.rfm"),
+        settings=run_settings("variant"),
+        code=run_code("variant"),

@@ -3,11 +3,11 @@
 
 rule train_standin:
     input:
-        images=lambda w: standin_images(w.protocol, w.network, w.seed),
+        **run_inputs("standin"),
     output:
-        **run_files("standin", ["network", "seed"]),
+        **run_files("standin"),
     log:
-        run_log("standin", ["network", "seed"]),
+        run_log("standin"),
     # Long jobs that others wait for.
     priority: 5
     conda:
@@ -16,28 +16,26 @@ rule train_standin:
     resources:
         **needs("train_standin"),
     params:
-        settings=standin_settings,
-        code=closure_hash("convrfm.pipeline.jobs.standin"),
+        settings=run_settings("standin"),
+        code=run_code("standin"),
     script:
         "../scripts/train_standin.py"
 
 
 rule measure_ansatz:
     input:
-        images=lambda w: zoo_images(w.protocol, w.network, w.seed),
-        states=zoo_states,
-        training=zoo_training,
+        **run_inputs("ansatz"),
     output:
-        **run_files("ansatz", ["network", "seed"]),
+        **run_files("ansatz"),
     log:
-        run_log("ansatz", ["network", "seed"]),
+        run_log("ansatz"),
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
         **needs("measure_ansatz"),
     params:
-        settings=ansatz_settings,
-        code=closure_hash("convrfm.pipeline.jobs.ansatz"),
+        settings=run_settings("ansatz"),
+        code=run_code("ansatz"),
     script:
         "../scripts/measure_ansatz.py"

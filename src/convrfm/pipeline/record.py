@@ -1,5 +1,6 @@
 """The record that every run leaves: what went in, what came out, and on what it was computed."""
 
+import hashlib
 import json
 import platform
 import resource
@@ -15,7 +16,10 @@ from typing import Any
 
 from convrfm.storage import sha256, write_json
 
-__all__ = ["Recorder", "read_record"]
+__all__ = ["SEAL", "Recorder", "read_record", "seal_of"]
+
+SEAL = "seal"
+"""The field of a record that holds the hash of all the others, so that an edit of the record itself is seen."""
 
 PACKAGES = (
     "convrfm", "jax", "matplotlib", "neural-tangents", "numba", "numpy", "pandas", "pyarrow", "safetensors",
@@ -61,10 +65,11 @@ class Recorder:
             # ru_maxrss is in KiB on Linux.
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         }
-        if taken := sorted(record.keys() & self.notes.keys()):
+        if taken := sorted({*record, SEAL} & self.notes.keys()):
             msg = f"Every record has {', '.join(taken)}: give the note of {self.job} another name."
             raise ValueError(msg)
-        write_json(path, {**record, **self.notes})
+        record |= self.notes
+        write_json(path, {**record, SEAL: seal_of(record)})
 
 
 def _described(path: Path) -> dict[str, str]:
@@ -118,6 +123,14 @@ def _git_state() -> dict[str, Any]:
 
     status = ask("status", "--porcelain", "--untracked-files=no")
     return {"commit": ask("rev-parse", "HEAD"), "dirty": None if status is None else status != ""}
+
+
+def seal_of(record: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of everything that a record holds, but for its seal; NaN is refused, as JSON has none."""
+    # As it comes back from disk, where keys are strings, and sort as such.
+    content = json.loads(json.dumps({key: value for key, value in record.items() if key != SEAL}))
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from convrfm.kernels import CNTK, PatchLaplace
 from convrfm.kernels.specs import SINGULARITY
+from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.protocols import RFM_CHOICES
 from convrfm.pipeline.session import Job
 from convrfm.rfm import RFMSettings, StageData, fit_rounds
@@ -17,6 +18,8 @@ __all__ = ["fit_metric"]
 
 def fit_metric(job: Job) -> None:
     """Write the history, the metric of every round from 1 on as `metric/<round>`, the best of them as `best`, and the record.
+
+    Beside them lie a few entries for others to compute anew, see `convrfm.pipeline.fit_witnesses`.
 
     Round 0 has the identity for a metric and is never the best: what is asked for here is what was learned.
     """
@@ -51,7 +54,9 @@ def fit_metric(job: Job) -> None:
     best = later.loc[later[f"{settings.selection}_accuracy"].idxmax()]
     arrays = {f"metric/{t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
     write_table(job.outputs["metrics"], result.history)
-    write_arrays(job.outputs["arrays"], {**arrays, "best": arrays[f"metric/{best['round']}"]})
+    write_arrays(job.outputs["arrays"], {
+        **arrays, "best": arrays[f"metric/{best['round']}"], **witness_arrays(result, 0, with_agops=True),
+    })  # fmt: skip
     job.recorder.notes |= {
         "seed": given["seed"],
         "protocol": given["protocol"],

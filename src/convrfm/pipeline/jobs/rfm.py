@@ -10,6 +10,7 @@ from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
 from convrfm.pipeline.fit_memory import check_memory
+from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
@@ -21,7 +22,10 @@ __all__ = ["choices", "fit_task"]
 
 
 def fit_task(job: Job) -> None:
-    """Write the history of all stages, the metric of every round with the filters, and the record."""
+    """Write the history of all stages, the metric of every round with the filters, and the record.
+
+    Beside them lie a few entries for others to compute anew, see `convrfm.pipeline.fit_witnesses`.
+    """
     given = job.settings
     protocol, seed = given["protocol"], given["seed"]
     settings, deep = choices(given)
@@ -78,6 +82,8 @@ def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:
             arrays[f"metric/{index}/{t}"] = np.eye(dimension) if metric is None else metric
         if stage.filters is not None:
             arrays[f"filters/{index}"] = stage.filters
+        # The AGOP of later stages is of many channels, and would take long to compute anew.
+        arrays |= witness_arrays(stage.result, index, with_agops=index == 0)
     return arrays
 
 

@@ -10,7 +10,7 @@ from convrfm.plots import theorem1
 from convrfm.seeding import generator
 from convrfm.theorem import CASES, TheoremCheck, check_theorem
 
-__all__ = ["check_and_draw"]
+__all__ = ["check_and_draw", "check_draw"]
 
 
 def check_and_draw(job: Job) -> None:
@@ -21,7 +21,7 @@ def check_and_draw(job: Job) -> None:
         (size, seed, check)
         for size in given["sizes"]
         for seed in range(given["draws"])
-        for check in _draw(size, given["learning_rate"], seed)
+        for check in check_draw(size, given["learning_rate"], seed)
     ]
     table = theorem1.tidy(checks, given["protocol"])
     # The first draw of the first size comes first.
@@ -29,8 +29,14 @@ def check_and_draw(job: Job) -> None:
     write_figure(job, table, theorem1.draw(table, shown), theorem1.caption(table))
 
 
-def _draw(size: Mapping[str, int], learning_rate: float, seed: int) -> list[TheoremCheck]:
-    """All cases on one draw of images and targets."""
+def check_draw(size: Mapping[str, int], learning_rate: float, seed: int) -> list[TheoremCheck]:
+    """Check all cases on one draw of images and targets.
+
+    Args:
+        size: `images`, `channels`, `height`, `width`, `patch_size` and `filters`.
+        learning_rate: of the one step.
+        seed: of the draw.
+    """
     rng = generator(seed, "images and targets of the theorem")
     images = rng.standard_normal([size[axis] for axis in ("images", "channels", "height", "width")])
     targets = rng.standard_normal(size["images"])

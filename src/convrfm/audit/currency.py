@@ -1,0 +1,191 @@
+"""Whether records are of today's project: its configuration, its code and its environment."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from convrfm.audit.outcome import Finding, State
+from convrfm.audit.records import Product, Record
+from convrfm.datasets.places import STATE as DATA_STATE
+from convrfm.pipeline.closure import closure_hash, import_closure
+from convrfm.pipeline.paths import run_keys
+from convrfm.pipeline.plan.base import Plan
+from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
+
+__all__ = ["Expected", "asked_for", "check_currency", "expected_of", "locked_versions"]
+
+REMEDY = "snakemake -c2, which builds anew what is stale."
+
+MOST_NAMED = 6
+"""Names of modules or keys in one sentence."""
+
+
+class Expected:
+    """What a plan asks of one run or figure.
+
+    Attributes:
+        job: the library function.
+        settings: its slice of the configuration.
+        inputs: files by name, numbered as records do.
+    """
+
+    def __init__(self, of: Experiment | FigureOf, plan: Plan, keys: Mapping[str, str]) -> None:
+        self.job = of.job
+        self.settings = of.settings(plan, keys)
+        self.inputs = {
+            f"{name}/{i}": path for name, files in of.inputs.items() for i, path in enumerate(files(plan, keys))
+        }
+
+
+def expected_of(product: Product, plan: Plan) -> Expected | None:
+    """What a plan asks of a run or figure; None where it knows no such thing."""
+    of = (FIGURES if product.is_figure else EXPERIMENTS).get(product.kind)
+    if of is None:
+        return None
+    try:
+        return Expected(of, plan, product.keys)
+    except (KeyError, ValueError, StopIteration, IndexError):
+        # A task, a network or a number that the configuration does not have.
+        return None
+
+
+def asked_for(plan: Plan) -> set[str]:
+    """Names of the runs and figures that a plan asks for: its figures, and all that they stand on, built or not.
+
+    The figure that `all` leaves out in some presets, and that is built by its name, counts as asked for.
+    """
+    figures = set(asked_figures(plan)) | {("beyond", protocol) for protocol in plan.settings.protocols}
+    waiting: list[tuple[str, Experiment | FigureOf, Mapping[str, str]]] = [
+        (f"{plan.results}/figures/{protocol}/{figure}", FIGURES[figure], {"protocol": protocol})
+        for figure, protocol in sorted(figures)
+    ]
+    found: set[str] = set()
+    while waiting:
+        name, of, keys = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for file in Expected(of, plan, keys).inputs.values():
+            folder = Path(file).parent
+            if folder.is_relative_to(plan.results):
+                own = run_keys(folder)
+                waiting.append((folder.as_posix(), EXPERIMENTS[own["experiment"]], own))
+    return found
+
+
+def check_currency(
+    product: Product, expected: Expected, project: Path, locked: Mapping[str, set[str]]
+) -> Iterator[Finding]:
+    """Compare the record of a run or figure with configuration, code and environment.
+
+    Args:
+        product: whose record.
+        expected: what the plan asks of it.
+        project: the folder of the project, for the history of its code.
+        locked: from `locked_versions`.
+    """
+    record = product.record
+    if record is None:
+        return
+    for found in (
+        _settings(record, expected), _inputs(record, expected), _code(record, expected, project), _packages(record, locked),
+    ):  # fmt: skip
+        if found is not None:
+            yield Finding(State.STALE, product.record_file, found, REMEDY)
+
+
+def _settings(record: Record, expected: Expected) -> str | None:
+    differences = list(_differences(_plain(record.settings), _plain(expected.settings)))
+    if not differences:
+        return None
+    return f"The configuration has changed: {_listed(differences)}."
+
+
+def _plain(value: Any) -> Any:
+    """A value as it comes back from JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _differences(recorded: Any, configured: Any, where: str = "") -> Iterator[str]:
+    """Each key that differs, with both values."""
+    if isinstance(recorded, dict) and isinstance(configured, dict):
+        for key in sorted(recorded.keys() | configured.keys()):
+            inner = f"{where}.{key}" if where else key
+            if key not in recorded:
+                yield f"{inner} was not there, and is {configured[key]!r}"
+            elif key not in configured:
+                yield f"{inner} was {recorded[key]!r}, and is no longer there"
+            else:
+                yield from _differences(recorded[key], configured[key], inner)
+    elif recorded != configured or isinstance(recorded, bool) != isinstance(configured, bool):
+        yield f"{where} was {recorded!r}, and is {configured!r}"
+
+
+def _inputs(record: Record, expected: Expected) -> str | None:
+    """What it was made from, by path; states of data come and go with each look at them."""
+    recorded = {d.path for d in record.inputs.values() if Path(d.path).name != DATA_STATE}
+    asked = {path for path in expected.inputs.values() if Path(path).name != DATA_STATE}
+    changes = [f"without {path}" for path in sorted(asked - recorded)]
+    changes += [f"from {path}, which it does not need" for path in sorted(recorded - asked)]
+    return f"It was made {_listed(changes)}." if changes else None
+
+
+def _code(record: Record, expected: Expected, project: Path) -> str | None:
+    if record.job != expected.job:
+        return f"It was made by {record.job}, and is made by {expected.job} now."
+    module = expected.job.partition(":")[0]
+    if record.code.closure == closure_hash(module):
+        return None
+    own = set(import_closure(module))
+    changed = sorted(own & _changed_since(project, record.code.commit)) if record.code.commit else []
+    if not changed:
+        return f"The code of {module}, or what it imports, has changed."
+    doubt = ", beside changes that were not committed" if record.code.dirty else ""
+    return f"Code has changed since commit {str(record.code.commit)[:8]}{doubt}: {_listed(changed)}."
+
+
+@cache
+def _changed_since(project: Path, commit: str) -> frozenset[str]:
+    """Modules whose files differ from those of a commit; none where git does not know it."""
+    git = shutil.which("git")
+    if git is None or not re.fullmatch("[0-9a-f]{7,64}", commit):
+        return frozenset()
+    done = subprocess.run(
+        [git, "-C", str(project), "diff", "--name-only", commit, "--", "src"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        return frozenset()
+    files = [Path(line) for line in done.stdout.splitlines() if line.endswith(".py")]
+    parts = [file.with_suffix("").parts[1:] for file in files]
+    return frozenset(".".join(part[:-1] if part[-1] == "__init__" else part) for part in parts)
+
+
+def _packages(record: Record, locked: Mapping[str, set[str]]) -> str | None:
+    """A build of the same version for other hardware, such as `2.11.0+cpu`, is the same version."""
+    changes = [
+        f"{name} was {version}, and is locked to {' or '.join(sorted(locked[name]))}"
+        for name, version in sorted(record.packages.items())
+        if name in locked and version.partition("+")[0] not in locked[name]
+    ]
+    return f"The environment has changed: {_listed(changes)}." if changes else None
+
+
+def locked_versions(lock: Path) -> dict[str, set[str]]:
+    """Read the versions of `envs/lock.txt`, by package; several where they depend on the Python."""
+    versions: dict[str, set[str]] = {}
+    for line in lock.read_text().splitlines():
+        if match := re.match(r"([A-Za-z0-9_.-]+)==([^\s;\\]+)", line):
+            versions.setdefault(match[1].lower().replace("_", "-"), set()).add(match[2].partition("+")[0])
+    return versions
+
+
+def _listed(parts: list[str]) -> str:
+    more = len(parts) - MOST_NAMED
+    return "; ".join(parts[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

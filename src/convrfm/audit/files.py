@@ -1,0 +1,134 @@
+"""The files of a results folder against the records: hashes of outputs and inputs, and files that no record knows."""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from convrfm.audit.outcome import Finding, State
+from convrfm.audit.records import Product
+from convrfm.datasets.places import STATE as DATA_STATE
+from convrfm.pipeline.paths import RUN_FILES
+from convrfm.storage import sha256
+
+__all__ = ["Hashes", "check_inputs", "check_outputs", "unknown_files"]
+
+TEMPORARY, CHECKPOINT = ".tmp-", "checkpoint-"
+"""How names begin of what a writer or a training leaves when it is killed."""
+
+
+class Hashes:
+    """SHA-256 of files of a project, each read once."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self._known: dict[str, str | None] = {}
+
+    def __getitem__(self, file: str) -> str | None:
+        """The hash of a file, relative to the project; None where it is not there or cannot be read."""
+        if file not in self._known:
+            path = self.project / file
+            try:
+                self._known[file] = sha256(path) if path.is_file() else None
+            except OSError:
+                self._known[file] = None
+        return self._known[file]
+
+    def __len__(self) -> int:
+        """How many files were read."""
+        return sum(found is not None for found in self._known.values())
+
+
+def check_outputs(product: Product, hashes: Hashes) -> Iterator[Finding]:
+    """Compare the files of a run or figure with its record."""
+    record = product.record
+    if record is None:
+        return
+    remedy = f"rm '{product.record_file}', and build it again."
+    elsewhere = sorted({d.path for d in record.outputs.values()} - set(product.files.values()))
+    if elsewhere:
+        found = f"It is the record of another place: it describes {elsewhere[0]}."
+        yield Finding(State.TAMPERED, product.record_file, found, remedy)
+        return
+    for name, file in product.files.items():
+        described = record.outputs.get(name)
+        if described is None or described.path != file:
+            found = f"It does not describe {Path(file).name} as its output {name!r}."
+            yield Finding(State.TAMPERED, product.record_file, found, remedy)
+            continue
+        present = hashes[file]
+        if present is None:
+            yield Finding(State.MISSING, file, f"{product.record_file} names it, and it is not there.", remedy)
+        elif present != described.sha256:
+            found = f"Its SHA-256 is {present[:12]}..., but its record says {described.sha256[:12]}...."
+            yield Finding(State.TAMPERED, file, found, f"rm '{file}', and build it again.")
+
+
+def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
+    """Compare the inputs of a run or figure with the files, and with what the runs that made them say.
+
+    A file that is not what its own run wrote is found there, and not here again.
+
+    Args:
+        product: whose inputs.
+        products: what made each file of the results, by file.
+        hashes: of files.
+    """
+    record = product.record
+    if record is None:
+        return
+    remedy = f"rm '{product.record_file}', and build it again."
+    for name, described in sorted(record.inputs.items()):
+        # The state of data is written anew by each look at them.
+        if Path(described.path).name == DATA_STATE:
+            continue
+        if described.path.startswith("/") or posixpath.normpath(described.path).startswith(".."):
+            found = f"Its input {name!r} lies outside the project: {described.path}."
+            yield Finding(State.TAMPERED, product.record_file, found, remedy)
+            continue
+        present = hashes[described.path]
+        producer = products.get(described.path)
+        if present is None:
+            yield Finding(State.MISSING, described.path, f"{product.record_file} was made from it.", "Build it again.")
+            continue
+        if described.sha256 == present:
+            continue
+        if producer is not None and described.sha256 == _written(producer, described.path):
+            continue  # it is the file that has changed since, which is found where it belongs
+        found = (
+            f"It was made from {described.path} of SHA-256 {described.sha256[:12]}..., which is {present[:12]}... now."
+        )
+        yield Finding(State.STALE, product.record_file, found, remedy)
+
+
+def _written(producer: Product, file: str) -> str | None:
+    """The hash of a file by the record of the run that wrote it."""
+    outputs = {} if producer.record is None else producer.record.outputs
+    return next((described.sha256 for described in outputs.values() if described.path == file), None)
+
+
+def unknown_files(project: Path, results: str, known: set[str]) -> Iterator[Finding]:
+    """Find files among runs and figures that no record vouches for.
+
+    Args:
+        project: the folder of the project.
+        results: the folder of the results, relative to it.
+        known: files that a record describes, and the records, relative to the project.
+    """
+    for part in ("runs", "figures"):
+        for path in sorted((project / results / part).rglob("*")):
+            file = path.relative_to(project).as_posix()
+            if file in known or (path.is_dir() and not path.is_symlink()):
+                continue
+            yield _orphan(path, file)
+
+
+def _orphan(path: Path, file: str) -> Finding:
+    if path.name.startswith(TEMPORARY):
+        found = "A writer that was killed has left it; or one is at work right now."
+    elif path.name.startswith(CHECKPOINT):
+        found = "A job that was killed has left it, to go on from; or one is at work right now."
+    elif path.name in RUN_FILES.values() and not path.with_name(RUN_FILES["record"]).exists():
+        found = "There is no record beside it: nothing vouches for it."
+    else:
+        found = "No record describes it: nothing vouches for it."
+    return Finding(State.ORPHANED, file, found, f"rm '{file}', or run Snakemake to the end.")

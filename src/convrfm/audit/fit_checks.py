@@ -1,0 +1,219 @@
+"""Fits of ConvRFM: entries of kernel matrices, of AGOPs and of predictions, computed anew from images and metrics.
+
+They rest on what a fit keeps for this, see `convrfm.pipeline.fit_witnesses`, on its metrics and filters, and on its images.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from convrfm.audit.outcome import SpotCheck
+from convrfm.audit.spot import TABLE_TOLERANCE, WRONG, deviation_of, judged
+from convrfm.deep_rfm import DeepSettings, apply_filters
+from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.metric import keep_top_eigenvalues, normalise, power
+from convrfm.pipeline.fit_witnesses import part_of
+from convrfm.pipeline.jobs.rfm import choices
+from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
+from convrfm.pipeline.session import Job
+from convrfm.pipeline.task_images import read_task_images
+from convrfm.rfm import RFMSettings
+from convrfm.ridge import accuracy
+from convrfm.storage import load_arrays
+
+__all__ = ["AGOP_TOLERANCE", "GRAM_TOLERANCE", "check_fit"]
+
+GRAM_TOLERANCE, AGOP_TOLERANCE = 1e-5, 1e-4
+"""Largest error of float32 entries, as a fraction of the largest expected one: those of the tests."""
+
+IMAGES = 5
+"""Rows, and columns, of the sub-block of a kernel matrix."""
+
+PAIRS = 11_000
+"""Pairs of images that an AGOP may take; from then on fewer of its points are computed, and beyond all pairs none."""
+
+PREDICTIONS = 1500
+"""Pairs of images that predictions may take; one prediction is always made."""
+
+CHUNK = 256
+"""Training images that a prediction takes at a time."""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fit, with what it was made from.
+
+    Attributes:
+        file: its arrays, relative to the project.
+        kernel: of stage 0, computed by the reference backend.
+        settings: its settings.
+        deep: what lies between stages.
+        train, test: images.
+        fitted: indices of the training images that predictors are fitted on.
+        test_labels: of the test images.
+        arrays: what it has written.
+        history: its table.
+    """
+
+    file: str
+    kernel: ConvolutionalKernel
+    settings: RFMSettings
+    deep: DeepSettings
+    train: np.ndarray
+    test: np.ndarray
+    fitted: np.ndarray
+    test_labels: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    history: pd.DataFrame
+
+    def metric(self, stage: int, t: int) -> np.ndarray | None:
+        """The metric of a round; None for the identity."""
+        if t == 0:
+            return None
+        found = self.arrays.get(f"metric/{stage}/{t}")
+        return self.arrays[f"metric/{t}"] if found is None else found
+
+    def features(self, images: np.ndarray, stage: int) -> np.ndarray:
+        """Images as a stage sees them."""
+        for index in range(stage):
+            filters = self.arrays[f"filters/{index}"]
+            images = apply_filters(images, filters, self.kernel.patch_size, self.deep.nonlinearity)
+        return images
+
+
+def check_fit(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotCheck]:
+    """Check a fit of an experiment whose job is `fit_task` or `fit_metric`.
+
+    Args:
+        job: with its inputs, its settings, and the files of the run as outputs `arrays` and `metrics`.
+        file: the arrays, relative to the project.
+        rng: chooses entries.
+
+    Raises:
+        KeyError: the arrays have nothing to compare with.
+    """
+    fit = _read(job, file)
+    yield from _grams(fit, rng)
+    if (found := _agop(fit, rng)) is not None:
+        yield found
+    yield _predictions(fit, rng)
+    yield _accuracies(fit)
+
+
+def _read(job: Job, file: str) -> _Fit:
+    given, arrays = job.settings, load_arrays(job.outputs["arrays"])
+    history = pd.read_parquet(job.outputs["metrics"])
+    if "rfm" in given:
+        settings, deep = choices(given)
+        images = read_task_images(job)
+        held_out = held_out_part(images.train_labels, settings.selection, given["seed"])
+        train, test, test_labels = images.train, images.test, images.test_labels
+        kernel: ConvolutionalKernel = CNTK(depth=given["depth"], patch_size=given["patch_size"], backend="reference")
+    else:
+        settings, deep = _of_features(given), DeepSettings(stages=1)
+        prepared = load_arrays(job.input("images"))
+        train, test, test_labels = (prepared[f"{name}"] for name in ("train/images", "test/images", "test/labels"))
+        held_out = prepared["train/validation"]
+        kernel = _kernel_of_features(given)
+        history = history.assign(stage=0)
+    fitted = np.setdiff1d(np.arange(len(train)), held_out)
+    return _Fit(file, kernel, settings, deep, train, test, fitted, test_labels, arrays, history)
+
+
+def _of_features(given: Mapping[str, Any]) -> RFMSettings:
+    return RFMSettings(rounds=given["rounds"], ridges=tuple(given["ridges"]), **RFM_CHOICES[given["protocol"]])
+
+
+def _kernel_of_features(given: Mapping[str, Any]) -> ConvolutionalKernel:
+    shared = {"patch_size": given["patch_size"], "backend": "reference"}
+    if given["kernel"] == "laplace":
+        return PatchLaplace(bandwidth=given["bandwidth"], **shared)
+    return CNTK(depth=given["depth"], **shared)
+
+
+def _grams(fit: _Fit, rng: np.random.Generator) -> Iterator[SpotCheck]:
+    """A sub-block of the kernel matrix of every stage and round, as one check for each stage."""
+    for stage in range(fit.deep.stages):
+        worst, entries = 0.0, 0
+        kernel = fit.kernel.shallower(stage)
+        for t in range(fit.settings.rounds):
+            kept = part_of(fit.arrays, "gram", stage, t)
+            rows, columns = (
+                np.sort(rng.choice(len(kept[name]), min(IMAGES, len(kept[name])), replace=False))
+                for name in ("rows", "columns")
+            )
+            left = (fit.test if len(fit.test) > 0 else fit.train)[kept["rows"][rows]]
+            right = fit.train[kept["columns"][columns]]
+            expected = kernel.gram(fit.features(left, stage), fit.features(right, stage), fit.metric(stage, t))
+            found = kept["entries"][np.ix_(rows, columns)]
+            worst = max(worst, deviation_of(found, expected))
+            entries += expected.size
+        what = f"kernel matrix of stage {stage}, a sub-block of each round, relative to its largest entry"
+        yield judged(fit.file, what, entries, worst, GRAM_TOLERANCE)
+
+
+def _agop(fit: _Fit, rng: np.random.Generator) -> SpotCheck | None:
+    """Entries of the AGOP that gives the metric of one round of the first stage.
+
+    Where the points are the first few images and few enough, the metric itself is computed anew; elsewhere the block that the
+    fit has kept, at its few points. None where even these are too many pairs, and where there is a single round.
+    """
+    if fit.settings.rounds < 2:
+        return None
+    t = int(rng.integers(fit.settings.rounds - 1))
+    kept = part_of(fit.arrays, "agop", 0, t)
+    count, n = fit.settings.agop_samples, len(fit.fitted)
+    points = np.arange(n) if count == "all" or count >= n else np.arange(count)
+    whole = len(points) * n <= PAIRS and (len(points) == n or fit.settings.agop_draw == "first")
+    if not whole and len(kept["points"]) * n > PAIRS:
+        return None
+    train = fit.kernel.prepare(fit.train[fit.fitted], fit.metric(0, t))
+    agop = fit.kernel.patch_agop(train, train.take(points if whole else kept["points"]), kept["alpha"])
+    if whole:
+        expected = normalise(
+            power(keep_top_eigenvalues(agop, fit.settings.eigenvalue_fraction), fit.settings.metric_power)
+        )
+        found = fit.metric(0, t + 1)
+        assert found is not None
+        what = f"metric of round {t + 1}, which is the AGOP of round {t}, relative to its largest entry"
+    else:
+        expected, found = agop[np.ix_(kept["entries"], kept["entries"])], kept["block"]
+        what = f"AGOP of round {t} at {len(kept['points'])} of its points, relative to its largest entry"
+    return judged(fit.file, what, expected.size, deviation_of(found, expected), AGOP_TOLERANCE)
+
+
+def _predictions(fit: _Fit, rng: np.random.Generator) -> SpotCheck:
+    """What the predictor of the first stage's best round says of a few test images.
+
+    An entry of the kernel matrix may be off by its tolerance, and a prediction by that times the sum of the coefficients:
+    this is what its difference is measured by.
+    """
+    kept = part_of(fit.arrays, "best", 0)
+    t, alpha = int(kept["round"]), kept["alpha"]
+    count = min(len(fit.test), max(1, PREDICTIONS // len(fit.train)))
+    chosen = np.sort(rng.choice(len(fit.test), count, replace=False))
+    expected = np.zeros((count, alpha.shape[1]))
+    points = fit.kernel.prepare(fit.test[chosen], fit.metric(0, t))
+    for first in range(0, len(fit.train), CHUNK):
+        part = fit.kernel.prepare(fit.train[first : first + CHUNK], fit.metric(0, t))
+        expected += fit.kernel.gram(points, part) / kept["scale"] @ alpha[first : first + CHUNK]
+    difference = np.abs(kept["outputs"][chosen] - expected) / np.abs(alpha).sum(axis=0)
+    what = f"predictions of round {t}, relative to the sum of the coefficients"
+    return judged(fit.file, what, expected.size, float(difference.max()), GRAM_TOLERANCE)
+
+
+def _accuracies(fit: _Fit) -> SpotCheck:
+    """Cells of the table: the test accuracy of each stage's best round, from what its predictor says."""
+    worst = 0.0
+    for stage in range(fit.deep.stages):
+        kept, table = part_of(fit.arrays, "best", stage), fit.history
+        rows = table[(table["stage"] == stage) & (table["round"] == int(kept["round"]))]
+        cells = rows.loc[np.isclose(rows["ridge"], float(kept["ridge"]), rtol=1e-9, atol=0), "test_accuracy"]
+        worst = max(worst, *np.abs(cells.to_numpy() - accuracy(kept["outputs"], fit.test_labels)), 0.0)
+        if len(cells) != 1:
+            worst = WRONG
+    what = "test accuracies of the best rounds in metrics.parquet, from stored predictions"
+    return judged(fit.file, what, fit.deep.stages, worst, TABLE_TOLERANCE)

@@ -1,0 +1,160 @@
+"""Results computed elsewhere, on a cluster or a GPU: taken into the project after the checks of the audit.
+
+Nothing reaches `results/<preset>` before everything has been checked, in a copy beside it: what is checked is what is taken.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from convrfm.audit.integrity import check_integrity
+from convrfm.audit.outcome import Audit, Finding, State
+from convrfm.audit.records import Product, find_products
+from convrfm.audit.spot_checks import spot_check
+from convrfm.pipeline.config import load_settings
+from convrfm.storage import explained_writes, sha256
+
+__all__ = ["import_results"]
+
+PARTS = ("runs", "figures")
+"""What is taken of a folder; logs and audits stay where they are."""
+
+METADATA = Path(".snakemake") / "metadata"
+"""Where Snakemake keeps what it knows of the files that it has made."""
+
+
+def import_results(folder: Path, project: Path, seed: int) -> Audit:
+    """Check a folder of results that was computed elsewhere, and take it in if nothing is wrong with it.
+
+    Files that lie there already with the same content are left alone; a file with other content is never replaced, but found.
+    Times of files are set in the order in which they follow from each other, which is what Snakemake goes by.
+
+    Args:
+        folder: what was `results/<preset>` elsewhere.
+        project: the folder of the project, whose `config.yaml` says which preset this is.
+        seed: of the spot checks.
+
+    Returns:
+        The audit of the folder, without judgements. Everything was taken in if it is `trusted`, and nothing else;
+        `checked` then says how many files were "taken in", and how many were "there already".
+
+    Raises:
+        ConfigError: the configuration of the project is wrong.
+        StorageError: the disk is full, or the folder may not be written to.
+    """
+    config = yaml.safe_load((project / "config.yaml").read_text())
+    settings = load_settings(config, project / "workflow" / "presets")
+    preset = settings.config.preset
+    results = f"results/{preset}"
+
+    def outcome(findings: tuple[Finding, ...], checks: tuple = (), checked: dict[str, int] | None = None) -> Audit:
+        return Audit(preset, results, (), findings, checks, checked or {}, seed)
+
+    if strange := tuple(_strange_files(folder)):
+        return outcome(strange)
+    with explained_writes(project / results):
+        (project / results).mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".tmp-import-", dir=project / "results"))
+    try:
+        copy = staging / results
+        with explained_writes(copy):
+            for part in PARTS:
+                if (folder / part).is_dir():
+                    shutil.copytree(folder / part, copy / part, symlinks=True)
+        if conflicts := tuple(_conflicts(copy, project / results, results)):
+            return outcome(conflicts)
+        findings, checked = check_integrity(project, settings, place=staging)
+        checks = spot_check(copy, seed)
+        found = outcome(findings, checks, checked)
+        if found.trusted:
+            checked |= _take_in(staging, project, results)
+        return found
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _strange_files(folder: Path) -> Iterator[Finding]:
+    """Find what is no plain file: links may lead anywhere. And whether there is anything at all."""
+    names = [part for part in PARTS if (folder / part).is_dir() and not (folder / part).is_symlink()]
+    if not names:
+        found = f"It has neither of the folders {' and '.join(PARTS)}: it is not what results/<preset> was."
+        yield Finding(State.MISSING, folder.as_posix(), found, "Give the folder that holds them.")
+    for part in PARTS:
+        inside = [folder / part, *sorted((folder / part).rglob("*"))]
+        for path in inside:
+            if not path.is_symlink() and not path.exists():
+                continue
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                kind = "a symbolic link" if path.is_symlink() else "neither a file nor a folder"
+                remedy = "Put the file itself in its place, or take it out."
+                yield Finding(State.TAMPERED, path.relative_to(folder).as_posix(), f"It is {kind}.", remedy)
+
+
+def _conflicts(copy: Path, home: Path, results: str) -> Iterator[Finding]:
+    """Find files that lie in the project already, with other content."""
+    for path in sorted(copy.rglob("*")):
+        own = home / path.relative_to(copy)
+        if path.is_file() and os.path.lexists(own) and not (own.is_file() and sha256(own) == sha256(path)):
+            file = f"{results}/{path.relative_to(copy).as_posix()}"
+            found = "It lies in the project already, with other content; nothing was replaced."
+            yield Finding(State.STALE, file, found, f"rm '{file}', if it is not wanted, and import again.")
+
+
+def _take_in(staging: Path, project: Path, results: str) -> dict[str, int]:
+    """Move checked files to their places, each in one step, the record of each run last."""
+    products = [product for product, _ in find_products(staging, results)]
+    files = [file for product in _in_order(products) for file in (*product.files.values(), product.record_file)]
+    first = time.time() - len(products) - 1
+    times = {
+        file: first + number
+        for number, product in enumerate(_in_order(products))
+        for file in (*product.files.values(), product.record_file)
+    }
+    taken = []
+    for file in files:
+        target = project / file
+        if target.exists():
+            continue
+        with explained_writes(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(staging / file, (times[file], times[file]))
+            (staging / file).replace(target)
+        taken.append(file)
+    _forget(project, taken)
+    return {"taken in": len(taken), "there already": len(files) - len(taken)}
+
+
+def _in_order(products: list[Product]) -> list[Product]:
+    """Runs and figures, each after those that it was made from."""
+    made_by = {file: product for product in products for file in (product.record_file, *product.files.values())}
+    ordered: dict[str, Product] = {}
+
+    def place(product: Product) -> None:
+        if product.name in ordered or product.record is None:
+            return
+        for described in product.record.inputs.values():
+            if described.path in made_by:
+                place(made_by[described.path])
+        ordered[product.name] = product
+
+    for product in products:
+        place(product)
+    return list(ordered.values())
+
+
+def _forget(project: Path, files: list[str]) -> None:
+    """Have Snakemake forget what it knows of earlier files of these names, whose code and settings were others."""
+    if files and (project / METADATA).is_dir():
+        snakemake = Path(sys.executable).with_name("snakemake")
+        subprocess.run(
+            [str(snakemake), "--cleanup-metadata", *files], cwd=project, capture_output=True, check=True
+        )  # fmt: skip

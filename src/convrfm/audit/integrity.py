@@ -1,0 +1,89 @@
+"""Integrity: are the results what their records say, and are they of today's configuration, code and environment?
+
+Four kinds of wrong are told apart, see `convrfm.audit.outcome.State`. Every finding names one file.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+from pyarrow.parquet import read_metadata
+
+from convrfm.audit.currency import asked_for, check_currency, expected_of, locked_versions
+from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_files
+from convrfm.audit.outcome import Finding, State
+from convrfm.audit.records import Product, find_products
+from convrfm.audit.redrawn import check_csv, check_redrawn
+from convrfm.pipeline.config import Settings
+from convrfm.pipeline.plan.base import Plan, recorded_state
+
+__all__ = ["check_integrity"]
+
+LOCK = Path("envs") / "lock.txt"
+
+
+def check_integrity(
+    project: Path, settings: Settings, *, place: Path | None = None
+) -> tuple[tuple[Finding, ...], dict[str, int]]:
+    """Check the results of a preset.
+
+    Nothing is written, and nothing is run but the drawing of tables, in a temporary folder.
+
+    Args:
+        project: the folder of the project, which holds `envs/lock.txt`, the states of data, and the history of the code.
+        settings: the configuration, resolved.
+        place: the folder that holds `results/<preset>`, where that is not the project: results that wait to be taken in.
+
+    Returns:
+        What is wrong, sorted by file, and how many things of each kind were looked at: "records", "artefacts" (files hashed
+        against their record), "inputs", "figures drawn anew" and "table cells".
+    """
+    plan = Plan(settings, recorded_state(settings, project))
+    where = place or project
+    hashes, findings, counts = Hashes(where), [], Counter[str]()
+    found = list(find_products(where, plan.results))
+    products = {file: product for product, _ in found for file in (product.record_file, *product.files.values())}
+    asked = asked_for(plan)
+    locked = locked_versions(project / LOCK)
+    findings += unknown_files(where, plan.results, set(products))
+    for product, wrong in found:
+        findings += wrong
+        if product.name not in asked:
+            findings.append(_orphan(product))
+        counts["records"] += 1
+        if product.record is None:
+            continue
+        counts["artefacts"] += len(product.files)
+        counts["inputs"] += len(product.record.inputs)
+        own = [*check_outputs(product, hashes), *check_inputs(product, products, hashes)]
+        expected = expected_of(product, plan)
+        stale = [] if expected is None else list(check_currency(product, expected, project, locked))
+        findings += own + stale
+        if product.is_figure:
+            findings += _check_figure(where, product, own, counts, stale=bool(stale or expected is None))
+    unique = {(finding.file, finding.state, finding.found): finding for finding in findings}
+    return tuple(unique[key] for key in sorted(unique)), dict(counts)
+
+
+def _orphan(product: Product) -> Finding:
+    found = "Nothing in the configuration asks for it any more, or what asked for it was not built."
+    folder = product.name if product.is_figure else f"{product.name}/"
+    remedy = f"rm -r '{folder}'{'.*' if product.is_figure else ''}, or change the configuration back."
+    return Finding(State.ORPHANED, product.record_file, found, remedy)
+
+
+def _check_figure(
+    project: Path, product: Product, own: list[Finding], counts: Counter[str], *, stale: bool
+) -> list[Finding]:
+    """Compare the parts of a figure with each other and with its runs, unless something is wrong with them already."""
+    if any(finding.state is State.MISSING for finding in own):
+        return []
+    edited = {finding.file for finding in own}
+    if edited & set(product.files.values()):
+        return []
+    found = list(check_csv(project, product))
+    if found or product.record_file in edited:
+        return found
+    counts["figures drawn anew"] += 1
+    table = read_metadata(project / product.files["parquet"])
+    counts["table cells"] += table.num_rows * table.num_columns
+    return list(check_redrawn(project, product, stale=stale))

@@ -1,0 +1,139 @@
+"""The records of a results folder, read with suspicion: each is what it should be, or a finding."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from convrfm.audit.outcome import Finding, State
+from convrfm.pipeline.paths import RUN_FILES, run_keys
+from convrfm.pipeline.plan.base import FIGURE_FORMATS
+from convrfm.pipeline.record import SEAL, read_record, seal_of
+
+__all__ = ["Described", "Product", "Record", "find_products", "read_product"]
+
+
+class Described(BaseModel):
+    """A file as a record describes it."""
+
+    model_config = ConfigDict(strict=True)
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Code(BaseModel):
+    """What a record says of the code."""
+
+    model_config = ConfigDict(strict=True)
+
+    closure: str
+    commit: str | None
+    dirty: bool | None
+
+
+class Record(BaseModel):
+    """What the audit reads of a record; see `convrfm.pipeline.record.Recorder`."""
+
+    model_config = ConfigDict(strict=True)
+
+    job: str
+    settings: dict[str, Any]
+    inputs: dict[str, Described]
+    outputs: dict[str, Described]
+    code: Code
+    packages: dict[str, str]
+    seal: str | None = None
+
+
+@dataclass(frozen=True)
+class Product:
+    """A run or a figure that lies in a results folder.
+
+    Attributes:
+        record_file: its record, relative to the project.
+        kind: name of the experiment, or of the figure.
+        is_figure: which of the two.
+        keys: its keys, the protocol among them.
+        files: what it consists of beside the record, by name, relative to the project.
+        record: what the record says; None where there is none that can be read.
+    """
+
+    record_file: str
+    kind: str
+    is_figure: bool
+    keys: Mapping[str, str]
+    files: Mapping[str, str]
+    record: Record | None
+
+    @property
+    def name(self) -> str:
+        """Experiment, protocol and keys, or figure and protocol: what tells products apart."""
+        path = Path(self.record_file)
+        return str(path.with_suffix("") if self.is_figure else path.parent)
+
+
+def find_products(project: Path, results: str) -> Iterator[tuple[Product, list[Finding]]]:
+    """Read every run and figure of a results folder, in the order of their names, with what is wrong with its record.
+
+    A run whose record is not there is not given: nothing vouches for its files.
+
+    Args:
+        project: the folder of the project.
+        results: the folder of the results, relative to it.
+    """
+    runs = sorted((project / results / "runs").glob("*/*/*/" + RUN_FILES["record"]))
+    figures = sorted((project / results / "figures").glob("*/*.json"))
+    for path in [*runs, *figures]:
+        yield read_product(project, path)
+
+
+def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
+    """Read one run or figure by the path of its record.
+
+    Args:
+        project: the folder of the project.
+        path: `.../runs/<experiment>/<protocol>/<keys>/record.json` or `.../figures/<protocol>/<figure>.json`.
+    """
+    is_figure = path.name != RUN_FILES["record"]
+    file = path.relative_to(project).as_posix()
+    record, findings = _read(path, file)
+    if is_figure:
+        files = {form: Path(file).with_suffix(f".{form}").as_posix() for form in FIGURE_FORMATS}
+        return Product(file, path.stem, True, {"protocol": path.parent.name}, files, record), findings
+    files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
+    try:
+        keys = run_keys(path.parent)
+    except ValueError:
+        keys = {"experiment": path.parent.parent.parent.name, "protocol": path.parent.parent.name}
+    return Product(file, keys["experiment"], False, keys, files, record), findings
+
+
+def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
+    """Read a record; it is None where it cannot be read as one."""
+    remedy = f"rm {_quoted(file)}, and build it again."
+    try:
+        content = read_record(path)
+        record = Record.model_validate(content)
+        seal = seal_of(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        found = f"It is not a record: {where}: {first['msg']}."
+        return None, [Finding(State.TAMPERED, file, found, remedy)]
+    except (ValueError, RecursionError, OSError, json.JSONDecodeError) as error:
+        return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.", remedy)]
+    if record.seal is None:
+        found = f"It has no {SEAL}: older code wrote it, or somebody took it out."
+        return record, [Finding(State.STALE, file, found, remedy)]
+    if record.seal != seal:
+        found = f"Its {SEAL} is not the hash of its content: the record was edited after it was written."
+        return record, [Finding(State.TAMPERED, file, found, remedy)]
+    return record, []
+
+
+def _quoted(file: str) -> str:
+    return f"'{file}'"

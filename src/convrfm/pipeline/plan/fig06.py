@@ -1,0 +1,136 @@
+"""Fits and networks on data sets of images and on pairs of their classes, and Figure 6."""
+
+from typing import Any
+
+from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
+from convrfm.pipeline.sections.fig06 import ImageTask
+
+__all__ = [
+    "counts_of_task", "fig06_counts", "fig06_pair_counts", "fig06_pair_runs", "fig06_runs", "fig06_settings", "fig06_tasks",
+    "image_files", "image_fit_settings", "image_memory", "image_seeds", "image_training_settings",
+]  # fmt: skip
+
+
+def _section(plan: Plan, w: Keys) -> ImageTask:
+    """The section of a data set, or that of its pairs of classes."""
+    return (plan.images if w["classes"] == "all" else plan.pairs)[w["dataset"]]
+
+
+def _local(plan: Plan) -> list[str]:
+    """The local-signal tasks that Figure 6 shares with Figure 5."""
+    return [task for task, panel in plan.panels.items() if plan.settings.preset.fig06.sigma in panel.sigmas]
+
+
+def fig06_tasks(plan: Plan) -> list[str]:
+    """All tasks of Figure 6."""
+    return [*plan.images, *_local(plan)]
+
+
+def counts_of_task(plan: Plan, protocol: str, file: str, task: ImageTask, classes: str, seed: object) -> str:
+    """One file of the preparation of a task's images."""
+    appearance = {"size": task.size or "native", "fit": "stretch", "colour": task.colour, "scaling": "unit"}
+    counts = {"classes": classes, "n_train": task.n_train, "n_test": task.n_test, "seed": seed}
+    return run_file(plan, "prepare", protocol, file, dataset=task.dataset, **appearance, **counts)
+
+
+def image_files(plan: Plan, w: Keys) -> list[str]:
+    """The prepared images of a task."""
+    return [counts_of_task(plan, w["protocol"], "arrays", _section(plan, w), w["classes"], w["seed"])]
+
+
+def image_memory(plan: Plan, w: Keys) -> int:
+    """MiB that the features of a stage take, with room for copies."""
+    task = _section(plan, w)
+    return 6 * 4 * (task.n_train + task.n_test) * task.rfm.filters * (task.size or 32) ** 2 // 2**20
+
+
+def _image_settings(plan: Plan, w: Keys) -> dict[str, Any]:
+    """What every fit to a task sees of the configuration."""
+    return {
+        **_section(plan, w).model_dump(include={"dataset", "n_train", "n_test", "depth", "patch_size"}),
+        "classes": w["classes"],
+        "protocol": w["protocol"],
+        "seed": int(w["seed"]),
+    }
+
+
+def image_fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
+    """What a fit of the kernels sees of the configuration."""
+    return {
+        **_image_settings(plan, w),
+        "rfm": _section(plan, w).rfm.model_dump(),
+        "changes": {},
+        **plan.settings.config.model_dump(include={"backend", "memory_mb"}),
+    }
+
+
+def image_training_settings(plan: Plan, w: Keys) -> dict[str, Any]:
+    """What the training of a network sees of the configuration."""
+    return {
+        **_image_settings(plan, w),
+        **_section(plan, w).cnn.model_dump(),
+        "device": plan.settings.config.device,
+    }
+
+
+def image_seeds(plan: Plan, task: ImageTask) -> list[int]:
+    """The seeds that a task is run with."""
+    return plan.settings.config.seeds[: task.seeds]
+
+
+def fig06_runs(plan: Plan, protocol: str, file: str) -> list[str]:
+    """One file of every fit and training behind Figure 6; those of the local-signal tasks are Figure 5's."""
+    sigma = plan.settings.preset.fig06.sigma
+    images = [
+        run_file(plan, experiment, protocol, file, dataset=name, classes="all", seed=seed)
+        for experiment in ("image-rfm", "image-cnn")
+        for name in ready(plan, plan.images)
+        for seed in image_seeds(plan, plan.images[name])
+    ]
+    fits = [
+        run_file(plan, "rfm", protocol, file, task=name, sigma=sigma, seed=seed)
+        for name in ready(plan, _local(plan))
+        for seed in plan.settings.config.seeds
+    ]
+    trainings = [
+        run_file(plan, "cnn", protocol, file, task=name, sigma=sigma, optimizer="adam", seed=seed)
+        for name in ready(plan, _local(plan))
+        for seed in plan.settings.config.seeds[: plan.panels[name].cnn.seeds]
+    ]
+    return images + fits + trainings
+
+
+def fig06_counts(plan: Plan, protocol: str) -> list[str]:
+    """How many images of each class the tasks have."""
+    return [
+        counts_of_task(plan, protocol, "metrics", plan.images[name], "all", seed)
+        for name in ready(plan, plan.images)
+        for seed in image_seeds(plan, plan.images[name])
+    ]
+
+
+def fig06_settings(plan: Plan, protocol: str) -> dict[str, Any]:
+    """What the drawing of Figure 6 sees of the configuration."""
+    layers = [*plan.settings.preset.fig06.layers, *_local(plan)]
+    return {**figure_settings(protocol, fig06_tasks(plan)), "layers": layers}
+
+
+def fig06_pair_runs(plan: Plan, protocol: str, file: str) -> list[str]:
+    """One file of every fit and training of a pair of classes."""
+    return [
+        run_file(plan, experiment, protocol, file, dataset=name, classes=pair, seed=seed)
+        for experiment in ("image-rfm", "image-cnn")
+        for name in ready(plan, plan.pairs)
+        for pair in plan.pairs[name].pairs
+        for seed in image_seeds(plan, plan.pairs[name])
+    ]
+
+
+def fig06_pair_counts(plan: Plan, protocol: str) -> list[str]:
+    """How many images of each class the pairs have."""
+    return [
+        counts_of_task(plan, protocol, "metrics", plan.pairs[name], pair, seed)
+        for name in ready(plan, plan.pairs)
+        for pair in plan.pairs[name].pairs
+        for seed in image_seeds(plan, plan.pairs[name])
+    ]

@@ -1,0 +1,134 @@
+"""Results from elsewhere are taken in whole or not at all, and Snakemake takes them for its own."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from workflow.conftest import copy_project
+
+from audit.tiny import configure, rehash
+from convrfm.audit.importing import import_results
+from convrfm.audit.outcome import State
+from convrfm.storage import load_arrays, sha256, write_arrays
+
+RESULTS = Path("results/quick")
+
+
+@pytest.fixture
+def elsewhere(project, tmp_path) -> Path:
+    """What came from elsewhere; the project has no results then."""
+    folder = tmp_path / "from the cluster"
+    (project / RESULTS).rename(folder)
+    (project / "results").rmdir()
+    return folder
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def nothing_changed(project: Path) -> bool:
+    return content(project / "results") == {} and not list(project.rglob(".tmp-*"))
+
+
+def test_clean_results_are_taken_in(project, elsewhere):
+    found = import_results(elsewhere, project, 0)
+    assert found.trusted, (found.findings, found.spot_checks)
+    assert found.judgements == ()
+    assert found.checked["taken in"] == len(content(elsewhere))
+    assert content(project / RESULTS) == content(elsewhere)
+    assert not list(project.rglob(".tmp-*"))
+    again = import_results(elsewhere, project, 0)
+    assert (again.trusted, again.checked["taken in"]) == (True, 0)
+
+
+def test_what_stands_on_something_is_younger(project, elsewhere):
+    for number, path in enumerate(sorted(elsewhere.rglob("*"), reverse=True)):
+        os.utime(path, (1e9 + number, 1e9 + number))
+    assert import_results(elsewhere, project, 0).trusted
+    runs = project / RESULTS / "runs"
+    (draw,) = runs.glob("draw/*/*/arrays.safetensors")
+    (fit,) = runs.glob("rfm/*/*/metrics.parquet")
+    figure = project / RESULTS / "figures/published/fig05.png"
+    assert draw.stat().st_mtime < fit.stat().st_mtime < figure.stat().st_mtime
+
+
+def test_harm_is_refused(project, elsewhere):
+    path = next((elsewhere / "runs/rfm").rglob("arrays.safetensors"))
+    path.write_bytes(path.read_bytes() + b"x")
+    found = import_results(elsewhere, project, 0)
+    assert not found.trusted
+    assert [finding.state for finding in found.findings] == [State.TAMPERED]
+    assert nothing_changed(project)
+
+
+def test_well_hashed_harm_is_refused(project, elsewhere):
+    """The spot checks see what hashes do not."""
+    (project / "results").mkdir()
+    shutil.copytree(elsewhere, project / RESULTS)
+    run = next((project / RESULTS / "runs/features").rglob("record.json")).parent
+    arrays = load_arrays(run / "arrays.safetensors")
+    write_arrays(run / "arrays.safetensors", {**arrays, "metric/1": arrays["metric/1"] * 2})
+    rehash(project, run / "record.json")
+    shutil.rmtree(elsewhere)
+    (project / RESULTS).rename(elsewhere)
+    found = import_results(elsewhere, project, 0)
+    assert any(not check.holds for check in found.spot_checks)
+    assert nothing_changed(project)
+
+
+def test_other_files_of_the_same_name_are_not_replaced(project, elsewhere):
+    mine = project / RESULTS / "figures/published/fig05.md"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    found = import_results(elsewhere, project, 0)
+    assert [finding.file for finding in found.findings] == ["results/quick/figures/published/fig05.md"]
+    assert "nothing was replaced" in found.findings[0].found
+    assert content(project / "results") == {"quick/figures/published/fig05.md": sha256(mine)}
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "part", "pipe"])
+def test_links_and_pipes_are_refused(project, elsewhere, tmp_path, kind):
+    (tmp_path / "secret").write_text("secret")
+    place = elsewhere / "runs" / "link"
+    if kind == "file":
+        place.symlink_to(tmp_path / "secret")
+    elif kind == "folder":
+        place.symlink_to(tmp_path)
+    elif kind == "part":
+        (elsewhere / "figures").rename(tmp_path / "figures")
+        (elsewhere / "figures").symlink_to(tmp_path / "figures")
+    else:
+        os.mkfifo(place)
+    found = import_results(elsewhere, project, 0)
+    assert {finding.state for finding in found.findings} == {State.TAMPERED}
+    assert nothing_changed(project)
+
+
+def test_strangers_are_refused(project, elsewhere):
+    (elsewhere / "runs" / "notes.txt").write_text("x")
+    assert [finding.state for finding in import_results(elsewhere, project, 0).findings] == [State.ORPHANED]
+    assert nothing_changed(project)
+
+
+def test_results_of_another_configuration_are_refused(project, elsewhere):
+    configure(project, seeds=[7])
+    assert not import_results(elsewhere, project, 0).trusted
+    assert nothing_changed(project)
+
+
+def test_a_folder_that_is_none(project, elsewhere, tmp_path):
+    for folder in (tmp_path / "nowhere", elsewhere / "runs"):
+        assert [finding.state for finding in import_results(folder, project, 0).findings] == [State.MISSING]
+    assert nothing_changed(project)
+
+
+def test_snakemake_takes_them_for_its_own(project, elsewhere, tmp_path):
+    """Of what was imported nothing is planned; what is taken away is."""
+    there = copy_project(tmp_path / "checkout")
+    shutil.copy(project / "config.yaml", there.root)
+    assert import_results(elsewhere, there.root, 0).trusted
+    assert there.planned("fig05") == {}
+    next((there.results / "runs/rfm").rglob("metrics.parquet")).unlink()
+    assert there.planned("fig05") == {"fit_rfm": 1, "draw_fig05": 1}

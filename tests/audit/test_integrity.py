@@ -1,0 +1,276 @@
+"""Every kind of harm to a results folder is found, told apart, and named by its file; a clean one is clean."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from audit.tiny import BUILT, configure, rehash, rehash_inputs, reseal, settings_of
+from convrfm.audit.integrity import check_integrity
+from convrfm.audit.outcome import State
+from convrfm.pipeline import closure
+from convrfm.pipeline.record import read_record
+from convrfm.storage import load_arrays, write_arrays, write_table
+
+FIGURES = Path("results/quick/figures/published")
+RUNS = Path("results/quick/runs")
+
+
+def audit(project, settings=None):
+    findings, counts = check_integrity(project, settings or settings_of(project))
+    return {(finding.state, finding.file) for finding in findings}, findings, counts
+
+
+def only(findings, file) -> str:
+    (found,) = [finding.found for finding in findings if finding.file == str(file)]
+    return found
+
+
+def a_run(project, experiment: str) -> Path:
+    return min((project / RUNS / experiment / "published").iterdir()).relative_to(project)
+
+
+def test_a_clean_tree(pristine):
+    found, _, counts = audit(pristine)
+    assert found == set()
+    runs = len(list((pristine / RUNS).glob("*/*/*")))
+    assert counts["records"] == runs + len(BUILT)
+    assert counts["artefacts"] == 2 * runs + 5 * len(BUILT)
+    assert counts["figures drawn anew"] == len(BUILT)
+    assert counts["inputs"] > 0
+    assert counts["table cells"] > 0
+
+
+@pytest.mark.parametrize("form", ["png", "pdf", "parquet", "csv", "md"])
+def test_one_byte_of_a_figure(project, form):
+    path = project / FIGURES / f"fig12.{form}"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    found, _, _ = audit(project)
+    assert found == {(State.TAMPERED, str(FIGURES / f"fig12.{form}"))}
+
+
+def test_one_byte_of_a_run_is_found_there_and_nowhere_else(project):
+    path = a_run(project, "rfm") / "arrays.safetensors"
+    content = bytearray((project / path).read_bytes())
+    content[-1] ^= 1
+    (project / path).write_bytes(content)
+    assert audit(project)[0] == {(State.TAMPERED, str(path))}
+
+
+def edit_cell(project, figure: str, *, with_csv: bool) -> None:
+    table = pd.read_parquet(project / FIGURES / f"{figure}.parquet")
+    column = next(
+        name for name in table.columns if pd.api.types.is_float_dtype(table[name]) and table[name].notna().any()
+    )
+    row = table[column].first_valid_index()
+    table.loc[row, column] += 0.01
+    write_table(project / FIGURES / f"{figure}.parquet", table)
+    if with_csv:
+        write_table(project / FIGURES / f"{figure}.csv", table)
+
+
+def test_a_cell_of_a_table(project):
+    edit_cell(project, "fig05", with_csv=False)
+    assert audit(project)[0] == {(State.TAMPERED, str(FIGURES / "fig05.parquet"))}
+
+
+@pytest.mark.parametrize("figure", [figure for figure in BUILT if figure != "theorem1"])
+def test_a_cell_of_a_table_with_all_its_hashes(project, figure):
+    """Hashes agree, and so do CSV and Parquet: the table alone, drawn anew, tells. (Theorem 1: see the spot checks.)"""
+    edit_cell(project, figure, with_csv=True)
+    rehash(project, project / FIGURES / f"{figure}.json")
+    found, findings, _ = audit(project)
+    assert found == {(State.TAMPERED, str(FIGURES / f"{figure}.parquet"))}
+    assert "Row 0" in only(findings, FIGURES / f"{figure}.parquet")
+
+
+def test_csv_and_parquet_must_agree(project):
+    edit_cell(project, "fig05", with_csv=False)
+    rehash(project, project / FIGURES / "fig05.json")
+    found, findings, _ = audit(project)
+    assert found == {(State.TAMPERED, str(FIGURES / "fig05.csv"))}
+    assert "from line 2 on" in only(findings, FIGURES / "fig05.csv")
+
+
+@pytest.mark.parametrize("figure", ["fig05", "theorem1"])
+def test_a_number_in_a_caption(project, figure):
+    path = project / FIGURES / f"{figure}.md"
+    lines = path.read_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if any(c.isdigit() for c in line.partition(" ")[2]) and "|" in line)
+    lines[number] = lines[number].replace("|", "| 99.9", 1)
+    path.write_text("\n".join(lines) + "\n")
+    rehash(project, project / FIGURES / f"{figure}.json")
+    assert audit(project)[0] == {(State.TAMPERED, str(FIGURES / f"{figure}.md"))}
+
+
+def test_a_table_of_a_run_with_its_hashes_leaves_figures_behind(project):
+    run = a_run(project, "rfm")
+    table = pd.read_parquet(project / run / "metrics.parquet")
+    table["test_accuracy"] = 1.0
+    write_table(project / run / "metrics.parquet", table)
+    rehash(project, project / run / "record.json")
+    found, findings, _ = audit(project)
+    # What it was drawn from has another hash, and gives another table.
+    assert (State.STALE, str(FIGURES / "fig05.json")) in found
+    assert f"{run}/metrics.parquet" in [f.found.split()[4] for f in findings if f.file == str(FIGURES / "fig05.json")]
+    rehash_inputs(project, project / FIGURES / "fig05.json")
+    assert (State.TAMPERED, str(FIGURES / "fig05.parquet")) in audit(project)[0]
+
+
+def test_files_of_two_runs_swapped(project):
+    one, two = sorted((project / RUNS / "cnn" / "published").iterdir())[:2]
+    for name in ("metrics.parquet",):
+        first, second = (one / name).read_bytes(), (two / name).read_bytes()
+        (one / name).write_bytes(second)
+        (two / name).write_bytes(first)
+    expected = {(State.TAMPERED, str((run / "metrics.parquet").relative_to(project))) for run in (one, two)}
+    assert audit(project)[0] == expected
+
+
+def test_folders_of_two_runs_swapped(project):
+    one, two = sorted((project / RUNS / "cnn" / "published").iterdir())[:2]
+    one.rename(one.with_name("aside"))
+    two.rename(one)
+    one.with_name("aside").rename(two)
+    found, findings, _ = audit(project)
+    for run in (one, two):
+        assert (State.TAMPERED, str((run / "record.json").relative_to(project))) in found
+    assert any("the record of another place" in finding.found for finding in findings)
+
+
+def test_missing_files(project):
+    run = a_run(project, "draw")
+    (project / run / "arrays.safetensors").unlink()
+    (project / FIGURES / "fig05.png").unlink()
+    assert audit(project)[0] == {
+        (State.MISSING, str(run / "arrays.safetensors")), (State.MISSING, str(FIGURES / "fig05.png")),
+    }  # fmt: skip
+
+
+def test_a_run_without_a_record(project):
+    run = a_run(project, "rfm")
+    (project / run / "record.json").unlink()
+    found, _, _ = audit(project)
+    assert {(State.ORPHANED, str(run / name)) for name in ("arrays.safetensors", "metrics.parquet")} <= found
+    assert (State.MISSING, str(run / "record.json")) in found  # Figure 5 was drawn from it
+
+
+def test_leftovers_and_strangers(project):
+    run = a_run(project, "cnn")
+    names = (".tmp-abc-arrays.safetensors", "checkpoint-0123.safetensors", "notes.txt")
+    for name in names:
+        (project / run / name).write_text("x")
+    found, findings, _ = audit(project)
+    assert found == {(State.ORPHANED, str(run / name)) for name in names}
+    assert "killed" in only(findings, run / names[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda record: record["settings"]["rfm"].update(rounds=9), "rfm.rounds was 9, and is 2"),
+        (lambda record: record["settings"].update(extra=1), "extra was 1, and is no longer there"),
+        (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.pipeline.jobs.rfm"),
+        (lambda record: record["packages"].update(numpy="1.0.0"), "numpy was 1.0.0, and is locked to"),
+        (lambda record: record.update(job="convrfm.pipeline.jobs.rfm:other"), "was made by convrfm.pipeline.jobs.rfm:other"),
+    ],
+)  # fmt: skip
+def test_a_record_of_another_day(project, change, named):
+    """A record that is whole, and says other things than the project of today."""
+    run = a_run(project, "rfm")
+    record = read_record(project / run / "record.json")
+    change(record)
+    reseal(project / run / "record.json", record)
+    found, findings, _ = audit(project)
+    # Figure 5 has the hash of the record, too.
+    assert found == {(State.STALE, str(run / "record.json")), (State.STALE, str(FIGURES / "fig05.json"))}
+    assert named in only(findings, run / "record.json")
+
+
+def test_a_record_edited_without_its_seal(project):
+    record_file = FIGURES / "fig12.json"
+    record = read_record(project / record_file)
+    record["wall_seconds"] = 0.001
+    (project / record_file).write_text(json.dumps(record))
+    found, findings, _ = audit(project)
+    assert found == {(State.TAMPERED, str(record_file))}
+    assert "edited after it was written" in only(findings, record_file)
+    del record["seal"]
+    (project / record_file).write_text(json.dumps(record))
+    assert audit(project)[0] == {(State.STALE, str(record_file))}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", "null", '{"job": 3}', "\xff", "[" * 100_000, '{"a": NaN}'], ids=range(9)
+)
+def test_what_is_no_record(project, content):
+    run = a_run(project, "cnn")
+    (project / run / "record.json").write_text(content)
+    found, _, _ = audit(project)
+    assert (State.TAMPERED, str(run / "record.json")) in found
+
+
+def test_inputs_that_lead_out_of_the_project(project):
+    run = a_run(project, "rfm")
+    record = read_record(project / run / "record.json")
+    record["inputs"]["draw/0"]["path"] = "../../etc/passwd"
+    reseal(project / run / "record.json", record)
+    _, findings, _ = audit(project)
+    assert any("outside the project" in finding.found for finding in findings)
+
+
+def test_a_changed_configuration_names_key_and_values(project):
+    settings = configure(project, threads=2, overrides={"features": {**_features(project), "exponent": 0.5}})
+    found, findings, _ = audit(project, settings)
+    assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
+    assert only(findings, FIGURES / "fig12.json") == "The configuration has changed: exponent was 1.0, and is 0.5."
+
+
+def _features(project) -> dict:
+    return settings_of(project).preset.features.model_dump(exclude_unset=True)
+
+
+def test_a_seed_that_is_no_longer_asked_for(project):
+    found, _, _ = audit(project, configure(project, seeds=[1]))
+    assert all(state in (State.ORPHANED, State.STALE) for state, _ in found)
+    orphans = {file for state, file in found if state is State.ORPHANED}
+    assert str(a_run(project, "rfm") / "record.json") in orphans
+    assert not any("figures" in file for file in orphans)
+    assert (State.STALE, str(FIGURES / "fig05.json")) in found
+
+
+def test_another_protocol(project):
+    found, _, _ = audit(project, configure(project, protocol="corrected"))
+    assert {state for state, _ in found} == {State.ORPHANED}
+    assert (State.ORPHANED, str(FIGURES / "theorem1.json")) in found
+
+
+def test_code_that_has_changed(project, tmp_path, monkeypatch):
+    """The sources of the package are copied, and one module of the closure of Figure 12 changes."""
+    import shutil
+
+    root = tmp_path / "src" / "convrfm"
+    shutil.copytree(closure.ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "plots" / "fig12.py").write_text((root / "plots" / "fig12.py").read_text() + "\n# changed\n")
+    monkeypatch.setattr(closure, "ROOT", root)
+    closure._source_of.cache_clear()
+    try:
+        found, findings, _ = audit(project)
+    finally:
+        monkeypatch.undo()
+        closure._source_of.cache_clear()
+    assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
+    assert "convrfm.pipeline.jobs.fig12" in only(findings, FIGURES / "fig12.json")
+
+
+def test_an_input_that_was_built_again(project):
+    """A run whose arrays and record are of a later build than what stands on it."""
+    run = a_run(project, "rfm")
+    arrays = load_arrays(project / run / "arrays.safetensors")
+    write_arrays(project / run / "arrays.safetensors", {**arrays, "extra": arrays["best_round/0"]})
+    rehash(project, project / run / "record.json")
+    found, _, _ = audit(project)
+    assert found == {(State.STALE, str(FIGURES / "fig05.json"))}

@@ -1,0 +1,107 @@
+"""A tiny project whose results are built by the jobs themselves, without Snakemake."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+import yaml
+from matplotlib import pyplot as plt
+from workflow.conftest import CONFIG, ROOT
+
+from convrfm.pipeline.closure import closure_hash
+from convrfm.pipeline.config import Settings, load_settings
+from convrfm.pipeline.paths import RUN_FILES, run_keys
+from convrfm.pipeline.plan.base import FIGURE_FORMATS, Plan, figure_file, recorded_state
+from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
+from convrfm.pipeline.record import Recorder, read_record, seal_of
+from convrfm.pipeline.session import Job
+from convrfm.storage import sha256, write_json
+
+BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")
+"""Figures of the tiny project: kernels, networks, the ansatz, and what is computed without runs."""
+
+PANEL = {**CONFIG["overrides"]["fig05"]["panels"][0], "sigmas": [2.0]}
+OVERRIDES = {
+    **CONFIG["overrides"],
+    "fig05": {"panels": [PANEL]},
+    "fig06": {**CONFIG["overrides"]["fig06"], "sigma": 2.0},
+}
+
+
+def configure(project: Path, **changes) -> Settings:
+    """Write `config.yaml`, with changes to its overrides by section, and give what it says."""
+    config = {**CONFIG, "overrides": {**OVERRIDES, **changes.pop("overrides", {})}, **changes}
+    (project / "config.yaml").write_text(yaml.safe_dump(config))
+    return settings_of(project)
+
+
+def settings_of(project: Path) -> Settings:
+    return load_settings(yaml.safe_load((project / "config.yaml").read_text()), project / "workflow" / "presets")
+
+
+def make_project(folder: Path, figures=BUILT) -> Path:
+    """A project with presets, lock and results."""
+    (folder / "workflow").mkdir(parents=True)
+    shutil.copytree(ROOT / "workflow" / "presets", folder / "workflow" / "presets")
+    shutil.copytree(ROOT / "envs", folder / "envs")
+    settings = configure(folder)
+    plan = Plan(settings, recorded_state(settings, folder))
+    with inside(folder):
+        for figure in figures:
+            for protocol in settings.protocols:
+                _build_figure(plan, figure, protocol)
+    return folder
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _build_figure(plan: Plan, figure: str, protocol: str) -> None:
+    of, keys = FIGURES[figure], {"protocol": protocol}
+    outputs = {form: Path(figure_file(plan, figure, protocol, form)) for form in FIGURE_FORMATS}
+    outputs["record"] = Path(figure_file(plan, figure, protocol, "json"))
+    _run(plan, of, keys, outputs)
+    plt.close("all")
+
+
+def _run(plan: Plan, of, keys, outputs: dict[str, Path]) -> None:
+    inputs = {name: [Path(path) for path in files(plan, keys)] for name, files in of.inputs.items()}
+    for path in {path.parent for paths in inputs.values() for path in paths}:
+        if not (path / RUN_FILES["record"]).exists():
+            own = run_keys(path)
+            files = {name: path / file for name, file in RUN_FILES.items()}
+            _run(plan, EXPERIMENTS[own["experiment"]], own, files)
+    module, _, name = of.job.partition(":")
+    settings = of.settings(plan, keys)
+    recorder = Recorder(of.job, closure_hash(module), settings)
+    getattr(import_module(module), name)(Job(inputs, outputs, settings, 1, recorder))
+
+
+def rehash(project: Path, record_file: Path, *, sealed: bool = True) -> None:
+    """Put the hashes of a run's or figure's files, as they are now, into its record: what a careful forger does."""
+    record = read_record(record_file)
+    for described in record["outputs"].values():
+        described["sha256"] = sha256(project / described["path"])
+    reseal(record_file, record) if sealed else write_json(record_file, record)
+
+
+def rehash_inputs(project: Path, record_file: Path) -> None:
+    """The same for the inputs."""
+    record = read_record(record_file)
+    for described in record["inputs"].values():
+        described["sha256"] = sha256(project / described["path"])
+    reseal(record_file, record)
+
+
+def reseal(record_file: Path, record: dict) -> None:
+    write_json(record_file, {**record, "seal": seal_of(record)})
