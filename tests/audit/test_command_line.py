@@ -126,6 +126,35 @@ def test_a_wrong_configuration(project, found, capsys, content):
     assert capsys.readouterr().err.startswith("error: ")
 
 
+@pytest.mark.parametrize(("findings", "status"), [((), 0), ((WRONG,), 1)])
+def test_results_of_another_machine(project, tmp_path_factory, monkeypatch, capsys, findings, status):
+    asked = []
+
+    def import_results(folder, home, seed):
+        asked.append((folder, home, seed))
+        return outcomes.audit(judgements=(), findings=findings, checked={"taken in": 5})
+
+    monkeypatch.setattr(auditing, "import_results", import_results)
+    monkeypatch.chdir(project)
+    folder = tmp_path_factory.mktemp("elsewhere")
+    assert cli.main(["import-results", str(folder), "--seed", "5"]) == status
+    assert asked == [(folder, project, 5)]
+    printed = capsys.readouterr().out
+    assert "5 taken in" in printed
+    assert ("TAMPERED" in printed) == bool(findings)
+    assert "verdicts" not in printed
+    assert not (project / "results/quick/audit").exists()
+
+
+def test_imports_that_cannot_be(project, tmp_path_factory, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    assert cli.main(["import-results", "nowhere"]) == 2
+    assert "nowhere is not a folder" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+    assert cli.main(["import-results", str(project)]) == 2
+    assert "run this in the folder of the project" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["audit"], ["audit", "x", "--seed", "-1"], ["audit", "x", "--seed", "a"], ["judge"]]
 )

@@ -2,7 +2,7 @@
 
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import yaml
 
 from convrfm.audit.crate import CRATE_FILE, crate_of
 from convrfm.audit.document import as_document
+from convrfm.audit.importing import import_results
 from convrfm.audit.integrity import check_integrity
 from convrfm.audit.judging import judge
 from convrfm.audit.outcome import Audit
@@ -22,7 +23,7 @@ from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.session import Job
 from convrfm.storage import write_bytes, write_json
 
-__all__ = ["audit", "audit_folder", "audit_job", "write_audit"]
+__all__ = ["audit", "audit_folder", "audit_job", "import_folder", "write_audit"]
 
 SEEDS = 2**32
 
@@ -42,9 +43,9 @@ def audit(project: Path, settings: Settings, *, seed: int) -> Audit:
         preset=preset,
         results=f"results/{preset}",
         judgements=judge(results, preset, settings.protocols),
-        findings=tuple(findings),
-        spot_checks=tuple(spot_check(results, seed)),
-        checked=dict(checked),
+        findings=findings,
+        spot_checks=spot_check(results, seed),
+        checked=checked,
         seed=seed,
     )
 
@@ -81,14 +82,48 @@ def audit_folder(results: Path, seed: int | None) -> Audit:
         msg = f"{results} is not a folder: name a folder of results, such as results/quick."
         raise InputError(msg)
     project = results.parents[1]
-    config = project / "config.yaml"
-    if results.parent.name != "results" or not config.is_file() or not (project / "workflow/presets").is_dir():
+    if results.parent.name != "results" or not _is_project(project):
         msg = (
             f"{results} is not results/<preset> of a project with its config.yaml and workflow/presets, which say what the "
             "results should be: put it there, or bring single runs of another machine with `convrfm import-results`."
         )
         raise InputError(msg)
-    return _audit(project, _configured(config, results.name), project / "workflow/presets", seed)
+    return _audit(project, _configured(project / "config.yaml", results.name), project / "workflow/presets", seed)
+
+
+def import_folder(folder: Path, seed: int | None) -> Audit:
+    """Take results of another machine into the project of the working folder: what `convrfm import-results` does.
+
+    Args:
+        folder: what was `results/<preset>` there.
+        seed: of the spot checks; None draws one.
+
+    Raises:
+        InputError: there is no such folder, or the working folder is no project.
+        ConfigError: the configuration of the project is wrong.
+    """
+    if not folder.is_dir():
+        msg = f"{folder} is not a folder: name what was results/<preset> on the other machine."
+        raise InputError(msg)
+    if not _is_project(Path.cwd()):
+        msg = f"{Path.cwd()} has no config.yaml and workflow/presets: run this in the folder of the project."
+        raise InputError(msg)
+    found = import_results(folder, Path.cwd(), _seed(seed))
+    _print(summary(found, None))
+    return found
+
+
+def _is_project(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file() and (folder / "workflow" / "presets").is_dir()
+
+
+def _seed(seed: int | None) -> int:
+    return secrets.randbelow(SEEDS) if seed is None else seed
+
+
+def _print(lines: Iterable[str]) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
 
 
 def _configured(path: Path, preset: str) -> dict[str, Any]:
@@ -120,8 +155,6 @@ def audit_job(job: Job) -> None:
 
 def _audit(project: Path, config: Mapping[str, Any], presets: Path, seed: int | None) -> Audit:
     settings = load_settings(config, presets)
-    found = audit(project, settings, seed=secrets.randbelow(SEEDS) if seed is None else seed)
-    page = write_audit(project, found)
-    sys.stdout.write("\n".join(summary(found, str(page))) + "\n")
-    sys.stdout.flush()
+    found = audit(project, settings, seed=_seed(seed))
+    _print(summary(found, str(write_audit(project, found))))
     return found

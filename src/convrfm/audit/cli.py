@@ -51,13 +51,23 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
     )
     audit.add_argument("results", type=Path, metavar="RESULTS", help="a folder of results in a project: results/quick")
-    audit.add_argument(
-        "--seed",
-        type=_seed,
-        metavar="N",
-        help="seed of the spot checks, to repeat those of an earlier audit; else drawn",
-    )
     audit.set_defaults(command=_audit)
+    imports = commands.add_parser(
+        "import-results",
+        help="check results of another machine, and take them in if nothing is wrong",
+        description="Check a folder of results that was computed elsewhere, and take it into results/ of the project in the "
+        "working folder if nothing is wrong with it. A file that lies there with other content is never replaced.",
+        epilog="Exit status: 0 if everything was taken in; 1 if something is wrong, and nothing was; 2 if it could not be read.",
+    )
+    imports.add_argument("folder", type=Path, metavar="FOLDER", help="what was results/<preset> on the other machine")
+    imports.set_defaults(command=_import)
+    for command in (audit, imports):
+        command.add_argument(
+            "--seed",
+            type=_seed,
+            metavar="N",
+            help="seed of the spot checks, to repeat those of another time; else drawn",
+        )
     return parser
 
 
@@ -74,3 +84,9 @@ def _audit(given: argparse.Namespace) -> int:
     from convrfm.audit.auditing import audit_folder
 
     return TRUSTED if audit_folder(given.results, given.seed).trusted else NOT_TRUSTED
+
+
+def _import(given: argparse.Namespace) -> int:
+    from convrfm.audit.auditing import import_folder
+
+    return TRUSTED if import_folder(given.folder, given.seed).trusted else NOT_TRUSTED

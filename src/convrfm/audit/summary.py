@@ -10,16 +10,19 @@ MOST_FINDINGS = 100
 """So many are printed; the page has all."""
 
 
-def summary(audit: Audit, page: str) -> Iterator[str]:
+def summary(audit: Audit, page: str | None) -> Iterator[str]:
     """Give the lines: verdicts by number, what was looked at, each finding with its remedy, and the page.
 
     Args:
         audit: what was found.
-        page: where the page lies.
+        page: where the page lies; None where there is none, as claims were not judged.
     """
     counts = {verdict: len(list(audit.of_verdict(verdict))) for verdict in Verdict}
     yield f"Audit of {_printable(audit.results)}, preset {_printable(audit.preset)}"
-    yield "  verdicts: " + (", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "none")
+    if page is not None:
+        yield "  verdicts: " + (
+            ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "none"
+        )
     yield "  looked at: " + (", ".join(f"{number} {kind}" for kind, number in audit.checked.items()) or "nothing")
     held = sum(check.holds for check in audit.spot_checks)
     yield f"  spot checks: {held} of {len(audit.spot_checks)} hold (seed {audit.seed})"
@@ -32,8 +35,9 @@ def summary(audit: Audit, page: str) -> Iterator[str]:
         yield f"    {finding.state.upper()} {_printable(finding.file)}: {_printable(finding.found)}"
         yield f"      remedy: {_printable(finding.remedy)}"
     if len(audit.findings) > MOST_FINDINGS:
-        yield f"    and {len(audit.findings) - MOST_FINDINGS} more, on the page"
-    yield f"  page: {_printable(page)}"
+        yield f"    and {len(audit.findings) - MOST_FINDINGS} more"
+    if page is not None:
+        yield f"  page: {_printable(page)}"
     yield trust(audit)
 
 
