@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         help="check results of another machine, and take them in if nothing is wrong",
         description="Check a folder of results that was computed elsewhere, and take it into results/ of the project in the "
         "working folder if nothing is wrong with it. A file that lies there with other content is never replaced.",
-        epilog="Exit status: 0 if everything was taken in; 1 if something is wrong, and nothing was; 2 if it could not be read.",
+        epilog="Exit status: 0 if everything was taken in; 1 if something is wrong and nothing was; 2 if it could not be read.",
     )
     imports.add_argument("folder", type=Path, metavar="FOLDER", help="what was results/<preset> on the other machine")
     imports.set_defaults(command=_import)
