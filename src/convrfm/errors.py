@@ -13,7 +13,6 @@ __all__ = [
     "NonFiniteError",
     "ProbeError",
     "StorageError",
-    "UntrustedError",
 ]
 
 
@@ -59,10 +58,6 @@ class CorruptDataError(DataError):
 
 class StorageError(ConvRFMError, OSError):
     """A result cannot be written: a read-only folder or a full disk."""
-
-
-class UntrustedError(ConvRFMError):
-    """An audit has found that results cannot be trusted."""
 
 
 class ConvRFMWarning(UserWarning):

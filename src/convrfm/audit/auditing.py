@@ -18,14 +18,19 @@ from convrfm.audit.outcome import Audit
 from convrfm.audit.page import render_page
 from convrfm.audit.spot_checks import spot_check
 from convrfm.audit.summary import summary, trust
-from convrfm.errors import ConfigError, InputError, UntrustedError
+from convrfm.errors import ConfigError, ConvRFMError, InputError
 from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.session import Job
 from convrfm.storage import write_bytes, write_json
 
-__all__ = ["audit", "audit_folder", "audit_job", "import_folder", "write_audit"]
+__all__ = ["UntrustedError", "audit", "audit_folder", "audit_job", "import_folder", "write_audit"]
 
 SEEDS = 2**32
+
+
+# Here, as a change of convrfm.errors makes every run stale.
+class UntrustedError(ConvRFMError):
+    """An audit has found that results cannot be trusted."""
 
 
 def audit(project: Path, settings: Settings, *, seed: int) -> Audit:

@@ -1,8 +1,9 @@
 """The audit on a terminal, in a few lines."""
 
+from collections import Counter
 from collections.abc import Iterator
 
-from convrfm.audit.outcome import Audit, Verdict
+from convrfm.audit.outcome import Audit, State, Verdict
 
 __all__ = ["summary", "trust"]
 
@@ -11,31 +12,31 @@ MOST_FINDINGS = 100
 
 
 def summary(audit: Audit, page: str | None) -> Iterator[str]:
-    """Give the lines: verdicts by number, what was looked at, each finding with its remedy, and the page.
+    """Give the lines: each finding with its remedy, each spot check that fails, and everything by number.
 
     Args:
         audit: what was found.
         page: where the page lies; None where there is none, as claims were not judged.
     """
     counts = {verdict: len(list(audit.of_verdict(verdict))) for verdict in Verdict}
-    yield f"Audit of {_printable(audit.results)}, preset {_printable(audit.preset)}"
-    if page is not None:
-        yield "  verdicts: " + (
-            ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "none"
-        )
-    yield "  looked at: " + (", ".join(f"{number} {kind}" for kind, number in audit.checked.items()) or "nothing")
-    held = sum(check.holds for check in audit.spot_checks)
-    yield f"  spot checks: {held} of {len(audit.spot_checks)} hold (seed {audit.seed})"
+    # What may be long comes first, so that the last lines say all.
+    for finding in audit.findings[:MOST_FINDINGS]:
+        yield f"{finding.state.upper()} {_printable(finding.file)}: {_printable(finding.found)}"
+        yield f"  remedy: {_printable(finding.remedy)}"
+    if len(audit.findings) > MOST_FINDINGS:
+        yield f"and {len(audit.findings) - MOST_FINDINGS} more findings"
     for check in audit.spot_checks:
         if not check.holds:
-            yield f"    FAILS {_printable(check.file)}: {_printable(check.what)}"
-            yield f"      deviation {check.deviation:.3g}, allowed {check.tolerance:.3g}"
-    yield f"  findings: {len(audit.findings) or 'none'}"
-    for finding in audit.findings[:MOST_FINDINGS]:
-        yield f"    {finding.state.upper()} {_printable(finding.file)}: {_printable(finding.found)}"
-        yield f"      remedy: {_printable(finding.remedy)}"
-    if len(audit.findings) > MOST_FINDINGS:
-        yield f"    and {len(audit.findings) - MOST_FINDINGS} more"
+            yield f"FAILS {_printable(check.file)}: {_printable(check.what)}"
+            yield f"  deviation {check.deviation:.3g}, allowed {check.tolerance:.3g}"
+    states = Counter(finding.state for finding in audit.findings)
+    held = sum(check.holds for check in audit.spot_checks)
+    yield f"Audit of {_printable(audit.results)}, preset {_printable(audit.preset)}"
+    if page is not None:
+        yield "  verdicts: " + (", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "none")
+    yield "  looked at: " + (", ".join(f"{number} {kind}" for kind, number in audit.checked.items()) or "nothing")
+    yield "  findings: " + (", ".join(f"{states[state]} {state}" for state in State if states[state]) or "none")
+    yield f"  spot checks: {held} of {len(audit.spot_checks)} hold (seed {audit.seed})"
     if page is not None:
         yield f"  page: {_printable(page)}"
     yield trust(audit)
