@@ -12,7 +12,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,7 +26,7 @@ __all__ = ["render_page"]
 
 PROTOCOLS = ("published", "corrected")
 
-FEW_MEASUREMENTS = 8
+FEW_MEASUREMENTS = 12
 """So many are shown without being asked for."""
 
 MOST_FILES = 60
@@ -251,15 +250,24 @@ def _interval(bounds: Sequence[float] | None) -> str:
     return "-" if bounds is None else f"[{', '.join(map(_number, bounds))}]"
 
 
-def _holds(value: bool | None) -> Markup:
+def _holds(value: bool | None, *, counts: bool = True) -> Markup:
+    """A word for whether something holds, in a neutral colour where that decides nothing."""
     css, symbol, word = {True: ("good", "✓", "yes"), False: ("bad", "✗", "no"), None: ("unknown", "?", "undecided")}[
         value
     ]
-    return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(css, symbol, word)
+    text = '<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>'
+    return Markup(text).format(css if counts else "skipped", symbol, word)  # noqa: S704
 
 
 def _tally(judgement: Judgement) -> str:
-    """How many measurements hold, fail, and decide nothing."""
-    found: list[Any] = [measurement.holds for measurement in judgement.measurements]
+    """How many measurements hold, fail, and are not decided; those that cannot count by themselves."""
+    kinds: dict[str, list[bool | None]] = {}
+    for measurement in judgement.measurements:
+        kind = "" if measurement.comparable else "on stand-in data "
+        kind += "reported only " if measurement.soft else ""
+        kinds.setdefault(kind, []).append(measurement.holds)
     words = (("hold", True), ("fail", False), ("undecided", None))
-    return ", ".join(f"{found.count(value)} {word}" for word, value in words if value in found)
+    return "; ".join(
+        kind + ", ".join(f"{found.count(value)} {word}" for word, value in words if value in found)
+        for kind, found in kinds.items()
+    )

@@ -33,7 +33,9 @@ def summary(audit: Audit, page: str | None) -> Iterator[str]:
     held = sum(check.holds for check in audit.spot_checks)
     yield f"Audit of {_printable(audit.results)}, preset {_printable(audit.preset)}"
     if page is not None:
-        yield "  verdicts: " + (", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "none")
+        yield "  verdicts: " + (
+            ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number) or "none"
+        )
     yield "  looked at: " + (", ".join(f"{number} {kind}" for kind, number in audit.checked.items()) or "nothing")
     yield "  findings: " + (", ".join(f"{states[state]} {state}" for state in State if states[state]) or "none")
     yield f"  spot checks: {held} of {len(audit.spot_checks)} hold (seed {audit.seed})"
