@@ -17,8 +17,8 @@ __all__ = ["AgopWitness", "GramWitness", "witness_agop", "witness_gram"]
 IMAGES = 12
 """Rows, and columns, of the block of a kernel matrix."""
 
-POINTS = 2
-"""Points of the AGOP that is kept."""
+POINTS = 1
+"""Points of the AGOP that is kept: with all training images they are pairs that take long to repeat."""
 
 ENTRIES = 16
 """Rows and columns of that AGOP, drawn at random."""
@@ -41,7 +41,7 @@ class GramWitness:
 
 @dataclass(frozen=True)
 class AgopWitness:
-    """A block of the patch-AGOP of the predictor that gives the next metric, at a few of its points.
+    """A block of the patch-AGOP of the predictor that gives the next metric, at some of its points.
 
     Attributes:
         alpha: coefficients of the predictor `(fitted images, outputs)`, in the dtype in which they were used.

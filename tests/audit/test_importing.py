@@ -1,5 +1,7 @@
 """Results from elsewhere are taken in whole or not at all, and Snakemake takes them for its own."""
 
+import base64
+import json
 import os
 import shutil
 from pathlib import Path
@@ -8,11 +10,25 @@ import pytest
 from workflow.conftest import copy_project
 
 from audit.tiny import configure, rehash
-from convrfm.audit.importing import import_results
+from convrfm.audit import importing, integrity
+from convrfm.audit.importing import METADATA, import_results
 from convrfm.audit.outcome import State
 from convrfm.storage import load_arrays, sha256, write_arrays
 
 RESULTS = Path("results/quick")
+
+
+@pytest.fixture
+def computed() -> None:
+    """For tests that need tables drawn anew, and spot checks."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_computed(request, monkeypatch):
+    """Tests that are about files are not to wait for drawing and spot checks."""
+    if "computed" not in request.fixturenames:
+        monkeypatch.setattr(integrity, "check_redrawn", lambda *_, **__: [])
+        monkeypatch.setattr(importing, "spot_check", lambda *_: ())
 
 
 @pytest.fixture
@@ -32,7 +48,7 @@ def nothing_changed(project: Path) -> bool:
     return content(project / "results") == {} and not list(project.rglob(".tmp-*"))
 
 
-def test_clean_results_are_taken_in(project, elsewhere):
+def test_clean_results_are_taken_in(project, elsewhere, computed):
     found = import_results(elsewhere, project, 0)
     assert found.trusted, (found.findings, found.spot_checks)
     assert found.judgements == ()
@@ -63,7 +79,7 @@ def test_harm_is_refused(project, elsewhere):
     assert nothing_changed(project)
 
 
-def test_well_hashed_harm_is_refused(project, elsewhere):
+def test_well_hashed_harm_is_refused(project, elsewhere, computed):
     """The spot checks see what hashes do not."""
     (project / "results").mkdir()
     shutil.copytree(elsewhere, project / RESULTS)
@@ -125,10 +141,13 @@ def test_a_folder_that_is_none(project, elsewhere, tmp_path):
 
 
 def test_snakemake_takes_them_for_its_own(project, elsewhere, tmp_path):
-    """Of what was imported nothing is planned; what is taken away is."""
+    """Of what was imported nothing is planned, though Snakemake remembers an earlier file; what is taken away is."""
     there = copy_project(tmp_path / "checkout")
     shutil.copy(project / "config.yaml", there.root)
+    remembered = base64.b64encode(b"results/quick/figures/published/fig05.png").decode()
+    (there.root / METADATA).mkdir(parents=True)
+    (there.root / METADATA / remembered).write_text(json.dumps({"code": "other", "params": ["other"], "input": []}))
     assert import_results(elsewhere, there.root, 0).trusted
     assert there.planned("fig05") == {}
-    next((there.results / "runs/rfm").rglob("metrics.parquet")).unlink()
-    assert there.planned("fig05") == {"fit_rfm": 1, "draw_fig05": 1}
+    (there.results / "figures/published/fig05.png").unlink()
+    assert there.planned("fig05") == {"draw_fig05": 1}

@@ -13,6 +13,7 @@ from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_fil
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, find_products
 from convrfm.audit.redrawn import check_csv, check_redrawn
+from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.config import Settings
 from convrfm.pipeline.plan.base import Plan, recorded_state
 
@@ -59,7 +60,7 @@ def check_integrity(
         stale = [] if expected is None else list(check_currency(product, expected, project, locked))
         findings += own + stale
         if product.is_figure:
-            findings += _check_figure(where, product, own, counts, stale=bool(stale or expected is None))
+            findings += _check_figure(where, product, own, hashes, counts, stale=bool(stale or expected is None))
     unique = {(finding.file, finding.state, finding.found): finding for finding in findings}
     return tuple(unique[key] for key in sorted(unique)), dict(counts)
 
@@ -72,16 +73,16 @@ def _orphan(product: Product) -> Finding:
 
 
 def _check_figure(
-    project: Path, product: Product, own: list[Finding], counts: Counter[str], *, stale: bool
+    project: Path, product: Product, own: list[Finding], hashes: Hashes, counts: Counter[str], *, stale: bool
 ) -> list[Finding]:
-    """Compare the parts of a figure with each other and with its runs, unless something is wrong with them already."""
-    if any(finding.state is State.MISSING for finding in own):
-        return []
-    edited = {finding.file for finding in own}
-    if edited & set(product.files.values()):
+    """Compare the parts of a figure with each other and with its runs, unless something is wrong with either already."""
+    record = product.record
+    assert record is not None
+    if {finding.file for finding in own} & set(product.files.values()):
         return []
     found = list(check_csv(project, product))
-    if found or product.record_file in edited:
+    runs = [described for described in record.inputs.values() if Path(described.path).name != DATA_STATE]
+    if found or own or any(hashes[described.path] != described.sha256 for described in runs):
         return found
     counts["figures drawn anew"] += 1
     table = read_metadata(project / product.files["parquet"])
