@@ -46,9 +46,9 @@ class Look:
 
 
 LOOKS = {
-    Verdict.REPRODUCED: Look("✓", "reproduced", "what was asked for beforehand holds, on the paper's own data"),
-    Verdict.PARTIAL: Look("◐", "partial", "it holds in some of the cases"),
-    Verdict.NOT_REPRODUCED: Look("✗", "not-reproduced", "it was measured, and does not hold"),
+    Verdict.REPRODUCED: Look("✓", "reproduced", "all that was asked for beforehand holds, on the paper's own data"),
+    Verdict.PARTIAL: Look("◐", "partial", "some of it holds; the rest fails, or is not decided"),
+    Verdict.NOT_REPRODUCED: Look("✗", "not-reproduced", "it was measured, and none of it holds"),
     Verdict.NOT_COMPARABLE: Look("≠", "not-comparable", "measured on stand-in data, which says nothing of the paper"),
     Verdict.SKIPPED: Look("↷", "skipped", "its data are not there"),
     Verdict.UNKNOWN: Look("?", "unknown", "not built, or too little to decide"),

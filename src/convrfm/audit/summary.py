@@ -24,7 +24,7 @@ def summary(audit: Audit, page: str | None) -> Iterator[str]:
         yield f"{finding.state.upper()} {_printable(finding.file)}: {_printable(finding.found)}"
         yield f"  remedy: {_printable(finding.remedy)}"
     if len(audit.findings) > MOST_FINDINGS:
-        yield f"and {len(audit.findings) - MOST_FINDINGS} more findings"
+        yield f"and {len(audit.findings) - MOST_FINDINGS} more findings{'' if page is None else ', on the page'}"
     for check in audit.spot_checks:
         if not check.holds:
             yield f"FAILS {_printable(check.file)}: {_printable(check.what)}"

@@ -26,7 +26,7 @@ def test_records_vouch_for_what_lies_there(built):
 
 def test_the_report_of_snakemake_holds_every_figure_with_its_caption(built, tmp_path):
     # No proxy answers there: whoever asks the network for something fails.
-    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     built.snakemake("--report", str(tmp_path / "report.html"), environment=nowhere)
     report = (tmp_path / "report.html").read_text()
     for figure in FIGURES:
