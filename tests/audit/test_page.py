@@ -127,6 +127,22 @@ def test_hostile_text_stays_text(full):
     assert "default-src 'none'" in parsed.named("meta")[3]["content"]
 
 
+def test_hostile_names_of_files_stay_names(project):
+    name = "task=<img src=x onerror=alert(7)>,\"seed'=0"
+    folder = project / outcomes.RESULTS / "runs/rfm/published" / name
+    folder.mkdir()
+    (folder / "record.json").write_bytes((project / outcomes.RUN / "record.json").read_bytes())
+    figure = project / outcomes.RESULTS / "figures/published/<b>fig.png"
+    figure.write_bytes((figure.parent / "fig05.png").read_bytes())
+    parsed = Parsed(render_page(project, outcomes.audit(), MADE))
+    assert len(parsed.named("img")) == 2
+    assert not parsed.named("b")
+    assert name in parsed.text
+    links = [unquote(attributes["href"]) for attributes in parsed.named("a")]
+    assert f"../runs/rfm/published/{name}/record.json" in links
+    assert "../figures/published/<b>fig.png" in links
+
+
 def test_nothing_is_loaded_from_elsewhere(full):
     parsed = Parsed(full)
     assert not parsed.named("link")
