@@ -32,7 +32,8 @@ def test_results_as_built_are_trusted_and_then_one_is_tampered_with(finished):
     printed = finished.snakemake("-c1", "audit", succeeds=False)
     assert f"TAMPERED {path.relative_to(finished.root)}: " in printed
     assert "remedy: " in printed
-    assert "error: Not trusted: 1 finding(s)" in printed
+    assert "Not trusted: 1 finding on the files, and 0 spot checks fail." in printed
+    assert "error: results/quick cannot be trusted" in printed
     assert "Traceback" not in printed
     assert everything(finished) == before
     assert json.loads(document.read_text())["trusted"] is False

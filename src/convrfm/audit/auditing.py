@@ -17,7 +17,7 @@ from convrfm.audit.judging import judge
 from convrfm.audit.outcome import Audit
 from convrfm.audit.page import render_page
 from convrfm.audit.spot_checks import spot_check
-from convrfm.audit.summary import summary, trust
+from convrfm.audit.summary import summary
 from convrfm.errors import ConfigError, ConvRFMError, InputError
 from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.session import Job
@@ -150,12 +150,13 @@ def audit_job(job: Job) -> None:
     The page is no output of the job, as Snakemake deletes what a failed job has written, and takes what is there for done.
 
     Raises:
-        UntrustedError: the results cannot be trusted; the page has been written.
+        UntrustedError: the results cannot be trusted; the page is there, and the summary printed.
     """
     presets = Path(job.settings["root"]) / "workflow" / "presets"
     found = _audit(Path(), job.settings["config"], presets, None)
     if not found.trusted:
-        raise UntrustedError(trust(found))
+        msg = f"{found.results} cannot be trusted: what was found stands above, and on the page."
+        raise UntrustedError(msg)
 
 
 def _audit(project: Path, config: Mapping[str, Any], presets: Path, seed: int | None) -> Audit:

@@ -49,10 +49,9 @@ def trust(audit: Audit) -> str:
     if audit.trusted:
         return "Trusted: nothing wrong was found in these files, and every spot check holds."
     failed = sum(not check.holds for check in audit.spot_checks)
-    return (
-        f"Not trusted: {len(audit.findings)} finding(s) on the files, {failed} spot check(s) that fail. Verdicts rest on "
-        "these files: follow the remedies, and audit again."
-    )
+    findings = f"{len(audit.findings)} finding{'' if len(audit.findings) == 1 else 's'} on the files"
+    checks = f"{failed} spot check{' fails' if failed == 1 else 's fail'}"
+    return f"Not trusted: {findings}, and {checks}. Verdicts rest on these files: follow the remedies, and audit again."
 
 
 def _printable(text: str) -> str:
