@@ -141,7 +141,7 @@ def _kernel_of_features(given: Mapping[str, Any]) -> ConvolutionalKernel:
 
 
 def _grams(fit: _Fit, rng: np.random.Generator) -> Iterator[SpotCheck]:
-    """A sub-block of the kernel matrix of every round of the first stage, and of some rounds of later ones, which take longer."""
+    """A sub-block of the kernel matrix of every round of the first stage, and of some rounds of later, slower ones."""
     for stage in range(fit.deep.stages):
         worst, entries = 0.0, 0
         kernel = fit.kernel.shallower(stage)

@@ -19,6 +19,7 @@ from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import Audit, Finding, State
 from convrfm.audit.records import Product, find_products
 from convrfm.audit.spot_checks import spot_check
+from convrfm.errors import StorageError
 from convrfm.pipeline.config import load_settings
 from convrfm.storage import explained_writes, sha256
 
@@ -29,6 +30,9 @@ PARTS = ("runs", "figures")
 
 METADATA = Path(".snakemake") / "metadata"
 """Where Snakemake keeps what it knows of the files that it has made."""
+
+UNKNOWN = "metadata was not present"
+"""What it says of files that it knows nothing of."""
 
 
 def import_results(folder: Path, project: Path, seed: int) -> Audit:
@@ -152,9 +156,20 @@ def _in_order(products: list[Product]) -> list[Product]:
 
 
 def _forget(project: Path, files: list[str]) -> None:
-    """Have Snakemake forget what it knows of earlier files of these names, whose code and settings were others."""
-    if files and (project / METADATA).is_dir():
-        snakemake = Path(sys.executable).with_name("snakemake")
-        subprocess.run(
-            [str(snakemake), "--cleanup-metadata", *files], cwd=project, capture_output=True, check=True
-        )  # fmt: skip
+    """Have Snakemake forget what it knows of earlier files of these names, whose code and settings were others.
+
+    Raises:
+        StorageError: Snakemake would not, for it is at work in this project.
+    """
+    if not files or not (project / METADATA).is_dir():
+        return
+    command = [str(Path(sys.executable).with_name("snakemake")), "--cleanup-metadata", *files]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    # It fails where it knows nothing of one of them, after it has forgotten the others.
+    if done.returncode != 0 and UNKNOWN not in done.stderr:
+        reason = (done.stderr.strip().splitlines() or ["it did not say why"])[-1]
+        msg = (
+            f"All files were taken in, but Snakemake remembers earlier ones of the same names ({reason}): when it has ended, "
+            f"remove {METADATA} in the project."
+        )
+        raise StorageError(msg)
