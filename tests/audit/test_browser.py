@@ -191,20 +191,3 @@ def test_landmarks(see):
     for role in ("banner", "navigation", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1, role
     assert page.get_by_role("region", name="All claims").count() == 1
-
-
-def test_pictures_of_a_tree_that_was_built(browser, tmp_path):
-    """Not a test of much, but what a person looks at: `SCREENSHOTS=folder AUDITED=results/quick`."""
-    if "AUDITED" not in os.environ or "SCREENSHOTS" not in os.environ:
-        pytest.skip("only where screenshots of an audited tree are asked for (SCREENSHOTS, AUDITED)")
-    for scheme in ("light", "dark"):
-        for name, size in (("wide", WIDE), ("phone", PHONE)):
-            context = browser.new_context(viewport=size, offline=True, color_scheme=scheme)
-            page = context.new_page()
-            page.goto((Path(os.environ["AUDITED"]).resolve() / "audit/index.html").as_uri())
-            shown(page, f"{name}-{scheme}-top")
-            for anchor in ("figure-fig05", "integrity", "spot-checks", "runs"):
-                page.goto(f"{page.url.partition('#')[0]}#{anchor}")
-                shown(page, f"{name}-{scheme}-{anchor}")
-            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-            context.close()

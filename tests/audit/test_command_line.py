@@ -1,6 +1,8 @@
 """`convrfm` on the command line: exit status, summary, and errors in sentences."""
 
+import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,23 @@ def test_a_spot_check_that_fails_is_enough(project, found, capsys):
 def test_verdicts_alone_do_not_count(project, found):
     found["finds"] = outcomes.audit(judgements=(outcomes.judgement(verdict=outcomes.Verdict.NOT_REPRODUCED),))
     assert cli.main(["audit", str(project / "results/quick")]) == 0
+
+
+def test_names_and_records_that_are_no_text(project, found, capsys):
+    strange = os.fsdecode(b"results/quick/runs/rfm/published/seed=\xff\xfe")
+    (project / strange).mkdir()
+    record = (project / outcomes.RUN / "record.json").read_text().replace("a processor", "\\ud800 \\udcff")
+    (project / strange / "record.json").write_text(record.replace("convrfm.pipeline", "\\ud800"))
+    found["finds"] = outcomes.audit(
+        findings=(dataclasses.replace(WRONG, file=f"{strange}/record.json", found="\ud800"),)
+    )
+    assert cli.main(["audit", str(project / "results/quick")]) == 1
+    assert "seed=\\udcff\\udcfe/record.json: \\ud800" in capsys.readouterr().out
+    page = (project / "results/quick/audit/index.html").read_text("utf-8")
+    assert "seed=??/record.json" in page
+    assert "../runs/rfm/published/seed=%FF%FE/record.json" in page
+    assert "seed=??" in (project / "results/quick/audit/audit.json").read_text("utf-8")
+    assert "udcff" not in (project / "results/quick/ro-crate-metadata.json").read_text("utf-8")
 
 
 def test_without_a_seed_one_is_drawn(project, found):

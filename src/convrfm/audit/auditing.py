@@ -64,7 +64,7 @@ def write_audit(project: Path, found: Audit) -> Path:
     folder = project / found.results / "audit"
     made = datetime.now(UTC).replace(microsecond=0)
     page = folder / "index.html"
-    write_bytes(page, render_page(project, found, made).encode())
+    write_bytes(page, render_page(project, found, made).encode("utf-8", "replace"))
     write_json(folder / "audit.json", as_document(found, made))
     # Last, since it lists the others.
     write_json(project / found.results / CRATE_FILE, crate_of(project, found, made))

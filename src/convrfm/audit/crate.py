@@ -15,7 +15,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from convrfm.audit.outcome import Audit
-from convrfm.audit.runs import Run, RunFile, find_runs
+from convrfm.audit.runs import Run, RunFile, as_text, find_runs
 
 __all__ = ["CRATE_FILE", "crate_of"]
 
@@ -158,9 +158,12 @@ class _Crate:
         """A file of the crate, once; one that lies elsewhere is only named."""
         hashes = {"sha256": described.sha256} if described is not None and described.sha256 else {}
         inside = PurePosixPath(path).is_relative_to(self.results) and ".." not in PurePosixPath(path).parts
-        present = inside and (self.project / path).is_file()
+        # The standard has addresses of text alone.
+        present = inside and path == as_text(path) and (self.project / path).is_file()
         if not present:
-            return self._entity(f"#elsewhere/{path}", "CreativeWork", {"name": path, **hashes, **properties})
+            return self._entity(
+                f"#elsewhere/{as_text(path)}", "CreativeWork", {"name": as_text(path), **hashes, **properties}
+            )
         if path not in self.known:
             name = str(PurePosixPath(path).relative_to(self.results))
             about = {

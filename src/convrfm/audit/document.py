@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from convrfm.audit.outcome import Audit
+from convrfm.audit.runs import as_text
 
 __all__ = ["as_document", "document_schema"]
 
@@ -34,7 +35,9 @@ def as_document(audit: Audit, made: datetime) -> dict[str, Any]:
 
 
 def _jsonable(value: Any) -> Any:
-    """A value with lists for tuples and words for numbers that are not finite."""
+    """A value with lists for tuples, words for numbers that are not finite, and text for names of files that are none."""
+    if isinstance(value, str):
+        return as_text(value)
     if isinstance(value, dict):
         return {key: _jsonable(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -158,7 +158,7 @@ class _Page:
     def _href(self, file: str) -> str:
         """Address of a file of the project, from the page's own folder; never one of a scheme."""
         relative = posixpath.relpath(file.lstrip("/"), f"{self.audit.results}/audit")
-        return quote(relative if relative.startswith("..") else f"./{relative}", safe="/=,+@")
+        return quote(relative if relative.startswith("..") else f"./{relative}", safe="/=,+@", errors="surrogateescape")
 
     def _figures(self) -> Iterator[ShownFigure]:
         """Figures that were drawn, and those that claims are about."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from convrfm.pipeline.paths import RUN_FILES
 
-__all__ = ["Run", "RunFile", "find_runs"]
+__all__ = ["Run", "RunFile", "as_text", "find_runs"]
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -96,6 +96,11 @@ def find_runs(project: Path, results: str) -> Iterator[Run]:
         yield _run(project, path, name, folder.parents[1].name, folder.parent.name)
 
 
+def as_text(name: str) -> str:
+    """A name with question marks for what is no text: names of files may hold any bytes, and JSON halves of letters."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
     record = _read(path)
     code, seconds = _mapping(record.get("code")), record.get("wall_seconds")
@@ -104,7 +109,7 @@ def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
     job = record.get("job")
     return Run(
         record=path.relative_to(project).as_posix(),
-        name=name,
+        name=as_text(name),
         kind=kind,
         protocol=protocol,
         readable=isinstance(job, str) and bool(outputs),
@@ -124,7 +129,7 @@ def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
 def _read(path: Path) -> dict[str, Any]:
     """The content of a record; empty where it is none."""
     try:
-        return _mapping(json.loads(path.read_text(encoding="utf-8")))
+        return _mapping(json.loads(as_text(json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False))))
     except (OSError, ValueError, RecursionError):
         return {}
 
