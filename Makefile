@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels unit-others figures cluster faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels unit-others figures browser cluster faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -30,11 +30,15 @@ unit-kernels: environment
 	$(BIN)/python -m pytest tests/kernels
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not cluster" --ignore tests/kernels
+	$(BIN)/python -m pytest -m "not figures and not cluster and not browser" --ignore tests/kernels
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
 	$(BIN)/python -m pytest -m figures
+
+# The page of the audit in a headless Chromium; skipped with a reason where there is none (Debian: apt-get install chromium).
+browser: environment
+	$(BIN)/python -m pytest -m browser
 
 # A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
 cluster: environment

@@ -149,6 +149,7 @@ rule beyond:
 
 
 include: "workflow/rules/cost.smk"
+include: "workflow/rules/audit.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/rfm.smk"
 include: "workflow/rules/networks.smk"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,10 +145,10 @@ class Project:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "PYTHONPATH": str(self.root / "src")}
 
-    def snakemake(self, *arguments: str, succeeds: bool = True) -> str:
-        """Run Snakemake; gives what it printed."""
+    def snakemake(self, *arguments: str, succeeds: bool = True, environment: Mapping[str, str] | None = None) -> str:
+        """Run Snakemake, with further variables in its environment; gives what it printed."""
         done = subprocess.run(
-            self.command(*arguments), cwd=self.root, env=self.environment, text=True, check=False,
+            self.command(*arguments), cwd=self.root, env={**self.environment, **(environment or {})}, text=True, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1800,
         )  # fmt: skip
         assert (done.returncode == 0) == succeeds, done.stdout[-6000:]

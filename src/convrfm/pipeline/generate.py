@@ -1,4 +1,4 @@
-"""Files that are generated: JSON schemas, the tables of the configuration and of the data, and the conda environment.
+"""Files that are generated: JSON schemas, the pages on configuration, data and claims, and the conda environment.
 
 python -m convrfm.pipeline.generate            writes them
 python -m convrfm.pipeline.generate --check    fails if one has drifted from its source
@@ -15,6 +15,9 @@ from typing import Any, get_args
 import yaml
 from packaging.markers import Marker
 
+from convrfm.audit.claims import load_claims
+from convrfm.audit.claims_page import claims_page
+from convrfm.audit.document import document_schema
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
 from convrfm.pipeline.config import Config, Preset
@@ -33,14 +36,19 @@ def generated_files(root: Path) -> dict[Path, str]:
     return {
         root / "workflow/schemas/config.schema.json": _schema(Config),
         root / "workflow/schemas/preset.schema.json": _schema(Preset),
+        root / "workflow/schemas/audit.schema.json": _dumped(document_schema()),
         root / "docs/configuration.md": _documentation(),
         root / "docs/datasets.md": _data(),
+        root / "docs/claims.md": claims_page(load_claims(), HEADER),
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
     }
 
 
 def _schema(model: type[Model]) -> str:
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    return _dumped({"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()})
+
+
+def _dumped(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 

@@ -19,8 +19,8 @@ from convrfm.plots.style import figure_style, interval, with_interval
 __all__ = [
     "ALIKE", "COHERENT", "EXCESS", "KERNELS", "LETTERS", "STAND_INS", "Sheet", "Strip", "caption_of_data_sets",
     "draw_data_sets", "draw_sheet", "draw_strip", "excess", "first_seed", "headline", "letter_part", "notes",
-    "orientation_sentence", "proper_edges", "show", "show_filter", "stand_in_note", "table_of", "title_of", "verdict",
-    "with_stand_ins", "write_missing",
+    "orientation_sentence", "oriented_gaps", "proper_edges", "show", "show_filter", "stand_in_note", "table_of", "title_of",
+    "verdict", "with_stand_ins", "write_missing",
 ]  # fmt: skip
 
 STAND_INS = {
@@ -163,22 +163,32 @@ def verdict(found: Mapping[str, float]) -> str:
     )
 
 
-def orientation_sentence(table: pd.DataFrame) -> str:
-    """How many eigenvectors look like the edges they pick."""
+def oriented_gaps(table: pd.DataFrame) -> pd.DataFrame:
+    """Angles between eigenvectors and the edges they pick, of those that are neither constant nor without orientation.
+
+    Returns:
+        columns `value` (degrees) and `control` (to the edges that the other eigenvectors pick).
+    """
     keys = ["dataset", "source", "seed", "kernel", "eigenvector"]
     rows = proper_edges(table)
     wide = rows[rows["image"] < 0].pivot_table(index=keys, columns="quantity", values="value")
     gaps = rows[rows["quantity"] == "gap"].set_index(keys)
-    oriented = wide.index[wide["coherence"] >= COHERENT]
+    return gaps.loc[wide.index[wide["coherence"] >= COHERENT], ["value", "control"]]
+
+
+def orientation_sentence(table: pd.DataFrame) -> str:
+    """How many eigenvectors look like the edges they pick."""
+    rows = proper_edges(table)
+    oriented = oriented_gaps(table)
     if len(oriented) == 0:
         return "No eigenvector has an orientation, so that nothing can be said of the edges it picks."
-    own, control = gaps.loc[oriented, "value"], gaps.loc[oriented, "control"]
+    own, control = oriented["value"], oriented["control"]
     agree = int((own <= ALIKE).sum())
     share = "most of them" if 2 * agree > len(oriented) else "NOT most of them"
     return (
-        f"Of {len(gaps)} eigenvectors that are not constant, {len(oriented)} have an orientation (coherence of at least "
-        f"{COHERENT:g}), and {agree} of these have it within {ALIKE:g} degrees of that of the edges they pick: "
-        f"{share}. Median angle {own.median():.1f} degrees; to the edges that the other eigenvectors pick, "
+        f"Of {int((rows['quantity'] == 'gap').sum())} eigenvectors that are not constant, {len(oriented)} have an orientation "
+        f"(coherence of at least {COHERENT:g}), and {agree} of these have it within {ALIKE:g} degrees of that of the edges "
+        f"they pick: {share}. Median angle {own.median():.1f} degrees; to the edges that the other eigenvectors pick, "
         f"{control.median():.1f}."
     )
 

@@ -24,6 +24,18 @@ def test_records_vouch_for_what_lies_there(built):
     built.check_records(records)
 
 
+def test_the_report_of_snakemake_holds_every_figure_with_its_caption(built, tmp_path):
+    # No proxy answers there: whoever asks the network for something fails.
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    built.snakemake("--report", str(tmp_path / "report.html"), environment=nowhere)
+    report = (tmp_path / "report.html").read_text()
+    for figure in FIGURES:
+        for protocol in ("published", "corrected"):
+            assert f"{built.results.relative_to(built.root)}/figures/{protocol}/{figure}.png" in report
+        caption = (built.root / f"workflow/report/{figure}.rst").read_text().split(".")[0]
+        assert " ".join(caption.split()) in " ".join(report.replace("\\n", " ").split())
+
+
 def test_after_a_kill_the_next_call_finishes_the_work_with_the_same_bits(built, project):
     # One job at a time: the killed one has only just started, and no other is between two of its outputs.
     project.kill_when(lambda: bool(list(project.results.glob("logs/rfm/*/*.log"))), "-c1", "--", "fig05")

@@ -1,0 +1,92 @@
+"""`convrfm` on the command line: audits of results, and results of other machines."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from convrfm.errors import ConvRFMError
+
+__all__ = ["main"]
+
+TRUSTED, NOT_TRUSTED, WRONG_USE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: without the name of the program; those of the process by default.
+
+    Returns:
+        The exit status: 0 if the results can be trusted, 1 if not, 2 if the command could not be carried out.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        status: int = given.command(given)
+    except ConvRFMError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return WRONG_USE
+    except ModuleNotFoundError as error:
+        if (error.name or "convrfm").partition(".")[0] == "convrfm":
+            raise
+        sys.stderr.write(
+            f"error: {error.name} is not installed, and audits need it: pip install 'convrfm[workflow,audit]', or "
+            "`make environment` in a checkout.\n"
+        )
+        return WRONG_USE
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="convrfm", description="Replication of arXiv 2309.00570: audits of its results."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    audit = commands.add_parser(
+        "audit",
+        help="judge results, and check whether they can be trusted",
+        description="Judge every claim of the paper by the results in a folder, and check whether each file is what its "
+        "record says. Nothing is built. The page is written to RESULTS/audit/index.html.",
+        epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
+    )
+    audit.add_argument("results", type=Path, metavar="RESULTS", help="a folder of results in a project: results/quick")
+    audit.set_defaults(command=_audit)
+    imports = commands.add_parser(
+        "import-results",
+        help="check results of another machine, and take them in if nothing is wrong",
+        description="Check a folder of results that was computed elsewhere, and take it into results/ of the project in the "
+        "working folder if nothing is wrong with it. A file that lies there with other content is never replaced.",
+        epilog="Exit status: 0 if everything was taken in; 1 if something is wrong and nothing was; 2 if it could not be read.",
+    )
+    imports.add_argument("folder", type=Path, metavar="FOLDER", help="what was results/<preset> on the other machine")
+    imports.set_defaults(command=_import)
+    for command in (audit, imports):
+        command.add_argument(
+            "--seed",
+            type=_seed,
+            metavar="N",
+            help="seed of the spot checks, to repeat those of another time; else drawn",
+        )
+    return parser
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        msg = "must not be negative"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def _audit(given: argparse.Namespace) -> int:
+    # Here, so that `--help` does not wait for it.
+    from convrfm.audit.auditing import audit_folder
+
+    return TRUSTED if audit_folder(given.results, given.seed).trusted else NOT_TRUSTED
+
+
+def _import(given: argparse.Namespace) -> int:
+    from convrfm.audit.auditing import import_folder
+
+    return TRUSTED if import_folder(given.folder, given.seed).trusted else NOT_TRUSTED

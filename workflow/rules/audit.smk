@@ -1,0 +1,16 @@
+"""Whether the results can be trusted, and what they say of each claim of the paper."""
+
+
+# No inputs, so that nothing is built or redrawn from files that may have been tampered with; no outputs, so that it runs
+# whenever it is asked for, and the page of results that cannot be trusted is not deleted with the failed job.
+rule audit:
+    log:
+        f"{RESULTS}/logs/audit.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        settings={"config": config, "root": str(workflow.basedir)},
+        code=closure_hash("convrfm.audit.auditing"),
+    script:
+        "../scripts/audit.py"
