@@ -114,6 +114,8 @@ def fig02(signs, *, stand_in=False, single=False, value=1.0):
 def sheet(sign, *, panel="A", kernel="cntk", dataset="svhn", source="svhn", quantity="sobel", stand_in=False, single=False,
           value=1.0, angle=5.0):  # fmt: skip
     """Rows of Figures 3, 10, 11 and 12: eigenvector 1 is constant, the others are oriented edges."""
+    if stand_in:
+        dataset = source = "street-digits"
     shared = {"panel": panel, "dataset": dataset, "source": source, "stand_in": stand_in, "protocol": PROTOCOL, "seed": 0,
               "kernel": kernel, "patch_size": 3}  # fmt: skip
     rows = []

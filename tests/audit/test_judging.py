@@ -134,13 +134,24 @@ def test_missing_numbers_decide_nothing(results, claim):
     assert not any(each.holds for each in decisive(found) if "control" not in each.what)
 
 
-@pytest.mark.parametrize("claim", ["A1", "A10", "A12", "A13"])
-def test_one_missing_number_is_no_smaller_sample(results, claim):
+@pytest.mark.parametrize(
+    ("claim", "column", "where"),
+    [
+        ("A1", "value", "quantity == 'gain_over_null'"),
+        ("A4", "value", "quantity == 'mean_pearson' and epoch == 0"),
+        ("A5", "value", "patch_size == 7"),
+        ("A6", "one_minus_rho", "kind == 'theorem'"),
+        ("A10", "accuracy", "method == 'ConvRFM' and sigma == 2"),
+        ("A12", "accuracy", "method == 'CNTK'"),
+        ("A13", "accuracy", "layers == 2"),
+        ("P-svhn-1000", "ours", "quantity == 'accuracy'"),
+    ],
+)
+def test_one_missing_number_is_no_smaller_sample(results, claim, column, where):
     """A NaN is not dropped from a mean in silence: what rests on it is not decided."""
     (figure, table), = tables_of(claim, GOOD).items()
-    column = "value" if "value" in table else "accuracy"
-    place = table.index[table[column].notna()][-1]
-    put(results, figure, table.assign(**{column: table[column].where(table.index != place)}))
+    table.loc[table.query(where).index[0], column] = NAN
+    put(results, figure, table)
     found = verdict_on(results, claim)
     assert found.verdict in (Verdict.PARTIAL, Verdict.UNKNOWN), found.reason
 
@@ -444,23 +455,22 @@ def damage(path, rng):
     yield "a folder", lambda: (path.unlink(), path.mkdir())
 
 
-@pytest.mark.parametrize("claim", CLAIMS)
-def test_damaged_tables_give_no_verdict_and_no_crash(results, claim, rng):
+@pytest.mark.parametrize(
+    ("claim", "figure"), [(claim, BY_ID[claim].tables[0]) for claim in CLAIMS] + [("A9", "fig04"), ("A14", "fig07")]
+)
+def test_damaged_tables_give_no_verdict_and_no_crash(results, claim, figure, rng):
     fill(results, claim, GOOD)
     whole = results.with_name("whole")
     shutil.copytree(results, whole)
-    for figure in BY_ID[claim].tables:
-        path = results / "figures/published" / f"{figure}.parquet"
-        if not path.exists():
-            continue
-        for name, spoil in damage(path, rng):
-            spoil()
-            found = verdict_on(results, claim)
-            assert found.reason, name
-            if name not in ("rows twice", "rows gone", "column gone", "list in a cell"):
-                assert found.verdict in (Verdict.UNKNOWN, Verdict.PARTIAL), (name, found.reason)
-            shutil.rmtree(results)
-            shutil.copytree(whole, results)
+    for name, spoil in damage(results / "figures/published" / f"{figure}.parquet", rng):
+        spoil()
+        found = verdict_on(results, claim)
+        assert found.reason, name
+        # These may leave a whole table: of fewer rows, or without what the claim does not need.
+        if name not in ("rows twice", "rows gone", "column gone", "list in a cell"):
+            assert found.verdict in (Verdict.UNKNOWN, Verdict.PARTIAL), (name, found.reason)
+        shutil.rmtree(results)
+        shutil.copytree(whole, results)
 
 
 @pytest.mark.parametrize("record", [None, "", "[]", '{"inputs": 3}', '{"inputs": {"a": {}}}', '{"skipped": "all"}', "\ud800"])
