@@ -24,5 +24,6 @@ if ! "$python" -m venv "$venv"; then
   exit 1
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/bootstrap.txt"
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r "$here/lock.txt"
+# Compiled here, once: otherwise each of a workflow's many jobs compiles PyTorch anew wherever Python may not write bytecode.
+"$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$here/lock.txt"
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable "$here/.."

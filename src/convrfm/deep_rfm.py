@@ -15,8 +15,9 @@ import pandas as pd
 from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.metric import power
-from convrfm.patches import check_fits, patch_dimension, patches_at
+from convrfm.patches import check_fits, patch_dimension, windows
 from convrfm.rfm import RFMSettings, StageData, StageResult, fit_rounds
+from convrfm.round_journal import RoundJournal
 
 __all__ = ["DeepSettings", "Stage", "apply_filters", "fit_stages", "history_of", "sample_filters"]
 
@@ -87,11 +88,15 @@ def sample_filters(
 
 def apply_filters(images: np.ndarray, filters: np.ndarray, patch_size: int, nonlinearity: Nonlinearity) -> np.ndarray:
     """Convolve `(n, c, h, w)` with filters `(k, d)` in patch order: `(n, k, h - q + 1, w - q + 1)`, same dtype."""
-    n, _, height, width = images.shape
-    weights = filters.T.astype(images.dtype)
-    features = np.empty((n, len(filters), height - patch_size + 1, width - patch_size + 1), images.dtype)
-    for row, column in np.ndindex(*features.shape[2:]):
-        features[:, :, row, column] = patches_at(images, patch_size, row, column) @ weights
+    n, channels, height, width = images.shape
+    features = np.zeros((n, len(filters), height - patch_size + 1, width - patch_size + 1), images.dtype)
+    rows, columns = features.shape[2:]
+    # One product of each image with the weights of all places in a filter; then these responses, shifted, are added up.
+    weights = windows(filters.astype(images.dtype), patch_size).transpose(2, 3, 0, 1).reshape(-1, channels)
+    for image, feature in zip(images, features, strict=True):
+        responses = (weights @ image.reshape(channels, -1)).reshape(patch_size, patch_size, -1, height, width)
+        for i, j in np.ndindex(patch_size, patch_size):
+            feature += responses[i, j, :, i : i + rows, j : j + columns]
     return np.maximum(features, 0, out=features) if nonlinearity == "relu" else features
 
 
@@ -102,6 +107,7 @@ def fit_stages(
     deep: DeepSettings,
     rng: np.random.Generator,
     *,
+    journal: RoundJournal | None = None,
     show: bool = False,
 ) -> list[Stage]:
     """Run Algorithm 2.
@@ -113,6 +119,7 @@ def fit_stages(
         settings: of each stage.
         deep: of the stack.
         rng: draws AGOP points and filters.
+        journal: keeps each round of each stage on disk, see `convrfm.rfm.fit_rounds`.
         show: whether to show progress.
 
     Raises:
@@ -125,7 +132,8 @@ def fit_stages(
     stages: list[Stage] = []
     for index, current in enumerate(kernels):
         description = f"stage {index + 1} of {deep.stages}, rounds"
-        result = fit_rounds(current, data, settings, rng, description=description, show=show)
+        of_stage = None if journal is None else journal.stage(index)
+        result = fit_rounds(current, data, settings, rng, journal=of_stage, description=description, show=show)
         if index + 1 == deep.stages:
             stages.append(Stage(current, result, data.train, None))
             break

@@ -15,7 +15,6 @@ __all__ = [
     "check_fits",
     "patch_dimension",
     "patch_places",
-    "patches_at",
     "unfold",
     "windows",
 ]
@@ -78,12 +77,6 @@ def patch_places(channels: int, height: int, width: int, patch_size: int) -> np.
     """Where the numbers of a patch `(d,)` lie in a flat image, counted from the patch's first pixel in channel 0."""
     channel, row, column = np.ix_(np.arange(channels), np.arange(patch_size), np.arange(patch_size))
     return ((channel * height + row) * width + column).reshape(-1)
-
-
-def patches_at(images: np.ndarray, patch_size: int, row: int, column: int) -> np.ndarray:
-    """Give the patches of all images at one position: `(n, d)`, what `unfold(...)[:, row, column]` holds."""
-    window = images[:, :, row : row + patch_size, column : column + patch_size]
-    return window.reshape(len(images), -1)
 
 
 def box_sum(maps: np.ndarray, patch_size: int) -> np.ndarray:

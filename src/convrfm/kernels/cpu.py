@@ -37,6 +37,9 @@ ROWS_PER_TASK = 64
 PATCH_SHARE = 0.5
 """Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
 
+PATCHES_AT_ONCE = 4096
+"""Patches that are brought under a metric in one product: enough for BLAS, few enough to stay in the last cache."""
+
 STRIP_BYTES = 4 * 2**20
 """Patches that the AGOP holds at a time: few enough to stay in the last cache."""
 
@@ -63,10 +66,16 @@ class Prepared(Batch):
         rows, columns = self.positions
         if self.patches is not None:
             return self.patches.reshape(len(self), rows, columns, -1)[:, first:last]
-        raw = np.empty((len(self), (last - first) * columns, self.shape[0] * self.patch_size**2), self.images.dtype)
-        unfold(self.images, self.places, columns, first, raw)
+        raw = self.raw_patches(first, last)
         patches = raw if self.root is None else raw @ self.root.T
         return patches.reshape(len(self), last - first, columns, -1)
+
+    def raw_patches(self, first: int, last: int) -> np.ndarray:
+        """x_u for the same rows, flat `(n (last - first) Q, d)`: one large product with R, not one for each image."""
+        columns = self.positions[1]
+        raw = np.empty((len(self), (last - first) * columns, self.shape[0] * self.patch_size**2), self.images.dtype)
+        unfold(self.images, self.places, columns, first, raw)
+        return raw.reshape(-1, raw.shape[2])
 
 
 @cache
@@ -81,21 +90,23 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
     with _thread_pools().limit(limits=1 if small else None, user_api="blas"):
         batch = Prepared.bare(images, metric, spec.patch_size)
         if batch.root is not None:
-            batch = _with_patches(batch, memory)
+            batch = _with_patches(batch, batch.root, memory)
         return batch if isinstance(spec, LaplaceSpec) else batch.with_norms(_variances(batch), spec.depth)
 
 
-def _with_patches(batch: Prepared, memory: int) -> Prepared:
+def _with_patches(batch: Prepared, root: np.ndarray, memory: int) -> Prepared:
     """Keep the patches with the batch if the memory allows it."""
     rows, columns = batch.positions
-    shape = (len(batch), rows, columns, batch.rank)
+    shape = (len(batch), rows * columns, batch.rank)
     if math.prod(shape) * batch.images.itemsize > memory * PATCH_SHARE:
         return batch
     patches = np.empty(shape, batch.images.dtype)
-    for y in range(rows):
-        patches[:, y] = batch.patches_of(y, y + 1)[:, 0]
-    check_size("patches under the metric", np.abs(patches).max(), batch.images.dtype)
-    return replace(batch, patches=patches.reshape(len(batch), rows * columns, -1))
+    step = max(1, PATCHES_AT_ONCE // shape[1])
+    for first in range(0, len(batch), step):
+        part = slice(first, first + step)
+        np.matmul(batch.take(part).raw_patches(0, rows), root.T, out=patches[part].reshape(-1, batch.rank))
+    check_size("patches under the metric", max(patches.max(), -patches.min()), batch.images.dtype)
+    return replace(batch, patches=patches)
 
 
 def _variances(batch: Prepared) -> np.ndarray:
