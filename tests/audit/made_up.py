@@ -53,7 +53,12 @@ def fig07(signs, *, stand_in=False, single=False, value=1.0, course=True):
     rows = []
     half = NAN if single else HALF
     for name, sign in zip(["vgg11", "resnet18", "vgg16"], signs, strict=False):
-        shared = {"network": f"{name}-{'standin' if stand_in else 'v1'}", "stand_in": stand_in, "protocol": PROTOCOL, "power": 1.0}
+        shared = {
+            "network": f"{name}-{'standin' if stand_in else 'v1'}",
+            "stand_in": stand_in,
+            "protocol": PROTOCOL,
+            "power": 1.0,
+        }
         gain = value * sign * GAIN
         rows.append({**shared, "panel": "A", "layer": "mean", "when": "trained", "epoch": 5.0, "quantity": "gain",
                      "value": gain, "low": gain - half, "high": gain + half})  # fmt: skip
@@ -71,7 +76,12 @@ def fig08(signs, *, stand_in=False, single=False, value=1.0):
         for seed in range(1 if single else 3):
             shared = {"dataset": dataset, "stand_in": stand_in, "protocol": PROTOCOL, "seed": seed}
             late = 0.6 + value * sign * GAIN + 0.001 * seed
-            numbers = [("mean_pearson", 0, 0.6), ("mean_pearson", 1, late), ("mean_pearson", 9, late), ("mean_rotated_null", 9, 0.6)]
+            numbers = [
+                ("mean_pearson", 0, 0.6),
+                ("mean_pearson", 1, late),
+                ("mean_pearson", 9, late),
+                ("mean_rotated_null", 9, 0.6),
+            ]
             accuracy = {"svhn": 0.982, "cifar10": 0.953, "digits": 0.9}[dataset] - 0.01 - 0.02 * (sign < 0)
             numbers.append(("test_accuracy", 9, value * accuracy))
             rows += [{**shared, "quantity": q, "epoch": epoch, "value": number} for q, epoch, number in numbers]
@@ -208,7 +218,11 @@ def features(signs, **options):
     """What A8 reads, one sign for each of its three figures."""
     a, b, c = signs
     of_3 = both(sheet(a, **options), sheet(a, panel="C", source="imagenet", quantity="sobel_cntk", **options))
-    return {"fig03": of_3, "fig11": sheet(b, kernel="laplace", **options), "fig12": sheet(c, dataset="gtsrb", source="gtsrb", **options)}
+    return {
+        "fig03": of_3,
+        "fig11": sheet(b, kernel="laplace", **options),
+        "fig12": sheet(c, dataset="gtsrb", source="gtsrb", **options),
+    }
 
 
 def alike(signs, **options):

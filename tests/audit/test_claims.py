@@ -52,10 +52,16 @@ def test_a_claim_without_a_judge_and_a_judge_without_a_claim_are_errors():
         (lambda c: c[0].update(id="B1"), "B1, id: String should match"),
         (lambda c: c[0].pop("id"), "a claim without an id, id"),
         (lambda c: c[1].update(id="A1"), "several of A1"),
-        (lambda c: c[0].update(condition="at least {nothing}"), r"names \{nothing\}, but the conditions are over_initial"),
+        (
+            lambda c: c[0].update(condition="at least {nothing}"),
+            r"names \{nothing\}, but the conditions are over_initial",
+        ),
         (lambda c: c[9]["conditions"]["gain"].update(bound="5"), "A10, conditions.gain.bound"),
         (lambda c: c[9]["conditions"]["gain"].update(relation="more or less"), "A10, conditions.gain.relation"),
-        (lambda c: c[9]["conditions"]["gain"].update(soft=True), "A10, as a whole: Value error, all conditions are soft"),
+        (
+            lambda c: c[9]["conditions"]["gain"].update(soft=True),
+            "A10, as a whole: Value error, all conditions are soft",
+        ),
         (lambda c: c[9].update(presets=["huge"]), "A10, presets.0"),
         (lambda c: c[9].update(protocols=["secret"]), "A10, protocols.0"),
         (lambda c: c.pop(), "Each run of convrfm.printed is a claim"),
@@ -132,7 +138,10 @@ def test_the_page_has_every_claim_and_every_bound():
     for claim in CLAIMS.values():
         assert f"## {claim.id}: {claim.title}\n" in page
         assert claim.condition_in_words() in page
-    assert "| test accuracy over that of the CNTK, paired by draw | at least 5 points, with a 95 % interval above 0 |  |" in page
+    assert (
+        "| test accuracy over that of the CNTK, paired by draw | at least 5 points, with a 95 % interval above 0 |  |"
+        in page
+    )
     assert page == (ROOT / "docs/claims.md").read_text().replace(
         re.search(r"<!-- (.*) -->", (ROOT / "docs/claims.md").read_text())[1], "made from something"
     )
@@ -142,7 +151,7 @@ def test_the_claims_are_in_the_wheel(tmp_path):
     """What setuptools would put beside the modules, asked of setuptools itself."""
     ask = (
         "from setuptools import Distribution\n"
-        "dist = Distribution(); dist.parse_config_files()\n"
+        "dist = Distribution(); dist.parse_config_files(); dist.include_package_data = False\n"
         "build = dist.get_command_obj('build_py'); build.ensure_finalized()\n"
         "print([name for package, *_, names in build.data_files for name in names if package == 'convrfm.audit'])\n"
     )

@@ -71,7 +71,9 @@ def test_partial(results, claim):
     assert {each.holds for each in decisive(found)} == {True, False}
 
 
-@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim not in ("A6", *(f"P-{name}" for name in PRINTED))])
+@pytest.mark.parametrize(
+    "claim", [claim for claim in CLAIMS if claim not in ("A6", *(f"P-{name}" for name in PRINTED))]
+)
 @pytest.mark.parametrize("signs", [GOOD, BAD])
 def test_stand_ins_are_not_comparable(results, claim, signs):
     fill(results, claim, signs, stand_in=True)
@@ -149,7 +151,7 @@ def test_missing_numbers_decide_nothing(results, claim):
 )
 def test_one_missing_number_is_no_smaller_sample(results, claim, column, where):
     """A NaN is not dropped from a mean in silence: what rests on it is not decided."""
-    (figure, table), = tables_of(claim, GOOD).items()
+    ((figure, table),) = tables_of(claim, GOOD).items()
     table.loc[table.query(where).index[0], column] = NAN
     put(results, figure, table)
     found = verdict_on(results, claim)
@@ -304,7 +306,14 @@ def test_a10_reports_sgd_and_is_not_decided_by_it(results):
 def test_a10_pairs_by_seed(results):
     """Draws differ by far more than the gain, which is the same in each: only pairing sees it."""
     rows = [
-        {"task": "bars", "stand_in": False, "sigma": 2.0, "method": method, "seed": seed, "accuracy": 0.5 + 0.15 * seed + gain}
+        {
+            "task": "bars",
+            "stand_in": False,
+            "sigma": 2.0,
+            "method": method,
+            "seed": seed,
+            "accuracy": 0.5 + 0.15 * seed + gain,
+        }
         for seed in range(3)
         for method, gain in (("CNTK", 0), ("ConvRFM", 0.06 + 0.001 * seed), (DEEP, 0.06), ("CNN (Adam)", 0.06))
     ]
@@ -375,7 +384,11 @@ def test_a8_counts_most_eigenvectors_that_have_an_orientation(results):
         for vector, angle in zip((2, 3, 4), angles, strict=True):
             table.loc[(table["eigenvector"] == vector) & (table["quantity"] == "gap"), "value"] = angle
         put(results, "fig12", table)
-        (found,) = [each for each in verdict_on(results, "A8").measurements if "median angle" in each.what and "fig12" in each.what]
+        (found,) = [
+            each
+            for each in verdict_on(results, "A8").measurements
+            if "median angle" in each.what and "fig12" in each.what
+        ]
         assert found.holds is holds
     two = table[(table["eigenvector"] != 4)]
     put(results, "fig12", two.assign(value=two["value"].where(two["quantity"] != "coherence", 0.1)))
@@ -390,7 +403,11 @@ def test_a15_reads_the_table_of_the_benchmark(results):
     claim = "A15"
     assert verdict_on(results, claim).verdict is Verdict.UNKNOWN
     assert "python benchmarks/cost.py" in verdict_on(results, claim).command
-    for signs, verdict in (((1, 1, 1), Verdict.REPRODUCED), ((1, -1, 1), Verdict.PARTIAL), ((-1,) * 3, Verdict.NOT_REPRODUCED)):
+    for signs, verdict in (
+        ((1, 1, 1), Verdict.REPRODUCED),
+        ((1, -1, 1), Verdict.PARTIAL),
+        ((-1,) * 3, Verdict.NOT_REPRODUCED),
+    ):
         made_up.cost(signs).to_csv(folder / "cost.csv", index=False)
         assert verdict_on(results, claim).verdict is verdict
     made_up.cost((1, 1, 1), value=NAN).to_csv(folder / "cost.csv", index=False)
@@ -446,11 +463,11 @@ def damage(path, rng):
     yield "no rows", lambda: table.iloc[:0].to_parquet(path)
     yield "column gone", lambda: table.drop(columns=column).to_parquet(path)
     yield "words for numbers", lambda: table.astype(str).to_parquet(path)
-    yield "numbers for words", lambda: table.assign(**{c: 1.0 for c in table}).to_parquet(path)
+    yield "numbers for words", lambda: table.assign(**dict.fromkeys(table, 1.0)).to_parquet(path)
     yield "another table", lambda: pd.DataFrame({"a": [1]}).to_parquet(path)
     yield "rows twice", lambda: both(table, table).to_parquet(path)
     yield "rows gone", lambda: table.sample(frac=0.4, random_state=1).to_parquet(path)
-    yield "infinite", lambda: table.assign(**{c: np.inf for c in table.select_dtypes("float")}).to_parquet(path)
+    yield "infinite", lambda: table.assign(**dict.fromkeys(table.select_dtypes("float"), np.inf)).to_parquet(path)
     yield "list in a cell", lambda: table.assign(**{column: [[1]] * len(table)}).to_parquet(path)
     yield "a folder", lambda: (path.unlink(), path.mkdir())
 
@@ -473,7 +490,9 @@ def test_damaged_tables_give_no_verdict_and_no_crash(results, claim, figure, rng
         shutil.copytree(whole, results)
 
 
-@pytest.mark.parametrize("record", [None, "", "[]", '{"inputs": 3}', '{"inputs": {"a": {}}}', '{"skipped": "all"}', "\ud800"])
+@pytest.mark.parametrize(
+    "record", [None, "", "[]", '{"inputs": 3}', '{"inputs": {"a": {}}}', '{"skipped": "all"}', "\ud800"]
+)
 def test_a_table_without_a_sound_record_is_not_taken_at_its_word(results, record):
     fill(results, "A10", GOOD)
     path = results / "figures/published/fig05.json"
@@ -518,7 +537,10 @@ def test_a1_reports_the_lowest_layer_of_networks_that_the_paper_names(results):
     first = fig01([1]).assign(network="alexnet-v1")
     put(results, "fig01", first)
     seven = made_up.fig07([1]).assign(network="alexnet-v1")
-    layers = [seven.iloc[[0]].assign(layer=name, quantity="pearson", value=value) for name, value in (("a", 0.95), ("b", 0.85))]
+    layers = [
+        seven.iloc[[0]].assign(layer=name, quantity="pearson", value=value)
+        for name, value in (("a", 0.95), ("b", 0.85))
+    ]
     put(results, "fig07", pd.concat([seven, *layers], ignore_index=True))
     found = verdict_on(results, "A1")
     assert found.verdict is Verdict.REPRODUCED

@@ -39,7 +39,8 @@ class Condition(Model):
     )
     clear: bool = Field(False, description="whether the 95 % interval of the value has to lie above 0 as well")
     control: bool = Field(
-        False, description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself"
+        False,
+        description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself",
     )
     soft: bool = Field(False, description="reported only: the paper's number is lost, or the paper gives none")
 
