@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 from convrfm.pipeline.session import Job
-from convrfm.round_journal import RoundJournal
 from convrfm.storage import sha256
 
-__all__ = ["checkpoint_path", "remove_checkpoints", "round_journal"]
+__all__ = ["checkpoint_path", "remove_checkpoints"]
 
 
 def checkpoint_path(job: Job, *parts: object) -> Path:
@@ -30,8 +29,3 @@ def remove_checkpoints(job: Job) -> None:
     for pattern in ("checkpoint-*", ".tmp-*-checkpoint-*"):
         for checkpoint in folder.glob(pattern):
             checkpoint.unlink()
-
-
-def round_journal(job: Job) -> RoundJournal:
-    """Where the rounds of a fit that is the whole of a job are kept until it ends."""
-    return RoundJournal(checkpoint_path(job).with_suffix(""))

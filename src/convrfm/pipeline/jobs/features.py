@@ -6,7 +6,8 @@ import numpy as np
 
 from convrfm.kernels import CNTK, PatchLaplace
 from convrfm.kernels.specs import SINGULARITY
-from convrfm.pipeline.checkpoints import remove_checkpoints, round_journal
+from convrfm.pipeline.checkpoints import remove_checkpoints
+from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.protocols import RFM_CHOICES
 from convrfm.pipeline.session import Job

@@ -9,7 +9,8 @@ import numpy as np
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
-from convrfm.pipeline.checkpoints import remove_checkpoints, round_journal
+from convrfm.pipeline.checkpoints import remove_checkpoints
+from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_memory import check_memory
 from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
