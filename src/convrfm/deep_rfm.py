@@ -17,6 +17,7 @@ from convrfm.kernels import ConvolutionalKernel
 from convrfm.metric import power
 from convrfm.patches import check_fits, patch_dimension, windows
 from convrfm.rfm import RFMSettings, StageData, StageResult, fit_rounds
+from convrfm.round_journal import RoundJournal
 
 __all__ = ["DeepSettings", "Stage", "apply_filters", "fit_stages", "history_of", "sample_filters"]
 
@@ -106,6 +107,7 @@ def fit_stages(
     deep: DeepSettings,
     rng: np.random.Generator,
     *,
+    journal: RoundJournal | None = None,
     show: bool = False,
 ) -> list[Stage]:
     """Run Algorithm 2.
@@ -117,6 +119,7 @@ def fit_stages(
         settings: of each stage.
         deep: of the stack.
         rng: draws AGOP points and filters.
+        journal: keeps each round of each stage on disk, see `convrfm.rfm.fit_rounds`.
         show: whether to show progress.
 
     Raises:
@@ -129,7 +132,8 @@ def fit_stages(
     stages: list[Stage] = []
     for index, current in enumerate(kernels):
         description = f"stage {index + 1} of {deep.stages}, rounds"
-        result = fit_rounds(current, data, settings, rng, description=description, show=show)
+        of_stage = None if journal is None else journal.stage(index)
+        result = fit_rounds(current, data, settings, rng, journal=of_stage, description=description, show=show)
         if index + 1 == deep.stages:
             stages.append(Stage(current, result, data.train, None))
             break

@@ -6,23 +6,21 @@ the description, and in it the hash of the description and of all arrays. `FORMA
 change in a way that older versions would misread.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from warnings import warn
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from convrfm import __version__
 from convrfm.deep_rfm import Stage, apply_filters
 from convrfm.errors import ConvRFMWarning, InputError, StorageError
 from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
 from convrfm.rfm import StageResult
-from convrfm.storage import write_arrays
+from convrfm.storage import digest_of, read_arrays, write_arrays
 from convrfm.threads import limited_threads
 
 __all__ = ["FORMAT", "load_model", "save_model"]
@@ -73,7 +71,7 @@ def save_model(model: ConvRFMClassifier, path: str | Path) -> None:
         "stages": stages,
     }
     # A single entry: safetensors writes several in any order.
-    text = json.dumps(content | {"sha256": _digest(content, arrays)})
+    text = json.dumps(content | {"sha256": digest_of(content, arrays)})
     write_arrays(Path(path), arrays, {"convrfm": text})
 
 
@@ -102,7 +100,7 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMClassi
             f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
         )
         raise StorageError(msg)
-    if claimed != _digest(content, arrays):
+    if claimed != digest_of(content, arrays):
         msg = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
         raise StorageError(msg)
     return _restored(content, arrays, backend)
@@ -160,21 +158,10 @@ def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
     return {"dtype": classes.dtype.str, "values": values}
 
 
-def _digest(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the description and of names, types, shapes and bytes of the arrays."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.asarray(arrays[name], order="C")
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
-
-
 def _read(path: Path) -> tuple[dict[str, str], Arrays]:
     """Header and arrays of a safetensors file."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        return read_arrays(path)
     except FileNotFoundError as error:
         msg = f"There is no file {path}."
         raise StorageError(msg) from error

@@ -18,6 +18,7 @@ from convrfm.kernels.prepared import PreparedImages
 from convrfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.progress import track
 from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, solve_ridge, squared_error, targets_of
+from convrfm.round_journal import Round, RoundJournal
 from convrfm.witness import AgopWitness, GramWitness, witness_agop, witness_gram
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
@@ -170,6 +171,7 @@ def fit_rounds(
     settings: RFMSettings,
     rng: np.random.Generator,
     *,
+    journal: RoundJournal | None = None,
     description: str = "ConvRFM",
     show: bool = False,
 ) -> StageResult:
@@ -180,46 +182,77 @@ def fit_rounds(
         data: images and labels.
         settings: see `RFMSettings`.
         rng: draws the points of the AGOP.
+        journal: keeps each round on disk, and gives back those of an earlier call, with the same result; None keeps nothing.
         description: what the progress says.
         show: whether to show progress.
 
     Raises:
         InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
+        StorageError: the journal cannot be written.
     """
     _check_selection(data, settings)
     metrics: list[np.ndarray | None] = [None]
-    rows: list[dict[str, float | str]] = []
-    best: tuple[float, int, _Fit, float] | None = None
-    grams: list[GramWitness] = []
-    agops: list[AgopWitness] = []
+    rounds: list[Round] = []
     for t in track(range(settings.rounds), settings.rounds, description, show=show):
-        train = kernel.prepare(data.train, metrics[t])
-        gram = kernel.gram(train)
-        test_gram = None if data.test is None else kernel.gram(kernel.prepare(data.test, metrics[t]), train)
-        grams.append(witness_gram(gram, test_gram))
-        blocks = _blocks(gram, test_gram, data)
-        fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
-        score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
-        certificate = certify(kernel, data.train, metrics[t])
-        quality = {
-            "kernel_spread": certificate.spread,
-            "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue,
-        }
-        scores = [float(fit.row[score_of]) for fit in fits]
-        chosen = int(np.argmax(scores))
-        rows += [{"round": t, **fit.row, **quality, "selected": i == chosen} for i, fit in enumerate(fits)]
-        if best is None or scores[chosen] > best[0]:
-            best = (scores[chosen], t, fits[chosen], float(gram.max()))
+        finished = None if journal is None else journal.recall(t, rng)
+        if finished is None:
+            finished = _fit_round(kernel, data, metrics[t], t, settings, rng, journal)
+            if journal is not None:
+                journal.keep(t, finished, rng)
+        rounds.append(finished)
         if t + 1 < settings.rounds:
-            source = fits[chosen] if settings.agop_ridge == "selected" else fits[-1]
-            alpha = source.partial.alpha
-            fitted = train if len(data.fit) == len(train) else train.take(data.fit)
-            metrics.append(_next_metric(kernel, fitted, alpha, settings, rng))
-            agops.append(witness_agop(kernel, fitted, alpha))
-    assert best is not None  # rounds >= 1
-    score, best_round, fit, scale = best
+            metrics.append(finished.next_metric)
+    best_round = int(np.argmax([finished.score for finished in rounds]))
+    best = rounds[best_round]
+    history = pd.DataFrame([row for finished in rounds for row in finished.rows])
     return StageResult(
-        metrics, best_round, fit.full.ridge, score, pd.DataFrame(rows), fit.full.alpha, scale, fit.outputs, grams, agops
+        metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale, best.outputs,
+        grams=[finished.gram for finished in rounds],
+        agops=[finished.agop for finished in rounds if finished.agop is not None],
+    )  # fmt: skip
+
+
+def _fit_round(
+    kernel: ConvolutionalKernel,
+    data: StageData,
+    metric: np.ndarray | None,
+    t: int,
+    settings: RFMSettings,
+    rng: np.random.Generator,
+    journal: RoundJournal | None,
+) -> Round:
+    """Fit all ridges with one metric, and take the AGOP that the next round starts from."""
+
+    def gram(part: str, left: PreparedImages, right: PreparedImages | None) -> np.ndarray:
+        matrix: np.ndarray = kernel.gram(left, right) if journal is None else journal.gram(t, part, kernel, left, right)
+        return matrix
+
+    train = kernel.prepare(data.train, metric)
+    train_gram = gram("train", train, None)
+    test_gram = None if data.test is None else gram("test", kernel.prepare(data.test, metric), train)
+    blocks = _blocks(train_gram, test_gram, data)
+    fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
+    score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
+    certificate = certify(kernel, data.train, metric)
+    quality = {"kernel_spread": certificate.spread, "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue}
+    scores = [float(fit.row[score_of]) for fit in fits]
+    chosen = int(np.argmax(scores))
+    next_metric, agop = None, None
+    if t + 1 < settings.rounds:
+        alpha = (fits[chosen] if settings.agop_ridge == "selected" else fits[-1]).partial.alpha
+        fitted = train if len(data.fit) == len(train) else train.take(data.fit)
+        next_metric = _next_metric(kernel, fitted, alpha, settings, rng)
+        agop = witness_agop(kernel, fitted, alpha)
+    return Round(
+        rows=[{"round": t, **fit.row, **quality, "selected": i == chosen} for i, fit in enumerate(fits)],
+        score=scores[chosen],
+        ridge=fits[chosen].full.ridge,
+        alpha=fits[chosen].full.alpha,
+        scale=float(train_gram.max()),
+        next_metric=next_metric,
+        outputs=fits[chosen].outputs,
+        gram=witness_gram(train_gram, test_gram),
+        agop=agop,
     )
 
 

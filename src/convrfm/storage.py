@@ -5,21 +5,24 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from convrfm.errors import StorageError
 
 __all__ = [
     "clear_leftovers",
+    "digest_of",
     "explained_writes",
     "load_arrays",
+    "read_arrays",
     "sha256",
     "write_arrays",
     "write_atomically",
@@ -122,6 +125,26 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read what `write_arrays` wrote."""
     arrays: dict[str, np.ndarray] = load_file(path)
     return arrays
+
+
+def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Header and arrays of a safetensors file.
+
+    Raises:
+        OSError, SafetensorError: there is none, or it cannot be read.
+    """
+    with safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+
+
+def digest_of(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 (hex) of a description, as JSON has it, and of names, types, shapes and bytes of arrays."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name], order="C")
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from tolerance import TOLERANCE
 
 from audit.tiny import rehash
 from convrfm.audit import fit_checks, network_checks
-from convrfm.audit.spot import deviation_of, judged
+from convrfm.audit.spot import deviation_of, judged, largest
 from convrfm.audit.spot_checks import spot_check
 from convrfm.kernels import CNTK
 from convrfm.pipeline.fit_witnesses import part_of
@@ -50,7 +50,7 @@ def test_honest_results(pristine):
         "test accuracies of the best",
     ):
         assert part in words
-    for part in ("after the last epoch", "correlations of", "all cells of draw"):
+    for part in ("after the last epoch", "correlations of", "cases, draw"):
         assert part in words
     kinds = {Path(check.file).parts[3] for check in checks if "runs" in check.file}
     assert {"rfm", "features", "cnn", "standin", "simplenet", "ansatz", "simplenet-ansatz"} <= kinds
@@ -82,11 +82,12 @@ def scaled(name_part, factor):
         ("metric/1/1", "kernel matrix of stage 1"),
         ("filters/0", "kernel matrix of stage 1"),
         ("best/0/outputs", "predictions of round"),
+        ("best/1/outputs", "test accuracies of the best"),
         ("best/0/alpha", "predictions of round"),
     ],
 )
 def test_an_altered_fit(project, part, what):
-    change(project, "rfm", scaled(part, 1.001))
+    change(project, "rfm", scaled(part, -1 if part == "best/1/outputs" else 1.001))
     found = failed(project)
     assert {kind for kind, _ in found} == {"rfm"}
     assert any(sentence.startswith(what) for _, sentence in found)
@@ -107,7 +108,7 @@ def test_a_single_altered_entry_of_a_metric(project):
 def test_an_altered_block_of_an_agop(project, monkeypatch):
     monkeypatch.setattr(fit_checks, "PAIRS", 60)  # too many for the whole
     assert failed(project) == set()
-    change(project, "rfm", scaled("agop/0/0/block", 1.001))
+    change(project, "rfm", scaled("agop/0/0/block", 1.01))
     ((_, sentence),) = failed(project)
     assert sentence.startswith("AGOP of round 0 at 1 of its points, relative to its largest entry")
 
@@ -171,6 +172,19 @@ def test_nan_does_not_hold():
     assert not judged("file", "what", 1, float("nan"), 1.0).holds
     assert not judged("file", "what", 1, deviation_of(np.ones(2), np.ones(3)), 1.0).holds
     assert judged("file", "what", 1, deviation_of(np.zeros(2), np.zeros(2)), 0.0).holds
+    assert not judged("file", "what", 1, largest(0.0, float("nan")), 1.0).holds
+    assert (largest(), largest(1.0, -2.0)) == (0.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "column"), [("rfm", "test_accuracy"), ("cnn", "test_accuracy"), ("ansatz", "value")]
+)
+def test_a_cell_without_a_number(project, experiment, column):
+    def alter(table):
+        table[column] = float("nan")
+
+    change(project, experiment, alter, "metrics.parquet")
+    assert {kind for kind, _ in failed(project)} == {experiment}
 
 
 def test_tolerances_are_those_of_the_tests():

@@ -9,16 +9,10 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
+from convrfm.pipeline.checkpoints import checkpoint_path, remove_checkpoints
 from convrfm.pipeline.record import Recorder
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import (
-    checkpoint_path,
-    load_weights,
-    prepare_torch,
-    remove_checkpoints,
-    weights_when,
-    write_weights,
-)
+from convrfm.pipeline.training_runs import load_weights, prepare_torch, weights_when, write_weights
 from convrfm.storage import write_bytes
 from convrfm.training import TrainingResult
 from convrfm.training.checkpoint import weights_of

@@ -40,7 +40,8 @@ def check_integrity(
     """
     plan = Plan(settings, recorded_state(settings, project))
     where = place or project
-    hashes, findings, counts = Hashes(where), [], Counter[str]()
+    hashes, counts = Hashes(where), Counter[str]()
+    findings: list[Finding] = []
     found = list(find_products(where, plan.results))
     products = {file: product for product, _ in found for file in (product.record_file, *product.files.values())}
     asked = asked_for(plan)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from convrfm.audit.outcome import SpotCheck
-from convrfm.audit.spot import judged
+from convrfm.audit.spot import judged, largest
 from convrfm.networks import zoo
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.networks.shallow import ShallowCNN
@@ -23,8 +23,8 @@ __all__ = ["CORRELATION_TOLERANCE", "check_ansatz", "check_network"]
 CORRELATION_TOLERANCE = 1e-5
 """Largest difference of a correlation: weights lie there in float32."""
 
-IMAGES = 400
-"""Test images that a network is evaluated on."""
+IMAGES, PIXELS = 500, 2_500_000
+"""Test images that a network is evaluated on, and pixels of all their channels."""
 
 LAYERS = 3
 """Layers of a network whose correlation is computed anew."""
@@ -51,15 +51,16 @@ def check_network(job: Job, file: str, rng: np.random.Generator) -> Iterator[Spo
     network, images, labels = _network(job)
     network.load_state_dict(weights_when(job.outputs["arrays"])["final"])
     network.double().eval()
-    count = min(len(images), IMAGES)
+    count = min(len(images), IMAGES, max(1, PIXELS // images[0].size))
     chosen = np.sort(rng.choice(len(images), count, replace=False))
     outputs = torch.cat([network(part.double()) for part in torch.from_numpy(images[chosen]).split(50)])
     decided = (outputs[:, 0] > 0.5).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
     accuracy = float((decided.numpy() == labels[chosen]).mean())
     recorded = _last_accuracy(pd.read_parquet(job.outputs["metrics"]))
-    spread = 0.0 if count == len(images) else 4 * (max(recorded * (1 - recorded), 1 / count) / count) ** 0.5
+    # Of a part that is drawn without replacement.
+    variance = max(recorded * (1 - recorded), 1 / count) / count * (1 - count / len(images))
     what = "test accuracy after the last epoch in metrics.parquet, from stored weights"
-    yield judged(file, what, count, abs(accuracy - recorded), 1e-2 + 1 / count + spread)
+    yield judged(file, what, count, abs(accuracy - recorded), 1e-2 + 1 / count + 4 * variance**0.5)
 
 
 def _last_accuracy(history: pd.DataFrame) -> float:
@@ -94,11 +95,14 @@ def _network(job: Job) -> tuple[nn.Module, np.ndarray, np.ndarray]:
 def check_ansatz(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotCheck]:
     """Compare correlations of CNFM and AGOP with those of W^T W and W^T D W, written out from stored W and D.
 
-    The arguments are those of `check_network`; the measurement must have been exact, for probes are corrected for their noise.
+    The arguments are those of `check_network`; a measurement with probes, which is corrected for their
+    noise, has nothing that could be written out.
 
     Raises:
         KeyError: the arrays have nothing to compare with.
     """
+    if job.settings["mode"] != "exact":
+        return
     table = pd.read_parquet(job.outputs["metrics"])
     table = table[(table["quantity"] == "pearson") & (table["power"] == 1.0) & (table["groups"] == 1)]
     matrices = _weights_and_cores(job)
@@ -106,13 +110,16 @@ def check_ansatz(job: Job, file: str, rng: np.random.Generator) -> Iterator[Spot
     known = [
         name for name, (weight, _) in matrices.items() if weight.shape[1] <= WIDEST and name in set(table["layer"])
     ]
+    if not known:
+        msg = "no layer of one group has its correlation in metrics.parquet"
+        raise KeyError(msg)
     names = sorted(rng.choice(known, min(LAYERS, len(known)), replace=False).tolist())
     worst = 0.0
     for name in names:
         weight, core = (part.astype(np.float64) for part in matrices[name])
         (recorded,) = table.loc[table["layer"] == name, "value"]
         both = [(weight.T @ weight).ravel(), (weight.T @ core @ weight).ravel()]
-        worst = max(worst, abs(float(np.corrcoef(both)[0, 1]) - recorded))
+        worst = largest(worst, float(np.asarray(np.corrcoef(np.stack(both)))[0, 1]) - recorded)
     what = f"correlations of {', '.join(names)} in metrics.parquet, from stored filters and cores"
     yield judged(file, what, len(names), worst, CORRELATION_TOLERANCE)
 

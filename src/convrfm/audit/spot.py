@@ -4,7 +4,7 @@ import numpy as np
 
 from convrfm.audit.outcome import SpotCheck
 
-__all__ = ["TABLE_TOLERANCE", "WRONG", "deviation_of", "judged"]
+__all__ = ["TABLE_TOLERANCE", "WRONG", "deviation_of", "judged", "largest"]
 
 TABLE_TOLERANCE = 1e-9
 """Largest difference of a cell of a table from the same number computed from stored arrays."""
@@ -19,7 +19,13 @@ def deviation_of(found: np.ndarray, expected: np.ndarray) -> float:
         return WRONG
     scale = np.abs(expected).max()
     difference = np.abs(np.asarray(found, np.float64) - expected).max() / (scale if scale > 0 else 1.0)
-    return float(difference)
+    return float(difference) if np.isfinite(difference) else WRONG
+
+
+def largest(*differences: float) -> float:
+    """The largest of differences, 0 without any; `WRONG` where one is no number, which `max` may pass over."""
+    found = np.max(np.abs([0.0, *differences]))
+    return float(found) if np.isfinite(found) else WRONG
 
 
 def judged(file: str, what: str, entries: int, deviation: float, tolerance: float) -> SpotCheck:

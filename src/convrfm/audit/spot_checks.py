@@ -23,7 +23,7 @@ __all__ = ["RUNS_OF_A_KIND", "spot_check"]
 
 Check = Callable[[Job, str, np.random.Generator], Iterator[SpotCheck]]
 
-RUNS_OF_A_KIND = 4
+RUNS_OF_A_KIND = 2
 """Runs of each kind that are looked at, at most."""
 
 CHECKS: dict[str, Check] = {

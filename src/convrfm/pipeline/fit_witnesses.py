@@ -7,12 +7,13 @@ coefficients `(n, outputs)` float64 for the kernel divided by `scale`, and what 
 float64.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
 
 from convrfm.rfm import StageResult
+from convrfm.witness import AgopWitness, GramWitness
 
 __all__ = ["PREFIX", "part_of", "witness_arrays"]
 
@@ -36,7 +37,10 @@ def witness_arrays(result: StageResult, stage: int, *, with_agops: bool) -> dict
         **outputs,
     }
     arrays = {f"{PREFIX}/best/{stage}/{name}": array for name, array in best.items()}
-    kinds = {"gram": result.grams, "agop": result.agops if with_agops else []}
+    kinds: dict[str, Sequence[GramWitness | AgopWitness]] = {
+        "gram": result.grams,
+        "agop": result.agops if with_agops else [],
+    }
     for kind, witnesses in kinds.items():
         for t, witness in enumerate(witnesses):
             parts: dict[str, np.ndarray] = asdict(witness)

@@ -1,7 +1,5 @@
 """What all jobs that train networks share: the device, reproducible arithmetic, checkpoints, and what they leave on disk."""
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,16 +10,15 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
+from convrfm.pipeline.checkpoints import checkpoint_path, remove_checkpoints
 from convrfm.pipeline.session import Job
-from convrfm.storage import load_arrays, sha256, write_arrays, write_table
+from convrfm.storage import load_arrays, write_arrays, write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
 
 __all__ = [
-    "checkpoint_path",
     "load_weights",
     "prepare_torch",
     "prepared_data",
-    "remove_checkpoints",
     "train_resumably",
     "weights_when",
     "write_training",
@@ -47,27 +44,6 @@ def prepare_torch(job: Job) -> str:
         msg = "device is 'cuda', but PyTorch finds no CUDA device here: use 'auto' or 'cpu'."
         raise ConfigError(msg)
     return "cuda" if available and wanted != "cpu" else "cpu"
-
-
-def checkpoint_path(job: Job, *parts: object) -> Path:
-    """Where the checkpoint of one network of a job lies; it is found again by what it depends on.
-
-    Args:
-        job: its code, settings and inputs are what the checkpoint depends on.
-        parts: what tells the networks of one job apart, plain values.
-    """
-    inputs = {name: [sha256(path) for path in paths] for name, paths in job.inputs.items()}
-    identity = [job.recorder.code, dict(job.settings), inputs, list(parts)]
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return job.outputs["record"].with_name(f"checkpoint-{key}.safetensors")
-
-
-def remove_checkpoints(job: Job) -> None:
-    """Remove all checkpoints of a job whose outputs are there, and what a kill has left of writing one."""
-    folder = job.outputs["record"].parent
-    for pattern in ("checkpoint-*.safetensors", ".tmp-*-checkpoint-*.safetensors"):
-        for checkpoint in folder.glob(pattern):
-            checkpoint.unlink()
 
 
 def prepared_data(arrays: Mapping[str, np.ndarray], border: np.ndarray | None = None) -> TrainingData:

@@ -13,8 +13,8 @@ from convrfm.layer_agop import LayerAgop
 from convrfm.network_means import growth, mean_correlation, mean_gain
 from convrfm.networks.zoo import in_paper
 from convrfm.pipeline.ansatz_runs import measure_layers
+from convrfm.pipeline.checkpoints import checkpoint_path, remove_checkpoints
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import checkpoint_path, remove_checkpoints
 from convrfm.pipeline.zoo_networks import initial_network, prepare_pooling, snapshots, trained_network
 from convrfm.storage import load_arrays, write_arrays, write_table
 

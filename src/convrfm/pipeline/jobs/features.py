@@ -6,6 +6,7 @@ import numpy as np
 
 from convrfm.kernels import CNTK, PatchLaplace
 from convrfm.kernels.specs import SINGULARITY
+from convrfm.pipeline.checkpoints import remove_checkpoints, round_journal
 from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.protocols import RFM_CHOICES
 from convrfm.pipeline.session import Job
@@ -48,7 +49,7 @@ def fit_metric(job: Job) -> None:
     settings = RFMSettings(rounds=given["rounds"], ridges=tuple(given["ridges"]), **choices)
     result = fit_rounds(
         kernel, data, settings, generator(given["seed"], "AGOP points"),
-        description=f"{given['kernel']} on {given['dataset']}, rounds", show=True,
+        journal=round_journal(job), description=f"{given['kernel']} on {given['dataset']}, rounds", show=True,
     )  # fmt: skip
     later = result.history[result.history["round"] >= 1]
     best = later.loc[later[f"{settings.selection}_accuracy"].idxmax()]
@@ -68,3 +69,4 @@ def fit_metric(job: Job) -> None:
         "round_0_test_accuracy": float(result.history.loc[result.history["round"] == 0, "test_accuracy"].max()),
     }
     job.write_record()
+    remove_checkpoints(job)

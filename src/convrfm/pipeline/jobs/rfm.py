@@ -9,6 +9,7 @@ import numpy as np
 from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
+from convrfm.pipeline.checkpoints import remove_checkpoints, round_journal
 from convrfm.pipeline.fit_memory import check_memory
 from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
@@ -41,7 +42,8 @@ def fit_task(job: Job) -> None:
     )
     memory = None if given["memory_mb"] is None else given["memory_mb"] * 2**20
     kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")}, memory=memory)
-    stages = fit_stages(kernel, data, settings, deep, generator(seed, "filters and AGOP points"), show=True)
+    rng = generator(seed, "filters and AGOP points")
+    stages = fit_stages(kernel, data, settings, deep, rng, journal=round_journal(job), show=True)
     history = history_of(stages)
     write_table(job.outputs["metrics"], history)
     write_arrays(job.outputs["arrays"], _arrays(stages))
@@ -57,6 +59,7 @@ def fit_task(job: Job) -> None:
         "solves": _solves(history.to_dict("records")),
     }
     job.write_record()
+    remove_checkpoints(job)
 
 
 def choices(given: Mapping[str, Any]) -> tuple[RFMSettings, DeepSettings]:

@@ -9,11 +9,11 @@ import torch
 from convrfm.agop import measure
 from convrfm.ansatz import summarise
 from convrfm.networks.shallow import ShallowCNN
+from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import (
     load_weights,
     prepare_torch,
-    remove_checkpoints,
     train_resumably,
     write_weights,
 )

@@ -1,6 +1,6 @@
 """Check Theorem 1 and draw what comes out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -8,7 +8,7 @@ from convrfm.pipeline.figures import write_figure
 from convrfm.pipeline.session import Job
 from convrfm.plots import theorem1
 from convrfm.seeding import generator
-from convrfm.theorem import CASES, TheoremCheck, check_theorem
+from convrfm.theorem import CASES, Case, TheoremCheck, check_theorem
 
 __all__ = ["check_and_draw", "check_draw"]
 
@@ -29,16 +29,19 @@ def check_and_draw(job: Job) -> None:
     write_figure(job, table, theorem1.draw(table, shown), theorem1.caption(table))
 
 
-def check_draw(size: Mapping[str, int], learning_rate: float, seed: int) -> list[TheoremCheck]:
-    """Check all cases on one draw of images and targets.
+def check_draw(
+    size: Mapping[str, int], learning_rate: float, seed: int, cases: Sequence[Case] = CASES
+) -> list[TheoremCheck]:
+    """Check cases on one draw of images and targets.
 
     Args:
         size: `images`, `channels`, `height`, `width`, `patch_size` and `filters`.
         learning_rate: of the one step.
         seed: of the draw.
+        cases: which.
     """
     rng = generator(seed, "images and targets of the theorem")
     images = rng.standard_normal([size[axis] for axis in ("images", "channels", "height", "width")])
     targets = rng.standard_normal(size["images"])
     network = {name: size[name] for name in ("filters", "patch_size")}
-    return [check_theorem(case, images, targets, **network, learning_rate=learning_rate, seed=seed) for case in CASES]
+    return [check_theorem(case, images, targets, **network, learning_rate=learning_rate, seed=seed) for case in cases]

@@ -19,6 +19,10 @@ OF_FEATURES = ("nonlinearity", "plain_filters")
 """Changes that ConvRFM, which is the first stage, does not see."""
 
 
+_Case = tuple[str, str, int, dict[str, Any]]
+"""Protocol, task, training images and changes of fits that differ in their seeds."""
+
+
 def _choices(plan: Plan) -> Choices:
     return plan.settings.preset.beyond.choices
 
@@ -106,10 +110,10 @@ def sized_draw_settings(_: Plan, w: Keys) -> dict[str, Any]:
 def beyond_runs(plan: Plan, protocol: str, file: str) -> list[str]:
     """One file of every fit behind the figure; single choices are changed in `published`, whatever the figure's protocol."""
     studied, n_train, known = _studied(plan), _choices(plan).n_train, ready(plan, plan.studies)
-    curves = [(protocol, name, n, {}) for name in known for n in plan.studies[name].n_train]
+    curves: list[_Case] = [(protocol, name, n, {}) for name in known for n in plan.studies[name].n_train]
     points = [(protocol, studied, n_train, changes) for changes in _agop_changes(plan)]
     singles = [("published", studied, n_train, changes) for changes in [{}, *_single_changes(plan)]]
-    wholes = [("corrected", studied, n_train, {})]
+    wholes: list[_Case] = [("corrected", studied, n_train, {})]
     files = [
         run_file(
             plan, "variant", of, file,
