@@ -65,11 +65,11 @@ def their_gram(n: int) -> list[float]:
     return min(measured, key=statistics.median)
 
 
-def their_agop(n: int, points: int) -> list[float]:
+def their_agop(n: int, points: int, outputs: int) -> list[float]:
     """The authors' procedure under a metric: the times of the fastest batch size."""
     import jax
 
-    images, alpha, root = photographs(n, SIDE), coefficients(n), power(metric(), 0.5).astype(np.float32)
+    images, alpha, root = photographs(n, SIDE), coefficients(n, outputs), power(metric(), 0.5).astype(np.float32)
     kernel = kernel_function(ArcCosineSpec(DEPTH, PATCH_SIZE, tangent=True))
     patches = unfold(images, PATCH_SIZE)
 
@@ -98,7 +98,7 @@ def our_gram(n: int, repetitions: int) -> list[float]:
 
 def our_agop(n: int, points: int, repetitions: int, learned: bool) -> list[float]:
     """Times of a patch-AGOP on photographs, under a metric or the identity."""
-    pictures, alpha, kernel = photographs(n, SIDE), coefficients(n), CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
+    pictures, alpha, kernel = photographs(n, SIDE), coefficients(n, OUTPUTS), CNTK(depth=DEPTH, patch_size=PATCH_SIZE)
     under = metric() if learned else None
     return seconds(lambda: kernel.patch_agop(pictures, pictures[:points], alpha, under), repetitions)
 
@@ -109,9 +109,9 @@ def metric() -> np.ndarray:
     return factor @ factor.T
 
 
-def coefficients(n: int) -> np.ndarray:
+def coefficients(n: int, outputs: int) -> np.ndarray:
     """Coefficients of a predictor."""
-    return np.random.default_rng(1).standard_normal((n, OUTPUTS)).astype(np.float32)
+    return np.random.default_rng(1).standard_normal((n, outputs)).astype(np.float32)
 
 
 def alone(work: Callable[..., list[float]], *arguments: int) -> list[float]:
@@ -127,7 +127,7 @@ def against_neural_tangents(n: int, points: int, repetitions: int) -> tuple[list
         alone(our_agop, n // 2, some, repetitions, learned)
         for some, learned in ((points, True), (points, False), (n // 2, True))
     )
-    theirs = alone(their_agop, n // 2, points)
+    theirs = alone(their_agop, n // 2, points, OUTPUTS)
     rows = ["| work | ours, s | theirs, s | ratio |", "|---|---|---|---|"]
     for name, ours, other, note in (
         (f"Gram of {n} images", gram, alone(their_gram, n), ""),

@@ -38,6 +38,10 @@ class Condition(Model):
         "", description="unit of value and bound"
     )
     clear: bool = Field(False, description="whether the 95 % interval of the value has to lie above 0 as well")
+    control: bool = Field(
+        False,
+        description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself",
+    )
     soft: bool = Field(False, description="reported only: the paper's number is lost, or the paper gives none")
 
     def in_words(self, bound: float | None = None) -> str:
@@ -89,8 +93,8 @@ class Claim(Model):
             if name is not None and name not in self.conditions:
                 msg = f"the condition names {{{name}}}, but the conditions are {', '.join(self.conditions)}"
                 raise ValueError(msg)
-        if all(condition.soft for condition in self.conditions.values()):
-            msg = "all conditions are soft, so that nothing decides the claim"
+        if all(condition.soft or condition.control for condition in self.conditions.values()):
+            msg = "all conditions are soft or controls, so that nothing decides the claim"
             raise ValueError(msg)
         return self
 

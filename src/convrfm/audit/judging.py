@@ -10,6 +10,7 @@ A judge reads numbers; here they are held against the conditions of the claim, w
 
 | hard measurements on the paper's data | verdict |
 |---|---|
+| a control among them, which shows that the check can fail, does not hold | UNKNOWN |
 | all hold | REPRODUCED |
 | some hold, others fail or are not decided | PARTIAL |
 | none holds, all are decided | NOT REPRODUCED |
@@ -104,7 +105,8 @@ def judge_claim(claim: Claim, function: Judge, bench: Bench, preset: str) -> Jud
             readings.append(reading)  # noqa: PERF402  what was read before a failure is kept
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         bench.problems.append(f"a table behind it is malformed ({type(error).__name__}: {error}): build it anew")
-    weighed = [Weighed(reading, *measured(claim.conditions[reading.condition], reading)) for reading in readings]
+    paired = [(each, claim.conditions[each.condition]) for each in readings]
+    weighed = [Weighed(reading, condition, *measured(condition, reading)) for reading, condition in paired]
     verdict, reason = _verdict(claim, weighed, _relevant(claim, bench.skipped), bench.problems, preset)
     return Judgement(
         claim=claim.id,
@@ -123,16 +125,22 @@ def judge_claim(claim: Claim, function: Judge, bench: Bench, preset: str) -> Jud
 
 @dataclass(frozen=True)
 class Weighed:
-    """A reading, what becomes of it, and why it is not decided, if it is not."""
+    """A reading, its condition, what becomes of it, and why it is not decided, if it is not."""
 
     reading: Reading
+    condition: Condition
     measurement: Measurement
     gap: str
 
     @property
     def counts(self) -> bool:
         """Whether it decides anything."""
-        return self.measurement.comparable and not self.measurement.soft
+        return self.measurement.comparable and not self.condition.soft and not self.condition.control
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it is a control that does not do what it should."""
+        return self.measurement.comparable and self.condition.control and self.measurement.holds is not True
 
 
 def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
@@ -191,8 +199,11 @@ def _verdict(
     holding = [each for each in hard if each.measurement.holds]
     failing = [each for each in hard if each.measurement.holds is False]
     open_ones = [each for each in hard if each.measurement.holds is None]
+    broken = [each for each in weighed if each.is_broken]
     enough = holding and claim.one_is_enough
-    if enough or (holding and not failing and not open_ones and not problems):
+    if broken:
+        verdict = Verdict.UNKNOWN
+    elif enough or (holding and not failing and not open_ones and not problems):
         verdict = Verdict.REPRODUCED
     elif holding:
         verdict = Verdict.PARTIAL
@@ -207,6 +218,7 @@ def _verdict(
             else Verdict.UNKNOWN
         )
     sentences = [
+        *(f"A control does not do what it should, so that nothing is proved: {_shown(each)}." for each in broken),
         *_counted(hard, holding, failing, open_ones),
         *_of_stand_ins(hard, weighed),
         *(f"Skipped, {part}: {reason}".rstrip(".") + "." for part, reason in skipped.items()),
@@ -248,7 +260,7 @@ def _shown(each: Weighed) -> str:
 
 def _of_stand_ins(hard: Sequence[Weighed], weighed: Sequence[Weighed]) -> Iterator[str]:
     """What was measured on other data than the paper's."""
-    others = [each for each in weighed if not each.measurement.comparable and not each.measurement.soft]
+    others = [each for each in weighed if not each.measurement.comparable and not each.condition.soft]
     if others and hard:
         yield f"{len(others)} more on stand-in data are not comparable and do not count."
     elif others:

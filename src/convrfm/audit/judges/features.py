@@ -48,6 +48,17 @@ def _excess(rows: pd.DataFrame) -> tuple[float, Interval | None, str]:
     return found["excess"], bounds, "" if bounds else NO_INTERVAL
 
 
+def _summed_up(
+    rows: pd.DataFrame, summary: Callable[[pd.DataFrame], pd.DataFrame], needed: pd.Series
+) -> tuple[float, Interval | None, str]:
+    """The excess of one layer by the figure's own summary, as from `_excess`; of numbers that must all be there."""
+    if not none_missing(needed):
+        return math.nan, None, "correlations are missing"
+    (row,) = summary(rows).to_dict("records")
+    bounds = _bounds(row["low"], row["high"])
+    return row["excess"], bounds, "" if bounds else NO_INTERVAL
+
+
 @judges("A7")
 def pretrained_pictures(claim: Claim, bench: Bench) -> Iterator[Reading]:
     """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer."""
@@ -56,18 +67,13 @@ def pretrained_pictures(claim: Claim, bench: Bench) -> Iterator[Reading]:
     if found is None:
         return
     for network, rows in found.rows.groupby("network", sort=False):
-        for _, row in fig02.summary(rows).iterrows():
-            bounds = _bounds(row["low"], row["high"])
-            yield Reading(
-                condition="excess",
-                on=title(str(network)),
-                what=f"{row['layer']}, pixel correlation beyond that with random matrices",
-                value=row["excess"],
-                interval=bounds,
-                comparable=not rows["stand_in"].any(),
-                sources=found.sources(network),
-                gap="" if bounds else NO_INTERVAL,
-            )
+        comparable, sources = not rows["stand_in"].any(), found.sources(network)
+        read = partial(Reading, "excess", title(str(network)), comparable=comparable, sources=sources)
+        for layer, part in rows.groupby("layer", sort=False):
+            # Pictures of a single pixel have no correlation, and are left out as in the figure.
+            value, bounds, gap = _summed_up(part, fig02.summary, part["excess"].dropna())
+            what = f"{layer}, pixel correlation beyond that with random matrices"
+            yield read(what=what, value=value, interval=bounds, gap=gap)
 
 
 @judges("A8")
@@ -132,15 +138,9 @@ def kernels_and_networks(claim: Claim, bench: Bench) -> Iterator[Reading]:
     if found is None:
         return
     for task, part in found.rows.groupby("task", sort=False):
-        for _, row in fig04.summary(part).iterrows():
-            bounds = _bounds(row["low"], row["high"])
-            yield Reading(
-                condition="excess",
-                on=f"{short_title(str(task))} (fig04)",
-                what=f"layer {row['layer']}, pixel correlation beyond random matrices, {_over(part)}",
-                value=row["excess"] if none_missing(part["excess"]) else math.nan,
-                interval=bounds,
-                comparable=not part["stand_in"].any(),
-                sources=found.sources(task),
-                gap="" if bounds else NO_INTERVAL,
-            )
+        comparable, sources = not part["stand_in"].any(), found.sources(task)
+        read = partial(Reading, "excess", f"{short_title(str(task))} (fig04)", comparable=comparable, sources=sources)
+        for layer, rows in part.groupby("layer"):
+            value, bounds, gap = _summed_up(rows, fig04.summary, rows["excess"])
+            what = f"layer {layer}, pixel correlation beyond random matrices, {_over(rows)}"
+            yield read(what=what, value=value, interval=bounds, gap=gap)
