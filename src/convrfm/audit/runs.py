@@ -4,6 +4,7 @@ Whether a record is true is another matter, and not decided here. One that canno
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,7 @@ class Run:
 
     def command(self, preset: str) -> str:
         """The one command that builds it anew."""
-        return f"snakemake -c1 --force --config preset={preset} protocol={self.protocol} -- '{self.record}'"
+        return f"snakemake -c1 --force --config preset={preset} protocol={self.protocol} -- {shlex.quote(self.record)}"
 
 
 def find_runs(project: Path, results: str) -> Iterator[Run]:

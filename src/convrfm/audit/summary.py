@@ -28,7 +28,8 @@ def summary(audit: Audit, page: str | None) -> Iterator[str]:
     for check in audit.spot_checks:
         if not check.holds:
             yield f"FAILS {_printable(check.file)}: {_printable(check.what)}"
-            yield f"  deviation {check.deviation:.3g}, allowed {check.tolerance:.3g}"
+            if check.entries:
+                yield f"  deviation {check.deviation:.3g}, allowed {check.tolerance:.3g}"
     states = Counter(finding.state for finding in audit.findings)
     held = sum(check.holds for check in audit.spot_checks)
     yield f"Audit of {_printable(audit.results)}, preset {_printable(audit.preset)}"
