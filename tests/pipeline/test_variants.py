@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from convrfm import rfm
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.deep_rfm import DeepSettings
 from convrfm.errors import InputError
@@ -114,6 +115,27 @@ def test_a_larger_draw_gives_its_first_images(fit, tmp_path):
     fit_task(Job({"draw": [path]}, outputs, SETTINGS, 1, Recorder("x", "c", SETTINGS)))
     found = load_arrays(outputs["arrays"])
     assert all(np.array_equal(found[name], array) for name, array in arrays.items())
+
+
+def test_a_fit_that_is_interrupted_goes_on_after_its_last_round(fit, tmp_path, monkeypatch):
+    _, _, whole = fit({"agop_draw": "random", "agop_samples": 5})
+    assert not list(tmp_path.glob("checkpoint*"))
+    fit_round, passed = rfm._fit_round, []
+
+    def until_the_power_goes(*arguments):
+        if len(passed) == 3:
+            raise OSError(5, "power cut")
+        passed.append(arguments)
+        return fit_round(*arguments)
+
+    monkeypatch.setattr(rfm, "_fit_round", until_the_power_goes)
+    with pytest.raises(OSError, match="power cut"):
+        fit({"agop_draw": "random", "agop_samples": 5})
+    assert len(list(tmp_path.glob("checkpoint*"))) == 3
+    passed.clear()
+    assert fit({"agop_draw": "random", "agop_samples": 5})[2] == whole
+    assert len(passed) == 1
+    assert not list(tmp_path.glob("checkpoint*"))
 
 
 def test_what_can_be_changed_is_what_the_fits_know():

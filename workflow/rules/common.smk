@@ -18,7 +18,7 @@ from convrfm.pipeline.paths import RUN_FILES
 from convrfm.pipeline.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
 from convrfm.pipeline.plan.beyond import variant_memory, variants
 from convrfm.pipeline.plan.data import folders_of
-from convrfm.pipeline.plan.fig06 import image_memory
+from convrfm.pipeline.plan.fig06 import image_fit_memory
 from convrfm.pipeline.plan.fig08 import simplenet_memory
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder

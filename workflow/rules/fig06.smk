@@ -16,7 +16,7 @@ rule fit_images:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        **needs("fit_images", image_memory),
+        **needs("fit_images", image_fit_memory),
     params:
         settings=run_settings("image-rfm"),
         code=run_code("image-rfm"),
@@ -37,7 +37,7 @@ rule train_images:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        **needs("train_images", image_memory),
+        **needs("train_images"),
     params:
         settings=run_settings("image-cnn"),
         code=run_code("image-cnn"),

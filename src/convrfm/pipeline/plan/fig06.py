@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from convrfm.pipeline.fit_memory import fit_bytes
 from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
 from convrfm.pipeline.sections.fig06 import ImageTask
 
 __all__ = [
     "counts_of_task", "fig06_counts", "fig06_pair_counts", "fig06_pair_runs", "fig06_runs", "fig06_settings", "fig06_tasks",
-    "image_files", "image_fit_settings", "image_memory", "image_seeds", "image_training_settings",
+    "image_files", "image_fit_memory", "image_fit_settings", "image_seeds", "image_training_settings",
 ]  # fmt: skip
 
 
@@ -38,10 +39,10 @@ def image_files(plan: Plan, w: Keys) -> list[str]:
     return [counts_of_task(plan, w["protocol"], "arrays", _section(plan, w), w["classes"], w["seed"])]
 
 
-def image_memory(plan: Plan, w: Keys) -> int:
-    """MiB that the features of a stage take, with room for copies."""
+def image_fit_memory(plan: Plan, w: Keys) -> int:
+    """MiB that a fit of the kernels takes."""
     task = _section(plan, w)
-    return 6 * 4 * (task.n_train + task.n_test) * task.rfm.filters * (task.size or 32) ** 2 // 2**20
+    return fit_bytes(task.n_train, task.n_test, task.rfm.filters, (task.size or 32) ** 2) // 2**20
 
 
 def _image_settings(plan: Plan, w: Keys) -> dict[str, Any]:
