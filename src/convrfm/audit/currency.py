@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product, Record
+from convrfm.audit.records import Product, Record, rebuild
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.closure import closure_hash, import_closure
 from convrfm.pipeline.paths import run_keys
@@ -17,8 +17,6 @@ from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
 
 __all__ = ["Expected", "asked_for", "check_currency", "expected_of", "locked_versions"]
-
-REMEDY = "snakemake -c2, which builds anew what is stale."
 
 MOST_NAMED = 6
 """Names of modules or keys in one sentence."""
@@ -95,7 +93,7 @@ def check_currency(
         _settings(record, expected), _inputs(record, expected), _code(record, expected, project), _packages(record, locked),
     ):  # fmt: skip
         if found is not None:
-            yield Finding(State.STALE, product.record_file, found, REMEDY)
+            yield Finding(State.STALE, product.record_file, found, rebuild(product.record_file))
 
 
 def _settings(record: Record, expected: Expected) -> str | None:

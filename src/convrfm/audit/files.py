@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product
+from convrfm.audit.records import Product, rebuild
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.paths import RUN_FILES
 from convrfm.storage import sha256
@@ -43,7 +43,7 @@ def check_outputs(product: Product, hashes: Hashes) -> Iterator[Finding]:
     record = product.record
     if record is None:
         return
-    remedy = f"rm '{product.record_file}', and build it again."
+    remedy = rebuild(product.record_file)
     elsewhere = sorted({d.path for d in record.outputs.values()} - set(product.files.values()))
     if elsewhere:
         found = f"It is the record of another place: it describes {elsewhere[0]}."
@@ -60,7 +60,7 @@ def check_outputs(product: Product, hashes: Hashes) -> Iterator[Finding]:
             yield Finding(State.MISSING, file, f"{product.record_file} names it, and it is not there.", remedy)
         elif present != described.sha256:
             found = f"Its SHA-256 is {present[:12]}..., but its record says {described.sha256[:12]}...."
-            yield Finding(State.TAMPERED, file, found, f"rm '{file}', and build it again.")
+            yield Finding(State.TAMPERED, file, found, remedy)
 
 
 def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
@@ -76,7 +76,7 @@ def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hash
     record = product.record
     if record is None:
         return
-    remedy = f"rm '{product.record_file}', and build it again."
+    remedy = rebuild(product.record_file)
     for name, described in sorted(record.inputs.items()):
         # The state of data is written anew by each look at them.
         if Path(described.path).name == DATA_STATE:
@@ -88,7 +88,7 @@ def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hash
         present = hashes[described.path]
         producer = products.get(described.path)
         if present is None:
-            yield Finding(State.MISSING, described.path, f"{product.record_file} was made from it.", "Build it again.")
+            yield Finding(State.MISSING, described.path, f"{product.record_file} was made from it.", remedy)
             continue
         if described.sha256 == present:
             continue

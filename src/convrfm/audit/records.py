@@ -13,7 +13,7 @@ from convrfm.pipeline.paths import RUN_FILES, run_keys
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
 from convrfm.pipeline.record import SEAL, read_record, seal_of
 
-__all__ = ["Described", "Product", "Record", "find_products", "read_product"]
+__all__ = ["Described", "Product", "Record", "find_products", "read_product", "rebuild"]
 
 
 class Described(BaseModel):
@@ -114,7 +114,7 @@ def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
 
 def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
     """Read a record; it is None where it cannot be read as one."""
-    remedy = f"rm {_quoted(file)}, and build it again."
+    remedy = rebuild(file)
     try:
         content = read_record(path)
         record = Record.model_validate(content)
@@ -135,5 +135,9 @@ def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
     return record, []
 
 
-def _quoted(file: str) -> str:
-    return f"'{file}'"
+def rebuild(record_file: str) -> str:
+    """The command that makes a run or figure anew, and what stands on it.
+
+    Deleting a file is not enough: Snakemake does not miss what nothing unfinished asks for.
+    """
+    return f"snakemake -c2 --forcerun '{record_file}'"

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product
+from convrfm.audit.records import Product, rebuild
 from convrfm.audit.replay import job_of
 from convrfm.pipeline.plan.table import FIGURES
 from convrfm.plots import theorem1
@@ -35,7 +35,9 @@ def check_csv(project: Path, product: Product) -> Iterator[Finding]:
         table = pd.read_parquet(project / product.files["parquet"])
         lines = (project / file).read_text().splitlines()
     except (OSError, ValueError) as error:
-        yield Finding(State.TAMPERED, file, f"It cannot be read beside its Parquet table: {error}.", _remedy(product))
+        yield Finding(
+            State.TAMPERED, file, f"It cannot be read beside its Parquet table: {error}.", rebuild(product.record_file)
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "table.csv"
@@ -47,7 +49,7 @@ def check_csv(project: Path, product: Product) -> Iterator[Finding]:
         (i for i, (a, b) in enumerate(zip(lines, expected, strict=False)) if a != b), min(len(lines), len(expected))
     )
     found = f"It disagrees with {Path(product.files['parquet']).name} from line {row + 1} on."
-    yield Finding(State.TAMPERED, file, found, _remedy(product))
+    yield Finding(State.TAMPERED, file, found, rebuild(product.record_file))
 
 
 def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[Finding]:
@@ -66,7 +68,7 @@ def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[F
     if not FIGURES[product.kind].inputs:
         difference = _text_difference(caption, theorem1.caption(pd.read_parquet(project / product.files["parquet"])))
         if difference is not None:
-            yield Finding(state, product.files["md"], f"{difference} ({reason}).", _remedy(product))
+            yield Finding(state, product.files["md"], f"{difference} ({reason}).", rebuild(product.record_file))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -74,14 +76,14 @@ def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[F
             _draw(project, product, folder)
         except Exception as error:  # noqa: BLE001 (whatever the job stumbles over in these runs is what was found)
             found = f"It cannot be drawn anew from its runs: {type(error).__name__}: {error}"
-            yield Finding(state, product.files["parquet"], found, _remedy(product))
+            yield Finding(state, product.files["parquet"], found, rebuild(product.record_file))
             return
         table, again = pd.read_parquet(project / product.files["parquet"]), pd.read_parquet(folder / "figure.parquet")
         if (difference := _difference(table, again)) is not None:
-            yield Finding(state, product.files["parquet"], f"{difference} ({reason}).", _remedy(product))
+            yield Finding(state, product.files["parquet"], f"{difference} ({reason}).", rebuild(product.record_file))
             return
         if (difference := _text_difference(caption, (folder / "figure.md").read_text())) is not None:
-            yield Finding(state, product.files["md"], f"{difference} ({reason}).", _remedy(product))
+            yield Finding(state, product.files["md"], f"{difference} ({reason}).", rebuild(product.record_file))
 
 
 def _draw(project: Path, product: Product, folder: Path) -> None:
@@ -137,7 +139,3 @@ def _within_last_digit(number: str, other: str) -> bool:
     """Whether two numbers are equal, or have decimals and differ by one in the last."""
     decimals = len(other.partition(".")[2])
     return number == other or (decimals > 0 and abs(float(number) - float(other)) <= 1.01 * 10.0**-decimals)
-
-
-def _remedy(product: Product) -> str:
-    return f"rm '{product.record_file}', and build the figure again."
