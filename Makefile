@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels unit-others figures browser cluster faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit unit-others figures browser cluster faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -21,16 +21,16 @@ check: environment
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-# The kernels' tests compile for minutes: all others run beside them.
+# In two lanes of about the same time, side by side.
 unit: environment
-	@echo "Tests of the kernels and all others, side by side: what each says follows when it has ended."
-	$(MAKE) --jobs=2 --output-sync=target unit-kernels unit-others
+	@echo "Tests of the kernels and the audit, and all others, side by side: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target unit-kernels-audit unit-others
 
-unit-kernels: environment
-	$(BIN)/python -m pytest tests/kernels
+unit-kernels-audit: environment
+	$(BIN)/python -m pytest -m "not browser" tests/kernels tests/audit
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not cluster and not browser" --ignore tests/kernels
+	$(BIN)/python -m pytest -m "not figures and not cluster and not browser" --ignore tests/kernels --ignore tests/audit
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
