@@ -1,10 +1,12 @@
 """Every kind of harm to a results folder is found, told apart, and named by its file; a clean one is clean."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from workflow.conftest import ROOT
 
 from audit.tiny import BUILT, configure, rehash, rehash_inputs, reseal, settings_of
 from convrfm.audit import integrity
@@ -53,6 +55,18 @@ def test_a_clean_tree(pristine, drawn):
     assert counts["figures drawn anew"] == len(BUILT)
     assert counts["inputs"] > 0
     assert counts["table cells"] > 0
+
+
+def test_results_beside_no_checkout_have_the_lock_of_the_code(project, monkeypatch):
+    """As with `snakemake --directory`; an installed package has no lock at all."""
+    shutil.rmtree(project / "envs")
+    assert audit(project)[0] == set()
+    versions = {"numpy": {"0.1"}}
+    with monkeypatch.context() as patch:
+        patch.setattr(integrity, "locked_versions", lambda lock: versions if lock == ROOT / "envs/lock.txt" else {})
+        assert {state for state, _ in audit(project)[0]} == {State.STALE}
+    monkeypatch.setattr(integrity, "CHECKOUT", project)
+    assert audit(project)[0] == set()
 
 
 @pytest.mark.parametrize("form", ["png", "pdf", "parquet", "csv", "md"])

@@ -175,9 +175,11 @@ def _packages(record: Record, locked: Mapping[str, set[str]]) -> str | None:
     return f"The environment has changed: {_listed(changes)}." if changes else None
 
 
-def locked_versions(lock: Path) -> dict[str, set[str]]:
-    """Read the versions of `envs/lock.txt`, by package; several where they depend on the Python."""
+def locked_versions(lock: Path | None) -> dict[str, set[str]]:
+    """Read the versions of `envs/lock.txt`, by package; several where they depend on the Python, none without a lock."""
     versions: dict[str, set[str]] = {}
+    if lock is None:
+        return versions
     for line in lock.read_text().splitlines():
         if match := re.match(r"([A-Za-z0-9_.-]+)==([^\s;\\]+)", line):
             versions.setdefault(match[1].lower().replace("_", "-"), set()).add(match[2].partition("+")[0])

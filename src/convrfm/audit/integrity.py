@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pyarrow.parquet import read_metadata
 
+import convrfm
 from convrfm.audit.currency import asked_for, check_currency, expected_of, locked_versions
 from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_files
 from convrfm.audit.outcome import Finding, State
@@ -20,6 +21,7 @@ from convrfm.pipeline.plan.base import Plan, recorded_state
 __all__ = ["check_integrity"]
 
 LOCK = Path("envs") / "lock.txt"
+CHECKOUT = Path(convrfm.__file__).parents[2]
 
 
 def check_integrity(
@@ -30,7 +32,8 @@ def check_integrity(
     Nothing is written, and nothing is run but the drawing of tables, in a temporary folder.
 
     Args:
-        project: the folder of the project, which holds `envs/lock.txt`, the states of data, and the history of the code.
+        project: the folder of the project, which holds the states of data, and, where it is a checkout, `envs/lock.txt` and
+            the history of the code.
         settings: the configuration, resolved.
         place: the folder that holds `results/<preset>`, where that is not the project: results that wait to be taken in.
 
@@ -45,7 +48,8 @@ def check_integrity(
     found = list(find_products(where, plan.results))
     products = {file: product for product, _ in found for file in (product.record_file, *product.files.values())}
     asked = asked_for(plan)
-    locked = locked_versions(project / LOCK)
+    # Elsewhere (`snakemake --directory`) there is none: then that of the checkout whose code this is.
+    locked = locked_versions(next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None))
     findings += unknown_files(where, plan.results, set(products))
     for product, wrong in found:
         findings += wrong
