@@ -21,13 +21,7 @@ SIZES = [  # images, channels, height, width, patch size, filters: awkward ones 
 EXACT = [case for case in CASES if case.kind in ("theorem", "weaker")]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads cost more than they give at these sizes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def drawn(size, seed):

@@ -17,14 +17,7 @@ from convrfm.training import TrainingData, TrainingSettings, train
 from convrfm.training.augmentation import MARGIN, CropFlip
 from convrfm.training.checkpoint import _digest, previous_path
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small lose time to more threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -32,13 +32,7 @@ from convrfm.training import TrainingData, TrainingSettings, train
 BY_ID = {claim.id: claim for claim in load_claims()}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads cost more than they give at these sizes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def verdict_of(tmp_path, claim, figure, table):
