@@ -12,7 +12,10 @@ def test_judges_read_every_table_under_both_protocols(built):
     read = [each for each in found if not each.claim.startswith(NOT_BUILT)]
     assert {each.verdict for each in found if each not in read} == {Verdict.UNKNOWN}
     assert len(read) == 1 + 2 * 13
-    for each in read:
+    # The tiny preset has one patch size and not every kind of pooling: A5 has nothing to compare, and its judge says so.
+    compared = [each for each in read if each.claim != "A5"]
+    assert len(compared) == len(read) - 2
+    for each in compared:
         assert each.measurements, each
         for trouble in ("lacks", "malformed", "cannot be read", "no record", "has not been built", "where one is due"):
             assert trouble not in each.reason, each
@@ -21,13 +24,13 @@ def test_judges_read_every_table_under_both_protocols(built):
 
 
 def test_stand_ins_are_told_from_the_papers_data(built):
-    """Noisy bars and Theorem 1 are the paper's; nothing else is in the preset quick."""
+    """Noisy bars and Theorem 1 are the paper's; nothing else is in the tiny preset, whose Figure 6 has no bars."""
     found = judge(built.results, "quick", ["published"])
     comparable = {each.claim for each in found if any(measurement.comparable for measurement in each.measurements)}
-    assert comparable == {"A6", "A9", "A10", "A13"}
+    assert comparable == {"A6", "A9", "A10"}
     assert all(
         measurement.what.startswith("Noisy bars") == measurement.comparable
         for each in found
-        if each.claim in ("A9", "A10", "A13")
+        if each.claim in ("A9", "A10")
         for measurement in each.measurements
     )
