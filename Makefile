@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels-audit unit-others figures browser cluster faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser cluster apart faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -30,11 +30,15 @@ unit-kernels-audit: environment
 	$(BIN)/python -m pytest -m "not browser" tests/kernels tests/audit
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not cluster and not browser" --ignore tests/kernels --ignore tests/audit
+	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser" --ignore tests/kernels --ignore tests/audit
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
 	$(BIN)/python -m pytest -m figures
+
+# The presets that want downloads, whole and in miniature, on official archives that the tests make.
+presets: environment
+	$(BIN)/python -m pytest -m presets
 
 # The page of the audit in a headless Chromium; skipped with a reason where there is none (Debian: apt-get install chromium).
 browser: environment
@@ -44,7 +48,12 @@ browser: environment
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 
-# The same, and the table of docs/faults.md from it.
+# All tests that stand apart: those of the SLURM, which wait more than they work, beside one after the other of the rest.
+apart: environment
+	@echo "Tests of the cluster, the figures, the presets and the browser: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser
+
+# The tests of the cluster, and the table of docs/faults.md from it.
 faults: environment
 	FAULT_TABLE=docs/faults.md $(BIN)/python -m pytest -m cluster tests/cluster
 

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from workflow.conftest import copy_project
 
-from cluster.miniature import miniature, put_data
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pipeline.plan.table import FIGURES
+from workflow.conftest import copy_project
+from workflow.presets.miniature import miniature, put_data
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.presets
 
 ABSENT = {"anchors": {"printed", "fig06_pairs"}, "paper": {"printed"}}
 """Figures that a miniature does not have: sizes at which numbers were printed are not small; `anchors` has no pairs."""

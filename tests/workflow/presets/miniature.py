@@ -10,9 +10,9 @@ import yaml
 from datasets.official import MAKERS
 from datasets.packing import Made, md5
 from torchvision.models import get_model
-from workflow.conftest import ROOT
 
 from convrfm.datasets.registry import REGISTRY
+from workflow.conftest import ROOT
 
 __all__ = ["miniature", "put_data"]
 
