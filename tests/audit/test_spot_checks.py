@@ -118,6 +118,24 @@ def test_an_agop_of_too_many_images_is_left_out(pristine, monkeypatch):
     assert not any("AGOP" in check.what for check in spot_check(pristine / RESULTS, 0))
 
 
+def test_a_class_that_no_training_image_has(project):
+    """Its coefficients and predictions are zero; other numbers in their place are found."""
+
+    def alter(value):
+        def put(arrays):
+            for name in ("alpha", "outputs"):
+                array = arrays[f"witness/best/0/{name}"]
+                more = np.full((len(array), 1), value if name == "outputs" else 0.0)
+                arrays[f"witness/best/0/{name}"] = np.hstack([array, more])
+
+        return put
+
+    change(project, "rfm", alter(0.0))
+    assert not any("predictions of round" in what for _, what in failed(project))
+    change(project, "rfm", alter(0.1))
+    assert any("predictions of round" in what for _, what in failed(project))
+
+
 @pytest.mark.parametrize("experiment", ["rfm", "features", "cnn"])
 def test_an_altered_accuracy(project, experiment):
     def alter(table):
