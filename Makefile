@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser cluster apart faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser cluster docs apart faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -30,7 +30,7 @@ unit-kernels-audit: environment
 	$(BIN)/python -m pytest -m "not browser" tests/kernels tests/audit
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser" --ignore tests/kernels --ignore tests/audit
+	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not docs" --ignore tests/kernels --ignore tests/audit
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
@@ -48,10 +48,15 @@ browser: environment
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 
+# The documentation as a site, strictly, into site/; then the tests that read it, and that follow the tutorial.
+docs: environment
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m pytest -m docs tests/docs
+
 # All tests that stand apart: those of the SLURM, which wait more than they work, beside one after the other of the rest.
 apart: environment
-	@echo "Tests of the cluster, the figures, the presets and the browser: what each says follows when it has ended."
-	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser
+	@echo "Tests of the cluster, the figures, the presets, the browser and the docs: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser docs
 
 # The tests of the cluster, and the table of docs/faults.md from it.
 faults: environment
@@ -74,4 +79,4 @@ generated: environment
 
 # What can be built again; data that were downloaded stay.
 clean:
-	rm -rf .snakemake results/quick results/anchors results/paper
+	rm -rf .snakemake site results/quick results/anchors results/paper
