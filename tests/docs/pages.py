@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -67,7 +68,9 @@ def inline_code(text: str) -> list[str]:
 
 def links(text: str) -> list[str]:
     """Targets of links and pictures."""
-    found = [token.attrGet("href") or token.attrGet("src") for token in _tokens(text) if token.type in ("link_open", "image")]
+    found = [
+        token.attrGet("href") or token.attrGet("src") for token in _tokens(text) if token.type in ("link_open", "image")
+    ]
     return [html.unescape(str(target)) for target in found]
 
 
@@ -76,7 +79,7 @@ def anchors(page: Path) -> frozenset[str]:
     """Names of the headings of a page."""
     found: list[str] = []
     tokens = list(MarkdownIt("commonmark").enable("table").parse(page.read_text()))
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if before.type == "heading_open":
             words = "".join(child.content for child in token.children or () if child.type in ("text", "code_inline"))
             slug = re.sub(r"-+$", "", _SLUG(words, "-"))

@@ -115,16 +115,14 @@ def test_extras_are_there():
         assert set(package.removeprefix("convrfm[").removesuffix("]").split(",")) <= set(extras), package
 
 
-def test_convrfm_knows_every_command(capsys):
+def test_convrfm_knows_every_command():
     for arguments in of_program("convrfm"):
+        # A number where a sentence says N, and a folder where it names the command alone.
         whole = ["1" if word == "N" else word for word in arguments]
-        try:
-            _parser().parse_args(whole if len(whole) > 1 else [*whole, "--help"])
-        except SystemExit as end:
-            assert end.code == 0, arguments
+        if whole[0] != "--help":
+            _parser().parse_args(whole if len(whole) > 1 else [*whole, "results/quick"])
     with pytest.raises(SystemExit):
         _parser().parse_args(["gone"])
-    capsys.readouterr()
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page.read_text(), "console")], ids=name_of)

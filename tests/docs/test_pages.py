@@ -10,7 +10,9 @@ import yaml
 from docs.pages import PAGES, ROOT, anchors, blocks, inline_code, links, name_of
 
 FOLDERS = "src|docs|workflow|tests|envs|examples|benchmarks|profiles|slurm"
-FILE = re.compile(rf"(?:{FOLDERS})/[\w./-]*\w/?|[A-Z]\w+\.(?:md|cff)|mkdocs\.yml|config\.yaml|pyproject\.toml|Makefile|Snakefile")
+FILE = re.compile(
+    rf"(?:{FOLDERS})/[\w./-]*\w/?|[A-Z]\w+\.(?:md|cff)|mkdocs\.yml|config\.yaml|pyproject\.toml|Makefile|Snakefile"
+)
 NAME = re.compile(r"convrfm(?:\.\w+)+")
 SECTIONS = re.compile(r"!!python/\S+")
 """Tags in mkdocs.yml that only MkDocs reads."""
@@ -37,7 +39,9 @@ def broken_links(page: Path, text: str) -> list[str]:
 
 def missing_files(text: str, made: set[str]) -> list[str]:
     """Files named in backticks that are not there, nor made by a page."""
-    return [name for name in inline_code(text) if FILE.fullmatch(name) and name not in made and not (ROOT / name).exists()]
+    return [
+        name for name in inline_code(text) if FILE.fullmatch(name) and name not in made and not (ROOT / name).exists()
+    ]
 
 
 def missing_names(text: str, made: set[str]) -> list[str]:
