@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +19,7 @@ from convrfm.pipeline.gpus import claim_gpu
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
-__all__ = ["Job", "run_job"]
+__all__ = ["Job", "load_job", "run_job"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -63,7 +63,6 @@ def run_job(snakemake: Any, target: str) -> None:
     """
     _limit_threads(snakemake.threads)
     _end_with_workflow()
-    module, _, name = target.partition(":")
     with _logging_to(Path(snakemake.log[0])):
         gpus = snakemake.resources.get("gpu")
         if gpus:
@@ -71,7 +70,7 @@ def run_job(snakemake: Any, target: str) -> None:
         elif gpus == 0:
             # Asked for none, on purpose: those of others are not to be seen.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        function = getattr(import_module(module), name)
+        function = load_job(target)
         settings = dict(snakemake.params.settings)
         job = Job(
             inputs={key: _as_paths(snakemake.input[key]) for key in snakemake.input.keys()},  # noqa: SIM118 (not a dict)
@@ -83,6 +82,13 @@ def run_job(snakemake: Any, target: str) -> None:
         for path in job.outputs.values():
             clear_leftovers(path)
         function(job)
+
+
+def load_job(target: str) -> Callable[[Job], None]:
+    """Import a job by its name, `module:function`; only after the numerical libraries have been told of their threads."""
+    module, _, name = target.partition(":")
+    function: Callable[[Job], None] = getattr(import_module(module), name)
+    return function
 
 
 def _as_paths(value: Any) -> list[Path]:
