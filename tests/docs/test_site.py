@@ -2,7 +2,10 @@
 
 import importlib.util
 import re
+import threading
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,66 @@ def test_formulas_and_the_library_are_there():
     kernels = (SITE / "reference/kernels.html").read_text()
     for name in ("CNTK", "ConvolutionalKernel.gram", "ConvolutionalKernel.patch_agop", "PatchLaplace"):
         assert f'id="convrfm.kernels.base.{name}"' in kernels
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The site on a server of this machine: browsers let no search look into files."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=SITE)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class Sight:
+    """A page that is open: what it asked for, and what went wrong."""
+
+    def __init__(self, page, url: str) -> None:
+        self.page = page
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(url)
+
+
+@pytest.fixture
+def see(browser, address):
+    contexts = []
+
+    def open_page(name: str, width: int) -> Sight:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}))
+        return Sight(contexts[-1].new_page(), f"{address}{name}.html")
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    "name", ["index", "tutorial", "explanation/kernels", "reference/kernels", "choices", "configuration"]
+)
+def test_in_a_browser(see, address, name, width):
+    """Nothing is asked of another host, nothing fails, and only tables, code and formulas scroll sideways."""
+    sight = see(name, width)
+    assert not [url for url in sight.asked if not url.startswith((address, "data:", "blob:"))]
+    assert sight.complaints == []
+    assert sight.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert sight.page.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
+
+
+def test_the_search_finds(see, address):
+    sight = see("index", 1280)
+    sight.page.locator("[data-md-component=search-query]").fill("singular points")
+    sight.page.locator(".md-search-result__link").first.wait_for(state="attached", timeout=20_000)
+    assert "explanation/kernels.html" in sight.page.locator(".md-search-result__link").first.get_attribute("href")
+    assert not [url for url in sight.asked if not url.startswith((address, "data:", "blob:"))]
 
 
 def test_what_is_wrong_is_found():
