@@ -36,6 +36,11 @@ def test_generated_pages_and_schemas_follow(followed):
     assert "reference / threaded /" in (followed.root / "docs/configuration.md").read_text()
 
 
+def test_what_was_added_is_in_the_style_of_the_project(followed):
+    for command in (("check",), ("format", "--check")):
+        python(followed, "-m", "ruff", *command, "src", "tests", "workflow")
+
+
 def test_the_tests_of_the_project_take_in_what_was_added(followed):
     chosen = "rounds or A16 or kmnist or threaded or every_claim or made_by_a_test or every_job or rules_and_tables"
     files = (
