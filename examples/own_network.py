@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STATES = ("before training", "after training")
-QUANTITIES = {"pearson": "W^T W and AGOP", "rotated_null": "rotated null", "random_filters": "random filters"}
+NULLS = {"rotated_null": "rotated null", "random_filters": "random filters"}
+QUANTITIES = {"pearson": "W^T W and AGOP", **NULLS}
 
 
 class SmallCNN(nn.Module):
@@ -101,23 +102,25 @@ def draw(table: pd.DataFrame, matrices: dict[str, np.ndarray], accuracies: dict[
     places = np.arange(len(layers))
     with figure_style():
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
-        left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.25, 1))[0]
         axes = left.subplots()
         for state, shift, colour in zip(STATES, (-0.16, 0.16), ("0.55", "C0"), strict=True):
             rows = table[table["state"] == state].set_index(["quantity", "layer"])
-            found = rows.loc["pearson"].loc[layers]
-            axes.plot(places + shift, found["value"], "o", color=colour, markersize=7, label=f"{state}", zorder=3)
-            for quantity, style in (("rotated_null", "-"), ("random_filters", ":")):
+            axes.plot(
+                places + shift, rows.loc["pearson"].loc[layers, "value"], "o", color=colour, markersize=7, label=state
+            )
+            for (quantity, name), marker in zip(NULLS.items(), "_x", strict=True):
                 null = rows.loc[quantity].loc[layers]
-                axes.vlines(places + shift, null["low"], null["high"], color=colour, linestyle=style, linewidth=3.5)
-        axes.plot([], [], "-", color="0.3", linewidth=3.5, label="rotated null, 95 % of draws")
-        axes.plot([], [], ":", color="0.3", linewidth=3.5, label="random filters, 95 % of draws")
-        axes.set(xticks=places, xticklabels=layers, ylim=(-0.2, 1.03), ylabel="Pearson correlation of $W^T W$ and AGOP")
+                axes.vlines(places + shift, null["low"], null["high"], color=colour, linewidth=1.2)
+                label = f"{name} (line: 95 % of draws)" if state == STATES[-1] else None
+                axes.plot(places + shift, null["value"], marker, color=colour, markersize=9, mew=2, label=label)
+        axes.set(
+            xticks=places, xticklabels=layers, ylim=(-0.05, 1.03), ylabel="Pearson correlation of $W^T W$ and AGOP"
+        )
         axes.margins(x=0.15)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
-        axes.set_title(
-            f"CNN on digits: {100 * accuracies[STATES[0]]:.0f} % right before training, {100 * accuracies[STATES[1]]:.0f} % after"
-        )
+        before, after = (f"{100 * accuracies[state]:.0f} %" for state in STATES)
+        axes.set_title(f"CNN on digits: {before} right before training, {after} after")
         letter(axes, "A")
         first = table[(table["layer"] == layers[0]) & (table["quantity"] == "pearson")].set_index("state")["value"]
         show_matrices(right, matrices, {state: float(first[state]) for state in STATES})
@@ -141,7 +144,10 @@ def run(given: argparse.Namespace) -> None:
             train(network, images, labels, given.epochs, given.seed)
         layers = measure(network, held_out[: given.images])
         tables.append(summarise(layers, initial=initial, seed=given.seed).assign(state=state))
-        matrices |= {f"{state}, W^T W": layers["conv1"].cnfm.dense()[0], f"{state}, AGOP": layers["conv1"].agop.dense()[0]}
+        matrices |= {
+            f"{state}, W^T W": layers["conv1"].cnfm.dense()[0],
+            f"{state}, AGOP": layers["conv1"].agop.dense()[0],
+        }
         accuracies[state] = accuracy(network, held_out, held_out_labels)
         print(f"{state}: {100 * accuracies[state]:.1f} % of {len(held_out)} held-out digits right")
     table = pd.concat(tables, ignore_index=True)
@@ -167,9 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measure the feature ansatz in a small CNN, before and after training.")
+    parser = argparse.ArgumentParser(
+        description="Measure the feature ansatz in a small CNN, before and after training."
+    )
     parser.add_argument("--output", type=Path, default=Path("own_network.png"), help="the picture")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--width", type=int, default=32, help="filters of each convolution")
     parser.add_argument("--images", type=int, default=200, help="held-out digits that the AGOP is averaged over")
     parser.add_argument("--seed", type=int, default=0)
@@ -177,4 +185,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # a network this small loses time to more
     main()
