@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser cluster apart faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser packaging cluster apart faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -30,7 +30,7 @@ unit-kernels-audit: environment
 	$(BIN)/python -m pytest -m "not browser" tests/kernels tests/audit
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser" --ignore tests/kernels --ignore tests/audit
+	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging" --ignore tests/kernels --ignore tests/audit
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
@@ -44,14 +44,18 @@ presets: environment
 browser: environment
 	$(BIN)/python -m pytest -m browser
 
+# The wheel: built, looked into, and installed into an empty environment.
+packaging: environment
+	$(BIN)/python -m pytest -m packaging
+
 # A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 
 # All tests that stand apart: those of the SLURM, which wait more than they work, beside one after the other of the rest.
 apart: environment
-	@echo "Tests of the cluster, the figures, the presets and the browser: what each says follows when it has ended."
-	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser
+	@echo "Tests of the cluster, the figures, the presets, the browser and the packaging: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser packaging
 
 # The tests of the cluster, and the table of docs/faults.md from it.
 faults: environment

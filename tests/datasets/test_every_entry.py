@@ -11,8 +11,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convrfm.datasets.acquire import acquire
-from convrfm.datasets.places import Place
 from convrfm.datasets.digits import LEAST_CONTRAST
+from convrfm.datasets.places import Place
 from convrfm.datasets.pretrained import read_weights
 from convrfm.datasets.reading.dispatch import read_split
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY, WEIGHTS, files_behind

@@ -14,7 +14,7 @@ from examples.running import EXAMPLES, load
 SMALL = {
     "own_network": ["--epochs", "8", "--width", "16", "--images", "40"],
     "edge_detectors": ["--images", "200", "--rounds", "4", "--n-jobs", "1"],
-    "dimmed_noise": ["--images", "120", "--filters", "16", "--rounds", "2", "--n-jobs", "1"],
+    "dimmed_noise": ["--images", "250", "--filters", "16", "--n-jobs", "1"],
 }
 
 pytestmark = pytest.mark.usefixtures("one_thread")
