@@ -10,6 +10,7 @@ import yaml
 
 from convrfm.audit.claims import ClaimsError, load_claims, read_claims, rebuild_command
 from convrfm.audit.claims_page import claims_page
+from convrfm.audit.commands import rebuild
 from convrfm.audit.judges import all_judges
 from convrfm.audit.judging import matched
 from convrfm.plots import features, fig01, fig02, fig04, theorem1
@@ -157,3 +158,27 @@ def test_the_claims_are_in_the_wheel(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "claims.yaml" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("record", "call"),
+    [
+        (
+            "results/quick/figures/published/fig05.json",
+            "snakemake -c2 --forcerun results/quick/figures/published/fig05.json",
+        ),
+        (
+            "results/anchors/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json",
+            (
+                "snakemake -c2 --config preset=anchors protocol=corrected"
+                " --forcerun results/anchors/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json"
+            ),
+        ),
+        (
+            "results/quick/runs/rfm/published/a b/record.json",
+            "snakemake -c2 --forcerun 'results/quick/runs/rfm/published/a b/record.json'",
+        ),
+    ],
+)
+def test_the_call_that_builds_a_run_or_figure_anew(record, call):
+    assert rebuild(record) == call

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from workflow.conftest import ROOT
 
 from audit.tiny import BUILT, configure, rehash, rehash_inputs, reseal, settings_of
-from convrfm.audit import integrity
+from convrfm.audit import currency, integrity
 from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import State
 from convrfm.pipeline import closure
@@ -276,22 +277,70 @@ def test_another_protocol(project):
     assert (State.ORPHANED, str(FIGURES / "theorem1.json")) in found
 
 
-def test_code_that_has_changed(project, tmp_path, monkeypatch):
-    """The sources of the package are copied, and one module of the closure of Figure 12 changes."""
-    import shutil
+def test_the_job_of_a_record_is_not_run(project, drawn):
+    """Anybody may have written a record: a figure is drawn anew by the job of the plan, and another name is found."""
+    file = project / FIGURES / "fig12.json"
+    reseal(file, {**read_record(file), "job": "os:abort"})
+    found, findings, counts = audit(project)
+    assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
+    assert "It was made by os:abort" in only(findings, FIGURES / "fig12.json")
+    assert counts["figures drawn anew"] == len(BUILT)
 
+
+def test_a_figure_that_nobody_knows(project, drawn):
+    for form in ("png", "pdf", "parquet", "csv", "md"):
+        shutil.copy(project / FIGURES / f"fig12.{form}", project / FIGURES / f"fig99.{form}")
+    record = read_record(project / FIGURES / "fig12.json")
+    for described in record["outputs"].values():
+        described["path"] = described["path"].replace("fig12", "fig99")
+    reseal(project / FIGURES / "fig99.json", record)
+    assert audit(project)[0] == {(State.ORPHANED, str(FIGURES / "fig99.json"))}
+
+
+@pytest.fixture
+def changed_code(tmp_path, monkeypatch):
+    """A copy of the sources of the package, in a folder without history, and a module of it that Figure 12 is drawn with."""
     root = tmp_path / "src" / "convrfm"
     shutil.copytree(closure.ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "plots" / "fig12.py").write_text((root / "plots" / "fig12.py").read_text() + "\n# changed\n")
     monkeypatch.setattr(closure, "ROOT", root)
+    monkeypatch.setattr(currency, "CHECKOUT", tmp_path)
     closure._source_of.cache_clear()
-    try:
-        found, findings, _ = audit(project)
-    finally:
-        monkeypatch.undo()
-        closure._source_of.cache_clear()
+    yield root / "plots" / "fig12.py"
+    closure._source_of.cache_clear()
+
+
+def change(source: Path) -> None:
+    source.write_text(source.read_text() + "\n# changed\n")
+
+
+def test_code_that_has_changed(project, changed_code):
+    change(changed_code)
+    found, findings, _ = audit(project)
     assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
     assert "convrfm.pipeline.jobs.fig12" in only(findings, FIGURES / "fig12.json")
+
+
+def test_the_modules_that_have_changed_are_named(project, changed_code, tmp_path):
+    """By the history of the checkout that the code lies in; the results lie where there is none."""
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+        done = subprocess.run(
+            ["git", "-C", tmp_path, *identity, *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "src")
+    git("commit", "--quiet", "--message", "sources")
+    file = project / FIGURES / "fig12.json"
+    record = read_record(file)
+    record["code"] |= {"commit": git("rev-parse", "HEAD"), "dirty": True}
+    reseal(file, record)
+    change(changed_code)
+    sentence = only(audit(project)[1], FIGURES / "fig12.json")
+    assert sentence.endswith(", beside changes that were not committed: convrfm.plots.fig12.")
+    assert not (project / ".git").exists()
 
 
 def test_an_input_that_was_built_again(project):

@@ -1,6 +1,5 @@
 """The plan: every run that a preset asks for has a name, settings and inputs, and they are what the rules gave before."""
 
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from convrfm.pipeline.config import load_settings
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.plan.base import Plan, recorded_state
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, asked_figures
+from convrfm.pipeline.session import load_job
 
 
 def plan_of(preset: str, *, present: bool = True, **config) -> Plan:
@@ -46,8 +46,7 @@ def test_absent_data_take_their_runs_out_of_the_plan():
 
 def test_every_job_is_there():
     for of in [*EXPERIMENTS.values(), *FIGURES.values()]:
-        module, _, function = of.job.partition(":")
-        assert callable(getattr(import_module(module), function))
+        assert callable(load_job(of.job))
 
 
 def test_a_slice_in_full():

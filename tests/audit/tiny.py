@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 import yaml
@@ -17,7 +16,7 @@ from convrfm.pipeline.paths import RUN_FILES, run_keys
 from convrfm.pipeline.plan.base import FIGURE_FORMATS, Plan, figure_file, recorded_state
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.record import Recorder, read_record, seal_of
-from convrfm.pipeline.session import Job
+from convrfm.pipeline.session import Job, load_job
 from convrfm.storage import sha256, write_json
 
 BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")
@@ -81,10 +80,9 @@ def _run(plan: Plan, of, keys, outputs: dict[str, Path]) -> None:
             own = run_keys(path)
             files = {name: path / file for name, file in RUN_FILES.items()}
             _run(plan, EXPERIMENTS[own["experiment"]], own, files)
-    module, _, name = of.job.partition(":")
     settings = of.settings(plan, keys)
-    recorder = Recorder(of.job, closure_hash(module), settings)
-    getattr(import_module(module), name)(Job(inputs, outputs, settings, 1, recorder))
+    recorder = Recorder(of.job, closure_hash(of.job.partition(":")[0]), settings)
+    load_job(of.job)(Job(inputs, outputs, settings, 1, recorder))
 
 
 def rehash(project: Path, record_file: Path, *, sealed: bool = True) -> None:

@@ -7,6 +7,8 @@ import yaml
 
 from convrfm.errors import ConfigError
 from convrfm.pipeline.config import load_settings
+from convrfm.pipeline.plan.base import Plan, recorded_state
+from convrfm.pipeline.plan.fig05 import fig05_trainings, training_settings
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"
@@ -22,6 +24,9 @@ DATA_SETS_ONCE = "each data set may stand there only once, but they are"
 ROUNDS = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with."
 STAGES = "rfm.stages must be at most depth, 2, but it is 3."
 
+FEWER = {**BARS["cnn"], "seeds": 2, "adam": {**BARS["cnn"]["adam"], "seeds_in_most_noise": 1}}
+MOST_NOISE = "adam.seeds_in_most_noise must be at least seeds, 2, but it is 1."
+
 
 @pytest.mark.parametrize(
     ("overrides", "key", "sentence"),
@@ -35,6 +40,7 @@ STAGES = "rfm.stages must be at most depth, 2, but it is 3."
         ({"fig12": {"datasets": ["street-digits"] * 2}}, "fig12.datasets", f"{DATA_SETS_ONCE} street-digits, street-digits."),
         ({"fig05": {"panels": [{**BARS, "depth": 2}]}}, "fig05.panels.0", STAGES),
         ({"fig05": {"panels": [{**BARS, "rfm": {"rounds": 1}}]}}, "fig05.panels.0", ROUNDS),
+        ({"fig05": {"panels": [{**BARS, "cnn": FEWER}]}}, "fig05.panels.0.cnn", MOST_NOISE),
         ({"fig06": {"datasets": [{**IMAGES, "depth": 2}]}}, "fig06.datasets.0", STAGES),
         ({"fig06": {"pairs": [{**IMAGES, "rfm": {"rounds": 1}}]}}, "fig06.pairs.0", ROUNDS),
     ],
@@ -52,3 +58,19 @@ def test_what_differs_may_stand_side_by_side():
     overrides = {"fig09": {"datasets": [SHALLOW, {**SHALLOW, "dataset": "photograph-patches"}]}}
     found = load_settings({**config, "overrides": overrides}, PRESETS).preset.fig09.datasets
     assert [entry.dataset for entry in found] == ["digits", "photograph-patches"]
+
+
+def test_most_noise_may_have_more_networks():
+    """Where claims are decided; the first noise level, the other optimizer, and what a training sees stay as they are."""
+    config = {**yaml.safe_load((ROOT / "config.yaml").read_text()), "seeds": [0, 1, 2]}
+    settings = load_settings(config, PRESETS)
+    panel = settings.preset.fig05.panels[0]
+    counts = {(name, sigma): panel.networks(name, sigma) for name in ("adam", "sgd") for sigma in panel.sigmas}
+    assert counts == dict.fromkeys(counts, 1) | {("adam", 2.0): 3}
+    plan = Plan(settings, recorded_state(settings, ROOT))
+    trained = [
+        path for path in fig05_trainings(plan, "published", "record") if "task=bars" in path and "sigma=2" in path
+    ]
+    assert len(trained) == 4
+    keys = {"protocol": "published", "task": "bars", "sigma": "2", "optimizer": "adam", "seed": "0"}
+    assert "seeds_in_most_noise" not in training_settings(plan, keys)

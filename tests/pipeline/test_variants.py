@@ -12,7 +12,8 @@ from convrfm.errors import InputError
 from convrfm.metric import normalise
 from convrfm.pipeline import fit_memory
 from convrfm.pipeline.draws import write_draw
-from convrfm.pipeline.jobs.rfm import choices, fit_task
+from convrfm.pipeline.fits import task_choices
+from convrfm.pipeline.jobs.rfm import fit_task
 from convrfm.pipeline.record import Recorder, read_record
 from convrfm.pipeline.sections.beyond import UNCHANGED, Change, variant_name
 from convrfm.pipeline.session import Job
@@ -144,10 +145,10 @@ def test_what_can_be_changed_is_what_the_fits_know():
     assert set(Change.model_fields) == (of_rounds - {"rounds", "ridges"}) | (of_stack - {"stages", "filters"})
     for name, info in Change.model_fields.items():
         for value in {"metric_power": [0.5], "eigenvalue_fraction": [0.25, 1.0]}.get(name, _allowed(info.annotation)):
-            rfm, deep = choices({**SETTINGS, "changes": Change(**{name: value}).values})
+            rfm, deep = task_choices({**SETTINGS, "changes": Change(**{name: value}).values})
             assert {**vars(rfm), **vars(deep)}[name] == value
     with pytest.raises(InputError, match="metric_power must be positive, but it is -1"):
-        choices({**SETTINGS, "changes": {"metric_power": -1}})
+        task_choices({**SETTINGS, "changes": {"metric_power": -1}})
 
 
 def _allowed(annotation):

@@ -1,6 +1,5 @@
 """What all rules share: the checked configuration, where results lie, and what each job sees of the configuration."""
 
-import json
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.config import load_settings
 from convrfm.pipeline.data_states import due_attempt, read_state
 from convrfm.pipeline.orphans import cancel_orphans
-from convrfm.pipeline.paths import RUN_FILES
+from convrfm.pipeline.paths import RUN_FILES, figure_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
 from convrfm.pipeline.plan.beyond import variant_memory, variants
 from convrfm.pipeline.plan.data import folders_of
@@ -22,6 +21,7 @@ from convrfm.pipeline.plan.fig06 import image_fit_memory
 from convrfm.pipeline.plan.fig08 import simplenet_memory
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder
+from convrfm.pipeline.record import read_record
 from convrfm.pipeline.sections.costs import PAIRS
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
@@ -224,7 +224,7 @@ def report_skipped():
     """Print at the end of a run which figures, or parts of them, were skipped, and why; not for each job of a cluster."""
     if not workflow.is_main_process:
         return
-    for protocol in PROTOCOLS:
-        for record in sorted(Path(RESULTS, "figures", protocol).glob("*.json")):
-            for part, reason in json.loads(record.read_text()).get("skipped", {}).items():
-                sys.stderr.write(f"{record.stem} ({protocol}), {part}: SKIPPED ({reason})\n")
+    for path in figure_records(Path(RESULTS)):
+        if path.parent.name in PROTOCOLS:
+            for part, reason in read_record(path).get("skipped", {}).items():
+                sys.stderr.write(f"{path.stem} ({path.parent.name}), {part}: SKIPPED ({reason})\n")

@@ -9,15 +9,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from convrfm.audit.commands import DEFAULTS, chosen
 from convrfm.errors import ConvRFMError
 from convrfm.pipeline.config import Protocol
 from convrfm.pipeline.sections.base import Model
 from convrfm.printed import PRINTED
 
 __all__ = ["Claim", "ClaimsError", "Condition", "load_claims", "read_claims", "rebuild_command"]
-
-DEFAULTS = {"preset": "quick", "protocol": "published"}
-"""Of `config.yaml`: what a command need not say."""
 
 
 class ClaimsError(ConvRFMError, ValueError):
@@ -176,11 +174,10 @@ def rebuild_command(claim: Claim, preset: str, protocol: str) -> str:
     """The one command that builds anew what a claim rests on."""
     if not claim.tables:
         return claim.command
-    wanted = {
+    options = chosen(
         # Other presets lack the target; what they do have of other claims is built by them.
-        "preset": claim.presets[0] if claim.printed and preset not in claim.presets else preset,
-        "protocol": protocol if len(claim.protocols) > 1 else DEFAULTS["protocol"],
-    }
-    settings = [f"{key}={value}" for key, value in wanted.items() if value != DEFAULTS[key]]
+        claim.presets[0] if claim.printed and preset not in claim.presets else preset,
+        protocol if len(claim.protocols) > 1 else DEFAULTS["protocol"],
+    )
     # The dashes end the list of settings: a target behind it would be taken for one of them.
-    return " ".join(["snakemake -c2", *(["--config", *settings, "--"] if settings else []), claim.command])
+    return " ".join(["snakemake -c2", *([*options, "--"] if options else []), claim.command])

@@ -8,15 +8,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import convrfm
+from convrfm.audit.commands import rebuild
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product, Record, rebuild
+from convrfm.audit.records import Product, Record
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.closure import closure_hash, import_closure
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
 
-__all__ = ["Expected", "asked_for", "check_currency", "expected_of", "locked_versions"]
+__all__ = ["CHECKOUT", "Expected", "asked_for", "check_currency", "expected_of", "locked_versions"]
+
+CHECKOUT = Path(convrfm.__file__).parents[2]
+"""What the code lies in, with its history and its lock, unless it is installed elsewhere; results may lie elsewhere too."""
 
 MOST_NAMED = 6
 """Names of modules or keys in one sentence."""
@@ -75,22 +80,19 @@ def asked_for(plan: Plan) -> set[str]:
     return found
 
 
-def check_currency(
-    product: Product, expected: Expected, project: Path, locked: Mapping[str, set[str]]
-) -> Iterator[Finding]:
+def check_currency(product: Product, expected: Expected, locked: Mapping[str, set[str]]) -> Iterator[Finding]:
     """Compare the record of a run or figure with configuration, code and environment.
 
     Args:
         product: whose record.
         expected: what the plan asks of it.
-        project: the folder of the project, for the history of its code.
         locked: from `locked_versions`.
     """
     record = product.record
     if record is None:
         return
     for found in (
-        _settings(record, expected), _inputs(record, expected), _code(record, expected, project), _packages(record, locked),
+        _settings(record, expected), _inputs(record, expected), _code(record, expected), _packages(record, locked),
     ):  # fmt: skip
         if found is not None:
             yield Finding(State.STALE, product.record_file, found, rebuild(product.record_file))
@@ -134,14 +136,14 @@ def _inputs(record: Record, expected: Expected) -> str | None:
     return f"It was made {_listed(changes)}." if changes else None
 
 
-def _code(record: Record, expected: Expected, project: Path) -> str | None:
+def _code(record: Record, expected: Expected) -> str | None:
     if record.job != expected.job:
         return f"It was made by {record.job}, and is made by {expected.job} now."
     module = expected.job.partition(":")[0]
     if record.code.closure == closure_hash(module):
         return None
     own = set(import_closure(module))
-    changed = sorted(own & _changed_since(project, record.code.commit)) if record.code.commit else []
+    changed = sorted(own & _changed_since(CHECKOUT, record.code.commit)) if record.code.commit else []
     if not changed:
         return f"The code of {module}, or what it imports, has changed."
     doubt = ", beside changes that were not committed" if record.code.dirty else ""
@@ -149,13 +151,13 @@ def _code(record: Record, expected: Expected, project: Path) -> str | None:
 
 
 @cache
-def _changed_since(project: Path, commit: str) -> frozenset[str]:
-    """Modules whose files differ from those of a commit; none where git does not know it."""
+def _changed_since(checkout: Path, commit: str) -> frozenset[str]:
+    """Modules of a checkout whose files differ from those of a commit; none where git does not know it."""
     git = shutil.which("git")
     if git is None or not re.fullmatch("[0-9a-f]{7,64}", commit):
         return frozenset()
     done = subprocess.run(
-        [git, "-C", str(project), "diff", "--name-only", commit, "--", "src"],
+        [git, "-C", str(checkout), "diff", "--name-only", commit, "--", "src"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:

@@ -1,6 +1,5 @@
 """What judges read: the tidy tables of figures as they lie in a folder of results, and what is wrong with them."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from convrfm.pipeline.paths import RUN_FILES, run_keys
+from convrfm.pipeline.record import read_record
 
 __all__ = ["Bench", "Evidence", "Interval", "Reading", "none_missing"]
 
@@ -179,7 +179,7 @@ class Bench:
     def _record(self, path: Path) -> Mapping[str, Any]:
         """The record of a figure; without a readable one nothing is known of runs and skipped parts."""
         try:
-            record: Any = json.loads(path.read_text(encoding="utf-8"))
+            record: Any = read_record(path)
             inputs, skipped = record.get("inputs", {}), record.get("skipped", {})
             sound = all(isinstance(each["path"], str) for each in inputs.values()) and isinstance(skipped, dict)
         except (OSError, ValueError, AttributeError, KeyError, TypeError):

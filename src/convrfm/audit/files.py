@@ -4,8 +4,9 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from convrfm.audit.commands import rebuild
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product, rebuild
+from convrfm.audit.records import Product
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.paths import RUN_FILES
 from convrfm.storage import sha256

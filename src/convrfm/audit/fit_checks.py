@@ -6,7 +6,6 @@ They rest on what a fit keeps for this, see `convrfm.pipeline.fit_witnesses`, on
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,18 +13,20 @@ import pandas as pd
 from convrfm.audit.outcome import SpotCheck
 from convrfm.audit.spot import TABLE_TOLERANCE, WRONG, deviation_of, judged, largest
 from convrfm.deep_rfm import DeepSettings, apply_filters
-from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.kernels import ConvolutionalKernel
 from convrfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.pipeline.fit_witnesses import part_of
-from convrfm.pipeline.jobs.rfm import choices
-from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
+from convrfm.pipeline.fits import feature_choices, feature_data, feature_kernel, task_choices, task_data, task_kernel
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
-from convrfm.rfm import RFMSettings
+from convrfm.rfm import RFMSettings, StageData
 from convrfm.ridge import accuracy
 from convrfm.storage import load_arrays
 
-__all__ = ["AGOP_TOLERANCE", "GRAM_TOLERANCE", "check_fit"]
+__all__ = ["AGOP_TOLERANCE", "GRAM_TOLERANCE", "check_feature_fit", "check_task_fit"]
+
+BY_REFERENCE = {"backend": "reference", "memory_mb": None}
+"""What the checks put in the place of the settings that the fit was computed with."""
 
 GRAM_TOLERANCE, AGOP_TOLERANCE = 1e-5, 1e-4
 """Largest error of float32 entries, as a fraction of the largest expected one: those of the tests."""
@@ -64,9 +65,7 @@ class _Fit:
         kernel: of stage 0, computed by the reference backend.
         settings: its settings.
         deep: what lies between stages.
-        train, test: images.
-        fitted: indices of the training images that predictors are fitted on.
-        test_labels: of the test images.
+        data: its images.
         arrays: what it has written.
         history: its table.
     """
@@ -75,12 +74,20 @@ class _Fit:
     kernel: ConvolutionalKernel
     settings: RFMSettings
     deep: DeepSettings
-    train: np.ndarray
-    test: np.ndarray
-    fitted: np.ndarray
-    test_labels: np.ndarray
+    data: StageData
     arrays: Mapping[str, np.ndarray]
     history: pd.DataFrame
+
+    @property
+    def train(self) -> np.ndarray:
+        """Training images."""
+        return self.data.train
+
+    @property
+    def test(self) -> np.ndarray:
+        """Test images; there may be none."""
+        assert self.data.test is not None
+        return self.data.test
 
     def metric(self, stage: int, t: int) -> np.ndarray | None:
         """The metric of a round; None for the identity."""
@@ -97,8 +104,8 @@ class _Fit:
         return images
 
 
-def check_fit(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotCheck]:
-    """Check a fit of an experiment whose job is `fit_task` or `fit_metric`.
+def check_task_fit(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotCheck]:
+    """Check a fit of an experiment whose job is `fit_task`.
 
     Args:
         job: with its inputs, its settings, and the files of the run as outputs `arrays` and `metrics`.
@@ -108,43 +115,27 @@ def check_fit(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotChe
     Raises:
         KeyError: the arrays have nothing to compare with.
     """
-    fit = _read(job, file)
+    given = {**job.settings, **BY_REFERENCE}
+    settings, deep = task_choices(given)
+    data = task_data(read_task_images(job), settings.selection, given["seed"])
+    arrays, history = load_arrays(job.outputs["arrays"]), pd.read_parquet(job.outputs["metrics"])
+    yield from _check(_Fit(file, task_kernel(given), settings, deep, data, arrays, history), rng)
+
+
+def check_feature_fit(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotCheck]:
+    """The same for a fit whose job is `fit_metric`, which has one stage."""
+    given = {**job.settings, **BY_REFERENCE}
+    kernel, settings, deep = feature_kernel(given), feature_choices(given), DeepSettings(stages=1)
+    arrays, history = load_arrays(job.outputs["arrays"]), pd.read_parquet(job.outputs["metrics"])
+    yield from _check(_Fit(file, kernel, settings, deep, feature_data(job), arrays, history.assign(stage=0)), rng)
+
+
+def _check(fit: _Fit, rng: np.random.Generator) -> Iterator[SpotCheck]:
     yield from _grams(fit, rng)
     if (found := _agop(fit, rng)) is not None:
         yield found
     yield _predictions(fit, rng)
     yield _accuracies(fit)
-
-
-def _read(job: Job, file: str) -> _Fit:
-    given, arrays = job.settings, load_arrays(job.outputs["arrays"])
-    history = pd.read_parquet(job.outputs["metrics"])
-    if "rfm" in given:
-        settings, deep = choices(given)
-        images = read_task_images(job)
-        held_out = held_out_part(images.train_labels, settings.selection, given["seed"])
-        train, test, test_labels = images.train, images.test, images.test_labels
-        kernel: ConvolutionalKernel = CNTK(depth=given["depth"], patch_size=given["patch_size"], backend="reference")
-    else:
-        settings, deep = _of_features(given), DeepSettings(stages=1)
-        prepared = load_arrays(job.input("images"))
-        train, test, test_labels = (prepared[f"{name}"] for name in ("train/images", "test/images", "test/labels"))
-        held_out = prepared["train/validation"]
-        kernel = _kernel_of_features(given)
-        history = history.assign(stage=0)
-    fitted = np.setdiff1d(np.arange(len(train)), held_out)
-    return _Fit(file, kernel, settings, deep, train, test, fitted, test_labels, arrays, history)
-
-
-def _of_features(given: Mapping[str, Any]) -> RFMSettings:
-    return RFMSettings(rounds=given["rounds"], ridges=tuple(given["ridges"]), **RFM_CHOICES[given["protocol"]])
-
-
-def _kernel_of_features(given: Mapping[str, Any]) -> ConvolutionalKernel:
-    shared = {"patch_size": given["patch_size"], "backend": "reference"}
-    if given["kernel"] == "laplace":
-        return PatchLaplace(bandwidth=given["bandwidth"], **shared)
-    return CNTK(depth=given["depth"], **shared)
 
 
 def _grams(fit: _Fit, rng: np.random.Generator) -> Iterator[SpotCheck]:
@@ -187,12 +178,12 @@ def _agop(fit: _Fit, rng: np.random.Generator) -> SpotCheck | None:
         return None
     t = int(rng.integers(fit.settings.rounds - 1))
     kept = part_of(fit.arrays, "agop", 0, t)
-    count, n = fit.settings.agop_samples, len(fit.fitted)
+    count, n = fit.settings.agop_samples, len(fit.data.fit)
     points = np.arange(n) if count == "all" or count >= n else np.arange(count)
     whole = len(points) * n <= PAIRS and (len(points) == n or fit.settings.agop_draw == "first")
     if n > MOST_FITTED:
         return None
-    images = fit.train[fit.fitted]
+    images = fit.train[fit.data.fit]
 
     def computed(backend: str) -> np.ndarray:
         kernel = copy(fit.kernel)
@@ -240,12 +231,13 @@ def _predictions(fit: _Fit, rng: np.random.Generator) -> SpotCheck:
 
 def _accuracies(fit: _Fit) -> SpotCheck:
     """Cells of the table: the test accuracy of each stage's best round, from what its predictor says."""
-    worst = 0.0
+    worst, labels = 0.0, fit.data.test_labels
+    assert labels is not None
     for stage in range(fit.deep.stages):
         kept, table = part_of(fit.arrays, "best", stage), fit.history
         rows = table[(table["stage"] == stage) & (table["round"] == int(kept["round"]))]
         cells = rows.loc[np.isclose(rows["ridge"], float(kept["ridge"]), rtol=1e-9, atol=0), "test_accuracy"]
-        worst = largest(worst, *(cells.to_numpy() - accuracy(kept["outputs"], fit.test_labels)))
+        worst = largest(worst, *(cells.to_numpy() - accuracy(kept["outputs"], labels)))
         if len(cells) != 1:
             worst = WRONG
     what = "test accuracies of the best rounds in metrics.parquet, from stored predictions"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pyarrow.parquet import read_metadata
 
-import convrfm
-from convrfm.audit.currency import asked_for, check_currency, expected_of, locked_versions
+from convrfm.audit.currency import CHECKOUT, asked_for, check_currency, expected_of, locked_versions
 from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_files
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, find_products
@@ -17,11 +16,11 @@ from convrfm.audit.redrawn import check_csv, check_redrawn
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.config import Settings
 from convrfm.pipeline.plan.base import Plan, recorded_state
+from convrfm.pipeline.plan.table import FIGURES
 
 __all__ = ["check_integrity"]
 
 LOCK = Path("envs") / "lock.txt"
-CHECKOUT = Path(convrfm.__file__).parents[2]
 
 
 def check_integrity(
@@ -32,8 +31,7 @@ def check_integrity(
     Nothing is written, and nothing is run but the drawing of tables, in a temporary folder.
 
     Args:
-        project: the folder of the project, which holds the states of data, and, where it is a checkout, `envs/lock.txt` and
-            the history of the code.
+        project: the folder of the project, which holds the states of data, and, where it is a checkout, `envs/lock.txt`.
         settings: the configuration, resolved.
         place: the folder that holds `results/<preset>`, where that is not the project: results that wait to be taken in.
 
@@ -62,7 +60,7 @@ def check_integrity(
         counts["inputs"] += len(product.record.inputs)
         own = [*check_outputs(product, hashes), *check_inputs(product, products, hashes)]
         expected = expected_of(product, plan)
-        stale = [] if expected is None else list(check_currency(product, expected, project, locked))
+        stale = [] if expected is None else list(check_currency(product, expected, locked))
         findings += own + stale
         if product.is_figure:
             findings += _check_figure(where, product, own, hashes, counts, stale=bool(stale or expected is None))
@@ -80,10 +78,13 @@ def _orphan(product: Product) -> Finding:
 def _check_figure(
     project: Path, product: Product, own: list[Finding], hashes: Hashes, counts: Counter[str], *, stale: bool
 ) -> list[Finding]:
-    """Compare the parts of a figure with each other and with its runs, unless something is wrong with either already."""
+    """Compare the parts of a figure with each other and with its runs, unless something is wrong with either already.
+
+    Of a figure that the plan does not know nothing can be said: it is an orphan.
+    """
     record = product.record
     assert record is not None
-    if {finding.file for finding in own} & set(product.files.values()):
+    if product.kind not in FIGURES or {finding.file for finding in own} & set(product.files.values()):
         return []
     found = list(check_csv(project, product))
     runs = [described for described in record.inputs.values() if Path(described.path).name != DATA_STATE]

@@ -1,6 +1,8 @@
 """Networks: accuracies from stored weights, and correlations of the ansatz from stored matrices, computed anew in float64."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,16 +11,13 @@ from torch import nn
 
 from convrfm.audit.outcome import SpotCheck
 from convrfm.audit.spot import judged, largest
-from convrfm.networks import zoo
-from convrfm.networks.plain_cnn import PlainCNN
-from convrfm.networks.shallow import ShallowCNN
+from convrfm.pipeline.plain_networks import build_plain_network
 from convrfm.pipeline.session import Job
-from convrfm.pipeline.simplenets import build_simplenet
 from convrfm.pipeline.task_images import read_task_images
 from convrfm.pipeline.training_runs import weights_when
 from convrfm.storage import load_arrays
 
-__all__ = ["CORRELATION_TOLERANCE", "check_ansatz", "check_network"]
+__all__ = ["CORRELATION_TOLERANCE", "Trained", "check_ansatz", "check_network", "of_images", "of_task"]
 
 CORRELATION_TOLERANCE = 1e-5
 """Largest difference of a correlation: weights lie there in float32."""
@@ -33,14 +32,53 @@ WIDEST = 1600
 """Patches of more entries have matrices that take long to write out."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A network of the kind that a job has trained, and what it is tested on.
+
+    Attributes:
+        network: with any weights.
+        images: test images `(n, channels, height, width)`.
+        labels: of them `(n,)`.
+    """
+
+    network: nn.Module
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def of_task(job: Job) -> Trained:
+    """The plain network of a task."""
+    images = read_task_images(job)
+    network = build_plain_network(job.settings, images.test.shape[1:], images.outputs)
+    return Trained(network, images.test, images.test_labels)
+
+
+def of_images(build: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], nn.Module]) -> Callable[[Job], Trained]:
+    """Give what gives the network of a job whose input `images` is prepared images.
+
+    Args:
+        build: gives a network for the settings of the job and the prepared images.
+    """
+
+    def trained(job: Job) -> Trained:
+        arrays = load_arrays(job.input("images"))
+        return Trained(build(job.settings, arrays), arrays["test/images"], arrays["test/labels"])
+
+    return trained
+
+
 @torch.no_grad()
-def check_network(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotCheck]:
+def check_network(
+    trained: Callable[[Job], Trained], job: Job, file: str, rng: np.random.Generator
+) -> Iterator[SpotCheck]:
     """Compare the last test accuracy of a training with that of its stored weights, in float64 on the CPU.
 
     An image whose largest outputs are equal in float32 may be decided otherwise: one image in a hundred is allowed. Of more
     test images than `IMAGES` a random part is taken, and four standard deviations of such a part are allowed on top.
 
     Args:
+        trained: gives the network of a job.
         job: with its inputs, its settings, and the files of the run as outputs `arrays` and `metrics`.
         file: the arrays, relative to the project.
         rng: chooses images.
@@ -48,17 +86,18 @@ def check_network(job: Job, file: str, rng: np.random.Generator) -> Iterator[Spo
     Raises:
         KeyError: the arrays have nothing to compare with.
     """
-    network, images, labels = _network(job)
+    of = trained(job)
+    network = of.network
     network.load_state_dict(weights_when(job.outputs["arrays"])["final"])
     network.double().eval()
-    count = min(len(images), IMAGES, max(1, PIXELS // images[0].size))
-    chosen = np.sort(rng.choice(len(images), count, replace=False))
-    outputs = torch.cat([network(part.double()) for part in torch.from_numpy(images[chosen]).split(50)])
+    count = min(len(of.images), IMAGES, max(1, PIXELS // of.images[0].size))
+    chosen = np.sort(rng.choice(len(of.images), count, replace=False))
+    outputs = torch.cat([network(part.double()) for part in torch.from_numpy(of.images[chosen]).split(50)])
     decided = (outputs[:, 0] > 0.5).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
-    accuracy = float((decided.numpy() == labels[chosen]).mean())
+    accuracy = float((decided.numpy() == of.labels[chosen]).mean())
     recorded = _last_accuracy(pd.read_parquet(job.outputs["metrics"]))
     # Of a part that is drawn without replacement.
-    variance = max(recorded * (1 - recorded), 1 / count) / count * (1 - count / len(images))
+    variance = max(recorded * (1 - recorded), 1 / count) / count * (1 - count / len(of.images))
     what = "test accuracy after the last epoch in metrics.parquet, from stored weights"
     yield judged(file, what, count, abs(accuracy - recorded), 1e-2 + 1 / count + 4 * variance**0.5)
 
@@ -66,30 +105,6 @@ def check_network(job: Job, file: str, rng: np.random.Generator) -> Iterator[Spo
 def _last_accuracy(history: pd.DataFrame) -> float:
     """The accuracy of the last epoch at which it was measured, of a table with a column for it."""
     return float(history["test_accuracy"].dropna().iloc[-1])
-
-
-def _network(job: Job) -> tuple[nn.Module, np.ndarray, np.ndarray]:
-    """The network of a training with any weights, and the test images with their labels."""
-    given, generator = job.settings, torch.Generator().manual_seed(0)
-    if "network" not in given and "optimizer" in given and ("task" in given or "classes" in given):
-        task = read_task_images(job)
-        sizes = {key: given[key] for key in ("width", "depth", "patch_size")}
-        plain = PlainCNN(task.test.shape[1:], task.outputs, **sizes, generator=generator)
-        return plain, task.test, task.test_labels
-    arrays = load_arrays(job.input("images"))
-    images, labels, classes = arrays["test/images"], arrays["test/labels"], arrays["train/targets"].shape[1]
-    network: nn.Module
-    if "architecture" in given:
-        sizes = {key: given[key] for key in ("width", "patch_size", "first_std", "later_std")}
-        network = ShallowCNN(given["architecture"], images.shape[1:], classes, **sizes, generator=generator)
-    elif "divisor" in given:
-        network = zoo.fresh(given["network"], generator=generator, classes=classes, divisor=given["divisor"])
-    elif "network" in given:
-        network = build_simplenet(given, arrays)
-    else:
-        sizes = {key: given[key] for key in ("width", "depth", "patch_size")}
-        network = PlainCNN(images.shape[1:], classes, **sizes, generator=generator)
-    return network, images, labels
 
 
 def check_ansatz(job: Job, file: str, rng: np.random.Generator) -> Iterator[SpotCheck]:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,10 +22,11 @@ from markupsafe import Markup
 from convrfm.audit.outcome import Audit, Judgement, Verdict
 from convrfm.audit.pictures import Picture, inline
 from convrfm.audit.runs import find_runs
+from convrfm.pipeline.config import Protocol
 
 __all__ = ["render_page"]
 
-PROTOCOLS = ("published", "corrected")
+PROTOCOLS = get_args(Protocol)
 
 FEW_MEASUREMENTS = 12
 """So many are shown without being asked for."""

@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from convrfm.audit.commands import rebuild
 from convrfm.audit.outcome import Finding, State
-from convrfm.pipeline.paths import RUN_FILES, run_keys
+from convrfm.pipeline.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
 from convrfm.pipeline.record import SEAL, read_record, seal_of
 
-__all__ = ["Described", "Product", "Record", "find_products", "read_product", "rebuild"]
+__all__ = ["Described", "Product", "Record", "find_products", "read_product"]
 
 
 class Described(BaseModel):
@@ -85,9 +86,7 @@ def find_products(project: Path, results: str) -> Iterator[tuple[Product, list[F
         project: the folder of the project.
         results: the folder of the results, relative to it.
     """
-    runs = sorted((project / results / "runs").glob("*/*/*/" + RUN_FILES["record"]))
-    figures = sorted((project / results / "figures").glob("*/*.json"))
-    for path in [*runs, *figures]:
+    for path in [*run_records(project / results), *figure_records(project / results)]:
         yield read_product(project, path)
 
 
@@ -133,11 +132,3 @@ def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
         found = f"Its {SEAL} is not the hash of its content: the record was edited after it was written."
         return record, [Finding(State.TAMPERED, file, found, remedy)]
     return record, []
-
-
-def rebuild(record_file: str) -> str:
-    """The command that makes a run or figure anew, and what stands on it.
-
-    Deleting a file is not enough: Snakemake does not miss what nothing unfinished asks for.
-    """
-    return f"snakemake -c2 --forcerun '{record_file}'"

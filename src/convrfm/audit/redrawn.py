@@ -3,17 +3,18 @@
 import re
 import tempfile
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from convrfm.audit.commands import rebuild
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product, rebuild
+from convrfm.audit.records import Product
 from convrfm.audit.replay import job_of
 from convrfm.pipeline.plan.table import FIGURES
+from convrfm.pipeline.session import load_job
 from convrfm.plots import theorem1
 from convrfm.storage import write_table
 
@@ -53,14 +54,14 @@ def check_csv(project: Path, product: Product) -> Iterator[Finding]:
 
 
 def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[Finding]:
-    """Make the table and the caption of a figure anew from its runs, with the job that made it, and compare.
+    """Make the table and the caption of a figure anew from its runs, with the job that makes it, and compare.
 
     This finds an edit whose author has also put the new hashes into the record. Theorem 1, which is computed and not drawn from
     runs, takes long: of it the caption is compared with its own table, and `convrfm.audit.theorem_checks` computes a part.
 
     Args:
         project: the folder of the project.
-        product: the figure; its inputs must be there.
+        product: a figure that the plan knows; its inputs must be there.
         stale: whether its code, configuration or environment has changed since: a difference is no proof of an edit then.
     """
     state, reason = (State.STALE, "by today's code") if stale else (State.TAMPERED, "by what it was drawn from")
@@ -87,13 +88,13 @@ def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[F
 
 
 def _draw(project: Path, product: Product, folder: Path) -> None:
-    """Run the job of a figure, with outputs in another folder."""
-    record = product.record
-    assert record is not None
+    """Run the job of a figure, with outputs in another folder.
+
+    It is the job that the plan names: what the record says, anybody may have written.
+    """
     outputs = {form: folder / f"figure.{form}" for form in (*DRAWN, "record")}
-    module, _, function = record.job.partition(":")
     try:
-        getattr(import_module(module), function)(job_of(project, product, outputs))
+        load_job(FIGURES[product.kind].job)(job_of(project, product, outputs))
     finally:
         plt.close("all")
 

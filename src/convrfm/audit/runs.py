@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from convrfm.pipeline.paths import RUN_FILES
+from convrfm.pipeline.paths import figure_records, run_records
+from convrfm.pipeline.record import read_record
 
 __all__ = ["Run", "RunFile", "as_text", "find_runs"]
 
@@ -89,9 +90,9 @@ def find_runs(project: Path, results: str) -> Iterator[Run]:
         results: the folder of the results, relative to it.
     """
     root = project / results
-    for path in sorted((root / "figures").glob("*/*.json")):
+    for path in figure_records(root):
         yield _run(project, path, f"{path.parent.name}/{path.stem}", "figures", path.parent.name)
-    for path in sorted((root / "runs").glob("*/*/*/" + RUN_FILES["record"])):
+    for path in run_records(root):
         folder = path.parent
         name = folder.relative_to(root / "runs").as_posix()
         yield _run(project, path, name, folder.parents[1].name, folder.parent.name)
@@ -130,7 +131,7 @@ def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
 def _read(path: Path) -> dict[str, Any]:
     """The content of a record; empty where it is none."""
     try:
-        return _mapping(json.loads(as_text(json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False))))
+        return _mapping(json.loads(as_text(json.dumps(read_record(path), ensure_ascii=False))))
     except (OSError, ValueError, RecursionError):
         return {}
 

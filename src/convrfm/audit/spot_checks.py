@@ -3,20 +3,27 @@
 Which runs, which entries and which images is drawn at random, with a seed: nobody who computes results knows beforehand.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from convrfm.audit.fit_checks import check_fit
-from convrfm.audit.network_checks import check_ansatz, check_network
+from convrfm.audit.fit_checks import check_feature_fit, check_task_fit
+from convrfm.audit.network_checks import check_ansatz, check_network, of_images, of_task
 from convrfm.audit.outcome import SpotCheck
 from convrfm.audit.records import Product, find_products
 from convrfm.audit.replay import job_of
 from convrfm.audit.spot import WRONG
 from convrfm.audit.theorem_checks import check_theorem_table
+from convrfm.pipeline.plain_networks import build_plain_network
 from convrfm.pipeline.session import Job
+from convrfm.pipeline.simplenets import build_simplenet
+from convrfm.pipeline.zoo_networks import build_standin
 from convrfm.seeding import generator
 
 __all__ = ["RUNS_OF_A_KIND", "spot_check"]
@@ -26,9 +33,19 @@ Check = Callable[[Job, str, np.random.Generator], Iterator[SpotCheck]]
 RUNS_OF_A_KIND = 2
 """Runs of each kind that are looked at, at most."""
 
+
+def _plain(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+    """The plain network, built as the others are."""
+    return build_plain_network(settings, arrays["test/images"].shape[1:], arrays["train/targets"].shape[1])
+
+
 CHECKS: dict[str, Check] = {
-    **dict.fromkeys(("rfm", "image-rfm", "variant", "printed-rfm", "features"), check_fit),
-    **dict.fromkeys(("cnn", "image-cnn", "feature-network", "simplenet", "standin"), check_network),
+    **dict.fromkeys(("rfm", "image-rfm", "variant", "printed-rfm"), check_task_fit),
+    "features": check_feature_fit,
+    **dict.fromkeys(("cnn", "image-cnn"), partial(check_network, of_task)),
+    "feature-network": partial(check_network, of_images(_plain)),
+    "simplenet": partial(check_network, of_images(build_simplenet)),
+    "standin": partial(check_network, of_images(build_standin)),
     **dict.fromkeys(("ansatz", "simplenet-ansatz"), check_ansatz),
     "theorem1": check_theorem_table,
 }
@@ -52,14 +69,25 @@ def spot_check(results: Path, seed: int) -> tuple[SpotCheck, ...]:
     for product, _ in find_products(project, results.relative_to(project).as_posix()):
         if product.record is not None and product.kind in CHECKS:
             kinds.setdefault(product.kind, []).append(product)
-    torch.set_num_threads(1)
     checks: list[SpotCheck] = []
-    for kind, products in sorted(kinds.items()):
-        rng = generator(seed, f"spot checks of {kind}")
-        chosen = rng.choice(len(products), min(RUNS_OF_A_KIND, len(products)), replace=False)
-        for index in sorted(chosen.tolist()):
-            checks += _check(project, products[index], CHECKS[kind], rng)
+    with _one_thread():
+        for kind, products in sorted(kinds.items()):
+            rng = generator(seed, f"spot checks of {kind}")
+            chosen = rng.choice(len(products), min(RUNS_OF_A_KIND, len(products)), replace=False)
+            for index in sorted(chosen.tolist()):
+                checks += _check(project, products[index], CHECKS[kind], rng)
     return tuple(checks)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread: for small networks more of them cost more than they give."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check(project: Path, product: Product, check: Check, rng: np.random.Generator) -> list[SpotCheck]:

@@ -1,9 +1,8 @@
 """The two protocols: which choices stand behind `published` and `corrected`.
 
 `published` follows the paper's text where it decides, and the authors' code elsewhere: ridge, round and epoch are
-chosen
-by test accuracy, the AGOP is that of the last ridge's predictor on the first 20 images, the first images of a data set
-are used, and training does not shuffle. `corrected` chooses by a validation split, takes the AGOP of the chosen
+chosen by test accuracy, the AGOP is that of the last ridge's predictor on the first 20 images, the first images of a data
+set are used, and training does not shuffle. `corrected` chooses by a validation split, takes the AGOP of the chosen
 predictor over all training images, draws samples stratified by class, and shuffles.
 """
 

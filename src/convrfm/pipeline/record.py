@@ -134,6 +134,12 @@ def seal_of(record: Mapping[str, Any]) -> str:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what `Recorder.write` wrote."""
-    record: dict[str, Any] = json.loads(path.read_text())
+    """Read what `Recorder.write` wrote.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is no JSON, or not in UTF-8.
+        RecursionError: it is nested as no record is.
+    """
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record

@@ -1,8 +1,10 @@
 """The networks that the jobs of Figures 1, 2 and 7 look at, each at initialisation and trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +17,7 @@ from convrfm.pipeline.data_states import require_present
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import prepare_torch, weights_when
 
-__all__ = ["initial_network", "prepare_pooling", "snapshots", "trained_network"]
+__all__ = ["build_standin", "initial_network", "prepare_pooling", "snapshots", "trained_network"]
 
 # A job that uses these has the settings `network` (torchvision's name), `weights` (name of pretrained weights, "" for a
 # stand-in), `divisor`, `seed`, `data_dir` and `folders`, and the inputs `states` (of pretrained weights) and
@@ -34,6 +36,18 @@ def prepare_pooling(job: Job) -> str:
     device = prepare_torch(job)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     return device
+
+
+def build_standin(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+    """Give the narrow network of a stand-in before its training.
+
+    Args:
+        settings: of its job, with `network`, `divisor` and `seed`.
+        arrays: the prepared images, whose classes the network has.
+    """
+    seeded = torch.Generator().manual_seed(settings["seed"])
+    classes = arrays["train/targets"].shape[1]
+    return zoo.fresh(settings["network"], generator=seeded, classes=classes, divisor=settings["divisor"])
 
 
 def trained_network(job: Job) -> nn.Module:

@@ -1,9 +1,8 @@
 """Train the plain convolutional network on a task."""
 
 import numpy as np
-import torch
 
-from convrfm.networks.plain_cnn import PlainCNN
+from convrfm.pipeline.plain_networks import build_plain_network
 from convrfm.pipeline.protocols import held_out_part, selection_of
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import TaskImages, read_task_images
@@ -49,12 +48,7 @@ def _train(
 ) -> TrainingResult:
     """Train one network from its checkpoint on, if there is one."""
     given = job.settings
-    network = PlainCNN(
-        data.images.shape[1:],
-        images.outputs,
-        **{key: given[key] for key in ("width", "depth", "patch_size")},
-        generator=torch.Generator().manual_seed(given["seed"]),
-    )
+    network = build_plain_network(given, data.images.shape[1:], images.outputs)
     return train_resumably(
         job, network, data, settings,
         device=device, description=f"{images.title} {settings.optimizer}, {description}", part=description,

@@ -2,18 +2,15 @@
 
 from dataclasses import asdict
 
-import numpy as np
-
-from convrfm.kernels import CNTK, PatchLaplace
 from convrfm.kernels.specs import SINGULARITY
 from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_witnesses import witness_arrays
-from convrfm.pipeline.protocols import RFM_CHOICES
+from convrfm.pipeline.fits import feature_choices, feature_data, feature_kernel
 from convrfm.pipeline.session import Job
-from convrfm.rfm import RFMSettings, StageData, fit_rounds
+from convrfm.rfm import fit_rounds
 from convrfm.seeding import generator
-from convrfm.storage import load_arrays, write_arrays, write_table
+from convrfm.storage import write_arrays, write_table
 
 __all__ = ["fit_metric"]
 
@@ -26,28 +23,7 @@ def fit_metric(job: Job) -> None:
     Round 0 has the identity for a metric and is never the best: what is asked for here is what was learned.
     """
     given = job.settings
-    prepared = load_arrays(job.input("images"))
-    labels = prepared["train/labels"]
-    data = StageData(
-        train=prepared["train/images"],
-        labels=labels,
-        classes=prepared["train/targets"].shape[1],
-        fit=np.setdiff1d(np.arange(len(labels)), prepared["train/validation"]),
-        test=prepared["test/images"],
-        test_labels=prepared["test/labels"],
-    )
-    shared = {
-        "patch_size": given["patch_size"],
-        "backend": given["backend"],
-        "memory": None if given["memory_mb"] is None else given["memory_mb"] * 2**20,
-    }
-    kernel = (
-        CNTK(depth=given["depth"], **shared)
-        if given["kernel"] == "cntk"
-        else PatchLaplace(bandwidth=given["bandwidth"], **shared)
-    )
-    choices = RFM_CHOICES[given["protocol"]]
-    settings = RFMSettings(rounds=given["rounds"], ridges=tuple(given["ridges"]), **choices)
+    data, kernel, settings = feature_data(job), feature_kernel(given), feature_choices(given)
     result = fit_rounds(
         kernel, data, settings, generator(given["seed"], "AGOP points"),
         journal=round_journal(job), description=f"{given['kernel']} on {given['dataset']}, rounds", show=True,

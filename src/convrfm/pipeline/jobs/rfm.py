@@ -1,26 +1,23 @@
 """Fit Deep ConvRFM, all stages, to a task; CNTK and ConvRFM are parts of it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
-from convrfm.kernels import CNTK
+from convrfm.deep_rfm import Stage, fit_stages, history_of
 from convrfm.kernels.specs import SINGULARITY
 from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_memory import check_memory
 from convrfm.pipeline.fit_witnesses import witness_arrays
-from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
+from convrfm.pipeline.fits import task_choices, task_data, task_kernel
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
-from convrfm.rfm import RFMSettings, StageData
 from convrfm.seeding import generator
 from convrfm.storage import write_arrays, write_table
 
-__all__ = ["choices", "fit_task"]
+__all__ = ["fit_task"]
 
 
 def fit_task(job: Job) -> None:
@@ -30,19 +27,11 @@ def fit_task(job: Job) -> None:
     """
     given = job.settings
     protocol, seed = given["protocol"], given["seed"]
-    settings, deep = choices(given)
+    settings, deep = task_choices(given)
     images = read_task_images(job)
     check_memory(len(images.train), len(images.test), deep.filters, images.train[0, 0].size)
-    data = StageData(
-        train=images.train,
-        labels=images.train_labels,
-        classes=images.outputs,
-        fit=np.setdiff1d(np.arange(len(images.train)), held_out_part(images.train_labels, settings.selection, seed)),
-        test=images.test,
-        test_labels=images.test_labels,
-    )
-    memory = None if given["memory_mb"] is None else given["memory_mb"] * 2**20
-    kernel = CNTK(**{key: given[key] for key in ("depth", "patch_size", "backend")}, memory=memory)
+    data = task_data(images, settings.selection, seed)
+    kernel = task_kernel(given)
     rng = generator(seed, "filters and AGOP points")
     stages = fit_stages(kernel, data, settings, deep, rng, journal=round_journal(job), show=True)
     history = history_of(stages)
@@ -61,19 +50,6 @@ def fit_task(job: Job) -> None:
     }
     job.write_record()
     remove_checkpoints(job)
-
-
-def choices(given: Mapping[str, Any]) -> tuple[RFMSettings, DeepSettings]:
-    """Settings of a fit: the section `rfm`, the choices of the protocol, and the `changes` to them.
-
-    Raises:
-        InputError: a value out of range.
-    """
-    values = {**given["rfm"], **RFM_CHOICES[given["protocol"]], **given["changes"]}
-    values["ridges"] = tuple(values["ridges"])
-    of_stack = {field.name for field in fields(DeepSettings)}
-    deep = {key: values.pop(key) for key in of_stack & set(values)}
-    return RFMSettings(**values), DeepSettings(**deep)
 
 
 def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:

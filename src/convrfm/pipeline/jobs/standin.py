@@ -1,11 +1,8 @@
 """Train a narrow network of the zoo on scikit-learn's digits, where pretrained ones cannot be had."""
 
-import torch
-
-from convrfm.networks import zoo
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import prepared_data, train_resumably, write_training
-from convrfm.pipeline.zoo_networks import prepare_pooling
+from convrfm.pipeline.zoo_networks import build_standin, prepare_pooling
 from convrfm.storage import load_arrays
 from convrfm.training import TrainingSettings
 
@@ -27,12 +24,7 @@ def train_standin(job: Job) -> None:
         snapshots=tuple(given["snapshots"]),
     )
     prepared = load_arrays(job.input("images"))
-    network = zoo.fresh(
-        given["network"],
-        generator=torch.Generator().manual_seed(given["seed"]),
-        classes=prepared["train/targets"].shape[1],
-        divisor=given["divisor"],
-    )
+    network = build_standin(given, prepared)
     description = f"{given['network']} with 1/{given['divisor']} of the width"
     result = train_resumably(job, network, prepared_data(prepared), settings, device=device, description=description)
     write_training(job, result, settings, device)

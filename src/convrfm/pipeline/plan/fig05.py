@@ -41,7 +41,7 @@ def training_settings(plan: Plan, w: Keys) -> dict[str, Any]:
         "width": cnn.width,
         "batch_size": cnn.batch_size,
         "optimizer": w["optimizer"],
-        **getattr(cnn, w["optimizer"]).model_dump(),
+        **getattr(cnn, w["optimizer"]).model_dump(include={"learning_rate", "epochs"}),
         "device": plan.settings.config.device,
     }
 
@@ -63,7 +63,7 @@ def fig05_trainings(plan: Plan, protocol: str, file: str) -> list[str]:
         for task in ready(plan, plan.panels)
         for sigma in plan.panels[task].sigmas
         for optimizer in ("adam", "sgd")
-        for seed in plan.settings.config.seeds[: plan.panels[task].cnn.seeds]
+        for seed in plan.settings.config.seeds[: plan.panels[task].networks(optimizer, sigma)]
     ]
 
 

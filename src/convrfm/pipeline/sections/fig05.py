@@ -15,6 +15,9 @@ class OptimizerSettings(Model):
 
     learning_rate: float = Field(gt=0, description="step size")
     epochs: Positive = Field(description="passes over the training images")
+    seeds_in_most_noise: Positive | None = Field(
+        None, description="how many of the seeds train at the highest noise level, where claims are decided; null: `seeds`"
+    )
 
 
 class CNNSettings(Model):
@@ -25,6 +28,15 @@ class CNNSettings(Model):
     seeds: Positive = Field(description="how many of the seeds train networks; the first ones of the list")
     adam: OptimizerSettings = Field(description="settings of Adam")
     sgd: OptimizerSettings = Field(description="settings of plain SGD; the paper's values are lost")
+
+    @model_validator(mode="after")
+    def _most_noise_has_no_fewer_seeds(self) -> Self:
+        for name in ("adam", "sgd"):
+            more = getattr(self, name).seeds_in_most_noise
+            if more is not None and more < self.seeds:
+                msg = f"{name}.seeds_in_most_noise must be at least seeds, {self.seeds}, but it is {more}"
+                raise ValueError(msg)
+        return self
 
 
 class RFMSection(Model):
@@ -69,6 +81,11 @@ class LocalSignalPanel(Model):
     patch_size: Positive = Field(3, description="patch size q")
     rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
     cnn: CNNSettings = Field(description="the networks to compare with")
+
+    def networks(self, optimizer: str, sigma: float) -> int:
+        """How many of the seeds train a network with an optimizer ("adam" or "sgd") at a noise level."""
+        more: int | None = getattr(self.cnn, optimizer).seeds_in_most_noise
+        return more if more is not None and sigma == max(self.sigmas) else self.cnn.seeds
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
