@@ -255,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, default=500, help="training images, and as many that test")
     parser.add_argument("--filters", type=int, default=32, help="of each stage")
     parser.add_argument("--rounds", type=int, default=3, help="kernel fits of each stage")
-    parser.add_argument("--n-jobs", type=int, help="threads; all of them unless given")
+    parser.add_argument("--n-jobs", type=int, default=1, help="threads; -1 for all cores")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 

@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, default=400, help="training digits")
     parser.add_argument("--patch-size", type=int, default=7)
     parser.add_argument("--rounds", type=int, default=5, help="kernel fits, at least 2")
-    parser.add_argument("--n-jobs", type=int, help="threads; all of them unless given")
+    parser.add_argument("--n-jobs", type=int, default=1, help="threads; -1 for all cores")
     parser.add_argument("--seed", type=int, default=0)
     return parser
 

@@ -16,7 +16,8 @@ class OptimizerSettings(Model):
     learning_rate: float = Field(gt=0, description="step size")
     epochs: Positive = Field(description="passes over the training images")
     seeds_in_most_noise: Positive | None = Field(
-        None, description="how many of the seeds train at the highest noise level, where claims are decided; null: `seeds`"
+        None,
+        description="how many of the seeds train at the highest noise level, where claims are decided; null: `seeds`",
     )
 
 
