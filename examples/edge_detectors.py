@@ -119,7 +119,7 @@ def draw(
         axes.set(
             xlabel="round",
             ylabel="per cent",
-            title="share of the trace that\nedge detectors hold",
+            title="share of the trace held by\nedge detectors; test accuracy",
             ylim=(0, 103),
             xticks=range(count + 1),
         )
