@@ -46,7 +46,7 @@ browser: environment
 
 # The wheel: built, looked into, and installed into an empty environment.
 packaging: environment
-	$(BIN)/python -m pytest -m packaging
+	$(BIN)/python -m pytest -m packaging tests/packages
 
 # A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
 cluster: environment
