@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser cluster docs apart faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser packaging cluster docs apart faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -30,7 +30,7 @@ unit-kernels-audit: environment
 	$(BIN)/python -m pytest -m "not browser" tests/kernels tests/audit
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not docs" --ignore tests/kernels --ignore tests/audit
+	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging and not docs" --ignore tests/kernels --ignore tests/audit
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
@@ -44,6 +44,10 @@ presets: environment
 browser: environment
 	$(BIN)/python -m pytest -m browser
 
+# The wheel: built, looked into, and installed into an empty environment.
+packaging: environment
+	$(BIN)/python -m pytest -m packaging tests/packages
+
 # A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
@@ -55,8 +59,8 @@ docs: environment
 
 # All tests that stand apart: those of the SLURM, which wait more than they work, beside one after the other of the rest.
 apart: environment
-	@echo "Tests of the cluster, the figures, the presets, the browser and the docs: what each says follows when it has ended."
-	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser docs
+	@echo "Tests of the cluster, the figures, the presets, the browser, the packaging and the docs: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser packaging docs
 
 # The tests of the cluster, and the table of docs/faults.md from it.
 faults: environment

@@ -10,20 +10,21 @@ and `eigenvectors.png`. Needs the extra `workflow` (torchvision, matplotlib). Se
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.model_selection import train_test_split
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import Compose, Grayscale, Lambda, Resize, ToTensor
 
 from convrfm import DeepConvRFMClassifier, load_model, save_model
 from convrfm.eigenfilters import top_eigenfilters
+from convrfm.errors import ConvRFMError
 from convrfm.estimators import KERNELS
+from convrfm.extras import require
 from convrfm.patches import windows
-from convrfm.plots.features import show_filter
-from convrfm.plots.style import figure_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHOWN = 8
 """Eigenvectors that are drawn, at most."""
@@ -31,6 +32,9 @@ SHOWN = 8
 
 def read_images(folder: Path, size: int, colour: str) -> tuple[np.ndarray, np.ndarray]:
     """Read all images: `(n, channels, size, size)` float32 in [0, 1], and the names of their folders `(n,)`."""
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import Compose, Grayscale, Lambda, Resize, ToTensor
+
     in_colour = Grayscale() if colour == "grey" else Lambda(lambda image: image)  # ImageFolder opens images as RGB
     data = ImageFolder(folder, Compose([in_colour, Resize((size, size)), ToTensor()]))
     images = np.stack([image.numpy() for image, _ in data])
@@ -49,8 +53,13 @@ def chosen_rows(history: pd.DataFrame) -> dict[str, pd.Series]:
     }
 
 
-def draw_eigenvectors(metric: np.ndarray, patch_size: int, title: str) -> Figure:
+def draw_eigenvectors(metric: np.ndarray, patch_size: int, title: str) -> "Figure":
     """Draw the leading eigenvectors of a metric on patches of images, with their share of the trace."""
+    from matplotlib.figure import Figure
+
+    from convrfm.plots.features import show_filter
+    from convrfm.plots.style import figure_style
+
     filters = top_eigenfilters(metric, patch_size, SHOWN)
     with figure_style():
         figure = Figure(figsize=(7.2, 1.5), layout="constrained")
@@ -62,11 +71,9 @@ def draw_eigenvectors(metric: np.ndarray, patch_size: int, title: str) -> Figure
     return figure
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the example."""
-    given = _parser().parse_args(arguments)
-    if given.rounds < 2:
-        _parser().error("the metric is learned from round 1 on: ask for at least 2 rounds")
+def run(given: argparse.Namespace) -> None:
+    """Fit, compare, draw, save and reload."""
+    require("workflow", "matplotlib", "seaborn", "torchvision", what="This example")
     images, labels = read_images(given.folder, given.size, given.colour)
     train, test, train_labels, test_labels = train_test_split(
         images, labels, test_size=given.test_fraction, stratify=labels, random_state=given.seed
@@ -95,6 +102,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reloaded = load_model(given.output / "model.safetensors")
     same = np.array_equal(reloaded.decision_function(test), model.decision_function(test))
     print(f"saved and reloaded: {'the same' if same else 'OTHER'} predictions on the held-out images")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the example."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.rounds < 2:
+        parser.error("the metric is learned from round 1 on: ask for at least 2 rounds")
+    if not given.folder.is_dir():
+        parser.error(f"there is no folder {given.folder}")
+    try:
+        run(given)
+    except ConvRFMError as error:
+        parser.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:

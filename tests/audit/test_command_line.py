@@ -190,7 +190,7 @@ def test_packages_that_are_missing_are_named(project, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "rocrate.rocrate", None)
     assert cli.main(["audit", str(project / "results/quick")]) == 2
     assert (
-        "rocrate.rocrate is not installed, and audits need it: pip install 'convrfm[workflow,audit]'"
+        'rocrate.rocrate is not installed, and audits need it: pip install "convrfm[workflow,audit]"'
         in capsys.readouterr().err
     )
 

@@ -11,10 +11,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convrfm.datasets.acquire import acquire
+from convrfm.datasets.digits import LEAST_CONTRAST
 from convrfm.datasets.places import Place
 from convrfm.datasets.pretrained import read_weights
 from convrfm.datasets.reading.dispatch import read_split
-from convrfm.datasets.reading.embedded import LEAST_CONTRAST
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.errors import ConvRFMWarning, CorruptDataError

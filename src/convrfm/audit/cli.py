@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convrfm.errors import ConvRFMError
+from convrfm.extras import how_to_install
 
 __all__ = ["main"]
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (error.name or "convrfm").partition(".")[0] == "convrfm":
             raise
         sys.stderr.write(
-            f"error: {error.name} is not installed, and audits need it: pip install 'convrfm[workflow,audit]', or "
+            f"error: {error.name} is not installed, and audits need it: {how_to_install('workflow', 'audit')}, or "
             "`make environment` in a checkout.\n"
         )
         return WRONG_USE

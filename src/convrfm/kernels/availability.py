@@ -2,6 +2,8 @@
 
 from importlib.util import find_spec
 
+from convrfm.extras import how_to_install
+
 __all__ = ["gpu_by_default", "why_no_gpu"]
 
 ELSE = 'Or choose backend="cpu" (or "auto", which does so by itself).'
@@ -10,7 +12,7 @@ ELSE = 'Or choose backend="cpu" (or "auto", which does so by itself).'
 def why_no_gpu() -> str | None:
     """Say what the CUDA backend lacks, and what to do; None where it can be used (Numba's simulator included)."""
     if find_spec("numba_cuda") is None:
-        return f"The backend cuda needs the package numba-cuda: pip install 'convrfm[cuda]'. {ELSE}"
+        return f"The backend cuda needs the package numba-cuda: {how_to_install('cuda')}. {ELSE}"
     from numba import cuda
     from numba.core import config
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.errors import ConfigError
+from convrfm.extras import how_to_install
 from convrfm.kernels.specs import ArcCosineSpec
 from convrfm.metric import power
 from convrfm.patches import unfold
@@ -40,7 +41,9 @@ def kernel_function(spec: ArcCosineSpec) -> Callable[[Any, Any], Any]:
         import jax
         from neural_tangents import stax
     except ImportError as error:
-        msg = f"The backend neural-tangents cannot be imported ({error}): install the extra 'oracle', with jax < 0.6."
+        msg = (
+            f"The backend neural-tangents cannot be imported ({error}), and needs jax < 0.6: {how_to_install('oracle')}"
+        )
         raise ConfigError(msg) from error
 
     q = spec.patch_size

@@ -9,6 +9,7 @@ from torch import nn
 
 from convrfm.datasets.registry import WEIGHTS
 from convrfm.errors import InputError
+from convrfm.extras import require
 
 __all__ = ["NETWORKS", "fresh", "in_paper", "narrowed", "with_weights"]
 
@@ -42,6 +43,7 @@ def fresh(network: str, *, generator: torch.Generator, classes: int = 1000, divi
 
     Raises:
         InputError: an unknown name, or a divisor that does not divide a number of channels.
+        MissingExtraError: torchvision is not installed.
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     # torchvision draws from the global generator of the CPU, whose state is put back.
@@ -88,6 +90,7 @@ def with_weights(
 
 
 def _built(network: str, classes: int) -> nn.Module:
+    require("workflow", "torchvision", what="A network of torchvision")
     from torchvision.models import get_model
 
     if network not in NETWORKS:

@@ -1,1 +1,5 @@
 """Reading of every data set from its official format on disk."""
+
+from convrfm.extras import require
+
+require("workflow", "PIL", "h5py", "torchvision", what="Reading data sets")

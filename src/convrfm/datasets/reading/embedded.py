@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from convrfm.datasets.digits import in_random_greys
 from convrfm.datasets.reading.split import Split, from_arrays
 from convrfm.seeding import generator
 
@@ -13,9 +14,6 @@ __all__ = ["EMBEDDED"]
 
 PATCH_SIZE, PATCHES = 32, 2000
 """Pixels of each side of a patch of a photograph, and patches of each split."""
-
-LEAST_CONTRAST = 90
-"""Smallest difference of the greys of a street digit and its ground, of 255."""
 
 
 def _digits(root: Path, split: str) -> Split:  # noqa: ARG001 (part of a package)
@@ -26,14 +24,10 @@ def _digits(root: Path, split: str) -> Split:  # noqa: ARG001 (part of a package
 
 
 def _street_digits(root: Path, split: str) -> Split:
-    """Digits in a random grey on another one, the same for each call: brightness says nothing of the class, edges do."""
+    """Digits in random greys, the same for each call."""
     digits = _digits(root, split)
     strokes = np.stack([np.asarray(digits.image(i), np.float64) for i in range(len(digits))]) / 255
-    rng = generator(0, "greys of the street digits")
-    ground = rng.integers(0, 256, len(strokes))
-    # Around the circle of greys, so that the way back is as long as that.
-    grey = (ground + rng.integers(LEAST_CONTRAST, 257 - LEAST_CONTRAST, len(strokes))) % 256
-    images = ground[:, None, None] + (grey - ground)[:, None, None] * strokes
+    images = in_random_greys(strokes, generator(0, "greys of the street digits"))
     return from_arrays(np.round(images).astype(np.uint8), digits.labels, list(digits.classes))
 
 

@@ -1,10 +1,8 @@
 """The example on a folder of images: scikit-learn's digits, which are scans of handwriting, written as files of 8x8 pixels."""
 
-import importlib.util
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +10,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convrfm import load_model
+from examples.running import EXAMPLES, load
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "own_images.py"
+EXAMPLE = EXAMPLES / "own_images.py"
 
 
 @pytest.fixture
@@ -61,10 +60,7 @@ def test_fits_draws_saves_and_reloads(folder, tmp_path):
 
 @pytest.fixture
 def example():
-    specification = importlib.util.spec_from_file_location("own_images", EXAMPLE)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load("own_images")
 
 
 def test_colours(folder, tmp_path, example, capsys):
@@ -77,5 +73,6 @@ def test_mistakes(folder, tmp_path, example, capsys):
     with pytest.raises(SystemExit):
         example.main([str(folder), "--rounds", "1"])
     assert "at least 2 rounds" in capsys.readouterr().err
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(SystemExit):
         example.main([str(tmp_path / "nowhere")])
+    assert "there is no folder" in capsys.readouterr().err
