@@ -143,7 +143,7 @@ def see(browser, address):
 
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize(
-    "name", ["index", "tutorial", "explanation/kernels", "reference/kernels", "choices", "configuration"]
+    "name", ["index", "tutorial", "gallery", "explanation/kernels", "reference/kernels", "choices", "configuration"]
 )
 def test_in_a_browser(see, address, name, width):
     """Nothing is asked of another host, nothing fails, and only tables, code and formulas scroll sideways."""
