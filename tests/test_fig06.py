@@ -141,6 +141,19 @@ def test_pairs_that_cannot_be_learned_are_left_out():
     assert "SKIPPED: DTD is absent." in drawn
 
 
+@pytest.mark.parametrize("others", [[], ["svhn"]])
+def test_a_data_set_with_no_pair_that_can_be_learned_says_so(others):
+    runs, counts = [], []
+    for dataset, there in [("digits", (1,)), *((other, (0, 1)) for other in others)]:
+        runs += three_seeds(0.06, dataset=dataset, classes="0-1")
+        counts += [image_sizes(there, (0, 1), dataset=dataset, classes="0-1", seed=seed) for seed in range(3)]
+    table = fig06.tidy(runs, counts)
+    assert "1 of 1 pairs are left out" in fig06_pairs.caption(table, {})
+    assert set(fig06_pairs.gains(table)["task"]) == set(others)
+    drawn = texts(fig06_pairs.draw(table, {})).replace("\n", " ")
+    assert drawn.count("SKIPPED: in every draw, the training images hold one class only") == 1
+
+
 def test_one_output_decides_at_one_half():
     labels = np.array([0, 1, 1, 0])
     assert targets_of(labels, 1).tolist() == [[0], [1], [1], [0]]

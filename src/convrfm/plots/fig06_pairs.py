@@ -15,6 +15,9 @@ from convrfm.plots.style import figure_style, interval, letter
 
 __all__ = ["caption", "draw", "gains", "summary"]
 
+ONE_CLASS = "in every draw, the training images hold one class only"
+"""Why nothing can be learned on a pair."""
+
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
     """What each method gains over CNTK on each pair and seed.
@@ -28,6 +31,8 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
         columns `task`, `classes`, `seed`, and the points gained by each method of `METHODS` that is there but CNTK.
     """
     learnable = table[(table["train_classes"] == 2) & table["method"].isin(METHODS)]
+    if learnable.empty:
+        return learnable[["task", "classes", "seed"]]
     wide = learnable.pivot(index=["task", "classes", "seed"], columns="method", values="accuracy")
     found = [method for method in METHODS[1:] if method in wide]
     return wide[found].sub(wide["CNTK"], axis=0).mul(100).reset_index().rename_axis(columns=None)
@@ -69,7 +74,11 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
         figure = Figure(figsize=(7.2, 2.3 * count + 0.5), layout="constrained")
         panels = figure.subplots(count, 1, squeeze=False)[:, 0]
         for axes, task in zip(panels, tasks, strict=False):
-            _draw_pairs(axes, found[found["task"] == task], table[table["task"] == task], task)
+            own = found[found["task"] == task]
+            if own.empty:
+                write_reason(axes, title(task), ONE_CLASS, width=100)
+            else:
+                _draw_pairs(axes, own, table[table["task"] == task], task)
         for axes, (task, reason) in zip(panels[len(tasks) :], skipped.items(), strict=True):
             write_reason(axes, title(task), reason, width=100)
         for axes, name in zip(panels, "ABCDEFGHIJ", strict=False):
@@ -130,7 +139,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         every = table[table["task"] == task]["classes"].nunique()
         left_out = every - found[found["task"] == task]["classes"].nunique()
         if left_out:
-            reason = "in every draw, the training images hold one class only"
-            lines += ["", f"{title(task)}: {left_out} of {every} pairs are left out, as {reason}."]
+            lines += ["", f"{title(task)}: {left_out} of {every} pairs are left out, as {ONE_CLASS}."]
     lines += skipped_lines(skipped, title)
     return "\n".join(lines) + "\n"

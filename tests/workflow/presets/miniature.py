@@ -84,7 +84,7 @@ def miniature(preset: str) -> dict[str, Any]:
         panel |= {"width_divisor": 16, "training": {"epochs": 1, "batch_size": 4, "milestones": [1]}}
         panel["ansatz"] = {**panel["ansatz"], "epochs": [1], "probes": 2}
     for entry in small["fig09"]["datasets"]:
-        entry |= {"n_train": 6, "n_test": 4}
+        entry |= {"n_train": 6, "n_test": 3}
     small["fig09"] |= {"width": 4, "epochs": 1, "patch_sizes": [3], "batch_size": 4}
     for task in small["features"]["tasks"]:
         task |= {"rounds": 2, "ridges": [1e-3], "network": {"width": 4, "epochs": 1, "batch_size": 4}}
