@@ -36,7 +36,7 @@ unit-others: environment
 figures: environment
 	$(BIN)/python -m pytest -m figures
 
-# A preset that wants downloads, whole and in miniature, on official archives that the tests make.
+# The presets that want downloads, whole and in miniature, on official archives that the tests make.
 presets: environment
 	$(BIN)/python -m pytest -m presets
 

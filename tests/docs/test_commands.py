@@ -112,7 +112,9 @@ def test_extras_are_there():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for arguments in of_program("pip"):
         (package,) = arguments[1:]
-        assert set(package.removeprefix("convrfm[").removesuffix("]").split(",")) <= set(extras), package
+        name, _, chosen = package.removesuffix("]").partition("[")
+        assert name in {"convrfm", "."}, package
+        assert set(filter(None, chosen.split(","))) <= set(extras), package
 
 
 def test_convrfm_knows_every_command():
