@@ -128,9 +128,11 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
         # To the right of what is skipped: the legend stands beside the last panel.
         axes = panels[len(skipped) :]
         for index, task in enumerate(tasks):
-            _draw_curves(axes[index], table[table["task"] == task], task, legend=index == len(tasks) - 1)
+            _draw_curves(axes[index], table[table["task"] == task], task)
             letter(axes[index], "ABC"[index])
         axes[0].set_ylabel("test accuracy (%)")
+        title = f"mean, 95 % interval\n({_draws(table)})"
+        axes[len(tasks) - 1].legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), title=title)
         # Wider cells for wider images, with room for the titles of narrow ones.
         shapes = [pictures[task]["image"].shape for task in tasks]
         widths = [max(width / height, 1.3) for height, width in shapes for _ in range(3)]
@@ -141,7 +143,17 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
     return figure
 
 
-def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) -> None:
+def _draws(table: pd.DataFrame) -> str:
+    """How many draws stand behind the points of kernels, and of networks."""
+    by_point = table.groupby(["task", "method", "sigma"])["seed"].nunique().reset_index()
+    parts = []
+    for name, networks in (("kernels", False), ("CNNs", True)):
+        counts = by_point.loc[by_point["method"].str.startswith("CNN") == networks, "seed"]
+        parts.append(f"{name} {' to '.join(str(count) for count in sorted({counts.min(), counts.max()}))}")
+    return f"draws: {', '.join(parts)}"
+
+
+def _draw_curves(axes: Axes, table: pd.DataFrame, task: str) -> None:
     methods = _methods(table["method"])
     colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
     markers = dict(zip(methods, "osD^vPX*<>", strict=False))
@@ -153,7 +165,10 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
             linestyle="--" if method.startswith("CNN") else "-", zorder=3,
         )  # fmt: skip
         axes.fill_between(summary.index, summary[1], summary[2], color=colours[method], alpha=0.13, linewidth=0)
-    draws = table.groupby(table["method"].str.startswith("CNN"))["seed"].nunique()
+        # An interval without neighbours has no area.
+        there = summary[1].notna()
+        alone = summary[there & ~there.shift(fill_value=False) & ~there.shift(-1, fill_value=False)]
+        axes.vlines(alone.index, alone[1], alone[2], color=colours[method], linewidth=1.2, alpha=0.7)
     title = f"{TITLES[task]}, n = {table['n_train'].iloc[0]}"
     if task in STAND_INS:
         title += f"\n({STAND_INS[task]})"
@@ -163,12 +178,6 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str, *, legend: bool) ->
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(0, bottom), min(101, top))
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
-    if legend:
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(1.0, 0.0),
-            title=f"mean, 95 % interval\n(draws: kernels {draws[False]}, CNNs {draws[True]})",
-        )
 
 
 def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
