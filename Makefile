@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels-audit unit-others figures presets browser packaging cluster docs apart faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit-docs unit-others figures presets browser packaging cluster docs apart faults environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -23,14 +23,14 @@ check: environment
 
 # In two lanes of about the same time, side by side.
 unit: environment
-	@echo "Tests of the kernels and the audit, and all others, side by side: what each says follows when it has ended."
-	$(MAKE) --jobs=2 --output-sync=target unit-kernels-audit unit-others
+	@echo "Tests of the kernels, the audit, the docs and the examples, and all others, side by side: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target unit-kernels-audit-docs unit-others
 
-unit-kernels-audit: environment
-	$(BIN)/python -m pytest -m "not browser" tests/kernels tests/audit
+unit-kernels-audit-docs: environment
+	$(BIN)/python -m pytest -m "not browser and not docs" tests/kernels tests/audit tests/docs tests/examples
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging and not docs" --ignore tests/kernels --ignore tests/audit
+	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging" --ignore tests/kernels --ignore tests/audit --ignore tests/docs --ignore tests/examples
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
