@@ -89,7 +89,7 @@ def miniature(preset: str) -> dict[str, Any]:
     small["fig09"] |= {"width": 4, "epochs": 1, "patch_sizes": [3], "batch_size": 4}
     for task in small["features"]["tasks"]:
         task |= {"rounds": 2, "ridges": [1e-3], "network": {"width": 4, "epochs": 1, "batch_size": 4}}
-    small["features"] |= {"natural_images": 2, "natural_size": 32, "images": 4, "control_draws": 2}
+    small["features"] |= {"natural_images": 2, "natural_size": 32, "images": 3, "control_draws": 2}
     small["fig02"] |= {"network": NETWORK, "images": 2, "control_draws": 2}
     small["fig04"] |= {"images": 3, "control_draws": 2}
     return small
