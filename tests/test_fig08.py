@@ -109,7 +109,7 @@ def test_the_caption_computes_its_numbers():
     assert "13 of 13 layers are above 0.9" in text  # means over seeds of 0.910 to 0.922
     assert "After epoch 1 the mean is 0.600" in text
     assert (
-        "(stand-in: scikit-learn digits, not the paper's data, SimpleNet narrowed 8 times: not comparable with the paper)"
+        "(stand-in: scikit-learn digits, not data of the paper, SimpleNet narrowed 8 times: not comparable with the paper)"
         in text
     )
     assert "12 of 13 layers are above 0.9" in text  # the digits: layer 0 has 0.900 itself
@@ -122,7 +122,9 @@ def test_the_caption_computes_its_numbers():
 def test_the_figure_says_what_it_stands_on():
     figure = fig08.draw(fig08.tidy(made_up("digits", 0, divisor=8, last=16)), {"imagenet32": REASON})
     texts = " ".join(all_texts(figure))
-    assert "stand-in: scikit-learn digits, not the paper's data, SimpleNet narrowed 8 times" in texts.replace("\n", " ")
+    assert "stand-in: scikit-learn digits, not data of the paper, SimpleNet narrowed 8 times" in texts.replace(
+        "\n", " "
+    )
     assert "SKIPPED" in texts
     for letter in "ABC":
         assert letter in all_texts(figure)

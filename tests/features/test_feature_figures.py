@@ -16,7 +16,6 @@ from convrfm.plots.features import (
     excess,
     orientation_sentence,
     proper_edges,
-    stand_in_note,
     table_of,
     verdict,
 )
@@ -172,12 +171,6 @@ def test_figures_10_to_12_are_drawn(rng):
     labels = [axes.get_xlabel() for axes in figure.subfigs[0].axes]
     assert "constant\n" in labels
     assert "none,\n165°" in labels
-
-
-def test_notes_of_stand_ins():
-    assert stand_in_note(["svhn", "imagenet"]) == ""
-    assert stand_in_note(["digits", "digits"]) == "stand-in: scikit-learn digits, not SVHN"
-    assert stand_in_note(["digits", "photographs"]).startswith("stand-ins: ")
 
 
 def preset(preset="quick", **changes):

@@ -7,7 +7,7 @@ import pytest
 from convrfm.pipeline.feature_measurements import measure_data_sets
 from convrfm.pipeline.record import Recorder
 from convrfm.pipeline.session import Job
-from convrfm.plots.features import draw_data_sets, first_seed, show, with_stand_ins
+from convrfm.plots.features import draw_data_sets, first_seed, show
 from convrfm.storage import write_arrays
 
 DATASETS = ("svhn", "street-digits")
@@ -60,9 +60,3 @@ def test_parts_have_their_letters_and_what_is_missing_stands_below(job):
     assert figure.get_figheight() == pytest.approx(1 + 1 + 0.9)
     (missing,) = figure.subfigs[2].axes
     assert [text.get_text() for text in missing.texts] == ["SKIPPED: gone"]
-
-
-def test_titles_declare_what_stands_in():
-    assert with_stand_ins("SVHN", ["svhn"]) == "SVHN"
-    assert with_stand_ins("Digits", ["digits"]) == "Digits (stand-in: scikit-learn digits, not SVHN)"
-    assert with_stand_ins("Digits", ["digits"], separator="\n").startswith("Digits\n(stand-in")

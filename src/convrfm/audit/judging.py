@@ -34,6 +34,7 @@ from convrfm.audit.evidence import Bench, Reading
 from convrfm.audit.judges import all_judges
 from convrfm.audit.judges.registry import Judge
 from convrfm.audit.outcome import Judgement, Measurement, Verdict
+from convrfm.errors import DataError
 from convrfm.plots.style import with_interval
 
 __all__ = ["judge", "judge_claim", "matched", "measured"]
@@ -103,7 +104,7 @@ def judge_claim(claim: Claim, function: Judge, bench: Bench, preset: str) -> Jud
     try:
         for reading in function(claim, bench):
             readings.append(reading)  # noqa: PERF402  what was read before a failure is kept
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, DataError, LookupError, TypeError, ValueError) as error:
         bench.problems.append(f"a table behind it is malformed ({type(error).__name__}: {error}): build it anew")
     paired = [(each, claim.conditions[each.condition]) for each in readings]
     weighed = [Weighed(reading, condition, *measured(condition, reading)) for reading, condition in paired]

@@ -3,15 +3,13 @@
 Which runs, which entries and which images is drawn at random, with a seed: nobody who computes results knows beforehand.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from convrfm.audit.fit_checks import check_feature_fit, check_task_fit
 from convrfm.audit.network_checks import check_ansatz, check_network, of_images, of_task
@@ -20,7 +18,7 @@ from convrfm.audit.records import Product, find_products
 from convrfm.audit.replay import job_of
 from convrfm.audit.spot import WRONG
 from convrfm.audit.theorem_checks import check_theorem_table
-from convrfm.pipeline.plain_networks import build_plain_network
+from convrfm.pipeline.plain_networks import build_feature_network
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.simplenets import build_simplenet
 from convrfm.pipeline.zoo_networks import build_standin
@@ -34,16 +32,11 @@ RUNS_OF_A_KIND = 2
 """Runs of each kind that are looked at, at most."""
 
 
-def _plain(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> nn.Module:
-    """The plain network, built as the others are."""
-    return build_plain_network(settings, arrays["test/images"].shape[1:], arrays["train/targets"].shape[1])
-
-
 CHECKS: dict[str, Check] = {
     **dict.fromkeys(("rfm", "image-rfm", "variant", "printed-rfm"), check_task_fit),
     "features": check_feature_fit,
     **dict.fromkeys(("cnn", "image-cnn"), partial(check_network, of_task)),
-    "feature-network": partial(check_network, of_images(_plain)),
+    "feature-network": partial(check_network, of_images(build_feature_network)),
     "simplenet": partial(check_network, of_images(build_simplenet)),
     "standin": partial(check_network, of_images(build_standin)),
     **dict.fromkeys(("ansatz", "simplenet-ansatz"), check_ansatz),

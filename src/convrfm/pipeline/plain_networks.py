@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from convrfm.networks.plain_cnn import PlainCNN
 
-__all__ = ["build_plain_network"]
+__all__ = ["build_feature_network", "build_plain_network"]
 
 
 def build_plain_network(settings: Mapping[str, Any], shape: tuple[int, int, int], outputs: int) -> PlainCNN:
@@ -20,3 +21,13 @@ def build_plain_network(settings: Mapping[str, Any], shape: tuple[int, int, int]
     """
     sizes = {key: settings[key] for key in ("width", "depth", "patch_size")}
     return PlainCNN(shape, outputs, **sizes, generator=torch.Generator().manual_seed(settings["seed"]))
+
+
+def build_feature_network(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PlainCNN:
+    """Give the network of Figures 3 and 10 before training.
+
+    Args:
+        settings: as for `build_plain_network`.
+        arrays: the prepared images, of which `test/images` and `train/targets` are read.
+    """
+    return build_plain_network(settings, arrays["test/images"].shape[1:], arrays["train/targets"].shape[1])

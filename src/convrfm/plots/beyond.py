@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from convrfm.plots.accuracies import chosen, kernel_parts
-from convrfm.plots.fig05 import STAND_INS, TITLES
+from convrfm.plots.names import is_stand_in, short_title, stand_in_note
 from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, interval, letter, paired_differences
 
@@ -65,7 +65,7 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         fitted = record["images_fitted"]
         shared = {
             "task": keys["task"],
-            "stand_in": keys["task"] in STAND_INS,
+            "stand_in": is_stand_in(keys["task"]),
             "protocol": keys["protocol"],
             "variant": keys["variant"],
             "sigma": settings["sigma"],
@@ -174,16 +174,18 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         if has_choices:
             axes = next(rest)
             _draw_curves(axes, agop_curve(table, choices, protocol), "agop_images", colours)
-            axes.set(xlabel="images in the AGOP", title=f"{TITLES[choices['task']]}, n = {choices['n_train']}")
+            axes.set(xlabel="images in the AGOP", title=f"{short_title(choices['task'])}, n = {choices['n_train']}")
         for task in dict.fromkeys(table["task"]):
             axes, rows = next(rest), size_curve(table, task, protocol)
             _draw_curves(axes, rows, "n_train", colours)
-            note = "\n" + textwrap.fill(f"({STAND_INS[task]})", 26) if task in STAND_INS else ""
-            axes.set(xlabel="training images", title=rf"{TITLES[task]}, $\sigma$ = {rows['sigma'].iloc[0]:g}{note}")
+            note = "\n" + textwrap.fill(f"({stand_in_note([task])})", 26) if is_stand_in(task) else ""
+            axes.set(
+                xlabel="training images", title=rf"{short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}{note}"
+            )
         for axes in panels[: len(panels) - len(skipped)]:
             letter(axes, next(letters))
         for axes, (task, reason) in zip(rest, skipped.items(), strict=True):
-            write_reason(axes, TITLES[task], reason, width=36)
+            write_reason(axes, short_title(task), reason, width=36)
         panels[0].set_ylabel("test accuracy (%)")
         _add_legend(parts[0], colours)
         for part in parts[1:]:

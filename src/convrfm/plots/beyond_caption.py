@@ -7,7 +7,7 @@ import pandas as pd
 
 from convrfm.plots.accuracies import how_chosen
 from convrfm.plots.beyond import agop_curve, effects, size_curve
-from convrfm.plots.fig05 import STAND_INS, TITLES
+from convrfm.plots.names import in_sentence, is_stand_in, short_title, stand_in_note
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import interval, paired_differences, with_interval
 
@@ -31,7 +31,7 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
         lines += ["", *_of_sizes(next(letters), size_curve(table, task, protocol), task)]
     if choices["task"] in tasks:
         lines += ["", *_of_choices(next(letters), table, choices)]
-    lines += skipped_lines(skipped, lambda task: TITLES[task])
+    lines += skipped_lines(skipped, short_title)
     return "\n".join(lines) + "\n"
 
 
@@ -40,7 +40,7 @@ def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list
     methods = [method for method in dict.fromkeys(curve["method"]) if method != "CNTK"]
     most = curve["agop_images"].max()
     opening = (
-        f"**{name}**, {TITLES[choices['task']].lower()}, {choices['n_train']} training images: accuracy against the number of "
+        f"**{name}**, {in_sentence(choices['task'])}, {choices['n_train']} training images: accuracy against the number of "
         "images in the AGOP, and difference to all of them. The authors' code takes the first 20."
     )
     lines = [
@@ -65,9 +65,9 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
     """Accuracy by training images, and what each method gains over the one before it."""
     first = curve.iloc[0]
     deep = [method for method in dict.fromkeys(curve["method"]) if method.startswith("Deep")]
-    note = f" ({STAND_INS[task]}: not comparable with the paper)" if task in STAND_INS else ""
+    note = f" ({stand_in_note([task])}: not comparable with the paper)" if is_stand_in(task) else ""
     opening = (
-        f"**{name}, {TITLES[task]}**{note}, sigma = {first['sigma']:g}: accuracy against the number of training images; "
+        f"**{name}, {short_title(task)}**{note}, sigma = {first['sigma']:g}: accuracy against the number of training images; "
         f"{first['n_test']} test images, the same for all."
     )
     lines = [
@@ -101,7 +101,7 @@ def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> l
     methods = [method for method in dict.fromkeys(table["method"]) if method in set(found["method"])]
     cells = {(row.change, row.method): _effect(row) for row in found.itertuples()}
     opening = (
-        f"**{name}, single choices**, {TITLES[choices['task']].lower()}, {choices['n_train']} training images: one change at "
+        f"**{name}, single choices**, {in_sentence(choices['task'])}, {choices['n_train']} training images: one change at "
         "a time to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as the "
         "change says; a dash where a method was not run, or does not depend on the change."
     )

@@ -10,26 +10,18 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from convrfm.datasets.registry import find_entry
 from convrfm.eigenfilters import CONSTANT
 from convrfm.plots.accuracies import how_chosen
+from convrfm.plots.names import is_stand_in, short_title, stand_in_note
 from convrfm.plots.skipped import write_reason
 from convrfm.plots.style import figure_style, interval, with_interval
 
 __all__ = [
-    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "LETTERS", "STAND_INS", "Sheet", "Strip", "caption_of_data_sets",
+    "ALIKE", "COHERENT", "EXCESS", "KERNELS", "LETTERS", "Sheet", "Strip", "caption_of_data_sets",
     "draw_data_sets", "draw_sheet", "draw_strip", "excess", "first_seed", "headline", "letter_part", "notes",
-    "orientation_sentence", "oriented_gaps", "proper_edges", "show", "show_filter", "stand_in_note", "table_of", "title_of",
-    "verdict", "with_stand_ins", "write_missing",
+    "orientation_sentence", "oriented_gaps", "proper_edges", "show", "show_filter", "table_of", "verdict",
+    "write_missing",
 ]  # fmt: skip
-
-STAND_INS = {
-    "digits": "scikit-learn digits, not SVHN",
-    "street-digits": "scikit-learn digits in random greys, not SVHN or CIFAR-10",
-    "photograph-patches": "patches of two photographs, not CIFAR-10 or GTSRB",
-    "photographs": "two photographs, not ImageNet",
-}
-"""Data sets that stand in for the paper's, with what the figures say of them."""
 
 LETTERS = "ABCDEFGH"
 """Of the panels."""
@@ -96,31 +88,8 @@ def table_of(parts: Sequence[pd.DataFrame], protocol: str) -> pd.DataFrame:
     defaults = {"eigenvector": 0, "image": -1}
     filled = [part.assign(**{n: default for n, default in defaults.items() if n not in part}) for part in parts]
     table = pd.concat(filled)
-    stand_in = table["dataset"].isin(STAND_INS) | table["source"].isin(STAND_INS)
+    stand_in = table["dataset"].map(is_stand_in) | table["source"].map(is_stand_in)
     return table.assign(stand_in=stand_in, protocol=protocol)[COLUMNS].reset_index(drop=True)
-
-
-def title_of(dataset: str) -> str:
-    """The name of a data set in figures."""
-    short = {
-        "cifar10": "CIFAR-10",
-        "photograph-patches": "photograph patches",
-        "photographs": "photographs",
-        "digits": "digits",
-    }
-    return short.get(dataset) or find_entry(dataset).title
-
-
-def stand_in_note(datasets: Sequence[str]) -> str:
-    """What the face of a figure says of data sets that stand in for others; empty where there is none."""
-    found = [STAND_INS[name] for name in dict.fromkeys(datasets) if name in STAND_INS]
-    return f"stand-in{'s' * (len(found) > 1)}: {'; '.join(found)}" if found else ""
-
-
-def with_stand_ins(title: str, datasets: Sequence[str], *, separator: str = " ") -> str:
-    """A title, with what stands in for other data behind it in parentheses."""
-    note = stand_in_note(datasets)
-    return f"{title}{separator}({note})" if note else title
 
 
 def first_seed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -212,7 +181,7 @@ def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     standing = stand_in_note([*table["dataset"], *table["source"]])
     if standing:
         lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
-    return [*lines, *(f"**{title_of(part)}**: SKIPPED ({reason})" for part, reason in skipped.items())]
+    return [*lines, *(f"**{short_title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items())]
 
 
 def caption_of_data_sets(
@@ -228,7 +197,7 @@ def caption_of_data_sets(
         sentences: what becomes of the claims on one data set, from its rows.
     """
     groups = table.groupby("dataset", sort=False)
-    paragraphs = [f"**{title_of(str(dataset))}**: {sentences(rows)}" for dataset, rows in groups]
+    paragraphs = [f"**{short_title(str(dataset))}**: {sentences(rows)}" for dataset, rows in groups]
     return "\n\n".join([headline(name, rest, table), *paragraphs, *notes(table, skipped)]) + "\n"
 
 
@@ -283,7 +252,7 @@ def letter_part(part: SubFigure, name: str) -> None:
 
 def write_missing(part: SubFigure, dataset: str, reason: str) -> None:
     """Write into a part of a figure that a data set is not there, and why."""
-    write_reason(part.subplots(), title_of(dataset), reason, width=110)
+    write_reason(part.subplots(), short_title(dataset), reason, width=110)
 
 
 def draw_data_sets(

@@ -20,13 +20,12 @@ from convrfm.plots.features import (
     proper_edges,
     show,
     show_filter,
-    title_of,
     verdict,
-    with_stand_ins,
     write_missing,
 )
 from convrfm.plots.fig10 import pair_labels, pair_sentences
 from convrfm.plots.fig12 import edge_sentences
+from convrfm.plots.names import in_sentence, short_title, with_stand_ins
 from convrfm.plots.style import figure_style
 
 __all__ = ["Pictures", "caption", "draw"]
@@ -63,16 +62,16 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
         figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
         top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_filters(top, pictures.filters, panels["A"])
-        top.suptitle(with_stand_ins(f"Top eigenvectors on {title_of(dataset)}", [dataset]), fontsize=8)
+        top.suptitle(with_stand_ins(f"Top eigenvectors on {in_sentence(dataset)}", [dataset]), fontsize=8)
         draw_strip(middle, pictures.pairs, pair_labels(panels["B"], len(pictures.pairs.images)))
-        middle.suptitle(f"{title_of(dataset)}: CNTK-ConvRFM and the first layer of the network", fontsize=8)
+        middle.suptitle(f"{short_title(dataset)}: CNTK-ConvRFM and the first layer of the network", fontsize=8)
         if pictures.natural is None:
             ((name, reason),) = skipped.items()
             write_missing(bottom, name, reason)
         else:
             _draw_natural(bottom, pictures.natural, panels["C"])
             source = panels["C"]["source"].iloc[0]
-            title = f"The metrics of {title_of(dataset)} on {title_of(source)}"
+            title = f"The metrics of {in_sentence(dataset)} on {in_sentence(source)}"
             bottom.suptitle(with_stand_ins(title, [source]), fontsize=8)
         for part, name in zip((top, middle, bottom), "ABC", strict=True):
             letter_part(part, name)
@@ -116,7 +115,7 @@ def _draw_natural(figure: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
-    dataset = title_of(table["dataset"].iloc[0])
+    dataset = in_sentence(table["dataset"].iloc[0])
     rest = (
         f"A: top eigenvectors of the metrics of ConvRFM on {dataset}, with their share of the trace and the orientation of the "
         "edge that they look like. B: test images, with every pixel replaced by the norm of the patch around it times the "
@@ -131,6 +130,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     lines.append(f"**B**: {pair_sentences(panels['B'])}")
     for kernel, rows in panels["C"].groupby("kernel", sort=False):
         found = excess(rows[rows["quantity"] == f"sobel_{kernel}"])
-        source = title_of(rows["source"].iloc[0])
+        source = in_sentence(rows["source"].iloc[0])
         lines.append(f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {verdict(found)}.")
     return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"

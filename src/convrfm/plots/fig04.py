@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from convrfm.plots.fig06 import STAND_INS, short_title, stand_in_note, title
+from convrfm.plots.names import is_stand_in, short_title, stand_in_note, title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter, with_interval
 
@@ -38,7 +38,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     for keys, settings, metrics in runs:
         shared = {
             "task": keys["dataset"],
-            "stand_in": keys["dataset"] in STAND_INS,
+            "stand_in": is_stand_in(keys["dataset"]),
             "protocol": keys["protocol"],
             "sigma": float(settings.get("sigma", "nan")),
             "n_train": settings["n_train"],
@@ -84,7 +84,8 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
             part.suptitle(_heading(rows), fontsize=8.5)
             _draw_task(cells, rows, pictures[task])
             letter(cells[0, 0], name, offset=-0.1)
-        notes = [stand_in_note(tasks), *(f"{short_title(task)}: SKIPPED, see the caption" for task in skipped)]
+        note = stand_in_note(tasks)
+        notes = [f"* {note}" if note else "", *(f"{short_title(task)}: SKIPPED, see the caption" for task in skipped)]
         if any(notes):
             figure.supxlabel("\n" + "\n".join(filter(None, notes)), fontsize=7)
     return figure
@@ -150,7 +151,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     number = table["image"].nunique()
     lines = [
         opening,
-        *(["", f"\\{note}: not comparable with the paper."] if note else []),
+        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
         "",
         f"Means over {number} test images and {draws.max()} draw(s), with 95 % intervals of the excess over {unit}:",
         "",

@@ -11,16 +11,13 @@ from matplotlib.figure import Figure
 
 from convrfm.datasets.local_signal import TASKS
 from convrfm.plots.accuracies import chosen, how_chosen, kernel_parts, network_row, selection_score
+from convrfm.plots.methods import gain, gain_cell
+from convrfm.plots.names import is_stand_in, short_title, stand_in_note, with_stand_ins
 from convrfm.plots.skipped import skipped_lines, write_reason
-from convrfm.plots.style import figure_style, interval, letter, paired_differences, with_interval
+from convrfm.plots.style import figure_style, interval, letter
 from convrfm.visualize import patch_magnitude
 
-__all__ = ["STAND_INS", "caption", "contrast", "draw", "examples", "gain_cell", "tidy"]
-
-STAND_INS = {"noisy-digits": "stand-in: scikit-learn digits, not MNIST"}
-"""Tasks that stand on other data than the paper's, with what the figure says of them."""
-
-TITLES = {"bars": "Noisy bars", "noisy-digits": "Noisy digits", "noisy-mnist": "Noisy MNIST"}
+__all__ = ["caption", "contrast", "draw", "examples", "tidy"]
 
 NETWORK_METHODS = {"adam": "CNN (Adam)", "sgd": "CNN (SGD)"}
 
@@ -53,7 +50,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         sigma = float(keys["sigma"])
         shared = {
             "task": keys["task"],
-            "stand_in": keys["task"] in STAND_INS,
+            "stand_in": is_stand_in(keys["task"]),
             "protocol": keys["protocol"],
             "sigma": sigma,
             "noise_std": TASKS[keys["task"]](sigma),
@@ -70,7 +67,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         else:
             rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(metrics)})
     table = pd.DataFrame(rows)
-    order = {task: index for index, task in enumerate(TITLES)}
+    order = {task: index for index, task in enumerate(TASKS)}
     table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
     table["method"] = pd.Categorical(table["method"], _methods(table["method"]), ordered=True)
     return table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
@@ -124,7 +121,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
         curves, strip = figure.subfigures(2, 1, height_ratios=(1.75, 1))  # type: ignore[misc]
         panels = np.atleast_1d(curves.subplots(1, len(skipped) + len(tasks)))
         for panel, (task, reason) in zip(panels, skipped.items(), strict=False):
-            write_reason(panel, TITLES[task], reason, width=48)
+            write_reason(panel, short_title(task), reason, width=48)
         # To the right of what is skipped: the legend stands beside the last panel.
         axes = panels[len(skipped) :]
         for index, task in enumerate(tasks):
@@ -169,10 +166,7 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, task: str) -> None:
         there = summary[1].notna()
         alone = summary[there & ~there.shift(fill_value=False) & ~there.shift(-1, fill_value=False)]
         axes.vlines(alone.index, alone[1], alone[2], color=colours[method], linewidth=1.2, alpha=0.7)
-    title = f"{TITLES[task]}, n = {table['n_train'].iloc[0]}"
-    if task in STAND_INS:
-        title += f"\n({STAND_INS[task]})"
-    axes.set_title(title)
+    axes.set_title(with_stand_ins(f"{short_title(task)}, n = {table['n_train'].iloc[0]}", [task], separator="\n"))
     axes.set_xlabel(r"noise level $\sigma$")
     axes.set_xticks(sorted(table["sigma"].unique()))
     bottom, top = axes.get_ylim()
@@ -207,13 +201,13 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
-        note = f" ({STAND_INS[task]}: not comparable with the paper)" if task in STAND_INS else ""
+        note = f" ({stand_in_note([task])}: not comparable with the paper)" if is_stand_in(task) else ""
         opening = (
-            f"**{part['panel'].iloc[0]}, {TITLES[task]}**{note}: {part['n_train'].iloc[0]} training and "
+            f"**{part['panel'].iloc[0]}, {short_title(task)}**{note}: {part['n_train'].iloc[0]} training and "
             f"{part['n_test'].iloc[0]} test images. Points gained, mean and 95 % interval over draws, paired by seed:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
-    lines += skipped_lines(skipped, TITLES.__getitem__)
+    lines += skipped_lines(skipped, short_title)
     return "\n".join(lines) + "\n"
 
 
@@ -239,14 +233,6 @@ def _gains(table: pd.DataFrame) -> list[str]:
     compared = [(method, "CNTK") for method in methods[1:]]
     compared += [(method, "ConvRFM") for method in methods if method.startswith("Deep")]
     for method, against in compared:
-        cells = []
-        for sigma in sigmas:
-            gains = 100 * paired_differences(table[table["sigma"] == sigma], method, against)
-            cells.append(gain_cell(*interval(gains)) if len(gains) else "-")
+        cells = [gain_cell(gain(table[table["sigma"] == sigma], method, against)) for sigma in sigmas]
         lines.append(f"| {method}, over {against} | " + " | ".join(cells) + " |")
     return lines
-
-
-def gain_cell(mean: float, low: float, high: float) -> str:
-    """A gain in points with its interval, if there is one."""
-    return with_interval(mean, low, high, "+.1f")

@@ -1,7 +1,7 @@
 """Figure 6: the methods over many data sets, and accuracy against the number of layers that learn features."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,51 +9,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convrfm.datasets.registry import find_entry
-from convrfm.plots import fig05
 from convrfm.plots.accuracies import chosen, deep_stage, how_chosen, kernel_parts, network_row, selection_score
+from convrfm.plots.methods import METHODS, Gain, gain, gain_cell, method_marks
+from convrfm.plots.names import is_stand_in, short_title, stand_in_note, title
 from convrfm.plots.skipped import skipped_lines
-from convrfm.plots.style import figure_style, interval, letter, paired_differences
+from convrfm.plots.style import figure_style, interval, letter
 
-__all__ = [
-    "METHODS", "STAND_INS", "Gain", "caption", "draw", "gain", "layer_means", "method_marks", "short_title", "stand_in_note",
-    "tidy", "title",
-]  # fmt: skip
-
-METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM", "CNN")
-"""The methods of panel A; "Deep ConvRFM" is its best stage from stage 1 on."""
-
-STAND_INS = (*fig05.STAND_INS, "digits")
-"""Tasks that stand on scikit-learn's digits, and not on the paper's data."""
-
-STAND_IN_NOTE = "stand-in: scikit-learn digits, not data of the paper"
+__all__ = ["caption", "draw", "layer_means", "tidy"]
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
 """Keys of a run (`experiment`, `protocol`, `dataset` and `classes` or `task` and `sigma`, `seed`), settings, metrics."""
-
-
-class Gain(NamedTuple):
-    """What a method gains over another: mean and 95 % interval over draws, paired by seed; NaN where there is none."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def title(task: str) -> str:
-    """A task in words."""
-    name = find_entry(task).title
-    return name[0].upper() + name[1:]
-
-
-def short_title(task: str) -> str:
-    """A task in few words, for labels."""
-    return title(task).partition(",")[0]
-
-
-def stand_in_note(tasks: Iterable[str]) -> str:
-    """What the figure says of stand-ins, which have a star; empty without any."""
-    return f"* {STAND_IN_NOTE}" if set(tasks) & set(STAND_INS) else ""
 
 
 def tidy(runs: list[Run], counts: list[Run]) -> pd.DataFrame:
@@ -77,7 +42,7 @@ def tidy(runs: list[Run], counts: list[Run]) -> pd.DataFrame:
         shared = {
             "task": task,
             "classes": classes,
-            "stand_in": task in STAND_INS,
+            "stand_in": is_stand_in(task),
             "protocol": keys["protocol"],
             "seed": seed,
             "sigma": float(keys.get("sigma", "nan")),
@@ -126,12 +91,6 @@ def _kernel_rows(history: pd.DataFrame, protocol: str) -> list[dict[str, Any]]:
     return rows
 
 
-def gain(table: pd.DataFrame, method: str, against: str = "CNTK") -> Gain | None:
-    """Points that a method gains on the one task of the table; None where no seed has both."""
-    found = 100 * paired_differences(table, method, against)
-    return Gain(*interval(found)) if len(found) else None
-
-
 def layer_means(table: pd.DataFrame) -> pd.Series:
     """Mean accuracy of one task by the number of layers that have learned features."""
     return table.dropna(subset="layers").groupby("layers")["accuracy"].mean()
@@ -156,14 +115,8 @@ def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str])
         letter(right, "B", offset=-0.16)
         note = stand_in_note(tasks)
         if note:
-            figure.supxlabel(note, fontsize=7)
+            figure.supxlabel(f"* {note}", fontsize=7)
     return figure
-
-
-def method_marks() -> dict[str, tuple[Any, str]]:
-    """Colour and marker of each method, as in Figure 5."""
-    colours = sns.color_palette("colorblind", len(METHODS))
-    return {method: (colour, marker) for method, colour, marker in zip(METHODS, colours, "osD^", strict=True)}
 
 
 def _draw_tasks(axes: Axes, table: pd.DataFrame, tasks: list[str], skipped: Mapping[str, str]) -> None:
@@ -194,7 +147,7 @@ def _row_label(table: pd.DataFrame, task: str) -> str:
     rows = table[table["task"] == task]
     sigma = rows["sigma"].iloc[0]
     level = "" if np.isnan(sigma) else rf", $\sigma$ = {sigma:g}"
-    star = " *" if task in STAND_INS else ""
+    star = " *" if is_stand_in(task) else ""
     return f"{short_title(task)}{level}{star}\nn = {rows['n_train'].iloc[0]}"
 
 
@@ -204,7 +157,7 @@ def _draw_layers(axes: Axes, table: pd.DataFrame, shown: list[str]) -> None:
     for colour, marker, task in zip(colours, "osD^vPX*<>" * len(shown), shown, strict=False):
         rows = table[(table["task"] == task) & table["layers"].notna()].groupby("layers")["accuracy"]
         summary = pd.DataFrame({layers: interval(100 * values.to_numpy()) for layers, values in rows}).T
-        label = short_title(task) + (" *" if task in STAND_INS else "")
+        label = short_title(task) + (" *" if is_stand_in(task) else "")
         axes.plot(summary.index, summary[0], marker=marker, color=colour, label=label)
         axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.13, linewidth=0)
     axes.set_xticks(range(int(table["layers"].max(skipna=True) or 0) + 1 if len(table) else 1))
@@ -228,7 +181,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
     )
     lines = [
         opening,
-        *(["", f"\\{note}: not comparable with the paper."] if note else []),
+        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
         "",
         "Points gained over CNTK, mean and 95 % interval over draws, paired by seed:",
         "",
@@ -249,9 +202,7 @@ def _gains_of(rows: pd.DataFrame) -> str:
     level = "" if np.isnan(first["sigma"]) else f", sigma = {first['sigma']:g}"
     cells = [f"{title(first['task'])}{level}", f"{first['n_train']} / {first['n_test']}"]
     cells.append(f"{100 * rows[rows['method'] == 'CNTK']['accuracy'].mean():.1f} %")
-    for method in METHODS[1:]:
-        found = gain(rows, method)
-        cells.append("-" if found is None else fig05.gain_cell(*found))
+    cells += [gain_cell(gain(rows, method)) for method in METHODS[1:]]
     return "| " + " | ".join(cells) + " |"
 
 

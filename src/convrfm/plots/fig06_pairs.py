@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.plots.accuracies import how_chosen
-from convrfm.plots.fig05 import gain_cell
-from convrfm.plots.fig06 import METHODS, STAND_INS, method_marks, stand_in_note, title
+from convrfm.plots.methods import METHODS, Gain, gain_cell, method_marks
+from convrfm.plots.names import is_stand_in, stand_in_note, title
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter
 
@@ -85,7 +85,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             letter(axes, name, offset=-0.07)
         note = stand_in_note(tasks)
         if note:
-            figure.supxlabel(note, fontsize=7)
+            figure.supxlabel(f"* {note}", fontsize=7)
     return figure
 
 
@@ -108,7 +108,7 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
     else:
         axes.set_xticks([])
         axes.set_xlabel(f"{len(means)} pairs of classes, in the order of ConvRFM's gain")
-    star = " *" if task in STAND_INS else ""
+    star = " *" if is_stand_in(task) else ""
     axes.set_title(f"{title(task)}{star}, n = {table['n_train'].iloc[0]}")
     axes.set_ylabel("points gained\nover CNTK")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
@@ -127,13 +127,13 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     )
     lines = [
         opening,
-        *(["", f"\\{note}: not comparable with the paper."] if note else []),
+        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
         "",
         "| data set | method | pairs | above CNTK | below | mean gain over pairs, 95 % interval over draws |",
         "|---|---|---|---|---|---|",
     ]
     for row in summary(found).itertuples():
-        cell = gain_cell(row.mean, row.low, row.high)
+        cell = gain_cell(Gain(row.mean, row.low, row.high))
         lines.append(f"| {title(row.task)} | {row.method} | {row.pairs} | {row.above} | {row.below} | {cell} |")
     for task in dict.fromkeys(table["task"]):
         every = table[table["task"] == task]["classes"].nunique()

@@ -10,19 +10,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convrfm.plots.names import STAND_INS, is_stand_in, short_title
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter, with_interval
 
-__all__ = ["PUBLISHED", "TITLES", "caption", "draw", "tidy"]
+__all__ = ["PUBLISHED", "caption", "draw", "tidy"]
 
-TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "imagenet32": "ImageNet32",
-    "svhn": "SVHN",
-    "gtsrb": "GTSRB",
-    "digits": "Digits",
-}
+ORDER = ("cifar10", "cifar100", "imagenet32", "svhn", "gtsrb", "digits")
+"""Of the data sets in the figure."""
 
 PUBLISHED = {"cifar10": 0.953, "cifar100": 0.734, "svhn": 0.982}
 """Test accuracies of SimpleNet that its authors published (arXiv 1608.06037); 78.4 % on CIFAR-100 in the logs of their
@@ -56,7 +51,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         divisor = settings["network"]["width_divisor"]
         shared = {
             "dataset": keys["dataset"],
-            "stand_in": keys["dataset"] == "digits" or divisor > 1,
+            "stand_in": is_stand_in(keys["dataset"]) or divisor > 1,
             "width_divisor": divisor,
             "protocol": keys["protocol"],
             "seed": int(keys["seed"]),
@@ -73,7 +68,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     for name in ("agop_images", "agop_mode"):
         table[name] = table.groupby(["dataset", "seed"])[name].transform("first")
     table["agop_images"] = table["agop_images"].astype(int)
-    order = {name: number for number, name in enumerate(TITLES)}
+    order = {name: number for number, name in enumerate(ORDER)}
     table = table.sort_values(
         ["panel", "dataset", "seed", "epoch", "quantity", "power", "index"],
         key=lambda column: column.map(order) if column.name == "dataset" else column,
@@ -147,8 +142,9 @@ def _bars(table: pd.DataFrame) -> dict[str, Bar]:
 def _note(table: pd.DataFrame) -> str:
     """What is not the paper's about one data set; empty where all is."""
     parts = []
-    if table["dataset"].iloc[0] == "digits":
-        parts.append("scikit-learn digits, not the paper's data")
+    dataset = table["dataset"].iloc[0]
+    if is_stand_in(dataset):
+        parts.append(STAND_INS[dataset])
     divisor = table["width_divisor"].iloc[0]
     if divisor > 1:
         parts.append(f"SimpleNet narrowed {divisor} times")
@@ -172,7 +168,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             _draw_bars(axes, table[table["dataset"] == name])
         left.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         for axes, (name, reason) in zip(panels[len(names) :], skipped.items(), strict=True):
-            write_reason(axes, TITLES[name], reason, width=78)
+            write_reason(axes, short_title(name), reason, width=78)
         panels[len(names) - 1].set_xlabel("convolution")
         course, accuracies = right.subplots(2, 1, height_ratios=(1.6, 1))
         _draw_course(course, table)
@@ -194,7 +190,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
         axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
         lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()))
     note = _note(table)
-    title = TITLES[table["dataset"].iloc[0]] + (f" ({note})" if note else "")
+    title = short_title(table["dataset"].iloc[0]) + (f" ({note})" if note else "")
     axes.set_title(textwrap.fill(title, 60))
     axes.set_xticks(range(1, len(bars["trained"].value) + 1))
     axes.set_ylim(lowest - (0.05 if lowest < 0 else 0), 1.03)
@@ -210,7 +206,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     for name, colour, marker in zip(names, sns.color_palette("colorblind", len(names)), "osD^vP", strict=False):
         rows = means[means["dataset"] == name].groupby("epoch")["value"]
         summary = pd.DataFrame({epoch: interval(values.to_numpy()) for epoch, values in rows}).T
-        axes.plot(summary.index, summary[0], color=colour, marker=marker, label=TITLES[name])
+        axes.plot(summary.index, summary[0], color=colour, marker=marker, label=short_title(name))
         axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.15, linewidth=0)
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
     axes.set_xlim(left=-0.15)
@@ -224,7 +220,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     if len(names) > 1:
         axes.legend(loc="lower right")
     else:
-        axes.set_title(TITLES[names[0]])
+        axes.set_title(short_title(names[0]))
 
 
 def _percent(values: pd.Series) -> str:
@@ -242,7 +238,7 @@ def _accuracy_cells(table: pd.DataFrame) -> list[list[str]]:
         rows = table[table["dataset"] == name]
         found = {quantity: rows.loc[rows["quantity"] == quantity, "value"] for quantity in quantities}
         found[quantities[2]] = found[quantities[2]].head(1)
-        cells.append([TITLES[name], *(_percent(found[quantity]) for quantity in quantities)])
+        cells.append([short_title(name), *(_percent(found[quantity]) for quantity in quantities)])
     return cells
 
 
@@ -282,7 +278,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     accuracies = _accuracy_cells(table)
     lines += ["", "| test accuracy, % | at that epoch | at the last epoch | published |", "|---|---|---|---|"]
     lines += ["| " + " | ".join(row) + " |" for row in accuracies]
-    lines += skipped_lines(skipped, TITLES.__getitem__)
+    lines += skipped_lines(skipped, short_title)
     return "\n".join(lines) + "\n"
 
 
@@ -295,7 +291,7 @@ def _paragraph(table: pd.DataFrame) -> str:
     nulls = table[table["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
     last, start = means.iloc[-1], means.iloc[0]
     return (
-        f"**{TITLES[shown['dataset']]}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
+        f"**{short_title(shown['dataset'])}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
         f"training images, {means.index[-1]} epochs, {seeds} {'seed' if seeds == 1 else 'seeds'}; AGOP over "
         f"{shown['agop_images']} images, mode {shown['agop_mode']}. Mean over the layers after training: {_mean(last)}; at "
         f"initialisation {_mean(start)}; rotated null {_mean(nulls)}. It exceeds the initial value by {_mean(last - start)} "

@@ -11,14 +11,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convrfm.datasets.registry import find_entry
+from convrfm.plots.names import in_sentence, is_stand_in, short_title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter, with_interval
 
-__all__ = ["POOLING", "STAND_INS", "caption", "contrasts", "draw", "of_networks", "tidy"]
-
-STAND_INS = ("digits", "photograph-patches")
-"""Data sets that stand in for the paper's."""
+__all__ = ["POOLING", "caption", "contrasts", "draw", "of_networks", "tidy"]
 
 POOLING = {"vanilla": "none", "Myrtle5": "average", "MyrtleMax": "maximum"}
 """Pooling by architecture, in the order of the figure."""
@@ -52,7 +49,7 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         part = part[["when", "epoch", "layer", "index", "quantity", "value", "low", "high"]].astype({"index": int})
         network = {
             "dataset": keys["dataset"],
-            "stand_in": keys["dataset"] in STAND_INS,
+            "stand_in": is_stand_in(keys["dataset"]),
             "protocol": keys["protocol"],
             "architecture": keys["architecture"],
             "pooling": POOLING[keys["architecture"]],
@@ -156,15 +153,11 @@ def _heading(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     lines = []
     stand_ins = list(dict.fromkeys(table.loc[table["stand_in"], "dataset"]))
     if stand_ins:
-        lines.append(f"stand-in data, not the paper's: {', '.join(_title(name) for name in stand_ins)}")
+        lines.append(f"stand-in data, not the paper's: {', '.join(in_sentence(name) for name in stand_ins)}")
     if skipped:
-        named = ", ".join(_title(name) for name in skipped)
+        named = ", ".join(in_sentence(name) for name in skipped)
         lines += textwrap.wrap(f"SKIPPED, reasons in the caption: {named}", 120)
     return lines
-
-
-def _title(dataset: str) -> str:
-    return find_entry(dataset).title
 
 
 def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
@@ -244,7 +237,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"for {LEAST_FOR_INTERVALS} data sets or more."
     )
     lines = [opening, "", panels, "", *_means(table), "", *_claims(table), "", *_verdict(table), "", *_data(table)]
-    lines += skipped_lines(skipped, _title)
+    lines += skipped_lines(skipped, short_title)
     return "\n".join(lines) + "\n"
 
 
@@ -296,5 +289,7 @@ def _data(table: pd.DataFrame) -> list[str]:
         note = " (stand-in)" if rows["stand_in"].iloc[0] else ""
         accuracy = rows["test_accuracy"]
         reach = f"{100 * accuracy.min():.1f} to {100 * accuracy.max():.1f} %"
-        lines.append(f"| {_title(str(name))}{note} | {rows['n_train'].iloc[0]} | {rows['n_test'].iloc[0]} | {reach} |")
+        lines.append(
+            f"| {short_title(str(name))}{note} | {rows['n_train'].iloc[0]} | {rows['n_test'].iloc[0]} | {reach} |"
+        )
     return lines

@@ -11,10 +11,9 @@ from convrfm.plots.features import (
     draw_data_sets,
     draw_strip,
     excess,
-    title_of,
     verdict,
-    with_stand_ins,
 )
+from convrfm.plots.names import in_sentence, with_stand_ins
 
 __all__ = ["CNN", "RANDOM", "RFM", "caption", "draw", "pair_labels"]
 
@@ -51,7 +50,7 @@ def _draw_strip(part: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
     """One data set."""
     dataset = rows["dataset"].iloc[0]
     draw_strip(part, strip, pair_labels(rows, len(strip.images)))
-    part.suptitle(with_stand_ins(title_of(dataset), [dataset]), fontsize=8)
+    part.suptitle(with_stand_ins(in_sentence(dataset), [dataset]), fontsize=8)
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:

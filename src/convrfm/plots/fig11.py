@@ -12,10 +12,9 @@ from convrfm.plots.features import (
     first_seed,
     headline,
     notes,
-    title_of,
-    with_stand_ins,
 )
 from convrfm.plots.fig12 import edge_sentences
+from convrfm.plots.names import in_sentence, with_stand_ins
 from convrfm.plots.style import figure_style
 
 __all__ = ["caption", "draw"]
@@ -33,7 +32,9 @@ def draw(table: pd.DataFrame, sheet: Sheet) -> Figure:
     with figure_style():
         figure = Figure(figsize=(7.2, 1.3 + 1.12 * len(sheet.images)), layout="constrained")
         draw_sheet(figure, sheet, first)
-        title = f"Eigenvectors of {KERNELS[kernel]} on {title_of(dataset)}, and {title_of(source)} filtered by each"
+        title = (
+            f"Eigenvectors of {KERNELS[kernel]} on {in_sentence(dataset)}, and {in_sentence(source)} filtered by each"
+        )
         figure.suptitle(with_stand_ins(title, [dataset, source], separator="\n"), fontsize=8)
     return figure
 
@@ -43,10 +44,10 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     kernel, dataset, source = (table[name].iloc[0] for name in ("kernel", "dataset", "source"))
     rest = (
         f"Top eigenvectors u of the metric of {KERNELS[kernel]} ({table['patch_size'].iloc[0]} pixels wide) on "
-        f"{title_of(dataset)}, and {title_of(source)} with every pixel replaced by |u u^T x|, x the patch around it. Under an "
-        "eigenvector: the orientation of the edge it looks like, by its structure tensor, and that of the edges it responds "
-        "to; 90 degrees is upright. Under a picture: the Pearson correlation of its pixels with the Sobel magnitude, and that "
-        "of random filters."
+        f"{in_sentence(dataset)}, and {in_sentence(source)} with every pixel replaced by |u u^T x|, x the patch around it. "
+        "Under an eigenvector: the orientation of the edge it looks like, by its structure tensor, and that of the edges it "
+        "responds to; 90 degrees is upright. Under a picture: the Pearson correlation of its pixels with the Sobel "
+        "magnitude, and that of random filters."
     )
     opening = headline("Figure 11, edges that eigenvectors pick in natural images", rest, table)
     return "\n\n".join([opening, edge_sentences(table), *notes(table, skipped)]) + "\n"

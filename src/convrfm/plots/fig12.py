@@ -14,10 +14,9 @@ from convrfm.plots.features import (
     excess,
     orientation_sentence,
     proper_edges,
-    title_of,
     verdict,
-    with_stand_ins,
 )
+from convrfm.plots.names import in_sentence, with_stand_ins
 
 __all__ = ["caption", "draw", "edge_sentences"]
 
@@ -37,7 +36,7 @@ def _draw_sheet(part: SubFigure, sheet: Sheet, rows: pd.DataFrame) -> None:
     """One data set."""
     dataset, kernel = rows["dataset"].iloc[0], rows["kernel"].iloc[0]
     draw_sheet(part, sheet, rows)
-    title = f"Eigenvectors of {KERNELS[kernel]} on {title_of(dataset)}"
+    title = f"Eigenvectors of {KERNELS[kernel]} on {in_sentence(dataset)}"
     part.suptitle(with_stand_ins(title, [dataset], separator="\n"), fontsize=8)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convrfm.plots.fig06 import short_title
+from convrfm.plots.names import short_title
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter, with_interval
 from convrfm.printed import PRINTED, RIDGE, PrintedRun

@@ -73,7 +73,8 @@ def test_layers_of_figure_4(built):
     ("change", "jobs"),
     [
         ("src/convrfm/plots/fig04.py", {"draw_fig04": 2}),
-        ("src/convrfm/plots/fig06.py", {"draw_fig04": 2, "draw_fig06": 2}),
+        ("src/convrfm/plots/fig06.py", {"draw_fig06": 2}),
+        ("src/convrfm/plots/names.py", {"draw_fig04": 2, "draw_fig06": 2}),
         ("src/convrfm/pipeline/sections/fig06.py", {}),
     ],
 )

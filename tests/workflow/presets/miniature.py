@@ -26,7 +26,8 @@ SMALL: dict[str, Any] = {
     "snapshots": [], "stages": 1, "ridges": [1e-3], "stop_below": 0,
 }  # fmt: skip
 PAIRS = {"first_classes": 2, "n_train": 2, "n_test": 2}
-# Put where a preset leaves them at their defaults, which are large.
+# These are put where a preset leaves them at their defaults, which are large.
+IMAGES = {"n_train": SMALL["n_train"], "n_test": SMALL["n_test"]}
 RFM = {"rounds": 2, "stages": 1, "filters": 4, "ridges": [1e-3]}
 
 FIXED = ("costs", "theorem1", "printed", "beyond")
@@ -77,6 +78,7 @@ def miniature(preset: str) -> dict[str, Any]:
     zoo["measurement"] = {"images": 2, "mode": "probe", "probes": 2, "most_probes": 4, "batch_size": 2}
     for panel in small["fig05"]["panels"]:
         panel |= {"sigmas": sorted({1.0, small["fig04"]["sigma"]} & set(panel["sigmas"])), "rfm": RFM}
+        panel["cnn"] |= {"width": 4}
     for task in small["fig06"]["datasets"]:
         task |= {"rfm": RFM, "cnn": {"width": 4, "epochs": 1}}
     for task in small["fig06"].get("pairs", []):
@@ -85,7 +87,7 @@ def miniature(preset: str) -> dict[str, Any]:
         panel |= {"width_divisor": 16, "training": {"epochs": 1, "batch_size": 4, "milestones": [1]}}
         panel["ansatz"] = {**panel["ansatz"], "epochs": [1], "probes": 2}
     for entry in small["fig09"]["datasets"]:
-        entry |= {"n_train": 6, "n_test": 3}
+        entry |= IMAGES
     small["fig09"] |= {"width": 4, "epochs": 1, "patch_sizes": [3], "batch_size": 4}
     for task in small["features"]["tasks"]:
         task |= {"rounds": 2, "ridges": [1e-3], "network": {"width": 4, "epochs": 1, "batch_size": 4}}

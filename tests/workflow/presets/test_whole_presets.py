@@ -1,4 +1,4 @@
-"""A preset that wants downloads, whole and in miniature, on official archives: every rule, every figure, every data set."""
+"""The presets that want downloads, whole and in miniature, on official archives: every rule, every figure, every data set."""
 
 import json
 

@@ -15,8 +15,7 @@ import pandas as pd
 from convrfm.audit.claims import Claim
 from convrfm.audit.evidence import Bench, Evidence, Reading, none_missing
 from convrfm.audit.judges.registry import judges
-from convrfm.plots.fig05 import TITLES
-from convrfm.plots.fig06 import short_title
+from convrfm.plots.names import short_title
 from convrfm.plots.style import interval, paired_differences
 
 __all__ = ["gain"]
@@ -83,7 +82,7 @@ def at_the_highest_noise(claim: Claim, bench: Bench) -> Iterator[Reading]:
             value, bounds, gap = gain(top, method, "CNTK")
             yield Reading(
                 condition="network_by_sgd" if method == SOFT_NETWORK else "gain",
-                on=TITLES.get(str(task), str(task)),
+                on=short_title(str(task)),
                 what=f"{method} over CNTK, sigma = {sigma:g}",
                 value=value,
                 interval=bounds,
@@ -100,7 +99,7 @@ def depth_against_noise(claim: Claim, bench: Bench) -> Iterator[Reading]:
     if found is None:
         return
     for task, rows in _spoken_of(claim, found.rows).groupby("task", sort=False):
-        on, comparable = TITLES.get(str(task), str(task)), _comparable(rows)
+        on, comparable = short_title(str(task)), _comparable(rows)
         largest = -math.inf
         for sigma, level in rows.groupby("sigma"):
             for method in [name for name in dict.fromkeys(level["method"]) if name.startswith("Deep")]:

@@ -10,8 +10,9 @@ import pandas as pd
 from convrfm.audit.claims import Claim
 from convrfm.audit.evidence import Bench, Evidence, Interval, Reading, none_missing
 from convrfm.audit.judges.registry import judges
-from convrfm.plots.fig08 import PUBLISHED, TITLES
+from convrfm.plots.fig08 import PUBLISHED
 from convrfm.plots.fig09 import contrasts
+from convrfm.plots.names import short_title
 from convrfm.plots.style import interval
 from convrfm.plots.zoo import title
 
@@ -110,7 +111,7 @@ def simplenet(claim: Claim, bench: Bench) -> Iterator[Reading]:
         trained = means[means.columns.max()] if means.size else pd.Series(dtype=float)
         first = means[0] if 0 in means else pd.Series(dtype=float)
         nulls = rows[rows["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
-        on, comparable = TITLES.get(str(dataset), str(dataset)), not rows["stand_in"].any()
+        on, comparable = short_title(str(dataset)), not rows["stand_in"].any()
         read = partial(Reading, on=on, comparable=comparable, sources=found.sources(dataset))
         for condition, against, words in (
             ("over_initial", first, "at initialisation"),
@@ -176,7 +177,7 @@ def from_the_first_epoch(claim: Claim, bench: Bench) -> Iterator[Reading]:
                 continue
             for condition, epoch in (("first", min(later)), ("last", max(later))):
                 value, bounds, gap = _over_seeds(means[epoch] - means[0])
-                on, what = f"SimpleNet on {TITLES.get(str(dataset), str(dataset))}", _after(epoch)
+                on, what = f"SimpleNet on {short_title(str(dataset))}", _after(epoch)
                 comparable, sources = not rows["stand_in"].any(), shallow.sources(dataset)
                 yield Reading(condition, on, what, value, bounds, comparable, sources, gap=gap)
     if zoo is not None:

@@ -14,8 +14,8 @@ from convrfm.audit.claims import Claim
 from convrfm.audit.evidence import Bench, Evidence, Interval, Reading, none_missing
 from convrfm.audit.judges.registry import judges
 from convrfm.plots import fig02, fig04
-from convrfm.plots.features import KERNELS, excess, oriented_gaps, proper_edges, title_of
-from convrfm.plots.fig06 import short_title
+from convrfm.plots.features import KERNELS, excess, oriented_gaps, proper_edges
+from convrfm.plots.names import in_sentence, short_title
 from convrfm.plots.zoo import title
 
 __all__: list[str] = []
@@ -86,7 +86,7 @@ def edge_detectors(claim: Claim, bench: Bench) -> Iterator[Reading]:
         for (panel, dataset, source, kernel), rows in found.rows.groupby(
             ["panel", "dataset", "source", "kernel"], sort=False
         ):
-            on = f"{KERNELS.get(kernel, kernel)} of {title_of(dataset)} on {title_of(source)} ({figure})"
+            on = f"{KERNELS.get(kernel, kernel)} of {in_sentence(dataset)} on {in_sentence(source)} ({figure})"
             comparable = not rows["stand_in"].any()
             read = partial(Reading, on=on, comparable=comparable, sources=found.sources(dataset))
             if figure == "fig03" and panel == "C":
@@ -126,7 +126,7 @@ def kernels_and_networks(claim: Claim, bench: Bench) -> Iterator[Reading]:
             if dataset in seen:
                 continue
             seen.add(dataset)
-            on = f"{title_of(str(dataset))} ({figure})"
+            on = f"{short_title(str(dataset))} ({figure})"
             for condition, quantity, words in (
                 ("excess", "alike", "first layer, pixel correlation beyond random matrices"),
                 ("without_brightness", "alike_without_means", "the same with each patch's mean left out"),

@@ -7,7 +7,7 @@ import pandas as pd
 from convrfm.audit.claims import Claim
 from convrfm.audit.evidence import Bench, Reading, none_missing
 from convrfm.audit.judges.registry import judges
-from convrfm.plots.fig06 import short_title
+from convrfm.plots.names import short_title
 from convrfm.plots.style import interval
 from convrfm.printed import PRINTED
 

@@ -1,6 +1,6 @@
 """Train the plain network on prepared images: the other side of Figures 3 and 10."""
 
-from convrfm.pipeline.plain_networks import build_plain_network
+from convrfm.pipeline.plain_networks import build_feature_network
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import prepare_torch, prepared_data, train_resumably, write_training
 from convrfm.storage import load_arrays
@@ -23,6 +23,6 @@ def train_network(job: Job) -> None:
         shuffle=given["protocol"] == "corrected",
     )
     device = prepare_torch(job)
-    network = build_plain_network(given, data.images.shape[1:], prepared["train/targets"].shape[1])
+    network = build_feature_network(given, prepared)
     result = train_resumably(job, network, data, settings, device=device, description=given["dataset"])
     write_training(job, result, settings, device)
