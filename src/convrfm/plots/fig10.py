@@ -13,7 +13,7 @@ from convrfm.plots.features import (
     excess,
     verdict,
 )
-from convrfm.plots.names import in_sentence, with_stand_ins
+from convrfm.plots.names import short_title, with_stand_ins
 
 __all__ = ["CNN", "RANDOM", "RFM", "caption", "draw", "pair_labels"]
 
@@ -50,7 +50,7 @@ def _draw_strip(part: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
     """One data set."""
     dataset = rows["dataset"].iloc[0]
     draw_strip(part, strip, pair_labels(rows, len(strip.images)))
-    part.suptitle(with_stand_ins(in_sentence(dataset), [dataset]), fontsize=8)
+    part.suptitle(with_stand_ins(short_title(dataset), [dataset]), fontsize=8)
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
