@@ -60,6 +60,8 @@ rule prepare:
         **run_files("prepare"),
     log:
         run_log("prepare"),
+    # Short, and much waits for it.
+    priority: 30
     group:
         swarm
     conda:
@@ -81,6 +83,7 @@ rule resample:
         **run_files("resample"),
     log:
         run_log("resample"),
+    priority: 30
     conda:
         ENVIRONMENT
     resources:

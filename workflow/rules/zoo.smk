@@ -8,8 +8,8 @@ rule train_standin:
         **run_files("standin"),
     log:
         run_log("standin"),
-    # Long jobs that others wait for.
-    priority: 5
+    # The longest way to a figure; and while one kernel fit compiles what all of them run, the other core trains.
+    priority: 20
     conda:
         ENVIRONMENT
     threads: SETTINGS.config.threads
