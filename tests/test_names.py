@@ -4,7 +4,17 @@ import pytest
 
 from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.errors import DataError
-from convrfm.plots.names import STAND_INS, in_sentence, is_stand_in, short_title, stand_in_note, title, with_stand_ins
+from convrfm.plots.names import (
+    STAND_INS,
+    in_sentence,
+    is_stand_in,
+    reservation,
+    short_title,
+    stand_in_note,
+    starred_reservation,
+    title,
+    with_stand_ins,
+)  # fmt: skip
 
 
 def test_stand_ins_are_what_stands_on_no_files_but_the_task_that_the_paper_draws_itself():
@@ -34,3 +44,8 @@ def test_notes_of_stand_ins():
     assert stand_in_note(["digits", "svhn", "photographs"]).startswith("stand-ins: ")
     assert with_stand_ins("Noisy bars", ["bars"]) == "Noisy bars"
     assert with_stand_ins("A", ["noisy-digits"], separator="\n") == "A\n(stand-in: scikit-learn digits, not MNIST)"
+    assert (reservation("svhn"), starred_reservation(["svhn"])) == ("", [])
+    assert reservation("noisy-digits") == " (stand-in: scikit-learn digits, not MNIST: not comparable with the paper)"
+    assert starred_reservation(["svhn", "noisy-digits"]) == [
+        "", "\\* stand-in: scikit-learn digits, not MNIST: not comparable with the paper.",
+    ]  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 
 from convrfm.plots.accuracies import how_chosen
 from convrfm.plots.beyond import agop_curve, effects, size_curve
-from convrfm.plots.names import in_sentence, is_stand_in, short_title, stand_in_note
+from convrfm.plots.names import in_sentence, reservation, short_title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import interval, paired_differences, with_interval
 
@@ -65,7 +65,7 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
     """Accuracy by training images, and what each method gains over the one before it."""
     first = curve.iloc[0]
     deep = [method for method in dict.fromkeys(curve["method"]) if method.startswith("Deep")]
-    note = f" ({stand_in_note([task])}: not comparable with the paper)" if is_stand_in(task) else ""
+    note = reservation(task)
     opening = (
         f"**{name}, {short_title(task)}**{note}, sigma = {first['sigma']:g}: accuracy against the number of training images; "
         f"{first['n_test']} test images, the same for all."

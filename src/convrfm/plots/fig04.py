@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from convrfm.plots.names import is_stand_in, short_title, stand_in_note, title
+from convrfm.plots.names import is_stand_in, short_title, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter, with_interval
 
@@ -84,8 +84,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
             part.suptitle(_heading(rows), fontsize=8.5)
             _draw_task(cells, rows, pictures[task])
             letter(cells[0, 0], name, offset=-0.1)
-        note = stand_in_note(tasks)
-        notes = [f"* {note}" if note else "", *(f"{short_title(task)}: SKIPPED, see the caption" for task in skipped)]
+        notes = [starred_note(tasks), *(f"{short_title(task)}: SKIPPED, see the caption" for task in skipped)]
         if any(notes):
             figure.supxlabel("\n" + "\n".join(filter(None, notes)), fontsize=7)
     return figure
@@ -135,7 +134,7 @@ def _show(cell: Axes, picture: np.ndarray) -> None:
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
-    means, note, protocol = summary(table), stand_in_note(table["task"]), table["protocol"].iloc[0]
+    means, protocol = summary(table), table["protocol"].iloc[0]
     draws = table.groupby("task")["seed"].nunique()
     unit = (
         "draws" if (draws > 1).all() else "the images of the draw" if (draws == 1).all() else "draws, or images of one"
@@ -151,7 +150,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     number = table["image"].nunique()
     lines = [
         opening,
-        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
+        *starred_reservation(table["task"]),
         "",
         f"Means over {number} test images and {draws.max()} draw(s), with 95 % intervals of the excess over {unit}:",
         "",

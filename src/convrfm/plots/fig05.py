@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from convrfm.datasets.local_signal import TASKS
 from convrfm.plots.accuracies import chosen, how_chosen, kernel_parts, network_row, selection_score
 from convrfm.plots.methods import gain, gain_cell
-from convrfm.plots.names import is_stand_in, short_title, stand_in_note, with_stand_ins
+from convrfm.plots.names import is_stand_in, reservation, short_title, with_stand_ins
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter
 from convrfm.visualize import patch_magnitude
@@ -201,7 +201,7 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
-        note = f" ({stand_in_note([task])}: not comparable with the paper)" if is_stand_in(task) else ""
+        note = reservation(task)
         opening = (
             f"**{part['panel'].iloc[0]}, {short_title(task)}**{note}: {part['n_train'].iloc[0]} training and "
             f"{part['n_test'].iloc[0]} test images. Points gained, mean and 95 % interval over draws, paired by seed:"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from convrfm.plots.accuracies import chosen, deep_stage, how_chosen, kernel_parts, network_row, selection_score
 from convrfm.plots.methods import METHODS, Gain, gain, gain_cell, method_marks
-from convrfm.plots.names import is_stand_in, short_title, stand_in_note, title
+from convrfm.plots.names import is_stand_in, short_title, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter
 
@@ -113,9 +113,9 @@ def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str])
         shown = [task for task in dict.fromkeys(layers) if task in tasks]
         _draw_layers(right, table[table["task"].isin(shown)], shown)
         letter(right, "B", offset=-0.16)
-        note = stand_in_note(tasks)
+        note = starred_note(tasks)
         if note:
-            figure.supxlabel(f"* {note}", fontsize=7)
+            figure.supxlabel(note, fontsize=7)
     return figure
 
 
@@ -172,7 +172,6 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
     protocol = table["protocol"].iloc[0]
     tasks = list(dict.fromkeys(table["task"]))
-    note = stand_in_note(tasks)
     opening = (
         f"**Figure 6, many data sets** (protocol: {protocol}). **A**: test accuracy of CNTK, the kernel without feature "
         "learning; ConvRFM, its best round from round 1 on; Deep ConvRFM, the best of its stages from stage 1 on; and the "
@@ -181,7 +180,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
     )
     lines = [
         opening,
-        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
+        *starred_reservation(tasks),
         "",
         "Points gained over CNTK, mean and 95 % interval over draws, paired by seed:",
         "",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from convrfm.plots.accuracies import how_chosen
 from convrfm.plots.methods import METHODS, Gain, gain_cell, method_marks
-from convrfm.plots.names import is_stand_in, stand_in_note, title
+from convrfm.plots.names import is_stand_in, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter
 
@@ -83,9 +83,9 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             write_reason(axes, title(task), reason, width=100)
         for axes, name in zip(panels, "ABCDEFGHIJ", strict=False):
             letter(axes, name, offset=-0.07)
-        note = stand_in_note(tasks)
+        note = starred_note(tasks)
         if note:
-            figure.supxlabel(f"* {note}", fontsize=7)
+            figure.supxlabel(note, fontsize=7)
     return figure
 
 
@@ -118,7 +118,6 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
     protocol, found = table["protocol"].iloc[0], gains(table)
-    note = stand_in_note(table["task"])
     opening = (
         f"**Figure 6, pairs of classes** (protocol: {protocol}). Each pair of classes is a binary task of its own, with one "
         "output that is 1 for the first class and 0 for the second, and decides at 1/2. Points of test accuracy gained over "
@@ -127,7 +126,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     )
     lines = [
         opening,
-        *(["", f"\\* {note}: not comparable with the paper."] if note else []),
+        *starred_reservation(table["task"]),
         "",
         "| data set | method | pairs | above CNTK | below | mean gain over pairs, 95 % interval over draws |",
         "|---|---|---|---|---|---|",

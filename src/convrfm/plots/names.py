@@ -4,7 +4,10 @@ from collections.abc import Iterable
 
 from convrfm.datasets.registry import find_entry
 
-__all__ = ["STAND_INS", "in_sentence", "is_stand_in", "short_title", "stand_in_note", "title", "with_stand_ins"]
+__all__ = [
+    "STAND_INS", "in_sentence", "is_stand_in", "reservation", "short_title", "stand_in_note", "starred_note",
+    "starred_reservation", "title", "with_stand_ins",
+]  # fmt: skip
 
 STAND_INS = {
     "digits": "scikit-learn digits, not data of the paper",
@@ -57,3 +60,20 @@ def with_stand_ins(heading: str, datasets: Iterable[str], *, separator: str = " 
     """A heading, with what stands in for other data behind it in parentheses."""
     note = stand_in_note(datasets)
     return f"{heading}{separator}({note})" if note else heading
+
+
+def reservation(dataset: str) -> str:
+    """What a caption puts behind the name of a stand-in; empty for the paper's own."""
+    return f" ({stand_in_note([dataset])}: not comparable with the paper)" if is_stand_in(dataset) else ""
+
+
+def starred_note(datasets: Iterable[str]) -> str:
+    """What the face of a figure says of stand-ins that have a star there; empty without any."""
+    note = stand_in_note(datasets)
+    return f"* {note}" if note else ""
+
+
+def starred_reservation(datasets: Iterable[str]) -> list[str]:
+    """The paragraph of its caption on them, in Markdown, behind an empty line."""
+    note = starred_note(datasets)
+    return ["", f"\\{note}: not comparable with the paper."] if note else []
