@@ -12,6 +12,7 @@ from audit.tiny import rehash
 from convrfm.audit import fit_checks, network_checks
 from convrfm.audit.spot import deviation_of, judged, largest
 from convrfm.audit.spot_checks import spot_check
+from convrfm.deep_rfm import DeepSettings
 from convrfm.kernels import CNTK
 from convrfm.pipeline.fit_witnesses import part_of
 from convrfm.rfm import RFMSettings, StageData, fit_rounds
@@ -111,6 +112,27 @@ def test_an_altered_block_of_an_agop(project, monkeypatch):
     change(project, "rfm", scaled("agop/0/0/block", 1.01))
     ((_, sentence),) = failed(project)
     assert sentence.startswith("AGOP of round 0 at 1 of its points, relative to its largest entry")
+
+
+def nearly_collinear(rng):
+    """A fit to images that are almost constant, and the kernel matrix of one round in float32."""
+    images = (1 + 3e-4 * rng.standard_normal((12, 1, 5, 5))).astype(np.float32)
+    gram = CNTK(depth=2, backend="cpu").gram(images[:6], images[6:])
+    everywhere = {"rows": np.arange(6), "columns": np.arange(6)}
+    arrays = {f"witness/gram/0/0/{name}": array for name, array in {**everywhere, "entries": gram}.items()}
+    data = StageData(images[6:], np.arange(6) % 2, 2, np.arange(6), images[:6], np.arange(6) % 2)
+    settings = RFMSettings(rounds=1, selection="test", agop_ridge="last", agop_samples=4, agop_draw="first")
+    kernel = CNTK(depth=2, backend="reference")
+    return fit_checks._Fit("file", kernel, settings, DeepSettings(stages=1), data, arrays, pd.DataFrame())
+
+
+def test_rounding_of_nearly_collinear_patches_is_no_finding(rng):
+    fit = nearly_collinear(rng)
+    (check,) = fit_checks._grams(fit, rng)
+    assert fit_checks.GRAM_TOLERANCE < check.deviation <= check.tolerance < 1e-3
+    fit.arrays["witness/gram/0/0/entries"][:] *= 1.002
+    (check,) = fit_checks._grams(fit, rng)
+    assert not check.holds
 
 
 def test_an_agop_of_too_many_images_is_left_out(pristine, monkeypatch):
