@@ -23,7 +23,7 @@ check: environment
 
 # In two lanes of about the same time, side by side.
 unit: environment
-	@echo "Tests of the kernels, the audit, the docs and the examples, and all others, side by side: what each says follows when it has ended."
+	@echo "Tests of the kernels, the audit and the docs, and all others, side by side: what each says follows when it has ended."
 	$(MAKE) --jobs=2 --output-sync=target unit-kernels-audit-docs unit-others
 
 unit-kernels-audit-docs: environment
@@ -52,10 +52,10 @@ packaging: environment
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 
-# The documentation as a site, strictly, into site/; then the tests that read it, and that follow the tutorial.
+# The documentation as a site, strictly, into site/; then the tests that read it, follow its pages, and run the gallery.
 docs: environment
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
-	$(BIN)/python -m pytest -m docs tests/docs
+	$(BIN)/python -m pytest -m docs tests/docs tests/examples
 
 # All tests that stand apart: those of the SLURM, which wait more than they work, beside one after the other of the rest.
 apart: environment

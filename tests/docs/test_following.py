@@ -12,6 +12,8 @@ from workflow.conftest import CONFIG, PANEL, Project, copy_project
 from docs.following import follow
 from docs.pages import ROOT, blocks
 
+pytestmark = pytest.mark.docs
+
 TUTORIAL = ROOT / "docs/tutorial.md"
 ELSEWHERE = ("git clone", "make environment", "source ")
 """Lines of the tutorial that set up what the tests have."""
@@ -84,7 +86,6 @@ def matches(shown: str, printed: str) -> bool:
     return all(any(re.fullmatch(line, each.rstrip()) for each in found) for line in wanted)
 
 
-@pytest.mark.docs
 def test_the_tutorial(tmp_path):
     """Every command is run, and what the page shows of its output is there."""
     project = copy_project(tmp_path / "project")

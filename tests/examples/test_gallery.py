@@ -17,7 +17,7 @@ SMALL = {
     "dimmed_noise": ["--images", "250", "--filters", "16", "--n-jobs", "1"],
 }
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.docs, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")
