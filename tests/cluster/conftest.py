@@ -59,7 +59,9 @@ class OnCluster(Project):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**super().environment, "SLURM_CONF": self.slurm.environment["SLURM_CONF"]}
+        inherited = super().environment
+        path = self.slurm.without_accounting(inherited["PATH"])
+        return {**inherited, "PATH": path, "SLURM_CONF": self.slurm.environment["SLURM_CONF"]}
 
     def adapt(self, **settings) -> None:
         """Change keys of the profile, as a site would."""
