@@ -14,7 +14,7 @@ from convrfm.plots.names import (
     starred_reservation,
     title,
     with_stand_ins,
-)  # fmt: skip
+)
 
 
 def test_stand_ins_are_what_stands_on_no_files_but_the_task_that_the_paper_draws_itself():
@@ -43,6 +43,8 @@ def test_notes_of_stand_ins():
     assert stand_in_note(["noisy-digits", "noisy-digits"]) == "stand-in: scikit-learn digits, not MNIST"
     assert stand_in_note(["digits", "svhn", "photographs"]).startswith("stand-ins: ")
     assert with_stand_ins("Noisy bars", ["bars"]) == "Noisy bars"
+    assert with_stand_ins("SVHN", ["svhn"]) == "SVHN"
+    assert with_stand_ins("Digits", ["digits"]) == "Digits (stand-in: scikit-learn digits, not data of the paper)"
     assert with_stand_ins("A", ["noisy-digits"], separator="\n") == "A\n(stand-in: scikit-learn digits, not MNIST)"
     assert (reservation("svhn"), starred_reservation(["svhn"])) == ("", [])
     assert reservation("noisy-digits") == " (stand-in: scikit-learn digits, not MNIST: not comparable with the paper)"

@@ -43,7 +43,9 @@ def test_the_paper_preset_is_the_papers():
 def test_names_agree():
     quick = section()
     assert tuple(quick.architectures) == ARCHITECTURES == tuple(POOLING)
-    assert all(is_stand_in(entry.dataset) for entry in quick.datasets)
+    datasets = {entry.dataset for entry in quick.datasets}
+    assert datasets == {"digits", "photograph-patches"}
+    assert all(is_stand_in(name) and not REGISTRY[name].has_files for name in datasets)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pandas as pd
 
 from convrfm.plots.accuracies import how_chosen
 from convrfm.plots.beyond import agop_curve, effects, size_curve
+from convrfm.plots.methods import gain, gain_cell
 from convrfm.plots.names import in_sentence, reservation, short_title
 from convrfm.plots.skipped import skipped_lines
-from convrfm.plots.style import interval, paired_differences, with_interval
+from convrfm.plots.style import interval, with_interval
 
 __all__ = ["caption"]
 
@@ -56,7 +57,7 @@ def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list
             cells.append(_accuracy(part, method))
             both = pd.concat([frame[frame["method"] == method].assign(method=label) for label, frame in
                               (("some", part), ("all", full))])  # fmt: skip
-            cells.append("-" if number == most else _difference(both, "some", "all"))
+            cells.append("-" if number == most else gain_cell(gain(both, "some", "all")))
         lines.append(f"| {number} | " + " | ".join(cells) + " |")
     return lines
 
@@ -65,10 +66,9 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
     """Accuracy by training images, and what each method gains over the one before it."""
     first = curve.iloc[0]
     deep = [method for method in dict.fromkeys(curve["method"]) if method.startswith("Deep")]
-    note = reservation(task)
     opening = (
-        f"**{name}, {short_title(task)}**{note}, sigma = {first['sigma']:g}: accuracy against the number of training images; "
-        f"{first['n_test']} test images, the same for all."
+        f"**{name}, {short_title(task)}**{reservation(task)}, sigma = {first['sigma']:g}: accuracy against the number of "
+        f"training images; {first['n_test']} test images, the same for all."
     )
     lines = [
         opening,
@@ -79,8 +79,8 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
         "|" + "---|" * (4 + len(deep)),
     ]
     for number, part in curve.groupby("n_train"):
-        cells = [_accuracy(part, "CNTK"), _accuracy(part, "ConvRFM"), _difference(part, "ConvRFM", "CNTK")]
-        cells += [_difference(part, method, "ConvRFM") for method in deep]
+        cells = [_accuracy(part, "CNTK"), _accuracy(part, "ConvRFM"), gain_cell(gain(part, "ConvRFM", "CNTK"))]
+        cells += [gain_cell(gain(part, method, "ConvRFM")) for method in deep]
         lines.append(f"| {number} | " + " | ".join(cells) + " |")
     return lines
 
@@ -88,11 +88,6 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
 def _accuracy(table: pd.DataFrame, method: str) -> str:
     values = 100 * table.loc[table["method"] == method, "accuracy"].to_numpy()
     return with_interval(*interval(values), ".1f") if len(values) else "-"
-
-
-def _difference(table: pd.DataFrame, method: str, against: str) -> str:
-    found = 100 * paired_differences(table, method, against)
-    return with_interval(*interval(found), "+.1f") if len(found) else "-"
 
 
 def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:

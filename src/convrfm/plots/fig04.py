@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from convrfm.plots.names import is_stand_in, short_title, starred_note, starred_reservation, title
+from convrfm.plots.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter, with_interval
 
@@ -98,8 +98,7 @@ def _cell_height(image: np.ndarray, columns: int) -> float:
 def _heading(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     level = "" if np.isnan(first["sigma"]) else rf", $\sigma$ = {first['sigma']:g}"
-    star = " *" if first["stand_in"] else ""
-    return f"{title(first['task'])}{star}{level}, n = {first['n_train']}"
+    return f"{title(first['task'])}{star(first['task'])}{level}, n = {first['n_train']}"
 
 
 def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> None:

@@ -201,9 +201,8 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
-        note = reservation(task)
         opening = (
-            f"**{part['panel'].iloc[0]}, {short_title(task)}**{note}: {part['n_train'].iloc[0]} training and "
+            f"**{part['panel'].iloc[0]}, {short_title(task)}**{reservation(task)}: {part['n_train'].iloc[0]} training and "
             f"{part['n_test'].iloc[0]} test images. Points gained, mean and 95 % interval over draws, paired by seed:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]

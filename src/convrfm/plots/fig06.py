@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from convrfm.plots.accuracies import chosen, deep_stage, how_chosen, kernel_parts, network_row, selection_score
 from convrfm.plots.methods import METHODS, Gain, gain, gain_cell, method_marks
-from convrfm.plots.names import is_stand_in, short_title, starred_note, starred_reservation, title
+from convrfm.plots.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter
 
@@ -147,8 +147,7 @@ def _row_label(table: pd.DataFrame, task: str) -> str:
     rows = table[table["task"] == task]
     sigma = rows["sigma"].iloc[0]
     level = "" if np.isnan(sigma) else rf", $\sigma$ = {sigma:g}"
-    star = " *" if is_stand_in(task) else ""
-    return f"{short_title(task)}{level}{star}\nn = {rows['n_train'].iloc[0]}"
+    return f"{short_title(task)}{level}{star(task)}\nn = {rows['n_train'].iloc[0]}"
 
 
 def _draw_layers(axes: Axes, table: pd.DataFrame, shown: list[str]) -> None:
@@ -157,7 +156,7 @@ def _draw_layers(axes: Axes, table: pd.DataFrame, shown: list[str]) -> None:
     for colour, marker, task in zip(colours, "osD^vPX*<>" * len(shown), shown, strict=False):
         rows = table[(table["task"] == task) & table["layers"].notna()].groupby("layers")["accuracy"]
         summary = pd.DataFrame({layers: interval(100 * values.to_numpy()) for layers, values in rows}).T
-        label = short_title(task) + (" *" if is_stand_in(task) else "")
+        label = short_title(task) + star(task)
         axes.plot(summary.index, summary[0], marker=marker, color=colour, label=label)
         axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.13, linewidth=0)
     axes.set_xticks(range(int(table["layers"].max(skipna=True) or 0) + 1 if len(table) else 1))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from convrfm.plots.accuracies import how_chosen
 from convrfm.plots.methods import METHODS, Gain, gain_cell, method_marks
-from convrfm.plots.names import is_stand_in, starred_note, starred_reservation, title
+from convrfm.plots.names import star, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter
 
@@ -108,8 +108,7 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
     else:
         axes.set_xticks([])
         axes.set_xlabel(f"{len(means)} pairs of classes, in the order of ConvRFM's gain")
-    star = " *" if is_stand_in(task) else ""
-    axes.set_title(f"{title(task)}{star}, n = {table['n_train'].iloc[0]}")
+    axes.set_title(f"{title(task)}{star(task)}, n = {table['n_train'].iloc[0]}")
     axes.set_ylabel("points gained\nover CNTK")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,4 +1,4 @@
-"""The methods that Figure 6 and its pairs of classes compare: their look, and what each gains."""
+"""What methods gain over each other, and the look of those that Figure 6 and its pairs of classes compare."""
 
 from typing import Any, NamedTuple
 

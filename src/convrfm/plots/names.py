@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from convrfm.datasets.registry import find_entry
 
 __all__ = [
-    "STAND_INS", "in_sentence", "is_stand_in", "reservation", "short_title", "stand_in_note", "starred_note",
-    "starred_reservation", "title", "with_stand_ins",
+    "STAND_INS", "in_sentence", "is_stand_in", "reservation", "short_title", "stand_in_note", "star",
+    "starred_note", "starred_reservation", "title", "with_stand_ins",
 ]  # fmt: skip
 
 STAND_INS = {
@@ -65,6 +65,11 @@ def with_stand_ins(heading: str, datasets: Iterable[str], *, separator: str = " 
 def reservation(dataset: str) -> str:
     """What a caption puts behind the name of a stand-in; empty for the paper's own."""
     return f" ({stand_in_note([dataset])}: not comparable with the paper)" if is_stand_in(dataset) else ""
+
+
+def star(dataset: str) -> str:
+    """What stands behind the name of a stand-in on a figure that has a `starred_note`; empty for the paper's own."""
+    return " *" if is_stand_in(dataset) else ""
 
 
 def starred_note(datasets: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from torchvision.models import get_model
 from convrfm.datasets.registry import REGISTRY
 from workflow.conftest import ROOT
 
-__all__ = ["miniature", "put_data"]
+__all__ = ["configuration", "miniature", "put_data"]
 
 NETWORK = "alexnet-v1"
 """Of the zoo: weights of all 17 are 6 GB, and one goes through every rule."""
@@ -95,6 +95,11 @@ def miniature(preset: str) -> dict[str, Any]:
     small["fig02"] |= {"network": NETWORK, "images": 2, "control_draws": 2}
     small["fig04"] |= {"images": 3, "control_draws": 2}
     return small
+
+
+def configuration(preset: str) -> dict[str, Any]:
+    """What `config.yaml` says for a miniature."""
+    return {"preset": preset, "protocol": "published", "seeds": [0], "overrides": miniature(preset)}
 
 
 def _shrunk(section: Any) -> Any:

@@ -5,7 +5,7 @@ import yaml
 
 from convrfm.pipeline.config import load_settings
 from workflow.conftest import ROOT
-from workflow.presets.miniature import miniature
+from workflow.presets.miniature import configuration
 
 PRESETS = ROOT / "workflow/presets"
 
@@ -24,20 +24,18 @@ def parts(section, found=()):
 
 @pytest.mark.parametrize("preset", ["anchors", "paper"])
 def test_a_miniature_is_valid_and_leaves_nothing_out(preset):
-    overrides = miniature(preset)
-    config = {"preset": preset, "protocol": "published", "seeds": [0], "overrides": overrides}
+    config = configuration(preset)
     load_settings(config, PRESETS)
     whole = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())
     whole.pop("costs", None)
     # How precise the measurement has to be depends on its size.
-    assert set(parts(whole)) - set(parts(overrides)) <= {("zoo", "measurement", "tolerance")}
+    assert set(parts(whole)) - set(parts(config["overrides"])) <= {("zoo", "measurement", "tolerance")}
 
 
 @pytest.mark.parametrize("preset", ["anchors", "paper"])
 def test_no_section_keeps_its_size(preset):
     """Every number of images, rounds or epochs that the settings end up with is small."""
-    config = {"preset": preset, "protocol": "published", "seeds": [0], "overrides": miniature(preset)}
-    settings = load_settings(config, PRESETS).preset.model_dump()
+    settings = load_settings(configuration(preset), PRESETS).preset.model_dump()
     settings.pop("costs")
     sizes = {"n_train", "n_test", "rounds", "epochs", "width", "images"}
     large = {found: value for found, value in numbers(settings) if found[-1] in sizes and value > 16}

@@ -7,7 +7,7 @@ import pytest
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pipeline.plan.table import FIGURES
 from workflow.conftest import copy_project
-from workflow.presets.miniature import miniature, put_data
+from workflow.presets.miniature import configuration, put_data
 
 pytestmark = pytest.mark.presets
 
@@ -18,10 +18,7 @@ ABSENT = {"anchors": {"printed", "fig06_pairs"}, "paper": {"printed"}}
 @pytest.mark.parametrize("preset", ABSENT)
 def test_everything_is_built_and_trusted(preset, tmp_path):
     project = copy_project(tmp_path / "project")
-    overrides = miniature(preset)
-    (project.root / "config.yaml").write_text(
-        json.dumps({"preset": preset, "protocol": "published", "seeds": [0], "overrides": overrides})
-    )
+    (project.root / "config.yaml").write_text(json.dumps(configuration(preset)))
     planned = project.snakemake("-n", "--config", "assume_data=true")
     put_data(project.root, sorted(name for name in REGISTRY if f"data/{name}/state.json" in planned))
     output = project.snakemake("-c2", "--keep-going")
