@@ -19,8 +19,8 @@ from torch.func import jacrev
 from torchvision.models import vgg11
 from torchvision.models.vgg import VGG, make_layers
 
-from convrfm.agop import measure
-from convrfm.layer_agop import LayerAgop
+from convrfm.ansatz.agop import measure
+from convrfm.ansatz.layer_agop import LayerAgop
 
 CHUNK = 10
 """Outputs of one Jacobian of the authors' procedure."""

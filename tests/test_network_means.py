@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from convrfm.ansatz.filter_forms import pearson
+from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
 from convrfm.errors import InputError
-from convrfm.filter_forms import pearson
-from convrfm.layer_agop import LayerAgop
-from convrfm.network_means import growth, mean_correlation, mean_gain
 
 
 def layer(rng, *, mode="exact", blocks=5, filters=4, dimension=9, name="conv"):

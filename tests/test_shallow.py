@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from convrfm.agop import measure
+from convrfm.ansatz.agop import measure
 from convrfm.errors import ImageSizeError, InputError
 from convrfm.networks.shallow import ARCHITECTURES, ShallowCNN
 

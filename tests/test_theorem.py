@@ -7,10 +7,10 @@ import pytest
 import torch
 from tolerance import assert_close
 
+from convrfm.ansatz.theorem import CASES, POINTS, check_theorem, correlation_gap
 from convrfm.errors import ImageSizeError, InputError, NonFiniteError
 from convrfm.patches import unfold
 from convrfm.plots import theorem1
-from convrfm.theorem import CASES, POINTS, check_theorem, correlation_gap
 
 SIZES = [  # images, channels, height, width, patch size, filters: awkward ones on purpose
     (16, 3, 8, 8, 3, 16),
@@ -81,7 +81,7 @@ def test_the_step_is_that_of_the_proof():
 
 def test_the_right_side_agrees_with_finite_differences():
     """Patches as independent variables, differentiated by hand, behind a random start."""
-    from convrfm.theorem import _Network
+    from convrfm.ansatz.theorem import _Network
 
     network = _Network(case("random-start"), (2, 4, 5), 3, 3, 0)
     patches = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 18, 6)))
@@ -100,7 +100,7 @@ def test_the_right_side_agrees_with_finite_differences():
 
 def test_the_network_is_a_convolutional_one():
     """Against PyTorch's own layers, so that the patch order is that of `Conv2d.weight`."""
-    from convrfm.theorem import _Network
+    from convrfm.ansatz.theorem import _Network
 
     kind = dataclasses.replace(case("third-of-five"), start="random", filters="random", readout="random")
     network = _Network(kind, (3, 6, 7), 4, 3, 1)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tolerance import assert_close
 
+from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.errors import InputError
-from convrfm.filter_forms import FilterForm
 from convrfm.visualize import patch_magnitude
 
 

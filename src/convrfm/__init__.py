@@ -7,29 +7,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convrfm.agop import AgopAccumulator, measure
-    from convrfm.ansatz import summarise
+    from convrfm.ansatz.agop import AgopAccumulator, measure
+    from convrfm.ansatz.summaries import correlations, summarise
     from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
     from convrfm.kernels import CNNGP, CNTK
     from convrfm.model_files import load_model, save_model
 
 __all__ = [
-    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__", "load_model",
-    "measure", "save_model", "summarise",
+    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__",
+    "correlations", "load_model", "measure", "save_model", "summarise",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AgopAccumulator": "convrfm.agop",
+    "AgopAccumulator": "convrfm.ansatz.agop",
     "CNNGP": "convrfm.kernels",
     "CNTK": "convrfm.kernels",
     "ConvRFMClassifier": "convrfm.estimators",
     "DeepConvRFMClassifier": "convrfm.estimators",
+    "correlations": "convrfm.ansatz.summaries",
     "load_model": "convrfm.model_files",
-    "measure": "convrfm.agop",
+    "measure": "convrfm.ansatz.agop",
     "save_model": "convrfm.model_files",
-    "summarise": "convrfm.ansatz",
+    "summarise": "convrfm.ansatz.summaries",
 }
 
 

@@ -21,7 +21,7 @@ _shown: ContextVar[bool] = ContextVar("shown", default=False)
 
 
 def track(
-    items: Iterable[Item], total: int, description: str, *, show: bool | None = None, delay: float = 0
+    items: Iterable[Item], total: int | None, description: str, *, show: bool | None = None, delay: float = 0
 ) -> Iterator[Item]:
     """Pass items on, showing how many of `total` are done.
 
@@ -30,7 +30,7 @@ def track(
 
     Args:
         items: what to pass on.
-        total: how many there are.
+        total: how many there are; None if nobody knows.
         description: what they are.
         show: whether to show anything; None does as the loop around this one does, and nothing where there is none.
         delay: seconds before anything is shown, for work that is short as a rule.
@@ -50,13 +50,14 @@ def track(
         _shown.set(outer)
 
 
-def _with_lines(items: Iterable[Item], total: int, description: str, delay: float) -> Iterator[Item]:
+def _with_lines(items: Iterable[Item], total: int | None, description: str, delay: float) -> Iterator[Item]:
     start = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - start >= delay and (now - last >= SECONDS_BETWEEN_LINES or done == total):
-            _say(f"{description}: {done} of {total} done, {now - start:.0f} s")
+            of = "" if total is None else f" of {total}"
+            _say(f"{description}: {done}{of} done, {now - start:.0f} s")
             last = now
 
 

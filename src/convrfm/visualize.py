@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.errors import InputError
-from convrfm.filter_forms import FilterForm
 from convrfm.metric import power
 from convrfm.patches import unfold
 

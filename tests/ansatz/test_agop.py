@@ -7,7 +7,8 @@ from tolerance import assert_close
 from torch import nn
 
 from ansatz.brute_force import patch_agop
-from convrfm.agop import AgopAccumulator, measure
+from convrfm.ansatz.agop import AgopAccumulator, measure
+from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.errors import InputError, NonFiniteError
 
 
@@ -79,8 +80,7 @@ def test_exact_mode_equals_patch_jacobians(name, images):
     for layer, found in measure(model, images, batch_size=2).items():
         expected = patch_agop(model, layer, images).numpy()
         assert_close(found.agop.dense(), expected, "ansatz")
-        weight = found.weight
-        assert_close(weight.transpose(0, 2, 1) @ found.core @ weight, expected, "ansatz")
+        assert_close(FilterForm(found.weight, found.core).dense(), expected, "ansatz")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
@@ -156,7 +156,7 @@ def test_corrected_correlations_are_right_where_plain_ones_are_too_low(images):
 
 
 def measure_without_correction(found, total):
-    from convrfm.filter_forms import pearson
+    from convrfm.ansatz.filter_forms import pearson
 
     return pearson(found.cnfm, found.cnfm.with_core(found.sums.sum(axis=0) / total))
 

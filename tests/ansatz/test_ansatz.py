@@ -9,12 +9,12 @@ from scipy import stats
 from tolerance import assert_close
 from torch import nn
 
-from convrfm.agop import measure
-from convrfm.ansatz import POWERS, cnfm, initial_correlation, random_filters, rotated_null, summarise
-from convrfm.block_estimates import BlockCorrelation, jackknife
+from convrfm.ansatz.agop import measure
+from convrfm.ansatz.block_estimates import BlockCorrelation, jackknife
+from convrfm.ansatz.filter_forms import pearson
+from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.summaries import POWERS, cnfm, initial_correlation, random_filters, rotated_null, summarise
 from convrfm.errors import InputError, ProbeError
-from convrfm.filter_forms import pearson
-from convrfm.layer_agop import LayerAgop
 
 
 def layer_of(rng: np.random.Generator, core: np.ndarray, weight: np.ndarray | None = None) -> LayerAgop:
@@ -63,7 +63,7 @@ def test_the_nulls_are_freed_of_the_noise_of_probes():
 
 
 def test_rotations_are_orthogonal_and_uniform():
-    from convrfm.ansatz import _rotations
+    from convrfm.ansatz.summaries import _rotations
 
     turned = _rotations(np.random.default_rng(0), 2000, 3)
     assert_close(turned @ turned.transpose(0, 2, 1), np.broadcast_to(np.eye(3), turned.shape), "smooth")

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import assert_close
 
+from convrfm.ansatz.filter_forms import FilterForm, cosine, inner, off_diagonal_pearson, pearson
 from convrfm.errors import InputError
-from convrfm.filter_forms import FilterForm, cosine, inner, off_diagonal_pearson, pearson
 
 SIZES = [(1, 3, 8), (1, 8, 3), (1, 5, 5), (3, 2, 4), (2, 1, 1)]
 

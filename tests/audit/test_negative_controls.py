@@ -10,6 +10,8 @@ from sklearn.datasets import load_digits
 
 from audit.made_up import put
 from convrfm import agop, theorem
+from convrfm.ansatz.filter_forms import FilterForm
+from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.audit.claims import load_claims
 from convrfm.audit.evidence import Bench
 from convrfm.audit.judges import all_judges
@@ -17,9 +19,7 @@ from convrfm.audit.judging import judge_claim
 from convrfm.audit.outcome import Verdict
 from convrfm.datasets.local_signal import TASKS, noisy_bars
 from convrfm.deep_rfm import DeepSettings, fit_stages, history_of
-from convrfm.filter_forms import FilterForm
 from convrfm.kernels import CNTK
-from convrfm.layer_agop import LayerAgop
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.networks.shallow import ShallowCNN
 from convrfm.pipeline.jobs.ansatz import _means, _numbers

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from convrfm.agop import measure
+from convrfm.ansatz.agop import measure
 from convrfm.networks.shallow import ShallowCNN
 from convrfm.pipeline.jobs.shallow import train_and_measure
 from convrfm.pipeline.record import Recorder, read_record

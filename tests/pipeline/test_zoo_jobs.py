@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from datasets.official import weights
 
-from convrfm.agop import AgopAccumulator, measure
+from convrfm.ansatz.agop import AgopAccumulator, measure
+from convrfm.ansatz.filter_forms import FilterForm, pearson
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
-from convrfm.filter_forms import FilterForm, pearson
 from convrfm.networks import zoo
 from convrfm.pipeline import ansatz_runs
 from convrfm.pipeline.jobs.ansatz import measure_network

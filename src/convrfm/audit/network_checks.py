@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.linalg import sqrtm
 from torch import nn
 
 from convrfm.audit.outcome import SpotCheck
@@ -132,6 +133,8 @@ def check_ansatz(job: Job, file: str, rng: np.random.Generator) -> Iterator[Spot
     worst = 0.0
     for name in names:
         weight, core = (part.astype(np.float64) for part in matrices[name])
+        if len(core) < len(weight):  # more filters than numbers in a patch: the core is that of (W^T W)^{1/2}
+            weight = sqrtm(weight.T @ weight).real
         (recorded,) = table.loc[table["layer"] == name, "value"]
         both = [(weight.T @ weight).ravel(), (weight.T @ core @ weight).ravel()]
         worst = largest(worst, float(np.asarray(np.corrcoef(np.stack(both)))[0, 1]) - recorded)
@@ -140,7 +143,7 @@ def check_ansatz(job: Job, file: str, rng: np.random.Generator) -> Iterator[Spot
 
 
 def _weights_and_cores(job: Job) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
-    """W `(k, d)` and D `(k, k)` of the trained network's layers of one group, by layer."""
+    """W `(k, d)` and the core `(r, r)`, r = min(k, d), of the trained network's layers of one group, by layer."""
     arrays = load_arrays(job.outputs["arrays"])
     if job.inputs.get("weights"):
         filters = {name: tensor.numpy() for name, tensor in weights_when(job.input("weights"))["final"].items()}

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from convrfm.ansatz.theorem import CASES
 from convrfm.audit.outcome import SpotCheck
 from convrfm.audit.spot import WRONG, judged, largest
 from convrfm.pipeline.jobs.theorem1 import check_draw
 from convrfm.pipeline.session import Job
-from convrfm.theorem import CASES
 
 __all__ = ["CASES_CHECKED", "THEOREM_TOLERANCE", "check_theorem_table"]
 

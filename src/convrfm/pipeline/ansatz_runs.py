@@ -9,9 +9,9 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from convrfm.agop import AgopAccumulator, accumulate
+from convrfm.ansatz.agop import AgopAccumulator, accumulate
+from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.errors import StorageError
-from convrfm.layer_agop import LayerAgop
 from convrfm.storage import load_arrays, write_arrays
 
 __all__ = ["measure_layers"]
@@ -34,8 +34,8 @@ def measure_layers(
     Args:
         model: in eval mode; it is moved to the device.
         images: `(n, channels, height, width)` float32.
-        settings: `mode`, `probes`, `batch_size`, `tolerance` and `most_probes`, as for `convrfm.agop.measure`, which does the
-            same without a checkpoint.
+        settings: `mode`, `probes`, `batch_size`, `tolerance` and `most_probes`, as for
+            `convrfm.ansatz.agop.measure`, which does the same without a checkpoint.
         seed: of the probes.
         device: where to compute.
         checkpoint: written after every batch and read by a later call, whose result is then the same; its name must tell

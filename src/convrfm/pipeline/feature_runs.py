@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convrfm.filter_forms import FilterForm
+from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.pipeline.finished_runs import runs_with
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job

@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convrfm.ansatz.theorem import CASES, Case, TheoremCheck
 from convrfm.plots.style import figure_style, letter
-from convrfm.theorem import CASES, Case, TheoremCheck
 
 __all__ = ["SHOWN", "THRESHOLDS", "caption", "draw", "tidy"]
 

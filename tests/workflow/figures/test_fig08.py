@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from convrfm.agop import measure
+from convrfm.ansatz.agop import measure
 from convrfm.networks.simplenet import SimpleNet
 from convrfm.pipeline.training_runs import load_weights, weights_when
 from convrfm.seeding import generator
@@ -77,7 +77,7 @@ def test_the_figure_holds_the_numbers_of_the_runs(built):
         ("src/convrfm/plots/fig08.py", {"draw_fig08": 2}),
         ("src/convrfm/networks/simplenet.py", dict.fromkeys(FIG08, 2)),
         ("src/convrfm/networks/plain_cnn.py", {}),
-        ("src/convrfm/filter_forms.py", {"measure_simplenet": 2, "draw_fig08": 2}),
+        ("src/convrfm/ansatz/filter_forms.py", {"measure_simplenet": 2, "draw_fig08": 2}),
     ],
 )
 def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jobs):

@@ -54,7 +54,10 @@ def test_tables_hold_the_numbers_of_the_runs(built):
         ("src/convrfm/plots/fig01.py", ["draw_fig01"]),
         ("src/convrfm/plots/fig02.py", ["draw_fig02"]),
         ("src/convrfm/plots/fig07.py", ["draw_fig07"]),
-        ("src/convrfm/network_means.py", ["measure_ansatz", "transform_images", *(f"draw_{name}" for name in FIGURES)]),
+        (
+            "src/convrfm/ansatz/network_means.py",
+            ["measure_ansatz", "transform_images", *(f"draw_{name}" for name in FIGURES)],
+        ),
         ("src/convrfm/networks/plain_cnn.py", []),
     ],
 )

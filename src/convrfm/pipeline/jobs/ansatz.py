@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from convrfm.ansatz import correlations, layer_row, summarise
-from convrfm.block_estimates import without_error
-from convrfm.layer_agop import LayerAgop
-from convrfm.network_means import growth, mean_correlation, mean_gain
+from convrfm.ansatz.block_estimates import without_error
+from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
+from convrfm.ansatz.summaries import correlations, layer_row, summarise
 from convrfm.networks.zoo import in_paper
 from convrfm.pipeline.ansatz_runs import measure_layers
 from convrfm.pipeline.checkpoints import checkpoint_path, remove_checkpoints
@@ -34,8 +34,8 @@ def measure_network(job: Job) -> None:
     "growth" is Pearson from the first `images` images alone; rows whose layer is "mean" are means over the paper's layers,
     and "gain" among them is trained minus initial.
 
-    Arrays: `<when>/<layer>/weight` `(groups, k, d)` float32 and `<when>/<layer>/core` `(groups, k, k)` float64, from which
-    the CNFM W^T W and the AGOP W^T D W are formed.
+    Arrays: `<when>/<layer>/weight` `(groups, k, d)` float32 and `<when>/<layer>/core` `(groups, r, r)` float64, r =
+    min(k, d), from which `convrfm.ansatz.filter_forms` forms the CNFM and the AGOP.
     """
     given = job.settings
     device = prepare_pooling(job)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from convrfm.filter_forms import FilterForm
+from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job

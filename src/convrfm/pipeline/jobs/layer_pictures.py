@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from convrfm.ansatz.filter_forms import FilterForm, filters_by_group
 from convrfm.deep_rfm import apply_filters
-from convrfm.filter_forms import FilterForm, filters_by_group
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
 from convrfm.plots.accuracies import chosen, selection_score

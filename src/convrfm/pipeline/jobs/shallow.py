@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from convrfm.agop import measure
-from convrfm.ansatz import summarise
+from convrfm.ansatz.agop import measure
+from convrfm.ansatz.summaries import summarise
 from convrfm.networks.shallow import ShallowCNN
 from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.session import Job

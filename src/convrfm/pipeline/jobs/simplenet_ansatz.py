@@ -3,9 +3,9 @@
 import pandas as pd
 import torch
 
-from convrfm.agop import measure
-from convrfm.ansatz import correlations, summarise
-from convrfm.layer_agop import LayerAgop
+from convrfm.ansatz.agop import measure
+from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.summaries import correlations, summarise
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.simplenets import build_simplenet
 from convrfm.pipeline.training_runs import load_weights, prepare_torch, weights_when
@@ -23,7 +23,8 @@ def measure_network(job: Job) -> None:
     """Write how filters and AGOP of every layer agree, at the end and at chosen epochs before; cores; and the record.
 
     Metrics: the columns of `convrfm.ansatz.summarise` and `epoch`. For the last epoch there is all that it gives; for the
-    others, the correlation alone. Arrays: `core/<layer>` `(groups, k, k)` float64, D in G = W^T D W at the last epoch.
+    others, the correlation alone. Arrays: `core/<layer>` `(groups, r, r)` float64, the core of the AGOP at the last epoch,
+    see `convrfm.ansatz.layer_agop.LayerAgop`.
 
     The network is in eval mode, so that batch norm uses its running statistics: before training, mean 0 and variance 1.
     """

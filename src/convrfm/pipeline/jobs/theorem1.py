@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from convrfm.ansatz.theorem import CASES, Case, TheoremCheck, check_theorem
 from convrfm.pipeline.figures import write_figure
 from convrfm.pipeline.session import Job
 from convrfm.plots import theorem1
 from convrfm.seeding import generator
-from convrfm.theorem import CASES, Case, TheoremCheck, check_theorem
 
 __all__ = ["check_and_draw", "check_draw"]
 

@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.datasets.transforms import SCALINGS
-from convrfm.filter_forms import FilterForm
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.training_runs import prepare_torch
 from convrfm.pipeline.zoo_networks import trained_network

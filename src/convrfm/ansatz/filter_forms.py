@@ -1,11 +1,15 @@
 """Matrices of the form W^T D W, which the filters W of a convolution and a small matrix D between them give.
 
 Both sides of the Convolutional Neural Feature Ansatz have this form: the CNFM W^T W, where D is the identity, and the
-patch-AGOP (see `convrfm.agop`). W has a row for each of k filters and a column for each of the d = c q_h q_w numbers of
+patch-AGOP (see `convrfm.ansatz.agop`). W has a row for each of k filters and a column for each of the d = c q_h q_w numbers of
 a patch, in the patch order (channel, row, column). With W^T = Q T, Q an orthonormal basis of r = min(k, d) directions,
 the `(d, d)` matrix is Q R Q^T with R = T D T^T `(r, r)`: sums, inner products and powers follow from R, and the large
 matrix is formed only where somebody wants to see it. In the last layers of VGG, d is nine times k. A grouped convolution
 has one such matrix for each group; all their entries count together.
+
+Where there are more filters than numbers in a patch, k > d, W is split into polar factors, W = V H with H = (W^T W)^{1/2}
+`(d, d)`, and V^T D V `(d, d)` says all that D `(k, k)` can say of W^T D W = H (V^T D V) H. Such a *core* is min(k, d)
+wide, whatever the layer.
 """
 
 from functools import cached_property
@@ -24,6 +28,7 @@ __all__ = [
     "inner",
     "off_diagonal_pearson",
     "pearson",
+    "polar",
     "squared_norm",
 ]
 
@@ -34,10 +39,28 @@ RANK_TOLERANCE = 1e-13
 """Eigenvalues below this fraction of the largest are rounding errors of a lower rank; powers leave them out."""
 
 
+def polar(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split filters W `(groups, k, d)`, k > d, into V `(groups, k, d)` and H = (W^T W)^{1/2} `(groups, d, d)`, W = V H.
+
+    Both are float64 and unique but for directions in which W vanishes, where V does, too.
+    """
+    weight = np.asarray(weight, np.float64)
+    squares, vectors = np.linalg.eigh(weight.transpose(0, 2, 1) @ weight)
+    kept = squares > RANK_TOLERANCE * squares.max(axis=1, keepdims=True)
+    roots = np.sqrt(np.where(kept, squares, 0))
+    inverse = np.divide(1, roots, out=np.zeros_like(roots), where=kept)
+    turned = vectors.transpose(0, 2, 1)
+    return weight @ ((vectors * inverse[:, None, :]) @ turned), (vectors * roots[:, None, :]) @ turned
+
+
 class _Basis:
-    """An orthonormal basis Q `(groups, d, r)` of the rows of W, with W^T = Q T, T `(groups, r, k)`."""
+    """An orthonormal basis Q `(groups, d, r)` of the rows of W, with W^T = Q T, T `(groups, r, k)`; for k > d, H^T = Q T."""
 
     def __init__(self, weight: np.ndarray) -> None:
+        self.filters = weight.shape[1]
+        self.isometry: np.ndarray | None = None  # V
+        if weight.shape[1] > weight.shape[2]:
+            self.isometry, weight = polar(weight)
         self.directions, self.coordinates = np.linalg.qr(weight.transpose(0, 2, 1))
         # What each direction adds to the sum of all entries of a matrix.
         self.sums = self.directions.sum(axis=1)
@@ -48,7 +71,8 @@ class FilterForm:
 
     Args:
         weight: W, `(groups, k, d)`; k filters of each group. Becomes float64.
-        core: D, `(groups, k, k)`, symmetric positive semi-definite; None stands for the identity.
+        core: D, `(groups, k, k)`, symmetric positive semi-definite, or for k > d the smaller V^T D V, `(groups, d, d)`;
+            None stands for the identity.
 
     Raises:
         InputError: shapes that do not fit.
@@ -64,10 +88,10 @@ class FilterForm:
 
     @classmethod
     def of_filters(cls, weight: np.ndarray, groups: int = 1) -> "FilterForm":
-        """Give W^T W for the weight of a `torch.nn.Conv2d`, `(filters, channels / groups, q_h, q_w)`.
+        """Give W^T W for the weight of a convolution, `(filters, channels / groups, ...)`, or of a linear map.
 
         Raises:
-            InputError: not four axes, or filters that the groups cannot share.
+            InputError: a single axis, or filters that the groups cannot share.
         """
         return cls(filters_by_group(weight, groups))
 
@@ -122,10 +146,16 @@ class FilterForm:
 
     def _reduce(self, core: np.ndarray | None) -> np.ndarray:
         """R = T D T^T."""
-        coordinates = self._basis.coordinates
-        groups, _, filters = coordinates.shape
-        if core is not None and core.shape != (groups, filters, filters):
-            msg = f"The core must have shape {(groups, filters, filters)}, but its shape is {core.shape}."
+        coordinates, isometry = self._basis.coordinates, self._basis.isometry
+        groups, _, size = coordinates.shape
+        if (
+            core is not None
+            and isometry is not None
+            and core.shape == (groups, self._basis.filters, self._basis.filters)
+        ):
+            core = isometry.transpose(0, 2, 1) @ core @ isometry
+        if core is not None and core.shape != (groups, size, size):
+            msg = f"The core must have shape {(groups, size, size)}, but its shape is {core.shape}."
             raise InputError(msg)
         return np.asarray((coordinates if core is None else coordinates @ core) @ coordinates.transpose(0, 2, 1))
 
@@ -151,13 +181,15 @@ class FilterForm:
 
 
 def filters_by_group(weight: np.ndarray, groups: int = 1) -> np.ndarray:
-    """Bring the weight of a `torch.nn.Conv2d`, `(filters, channels / groups, q_h, q_w)`, to `(groups, k, d)` float64.
+    """Bring the weight of a convolution, `(filters, channels / groups, ...)`, to `(groups, k, d)` float64.
+
+    The numbers of a patch come in the order of the weight's axes: (channel, row, column) in two dimensions.
 
     Raises:
-        InputError: not four axes, or filters that the groups cannot share.
+        InputError: a single axis, or filters that the groups cannot share.
     """
-    if weight.ndim != 4 or weight.shape[0] % groups:
-        msg = f"A weight must have shape (filters, channels, rows, columns) for {groups} groups, but it is {weight.shape}."
+    if weight.ndim < 2 or weight.shape[0] % groups:
+        msg = f"A weight must have shape (filters, channels, ...) for {groups} groups, but it is {weight.shape}."
         raise InputError(msg)
     return np.asarray(weight, np.float64).reshape(groups, weight.shape[0] // groups, -1)
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from convrfm.block_estimates import BlockCorrelation, Estimate, jackknife, leave_one_out, without_error
+from convrfm.ansatz.block_estimates import BlockCorrelation, Estimate, jackknife, leave_one_out, without_error
+from convrfm.ansatz.filter_forms import Entries, FilterForm, correlate, pearson
+from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.errors import InputError
-from convrfm.filter_forms import Entries, FilterForm, correlate, pearson
-from convrfm.layer_agop import LayerAgop
 from convrfm.seeding import generator
 
 __all__ = [

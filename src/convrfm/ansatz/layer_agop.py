@@ -1,4 +1,4 @@
-"""What is known of the patch-AGOP of one convolution; `convrfm.agop` measures it."""
+"""What is known of the patch-AGOP of one convolution; `convrfm.ansatz.agop` measures it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from convrfm.block_estimates import BlockCorrelation, Estimate
-from convrfm.filter_forms import Entries, FilterForm
+from convrfm.ansatz.block_estimates import BlockCorrelation, Estimate
+from convrfm.ansatz.filter_forms import Entries, FilterForm
 
 __all__ = ["LayerAgop", "Mode"]
 
@@ -20,12 +20,15 @@ class LayerAgop:
 
     Attributes:
         name: of the convolution in the network.
-        weight: its filters W, `(groups, k, d)` float64; d in the patch order (channel, row, column).
-        sums: D summed over the units of each block, `(blocks, groups, k, k)` float64. A unit is an image in the exact
-            mode, an image with a probe in the probe mode; blocks part the images, or the probes.
+        weight: the filters W that it applied, `(groups, k, d)`, float32 or float64 as the network; d in the patch order
+            (channel, row, column).
+        sums: cores summed over the units of each block, `(blocks, groups, r, r)` float64, r = min(k, d). A core is D, or
+            for k > d V^T D V, see `convrfm.ansatz.filter_forms`. A unit is an image in the exact mode, an image with a
+            probe in the probe mode; blocks part the images, or the probes.
         counts: units of each block, `(blocks,)`.
         images: how many were seen; an image that came twice counts twice.
         mode: how it was measured.
+        computed: whether W is computed in the forward pass, as by weight standardisation, rather than the module's `weight`.
     """
 
     name: str
@@ -34,6 +37,7 @@ class LayerAgop:
     counts: np.ndarray
     images: int
     mode: Mode
+    computed: bool = False
 
     @cached_property
     def cnfm(self) -> FilterForm:
@@ -42,7 +46,7 @@ class LayerAgop:
 
     @property
     def core(self) -> np.ndarray:
-        """D, the mean over the images, `(groups, k, k)`."""
+        """The core of the AGOP, the mean over the images, `(groups, r, r)`: D, or V^T D V for k > d."""
         return np.asarray(self.sums.sum(axis=0) / self.counts.sum())
 
     @property
@@ -61,17 +65,14 @@ class LayerAgop:
         Raises:
             ProbeError: too few probes for the correction.
         """
-        return BlockCorrelation(self.cnfm, self._block_forms, self.counts, entries, noisy=self.noisy)
+        # Formed for each call, as they are as large as the sums.
+        forms = [self.cnfm.with_core(core) for core in self.sums]
+        return BlockCorrelation(self.cnfm, forms, self.counts, entries, noisy=self.noisy)
 
     def correlation(self, entries: Entries = "pearson") -> Estimate:
-        """Correlation of CNFM and AGOP, for the probes' noise corrected, with its interval.
+        """Correlation of CNFM and AGOP, for the probes' noise corrected, with its interval; NaN if the AGOP vanishes.
 
         Raises:
             ProbeError: too few probes for the correction.
         """
         return self.by_blocks(entries).estimate()
-
-    @cached_property
-    def _block_forms(self) -> list[FilterForm]:
-        """W^T D W of each block's sum."""
-        return [self.cnfm.with_core(core) for core in self.sums]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convrfm.block_estimates import Estimate, jackknife, leave_one_out
+from convrfm.ansatz.block_estimates import Estimate, jackknife, leave_one_out
+from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.errors import InputError
-from convrfm.layer_agop import LayerAgop
 
 __all__ = ["growth", "mean_correlation", "mean_gain"]
 
@@ -20,7 +20,7 @@ def mean_correlation(layers: Sequence[LayerAgop]) -> Estimate:
 
     Raises:
         InputError: no layer, or layers of different measurements.
-        ProbeError: see `convrfm.block_estimates`.
+        ProbeError: see `convrfm.ansatz.block_estimates`.
     """
     _check_parts(layers)
     return jackknife(*_with_and_without(layers))
@@ -35,7 +35,7 @@ def mean_gain(layers: Sequence[LayerAgop], against: Sequence[LayerAgop]) -> Esti
 
     Raises:
         InputError: no layer, or layers of different measurements.
-        ProbeError: see `convrfm.block_estimates`.
+        ProbeError: see `convrfm.ansatz.block_estimates`.
     """
     for group in (layers, against, [*layers, *against]):
         _check_parts(group)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from convrfm.ansatz.filter_forms import Entries, Matrix, inner, squared_norm
 from convrfm.errors import ProbeError
-from convrfm.filter_forms import Entries, Matrix, inner, squared_norm
 
 __all__ = ["BlockCorrelation", "Estimate", "jackknife", "leave_one_out", "without_error"]
 
@@ -99,7 +99,7 @@ class BlockCorrelation:
     def value(self, chosen: np.ndarray | None = None) -> float:
         """The correlation from some of the blocks, by index; from all by default.
 
-        It is not clipped: noise may take an estimate beyond 1. NaN where a matrix is constant.
+        It is not clipped: noise may take an estimate beyond 1. NaN where a matrix is constant, as one that vanishes.
 
         Raises:
             ProbeError: noisy blocks whose squared norm is not positive.
@@ -112,7 +112,7 @@ class BlockCorrelation:
             apart = ~np.eye(len(chosen), dtype=bool)
             some, weights = some[apart], weights[apart]
         squared = some.sum() / weights.sum()
-        if self.noisy and squared <= 0:
+        if self.noisy and squared <= 0 and self._products[pairs].any():
             msg = "The noise of the probes is larger than the AGOP, so that its norm cannot be told: use more probes."
             raise ProbeError(msg)
         scale = np.sqrt(self._norm * max(squared, 0.0))

@@ -1,0 +1,632 @@
+"""The patch-AGOP of every convolution of a PyTorch network.
+
+For a convolution with filters W the patch-AGOP of arXiv 2309.00570 (right side of Eq. 2) is the mean over images of
+sum over positions u and outputs o of grad f_o grad f_o^T, where the gradient is taken with respect to the patch that
+the filters see at u, as a variable of its own. With delta = d f_o / d z_u, the gradient with respect to the
+convolution's *output* at u, the chain rule gives grad f_o = W^T delta. So the AGOP is W^T D W with D the mean of the
+sums of delta delta^T: stride, padding, dilation and bias do not matter, nothing is unfolded, and one backward pass
+serves all layers.
+
+In the exact mode there is one backward pass for each output. In the probe mode there is one for each random cotangent v
+with entries +-1, whose gradient J^T v has E[J^T v v^T J] = J^T J: G is unbiased, and its noise, which would lower a
+correlation, is taken out by `convrfm.ansatz.block_estimates`.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Integral
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from convrfm.ansatz.batches import Batches, as_batch
+from convrfm.ansatz.calls import Call, CallTaps, check_measurable, choose_layers
+from convrfm.ansatz.filter_forms import polar
+from convrfm.ansatz.layer_agop import LayerAgop, Mode
+from convrfm.ansatz.outputs import Output, pick_outputs
+from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
+from convrfm.progress import track
+from convrfm.seeding import generator
+
+__all__ = ["AgopAccumulator", "accumulate", "measure"]
+
+HALF_SCALE = 1024.0
+"""Cotangents of networks in float16 are this much larger, as in mixed-precision training, so that gradients stay normal."""
+
+ALONE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""How much an image's outputs may depend on its batch, as a fraction of the largest: the rounding of deep networks."""
+
+
+@dataclass
+class _Layer:
+    """What is collected of one layer.
+
+    Attributes:
+        weight: the filters that it applied, `(groups, k, d)`, float32 or float64.
+        computed: see `LayerAgop`.
+        isometry: V^T `(groups, d, k)` where there are more filters than numbers in a patch, see `filter_forms.polar`.
+        sums: of all updates, float64.
+        recent: of the current one, by block.
+        calls: of the layer in the current update.
+        gradients: that reached it.
+        largest_half: absolute value in gradients that came in float16; None if none did.
+    """
+
+    weight: torch.Tensor
+    computed: bool
+    isometry: torch.Tensor | None
+    sums: np.ndarray
+    recent: dict[int, torch.Tensor] = field(default_factory=dict)
+    calls: int = 0
+    gradients: int = 0
+    largest_half: float | None = None
+
+    @classmethod
+    def of(cls, weight: torch.Tensor, blocks: int, *, computed: bool) -> "_Layer":
+        groups, filters, dimension = weight.shape
+        isometry = None
+        if filters > dimension:
+            isometry = torch.from_numpy(polar(weight.double().cpu().numpy())[0].transpose(0, 2, 1)).to(weight)
+        size = min(filters, dimension)
+        return cls(weight, computed, isometry, np.zeros((blocks, groups, size, size)))
+
+    def add(self, block: int, gradients: torch.Tensor) -> None:
+        """Add the sum of delta delta^T over gradients `(images, filters, positions ...)`, of the weight's dtype."""
+        groups, filters, _ = self.weight.shape
+        parts = gradients.reshape(len(gradients), groups, filters, -1)
+        flat = parts.permute(1, 2, 0, 3).reshape(groups, filters, -1)
+        if self.isometry is not None:
+            flat = self.isometry @ flat
+        if block in self.recent:
+            self.recent[block].baddbmm_(flat, flat.transpose(1, 2))
+        else:
+            self.recent[block] = flat @ flat.transpose(1, 2)
+
+    def begin(self) -> None:
+        """Begin an update; what one that failed has left is forgotten."""
+        self.recent = {}
+        self.calls = self.gradients = 0
+        self.largest_half = None
+
+    def end(self, scale: float, *, copy: bool) -> None:
+        """End an update, in which gradients were `scale` times too large."""
+        sums = self.sums.copy() if copy else self.sums
+        for block, recent in self.recent.items():
+            sums[block] += recent.double().cpu().numpy() / scale**2
+        self.sums, self.recent = sums, {}
+
+
+@dataclass
+class _Pass:
+    """The images in work, which block the gradients of each belong to in the current backward pass, and the leaves."""
+
+    count: int
+    blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    leaves: list[torch.Tensor] = field(default_factory=list)
+    half: bool = False
+    coarsest: torch.dtype = torch.float64
+    recording: bool = True
+
+
+class _Work(nn.Module):
+    """Forward and backward passes of a network as one call, so that its detached weights stay in place for all of them."""
+
+    def __init__(self, model: nn.Module, work: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self.model, self.work = model, work
+
+    def forward(self, images: torch.Tensor) -> None:
+        self.work(images)
+
+
+class AgopAccumulator:
+    """Measures the patch-AGOP of the convolutions of a network, batch after batch of images.
+
+    The network is left as it is, its buffers included. Beside what its forward pass keeps for the backward one, memory
+    holds one copy of the measured filters and `blocks` matrices `(r, r)` in float64 for each group of each layer, r =
+    min(k, d), and during an update as many in float32.
+
+    Args:
+        model: in eval mode; maps images `(n, c, h, w)` to outputs `(n, classes)`, each image by itself, on one device.
+        mode: "exact" or "probe".
+        probes: random cotangents for each image and call of `update`, in the probe mode.
+        blocks: into how many parts images (exact) or probes (probe) are divided for the intervals.
+        seed: of the probes; those of an image depend on the number of images before it, not on the batches.
+        layers: names of modules that run a convolution (conv1d, conv2d or conv3d) or a linear map; None takes all modules
+            of type `torch.nn.Conv2d`, and warns of other convolutions that run.
+        output: which part of what the network gives are its outputs `(n, classes)`: a key or attribute, an index, or a
+            function. None takes a tensor as it is.
+
+    Raises:
+        InputError: a network, or a layer, that cannot be measured, or settings out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mode: Mode = "exact",
+        *,
+        probes: int = 16,
+        blocks: int = 8,
+        seed: int = 0,
+        layers: Sequence[str] | None = None,
+        output: Output = None,
+    ) -> None:
+        if mode not in get_args(Mode):
+            msg = f"mode must be 'exact' or 'probe', but it is {mode!r}."
+            raise InputError(msg)
+        for name, value, least in (("probes", probes, 1), ("blocks", blocks, 1), ("seed", seed, 0)):
+            check_integer(name, value, least)
+        check_measurable(model)
+        self.model, self.mode, self.probes, self.blocks, self.seed, self.output = (
+            model, mode, probes, blocks, seed, output,
+        )  # fmt: skip
+        self.images = 0
+        self.counts = np.zeros(blocks, np.int64)
+        self.names = choose_layers(model, layers)
+        modules = dict(model.named_modules())
+        # Whether the network takes pictures, for which shapes and the order of axes can be checked.
+        self.pictures = all(isinstance(modules[name], nn.Conv2d) for name in self.names)
+        self._every = layers is None
+        self._layers: dict[str, _Layer] = {}
+        self._given = False  # whether somebody holds the arrays of sums
+
+    def update(self, images: Any) -> None:
+        """Measure some images `(n, c, h, w)`, a tensor or array in the dtype of the network; any n.
+
+        Raises:
+            InputError: the network does not run on the images, does not give outputs `(n, classes)`, gives an image other
+                outputs in a batch than alone, or a layer cannot be measured.
+            NonFiniteError: images, outputs or gradients that are not finite.
+        """
+        known = dict(self._layers)
+        for layer in known.values():
+            layer.begin()
+        try:
+            # Tensors of inference mode cannot be kept for the backward pass: neither images nor weights, made there or here.
+            with torch.inference_mode(mode=False), torch.enable_grad(), _exact_arithmetic():
+                batch = as_batch(images, self.model, pictures=self.pictures)
+                current = _Pass(len(batch))
+                scale = self._differentiate(batch, current)
+            self._check_reached()
+        except BaseException:
+            self._layers = known
+            raise
+        for layer in self._layers.values():
+            layer.end(scale, copy=self._given)
+        self._given = False
+        if self.mode == "exact":
+            self.counts = self.counts + np.bincount(self._blocks_of_images(len(batch)), minlength=self.blocks)
+        else:
+            self.counts = self.counts + len(batch) * np.bincount(
+                np.arange(self.probes) % self.blocks, minlength=self.blocks
+            )
+        self.images += len(batch)
+
+    def finalize(self) -> dict[str, LayerAgop]:
+        """Give what was measured, by the name of the layer, in the order of the network's modules.
+
+        Warns of layers whose gradients vanish: their AGOP is 0, and its correlation NaN.
+
+        Raises:
+            InputError: no images yet.
+        """
+        found = self._collected()
+        vanished = [name for name, layer in found.items() if not layer.sums.any()]
+        if vanished:
+            warnings.warn(
+                f"The outputs do not change with what these layers give, whose AGOP is 0 and correlates with nothing (NaN): "
+                f"{_listed(vanished)}. A layer behind them is zero, as a residual branch or head before training.",
+                ConvRFMWarning,
+                stacklevel=2,
+            )
+        return found
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Give all that was collected, to go on from later; later updates leave the arrays as they are."""
+        self._given = True
+        sums = {f"sums/{name}": layer.sums for name, layer in self._layers.items()}
+        weights = {f"weight/{name}": layer.weight.cpu().numpy() for name, layer in self._layers.items()}
+        computed = [name in self._layers and self._layers[name].computed for name in self.names]
+        return {
+            "images": np.array(self.images),
+            "counts": self.counts,
+            "computed": np.array(computed),
+            **sums,
+            **weights,
+        }
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` gave, for the same network and settings.
+
+        Raises:
+            InputError: arrays of other layers or settings. Other filters are found by the next `update`.
+        """
+        names = [key.removeprefix("sums/") for key in arrays if key.startswith("sums/")]
+        if np.shape(arrays["counts"]) != (self.blocks,) or set(names) - set(self.names):
+            msg = "The state belongs to another network, or to another number of blocks: start over."
+            raise InputError(msg)
+        self.images = int(arrays["images"])
+        self.counts = np.array(arrays["counts"])
+        computed = dict(zip(self.names, arrays["computed"].tolist(), strict=True))
+        device = next(self.model.parameters()).device
+        self._layers = {}
+        for name in names:
+            weight = torch.from_numpy(np.array(arrays[f"weight/{name}"])).to(device)
+            self._layers[name] = _Layer.of(weight, self.blocks, computed=computed[name])
+            self._layers[name].sums = np.array(arrays[f"sums/{name}"])
+
+    def _collected(self) -> dict[str, LayerAgop]:
+        if self.images == 0:
+            msg = "There is nothing to give before the first call of `update`."
+            raise InputError(msg)
+        self._given = True
+        return {
+            name: LayerAgop(
+                name, layer.weight.cpu().numpy(), layer.sums, self.counts, self.images, self.mode, computed=layer.computed
+            )
+            for name, layer in ((name, self._layers[name]) for name in self.names)
+        }  # fmt: skip
+
+    def precise(self, tolerance: float) -> bool:
+        """Whether the standard error of every layer's correlation is at most a tolerance, where it has one."""
+        try:
+            errors = [layer.correlation().standard_error for layer in self._collected().values()]
+        except ProbeError:  # too few for an estimate
+            return False
+        return bool(np.nanmax([0.0, *errors]) <= tolerance)
+
+    def _differentiate(self, images: torch.Tensor, current: _Pass) -> float:
+        """Collect the gradients of all backward passes; gives how many times too large they are."""
+        taps = CallTaps(self.model, self.names, partial(self._tap, current))
+        scale = 1.0
+
+        def work(images: torch.Tensor) -> None:
+            nonlocal scale
+            with taps.watching():
+                outputs = self._run(images)
+            _check_finite(outputs, "The outputs of the network")
+            if not outputs.requires_grad:
+                msg = (
+                    "The outputs do not depend on any of the measured layers: is the network run under no_grad, in inference "
+                    "mode, or through checkpoints with use_reentrant=True?"
+                )
+                raise InputError(msg)
+            if self.images == 0:
+                self._check_alone(images, outputs.detach(), current)
+            current.recording = False  # what runs again in the backward pass, for checkpoints, is no new call
+            scale = HALF_SCALE if current.half else 1.0
+            last = (outputs.shape[1] if self.mode == "exact" else self.probes) - 1
+            with torch.autocast(images.device.type, enabled=False):
+                for number, (cotangent, current.blocks) in enumerate(self._cotangents(outputs)):
+                    _backward(outputs, current.leaves, cotangent * scale, keep=number < last)
+
+        # Without gradients of their own, and, for the buffers, with copies that the network may change.
+        state = {name: _kept(value) for name, value in self.model.named_parameters()}
+        state |= {name: _kept(value).clone() for name, value in self.model.named_buffers()}
+        with taps.listening():
+            functional_call(
+                _Work(self.model, work), {f"model.{name}": value for name, value in state.items()}, (images,)
+            )
+        if self._every and self.images == 0 and taps.others:
+            warnings.warn(
+                f"Convolutions that ran and were not measured: {', '.join(taps.others)}. Names of modules can be given as "
+                "`layers`, unless they run in TorchScript or are transposed.",
+                ConvRFMWarning,
+                stacklevel=4,
+            )
+        return scale
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        """The outputs `(n, classes)`."""
+        try:
+            given = self.model(images)
+        except (InputError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            msg = (
+                f"The network does not run on images of shape {tuple(images.shape)}, {images.dtype}, alone: "
+                f"{type(error).__name__}: {error}. If it wants other arguments, wrap it in a module that needs images only."
+            )
+            raise InputError(msg) from error
+        return pick_outputs(given, self.output, len(images))
+
+    def _check_alone(self, images: torch.Tensor, outputs: torch.Tensor, current: _Pass) -> None:
+        """Check that an image gives the same outputs alone as among the others."""
+        if len(images) == 1:
+            return
+        current.recording = False
+        with torch.no_grad():
+            alone = self._run(images[:1])
+        current.recording = True
+        apart = float(
+            (alone[0].double() - outputs[0].double()).abs().max() / outputs.double().abs().max().clamp(min=1e-30)
+        )
+        coarsest = max(current.coarsest, outputs.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
+        if not apart <= ALONE_TOLERANCE[coarsest]:
+            msg = (
+                f"The network mixes the images of a batch, or draws random numbers: alone, the first image gives outputs that "
+                f"differ by {apart:.2g} of the largest. Per-image gradients are not defined; measure single images "
+                "(batch_size=1) if the network is meant for them."
+            )
+            raise InputError(msg)
+
+    def _blocks_of_images(self, count: int) -> np.ndarray:
+        return np.arange(self.images, self.images + count) % self.blocks
+
+    def _cotangents(self, outputs: torch.Tensor) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+        """Each cotangent `(n, classes)`, and the block of each image in its backward pass."""
+        count, classes = outputs.shape
+        if self.mode == "exact":
+            for index in range(classes):
+                cotangent = torch.zeros_like(outputs)
+                cotangent[:, index] = 1
+                yield cotangent, self._blocks_of_images(count)
+            return
+        signs = np.stack(
+            [
+                generator(self.seed, "probes of the AGOP", self.images + i).choice((-1.0, 1.0), (self.probes, classes))
+                for i in range(count)
+            ],
+            axis=1,
+        )
+        for probe, sign in enumerate(signs):
+            yield torch.from_numpy(sign).to(outputs), np.full(count, probe % self.blocks)
+
+    def _tap(self, current: _Pass, call: Call) -> torch.Tensor:
+        """Take the filters of a call, and have the gradients at its output collected in every backward pass."""
+        output = call.output
+        if torch.is_inference_mode_enabled():
+            msg = (
+                f"{call.name!r} runs in inference mode, where nothing can be differentiated: take it out of `forward`."
+            )
+            raise InputError(msg)
+        with torch.enable_grad():
+            if current.recording:
+                layer = self._seen(current, call)
+            if not output.requires_grad:
+                # Where the backward pass ends: before the first layers. A leaf must not be changed in place, as a ReLU
+                # may do with what it gets, so it gets a copy.
+                leaf = output.requires_grad_()
+                output = leaf.clone()
+                if current.recording:
+                    current.leaves.append(leaf)
+            if current.recording:
+                # A hook on a tensor sees the gradient of the values it has now, whatever is done to it in place later.
+                output.register_hook(partial(self._collect, current, layer, linear=call.kind == "linear"))
+        return output
+
+    def _seen(self, current: _Pass, call: Call) -> _Layer:
+        """The layer of a call, whose filters must be those of its other calls."""
+        if (
+            len(call.output) != current.count
+            or len(call.inputs) != current.count
+            or call.output.ndim != call.inputs.ndim
+        ):
+            msg = (
+                f"The layer {call.name!r} got a batch of shape {tuple(call.inputs.shape)} for {current.count} images: only "
+                "networks that keep each image by itself can be measured."
+            )
+            raise InputError(msg)
+        if not call.weight.is_floating_point():
+            msg = f"The filters of {call.name!r} must be real, but their dtype is {call.weight.dtype}."
+            raise InputError(msg)
+        wide = call.weight.to(torch.promote_types(call.weight.dtype, torch.float32))
+        weight = wide.reshape(call.groups, len(wide) // call.groups, -1)
+        if call.name not in self._layers:
+            own = getattr(self.model.get_submodule(call.name), "weight", None)
+            computed = not (isinstance(own, torch.Tensor) and torch.equal(own.to(call.weight.dtype), call.weight))
+            self._layers[call.name] = _Layer.of(weight.clone(), self.blocks, computed=computed)
+        layer = self._layers[call.name]
+        if not _same(layer.weight, weight, torch.finfo(call.weight.dtype).eps):
+            msg = (
+                f"The filters of {call.name!r} are not the same in all of its calls: a layer has one covariance of filters. "
+                "If they change from batch to batch, or the layer runs several convolutions, leave it out of `layers`."
+            )
+            raise InputError(msg)
+        layer.calls += 1
+        current.half |= call.output.dtype == torch.float16
+        current.coarsest = max(current.coarsest, call.output.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
+        return layer
+
+    def _collect(self, current: _Pass, layer: _Layer, gradient: torch.Tensor, *, linear: bool) -> None:
+        layer.gradients += 1
+        if gradient.dtype == torch.float16:
+            layer.largest_half = max(layer.largest_half or 0.0, float(gradient.abs().max()))
+        # Sums in half precision would lose their smaller terms: products and sums have the weight's float32 or more.
+        gradient = gradient.detach().to(layer.weight.dtype)
+        gradient = gradient.movedim(-1, 1) if linear else gradient
+        for block in np.unique(current.blocks):
+            chosen = current.blocks == block
+            layer.add(int(block), gradient if chosen.all() else gradient[torch.from_numpy(chosen)])
+
+    def _check_reached(self) -> None:
+        missing = [name for name in self.names if name not in self._layers or self._layers[name].calls == 0]
+        unreached = [name for name in self.names if name not in missing and self._layers[name].gradients == 0]
+        for names, one, several in (
+            (missing, "was never called", "were never called"),
+            (unreached, "does not reach the outputs", "do not reach the outputs"),
+        ):
+            if names:
+                msg = (
+                    f"{_listed(names)} {one if len(names) == 1 else several}: leave out what is not wanted by layers=[name for "
+                    "name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d) and name not in "
+                    f"{tuple(names)!r}]."
+                )
+                raise InputError(msg)
+        for name, layer in self._layers.items():
+            if layer.largest_half is not None and not 0.01 < layer.largest_half < 60000:
+                msg = (
+                    f"The gradients at {name!r} are too small or too large for float16 (times {HALF_SCALE:.0f}, the largest is "
+                    f"{layer.largest_half:.3g}): measure network.float()."
+                )
+                raise NonFiniteError(msg)
+            for part in layer.recent.values():
+                _check_finite(part, f"The gradients at {name!r}")
+
+
+def measure(
+    model: nn.Module,
+    images: Any,
+    mode: Mode = "exact",
+    *,
+    batch_size: int = 32,
+    probes: int = 16,
+    tolerance: float | None = None,
+    most_probes: int = 1024,
+    blocks: int = 8,
+    seed: int = 0,
+    layers: Sequence[str] | None = None,
+    output: Output = None,
+    show: bool = False,
+) -> dict[str, LayerAgop]:
+    """Measure images; in the probe mode, with as many probes as the tolerance asks for.
+
+    Args:
+        model: see `AgopAccumulator`, as for all that is not explained here.
+        images: a tensor or array `(n, c, h, w)`, or an iterable of batches or images, such as a
+            `torch.utils.data.DataLoader`, also of `(images, labels)`; they are brought to the network's device batch by batch.
+        mode: "exact" or "probe".
+        batch_size: images at a time, where they do not come in batches.
+        probes: for each image at first.
+        tolerance: of the standard error of every layer's Pearson correlation of CNFM and AGOP; as long as one is larger,
+            each image gets as many probes again. None goes through the images once.
+        most_probes: for each image, after which the tolerance is given up.
+        blocks: see there.
+        seed: see there.
+        layers: see there.
+        output: see there.
+        show: whether a progress bar is shown.
+
+    Raises:
+        InputError: see `AgopAccumulator` and `AgopAccumulator.update`.
+        NonFiniteError: see there.
+    """
+    accumulator = AgopAccumulator(model, mode, probes=probes, blocks=blocks, seed=seed, layers=layers, output=output)
+    return accumulate(
+        accumulator, images,
+        batch_size=batch_size, tolerance=tolerance, most_probes=most_probes, description="measuring the AGOP", show=show,
+    )  # fmt: skip
+
+
+def accumulate(
+    accumulator: AgopAccumulator,
+    images: Any,
+    *,
+    batch_size: int,
+    tolerance: float | None,
+    most_probes: int,
+    description: str,
+    show: bool,
+    done: int = 0,
+    after: Callable[[int], None] | None = None,
+) -> dict[str, LayerAgop]:
+    """Give an accumulator images as often as its mode and the tolerance ask for; see `measure`.
+
+    Args:
+        accumulator: new, or brought to where it was after `done` batches.
+        images: see `measure`, as for all that is not explained here.
+        batch_size: see there.
+        tolerance: see there.
+        most_probes: see there.
+        description: of the progress.
+        show: see there.
+        done: batches that the accumulator has seen, over all passes.
+        after: called after each batch with the number of batches seen.
+
+    Raises:
+        InputError: see `AgopAccumulator`.
+    """
+    check_integer("batch_size", batch_size, 1)
+    check_integer("most_probes", most_probes, 1)
+    if tolerance is not None and not tolerance > 0:
+        msg = f"tolerance must be a positive number or None, but it is {tolerance!r}."
+        raise InputError(msg)
+    batches = Batches(images, batch_size, pictures=accumulator.pictures)
+    again = accumulator.mode == "probe" and tolerance is not None
+    passes = max(1, most_probes // accumulator.probes) if again else 1
+    if passes > 1 and not batches.repeatable:
+        msg = "A tolerance goes through the images several times, but a generator gives them once: pass a list or a DataLoader."
+        raise InputError(msg)
+
+    def steps() -> Iterator[Any]:
+        seen = 0
+        for number in range(passes):
+            if number > 0 and seen >= done and accumulator.precise(tolerance or 0):
+                return
+            for batch in batches:
+                seen += 1
+                if seen > done:
+                    yield batch
+
+    count = None if batches.count is None else passes * batches.count - done
+    tracked = track(steps(), count, f"{description}, batches at most", show=show)
+    for number, batch in enumerate(tracked, start=done + 1):
+        accumulator.update(batch)
+        if after is not None:
+            after(number)
+    return accumulator.finalize()
+
+
+def check_integer(name: str, value: Any, least: int) -> None:
+    """Check a setting.
+
+    Raises:
+        InputError: no integer, or one below the least.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        msg = f"{name} must be an integer of at least {least}, but it is {value!r}."
+        raise InputError(msg)
+
+
+@contextmanager
+def _exact_arithmetic() -> Iterator[None]:
+    """Convolutions and products without TF32 on GPUs, or bfloat16 on CPUs."""
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
+
+
+def _kept(value: torch.Tensor) -> torch.Tensor:
+    """A parameter or buffer without a gradient of its own, and fit for the backward pass."""
+    return value.clone() if value.is_inference() else value.detach()
+
+
+def _backward(outputs: torch.Tensor, leaves: list[torch.Tensor], cotangent: torch.Tensor, *, keep: bool) -> None:
+    try:
+        torch.autograd.grad(outputs, leaves, cotangent, retain_graph=keep, allow_unused=True)
+    except RuntimeError as error:
+        if "heckpoint" not in str(error):
+            raise
+        msg = (
+            f"The network uses checkpoints that cannot be differentiated here: use_reentrant=False mends it. ({error})"
+        )
+        raise InputError(msg) from error
+
+
+def _same(first: torch.Tensor, second: torch.Tensor, precision: float) -> bool:
+    """Whether filters agree to within rounding."""
+    if first.shape != second.shape:
+        return False
+    return torch.equal(first, second) or bool((first - second).abs().max() <= 8 * precision * first.abs().max())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _check_finite(values: torch.Tensor, name: str) -> None:
+    if not bool(torch.isfinite(values).all()):
+        msg = f"{name} hold NaN or infinities: nothing is replaced in silence."
+        raise NonFiniteError(msg)

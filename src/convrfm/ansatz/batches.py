@@ -1,0 +1,151 @@
+"""Images as people have them, an array, a list, a data loader, as batches that a network can run."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from convrfm.errors import InputError, NonFiniteError
+
+__all__ = ["Batches", "as_batch"]
+
+
+class Batches:
+    """Images in batches `(n, c, h, w)`, as often as they are gone through.
+
+    Args:
+        images: a tensor or array `(n, c, h, w)`; or an iterable (`torch.utils.data.DataLoader`, list, generator) of such
+            batches, of single images `(c, h, w)`, or of tuples that begin with one of these, as `(images, labels)`.
+        batch_size: images at a time, where they do not come in batches.
+        pictures: whether the network takes pictures `(c, h, w)`. One that does not, with convolutions along time, say,
+            takes batches of any shape `(n, ...)`, and nothing is taken for a single image.
+
+    Raises:
+        InputError: something else.
+    """
+
+    def __init__(self, images: Any, batch_size: int, *, pictures: bool = True) -> None:
+        if batch_size < 1:
+            msg = f"batch_size must be at least 1, but it is {batch_size}."
+            raise InputError(msg)
+        if isinstance(images, str | bytes | Mapping) or not (_is_array(images) or hasattr(images, "__getitem__")
+                                                             or isinstance(images, Iterable)):  # fmt: skip
+            msg = (
+                f"Images must be a tensor, an array, or an iterable of batches, but they are a {type(images).__name__}."
+            )
+            raise InputError(msg)
+        if _is_array(images):
+            _check_shape(images, pictures=pictures)
+        self.images, self.batch_size, self.pictures = images, batch_size, pictures
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the images can be gone through again; those of a generator cannot."""
+        return not isinstance(self.images, Iterator)
+
+    @property
+    def count(self) -> int | None:
+        """Number of batches, where it is known beforehand."""
+        if _is_array(self.images):
+            return -(-len(self.images) // self.batch_size)
+        return len(self.images) if isinstance(self.images, torch.utils.data.DataLoader) else None
+
+    def __iter__(self) -> Iterator[Any]:
+        if _is_array(self.images):
+            for first in range(0, max(len(self.images), 1), self.batch_size):
+                yield self.images[first : first + self.batch_size]
+            return
+        waiting: list[torch.Tensor] = []
+        for item in self.images:
+            found = item[0] if isinstance(item, tuple | list) and len(item) > 0 else item
+            if not _is_array(found):
+                msg = (
+                    "Each item must be images, or a tuple that begins with them, but one is a "
+                    f"{type(item).__name__}: pass a generator that gives the images only."
+                )
+                raise InputError(msg)
+            if found.ndim != 3 or not self.pictures:
+                yield found
+                continue
+            waiting.append(_as_tensor(found))
+            if len(waiting) == self.batch_size:
+                yield torch.stack(waiting)
+                waiting = []
+        if waiting:
+            yield torch.stack(waiting)
+
+
+def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.Tensor:
+    """Bring a batch to the device of a network.
+
+    Args:
+        images: tensor or array `(n, c, h, w)`, of the dtype of the network's weights.
+        model: the network.
+        pictures: see `Batches`.
+
+    Raises:
+        InputError: another shape or dtype, or axes in another order.
+        NonFiniteError: a value that is not finite.
+    """
+    if not _is_array(images):
+        msg = f"Images must be a tensor or an array, but they are a {type(images).__name__}."
+        raise InputError(msg)
+    _check_shape(images, pictures=pictures)
+    images = _as_tensor(images)
+    weight = next(parameter for parameter in model.parameters() if parameter.is_floating_point())
+    if not images.is_floating_point():
+        msg = (
+            f"Images are {_name(images.dtype)}: scale them as the network was trained, for example by "
+            f"images.to({weight.dtype}) / 255 and its normalisation."
+        )
+        raise InputError(msg)
+    if images.dtype != weight.dtype:
+        msg = (
+            f"Images are {_name(images.dtype)} and the weights {_name(weight.dtype)}: convert one of them, "
+            f"for example by images.to({weight.dtype})."
+        )
+        raise InputError(msg)
+    # Only if the network cannot run on the axes as they are.
+    channels = {module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)}
+    if pictures and images.shape[-1] in (1, 3, 4) and images.shape[-1] in channels and images.shape[1] not in channels:
+        msg = (
+            f"Images of shape {tuple(images.shape)} have their channels last, but the network wants (n, channels, height, "
+            "width): use images.permute(0, 3, 1, 2)."
+        )
+        raise InputError(msg)
+    if not bool(torch.isfinite(images).all()):
+        msg = "The images hold NaN or infinities: nothing is replaced in silence."
+        raise NonFiniteError(msg)
+    images = images.detach().to(weight.device)
+    # Autograd cannot keep what was made in inference mode, but it can keep a copy.
+    return images.clone() if images.is_inference() else images
+
+
+def _is_array(values: Any) -> bool:
+    return isinstance(values, torch.Tensor | np.ndarray)
+
+
+def _as_tensor(images: Any) -> torch.Tensor:
+    if isinstance(images, torch.Tensor):
+        return images
+    # PyTorch takes neither foreign byte orders nor negative strides, and warns of read-only memory.
+    native = np.asarray(images, images.dtype.newbyteorder("="))
+    try:
+        return torch.from_numpy(np.require(native, requirements=["C", "W"]))
+    except TypeError as error:
+        msg = f"Images are an array of dtype {images.dtype}, which is no number that PyTorch knows."
+        raise InputError(msg) from error
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _check_shape(images: Any, *, pictures: bool) -> None:
+    shape = tuple(images.shape)
+    if (len(shape) != 4 if pictures else len(shape) < 2) or 0 in shape:
+        wanted = "(n, channels, height, width)" if pictures else "(n, ...)"
+        msg = f"Images must have shape {wanted}, none of them 0, but it is {shape}."
+        raise InputError(msg)
