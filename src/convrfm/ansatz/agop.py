@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import numpy as np
 import torch
@@ -194,7 +194,7 @@ class AgopAccumulator:
                 batch = as_batch(images, self.model, pictures=self.pictures)
                 current = _Pass(len(batch))
                 scale = self._differentiate(batch, current)
-            self._check_reached()
+            self._check_gradients()
         except BaseException:
             self._layers = known
             raise
@@ -291,6 +291,7 @@ class AgopAccumulator:
             nonlocal scale
             with taps.watching():
                 outputs = self._run(images)
+            self._check_called()
             _check_finite(outputs, "The outputs of the network")
             if not outputs.requires_grad:
                 msg = (
@@ -338,22 +339,21 @@ class AgopAccumulator:
         return pick_outputs(given, self.output, len(images))
 
     def _check_alone(self, images: torch.Tensor, outputs: torch.Tensor, current: _Pass) -> None:
-        """Check that an image gives the same outputs alone as among the others."""
+        """Check that the first and the last image give the same outputs alone as among the others."""
         if len(images) == 1:
             return
         current.recording = False
         with torch.no_grad():
-            alone = self._run(images[:1])
+            alone = torch.cat([self._run(image) for image in (images[:1], images[-1:])]).detach().double()
         current.recording = True
-        apart = float(
-            (alone[0].double() - outputs[0].double()).abs().max() / outputs.double().abs().max().clamp(min=1e-30)
-        )
+        among = outputs[[0, -1]].double()
+        apart = float((alone - among).abs().max() / among.abs().max().clamp(min=1e-30))
         coarsest = max(current.coarsest, outputs.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
         if not apart <= ALONE_TOLERANCE[coarsest]:
             msg = (
-                f"The network mixes the images of a batch, or draws random numbers: alone, the first image gives outputs that "
-                f"differ by {apart:.2g} of the largest. Per-image gradients are not defined; measure single images "
-                "(batch_size=1) if the network is meant for them."
+                f"The network mixes the images of a batch, or draws random numbers: alone, an image gives outputs that differ "
+                f"by {apart:.2g} of the largest. Per-image gradients are not defined; measure single images (batch_size=1) if "
+                "the network is meant for them."
             )
             raise InputError(msg)
 
@@ -446,20 +446,15 @@ class AgopAccumulator:
             chosen = current.blocks == block
             layer.add(int(block), gradient if chosen.all() else gradient[torch.from_numpy(chosen)])
 
-    def _check_reached(self) -> None:
+    def _check_called(self) -> None:
         missing = [name for name in self.names if name not in self._layers or self._layers[name].calls == 0]
-        unreached = [name for name in self.names if name not in missing and self._layers[name].gradients == 0]
-        for names, one, several in (
-            (missing, "was never called", "were never called"),
-            (unreached, "does not reach the outputs", "do not reach the outputs"),
-        ):
-            if names:
-                msg = (
-                    f"{_listed(names)} {one if len(names) == 1 else several}: leave out what is not wanted by layers=[name for "
-                    "name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d) and name not in "
-                    f"{tuple(names)!r}]."
-                )
-                raise InputError(msg)
+        if missing:
+            _refuse(missing, "was never called" if len(missing) == 1 else "were never called")
+
+    def _check_gradients(self) -> None:
+        unreached = [name for name in self.names if self._layers[name].gradients == 0]
+        if unreached:
+            _refuse(unreached, "does not reach the outputs" if len(unreached) == 1 else "do not reach the outputs")
         for name, layer in self._layers.items():
             if layer.largest_half is not None and not 0.01 < layer.largest_half < 60000:
                 msg = (
@@ -571,6 +566,9 @@ def accumulate(
         accumulator.update(batch)
         if after is not None:
             after(number)
+    if accumulator.images == 0:
+        msg = "There are no images to measure: the iterable gave none. An iterator gives its items only once."
+        raise InputError(msg)
     return accumulator.finalize()
 
 
@@ -600,12 +598,16 @@ def _exact_arithmetic() -> Iterator[None]:
 
 def _kept(value: torch.Tensor) -> torch.Tensor:
     """A parameter or buffer without a gradient of its own, and fit for the backward pass."""
-    return value.clone() if value.is_inference() else value.detach()
+    return value.detach().clone() if value.is_inference() else value.detach()
 
 
 def _backward(outputs: torch.Tensor, leaves: list[torch.Tensor], cotangent: torch.Tensor, *, keep: bool) -> None:
     try:
-        torch.autograd.grad(outputs, leaves, cotangent, retain_graph=keep, allow_unused=True)
+        # The engine itself, as `torch.autograd.grad` runs it with all modes switched off, and what a checkpoint runs again
+        # must be intercepted as in the forward pass.
+        torch.autograd.Variable._execution_engine.run_backward(
+            (outputs,), (cotangent,), keep, False, tuple(leaves), True, False
+        )
     except RuntimeError as error:
         if "heckpoint" not in str(error):
             raise
@@ -620,6 +622,14 @@ def _same(first: torch.Tensor, second: torch.Tensor, precision: float) -> bool:
     if first.shape != second.shape:
         return False
     return torch.equal(first, second) or bool((first - second).abs().max() <= 8 * precision * first.abs().max())
+
+
+def _refuse(names: Sequence[str], why: str) -> NoReturn:
+    msg = (
+        f"{_listed(names)} {why}: leave out what is not wanted by layers=[name for name, module in network.named_modules() if "
+        f"isinstance(module, torch.nn.Conv2d) and name not in {tuple(names)!r}]."
+    )
+    raise InputError(msg)
 
 
 def _listed(names: Sequence[str]) -> str:

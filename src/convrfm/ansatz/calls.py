@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._dynamo.eval_frame import OptimizedModule
 from torch.nn import functional
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
@@ -203,7 +202,7 @@ def check_measurable(model: nn.Module) -> None:
         raise InputError(msg)
     for name, module in model.named_modules():
         where = f"The module {name!r}" if name else "The network"
-        if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
+        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
             msg = f"{where} is compiled, which hides its convolutions: pass the network from before torch.compile."
             raise InputError(msg)
         if module.training:

@@ -6,7 +6,9 @@ eigenvectors of D at random; random filters share nothing. The paper compares th
 (Radhakrishnan et al. 2024) with its square root, and both are given.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,13 @@ import pandas as pd
 from convrfm.ansatz.block_estimates import BlockCorrelation, Estimate, jackknife, leave_one_out, without_error
 from convrfm.ansatz.filter_forms import Entries, FilterForm, correlate, pearson
 from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.errors import InputError
+from convrfm.errors import ConvRFMWarning, InputError, ProbeError
 from convrfm.seeding import generator
 
 __all__ = [
     "POWERS",
     "cnfm",
     "correlations",
-    "initial_correlation",
     "layer_row",
     "random_filters",
     "rotated_null",
@@ -98,23 +99,15 @@ def random_filters(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estima
     return _percentiles([_correlation(layer, filters) for filters in drawn])
 
 
-def initial_correlation(layer: LayerAgop, initial: np.ndarray) -> float:
-    """Pearson correlation of the layer's CNFM with that of its weight before training, `(filters, channels, q_h, q_w)`.
-
-    Raises:
-        InputError: a weight of another shape.
-    """
-    return pearson(cnfm(initial, len(layer.weight)), layer.cnfm)
-
-
 def summarise(
-    layers: Mapping[str, LayerAgop], *, initial: Mapping[str, np.ndarray] | None = None, seed: int
+    layers: Mapping[str, LayerAgop], *, initial: Mapping[str, np.ndarray | LayerAgop] | None = None, seed: int
 ) -> pd.DataFrame:
     """Put all that the ansatz says of a network into a tidy table, a row for each number.
 
     Args:
         layers: from `AgopAccumulator.finalize`.
-        initial: the state dictionary before training, from which `<layer>.weight` are read.
+        initial: the state dictionary before training, from which `<layer>.weight` are read, or what was measured then,
+            which layers need that compute their filters.
         seed: of the nulls.
 
     Returns:
@@ -122,30 +115,38 @@ def summarise(
         `value`, `standard_error`, `low`, `high` (the 95 % interval, NaN where there is none). Quantities: "pearson",
         "cosine" and "off_diagonal" of the CNFM with G^power; "rotated_null", "random_filters" and, if the initial weights
         are given, "initial_cnfm", which is the initial CNFM against the final one. In the probe mode, powers other than 1
-        are of the noisy G: they are too low, and have no interval.
+        are of the noisy G: they are too low, and have no interval. NaN where the AGOP vanishes, or, with a warning that
+        names the layer, where probes are too few.
 
     Raises:
-        InputError: an initial weight that is missing or of another shape.
-        ProbeError: too few probes.
+        InputError: an initial weight that is missing, of another shape, or not what the layer applied.
     """
     return pd.DataFrame(
         [
             layer_row(layer, index, *numbers)
-            for index, (name, layer) in enumerate(layers.items())
-            for numbers in _numbers(layer, _initial_weight(name, initial), seed)
+            for index, layer in enumerate(layers.values())
+            for numbers in _numbers(layer, _initial_weight(layer, initial), seed)
         ]
     )
 
 
 def correlations(layers: Mapping[str, LayerAgop]) -> pd.DataFrame:
-    """Put only the Pearson correlation of CNFM and AGOP of each layer into a table like that of `summarise`.
-
-    Raises:
-        ProbeError: too few probes.
-    """
+    """Put only the Pearson correlation of CNFM and AGOP of each layer into a table like that of `summarise`."""
     return pd.DataFrame(
-        [layer_row(layer, index, "pearson", 1.0, layer.correlation()) for index, layer in enumerate(layers.values())]
+        [
+            layer_row(layer, index, "pearson", 1.0, _or_nan(layer, layer.correlation))
+            for index, layer in enumerate(layers.values())
+        ]
     )
+
+
+def _or_nan(layer: LayerAgop, estimate: Callable[[], Estimate]) -> Estimate:
+    """An estimate, or NaN with a warning where probes are too few for it; one layer does not lose the others."""
+    try:
+        return estimate()
+    except ProbeError as error:
+        warnings.warn(f"{layer.name}: {error}", ConvRFMWarning, stacklevel=4)
+        return without_error(float("nan"))
 
 
 def layer_row(layer: LayerAgop, index: int, quantity: str, power: float, estimate: Estimate) -> dict[str, Any]:
@@ -161,25 +162,36 @@ def layer_row(layer: LayerAgop, index: int, quantity: str, power: float, estimat
     return {**shared, "quantity": quantity, "power": power, **estimate._asdict()}
 
 
-def _initial_weight(name: str, initial: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
+def _initial_weight(layer: LayerAgop, initial: Mapping[str, np.ndarray | LayerAgop] | None) -> FilterForm | None:
+    """W^T W before training."""
     if initial is None:
         return None
-    if f"{name}.weight" not in initial:
-        msg = f"The initial weights have no {name + '.weight'!r}; they are {', '.join(initial)}."
+    found = initial.get(layer.name, initial.get(f"{layer.name}.weight"))
+    if isinstance(found, LayerAgop):
+        return found.cnfm
+    if found is None:
+        msg = f"The initial weights have no {layer.name + '.weight'!r}; they are {', '.join(initial)}."
         raise InputError(msg)
-    return initial[f"{name}.weight"]
+    if layer.computed:
+        msg = (
+            f"The layer {layer.name!r} computes its filters in its forward pass, and the state dictionary does not hold them: "
+            "give as `initial` what `measure` found in the network before training."
+        )
+        raise InputError(msg)
+    return cnfm(found, len(layer.weight))
 
 
-def _numbers(layer: LayerAgop, initial: np.ndarray | None, seed: int) -> Iterator[tuple[str, float, Estimate]]:
+def _numbers(layer: LayerAgop, initial: FilterForm | None, seed: int) -> Iterator[tuple[str, float, Estimate]]:
     """Quantity, power and estimate, of one layer."""
+    entries: Entries
     for entries in ("pearson", "cosine", "off_diagonal"):
-        yield entries, 1.0, layer.correlation(entries)
+        yield entries, 1.0, _or_nan(layer, partial(layer.correlation, entries))
     for (entries, power), estimate in _powers(layer).items():
         yield entries, power, estimate
-    yield "rotated_null", 1.0, rotated_null(layer, seed=seed)
-    yield "random_filters", 1.0, random_filters(layer, seed=seed)
+    yield "rotated_null", 1.0, _or_nan(layer, partial(rotated_null, layer, seed=seed))
+    yield "random_filters", 1.0, _or_nan(layer, partial(random_filters, layer, seed=seed))
     if initial is not None:
-        yield "initial_cnfm", 1.0, without_error(initial_correlation(layer, initial))
+        yield "initial_cnfm", 1.0, without_error(pearson(initial, layer.cnfm))
 
 
 def _powers(layer: LayerAgop) -> dict[tuple[Entries, float], Estimate]:
