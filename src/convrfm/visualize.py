@@ -66,6 +66,7 @@ def filter_magnitude(images: np.ndarray, filters: np.ndarray, patch_size: int) -
 
 def pixel_pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Correlate pictures pixel by pixel: `(..., height, width)` twice -> `(...)`; NaN where one is constant."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     varied = (np.ptp(first, axis=(-2, -1)) > 0) & (np.ptp(second, axis=(-2, -1)) > 0)
     first, second = (a - a.mean(axis=(-2, -1), keepdims=True) for a in (first, second))
     norms = np.linalg.norm(first, axis=(-2, -1)) * np.linalg.norm(second, axis=(-2, -1))
