@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convrfm.ansatz.agop import AgopAccumulator, measure
+    from convrfm.ansatz.accumulator import AgopAccumulator
+    from convrfm.ansatz.agop import measure
     from convrfm.ansatz.summaries import correlations, summarise
     from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
     from convrfm.kernels import CNNGP, CNTK
@@ -21,7 +22,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AgopAccumulator": "convrfm.ansatz.agop",
+    "AgopAccumulator": "convrfm.ansatz.accumulator",
     "CNNGP": "convrfm.kernels",
     "CNTK": "convrfm.kernels",
     "ConvRFMClassifier": "convrfm.estimators",

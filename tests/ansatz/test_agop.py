@@ -7,7 +7,8 @@ from tolerance import assert_close
 from torch import nn
 
 from ansatz.brute_force import patch_agop
-from convrfm.ansatz.agop import AgopAccumulator, measure
+from convrfm.ansatz.accumulator import AgopAccumulator
+from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.errors import InputError, NonFiniteError
 

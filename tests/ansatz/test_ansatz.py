@@ -13,7 +13,7 @@ from convrfm.ansatz.agop import measure
 from convrfm.ansatz.block_estimates import BlockCorrelation, jackknife
 from convrfm.ansatz.filter_forms import pearson
 from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.summaries import POWERS, cnfm, initial_correlation, random_filters, rotated_null, summarise
+from convrfm.ansatz.summaries import POWERS, cnfm, random_filters, rotated_null, summarise
 from convrfm.errors import InputError, ProbeError
 
 
@@ -97,7 +97,7 @@ def test_summary_of_a_network():
     assert sorted(row.loc["2", "pearson"].index) == sorted(POWERS)
     assert row.loc[("0", "initial_cnfm", 1.0), "value"] == pytest.approx(1)  # a factor does not matter
     assert row.loc[("2", "initial_cnfm", 1.0), "value"] == pytest.approx(
-        initial_correlation(layers["2"], initial["2.weight"])
+        pearson(cnfm(initial["2.weight"], 2), layers["2"].cnfm)
     )
     assert row.loc[("2", "initial_cnfm", 1.0), "value"] < 0.95
     for layer, found in layers.items():

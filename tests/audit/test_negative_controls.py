@@ -9,9 +9,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from audit.made_up import put
-from convrfm import agop, theorem
+from convrfm.ansatz import theorem
+from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.layer_sums import LayerSums
 from convrfm.audit.claims import load_claims
 from convrfm.audit.evidence import Bench
 from convrfm.audit.judges import all_judges
@@ -130,7 +132,7 @@ def networks():
 def measured_ansatz(networks):
     """The table of Figure 1, as if the network were one of the paper's."""
     start, trained, images = networks
-    before, after = (agop.measure(model, images) for model in (start, trained))
+    before, after = (measure(model, images) for model in (start, trained))
     filters = {name: value.numpy() for name, value in start.state_dict().items()}
     given = {"seed": 0, "mode": "exact"}
     parts = [
@@ -150,9 +152,10 @@ def test_a_chain_rule_without_delta_turns_a1(tmp_path, networks, monkeypatch):
     """G = W^T W: a perfect correlation, which any threshold would let pass, and no gain by training."""
 
     def without_delta(self, block, gradients):
-        self.recent[block] += len(gradients) * torch.eye(self.recent.shape[-1])
+        identity = len(gradients) * torch.eye(self.sums.shape[-1])[None]
+        self.recent[block] = self.recent.get(block, 0) + identity
 
-    monkeypatch.setattr(agop._Layer, "add", without_delta)
+    monkeypatch.setattr(LayerSums, "add", without_delta)
     found = verdict_of(tmp_path, "A1", "fig01", measured_ansatz(networks))
     assert found.verdict is Verdict.NOT_REPRODUCED, found.reason
     (level,) = [each for each in found.measurements if each.soft]
@@ -167,7 +170,7 @@ def test_a_swapped_patch_order_turns_a1(tmp_path, networks, monkeypatch):
         form = FilterForm(self.weight[:, :, other_order(self.weight.shape[2])])
         return [form.with_core(core) for core in self.sums]
 
-    monkeypatch.setattr(LayerAgop, "_block_forms", property(swapped))
+    monkeypatch.setattr(LayerAgop, "_block_forms", swapped)
     found = verdict_of(tmp_path, "A1", "fig01", measured_ansatz(networks))
     assert found.verdict is not Verdict.REPRODUCED, found.reason
     (over_null,) = [each for each in found.measurements if "rotated null" in each.what]

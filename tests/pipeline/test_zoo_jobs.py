@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from datasets.official import weights
 
-from convrfm.ansatz.agop import AgopAccumulator, measure
+from convrfm.ansatz.accumulator import AgopAccumulator
+from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm, pearson
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError

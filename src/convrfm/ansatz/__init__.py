@@ -7,14 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convrfm.ansatz.agop import AgopAccumulator, measure
+    from convrfm.ansatz.accumulator import AgopAccumulator
+    from convrfm.ansatz.agop import measure
     from convrfm.ansatz.layer_agop import LayerAgop
     from convrfm.ansatz.summaries import correlations, summarise
 
 __all__ = ["AgopAccumulator", "LayerAgop", "correlations", "measure", "summarise"]
 
 _HOMES = {
-    "AgopAccumulator": "convrfm.ansatz.agop",
+    "AgopAccumulator": "convrfm.ansatz.accumulator",
     "LayerAgop": "convrfm.ansatz.layer_agop",
     "correlations": "convrfm.ansatz.summaries",
     "measure": "convrfm.ansatz.agop",

@@ -65,9 +65,7 @@ class LayerAgop:
         Raises:
             ProbeError: too few probes for the correction.
         """
-        # Formed for each call, as they are as large as the sums.
-        forms = [self.cnfm.with_core(core) for core in self.sums]
-        return BlockCorrelation(self.cnfm, forms, self.counts, entries, noisy=self.noisy)
+        return BlockCorrelation(self.cnfm, self._block_forms(), self.counts, entries, noisy=self.noisy)
 
     def correlation(self, entries: Entries = "pearson") -> Estimate:
         """Correlation of CNFM and AGOP, for the probes' noise corrected, with its interval; NaN if the AGOP vanishes.
@@ -76,3 +74,7 @@ class LayerAgop:
             ProbeError: too few probes for the correction.
         """
         return self.by_blocks(entries).estimate()
+
+    def _block_forms(self) -> list[FilterForm]:
+        """W^T D W of each block's sum; not kept, as they are as large as the sums."""
+        return [self.cnfm.with_core(core) for core in self.sums]

@@ -9,7 +9,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from convrfm.ansatz.agop import AgopAccumulator, accumulate
+from convrfm.ansatz.accumulator import AgopAccumulator
+from convrfm.ansatz.agop import accumulate
 from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.errors import StorageError
 from convrfm.storage import load_arrays, write_arrays

@@ -1,0 +1,467 @@
+"""Collecting the patch-AGOP of the layers of a network, batch after batch; `convrfm.ansatz.agop` says what it is."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Integral
+from typing import Any, NoReturn, get_args
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from convrfm.ansatz.batches import as_batch
+from convrfm.ansatz.calls import Call, CallTaps, check_measurable, choose_layers
+from convrfm.ansatz.layer_agop import LayerAgop, Mode
+from convrfm.ansatz.layer_sums import LayerSums
+from convrfm.ansatz.outputs import Output, pick_outputs
+from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
+from convrfm.seeding import generator
+
+__all__ = ["AgopAccumulator", "check_integer"]
+
+HALF_SCALE = 1024.0
+"""Cotangents of networks in float16 are this much larger, as in mixed-precision training, so that gradients stay normal."""
+
+ALONE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""How much an image's outputs may depend on its batch, as a fraction of the largest: the rounding of deep networks."""
+
+
+@dataclass
+class _Pass:
+    """The images in work, which block the gradients of each belong to in the current backward pass, and the leaves."""
+
+    count: int
+    blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    leaves: list[torch.Tensor] = field(default_factory=list)
+    half: bool = False
+    coarsest: torch.dtype = torch.float64
+    recording: bool = True
+
+
+class _Work(nn.Module):
+    """Forward and backward passes of a network as one call, so that its detached weights stay in place for all of them."""
+
+    def __init__(self, model: nn.Module, work: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self.model, self.work = model, work
+
+    def forward(self, images: torch.Tensor) -> None:
+        self.work(images)
+
+
+class AgopAccumulator:
+    """Measures the patch-AGOP of the convolutions of a network, batch after batch of images.
+
+    The network is left as it is, its buffers included. Beside what its forward pass keeps for the backward one, memory
+    holds one copy of the measured filters and `blocks` matrices `(r, r)` in float64 for each group of each layer, r =
+    min(k, d), and during an update as many in float32.
+
+    Args:
+        model: in eval mode; maps images `(n, c, h, w)` to outputs `(n, classes)`, each image by itself, on one device.
+        mode: "exact" or "probe".
+        probes: random cotangents for each image and call of `update`, in the probe mode.
+        blocks: into how many parts images (exact) or probes (probe) are divided for the intervals.
+        seed: of the probes; those of an image depend on the number of images before it, not on the batches.
+        layers: names of modules that run a convolution (conv1d, conv2d or conv3d) or a linear map; None takes all modules
+            of type `torch.nn.Conv2d`, and warns of other convolutions that run.
+        output: which part of what the network gives are its outputs `(n, classes)`: a key or attribute, an index, or a
+            function. None takes a tensor as it is.
+
+    Raises:
+        InputError: a network, or a layer, that cannot be measured, or settings out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mode: Mode = "exact",
+        *,
+        probes: int = 16,
+        blocks: int = 8,
+        seed: int = 0,
+        layers: Sequence[str] | None = None,
+        output: Output = None,
+    ) -> None:
+        if mode not in get_args(Mode):
+            msg = f"mode must be 'exact' or 'probe', but it is {mode!r}."
+            raise InputError(msg)
+        for name, value, least in (("probes", probes, 1), ("blocks", blocks, 1), ("seed", seed, 0)):
+            check_integer(name, value, least)
+        check_measurable(model)
+        self.model, self.mode, self.probes, self.blocks, self.seed, self.output = (
+            model, mode, probes, blocks, seed, output,
+        )  # fmt: skip
+        self.images = 0
+        self.counts = np.zeros(blocks, np.int64)
+        self.names = choose_layers(model, layers)
+        modules = dict(model.named_modules())
+        # Whether the network takes pictures, for which shapes and the order of axes can be checked.
+        self.pictures = all(isinstance(modules[name], nn.Conv2d) for name in self.names)
+        self._every = layers is None
+        self._layers: dict[str, LayerSums] = {}
+        self._given = False  # whether somebody holds the arrays of sums
+        self._half_added = False
+
+    def update(self, images: Any) -> None:
+        """Measure some images `(n, c, h, w)`, a tensor or array in the dtype of the network; any n.
+
+        Raises:
+            InputError: the network does not run on the images, does not give outputs `(n, classes)`, gives an image other
+                outputs in a batch than alone, or a layer cannot be measured.
+            NonFiniteError: images, outputs or gradients that are not finite.
+        """
+        self._check_whole()
+        known = dict(self._layers)
+        for layer in known.values():
+            layer.begin()
+        try:
+            # Tensors of inference mode cannot be kept for the backward pass: neither images nor weights, made there or here.
+            with torch.inference_mode(mode=False), torch.enable_grad(), _exact_arithmetic():
+                batch = as_batch(images, self.model, pictures=self.pictures)
+                current = _Pass(len(batch))
+                scale = self._differentiate(batch, current)
+            self._check_gradients()
+        except BaseException:
+            self._layers = known
+            raise
+        self._half_added = True  # until all sums have what this update brings
+        for layer in self._layers.values():
+            layer.end(scale, copy=self._given)
+        self._given = False
+        if self.mode == "exact":
+            self.counts = self.counts + np.bincount(self._blocks_of_images(len(batch)), minlength=self.blocks)
+        else:
+            self.counts = self.counts + len(batch) * np.bincount(
+                np.arange(self.probes) % self.blocks, minlength=self.blocks
+            )
+        self.images += len(batch)
+        self._half_added = False
+
+    def finalize(self) -> dict[str, LayerAgop]:
+        """Give what was measured, by the name of the layer, in the order of the network's modules.
+
+        Warns of layers whose gradients vanish: their AGOP is 0, and its correlation NaN.
+
+        Raises:
+            InputError: no images yet.
+        """
+        found = self._collected()
+        vanished = [name for name, layer in found.items() if not layer.sums.any()]
+        if vanished:
+            warnings.warn(
+                f"The outputs do not change with what these layers give, whose AGOP is 0 and correlates with nothing (NaN): "
+                f"{_listed(vanished)}. A layer behind them is zero, as a residual branch or head before training.",
+                ConvRFMWarning,
+                stacklevel=2,
+            )
+        return found
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Give all that was collected, to go on from later; later updates leave the arrays as they are."""
+        self._given = True
+        sums = {f"sums/{name}": layer.sums for name, layer in self._layers.items()}
+        weights = {f"weight/{name}": layer.weight.cpu().numpy() for name, layer in self._layers.items()}
+        computed = [name in self._layers and self._layers[name].computed for name in self.names]
+        return {
+            "images": np.array(self.images),
+            "counts": self.counts,
+            "computed": np.array(computed),
+            **sums,
+            **weights,
+        }
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` gave, for the same network and settings.
+
+        Raises:
+            InputError: arrays of other layers or settings. Other filters are found by the next `update`.
+        """
+        names = [key.removeprefix("sums/") for key in arrays if key.startswith("sums/")]
+        if np.shape(arrays["counts"]) != (self.blocks,) or set(names) - set(self.names):
+            msg = "The state belongs to another network, or to another number of blocks: start over."
+            raise InputError(msg)
+        self.images = int(arrays["images"])
+        self.counts = np.array(arrays["counts"])
+        computed = dict(zip(self.names, arrays["computed"].tolist(), strict=True))
+        device = next(self.model.parameters()).device
+        self._layers = {}
+        for name in names:
+            weight = torch.from_numpy(np.array(arrays[f"weight/{name}"])).to(device)
+            self._layers[name] = LayerSums.of(weight, self.blocks, computed=computed[name])
+            self._layers[name].sums = np.array(arrays[f"sums/{name}"])
+
+    def _collected(self) -> dict[str, LayerAgop]:
+        if self.images == 0:
+            msg = "There is nothing to give before the first call of `update`."
+            raise InputError(msg)
+        self._check_whole()
+        self._given = True
+        return {
+            name: LayerAgop(
+                name, layer.weight.cpu().numpy(), layer.sums, self.counts, self.images, self.mode, computed=layer.computed
+            )
+            for name, layer in ((name, self._layers[name]) for name in self.names)
+        }  # fmt: skip
+
+    def _check_whole(self) -> None:
+        if self._half_added:
+            msg = "An update was interrupted while its sums were added: start over with a new accumulator, or a saved state."
+            raise InputError(msg)
+
+    def precise(self, tolerance: float) -> bool:
+        """Whether the standard error of every layer's correlation is at most a tolerance, where it has one."""
+        try:
+            errors = [layer.correlation().standard_error for layer in self._collected().values()]
+        except ProbeError:  # too few for an estimate
+            return False
+        return bool(np.nanmax([0.0, *errors]) <= tolerance)
+
+    def _differentiate(self, images: torch.Tensor, current: _Pass) -> float:
+        """Collect the gradients of all backward passes; gives how many times too large they are."""
+        taps = CallTaps(self.model, self.names, partial(self._tap, current))
+        scale = 1.0
+
+        def work(images: torch.Tensor) -> None:
+            nonlocal scale
+            with taps.watching():
+                outputs = self._run(images)
+            self._check_called()
+            _check_finite(outputs, "The outputs of the network")
+            if not outputs.requires_grad:
+                msg = (
+                    "The outputs do not depend on any of the measured layers: is the network run under no_grad, in inference "
+                    "mode, or through checkpoints with use_reentrant=True?"
+                )
+                raise InputError(msg)
+            if self.images == 0:
+                self._check_alone(images, outputs.detach(), current)
+            current.recording = False  # what runs again in the backward pass, for checkpoints, is no new call
+            scale = HALF_SCALE if current.half else 1.0
+            last = (outputs.shape[1] if self.mode == "exact" else self.probes) - 1
+            with torch.autocast(images.device.type, enabled=False):
+                for number, (cotangent, current.blocks) in enumerate(self._cotangents(outputs)):
+                    _backward(outputs, current.leaves, cotangent * scale, keep=number < last)
+
+        # Without gradients of their own, and, for the buffers, with copies that the network may change.
+        state = {name: _kept(value) for name, value in self.model.named_parameters()}
+        state |= {name: _kept(value).clone() for name, value in self.model.named_buffers()}
+        with taps.listening():
+            functional_call(
+                _Work(self.model, work), {f"model.{name}": value for name, value in state.items()}, (images,)
+            )
+        if self._every and self.images == 0 and taps.others:
+            warnings.warn(
+                f"Convolutions that ran and were not measured: {', '.join(taps.others)}. Names of modules can be given as "
+                "`layers`, unless they run in TorchScript or are transposed.",
+                ConvRFMWarning,
+                stacklevel=4,
+            )
+        return scale
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        """The outputs `(n, classes)`."""
+        try:
+            given = self.model(images)
+        except (InputError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            msg = (
+                f"The network does not run on images of shape {tuple(images.shape)}, {images.dtype}, alone: "
+                f"{type(error).__name__}: {error}. If it wants other arguments, wrap it in a module that needs images only."
+            )
+            raise InputError(msg) from error
+        return pick_outputs(given, self.output, len(images))
+
+    def _check_alone(self, images: torch.Tensor, outputs: torch.Tensor, current: _Pass) -> None:
+        """Check that the first and the last image give the same outputs alone as among the others."""
+        if len(images) == 1:
+            return
+        current.recording = False
+        with torch.no_grad():
+            alone = torch.cat([self._run(image) for image in (images[:1], images[-1:])]).detach().double()
+        current.recording = True
+        among = outputs[[0, -1]].double()
+        apart = float((alone - among).abs().max() / among.abs().max().clamp(min=1e-30))
+        coarsest = max(current.coarsest, outputs.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
+        if not apart <= ALONE_TOLERANCE[coarsest]:
+            msg = (
+                f"The network mixes the images of a batch, or draws random numbers: alone, an image gives outputs that differ "
+                f"by {apart:.2g} of the largest. Per-image gradients are not defined; measure single images (batch_size=1) if "
+                "the network is meant for them."
+            )
+            raise InputError(msg)
+
+    def _blocks_of_images(self, count: int) -> np.ndarray:
+        return np.arange(self.images, self.images + count) % self.blocks
+
+    def _cotangents(self, outputs: torch.Tensor) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+        """Each cotangent `(n, classes)`, and the block of each image in its backward pass."""
+        count, classes = outputs.shape
+        if self.mode == "exact":
+            for index in range(classes):
+                cotangent = torch.zeros_like(outputs)
+                cotangent[:, index] = 1
+                yield cotangent, self._blocks_of_images(count)
+            return
+        signs = np.stack(
+            [
+                generator(self.seed, "probes of the AGOP", self.images + i).choice((-1.0, 1.0), (self.probes, classes))
+                for i in range(count)
+            ],
+            axis=1,
+        )
+        for probe, sign in enumerate(signs):
+            yield torch.from_numpy(sign).to(outputs), np.full(count, probe % self.blocks)
+
+    def _tap(self, current: _Pass, call: Call) -> torch.Tensor:
+        """Take the filters of a call, and have the gradients at its output collected in every backward pass."""
+        output = call.output
+        if torch.is_inference_mode_enabled():
+            msg = (
+                f"{call.name!r} runs in inference mode, where nothing can be differentiated: take it out of `forward`."
+            )
+            raise InputError(msg)
+        with torch.enable_grad():
+            if current.recording:
+                layer = self._seen(current, call)
+            if not output.requires_grad:
+                # Where the backward pass ends: before the first layers. A leaf must not be changed in place, as a ReLU
+                # may do with what it gets, so it gets a copy.
+                leaf = output.requires_grad_()
+                output = leaf.clone()
+                if current.recording:
+                    current.leaves.append(leaf)
+            if current.recording:
+                # A hook on a tensor sees the gradient of the values it has now, whatever is done to it in place later.
+                output.register_hook(partial(self._collect, current, layer, linear=call.kind == "linear"))
+        return output
+
+    def _seen(self, current: _Pass, call: Call) -> LayerSums:
+        """The layer of a call, whose filters must be those of its other calls."""
+        if (
+            len(call.output) != current.count
+            or len(call.inputs) != current.count
+            or call.output.ndim != call.inputs.ndim
+        ):
+            msg = (
+                f"The layer {call.name!r} got a batch of shape {tuple(call.inputs.shape)} for {current.count} images: only "
+                "networks that keep each image by itself can be measured."
+            )
+            raise InputError(msg)
+        if not call.weight.is_floating_point():
+            msg = f"The filters of {call.name!r} must be real, but their dtype is {call.weight.dtype}."
+            raise InputError(msg)
+        wide = call.weight.to(torch.promote_types(call.weight.dtype, torch.float32))
+        weight = wide.reshape(call.groups, len(wide) // call.groups, -1)
+        if call.name not in self._layers:
+            own = getattr(self.model.get_submodule(call.name), "weight", None)
+            computed = not (isinstance(own, torch.Tensor) and torch.equal(own.to(call.weight.dtype), call.weight))
+            self._layers[call.name] = LayerSums.of(weight.clone(), self.blocks, computed=computed)
+        layer = self._layers[call.name]
+        if not layer.applies(weight, torch.finfo(call.weight.dtype).eps):
+            msg = (
+                f"The filters of {call.name!r} are not the same in all of its calls: a layer has one covariance of filters. "
+                "If they change from batch to batch, or the layer runs several convolutions, leave it out of `layers`."
+            )
+            raise InputError(msg)
+        layer.calls += 1
+        current.half |= call.output.dtype == torch.float16
+        current.coarsest = max(current.coarsest, call.output.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
+        return layer
+
+    def _collect(self, current: _Pass, layer: LayerSums, gradient: torch.Tensor, *, linear: bool) -> None:
+        layer.gradients += 1
+        if gradient.dtype == torch.float16:
+            layer.largest_half = max(layer.largest_half or 0.0, float(gradient.abs().max()))
+        # Sums in half precision would lose their smaller terms: products and sums have the weight's float32 or more.
+        gradient = gradient.detach().to(layer.weight.dtype)
+        gradient = gradient.movedim(-1, 1) if linear else gradient
+        for block in np.unique(current.blocks):
+            chosen = current.blocks == block
+            layer.add(int(block), gradient if chosen.all() else gradient[torch.from_numpy(chosen)])
+
+    def _check_called(self) -> None:
+        missing = [name for name in self.names if name not in self._layers or self._layers[name].calls == 0]
+        if missing:
+            _refuse(missing, "was never called" if len(missing) == 1 else "were never called")
+
+    def _check_gradients(self) -> None:
+        unreached = [name for name in self.names if self._layers[name].gradients == 0]
+        if unreached:
+            _refuse(unreached, "does not reach the outputs" if len(unreached) == 1 else "do not reach the outputs")
+        for name, layer in self._layers.items():
+            if layer.largest_half is not None and not 0.01 < layer.largest_half < 60000:
+                msg = (
+                    f"The gradients at {name!r} are too small or too large for float16 (times {HALF_SCALE:.0f}, the largest is "
+                    f"{layer.largest_half:.3g}): measure network.float()."
+                )
+                raise NonFiniteError(msg)
+            for part in layer.recent.values():
+                _check_finite(part, f"The gradients at {name!r}")
+
+
+def check_integer(name: str, value: Any, least: int) -> None:
+    """Check a setting.
+
+    Raises:
+        InputError: no integer, or one below the least.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        msg = f"{name} must be an integer of at least {least}, but it is {value!r}."
+        raise InputError(msg)
+
+
+@contextmanager
+def _exact_arithmetic() -> Iterator[None]:
+    """Convolutions and products without TF32 on GPUs, or bfloat16 on CPUs."""
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
+
+
+def _kept(value: torch.Tensor) -> torch.Tensor:
+    """A parameter or buffer without a gradient of its own, and fit for the backward pass."""
+    return value.detach().clone() if value.is_inference() else value.detach()
+
+
+def _backward(outputs: torch.Tensor, leaves: list[torch.Tensor], cotangent: torch.Tensor, *, keep: bool) -> None:
+    try:
+        # The engine itself, as `torch.autograd.grad` runs it with all modes switched off, and what a checkpoint runs again
+        # must be intercepted as in the forward pass.
+        torch.autograd.Variable._execution_engine.run_backward(
+            (outputs,), (cotangent,), keep, False, tuple(leaves), True, False
+        )
+    except RuntimeError as error:
+        if "heckpoint" not in str(error):
+            raise
+        msg = (
+            f"The network uses checkpoints that cannot be differentiated here: use_reentrant=False mends it. ({error})"
+        )
+        raise InputError(msg) from error
+
+
+def _refuse(names: Sequence[str], why: str) -> NoReturn:
+    msg = (
+        f"{_listed(names)} {why}: leave out what is not wanted by layers=[name for name, module in network.named_modules() if "
+        f"isinstance(module, torch.nn.Conv2d) and name not in {tuple(names)!r}]."
+    )
+    raise InputError(msg)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _check_finite(values: torch.Tensor, name: str) -> None:
+    if not bool(torch.isfinite(values).all()):
+        msg = f"{name} hold NaN or infinities: nothing is replaced in silence."
+        raise NonFiniteError(msg)
