@@ -7,9 +7,10 @@ from pathlib import Path
 
 from convrfm.errors import ConvRFMError, InputError
 
-__all__ = ["ending_in_a_sentence", "expand_home", "path_argument"]
+__all__ = ["INTERRUPTED", "ending_in_a_sentence", "expand_home", "path_argument"]
 
 FAILED, INTERRUPTED = 1, 130
+"""Exit statuses of commands; the second is that of shells after Ctrl-C."""
 
 
 def expand_home(path: str) -> str:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tolerance import assert_close
 
 from convrfm.datasets.reading.image_files import read_image
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import CorruptDataError
 from datasets.packing import noise
-from tolerance import assert_close
 
 GREY = np.linspace(0, 1, 35).reshape(5, 7)
 """Grey values of the images here."""

@@ -1,18 +1,18 @@
 """A folder of images of one's own, with a folder for each class, as arrays."""
 
-import os
 import warnings
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from convrfm.datasets.places import is_hidden, visible_files
+from convrfm.datasets.places import visible_files
 from convrfm.datasets.prepare import render
 from convrfm.datasets.reading.image_files import class_files
 from convrfm.datasets.reading.split import from_files
 from convrfm.datasets.transforms import Appearance
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
+from convrfm.memory import free_bytes
 from convrfm.user_input import expand_home
 
 __all__ = ["LabelledImages", "read_image_folder"]
@@ -54,7 +54,7 @@ def read_image_folder(
     Raises:
         AbsentDataError: there is no such folder, or no folder of a class in it.
         CorruptDataError: a file is damaged or cannot be read faithfully, or the folder of a class holds no image.
-        InputError: a size below 1, an unknown colour, or images of different shapes.
+        InputError: a size below 1 or beyond the free memory, an unknown colour, or images of different shapes.
     """
     root = Path(expand_home(str(folder)))
     if colour not in ("native", "grey", "rgb"):
@@ -72,10 +72,23 @@ def read_image_folder(
     except OSError as error:
         msg = f"{error.filename} cannot be read: {error.strerror}."
         raise CorruptDataError(msg) from error
+    if size is not None:
+        _check_memory(len(paths), size, 1 if colour == "grey" else 3)
     split = from_files(root, paths, labels, classes, upright=True)
     everything = np.arange(len(split))
     part = render(split, everything, Appearance(size=size, colour=colour), None, f"images in {root}")
     return LabelledImages(part.images, part.labels, split.classes, tuple(split.files(everything)))
+
+
+def _check_memory(images: int, size: int, channels: int) -> None:
+    """Refuse a size at which images, of which there is a list before there is an array, do not fit into the memory."""
+    needed, free = 2 * images * channels * size**2 * np.dtype(np.float32).itemsize, free_bytes()
+    if needed > free:
+        msg = (
+            f"{images} images of {size}x{size} pixels take {needed / 2**30:.3g} GiB, but {free / 2**30:.3g} GiB are free: "
+            "choose a smaller size, or fewer images."
+        )
+        raise InputError(msg)
 
 
 def _warn_of_others(root: Path, paths: list[str]) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
-from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.base import Model, Positive, UserPath
 from convrfm.pipeline.sections.beyond import Beyond
 from convrfm.pipeline.sections.costs import Costs
 from convrfm.pipeline.sections.features import FeatureFigure, Features
@@ -130,13 +130,13 @@ class Config(Model):
         description="memory in MiB that a kernel computation may take beside its result; without a number it is a quarter "
         "of what is free, and 896 at most",
     )
-    data_dir: str = Field("data", min_length=1, description="where downloaded data lie; scratch on a cluster")
+    data_dir: UserPath = Field("data", description="where downloaded data lie; scratch on a cluster")
     data_mirror: str | None = Field(
         None,
         min_length=1,
         description="address of a copy of somebody's data_dir, over HTTP, that is used instead of the official addresses",
     )
-    data_folders: dict[str, str] = Field(
+    data_folders: dict[str, UserPath] = Field(
         default_factory=dict,
         description="folders elsewhere that hold a data set unpacked, by its name; used where they are, never written to",
     )
@@ -152,7 +152,7 @@ class Config(Model):
 
     @field_validator("data_folders")
     @classmethod
-    def _folders_of_known_data(cls, folders: dict[str, str]) -> dict[str, str]:
+    def _folders_of_known_data(cls, folders: dict[str, UserPath]) -> dict[str, UserPath]:
         known = [name for name, entry in REGISTRY.items() if entry.has_files]
         for name in folders:
             if name not in known:

@@ -100,21 +100,24 @@ def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
                 return _pixels(image, upright=upright)
     except MemoryError:
         raise
-    except _Unfaithful as error:
-        reason = str(error)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = f"has too many pixels ({error}): scale it down"
-    except UnidentifiedImageError:
-        empty = Path(path).stat().st_size == 0
-        what = "is empty" if empty else f"is no image that can be read, in one of the formats {', '.join(FORMATS)}"
-        reason = f"{what}: replace or remove it"
     except Exception as error:  # decoders fail in all ways
-        if isinstance(error, OSError) and error.errno is not None:
-            reason = f"cannot be opened: {error.strerror}"
-        else:
-            reason = f"is damaged ({type(error).__name__}: {error}): replace or remove it"
-    msg = f"{path} {reason}."
-    raise CorruptDataError(msg)
+        msg = f"{path} {_reason(path, error)}."
+        raise CorruptDataError(msg) from error
+
+
+def _reason(path: str | Path, error: Exception) -> str:
+    """Why a file cannot be read, and what to do, as a sentence without its subject."""
+    if isinstance(error, _Unfaithful):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"has too many pixels ({error}): scale it down"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be opened: {error.strerror}"
+    reason = f"is damaged ({type(error).__name__}: {error})"
+    if isinstance(error, UnidentifiedImageError):
+        reason = f"is no image that can be read, in one of the formats {', '.join(FORMATS)}"
+        reason = reason if Path(path).stat().st_size else "is empty"
+    return f"{reason}: replace or remove it"
 
 
 class _Unfaithful(Exception):  # noqa: N818 (a sentence without its subject)

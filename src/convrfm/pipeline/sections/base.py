@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = ["Model", "Positive", "check_each_once"]
+from convrfm.user_input import expand_home
+
+__all__ = ["Model", "Positive", "UserPath", "check_each_once"]
 
 Positive = Annotated[int, Field(ge=1)]
+
+UserPath = Annotated[str, Field(min_length=1), AfterValidator(expand_home)]
+"""A path as a user writes it; a leading `~` is the home folder."""
 
 
 class Model(BaseModel):
