@@ -4,6 +4,7 @@ The JSON schemas and the table in `docs/configuration.md` are generated from the
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
-from convrfm.pipeline.sections.base import Model, Positive, UserPath
+from convrfm.pipeline.sections.base import Model, Positive, UserPath, as_yaml
 from convrfm.pipeline.sections.beyond import Beyond
 from convrfm.pipeline.sections.costs import Costs
 from convrfm.pipeline.sections.features import FeatureFigure, Features
@@ -91,7 +92,7 @@ class Preset(Model):
             if run.sigma is None and fig06 and not any(is_printed_fit(task, run) for task in fig06.datasets):
                 msg = (
                     f"{name!r} needs {run.task} among fig06.datasets with n_train {run.n_train}, n_test {run.n_test}, size "
-                    f"{run.size}, rfm.ridges [{RIDGE:g}] and at least {run.rounds} rfm.rounds"
+                    f"{run.size}, rfm.ridges {as_yaml([RIDGE])} and at least {run.rounds} rfm.rounds"
                 )
                 raise ValueError(msg)
         return printed
@@ -226,7 +227,21 @@ def _sentence(model: type[Model], details: Any) -> str:
     if details["type"] == "missing":
         return f"the key {key!r} is missing."
     allowed = details["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    return f"{key} is {details['input']!r}, but {allowed}."
+    return f"{key} is {details['input']!r}, but {allowed}{_number_meant(details)}."
+
+
+def _number_meant(details: Any) -> str:
+    """How a number is to be written that YAML takes for text, such as 1e-5."""
+    if details["type"] not in ("float_type", "int_type") or not isinstance(details["input"], str):
+        return ""
+    try:
+        number = float(details["input"])
+    except ValueError:
+        return ""
+    whole = details["type"] == "int_type"
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        return ""
+    return f": YAML takes this for text; write {as_yaml(int(number) if whole else number)}"
 
 
 def _nearest(name: Any, known: list[str]) -> str:

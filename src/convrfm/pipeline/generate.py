@@ -21,7 +21,7 @@ from convrfm.audit.document import document_schema
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
 from convrfm.pipeline.config import Config, Preset
-from convrfm.pipeline.sections.base import Model
+from convrfm.pipeline.sections.base import Model, as_yaml
 from convrfm.storage import write_bytes
 
 __all__ = ["generated_files", "main"]
@@ -81,7 +81,7 @@ def _rows(model: type[Model], prefix: str) -> Iterator[str]:
             kind = f"as `{prefix}{shown[inner]}`"
         default = "required" if info.is_required() else ""
         if not info.is_required() and inner is None:
-            default = f"`{json.dumps(info.get_default(call_default_factory=True))}`"
+            default = f"`{as_yaml(info.get_default(call_default_factory=True))}`"
         yield f"| `{prefix}{name}{many}` | {kind} | {default} | {info.description} |"
         if inner is not None and inner not in shown:
             shown[inner] = f"{name}{many}"
