@@ -61,6 +61,7 @@ def _documentation() -> str:
         "`config.yaml` says which preset is built and how; `workflow/presets/<preset>.yaml` says what each figure needs at",
         "that scale. `overrides` in `config.yaml` changes single keys of the preset. Any key can also be given on the command",
         "line: `snakemake -c2 --config protocol=both -- fig05`. Wrong keys, types and ranges stop before the first job.",
+        "A path may begin with `~`, the home folder. YAML takes `1e-5` for text: write `1.0e-5`.",
     ]
     for title, model in (("config.yaml", Config), ("workflow/presets/&lt;preset&gt;.yaml", Preset)):
         lines += ["", f"## {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
