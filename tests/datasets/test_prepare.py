@@ -182,6 +182,15 @@ def test_colours(rng):
     ).all()
 
 
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+@pytest.mark.parametrize("colour", ["rgb", "grey-rgb"])
+def test_grey_becomes_three_equal_channels_whenever_it_is_resized(rng, colour, fit):
+    """As if it had been made RGB at first, as torchvision does it."""
+    grey = Image.fromarray(rng.integers(0, 256, (33, 50), dtype=np.uint8))
+    expected = to_array(grey.convert("RGB"), Appearance(size=32, fit=fit))
+    assert (to_array(grey, Appearance(size=32, fit=fit, colour=colour)) == expected).all()
+
+
 def test_scaling(rng):
     from torchvision.transforms import Compose, Normalize, ToTensor
 

@@ -18,7 +18,8 @@ def _gtsrb(root: Path, split: str) -> Split:
 
     paths, labels, classes = class_files(root / "gtsrb/GTSRB/Training", (".ppm",))
     if split == "test":
-        paths, labels = zip(*GTSRB(root, split=split)._samples, strict=True)
+        samples = GTSRB(root, split=split)._samples
+        paths, labels = [path for path, _ in samples], [label for _, label in samples]
     return from_files(root, paths, labels, classes)
 
 
