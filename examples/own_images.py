@@ -87,10 +87,17 @@ def draw_eigenvectors(metric: np.ndarray, patch_size: int, title: str) -> "Figur
 
 
 def run(given: argparse.Namespace) -> None:
-    """Fit, compare, draw, save and reload."""
+    """Read, fit, compare, draw, save and reload.
+
+    Raises:
+        ConvRFMError: see the message.
+    """
     require("workflow", "matplotlib", "seaborn", "PIL", what="This example")
     from convrfm.datasets.image_folder import read_image_folder
 
+    if given.output.exists() and not given.output.is_dir():
+        msg = f"{given.output} is a file, but model and picture need a folder: choose another --output."
+        raise InputError(msg)
     found = read_image_folder(given.folder, size=given.size, colour=given.colour)
     images, labels = found.images, np.array(found.classes)[found.labels]
     check_numbers(labels, given.test_fraction)
@@ -129,8 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.rounds < 2:
         parser.error("the metric is learned from round 1 on: ask for at least 2 rounds")
-    if given.output.exists() and not given.output.is_dir():
-        parser.error(f"{given.output} is a file, but model and picture need a folder: choose another --output")
     if not 0 < given.test_fraction < 1:
         parser.error("the test fraction must lie between 0 and 1")
     if not 0 <= given.seed < 2**32:

@@ -67,4 +67,5 @@ def ending_in_a_sentence(parser: argparse.ArgumentParser) -> Iterator[None]:
             FAILED, f"{parser.prog}: error: the memory does not suffice{reason}: use fewer or smaller images.\n"
         )
     except OSError as error:
-        parser.exit(FAILED, f"{parser.prog}: error: {error.filename or 'a file'}: {error.strerror or error}.\n")
+        place = f"{error.filename}: " if error.filename else ""
+        parser.exit(FAILED, f"{parser.prog}: error: {place}{error.strerror or error}.\n")

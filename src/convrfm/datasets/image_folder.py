@@ -63,10 +63,10 @@ def read_image_folder(
     if size is not None and size < 1:
         msg = f"The size must be at least 1 pixel, but it is {size}."
         raise InputError(msg)
-    if not root.is_dir():
-        msg = f"There is no folder {root}: name a folder that has a folder of images for each class."
-        raise AbsentDataError(msg)
     try:
+        if not root.is_dir():
+            msg = f"There is no folder {root}: name a folder that has a folder of images for each class."
+            raise AbsentDataError(msg)
         paths, labels, classes = class_files(root)
         _warn_of_others(root, paths)
     except OSError as error:

@@ -16,7 +16,9 @@ __all__ = ["FORMATS", "SUFFIXES", "class_files", "read_image"]
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What image files may be, by Pillow's names: it would start other programs for some of the others."""
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 """How the names of image files end, in small or capital letters."""
 
 EIGHT_BITS = {
