@@ -20,9 +20,9 @@ import pandas as pd
 from convrfm import DeepConvRFMClassifier
 from convrfm.datasets.local_signal import TASKS, noisy_bars
 from convrfm.deep_rfm import apply_filters
-from convrfm.errors import ConvRFMError
 from convrfm.extras import require
 from convrfm.seeding import generator
+from convrfm.user_input import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -242,15 +242,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("a fit needs some images of each kind: ask for at least 20")
     if not given.output.parent.is_dir():
         parser.error(f"there is no folder {given.output.parent} to write the picture to")
-    try:
+    with ending_in_a_sentence(parser):
         run(given)
-    except ConvRFMError as error:
-        parser.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Show noisy bars through the filters that Deep ConvRFM learns.")
-    parser.add_argument("--output", type=Path, default=Path("dimmed_noise.png"), help="the picture")
+    parser.add_argument("--output", type=path_argument, default=Path("dimmed_noise.png"), help="the picture")
     parser.add_argument("--sigma", type=float, default=1.0, help="noise: at 1 a row of it is as strong as the bar")
     parser.add_argument("--images", type=int, default=500, help="training images, and as many that test")
     parser.add_argument("--filters", type=int, default=32, help="of each stage")

@@ -23,10 +23,10 @@ from convrfm import ConvRFMClassifier
 from convrfm.datasets.digits import embedded_digits, in_random_greys
 from convrfm.edges import sobel_magnitude
 from convrfm.eigenfilters import CONSTANT, Eigenfilters, top_eigenfilters
-from convrfm.errors import ConvRFMError
 from convrfm.extras import require
 from convrfm.patches import windows
 from convrfm.seeding import generator
+from convrfm.user_input import ending_in_a_sentence, path_argument
 from convrfm.visualize import filter_magnitude, pixel_pearson
 
 if TYPE_CHECKING:
@@ -186,15 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("there are 1797 digits, 300 of which test: ask for 50 to 1497 training images")
     if not given.output.parent.is_dir():
         parser.error(f"there is no folder {given.output.parent} to write the picture to")
-    try:
+    with ending_in_a_sentence(parser):
         run(given)
-    except ConvRFMError as error:
-        parser.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Draw the eigenvectors of ConvRFM's metric round by round.")
-    parser.add_argument("--output", type=Path, default=Path("edge_detectors.png"), help="the picture")
+    parser.add_argument("--output", type=path_argument, default=Path("edge_detectors.png"), help="the picture")
     parser.add_argument("--images", type=int, default=400, help="training digits")
     parser.add_argument("--patch-size", type=int, default=7)
     parser.add_argument("--rounds", type=int, default=5, help="kernel fits, at least 2")

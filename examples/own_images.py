@@ -2,9 +2,9 @@
 
     python examples/own_images.py FOLDER --output own_images --size 32 --colour rgb
 
-FOLDER holds a folder of images for each class, as torchvision's `ImageFolder` reads them. A stratified part of the images
-is held out and tests; ridges and rounds are chosen on a validation part of the others. Left behind are `model.safetensors`
-and `eigenvectors.png`. Needs the extra `workflow` (torchvision, matplotlib). See docs/estimators.md.
+FOLDER holds a folder of images for each class. A stratified part of the images is held out and tests; ridges and rounds are
+chosen on a validation part of the others. Left behind are `model.safetensors` and `eigenvectors.png`. Needs the extra
+`workflow` (Pillow, Matplotlib). See docs/estimators.md.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from sklearn.model_selection import train_test_split
 
 from convrfm import DeepConvRFMClassifier, load_model, save_model
 from convrfm.eigenfilters import top_eigenfilters
-from convrfm.errors import ConvRFMError
+from convrfm.errors import InputError
 from convrfm.estimators import KERNELS
 from convrfm.extras import require
 from convrfm.patches import windows
+from convrfm.user_input import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,15 +31,29 @@ SHOWN = 8
 """Eigenvectors that are drawn, at most."""
 
 
-def read_images(folder: Path, size: int, colour: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read all images: `(n, channels, size, size)` float32 in [0, 1], and the names of their folders `(n,)`."""
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import Compose, Grayscale, Lambda, Resize, ToTensor
+def check_numbers(labels: np.ndarray, test_fraction: float) -> None:
+    """Check that a stratified part of the images can be held out.
 
-    in_colour = Grayscale() if colour == "grey" else Lambda(lambda image: image)  # ImageFolder opens images as RGB
-    data = ImageFolder(folder, Compose([in_colour, Resize((size, size)), ToTensor()]))
-    images = np.stack([image.numpy() for image, _ in data])
-    return images, np.array(data.classes)[data.targets]
+    Raises:
+        InputError: a single class, a class of one image, or a part that has no room for every class.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        msg = f"There is one class only, {str(classes[0])!r}: a classifier needs a folder for each of two classes at least."
+        raise InputError(msg)
+    if counts.min() < 2:
+        msg = (
+            f"The class {str(classes[counts.argmin()])!r} has one image only: each class needs two at least, one that "
+            "trains and one that tests."
+        )
+        raise InputError(msg)
+    held_out = int(np.ceil(test_fraction * len(labels)))
+    if min(held_out, len(labels) - held_out) < len(classes):
+        msg = (
+            f"Of {len(labels)} images {held_out} are to be held out, but {len(classes)} classes need {len(classes)} images "
+            "on each side at least: change --test-fraction, or add images."
+        )
+        raise InputError(msg)
 
 
 def chosen_rows(history: pd.DataFrame) -> dict[str, pd.Series]:
@@ -72,14 +87,26 @@ def draw_eigenvectors(metric: np.ndarray, patch_size: int, title: str) -> "Figur
 
 
 def run(given: argparse.Namespace) -> None:
-    """Fit, compare, draw, save and reload."""
-    require("workflow", "matplotlib", "seaborn", "torchvision", what="This example")
-    images, labels = read_images(given.folder, given.size, given.colour)
+    """Read, fit, compare, draw, save and reload.
+
+    Raises:
+        ConvRFMError: see the message.
+    """
+    require("workflow", "matplotlib", "seaborn", "PIL", what="This example")
+    from convrfm.datasets.image_folder import read_image_folder
+
+    if given.output.exists() and not given.output.is_dir():
+        msg = f"{given.output} is a file, but model and picture need a folder: choose another --output."
+        raise InputError(msg)
+    found = read_image_folder(given.folder, size=given.size, colour=given.colour)
+    images, labels = found.images, np.array(found.classes)[found.labels]
+    check_numbers(labels, given.test_fraction)
     train, test, train_labels, test_labels = train_test_split(
         images, labels, test_size=given.test_fraction, stratify=labels, random_state=given.seed
     )
     print(f"{len(train)} training images of shape {train.shape[1:]}, {len(test)} held out, {len(set(labels))} classes")
 
+    given.output.mkdir(parents=True, exist_ok=True)  # now rather than after the fit
     model = DeepConvRFMClassifier(
         given.kernel, depth=given.depth, stages=given.stages, patch_size=given.patch_size, rounds=given.rounds,
         n_jobs=given.n_jobs, random_state=given.seed, verbose=1,
@@ -95,7 +122,6 @@ def run(given: argparse.Namespace) -> None:
     title = (
         f"{given.kernel}, stage 0, round {learned}: leading eigenvectors of the metric, and their share of its trace"
     )
-    given.output.mkdir(parents=True, exist_ok=True)
     draw_eigenvectors(metric, given.patch_size, title).savefig(given.output / "eigenvectors.png")
 
     save_model(model, given.output / "model.safetensors")
@@ -110,18 +136,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.rounds < 2:
         parser.error("the metric is learned from round 1 on: ask for at least 2 rounds")
-    if not given.folder.is_dir():
-        parser.error(f"there is no folder {given.folder}")
-    try:
+    if not 0 < given.test_fraction < 1:
+        parser.error("the test fraction must lie between 0 and 1")
+    if not 0 <= given.seed < 2**32:
+        parser.error("the seed must lie between 0 and 2^32 - 1")
+    with ending_in_a_sentence(parser):
         run(given)
-    except ConvRFMError as error:
-        parser.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Fit Deep ConvRFM to a folder of images, a folder for each class.")
-    parser.add_argument("folder", type=Path, help="with a folder of images for each class")
-    parser.add_argument("--output", type=Path, default=Path("own_images"), help="folder for the model and the picture")
+    parser.add_argument("folder", type=path_argument, help="with a folder of images for each class")
+    parser.add_argument(
+        "--output", type=path_argument, default=Path("own_images"), help="folder for the model and the picture"
+    )
     parser.add_argument("--size", type=int, default=32, help="images are resized to size x size pixels")
     parser.add_argument("--colour", choices=["grey", "rgb"], default="rgb")
     parser.add_argument("--kernel", choices=KERNELS, default="cntk")

@@ -22,8 +22,8 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from convrfm import measure, summarise
-from convrfm.errors import ConvRFMError
 from convrfm.extras import require
+from convrfm.user_input import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -166,17 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("epochs, width and images must be at least 1")
     if not given.output.parent.is_dir():
         parser.error(f"there is no folder {given.output.parent} to write the picture to")
-    try:
+    with ending_in_a_sentence(parser):
         run(given)
-    except ConvRFMError as error:
-        parser.error(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Measure the feature ansatz in a small CNN, before and after training."
     )
-    parser.add_argument("--output", type=Path, default=Path("own_network.png"), help="the picture")
+    parser.add_argument("--output", type=path_argument, default=Path("own_network.png"), help="the picture")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--width", type=int, default=32, help="filters of each convolution")
     parser.add_argument("--images", type=int, default=200, help="held-out digits that the AGOP is averaged over")

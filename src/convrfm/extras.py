@@ -1,10 +1,15 @@
-"""Optional parts of the installation, by the names that `pip install "convrfm[...]"` knows."""
+"""Optional parts of the installation: what is missing of them, and the command that installs it."""
 
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 
 from convrfm.errors import ConvRFMError
 
 __all__ = ["MissingExtraError", "how_to_install", "require"]
+
+PACKAGES = {"PIL": "pillow", "yaml": "pyyaml"}
+"""Packages whose modules have another name."""
 
 
 # Here, as a change of convrfm.errors makes every run stale.
@@ -13,8 +18,13 @@ class MissingExtraError(ConvRFMError, ImportError):
 
 
 def how_to_install(*extras: str) -> str:
-    """Give the command that installs extras."""
-    return f'pip install "convrfm[{",".join(extras)}]"'
+    """Give the command that installs what is missing of extras, or all of them where nothing is.
+
+    It names packages of an index, as convrfm itself need not be on one.
+    """
+    wanted = _requirements(*extras)
+    missing = [requirement for package, requirement in wanted.items() if not _is_installed(package)]
+    return _command(missing or list(wanted.values()), extras)
 
 
 def require(extra: str, *modules: str, what: str) -> None:
@@ -30,5 +40,32 @@ def require(extra: str, *modules: str, what: str) -> None:
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        msg = f"{what} needs {' and '.join(missing)}, not installed here: {how_to_install(extra)}"
+        packages = [PACKAGES.get(name, name) for name in missing]
+        wanted = [requirement for package, requirement in _requirements(extra).items() if package in packages]
+        msg = f"{what} needs {' and '.join(missing)}, not installed here: {_command(wanted, (extra,))}"
         raise MissingExtraError(msg)
+
+
+def _requirements(*extras: str) -> dict[str, str]:
+    """The requirements of extras by package, such as "pillow>=11", from the metadata of the installation."""
+    try:
+        found = requires("convrfm") or []
+    except PackageNotFoundError:  # sources that are not installed
+        return {}
+    split = [requirement.partition(";") for requirement in found]
+    named = [text.strip() for text, _, marker in split if any(f'extra == "{extra}"' in marker for extra in extras)]
+    return {re.split(r"[^\w.-]", text, maxsplit=1)[0]: text for text in named}
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _command(requirements: list[str], extras: tuple[str, ...]) -> str:
+    if not requirements:
+        return f'pip install ".[{",".join(extras)}]" in a checkout'
+    return " ".join(["pip install", *(f'"{requirement}"' for requirement in requirements)])

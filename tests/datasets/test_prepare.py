@@ -182,6 +182,15 @@ def test_colours(rng):
     ).all()
 
 
+@pytest.mark.parametrize("fit", ["stretch", "crop"])
+@pytest.mark.parametrize("colour", ["rgb", "grey-rgb"])
+def test_grey_becomes_three_equal_channels_whenever_it_is_resized(rng, colour, fit):
+    """As if it had been made RGB at first, as torchvision does it."""
+    grey = Image.fromarray(rng.integers(0, 256, (33, 50), dtype=np.uint8))
+    expected = to_array(grey.convert("RGB"), Appearance(size=32, fit=fit))
+    assert (to_array(grey, Appearance(size=32, fit=fit, colour=colour)) == expected).all()
+
+
 def test_scaling(rng):
     from torchvision.transforms import Compose, Normalize, ToTensor
 
@@ -230,7 +239,7 @@ def test_images_of_many_shapes_need_a_size(tmp_path):
     with pytest.raises(CorruptDataError, match="Image 0 of these cannot be read"):
         render(split, np.arange(2), Appearance(size=4), None, "these")
     (tmp_path / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n")
-    with pytest.raises(CorruptDataError, match="UnidentifiedImageError"):  # EPS would start Ghostscript
+    with pytest.raises(CorruptDataError, match=r"0.png is no image that can be read"):  # EPS would start Ghostscript
         render(split, np.arange(1), Appearance(size=4), None, "these")
 
 

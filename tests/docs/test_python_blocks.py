@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from convrfm import DeepConvRFMClassifier, measure
@@ -63,8 +64,11 @@ def small(monkeypatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """Blocks write files into the folder that they are in."""
+    """Blocks write files into the folder that they are in; there are a few pictures of pets in it."""
     monkeypatch.chdir(tmp_path)
+    for i, name in enumerate(("cats/1.png", "dogs/2.jpg")):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (20 + i, 18)).save(tmp_path / "pets" / name)
     return tmp_path
 
 

@@ -24,7 +24,7 @@ def gpu(monkeypatch):
 @pytest.mark.parametrize(
     ("packages", "device", "torch_device", "sentence"),
     [
-        (False, True, True, r'numba-cuda: pip install "convrfm\[cuda\]".*backend="cpu"'),
+        (False, True, True, r'numba-cuda: pip install "numba-cuda\[cu13\]>=.*backend="cpu"'),
         (True, False, False, "needs an NVIDIA GPU.*nvidia-smi"),
         (True, True, False, "build of PyTorch for CUDA"),
     ],

@@ -1,14 +1,17 @@
 """The configuration: wrong keys, types and ranges, each in one message that helps."""
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.config import load_settings
+from convrfm.pipeline.config import Config, Preset, load_settings
 from convrfm.pipeline.generate import generated_files, main
+from convrfm.pipeline.sections.base import Model
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"
@@ -188,6 +191,84 @@ def test_generated_files_have_not_drifted():
     for path, content in generated_files(ROOT).items():
         assert path.read_text() == content, f"{path.name} is out of date: run `make generated`"
     assert main(["--check"]) == 0
+
+
+def defaults(model, prefix=""):
+    """Keys and defaults of a section and of those in it, as `docs/configuration.md` names them."""
+    for name, info in model.model_fields.items():
+        parts = [
+            info.annotation,
+            *get_args(info.annotation),
+            *(p for a in get_args(info.annotation) for p in get_args(a)),
+        ]
+        inner = next((part for part in parts if isinstance(part, type) and issubclass(part, Model)), None)
+        key = f"{prefix}{name}{'[]' if inner is not None and inner is not info.annotation else ''}"
+        if inner is not None:
+            yield from defaults(inner, f"{key}.")
+        elif not info.is_required():
+            yield key, info.get_default(call_default_factory=True)
+
+
+def test_printed_defaults_can_be_pasted():
+    """YAML 1.1 takes 1e-05 for text."""
+    rows = re.findall(
+        r"^\| `([^`]+)` \| [^|]+ \| `([^`]*)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE
+    )
+    printed = dict(rows)
+    assert len(printed) == len(rows) > 90
+    expected = {**dict(defaults(Config)), **dict(defaults(Preset))}
+    for key, text in printed.items():
+        found = yaml.safe_load(text)
+        assert (found, type(found)) == (expected[key], type(expected[key])), key
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "sentence"),
+    [
+        (
+            "learning_rate",
+            "5e-4",
+            r"fig09.learning_rate is '5e-4', .* valid number: YAML takes this for text; write 0.0005.",
+        ),
+        ("stop_below", "1e-5", r"fig09.stop_below is '1e-5', .*: YAML takes this for text; write 1.0e-05."),
+        ("stop_below", "1.5e-6", None),
+        ("stop_below", "1.0e5", r"is '1.0e5', .*: YAML takes this for text; write 100000.0."),
+        ("stop_below", "-1e-5", r"is '-1e-5', .*; write -1.0e-05."),
+        ("stop_below", "'0.1'", r"is '0.1', .*: YAML takes this for text; write 0.1."),
+        ("epochs", "1e3", r"fig09.epochs is '1e3', .* valid integer: YAML takes this for text; write 1000."),
+        ("epochs", "1.5e0", r"fig09.epochs is '1.5e0', .* valid integer.$"),
+        ("epochs", "ten", r"fig09.epochs is 'ten', .* valid integer.$"),
+        ("stop_below", "nan", r"is 'nan', .* valid number.$"),
+        ("patch_sizes", "[3, '5']", r"fig09.patch_sizes.1 is '5', .*; write 5."),
+    ],
+)
+def test_numbers_that_yaml_takes_for_text(config, key, text, sentence):
+    overrides = {"fig09": yaml.safe_load(f"{key}: {text}")}
+    if sentence is None:
+        assert load_settings({**config, "overrides": overrides}, PRESETS).preset.fig09.stop_below == float(text)
+        return
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load_settings({**config, "overrides": overrides}, PRESETS)
+    if "write" in sentence:
+        written = str(caught.value).rpartition("write ")[2].removesuffix(".")
+        assert not isinstance(yaml.safe_load(written), str)
+
+
+@pytest.mark.parametrize("key", ["data_dir", "data_folders"])
+def test_home_folder(config, monkeypatch, key):
+    monkeypatch.setenv("HOME", "/home/me")
+
+    def loaded(path):
+        given = {"mnist": path} if key == "data_folders" else path
+        found = getattr(load_settings({**config, key: given}, PRESETS).config, key)
+        return found["mnist"] if key == "data_folders" else found
+
+    assert loaded("~/a") == "/home/me/a"
+    assert loaded("./a/~b/") == "./a/~b/"
+    with pytest.raises(ConfigError, match=rf"{key}.* is '~nobody-here/a', but .* user who is not known here"):
+        loaded("~nobody-here/a")
+    with pytest.raises(ConfigError, match=f"{key}.* is ''"):
+        loaded("")
 
 
 def test_drift_is_seen(tmp_path):

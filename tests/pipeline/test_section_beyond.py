@@ -95,7 +95,7 @@ def test_anchors_repeat_every_printed_run():
     [
         ("anchors", ["svhn-100"], "'svhn-100' must be one of svhn-1000, noisy-mnist-4000, noisy-mnist-200"),
         ("anchors", ["svhn-1000"] * 2, "each run may stand there only once, but they are svhn-1000, svhn-1000"),
-        ("quick", ["svhn-1000"], "'svhn-1000' needs svhn among fig06.datasets with n_train 1000, n_test 1000, size 32, rfm.ridges [1e-05]"),
+        ("quick", ["svhn-1000"], "'svhn-1000' needs svhn among fig06.datasets with n_train 1000, n_test 1000, size 32, rfm.ridges [1.0e-05]"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_printed_runs_is_said(preset, runs, sentence):

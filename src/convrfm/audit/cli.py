@@ -3,10 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from convrfm.errors import ConvRFMError
 from convrfm.extras import how_to_install
+from convrfm.user_input import INTERRUPTED, path_argument
 
 __all__ = ["main"]
 
@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the name of the program; those of the process by default.
 
     Returns:
-        The exit status: 0 if the results can be trusted, 1 if not, 2 if the command could not be carried out.
+        The exit status: 0 if the results can be trusted, 1 if not, 2 if the command could not be carried out, 130 after
+        Ctrl-C.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConvRFMError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRONG_USE
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except ModuleNotFoundError as error:
         if (error.name or "convrfm").partition(".")[0] == "convrfm":
             raise
@@ -51,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         "record says. Nothing is built. The page is written to RESULTS/audit/index.html.",
         epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
     )
-    audit.add_argument("results", type=Path, metavar="RESULTS", help="a folder of results in a project: results/quick")
+    audit.add_argument(
+        "results", type=path_argument, metavar="RESULTS", help="a folder of results in a project: results/quick"
+    )
     audit.set_defaults(command=_audit)
     imports = commands.add_parser(
         "import-results",
@@ -60,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         "working folder if nothing is wrong with it. A file that lies there with other content is never replaced.",
         epilog="Exit status: 0 if everything was taken in; 1 if something is wrong and nothing was; 2 if it could not be read.",
     )
-    imports.add_argument("folder", type=Path, metavar="FOLDER", help="what was results/<preset> on the other machine")
+    imports.add_argument(
+        "folder", type=path_argument, metavar="FOLDER", help="what was results/<preset> on the other machine"
+    )
     imports.set_defaults(command=_import)
     for command in (audit, imports):
         command.add_argument(

@@ -11,7 +11,7 @@ from convrfm.datasets.archives import clear_unpacking, unpack
 from convrfm.datasets.download import Patience, download, wrong_checksum
 from convrfm.datasets.entries import Entry, Remote
 from convrfm.datasets.manifest import Manifest, add_to_manifest, check_files, locked, read_manifest
-from convrfm.datasets.places import Place, data_files, missing
+from convrfm.datasets.places import Place, data_files, is_hidden, missing
 from convrfm.datasets.summary import summarise
 from convrfm.errors import AbsentDataError, CorruptDataError
 from convrfm.storage import clear_leftovers
@@ -125,7 +125,8 @@ def _checked(entry: Entry, place: Place) -> Manifest:
     """
     manifest = read_manifest(place.home)
     paths = data_files(entry, place)
-    vanished = sorted(set(_listed(entry, manifest)) - set(paths))
+    # What is hidden counts no more, but may have been recorded once.
+    vanished = sorted(path for path in set(_listed(entry, manifest)) - set(paths) if not (place.files / path).exists())
     if manifest["complete"] and vanished:
         msg = f"{place.files / vanished[0]} is gone; in all, {len(vanished)} of {len(manifest['files'])} files are."
         raise CorruptDataError(msg)
@@ -159,7 +160,8 @@ def _digest(entry: Entry, place: Place, manifest: Manifest) -> str:
     lines = [f"{path}\0{manifest['files'][path]['sha256']}\n" for path in data_files(entry, place)]
     if entry.recorded_when_read:
         folders = [place.files / path for path in entry.required if path.endswith("/")]
-        lines += sorted(f"{path.relative_to(place.files)}\n" for folder in folders for path in folder.glob("*"))
+        found = [path for folder in folders for path in folder.glob("*") if not is_hidden(path.name)]
+        lines += sorted(f"{path.relative_to(place.files)}\n" for path in found)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -1,19 +1,26 @@
 """Where the files of a data set lie, and whether they have changed. Standard library only: rules are planned with it."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from convrfm.datasets.entries import Entry
+from convrfm.user_input import expand_home
 
-__all__ = ["MANIFEST", "STATE", "Place", "data_files", "find_place", "fingerprint", "missing"]
+__all__ = [
+    "MANIFEST", "STATE", "Place", "data_files", "find_place", "fingerprint", "is_hidden", "missing", "visible_files",
+]  # fmt: skip
 
 MANIFEST = "manifest.json"
 """In the home of a data set: the SHA-256 of every file."""
 
 STATE = "state.json"
 """In the home of a data set: whether it is present, absent or corrupt; what the workflow looks at."""
+
+LEFT_BEHIND = {"__macosx", "@eadir", "desktop.ini", "thumbs.db"}
+"""What macOS, Synology and Windows leave in folders of images, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,39 @@ def find_place(data_dir: str | Path, name: str, folders: Mapping[str, str]) -> P
     """Give the place of a data set.
 
     Args:
-        data_dir: the folder of all data sets.
+        data_dir: the folder of all data sets; a leading `~` is the home folder, here and in `folders`.
         name: of the data set.
         folders: filled folders elsewhere, by data set.
+
+    Raises:
+        InputError: a leading `~` has no home folder.
     """
     given = folders.get(name)
-    return Place(Path(data_dir) / name, Path(given) if given else None)
+    return Place(Path(expand_home(str(data_dir))) / name, Path(expand_home(given)) if given else None)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no data: it begins with a dot, or systems leave it behind."""
+    return name.startswith(".") or name.lower() in LEFT_BEHIND
+
+
+def visible_files(folder: Path, *, follow_links: bool) -> Iterator[str]:
+    """Give the paths of the files in a folder and below it that are not hidden, nor in a hidden folder, in any order.
+
+    Args:
+        folder: may be hidden itself.
+        follow_links: whether folders behind links count.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=stop, followlinks=follow_links):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield from (os.path.join(parent, name) for name in names if not is_hidden(name))  # noqa: PTH118 (a million files)
 
 
 def missing(entry: Entry, place: Place) -> list[str]:
@@ -59,9 +93,10 @@ def _is_there(root: Path, path: str) -> bool:
 
 def _below(root: Path, folder: str) -> Iterator[str]:
     """The files in a folder and below it, without hidden ones, relative to the root."""
-    for path in (root / folder).rglob("*"):
-        if not path.name.startswith(".") and path.is_file():
-            yield path.relative_to(root).as_posix()
+    if (root / folder).is_dir():
+        for path in visible_files(root / folder, follow_links=False):
+            if Path(path).is_file():  # and no broken link
+                yield Path(path).relative_to(root).as_posix()
 
 
 def data_files(entry: Entry, place: Place) -> list[str]:
@@ -80,7 +115,12 @@ def fingerprint(entry: Entry, place: Place) -> str:
     paths = [path for path in data_files(entry, place) if (place.files / path).exists()]
     if entry.recorded_when_read:
         folders = (place.files / path for path in entry.required if path.endswith("/"))
-        paths += [path.relative_to(place.files).as_posix() for folder in folders for path in sorted(folder.glob("*"))]
+        paths += [
+            path.relative_to(place.files).as_posix()
+            for folder in folders
+            for path in sorted(folder.glob("*"))
+            if not is_hidden(path.name)
+        ]
     digest = hashlib.sha256()
     for path in paths:
         status = (place.files / path).stat()

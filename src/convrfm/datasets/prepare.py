@@ -175,7 +175,8 @@ def render(split: Split, indices: np.ndarray, appearance: Appearance, pair: tupl
         arrays[place] = array
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
-        msg = f"{title} have {len(shapes)} different shapes, such as {min(shapes)} and {max(shapes)}: give a size."
+        lacking = "size" if len({shape[0] for shape in shapes}) == 1 else "colour"
+        msg = f"{title} have {len(shapes)} different shapes, such as {min(shapes)} and {max(shapes)}: give a {lacking}."
         raise InputError(msg)
     if pair is not None:
         labels = pair_labels(labels, pair)

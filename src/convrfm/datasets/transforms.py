@@ -37,7 +37,7 @@ class Appearance:
         fit: "stretch" resizes to a square, as in Figures 3-6, 8 and 9; "crop" resizes the shorter side to 256/224 of the
             size and cuts out the centre, as in Figures 1, 2 and 7.
         colour: "native"; "grey", one channel (ITU-R 601 luma); "rgb", three; "grey-rgb", luma in all three, as the authors'
-            code has Caltech101.
+            code has Caltech101. What is grey becomes three equal channels.
         scaling: a name in `SCALINGS`.
     """
 
@@ -50,7 +50,12 @@ class Appearance:
 def to_array(image: Image.Image, appearance: Appearance) -> np.ndarray:
     """Bring one image into form.
 
-    Interpolation is bilinear with antialiasing, on 8-bit values, as torchvision does it with PIL images.
+    Interpolation is bilinear with antialiasing, on 8-bit values, as torchvision does it with PIL images; on float32 in
+    mode F.
+
+    Args:
+        image: in mode L, RGB, or F (grey in [0, 1]).
+        appearance: the form.
 
     Returns:
         `(channels, height, width)` float32, in [0, 1] where the scaling is "unit".
@@ -58,11 +63,8 @@ def to_array(image: Image.Image, appearance: Appearance) -> np.ndarray:
     Raises:
         InputError: three channels of constants for a grey image, or an unknown scaling.
     """
-    modes = {"grey": "L", "rgb": "RGB", "grey-rgb": "L"}
-    if appearance.colour != "native":
-        image = image.convert(modes[appearance.colour])
-    if appearance.colour == "grey-rgb":
-        image = image.convert("RGB")
+    if image.mode == "RGB" and appearance.colour in ("grey", "grey-rgb"):
+        image = image.convert("L")
     if appearance.size is not None and appearance.fit == "stretch":
         # What torchvision calls; to import that takes longer than everything else with small images.
         image = image.resize((appearance.size, appearance.size), Image.Resampling.BILINEAR)
@@ -71,8 +73,10 @@ def to_array(image: Image.Image, appearance: Appearance) -> np.ndarray:
 
         image = functional.resize(image, [round(appearance.size * CROP)])
         image = functional.center_crop(image, [appearance.size])
-    array = np.asarray(image, np.float32) / np.float32(255)
+    array = np.asarray(image, np.float32) / np.float32(1 if image.mode == "F" else 255)
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    if len(array) == 1 and appearance.colour in ("rgb", "grey-rgb"):
+        array = np.repeat(array, 3, axis=0)
     return _scaled(np.ascontiguousarray(array), appearance.scaling)
 
 

@@ -4,6 +4,7 @@ The JSON schemas and the table in `docs/configuration.md` are generated from the
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
-from convrfm.pipeline.sections.base import Model, Positive
+from convrfm.pipeline.sections.base import Model, Positive, UserPath, as_yaml
 from convrfm.pipeline.sections.beyond import Beyond
 from convrfm.pipeline.sections.costs import Costs
 from convrfm.pipeline.sections.features import FeatureFigure, Features
@@ -91,7 +92,7 @@ class Preset(Model):
             if run.sigma is None and fig06 and not any(is_printed_fit(task, run) for task in fig06.datasets):
                 msg = (
                     f"{name!r} needs {run.task} among fig06.datasets with n_train {run.n_train}, n_test {run.n_test}, size "
-                    f"{run.size}, rfm.ridges [{RIDGE:g}] and at least {run.rounds} rfm.rounds"
+                    f"{run.size}, rfm.ridges {as_yaml([RIDGE])} and at least {run.rounds} rfm.rounds"
                 )
                 raise ValueError(msg)
         return printed
@@ -130,13 +131,13 @@ class Config(Model):
         description="memory in MiB that a kernel computation may take beside its result; without a number it is a quarter "
         "of what is free, and 896 at most",
     )
-    data_dir: str = Field("data", min_length=1, description="where downloaded data lie; scratch on a cluster")
+    data_dir: UserPath = Field("data", description="where downloaded data lie; scratch on a cluster")
     data_mirror: str | None = Field(
         None,
         min_length=1,
         description="address of a copy of somebody's data_dir, over HTTP, that is used instead of the official addresses",
     )
-    data_folders: dict[str, str] = Field(
+    data_folders: dict[str, UserPath] = Field(
         default_factory=dict,
         description="folders elsewhere that hold a data set unpacked, by its name; used where they are, never written to",
     )
@@ -152,7 +153,7 @@ class Config(Model):
 
     @field_validator("data_folders")
     @classmethod
-    def _folders_of_known_data(cls, folders: dict[str, str]) -> dict[str, str]:
+    def _folders_of_known_data(cls, folders: dict[str, UserPath]) -> dict[str, UserPath]:
         known = [name for name, entry in REGISTRY.items() if entry.has_files]
         for name in folders:
             if name not in known:
@@ -226,7 +227,21 @@ def _sentence(model: type[Model], details: Any) -> str:
     if details["type"] == "missing":
         return f"the key {key!r} is missing."
     allowed = details["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    return f"{key} is {details['input']!r}, but {allowed}."
+    return f"{key} is {details['input']!r}, but {allowed}{_number_meant(details)}."
+
+
+def _number_meant(details: Any) -> str:
+    """How a number is to be written that YAML takes for text, such as 1e-5."""
+    if details["type"] not in ("float_type", "int_type") or not isinstance(details["input"], str):
+        return ""
+    try:
+        number = float(details["input"])
+    except ValueError:
+        return ""
+    whole = details["type"] == "int_type"
+    if not math.isfinite(number) or (whole and not number.is_integer()):
+        return ""
+    return f": YAML takes this for text; write {as_yaml(int(number) if whole else number)}"
 
 
 def _nearest(name: Any, known: list[str]) -> str:

@@ -21,7 +21,7 @@ from convrfm.audit.document import document_schema
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
 from convrfm.pipeline.config import Config, Preset
-from convrfm.pipeline.sections.base import Model
+from convrfm.pipeline.sections.base import Model, as_yaml
 from convrfm.storage import write_bytes
 
 __all__ = ["generated_files", "main"]
@@ -61,6 +61,7 @@ def _documentation() -> str:
         "`config.yaml` says which preset is built and how; `workflow/presets/<preset>.yaml` says what each figure needs at",
         "that scale. `overrides` in `config.yaml` changes single keys of the preset. Any key can also be given on the command",
         "line: `snakemake -c2 --config protocol=both -- fig05`. Wrong keys, types and ranges stop before the first job.",
+        "A path may begin with `~`, the home folder. YAML takes `1e-5` for text: write `1.0e-5`.",
     ]
     for title, model in (("config.yaml", Config), ("workflow/presets/&lt;preset&gt;.yaml", Preset)):
         lines += ["", f"## {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
@@ -81,7 +82,7 @@ def _rows(model: type[Model], prefix: str) -> Iterator[str]:
             kind = f"as `{prefix}{shown[inner]}`"
         default = "required" if info.is_required() else ""
         if not info.is_required() and inner is None:
-            default = f"`{json.dumps(info.get_default(call_default_factory=True))}`"
+            default = f"`{as_yaml(info.get_default(call_default_factory=True))}`"
         yield f"| `{prefix}{name}{many}` | {kind} | {default} | {info.description} |"
         if inner is not None and inner not in shown:
             shown[inner] = f"{name}{many}"

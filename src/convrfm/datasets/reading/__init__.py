@@ -2,4 +2,4 @@
 
 from convrfm.extras import require
 
-require("workflow", "PIL", "h5py", "torchvision", what="Reading data sets")
+require("workflow", "PIL", what="Reading images")

@@ -7,8 +7,11 @@ from convrfm.datasets.reading.embedded import EMBEDDED
 from convrfm.datasets.reading.folders import FOLDERS
 from convrfm.datasets.reading.packed import PACKED
 from convrfm.datasets.reading.split import Split, explained_reading
+from convrfm.extras import require
 
 __all__ = ["read_split", "splits_there"]
+
+require("workflow", "h5py", "torchvision", what="Reading data sets")
 
 _READERS = {**PACKED, **FOLDERS, **EMBEDDED}
 

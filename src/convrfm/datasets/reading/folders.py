@@ -1,8 +1,13 @@
-"""Data sets of one file for each image: torchvision's loaders say which file has which label, and files are opened here."""
+"""Data sets of one file for each image.
+
+Which file has which label, torchvision's loaders say where lists do, and `class_files` where folders do: torchvision takes
+hidden files and folders for data. Files are opened here.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 
+from convrfm.datasets.reading.image_files import class_files
 from convrfm.datasets.reading.split import Split, from_files
 
 __all__ = ["FOLDERS"]
@@ -11,8 +16,10 @@ __all__ = ["FOLDERS"]
 def _gtsrb(root: Path, split: str) -> Split:
     from torchvision.datasets import GTSRB
 
-    paths, labels = zip(*GTSRB(root, split=split)._samples, strict=True)
-    classes = sorted(path.name for path in (root / "gtsrb/GTSRB/Training").iterdir() if path.is_dir())
+    paths, labels, classes = class_files(root / "gtsrb/GTSRB/Training", (".ppm",))
+    if split == "test":
+        samples = GTSRB(root, split=split)._samples
+        paths, labels = [path for path, _ in samples], [label for _, label in samples]
     return from_files(root, paths, labels, classes)
 
 
@@ -31,14 +38,8 @@ def _aircraft(root: Path, split: str) -> Split:
 
 
 def _caltech101(root: Path, split: str) -> Split:  # noqa: ARG001 (all of it is one split)
-    from torchvision.datasets import Caltech101
-
-    data = Caltech101(root)
     folder = root / "caltech101" / "101_ObjectCategories"
-    paths = [
-        folder / data.categories[label] / f"image_{i:04d}.jpg" for i, label in zip(data.index, data.y, strict=True)
-    ]
-    return from_files(root, paths, data.y, data.categories)
+    return from_files(root, *class_files(folder, (".jpg",), without="BACKGROUND_Google"))
 
 
 def _flowers102(root: Path, split: str) -> Split:
@@ -74,19 +75,14 @@ def _stanford_cars(root: Path, split: str) -> Split:
 
 def _imagenet(root: Path, split: str) -> Split:
     """Folders named by WordNet ids, in the order of torchvision's weights; torchvision's own loader wants the archives."""
-    from torchvision.datasets import ImageFolder
-
-    data = ImageFolder(root / split)
-    paths, labels = zip(*data.samples, strict=True)
-    return from_files(root, paths, labels, data.classes)
+    return from_files(root, *class_files(root / split))
 
 
 def _imagenette(root: Path, split: str) -> Split:
     from torchvision.datasets import Imagenette
 
-    data = Imagenette(root, split=split, size="320px")
-    paths, labels = zip(*data._samples, strict=True)
-    return from_files(root, paths, labels, [names[0] for names in data.classes])
+    paths, labels, folders = class_files(root / "imagenette2-320" / split, (".jpeg",))
+    return from_files(root, paths, labels, [Imagenette._WNID_TO_CLASS[name][0] for name in folders])
 
 
 FOLDERS: dict[str, Callable[[Path, str], Split]] = {

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from convrfm.datasets.reading.image_files import read_image
 from convrfm.errors import ConvRFMError, CorruptDataError
 
 __all__ = ["Split", "explained_reading", "from_arrays", "from_files"]
-
-FORMATS = ("JPEG", "PNG", "PPM")
-"""What image files may be: PIL would start other programs for some of the others."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Split:
     Attributes:
         labels: `(n,)` int64, from 0.
         classes: their names; labels index them.
-        image: reads one image by its index, in mode L (grey) or RGB.
+        image: reads one image by its index, in mode L (grey), RGB, or F (grey in [0, 1], of more than 8 bits).
         files: the files, relative to the root of the data, that reading these images opens beyond those that hold labels.
     """
 
@@ -50,16 +48,17 @@ def from_arrays(images: np.ndarray, labels: Sequence[int] | np.ndarray, classes:
     )
 
 
-def from_files(root: Path, paths: Sequence[Path | str], labels: Sequence[int], classes: Sequence[str]) -> Split:
-    """A split of one file for each image, below `root`.
+def from_files(
+    root: Path, paths: Sequence[Path | str], labels: Sequence[int], classes: Sequence[str], *, upright: bool = False
+) -> Split:
+    """A split of one file for each image, below `root`; for `upright`, see `convrfm.datasets.reading.image_files.read_image`.
 
     Raises:
         CorruptDataError: files and labels do not fit together.
     """
 
     def image(index: int) -> Image.Image:
-        with Image.open(paths[index], formats=FORMATS) as opened:
-            return opened.copy() if opened.mode in ("L", "RGB") else opened.convert("RGB")
+        return read_image(paths[index], upright=upright)
 
     def files(indices: Iterable[int]) -> list[str]:
         return [Path(paths[index]).relative_to(root).as_posix() for index in indices]

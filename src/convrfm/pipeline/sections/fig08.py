@@ -28,7 +28,7 @@ class SimpleNetTraining(Model):
     )
     decay: float = Field(0.1, gt=0, description="that factor")
     weight_decay: float = Field(
-        1e-3, ge=0, description="L2 penalty; 2e-3 in the logs of SimpleNet's best published runs"
+        1e-3, ge=0, description="L2 penalty; 0.002 in the logs of SimpleNet's best published runs"
     )
     augmentation: Literal["none", "crop-flip"] = Field(
         "crop-flip", description="random crops with a margin of 4 pixels and random flips, or none"

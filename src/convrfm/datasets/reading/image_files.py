@@ -1,0 +1,180 @@
+"""Image files: which there are in folders of classes, and their pixels, faithfully or not at all."""
+
+import os
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from convrfm.datasets.places import is_hidden, visible_files
+from convrfm.errors import AbsentDataError, CorruptDataError
+
+__all__ = ["FORMATS", "SUFFIXES", "class_files", "read_image"]
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What image files may be, by Pillow's names: it would start other programs for some of the others."""
+
+SUFFIXES = (
+    ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+"""How the names of image files end, in small or capital letters."""
+
+EIGHT_BITS = {
+    "1": "L", "L": "L", "LA": "L", "P": "RGB", "PA": "RGB", "RGB": "RGB", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB",
+}  # fmt: skip
+"""Pillow's modes of 8 bits or fewer a channel, and what each is read as."""
+
+INTEGERS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's modes of one channel of more than 8 bits."""
+
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
+"""Tags of TIFF, and a value of the second."""
+
+
+def class_files(
+    folder: Path, suffixes: Collection[str] = SUFFIXES, without: str = ""
+) -> tuple[list[str], list[int], list[str]]:
+    """List the image files of a folder that has one folder for each class.
+
+    Hidden files and folders, and those that systems leave behind, are passed over (`convrfm.datasets.places.is_hidden`).
+    The order is that of torchvision's `ImageFolder`: classes by name, files by the folder below and by name.
+
+    Args:
+        folder: with the folders of the classes.
+        suffixes: how names of images end, in small letters.
+        without: a folder that is no class.
+
+    Returns:
+        paths of the files, their labels from 0, and the names of the classes, which are those of their folders.
+
+    Raises:
+        AbsentDataError: there is no folder of a class.
+        CorruptDataError: the folder of a class holds no image.
+    """
+    folders = (entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
+    classes = sorted(name for name in folders if name != without)
+    if not classes:
+        msg = f"{folder} holds no folders: put the images of each class into a folder of their own there."
+        raise AbsentDataError(msg)
+    paths: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(visible_files(folder / name, follow_links=True), key=os.path.split)
+        images = [path for path in found if path.lower().endswith(tuple(suffixes))]
+        if not images:
+            msg = (
+                f"The class folder {folder / name} holds no image, that is no file whose name ends in "
+                f"{', '.join(suffixes)}: put images there, or remove it."
+            )
+            raise CorruptDataError(msg)
+        paths += images
+        labels += [label] * len(images)
+    return paths, labels, classes
+
+
+def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
+    """Read the pixels of an image file, faithfully, or say why this cannot be done.
+
+    Grey values of 16 bits are divided by the white of the file, 65535 as a rule. Palettes, CMYK and YCbCr become RGB.
+    Colours of 16 bits a channel lose the lower 8, less than 1/255 of white. An alpha channel is dropped if every pixel is
+    opaque. Colour profiles are not applied.
+
+    Args:
+        path: of a file in one of `FORMATS`, of one image; of a JPEG file with previews, the main image is read.
+        upright: whether the image is turned as its EXIF orientation says; torchvision leaves it as it is stored.
+
+    Returns:
+        an image in mode L or RGB, of 8 bits, or in mode F, grey in [0, 1].
+
+    Raises:
+        CorruptDataError: it is no image or a damaged one, cannot be opened, has more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS`, several frames, transparent pixels, or values whose black and white are not known.
+    """
+    try:
+        with warnings.catch_warnings():
+            # These are of metadata, or repeat an error.
+            warnings.simplefilter("ignore", UserWarning)
+            # Pillow warns of so many pixels, and refuses twice as many.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return _pixels(image, upright=upright)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders fail in all ways
+        msg = f"{path} {_reason(path, error)}."
+        raise CorruptDataError(msg) from error
+
+
+def _reason(path: str | Path, error: Exception) -> str:
+    """Why a file cannot be read, and what to do, as a sentence without its subject."""
+    if isinstance(error, _Unfaithful):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"has too many pixels ({error}): scale it down"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be opened: {error.strerror}"
+    reason = f"is damaged ({type(error).__name__}: {error})"
+    if isinstance(error, UnidentifiedImageError):
+        reason = f"is no image that can be read, in one of the formats {', '.join(FORMATS)}"
+        reason = reason if Path(path).stat().st_size else "is empty"
+    return f"{reason}: replace or remove it"
+
+
+class _Unfaithful(Exception):  # noqa: N818 (a sentence without its subject)
+    """Why the pixels of an image cannot be given."""
+
+
+def _pixels(image: Image.Image, *, upright: bool) -> Image.Image:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        msg = f"holds {frames} images: save the one that is wanted by itself"
+        raise _Unfaithful(msg)
+    image.load()
+    if upright:
+        ImageOps.exif_transpose(image, in_place=True)
+    _check_opaque(image)
+    if image.mode in EIGHT_BITS:
+        # By way of alpha: Pillow warns where it drops transparency that a palette has.
+        opaque = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
+        return opaque.convert(EIGHT_BITS[image.mode])
+    if image.mode in INTEGERS or image.mode == "F":
+        return Image.fromarray(_grey(image))
+    msg = f"has Pillow's mode {image.mode}, which has no certain meaning as grey or RGB: save it as grey or RGB"
+    raise _Unfaithful(msg)
+
+
+def _check_opaque(image: Image.Image) -> None:
+    """Refuse an image with pixels that are not opaque, as their colour depends on what is behind them."""
+    if not image.has_transparency_data:
+        return
+    if image.mode in INTEGERS:
+        opaque = not (np.asarray(image) == image.info["transparency"]).any()
+    else:
+        opaque = image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+    if not opaque:
+        msg = "has transparent pixels: put it on a background of your choice, and save it without an alpha channel"
+        raise _Unfaithful(msg)
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    """Grey values in [0, 1], `(height, width)` float32, of one channel of more than 8 bits."""
+    tags = getattr(image, "tag_v2", {})  # of TIFF
+    values = np.asarray(image, np.float32)
+    if image.mode == "F":
+        white = 1
+        if not (values.min() >= 0 and values.max() <= 1):  # NaN is neither
+            msg = f"holds numbers from {values.min():g} to {values.max():g}: scale them to [0, 1], black to white"
+            raise _Unfaithful(msg)
+    elif image.mode == "I" and tags:
+        msg = (
+            f"holds whole numbers from {values.min():g} to {values.max():g}, signed or of 32 bits, whose black and white are "
+            "not known: save it with 8 or 16 bits, without sign"
+        )
+        raise _Unfaithful(msg)
+    else:
+        # Pillow scales PGM to 16 bits, but not TIFF of 12.
+        white = 2 ** tags.get(BITS_PER_SAMPLE, (16,))[0] - 1
+    grey = values / np.float32(white)
+    return 1 - grey if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else grey
