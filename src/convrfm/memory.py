@@ -112,7 +112,7 @@ def _hierarchies(root: Path) -> Iterator[tuple[_Version, PurePosixPath, PurePosi
         for fields in mounts:
             # ... root, mount point, options, tags, "-", type, source, and what is mounted together in version 1.
             if fields[fields.index("-") + 1] == kind and (
-                kind == "cgroup2" or "memory" in controllers.split(",") and "memory" in fields[-1].split(",")
+                kind == "cgroup2" or ("memory" in controllers.split(",") and "memory" in fields[-1].split(","))
             ):
                 top, mount = _unescaped(fields[3]), _unescaped(fields[4])
                 yield VERSIONS[kind], mount, _below(top, PurePosixPath(group))

@@ -1,8 +1,8 @@
 """How much memory a fit of ConvRFM or Deep ConvRFM takes: one estimate, for a rule to ask for and for its job to check.
 
-It goes through a fit as `convrfm.deep_rfm`, `convrfm.rfm` and the compiled backend (`convrfm.kernels.cpu`) run it, and adds up at
-each step what is alive at the same time; the largest sum counts. `benchmarks/memory.py` compares it with real fits. Rules are
-planned with it, so it imports none of these modules.
+It goes through a fit as `convrfm.deep_rfm`, `convrfm.rfm` and the compiled backend (`convrfm.kernels.cpu`) run it, and adds up
+at each step what is alive at the same time; the largest sum counts. `benchmarks/memory.py` compares it with real fits. Rules
+are planned with it, so it imports none of these modules.
 """
 
 import math
@@ -92,18 +92,19 @@ class _Images:
         return self.prepared(n) + n * max(self.image, 2 * self._norms)
 
     def _operands(self, n: int, m: int) -> int:
-        """What a sweep over n times m pairs reads of the first layer."""
+        """What a sweep over n times m pairs reads: the first layer, and the norms of the m in its order."""
+        norms = m * self._norms
         if self._by_blas:
-            return self._positions * n * m * FLOAT + 3 * self._sides(1)[1] * self._patch * (n + m)
+            return norms + self._positions * n * m * FLOAT + 3 * self._sides(1)[1] * self._patch * (n + m)
         if not self.metric:
-            return (n + m) * self.image
+            return norms + (n + m) * self.image
         # Patches that are not kept are cut out, multiplied and put in order.
-        return sum(k * self._positions * self._patch * (1 if self._patches(k) else 2) for k in (n, m))
+        return norms + sum(k * self._positions * self._patch * (1 if self._patches(k) else 2) for k in (n, m))
 
     def gram_tile(self, n: int, m: int) -> int:
-        """What a tile of a kernel matrix takes."""
+        """What a tile of a kernel matrix takes, and its entries until they are in their place."""
         n, m = min(n, LARGEST_SIDE), min(m, LARGEST_SIDE)
-        return min(self.budget, self._operands(n, m) + n * m * FLOAT)
+        return min(self.budget, self._operands(n, m) + 2 * n * m * FLOAT)
 
     def agop_tile(self, n: int, points: int) -> int:
         """What the AGOP takes at the points that are gone through together, with n training images."""
@@ -114,9 +115,7 @@ class _Images:
         return together * per_point + self._operands(together, n) + strip
 
 
-def fit_bytes(
-    given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, budget: int = LARGEST_BUDGET
-) -> int:
+def fit_bytes(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, budget: int = LARGEST_BUDGET) -> int:
     """Memory that one fit takes at its peak beside the program: its images, and what is made of them.
 
     Args:
@@ -176,7 +175,7 @@ def check_memory(given: Mapping[str, Any], n_train: int, n_test: int, shape: Sha
     if needed > free.size:
         msg = (
             f"A fit to {n_train} training and {n_test} test images takes {needed / 2**30:.1f} GiB beside them, but "
-            f"{free.size / 2**30:.1f} GiB are free {free.source}: lower n_train, n_test, stages or filters, run fewer jobs at a "
-            "time, or give the job more memory (on a cluster, by memory_mb in the section costs)."
+            f"{free.size / 2**30:.1f} GiB are free {free.source}: lower n_train, n_test, stages or filters, run fewer jobs at "
+            "a time, or give the job more memory (on a cluster, by memory_mb in the section costs)."
         )
         raise InputError(msg)

@@ -25,7 +25,7 @@ def fit_metric(job: Job) -> None:
     """
     given = job.settings
     data, kernel, settings = feature_data(job), feature_kernel(given), feature_choices(given)
-    check_memory(given, len(data.train), len(data.test), data.train.shape[1:])
+    check_memory(given, len(data.train), 0 if data.test is None else len(data.test), data.train.shape[1:])
     result = fit_rounds(
         kernel, data, settings, generator(given["seed"], "AGOP points"),
         journal=round_journal(job), description=f"{given['kernel']} on {given['dataset']}, rounds", show=True,

@@ -9,7 +9,9 @@ from convrfm.pipeline.plan.fig06 import image_seeds
 from convrfm.pipeline.sections.printed import is_printed_fit
 from convrfm.printed import DEPTH, PATCH_SIZE, PRINTED, RIDGE, PrintedRun
 
-__all__ = ["printed_fit_draw", "printed_fit_memory", "printed_fit_settings", "printed_runs", "printed_settings", "printed_tasks"]
+__all__ = [
+    "printed_fit_draw", "printed_fit_memory", "printed_fit_settings", "printed_runs", "printed_settings", "printed_tasks",
+]  # fmt: skip
 
 
 def printed_tasks(plan: Plan) -> list[str]:

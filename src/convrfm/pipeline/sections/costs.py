@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from convrfm.pipeline.sections.base import Model, Positive
 
-__all__ = ["PAIRS", "Cost", "CostOfCase", "Costs", "Demand"]
+__all__ = ["PAIRS", "PROGRAM", "Cost", "CostOfCase", "Costs", "Demand"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
@@ -67,7 +67,9 @@ class Costs(Model):
     train_feature_network: Cost = Field(
         Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
     )
-    fit_rfm: Cost = Field(Cost(minutes=20, memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task")
+    fit_rfm: Cost = Field(
+        Cost(minutes=20, memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task"
+    )
     train_cnn: Cost = Field(
         Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
     )
