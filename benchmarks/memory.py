@@ -116,8 +116,8 @@ def row(case: Case, peak: int) -> str:
 def page(rows: list[str], program: int, machine: str) -> str:
     """The page of the documentation."""
     return f"""# Memory of fits
-Before a fit of the kernels starts, its job checks that its memory is free. Its rule asks a scheduler for the same amount, and for
-{PROGRAM} MiB for the program. Both use one estimate, `convrfm.pipeline.fit_memory`, which goes through the fit step by step.
+Before a fit of the kernels starts, its job checks that its memory is free. Its rule asks a scheduler for the same amount, and
+for {PROGRAM} MiB for the program. Both use one estimate (`convrfm.pipeline.fit_memory`), which goes through the fit in steps.
 The table compares it with the peak of real fits to noise, images included. Each ran in a process of its own, beyond the
 {program / 2**20:.0f} MiB that this takes once its libraries are loaded and its kernels compiled. CNTK of depth 3, patches of
 3x3 pixels, float32, three rounds. Written by `python benchmarks/memory.py`, on {machine}.
