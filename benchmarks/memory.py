@@ -55,8 +55,6 @@ CASES = (
     Case(500, 500, BARS, stages=3, filters=64, ridges=3),
     Case(1000, 1000, DIGITS, protocol="published"),
     Case(1000, 1000, DIGITS, stages=2),
-    Case(1000, 1000, BARS, stages=3, protocol="published"),
-    Case(2000, 2000, BARS),
     Case(2000, 2000, COLOUR, ridges=3, protocol="published"),
     Case(4000, 4000, FRAMED, protocol="published"),
 )
@@ -108,9 +106,9 @@ def estimate(case: Case) -> int:
 
 def row(case: Case, peak: int) -> str:
     """One line of the table."""
-    expected = estimate(case)
+    measured, expected = (round(size / 2**20) for size in (peak, estimate(case)))
     sizes = f"{case.n_train}, {case.n_test} | {'x'.join(map(str, case.shape))} | {case.stages} | {case.filters} | {case.ridges}"
-    return f"| {sizes} | {case.protocol} | {peak / 2**20:.0f} | {expected / 2**20:.0f} | {expected / peak:.2f} |"
+    return f"| {sizes} | {case.protocol} | {measured} | {expected} | {expected / measured:.2f} |"
 
 
 def page(rows: list[str], program: int, machine: str) -> str:

@@ -79,9 +79,12 @@ class _Images:
         return sum(math.prod(self._sides(layer)) for layer in range(1, 1 + (self.depth or 0))) * FLOAT
 
     def _patches(self, n: int) -> int:
-        """Patches of n images, where they are kept."""
+        """Patches of n images, where they are kept, in half of the budget at most.
+
+        A metric whose rank is lower makes them smaller, which is known only once it is there: they may be half as large.
+        """
         size = n * self._positions * self._patch
-        return size if self.metric and size <= self.budget // 2 else 0
+        return min(size, self.budget // 2) if self.metric and size <= self.budget else 0
 
     def prepared(self, n: int) -> int:
         """What n images take beside themselves."""
@@ -103,8 +106,9 @@ class _Images:
 
     def gram_tile(self, n: int, m: int) -> int:
         """What a tile of a kernel matrix takes, and its entries until they are in their place."""
+        left = self.budget - self._patches(n)
         n, m = min(n, LARGEST_SIDE), min(m, LARGEST_SIDE)
-        return min(self.budget, self._operands(n, m) + 2 * n * m * FLOAT)
+        return min(left, self._operands(n, m) + 2 * n * m * FLOAT)
 
     def agop_tile(self, n: int, points: int) -> int:
         """What the AGOP takes at the points that are gone through together, with n training images."""
