@@ -56,6 +56,7 @@ CASES = (
     Case(1000, 1000, DIGITS, protocol="published"),
     Case(1000, 1000, DIGITS, stages=2),
     Case(2000, 2000, COLOUR, ridges=3, protocol="published"),
+    Case(4000, 1000, BARS, ridges=3, protocol="published"),
     Case(4000, 4000, FRAMED, protocol="published"),
 )
 """The last one is noisy MNIST at the size of the authors' printed numbers."""
