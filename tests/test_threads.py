@@ -54,6 +54,15 @@ def test_numbers_of_jobs(n_jobs, expected):
         assert threads_now()[0] == max(1, expected if expected > 0 else all_threads() + expected)
 
 
+def test_all_are_those_that_a_container_may_use(monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    for n_jobs in (-1, -2):
+        with limited_threads(n_jobs):
+            assert threads_now() == (1, 1)
+    with limited_threads(all_threads()):
+        assert threads_now()[0] == all_threads()
+
+
 @pytest.mark.parametrize("n_jobs", [0, 1.5, "all"])
 def test_no_number_of_jobs(n_jobs):
     with pytest.raises(InputError, match="n_jobs must be"), limited_threads(n_jobs):

@@ -99,6 +99,11 @@ class StageData:
     test_labels: np.ndarray | None = None
 
     @property
+    def complete(self) -> bool:
+        """Whether predictors are fitted on all training images, in their order."""
+        return np.array_equal(self.fit, np.arange(len(self.train)))
+
+    @property
     def validation(self) -> np.ndarray:
         """Indices of the training images that validate."""
         return np.setdiff1d(np.arange(len(self.train)), self.fit)
@@ -230,8 +235,11 @@ def _fit_round(
     train = kernel.prepare(data.train, metric)
     train_gram = gram("train", train, None)
     test_gram = None if data.test is None else gram("test", kernel.prepare(data.test, metric), train)
+    witness, scale = witness_gram(train_gram, test_gram), float(train_gram.max())
     blocks = _blocks(train_gram, test_gram, data)
+    del train_gram, test_gram  # before the solver takes its part of the memory
     fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
+    del blocks
     score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
     certificate = certify(kernel, data.train, metric)
     quality = {"kernel_spread": certificate.spread, "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue}
@@ -240,7 +248,7 @@ def _fit_round(
     next_metric, agop = None, None
     if t + 1 < settings.rounds:
         alpha = (fits[chosen] if settings.agop_ridge == "selected" else fits[-1]).partial.alpha
-        fitted = train if len(data.fit) == len(train) else train.take(data.fit)
+        fitted = train if data.complete else train.take(data.fit)
         next_metric = _next_metric(kernel, fitted, alpha, settings, rng)
         agop = witness_agop(kernel, fitted, alpha)
     return Round(
@@ -248,10 +256,10 @@ def _fit_round(
         score=scores[chosen],
         ridge=fits[chosen].full.ridge,
         alpha=fits[chosen].full.alpha,
-        scale=float(train_gram.max()),
+        scale=scale,
         next_metric=next_metric,
         outputs=fits[chosen].outputs,
-        gram=witness_gram(train_gram, test_gram),
+        gram=witness,
         agop=agop,
     )
 
@@ -273,14 +281,16 @@ def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> 
     Raises:
         InputError: the kernel is zero everywhere.
     """
-    fit = gram[np.ix_(data.fit, data.fit)]
-    if not fit.max() > 0:
+    fit = gram if data.complete else gram[np.ix_(data.fit, data.fit)]
+    largest = fit.max()
+    if not largest > 0:
         msg = "The kernel of the training images is zero everywhere: are all images black?"
         raise InputError(msg)
+    train = gram / gram.max()
     return _Blocks(
-        fit=fit / fit.max(),
-        validation=gram[np.ix_(data.validation, data.fit)] / fit.max(),
-        train=gram / gram.max(),
+        fit=train if data.complete else np.divide(fit, largest, out=fit),
+        validation=gram[np.ix_(data.validation, data.fit)] / largest,
+        train=train,
         test=None if test_gram is None else test_gram / gram.max(),
     )
 
@@ -289,8 +299,7 @@ def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) 
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
     targets = targets_of(data.labels, data.classes)
     partial = solve_ridge(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
-    complete = len(data.fit) == len(data.train)
-    full = partial if complete else solve_ridge(blocks.train, targets, ridge, settings.solver_dtype)
+    full = partial if data.complete else solve_ridge(blocks.train, targets, ridge, settings.solver_dtype)
     row: dict[str, float | str] = {"ridge": ridge}
     parts = {
         "train": (blocks.fit, partial, data.labels[data.fit]),

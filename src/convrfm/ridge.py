@@ -14,6 +14,9 @@ __all__ = ["RidgeSolution", "accuracy", "one_hot", "solve_ridge", "squared_error
 
 SolverDtype = Literal["float64", "float32"]
 
+COLUMNS_AT_ONCE = 256
+"""Columns of a matrix whose absolute values are held at a time."""
+
 
 @dataclass(frozen=True)
 class RidgeSolution:
@@ -64,24 +67,33 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
     check_finite(targets, "The targets")
     exact = kernel.astype(np.float64)
     exact[np.diag_indices(n)] += ridge
-    system, right = exact.astype(dtype), targets.astype(dtype)
+    system, right = exact.astype(dtype, copy=False), targets.astype(dtype)
     potrf, pocon = linalg.get_lapack_funcs(("potrf", "pocon"), (system,))
     factor, failed = potrf(system, lower=True, clean=False)
     if failed:
+        del factor, system  # the eigenvectors take their place
         alpha, condition = _clipped(kernel, targets, ridge, dtype)
         solver = "clipped eigenvalues"
     else:
         alpha = linalg.cho_solve((factor, True), right, check_finite=False).astype(np.float64)
-        inverse_condition, _ = pocon(factor, np.abs(system).sum(axis=0).max(), uplo="L")
+        inverse_condition, _ = pocon(factor, _one_norm(system), uplo="L")
         condition = float(1 / inverse_condition) if inverse_condition > 0 else float("inf")
         solver = "cholesky"
     residual = float(np.linalg.norm(exact @ alpha - targets) / max(np.linalg.norm(targets), np.finfo(float).tiny))
     return RidgeSolution(alpha, ridge, solver, residual, float(f"{condition:.3g}"))
 
 
+def _one_norm(matrix: np.ndarray) -> np.floating:
+    """The largest sum of absolute values of a column, without a second matrix of the same size."""
+    strips = [matrix[:, first : first + COLUMNS_AT_ONCE] for first in range(0, len(matrix), COLUMNS_AT_ONCE)]
+    largest: np.floating = np.max([np.abs(strip).sum(axis=0).max() for strip in strips])
+    return largest
+
+
 def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype) -> tuple[np.ndarray, float]:
     """Solve with the nearest positive semi-definite kernel; gives alpha and the condition number."""
-    eigenvalues, eigenvectors = linalg.eigh(kernel.astype(dtype))
+    # In LAPACK's order, or it would work on a copy.
+    eigenvalues, eigenvectors = linalg.eigh(kernel.astype(dtype, order="F"), overwrite_a=True)
     warnings.warn(
         f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {eigenvalues[0]:.3g}): "
         "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
@@ -89,7 +101,7 @@ def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: Solve
         stacklevel=3,
     )
     shifted = np.clip(eigenvalues, 0, None).astype(np.float64) + ridge
-    basis = eigenvectors.astype(np.float64)
+    basis = eigenvectors.astype(np.float64, copy=False)
     return basis @ ((basis.T @ targets) / shifted[:, None]), float(shifted[-1] / shifted[0])
 
 

@@ -18,8 +18,8 @@ def limited_threads(n_jobs: Any) -> Iterator[None]:
 
     Args:
         n_jobs: None leaves things as they are set: all cores, or what `NUMBA_NUM_THREADS` and its like say, such as the share
-            that joblib gives to each of its processes. Otherwise the number of threads, at most as many; -1 stands for all,
-            -2 for all but one.
+            that joblib gives to each of its processes. Otherwise the number of threads, at most as many; -1 stands for all
+            that the CPU affinity and the CPU quota of a container allow (`joblib.cpu_count`), -2 for all but one.
 
     Raises:
         InputError: neither None nor an integer other than 0.
@@ -30,10 +30,12 @@ def limited_threads(n_jobs: Any) -> Iterator[None]:
     if not isinstance(n_jobs, int | np.integer) or n_jobs == 0:
         msg = f"n_jobs must be None or an integer other than 0 (-1 for all cores), but it is {n_jobs!r}."
         raise InputError(msg)
-    import numba  # takes a second, and what is done without limits may never need it
+    # They take a second, and what is done without limits may never need them.
+    import joblib
+    import numba
 
     available, before = numba.config.NUMBA_NUM_THREADS, numba.get_num_threads()
-    wanted = int(n_jobs) if n_jobs > 0 else available + 1 + int(n_jobs)
+    wanted = int(n_jobs) if n_jobs > 0 else min(available, joblib.cpu_count()) + 1 + int(n_jobs)
     threads = min(max(wanted, 1), available)
     numba.set_num_threads(threads)
     try:

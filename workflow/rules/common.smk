@@ -17,8 +17,11 @@ from convrfm.pipeline.paths import RUN_FILES, figure_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
 from convrfm.pipeline.plan.beyond import variant_memory, variants
 from convrfm.pipeline.plan.data import folders_of
+from convrfm.pipeline.plan.features import feature_fit_memory
+from convrfm.pipeline.plan.fig05 import fit_memory
 from convrfm.pipeline.plan.fig06 import image_fit_memory
 from convrfm.pipeline.plan.fig08 import simplenet_memory
+from convrfm.pipeline.plan.printed import printed_fit_memory
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder
 from convrfm.pipeline.record import read_record

@@ -12,7 +12,7 @@ rule fit_features:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        **needs("fit_features"),
+        **needs("fit_features", feature_fit_memory),
     params:
         settings=run_settings("features"),
         code=run_code("features"),

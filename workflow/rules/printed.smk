@@ -9,7 +9,7 @@ use rule fit_variant as fit_printed with:
     log:
         run_log("printed-rfm"),
     resources:
-        **needs("fit_printed"),
+        **needs("fit_printed", printed_fit_memory),
     params:
         settings=run_settings("printed-rfm"),
         code=run_code("printed-rfm"),

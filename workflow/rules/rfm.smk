@@ -14,7 +14,7 @@ rule fit_rfm:
         ENVIRONMENT
     threads: SETTINGS.config.threads
     resources:
-        **needs("fit_rfm"),
+        **needs("fit_rfm", fit_memory),
     params:
         settings=run_settings("rfm"),
         code=run_code("rfm"),

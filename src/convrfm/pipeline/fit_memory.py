@@ -1,41 +1,185 @@
-"""How much memory a fit of Deep ConvRFM takes, for its rule to ask for and for its job to check."""
+"""How much memory a fit of ConvRFM or Deep ConvRFM takes: one estimate, for a rule to ask for and for its job to check.
+
+It goes through a fit as `convrfm.deep_rfm`, `convrfm.rfm` and the compiled backend (`convrfm.kernels.cpu`) run it, and adds up
+at each step what is alive at the same time; the largest sum counts. `benchmarks/memory.py` compares it with real fits. Rules
+are planned with it, so it imports none of these modules.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from convrfm.errors import InputError
-from convrfm.memory import free_bytes
+from convrfm.memory import free_memory
+from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
 
-__all__ = ["check_memory", "fit_bytes"]
+__all__ = ["Shape", "check_memory", "fit_bytes"]
 
-KERNELS = 3 * 2**29
-"""The program itself, and what kernel computations take beside their result."""
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
 
-GRAM_COPIES, TEST_COPIES, FEATURE_COPIES = 48, 8, 12
-"""Bytes for each entry: of the kernel matrix of the training images (three in float32 with one in passing, four of the
-solver in float64), of that of the test images, and of the features (three in float32)."""
+FLOAT = 4
+"""Bytes of a number in float32, in which images and kernels are."""
+
+SOLVER = 24
+"""Bytes for each entry of a kernel matrix in the solver: the matrix in float64, and, where it is not positive definite, a copy
+that LAPACK destroys and the eigenvectors. The Cholesky factorisation takes two of the three."""
+
+LARGEST_BUDGET = 896 * 2**20
+"""What kernels take by default beside their result, at most; as in `convrfm.kernels.tiles`, and the next three in `.cpu`."""
+
+LARGEST_SIDE, FUSED_RANK, STRIP_BYTES = 2048, 96, 4 * 2**20
 
 
-def fit_bytes(n_train: int, n_test: int, filters: int, pixels: int) -> int:
-    """Memory of one fit.
+@dataclass(frozen=True)
+class _Images:
+    """Images of one stage under a kernel, with a metric or, in round 0, without; sizes are in bytes.
+
+    Attributes:
+        shape: of an image.
+        patch_size: q.
+        depth: convolutions of the kernel; None for the Laplace kernel.
+        metric: whether there is one.
+        budget: what kernels may take beside their result.
+    """
+
+    shape: Shape
+    patch_size: int
+    depth: int | None
+    metric: bool
+    budget: int
+
+    @property
+    def image(self) -> int:
+        """One image."""
+        return math.prod(self.shape) * FLOAT
+
+    def _sides(self, layer: int) -> tuple[int, int]:
+        """Positions along both axes after so many convolutions."""
+        lost = layer * (self.patch_size - 1)
+        return self.shape[1] - lost, self.shape[2] - lost
+
+    @property
+    def _positions(self) -> int:
+        return math.prod(self._sides(1))
+
+    @property
+    def _patch(self) -> int:
+        return self.shape[0] * self.patch_size**2 * FLOAT
+
+    @property
+    def _by_blas(self) -> bool:
+        """Whether the covariances of the first layer are computed before the sweep, for all pairs of a tile."""
+        return self.metric and self._patch > FUSED_RANK * FLOAT and self.depth is not None
+
+    @property
+    def _norms(self) -> int:
+        """Norms of an image, at the positions of all layers."""
+        return sum(math.prod(self._sides(layer)) for layer in range(1, 1 + (self.depth or 0))) * FLOAT
+
+    def _patches(self, n: int) -> int:
+        """Patches of n images, where they are kept, in half of the budget at most.
+
+        A metric whose rank is lower makes them smaller, which is known only once it is there: they may be half as large.
+        """
+        size = n * self._positions * self._patch
+        return min(size, self.budget // 2) if self.metric and size <= self.budget else 0
+
+    def prepared(self, n: int) -> int:
+        """What n images take beside themselves."""
+        return n * self._norms + self._patches(n)
+
+    def preparing(self, n: int) -> int:
+        """What it takes to get there: a copy of the images for their hashes, and the norms twice more."""
+        return self.prepared(n) + n * max(self.image, 2 * self._norms)
+
+    def _operands(self, n: int, m: int) -> int:
+        """What a sweep over n times m pairs reads: the first layer, and the norms of the m in its order."""
+        norms = m * self._norms
+        if self._by_blas:
+            return norms + self._positions * n * m * FLOAT + 3 * self._sides(1)[1] * self._patch * (n + m)
+        if not self.metric:
+            return norms + (n + m) * self.image
+        # Patches that are not kept are cut out, multiplied and put in order.
+        return norms + sum(k * self._positions * self._patch * (1 if self._patches(k) else 2) for k in (n, m))
+
+    def gram_tile(self, n: int, m: int) -> int:
+        """What a tile of a kernel matrix takes, and its entries until they are in their place."""
+        left = self.budget - self._patches(n)
+        n, m = min(n, LARGEST_SIDE), min(m, LARGEST_SIDE)
+        return min(left, self._operands(n, m) + 2 * n * m * FLOAT)
+
+    def agop_tile(self, n: int, points: int) -> int:
+        """What the AGOP takes at the points that are gone through together, with n training images."""
+        per_point = (1 if self.depth is None else 2) * self._positions * n * FLOAT
+        together = max(1, min(points, LARGEST_SIDE, self.budget // 2 // per_point))
+        row = self._sides(1)[1] * self._patch * (n + together)
+        strip = max(row, min(STRIP_BYTES, self._sides(1)[0] * row)) * (3 if self.metric and not self._patches(n) else 1)
+        return together * per_point + self._operands(together, n) + strip
+
+
+def fit_bytes(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, budget: int = LARGEST_BUDGET) -> int:
+    """Memory that one fit takes at its peak beside the program: its images, and what is made of them.
 
     Args:
+        given: settings of its job, which fits a task (`rfm`) or prepared images (`features`).
         n_train: training images.
         n_test: test images.
-        filters: of each stage.
-        pixels: of each image.
+        shape: of each image.
+        budget: bytes that kernels may take beside their result where `memory_mb` says nothing.
     """
-    gram = GRAM_COPIES * n_train**2 + TEST_COPIES * n_train * n_test
-    return KERNELS + gram + FEATURE_COPIES * (n_train + n_test) * filters * pixels
+    section = given.get("rfm", given)
+    values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
+    depth = None if given.get("kernel") == "laplace" else given["depth"]
+    if given["memory_mb"] is not None:
+        budget = given["memory_mb"] * 2**20
+    return max(_steps(values, n_train, n_test, _Images(shape, given["patch_size"], depth, False, budget)))
 
 
-def check_memory(n_train: int, n_test: int, filters: int, pixels: int) -> None:
-    """Check before a fit that its memory is free; arguments as of `fit_bytes`.
+def _steps(values: Mapping[str, Any], n: int, m: int, images: _Images) -> Iterator[int]:
+    """What is alive at each step of a fit that may be the largest; n training and m test images."""
+    f = n - round(VALIDATION_FRACTION * n) if values["selection"] == "validation" else n
+    points = f if values["agop_samples"] == "all" else min(values["agop_samples"], f)
+    apart = n if f < n else 0  # fitted part and validation part are matrices of their own
+    taken = (f if f < n else 0) + (points if points < f else 0)
+    train, test = FLOAT * n**2, FLOAT * m * n
+    blocks = train + test + FLOAT * f * apart
+    earlier = 0  # training images in the features of the stages before
+    for stage in range(values["stages"]):
+        if stage > 0:
+            previous, lost = images, images.patch_size - 1
+            sides = (images.shape[1] - lost, images.shape[2] - lost)
+            depth = None if images.depth is None else images.depth - 1
+            images = replace(images, shape=(values["filters"], *sides), depth=depth)
+            earlier += n * previous.image
+            yield earlier + m * previous.image + (n + m) * images.image
+        for used in (images, replace(images, metric=True))[: values["rounds"]]:
+            held = earlier + (n + m) * used.image
+            yield held + used.preparing(n)
+            held += used.prepared(n)
+            yield held + train + used.gram_tile(n, n)
+            yield held + train + used.preparing(m)
+            yield held + train + used.prepared(m) + test + used.gram_tile(m, n)
+            yield held + train + test + blocks
+            yield held + blocks + max(SOLVER * n**2, 2 * FLOAT * m * n)
+            if values["rounds"] > 1 + used.metric:
+                yield held + taken * used.image + used.prepared(taken) + used.agop_tile(f, points)
+
+
+def check_memory(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape) -> None:
+    """Check before a fit to images that are there already that what it takes beside them is free; arguments as of `fit_bytes`.
 
     Raises:
         InputError: it is not.
     """
-    needed, free = fit_bytes(n_train, n_test, filters, pixels), free_bytes()
-    if needed > free:
+    free = free_memory()
+    budget = min(LARGEST_BUDGET, free.size // 4)
+    needed = fit_bytes(given, n_train, n_test, shape, budget) - (n_train + n_test) * math.prod(shape) * FLOAT
+    if needed > free.size:
         msg = (
-            f"A fit to {n_train} training and {n_test} test images takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB "
-            "are free: lower n_train, n_test or filters, or run fewer jobs at a time."
+            f"A fit to {n_train} training and {n_test} test images takes {needed / 2**30:.1f} GiB beside them, but "
+            f"{free.size / 2**30:.1f} GiB are free {free.source}: lower n_train, n_test, stages or filters, run fewer jobs at "
+            "a time, or give the job more memory (on a cluster, by memory_mb in the section costs)."
         )
         raise InputError(msg)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from convrfm.kernels.specs import SINGULARITY
 from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.fit_journals import round_journal
+from convrfm.pipeline.fit_memory import check_memory
 from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.fits import feature_choices, feature_data, feature_kernel
 from convrfm.pipeline.session import Job
@@ -24,6 +25,7 @@ def fit_metric(job: Job) -> None:
     """
     given = job.settings
     data, kernel, settings = feature_data(job), feature_kernel(given), feature_choices(given)
+    check_memory(given, len(data.train), 0 if data.test is None else len(data.test), data.train.shape[1:])
     result = fit_rounds(
         kernel, data, settings, generator(given["seed"], "AGOP points"),
         journal=round_journal(job), description=f"{given['kernel']} on {given['dataset']}, rounds", show=True,

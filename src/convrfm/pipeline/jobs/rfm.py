@@ -29,7 +29,7 @@ def fit_task(job: Job) -> None:
     protocol, seed = given["protocol"], given["seed"]
     settings, deep = task_choices(given)
     images = read_task_images(job)
-    check_memory(len(images.train), len(images.test), deep.filters, images.train[0, 0].size)
+    check_memory(given, len(images.train), len(images.test), images.train.shape[1:])
     data = task_data(images, settings.selection, seed)
     kernel = task_kernel(given)
     rng = generator(seed, "filters and AGOP points")

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from convrfm.datasets.local_signal import SHAPES
-from convrfm.pipeline.fit_memory import fit_bytes
 from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
 from convrfm.pipeline.plan.data import images_of_draw
+from convrfm.pipeline.plan.fig05 import task_memory
 from convrfm.pipeline.protocols import RFM_CHOICES
 from convrfm.pipeline.sections.beyond import UNCHANGED, Choices, variant_name
 
@@ -84,9 +83,7 @@ def variant_settings(plan: Plan, w: Keys) -> dict[str, Any]:
 
 def variant_memory(plan: Plan, w: Keys) -> int:
     """MiB that one such fit takes."""
-    study = plan.studies[w["task"]]
-    height, width = SHAPES[w["task"]]
-    return fit_bytes(int(w["n_train"]), study.n_test, study.rfm.filters, height * width) // 2**20
+    return task_memory(variant_settings(plan, w))
 
 
 def variant_draw(plan: Plan, w: Keys) -> list[str]:

@@ -3,12 +3,14 @@
 from typing import Any
 
 from convrfm.datasets.registry import files_behind
+from convrfm.pipeline.fit_memory import fit_bytes
 from convrfm.pipeline.plan.base import Keys, Plan, absent_data, data_needs, run_file
 from convrfm.pipeline.sections.features import FeatureTask
 
 __all__ = [
-    "feature_absent", "feature_figure_settings", "feature_fit_settings", "feature_fits", "feature_images",
-    "feature_images_shown", "feature_natural", "feature_network_settings", "feature_networks", "feature_tasks",
+    "feature_absent", "feature_figure_settings", "feature_fit_memory", "feature_fit_settings", "feature_fits",
+    "feature_images", "feature_images_shown", "feature_natural", "feature_network_settings", "feature_networks",
+    "feature_tasks",
 ]  # fmt: skip
 
 KERNELS_SHOWN = {"fig03": ["cntk", "laplace"], "fig10": ["cntk"], "fig11": ["laplace"], "fig12": ["cntk"]}
@@ -130,6 +132,13 @@ def feature_fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
         "seed": int(w["seed"]),
         **plan.settings.config.model_dump(include={"backend", "memory_mb"}),
     }
+
+
+def feature_fit_memory(plan: Plan, w: Keys) -> int:
+    """MiB that a fit of ConvRFM takes."""
+    task = _section(plan, w["dataset"])
+    shape = (1 if task.colour == "grey" else 3, task.size, task.size)
+    return fit_bytes(feature_fit_settings(plan, w), task.n_train, task.n_test, shape) // 2**20
 
 
 def feature_network_settings(plan: Plan, w: Keys) -> dict[str, Any]:

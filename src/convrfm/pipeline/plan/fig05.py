@@ -1,10 +1,16 @@
 """Fits and networks on the local-signal tasks, and Figure 5."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from convrfm.datasets.local_signal import SHAPES
+from convrfm.pipeline.fit_memory import fit_bytes
 from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file
 
-__all__ = ["draw_of_task", "fig05_draws", "fig05_fits", "fig05_trainings", "fit_settings", "training_settings"]
+__all__ = [
+    "draw_of_task", "fig05_draws", "fig05_fits", "fig05_trainings", "fit_memory", "fit_settings", "task_memory",
+    "training_settings",
+]  # fmt: skip
 
 
 def draw_of_task(plan: Plan, w: Keys) -> list[str]:
@@ -31,6 +37,16 @@ def fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
         "changes": {},
         **plan.settings.config.model_dump(include={"backend", "memory_mb"}),
     }
+
+
+def task_memory(settings: Mapping[str, Any]) -> int:
+    """MiB that a fit to a local-signal task takes, from all that it sees of the configuration."""
+    return fit_bytes(settings, settings["n_train"], settings["n_test"], (1, *SHAPES[settings["task"]])) // 2**20
+
+
+def fit_memory(plan: Plan, w: Keys) -> int:
+    """MiB that a fit of the kernels takes."""
+    return task_memory(fit_settings(plan, w))
 
 
 def training_settings(plan: Plan, w: Keys) -> dict[str, Any]:

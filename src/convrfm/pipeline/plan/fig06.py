@@ -1,7 +1,9 @@
 """Fits and networks on data sets of images and on pairs of their classes, and Figure 6."""
 
+import re
 from typing import Any
 
+from convrfm.datasets.registry import REGISTRY
 from convrfm.pipeline.fit_memory import fit_bytes
 from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
 from convrfm.pipeline.sections.fig06 import ImageTask
@@ -10,6 +12,9 @@ __all__ = [
     "counts_of_task", "fig06_counts", "fig06_pair_counts", "fig06_pair_runs", "fig06_runs", "fig06_settings", "fig06_tasks",
     "image_files", "image_fit_memory", "image_fit_settings", "image_seeds", "image_training_settings",
 ]  # fmt: skip
+
+LARGEST_SMALL = (3, 32, 32)
+"""Shape of images that differ in theirs, before they are brought to one size."""
 
 
 def _section(plan: Plan, w: Keys) -> ImageTask:
@@ -42,7 +47,12 @@ def image_files(plan: Plan, w: Keys) -> list[str]:
 def image_fit_memory(plan: Plan, w: Keys) -> int:
     """MiB that a fit of the kernels takes."""
     task = _section(plan, w)
-    return fit_bytes(task.n_train, task.n_test, task.rfm.filters, (task.size or 32) ** 2) // 2**20
+    native = re.fullmatch(r"(\d+)x(\d+)x(\d+)", REGISTRY[task.dataset].shape)
+    channels, height, width = map(int, native.groups()) if native else LARGEST_SMALL
+    if task.colour != "native":
+        channels = 1 if task.colour == "grey" else 3
+    shape = (channels, task.size or height, task.size or width)
+    return fit_bytes(image_fit_settings(plan, w), task.n_train, task.n_test, shape) // 2**20
 
 
 def _image_settings(plan: Plan, w: Keys) -> dict[str, Any]:

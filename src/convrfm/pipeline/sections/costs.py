@@ -8,13 +8,17 @@ from pydantic import Field, model_validator
 
 from convrfm.pipeline.sections.base import Model, Positive
 
-__all__ = ["PAIRS", "Cost", "CostOfCase", "Costs", "Demand"]
+__all__ = ["PAIRS", "PROGRAM", "Cost", "CostOfCase", "Costs", "Demand"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
 
 LIMIT, LEAST_LIMIT = 3, 10
 """A scheduler is asked for so many times the expected minutes, and for at least so many minutes."""
+
+PROGRAM = 3000
+"""MiB of a fit of the kernels without its images and all that is made of them, which `convrfm.pipeline.fit_memory` adds: the
+libraries, with CUDA's on a GPU, and a draw as it is read."""
 
 
 class CostOfCase(Model):
@@ -58,16 +62,18 @@ class Costs(Model):
     resample: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set, for Figure 9")
     draw: Cost = Field(Cost(minutes=2, memory_mb=4000), description="images of a local-signal task")
     fit_features: Cost = Field(
-        Cost(minutes=60, memory_mb=8000, gpu="backend"), description="kernels of Figures 3 and 10 to 12"
+        Cost(minutes=60, memory_mb=PROGRAM, gpu="backend"), description="kernels of Figures 3 and 10 to 12"
     )
     train_feature_network: Cost = Field(
         Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
     )
-    fit_rfm: Cost = Field(Cost(minutes=20, memory_mb=8000, gpu="backend"), description="kernels of a local-signal task")
+    fit_rfm: Cost = Field(
+        Cost(minutes=20, memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task"
+    )
     train_cnn: Cost = Field(
         Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
     )
-    fit_images: Cost = Field(Cost(minutes=60, memory_mb=8000, gpu="backend"), description="kernels of Figure 6")
+    fit_images: Cost = Field(Cost(minutes=60, memory_mb=PROGRAM, gpu="backend"), description="kernels of Figure 6")
     train_images: Cost = Field(Cost(minutes=60, memory_mb=8000, gpu="device"), description="networks of Figure 6")
     transform_layers: Cost = Field(Cost(minutes=10, memory_mb=8000), description="images through layers, Figure 4")
     train_simplenet: Cost = Field(Cost(minutes=600, memory_mb=4000, gpu="device"), description="training of Figure 8")
@@ -86,10 +92,10 @@ class Costs(Model):
     )
     draw_sized: Cost = Field(Cost(minutes=5, memory_mb=4000), description="images of a task, for single choices")
     fit_variant: Cost = Field(
-        Cost(minutes=30, memory_mb=4000, gpu="backend"), description="kernels that change single choices"
+        Cost(minutes=30, memory_mb=PROGRAM, gpu="backend"), description="kernels that change single choices"
     )
     fit_printed: Cost = Field(
-        Cost(minutes=30, memory_mb=8000, gpu="backend"), description="kernels of the authors' printed numbers"
+        Cost(minutes=30, memory_mb=PROGRAM, gpu="backend"), description="kernels of the authors' printed numbers"
     )
     figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
     most_minutes: Positive = Field(

@@ -1,0 +1,137 @@
+"""The estimate of a fit's memory: beside what fits take, the same for rules and jobs, and refused where it is not free."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from audit.test_slices import plan_of
+
+from convrfm.errors import InputError
+from convrfm.kernels import cpu, tiles
+from convrfm.memory import FreeMemory
+from convrfm.pipeline import fit_memory
+from convrfm.pipeline.fit_memory import check_memory, fit_bytes
+from convrfm.pipeline.plan.beyond import variant_memory, variant_settings
+from convrfm.pipeline.plan.features import feature_fit_memory, feature_fit_settings
+from convrfm.pipeline.plan.fig05 import fit_memory as task_fit_memory
+from convrfm.pipeline.plan.fig05 import fit_settings
+from convrfm.pipeline.plan.fig06 import image_fit_memory, image_fit_settings
+from convrfm.pipeline.plan.printed import printed_fit_memory, printed_fit_settings
+
+ROOT = Path(__file__).parents[2]
+GIB = 2**30
+PRINTED = {
+    "rfm": {"rounds": 4, "stages": 1, "filters": 64, "ridges": [1e-5]},
+    "protocol": "published", "depth": 3, "patch_size": 3, "memory_mb": None, "changes": {},
+}  # fmt: skip
+"""Noisy MNIST with 4000 training and 4000 test images, as in the preset anchors."""
+
+FRAMED = (1, 42, 42)
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("benchmark_of_memory", ROOT / "benchmarks/memory.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_the_estimate_is_near_the_measured_peaks(benchmark):
+    lines = [line for line in benchmark.PAGE.read_text().splitlines() if line.startswith("| ")][1:]
+    peaks = [float(line.split("|")[7]) for line in lines]
+    # The page says what the estimate is today.
+    assert lines == [benchmark.row(case, peak * 2**20) for case, peak in zip(benchmark.CASES, peaks, strict=True)]
+    for case, peak in zip(benchmark.CASES, peaks, strict=True):
+        assert 0.9 < benchmark.estimate(case) / 2**20 / peak < 1.5, case
+
+
+def test_constants_are_those_of_the_kernels():
+    assert fit_memory.LARGEST_BUDGET == tiles.LARGEST_DEFAULT
+    assert (fit_memory.LARGEST_SIDE, fit_memory.FUSED_RANK) == (cpu.LARGEST_SIDE, cpu.FUSED_RANK)
+    assert fit_memory.STRIP_BYTES == cpu.STRIP_BYTES
+    assert cpu.PATCH_SHARE == 0.5
+
+
+def test_the_largest_printed_run_fits_a_laptop(monkeypatch):
+    assert fit_bytes(PRINTED, 4000, 4000, FRAMED) < 1.5 * GIB
+    monkeypatch.setattr(fit_memory, "free_memory", lambda: FreeMemory(8 * GIB, "on this machine"))
+    check_memory(PRINTED, 4000, 4000, FRAMED)
+
+
+def test_a_fit_that_does_not_find_its_memory_is_refused(monkeypatch):
+    needed = fit_bytes(PRINTED, 4000, 4000, FRAMED, budget=GIB // 8) - 8000 * 4 * 42**2
+    monkeypatch.setattr(
+        fit_memory, "free_memory", lambda: FreeMemory(GIB // 2, "in the control group /job (x: 2.0 GiB)")
+    )
+    with pytest.raises(InputError) as caught:
+        check_memory(PRINTED, 4000, 4000, FRAMED)
+    assert str(caught.value).startswith(
+        f"A fit to 4000 training and 4000 test images takes {needed / GIB:.1f} GiB beside them, but 0.5 GiB are free in the "
+        "control group /job (x: 2.0 GiB): lower n_train, n_test, stages or filters"
+    )
+
+
+def changed(**changes):
+    rfm = {key: value for key, value in changes.items() if key in PRINTED["rfm"]}
+    return {**PRINTED, **changes, "rfm": {**PRINTED["rfm"], **rfm}}
+
+
+def test_it_grows_with_what_a_fit_holds():
+    few, many = (fit_bytes(PRINTED, n, 100, (1, 16, 32)) for n in (20_000, 40_000))
+    assert 3.8 < many / few < 4
+    # The matrix of the kernel in float32, and the solver's three.
+    assert many == pytest.approx(28 * 40_000**2, rel=0.05)
+    size = (2000, 1000, FRAMED)
+    plain = fit_bytes(PRINTED, *size)
+    assert fit_bytes(changed(protocol="corrected"), *size) > plain
+    assert fit_bytes(changed(changes={"selection": "validation"}), *size) > plain
+    assert fit_bytes(changed(rounds=1), *size) < plain
+    assert fit_bytes(changed(memory_mb=100), *size) < plain
+    # Beside one another: the features of two stages, of test images those of one, and a copy for their hashes.
+    features = 4 * 64 * (40**2 * (2000 + 1000) + 38**2 * (2000 + 1000))
+    assert fit_bytes(changed(stages=3), *size) > plain + features / 2
+    assert fit_bytes(changed(stages=3, filters=128), *size) > 1.4 * fit_bytes(changed(stages=3), *size)
+
+
+def test_the_laplace_kernel_has_no_layers():
+    prepared = {"rounds": 3, "kernel": "laplace", "patch_size": 7, "bandwidth": 10.0} | {
+        key: PRINTED[key] for key in ("protocol", "memory_mb")
+    }
+    assert 0 < fit_bytes(prepared, 2000, 1000, FRAMED) < fit_bytes(changed(patch_size=7), 2000, 1000, FRAMED)
+
+
+def test_rules_ask_for_what_jobs_check():
+    plan = plan_of("anchors", protocol="both")
+    keys = {"protocol": "published", "seed": "0", "sigma": "1.0", "task": "noisy-mnist"}
+    expected = fit_bytes(fit_settings(plan, keys), 4000, 4000, FRAMED) // 2**20
+    assert task_fit_memory(plan, keys) == expected < 1500
+    sized = {**keys, "n_train": "200", "n_test": "200"}
+    assert printed_fit_memory(plan, sized) == fit_bytes(printed_fit_settings(plan, sized), 200, 200, FRAMED) // 2**20
+    varied = {**keys, "n_train": "4000", "variant": "unchanged"}
+    assert variant_memory(plan, varied) == fit_bytes(variant_settings(plan, varied), 4000, 4000, FRAMED) // 2**20
+    of_svhn = {**keys, "dataset": "svhn", "classes": "all", "kernel": "laplace"}
+    colour = (1000, 1000, (3, 32, 32))
+    assert image_fit_memory(plan, of_svhn) == fit_bytes(image_fit_settings(plan, of_svhn), *colour) // 2**20
+    assert feature_fit_memory(plan, of_svhn) == fit_bytes(feature_fit_settings(plan, of_svhn), *colour) // 2**20
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape"),
+    [
+        ("qmnist", (1, 28, 28)),
+        ("usps", (1, 16, 16)),
+        ("dtd", (3, 32, 32)),
+        ("caltech101", (3, 32, 32)),
+        ("cifar10", (3, 32, 32)),
+    ],
+)
+def test_images_have_the_shape_that_they_are_prepared_in(dataset, shape, monkeypatch):
+    seen = []
+    monkeypatch.setattr("convrfm.pipeline.plan.fig06.fit_bytes", lambda *given: seen.append(given[-1]) or 0)
+    keys = {"protocol": "published", "seed": "0", "dataset": dataset, "classes": "all"}
+    image_fit_memory(plan_of("paper"), keys)
+    assert seen == [shape]
