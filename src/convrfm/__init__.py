@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convrfm.agop import AgopAccumulator, measure
     from convrfm.ansatz import summarise
-    from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
+    from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
     from convrfm.kernels import CNNGP, CNTK
     from convrfm.model_files import load_model, save_model
 
 __all__ = [
-    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__", "load_model",
-    "measure", "save_model", "summarise",
+    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier",
+    "DeepConvRFMRegressor", "__version__", "load_model", "measure", "save_model", "summarise",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -25,7 +25,9 @@ _HOMES = {
     "CNNGP": "convrfm.kernels",
     "CNTK": "convrfm.kernels",
     "ConvRFMClassifier": "convrfm.estimators",
+    "ConvRFMRegressor": "convrfm.estimators",
     "DeepConvRFMClassifier": "convrfm.estimators",
+    "DeepConvRFMRegressor": "convrfm.estimators",
     "load_model": "convrfm.model_files",
     "measure": "convrfm.agop",
     "save_model": "convrfm.model_files",
