@@ -47,7 +47,9 @@ class DeepSettings:
         Raises:
             InputError: a value of another type, or out of range.
         """
-        counts = {f"{name} must be an integer of at least 1": is_count(getattr(self, name)) for name in ("stages", "filters")}
+        counts = {
+            f"{name} must be an integer of at least 1": is_count(getattr(self, name)) for name in ("stages", "filters")
+        }
         options = {"nonlinearity": ("relu", "none"), "plain_filters": ("gaussian", "torch")}
         refuse_first(self, counts | one_of(self, options))
 

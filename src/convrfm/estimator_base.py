@@ -28,7 +28,7 @@ KERNELS = ("cntk", "cnngp", "laplace")
 """Names of kernels: `convrfm.kernels.CNTK`, `CNNGP` and `PatchLaplace`."""
 
 
-class _Number(Interval):  # type: ignore[misc]
+class _Number(Interval):
     """A number in an interval; True and False are none, though Python counts them as integers."""
 
     def is_satisfied_by(self, val: Any) -> bool:
@@ -38,7 +38,7 @@ class _Number(Interval):  # type: ignore[misc]
 _COUNT = _Number(Integral, 1, None, closed="left")
 
 
-class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """ConvRFM of one stage without an opinion on targets; see `convrfm.estimators.ConvRFMClassifier` for the parameters.
 
     A subclass says what targets are: `_learn_targets`, `_encode`, `_strata` and `_classes`.
@@ -122,7 +122,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         fitting = copy(self)
         fitting._fit(X, y, eval_set)
-        vars(self).update(vars(fitting))
+        self.__dict__.update(fitting.__dict__)  # one step, which nothing interrupts
         return self
 
     def _fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None) -> StageData:
@@ -272,7 +272,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         # R^2 is not defined for a single target.
         if held_out < (2 if self._classes is None else 1) or held_out == len(targets):
             msg = (
-                f"{len(targets)} training images are too few to hold out a fraction of {self.validation_fraction}: "
+                f"Too few training images, n_samples = {len(targets)}, to hold out a fraction of {self.validation_fraction}: "
                 "use more images, or selection='test' with an eval_set."
             )
             raise InputError(msg)

@@ -24,7 +24,7 @@ LOG_TEMPERATURES = (-4.0, 2.0)
 """Powers of ten between which the temperature is sought."""
 
 
-class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):  # type: ignore[misc]
+class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
     """ConvRFM: a convolutional kernel classifier that learns a metric on patches (Algorithm 1 of arXiv 2309.00570).
 
     Args:
@@ -176,7 +176,7 @@ class DeepConvRFMClassifier(DeepConvRFMBase, ConvRFMClassifier):
     """
 
 
-class ConvRFMRegressor(RegressorMixin, ConvRFMBase):  # type: ignore[misc]
+class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
     """ConvRFM for real targets: kernel ridge regression with a learned metric on patches.
 
     The targets are fitted as they are, neither centred nor scaled, as in scikit-learn's `KernelRidge`: there is no

@@ -30,8 +30,7 @@ FORMAT = 2
 """Version of the file format that is written, and the newest that is read. 1 had no probabilities and no regressors."""
 
 KINDS = {
-    kind.__name__: kind
-    for kind in (ConvRFMClassifier, DeepConvRFMClassifier, ConvRFMRegressor, DeepConvRFMRegressor)
+    kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifier, ConvRFMRegressor, DeepConvRFMRegressor)
 }
 """Classes that are saved, by name."""
 
@@ -54,9 +53,7 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
     """
     kind = type(model).__name__
     if KINDS.get(kind) is not type(model):
-        msg = (
-            f"Models of {', '.join(KINDS)} are saved, but this is {kind!r}: save the estimator inside it by itself."
-        )
+        msg = f"Models of {', '.join(KINDS)} are saved, but this is {kind!r}: save the estimator inside it by itself."
         raise InputError(msg)
     if not hasattr(model, "stages_"):
         msg = f"This {kind} is not fitted yet: call fit before saving it."

@@ -14,12 +14,13 @@ __all__ = ["is_count", "is_positive", "one_of", "refuse_first"]
 
 def is_count(value: Any) -> bool:
     """Whether this is an integer of at least 1, of Python or NumPy; True is not."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
 
 
 def is_positive(value: Any) -> bool:
-    """Whether this is a finite positive number; True is not."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and bool(0 < value < np.inf)
+    """Whether this is a finite positive number, of Python or NumPy; True is not."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return real and bool(0 < value < np.inf)
 
 
 def one_of(settings: Any, options: dict[str, tuple[str, str]]) -> dict[str, bool]:
