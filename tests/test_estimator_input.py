@@ -232,7 +232,7 @@ MASKED = np.ma.masked_array(X, X > 1)
         (torch.zeros(X.shape, device="meta"), "meta tensor"),
         (X.astype(np.longdouble) * np.longdouble(10) ** 400, "beyond the largest of float64"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_arrays_that_are_refused(given, sentence):
     with pytest.raises(InputError, match=sentence):
@@ -244,7 +244,7 @@ def test_masked_labels_and_targets_are_refused():
     assert (ConvRFMClassifier(**SMALL).fit(X, masked).predict(X) == Y).all()
     masked[4] = np.ma.masked
     for make in (ConvRFMClassifier, ConvRFMRegressor):
-        with pytest.raises(InputError, match="The (labels|targets) of y has 1 masked"):
+        with pytest.raises(InputError, match=r"The (labels|targets) of y has 1 masked"):
             make(**SMALL).fit(X, masked)
 
 

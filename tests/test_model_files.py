@@ -136,7 +136,7 @@ def test_files_of_format_1_are_read():
     assert (model.predict(images) == np.array(["down", "up"])[expected]).all()
     assert_close(model.outputs(images), np.eye(2)[expected], "smooth", "float32")
     assert model.copy_X
-    with pytest.raises(AttributeError, match="has no predict_proba.*older versions"):
+    with pytest.raises(AttributeError, match=r"has no predict_proba.*older versions"):
         model.predict_proba(images)
 
 

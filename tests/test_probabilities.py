@@ -82,7 +82,7 @@ def test_where_there_are_no_probabilities():
     model = ConvRFMClassifier(selection="test", **SMALL)
     for at in (model, model.fit(X, Y, eval_set=(X, Y))):
         assert not hasattr(at, "predict_proba")
-        with pytest.raises(AttributeError, match="under selection='test': .* Use selection='validation'"):
+        with pytest.raises(AttributeError, match=r"under selection='test': .* Use selection='validation'"):
             at.predict_proba(X)
     with pytest.raises(AttributeError, match="fit it again"):
         model.set_params(selection="validation").predict_proba(X)

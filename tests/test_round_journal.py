@@ -141,7 +141,9 @@ def test_rounds_without_validation_outputs_are_read(data, tmp_path, monkeypatch)
     journal = RoundJournal(tmp_path / "checkpoint-x")
     arrays = Round.arrays
     with monkeypatch.context() as patch:
-        patch.setattr(Round, "arrays", lambda self: {k: v for k, v in arrays(self).items() if k != "validation_outputs"})
+        patch.setattr(
+            Round, "arrays", lambda self: {k: v for k, v in arrays(self).items() if k != "validation_outputs"}
+        )
         whole = fit_rounds(CNTK(depth=2), data, SETTINGS, np.random.default_rng(5), journal=journal)
     passed = interrupt(monkeypatch, after=0)
     resumed = fit_rounds(CNTK(depth=2), data, SETTINGS, np.random.default_rng(5), journal=journal)
