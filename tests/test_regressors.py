@@ -116,5 +116,10 @@ def test_bad_targets(y, error, sentence):
 def test_other_targets_than_those_of_the_fit():
     with pytest.raises(InputError, match="targets of eval_set are 1 for each image, but those of the fit 2"):
         ConvRFMRegressor(**SMALL).fit(X[TRAIN], Y[TRAIN], eval_set=(X[TEST], Y[TEST, 0]))
-    with pytest.raises(InputError, match="n_samples = 6"):
-        ConvRFMRegressor(**SMALL).fit(X[:6], Y[:6])  # one would be held out, and has no R^2
+
+
+def test_a_single_image_chooses_nothing():
+    with pytest.raises(InputError, match="at least two validation images"):
+        ConvRFMRegressor(**SMALL).fit(X[:6], Y[:6])
+    with pytest.raises(InputError, match="at least two test images"):
+        ConvRFMRegressor(selection="test", **SMALL).fit(X[TRAIN], Y[TRAIN], eval_set=(X[-1:], Y[-1:]))

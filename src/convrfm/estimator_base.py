@@ -1,110 +1,31 @@
-"""What classifiers and regressors share: parameters, images, rounds and stages."""
+"""What classifiers and regressors share: images, rounds and stages."""
 
-from collections.abc import Sequence
 from copy import copy
-from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Self
 from warnings import warn
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from convrfm.arrays import as_images
-from convrfm.deep_rfm import DeepSettings, Stage, apply_filters, fit_stages, history_of
+from convrfm.deep_rfm import Stage, apply_filters, fit_stages, history_of
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.estimator_parameters import ConvRFMParameters
+from convrfm.kernels import ConvolutionalKernel
 from convrfm.metric import power
-from convrfm.rfm import RFMSettings, StageData
-from convrfm.ridge import SolverDtype
+from convrfm.rfm import StageData
 from convrfm.splits import stratified_draw
 from convrfm.threads import limited_threads
 
-__all__ = ["KERNELS", "ConvRFMBase", "DeepConvRFMBase"]
-
-KERNELS = ("cntk", "cnngp", "laplace")
-"""Names of kernels: `convrfm.kernels.CNTK`, `CNNGP` and `PatchLaplace`."""
+__all__ = ["ConvRFMBase"]
 
 
-class _Number(Interval):
-    """A number in an interval; True and False are none, though Python counts them as integers."""
-
-    def is_satisfied_by(self, val: Any) -> bool:
-        return not isinstance(val, bool) and super().is_satisfied_by(val)
-
-
-_COUNT = _Number(Integral, 1, None, closed="left")
-
-
-class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """ConvRFM of one stage without an opinion on targets; see `convrfm.estimators.ConvRFMClassifier` for the parameters.
+class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMParameters):
+    """ConvRFM without an opinion on targets; see `convrfm.estimators.ConvRFMClassifier` for the parameters.
 
     A subclass says what targets are: `_learn_targets`, `_encode`, `_strata` and `_classes`.
     """
-
-    # The others are checked by RFMSettings and DeepSettings.
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "kernel": [StrOptions(set(KERNELS))],
-        "depth": [_COUNT],
-        "patch_size": [_COUNT],
-        "bandwidth": [_Number(Real, 0, None, closed="neither")],
-        "validation_fraction": [_Number(Real, 0, 1, closed="neither")],
-        "backend": [str],
-        "memory": [_COUNT, None],
-        "copy_X": ["boolean"],
-        "n_jobs": [_Number(Integral, None, None, closed="neither"), None],
-        "random_state": [
-            _Number(Integral, 0, None, closed="left"), np.random.RandomState, np.random.Generator, None,
-        ],
-        "verbose": [_Number(Integral, 0, None, closed="left"), "boolean"],
-    }  # fmt: skip
-
-    def __init__(
-        self,
-        kernel: str = "cntk",
-        *,
-        depth: int = 3,
-        patch_size: int = 3,
-        bandwidth: float = 10.0,
-        rounds: int = 5,
-        ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
-        selection: Literal["validation", "test"] = "validation",
-        validation_fraction: float = 0.2,
-        agop_samples: int | Literal["all"] = "all",
-        agop_draw: Literal["random", "first"] = "random",
-        agop_ridge: Literal["selected", "last"] = "selected",
-        metric_power: float = 1.0,
-        eigenvalue_fraction: float = 1.0,
-        solver_dtype: SolverDtype = "float64",
-        backend: str = "auto",
-        memory: int | None = None,
-        copy_X: bool = True,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.kernel = kernel
-        self.depth = depth
-        self.patch_size = patch_size
-        self.bandwidth = bandwidth
-        self.rounds = rounds
-        self.ridges = ridges
-        self.selection = selection
-        self.validation_fraction = validation_fraction
-        self.agop_samples = agop_samples
-        self.agop_draw = agop_draw
-        self.agop_ridge = agop_ridge
-        self.metric_power = metric_power
-        self.eigenvalue_fraction = eigenvalue_fraction
-        self.solver_dtype = solver_dtype
-        self.backend = backend
-        self.memory = memory
-        self.copy_X = copy_X
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Learn the metric and the predictor.
@@ -169,7 +90,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.metrics_[0]
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Give the outputs of the predictor `(n, outputs)`: near 1 for the class of an image and 0 for the others.
+        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for the class of an image, 0 elsewhere.
 
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
@@ -231,12 +152,6 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """Groups `(n,)` of which the validation part has equal shares."""
         raise NotImplementedError
 
-    def _check_parameters(self) -> None:
-        try:
-            self._validate_params()
-        except InvalidParameterError as error:
-            raise InputError(str(error)) from None
-
     def _remember_shape(self, images: np.ndarray) -> None:
         """Set what images are checked against."""
         self.image_shape_, self.n_features_in_ = images.shape[1:], int(np.prod(images.shape[1:]))
@@ -256,123 +171,19 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise InputError(msg)
         return images.astype(dtype, copy=False)
 
-    def _generator(self) -> np.random.Generator:
-        if isinstance(self.random_state, np.random.Generator):
-            return self.random_state
-        if self.random_state is None or isinstance(self.random_state, int | np.integer):
-            return np.random.default_rng(self.random_state)
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
-
     def _fitted_part(self, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Indices that predictors are fitted on: all, or all but a validation part."""
         everything = np.arange(len(targets))
         if self.selection == "test":
             return everything
         held_out = round(self.validation_fraction * len(targets))
-        # R^2 is not defined for a single target.
-        if held_out < (2 if self._classes is None else 1) or held_out == len(targets):
+        if held_out == 0 or held_out == len(targets):
             msg = (
                 f"Too few training images, n_samples = {len(targets)}, to hold out a fraction of {self.validation_fraction}: "
                 "use more images, or selection='test' with an eval_set."
             )
             raise InputError(msg)
         return np.setdiff1d(everything, stratified_draw(self._strata(targets), held_out, rng))
-
-    def _kernel(self) -> ConvolutionalKernel:
-        if self.kernel == "laplace":
-            return PatchLaplace(
-                bandwidth=self.bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
-            )
-        kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
-        return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
-
-    def _settings(self) -> RFMSettings:
-        return RFMSettings(
-            rounds=self.rounds,
-            ridges=tuple(self.ridges) if np.iterable(self.ridges) else self.ridges,
-            selection=self.selection,
-            agop_samples=self.agop_samples,
-            agop_draw=self.agop_draw,
-            agop_ridge=self.agop_ridge,
-            metric_power=self.metric_power,
-            eigenvalue_fraction=self.eigenvalue_fraction,
-            solver_dtype=self.solver_dtype,
-        )
-
-    def _deep_settings(self) -> DeepSettings:
-        return DeepSettings(stages=1)
-
-
-class DeepConvRFMBase(ConvRFMBase):
-    """ConvRFM of several stages; see `convrfm.estimators.DeepConvRFMClassifier` for the parameters."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ConvRFMBase._parameter_constraints,
-        "stages": [_COUNT, None],
-    }
-
-    def __init__(
-        self,
-        kernel: str = "cntk",
-        *,
-        depth: int = 3,
-        stages: int | None = None,
-        patch_size: int = 3,
-        bandwidth: float = 10.0,
-        rounds: int = 5,
-        ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
-        selection: Literal["validation", "test"] = "validation",
-        validation_fraction: float = 0.2,
-        agop_samples: int | Literal["all"] = "all",
-        agop_draw: Literal["random", "first"] = "random",
-        agop_ridge: Literal["selected", "last"] = "selected",
-        metric_power: float = 1.0,
-        eigenvalue_fraction: float = 1.0,
-        solver_dtype: SolverDtype = "float64",
-        filters: int = 64,
-        nonlinearity: Literal["relu", "none"] = "relu",
-        plain_filters: Literal["gaussian", "torch"] = "gaussian",
-        backend: str = "auto",
-        memory: int | None = None,
-        copy_X: bool = True,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            kernel,
-            depth=depth,
-            patch_size=patch_size,
-            bandwidth=bandwidth,
-            rounds=rounds,
-            ridges=ridges,
-            selection=selection,
-            validation_fraction=validation_fraction,
-            agop_samples=agop_samples,
-            agop_draw=agop_draw,
-            agop_ridge=agop_ridge,
-            metric_power=metric_power,
-            eigenvalue_fraction=eigenvalue_fraction,
-            solver_dtype=solver_dtype,
-            backend=backend,
-            memory=memory,
-            copy_X=copy_X,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.stages = stages
-        self.filters = filters
-        self.nonlinearity = nonlinearity
-        self.plain_filters = plain_filters
-
-    def _deep_settings(self) -> DeepSettings:
-        return DeepSettings(
-            stages=self.depth if self.stages is None else self.stages,
-            filters=self.filters,
-            nonlinearity=self.nonlinearity,
-            plain_filters=self.plain_filters,
-        )
 
 
 def _metric_of(stage: Stage) -> np.ndarray:

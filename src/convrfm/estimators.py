@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from convrfm.arrays import as_array, as_numpy, check_finite
 from convrfm.errors import InputError
-from convrfm.estimator_base import KERNELS, ConvRFMBase, DeepConvRFMBase
+from convrfm.estimator_base import ConvRFMBase
+from convrfm.estimator_parameters import KERNELS, DeepConvRFMParameters
 from convrfm.rfm import StageData
 from convrfm.ridge import one_hot
 
@@ -161,7 +162,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         return labels
 
 
-class DeepConvRFMClassifier(DeepConvRFMBase, ConvRFMClassifier):
+class DeepConvRFMClassifier(DeepConvRFMParameters, ConvRFMClassifier):
     """Deep ConvRFM: ConvRFM stage by stage on random features (Algorithm 2 of arXiv 2309.00570).
 
     `predict` uses the stage of highest selection accuracy (the earliest of equals).
@@ -246,7 +247,7 @@ class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
         return targets.astype(np.float64, copy=False)
 
 
-class DeepConvRFMRegressor(DeepConvRFMBase, ConvRFMRegressor):
+class DeepConvRFMRegressor(DeepConvRFMParameters, ConvRFMRegressor):
     """Deep ConvRFM for real targets, see `ConvRFMRegressor`.
 
     `predict` uses the stage of highest selection R^2 (the earliest of equals).

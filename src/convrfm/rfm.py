@@ -292,6 +292,10 @@ def _check_selection(data: StageData, settings: RFMSettings) -> None:
     if settings.selection == "validation" and len(data.validation) == 0:
         msg = "selection='validation' needs training images that are left out of the fit, but there are none."
         raise InputError(msg)
+    selecting = data.validation if settings.selection == "validation" else data.test
+    if data.classes is None and selecting is not None and len(selecting) < 2:
+        msg = f"R^2, which chooses ridge and round, needs at least two {settings.selection} images, but there is one: use more."
+        raise InputError(msg)
 
 
 def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> _Blocks:
