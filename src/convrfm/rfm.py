@@ -75,7 +75,7 @@ class RFMSettings:
             and all(map(is_positive, ridges)),
             "agop_samples must be 'all' or an integer of at least 1": is_count(self.agop_samples)
             or (isinstance(self.agop_samples, str) and self.agop_samples == "all"),
-            "metric_power must be a positive number": is_positive(self.metric_power),
+            "metric_power must be positive": is_positive(self.metric_power),
             "eigenvalue_fraction must be a number in (0, 1]": is_positive(fraction) and fraction <= 1,
         }
         options = {
