@@ -1,14 +1,14 @@
 """Scikit-learn's own checks of estimators.
 
 They pass tables `(n, features)`. `Vectors` takes a row for an image of one pixel with a channel for each feature, on which
-ConvRFM is RFM on vectors, and passes on everything else as it comes, so that it is the classifier that accepts or refuses.
+ConvRFM is RFM on vectors, and passes on everything else as it comes, so that it is the estimator that accepts or refuses.
 """
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from convrfm import ConvRFMClassifier, DeepConvRFMClassifier
+from convrfm import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
 
 
 def as_pixels(X):
@@ -18,12 +18,15 @@ def as_pixels(X):
     return array[:, :, None, None] if array.ndim == 2 else array
 
 
-class Vectors(ConvRFMClassifier):
+class Vectors:
     def fit(self, X, y, *, eval_set=None):
         return super().fit(as_pixels(X), y, eval_set=eval_set)
 
     def outputs(self, X):
         return super().outputs(as_pixels(X))
+
+    def transform(self, X):
+        return super().transform(as_pixels(X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -31,7 +34,19 @@ class Vectors(ConvRFMClassifier):
         return tags
 
 
-class DeepVectors(Vectors, DeepConvRFMClassifier):
+class ClassifierOfVectors(Vectors, ConvRFMClassifier):
+    pass
+
+
+class DeepClassifierOfVectors(Vectors, DeepConvRFMClassifier):
+    pass
+
+
+class RegressorOfVectors(Vectors, ConvRFMRegressor):
+    pass
+
+
+class DeepRegressorOfVectors(Vectors, DeepConvRFMRegressor):
     pass
 
 
@@ -43,9 +58,11 @@ REFUSED = {
 
 SETTINGS = {"patch_size": 1, "rounds": 2, "ridges": (1e-3,), "n_jobs": 1, "random_state": 0}
 CASES = [
-    Vectors("cntk", depth=1, **SETTINGS),
-    Vectors("laplace", **SETTINGS),
-    DeepVectors("laplace", stages=2, filters=8, **SETTINGS),
+    ClassifierOfVectors("cntk", depth=1, **SETTINGS),
+    ClassifierOfVectors("laplace", **SETTINGS),
+    DeepClassifierOfVectors("laplace", stages=2, filters=8, **SETTINGS),
+    RegressorOfVectors("laplace", **SETTINGS),
+    DeepRegressorOfVectors("laplace", stages=2, filters=8, **SETTINGS),
 ]
 
 

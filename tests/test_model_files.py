@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
+from tolerance import assert_close
 
 from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, load_model, model_files, save_model
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
@@ -38,7 +40,7 @@ def assert_same(loaded, model, images):
     assert (loaded.predict(images) == model.predict(images)).all()
     assert loaded.classes_.dtype == model.classes_.dtype
     pd.testing.assert_frame_equal(loaded.history_, model.history_, check_exact=True)
-    names = ("best_stage_", "best_round_", "best_ridge_", "image_shape_", "n_features_in_")
+    names = ("temperature_", "best_stage_", "best_round_", "best_ridge_", "image_shape_", "n_features_in_")
     assert [getattr(loaded, name) for name in names] == [getattr(model, name) for name in names]
     for mine, other in zip(loaded.stages_, model.stages_, strict=True):
         assert (mine.features == other.features).all()
@@ -119,11 +121,23 @@ def test_the_file_is_json_and_numbers(saved):
     description = json.loads(header["__metadata__"]["convrfm"])
     assert description["format"] == model_files.FORMAT
     assert description["kind"] == "DeepConvRFMClassifier"
-    assert description["classes"]["values"] == ["one", "two", "zero"]
+    assert description["targets"]["classes"]["values"] == ["one", "two", "zero"]
     assert header["images"]["shape"] == [100, 1, 8, 8]
     assert header["stage 0/metric 1"]["shape"] == [9, 9]
     # Once only: features of later stages follow from the images.
     assert not [name for name in header if "features" in name]
+
+
+def test_files_of_format_1_are_read():
+    """Deep ConvRFM of two stages on 20 images, written by the code before format 2."""
+    model = load_model(Path(__file__).parent / "model_format_1.safetensors")
+    expected = np.arange(20) % 2
+    images = model.stages_[0].features
+    assert (model.predict(images) == np.array(["down", "up"])[expected]).all()
+    assert_close(model.outputs(images), np.eye(2)[expected], "smooth", "float32")
+    assert model.copy_X
+    with pytest.raises(AttributeError, match=r"has no predict_proba.*older versions"):
+        model.predict_proba(images)
 
 
 def test_generators_become_none(tmp_path):
@@ -159,11 +173,11 @@ def flipped(content, place):
         (lambda content: flipped(content, len(content) - 5), "is damaged: its content"),
         (lambda content: content.replace(b"0.001", b"0.003", 1), "is damaged: its content"),
         (
-            lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": 9', 1),
+            lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": 9', 1),
             "has format 9, of a later convrfm",
         ),
-        (lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": x', 1), "is damaged: its content"),
-        (lambda content: content.replace(b'\\"format\\": 1', b'\\"farmot\\": 1', 1), "is damaged: its content"),
+        (lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": x', 1), "is damaged: its content"),
+        (lambda content: content.replace(b'\\"format\\": 2', b'\\"farmot\\": 1', 1), "is damaged: its content"),
     ],
     ids=["empty", "other file", "cut", "data", "description", "later", "no JSON", "no format"],
 )
@@ -195,7 +209,7 @@ def test_what_cannot_be_saved(deep, tmp_path):
             save_model(model, path)
     with pytest.raises(InputError, match="not fitted"):
         save_model(ConvRFMClassifier(), path)
-    model = ConvRFMClassifier(**SMALL, bandwidth=np.inf).fit(X, NAMES)  # of no meaning to this kernel
+    model = ConvRFMClassifier(**SMALL).fit(X, NAMES).set_params(bandwidth=np.inf)  # of no meaning to this kernel
     with pytest.raises(InputError, match="parameter bandwidth cannot be saved"):
         save_model(model, path)
     model.set_params(bandwidth=10.0).fit(X, BUNCH.target[:100].astype("datetime64[D]"))

@@ -148,6 +148,15 @@ def test_validation_selection_never_sees_the_test_images(data, rng):
     assert without.history["test_accuracy"].isna().all()
 
 
+def test_validation_outputs_are_of_the_predictor_that_is_fitted_to_the_others(data, rng):
+    fit, kernel = np.arange(12), CNTK(depth=2, patch_size=3)
+    result = fit_rounds(kernel, dataclasses.replace(data, fit=fit), RFMSettings(rounds=2, ridges=(1e-5, 1e-3)), rng)
+    gram = kernel.gram(data.train, None, result.best_metric)
+    scale = gram[:12, :12].max()
+    alpha = np.linalg.solve(gram[:12, :12] / scale + result.best_ridge * np.eye(12), np.eye(2)[data.labels[:12]])
+    assert_close(result.validation_outputs, gram[12:, :12] / scale @ alpha, "agop")
+
+
 def test_validation_labels_do_not_reach_the_metric(data):
     fit = np.arange(12)
     settings = RFMSettings(rounds=2, ridges=(1e-3,))

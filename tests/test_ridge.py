@@ -5,7 +5,7 @@ import pytest
 from tolerance import assert_close
 
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError
-from convrfm.ridge import accuracy, one_hot, solve_ridge, squared_error
+from convrfm.ridge import accuracy, determination, one_hot, solve_ridge, squared_error
 
 
 @pytest.fixture
@@ -74,3 +74,11 @@ def test_scores():
     assert (one_hot(labels, 2) == [[1, 0], [0, 1], [0, 1]]).all()
     # 0.01 + 0.04, 0.01 + 0.49, 0.36 + 0.25
     assert squared_error(outputs, labels) == pytest.approx((0.05 + 0.5 + 0.61) / 3)
+
+
+def test_measures_of_real_targets():
+    outputs, targets = np.array([[1.0, 0.0], [2.0, 3.0], [3.0, 3.0]]), np.array([[1.0, 0.0], [2.0, 2.0], [4.0, 4.0]])
+    assert squared_error(outputs, targets) == pytest.approx((0 + 1 + 2) / 3)
+    spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+    assert determination(outputs, targets) == pytest.approx((1 - np.array([1, 2]) / spread).mean())
+    assert np.isnan(determination(outputs[:1], targets[:1]))

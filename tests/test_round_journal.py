@@ -11,7 +11,7 @@ from convrfm.deep_rfm import DeepSettings, fit_stages, history_of
 from convrfm.errors import ConvRFMWarning
 from convrfm.kernels import CNTK
 from convrfm.rfm import RFMSettings, StageData, fit_rounds
-from convrfm.round_journal import RoundJournal
+from convrfm.round_journal import Round, RoundJournal
 
 # The generator is used in each round, and between stages.
 SETTINGS = RFMSettings(rounds=3, agop_samples=4, agop_draw="random")
@@ -39,6 +39,7 @@ def assert_same(left, right):
         assert one.result.best_ridge == other.result.best_ridge
         assert one.result.scale == other.result.scale
         np.testing.assert_array_equal(one.result.alpha, other.result.alpha)
+        np.testing.assert_array_equal(one.result.validation_outputs, other.result.validation_outputs)
         np.testing.assert_array_equal(one.features, other.features)
         for metric, expected in zip(one.result.metrics[1:], other.result.metrics[1:], strict=True):
             np.testing.assert_array_equal(metric, expected)
@@ -133,6 +134,31 @@ def test_large_matrices_are_filled_in_files(data, tmp_path, monkeypatch):
     assert again == [f"checkpoint-x-{t}-{part}.npy" for t in (1, 2) for part in ("train", "test")]
     pd.testing.assert_frame_equal(resumed.history, expected.history, check_exact=True)
     assert not list(tmp_path.glob("*.npy*"))
+
+
+def test_rounds_without_validation_outputs_are_read(data, tmp_path, monkeypatch):
+    """As older versions wrote them."""
+    journal = RoundJournal(tmp_path / "checkpoint-x")
+    arrays = Round.arrays
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Round, "arrays", lambda self: {k: v for k, v in arrays(self).items() if k != "validation_outputs"}
+        )
+        whole = fit_rounds(CNTK(depth=2), data, SETTINGS, np.random.default_rng(5), journal=journal)
+    passed = interrupt(monkeypatch, after=0)
+    resumed = fit_rounds(CNTK(depth=2), data, SETTINGS, np.random.default_rng(5), journal=journal)
+    assert not passed
+    assert resumed.validation_outputs is None
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+
+
+def test_regression_goes_on_too(data, tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    real = replace(data, labels=rng.random((16, 2)), classes=None, test_labels=rng.random((8, 2)))
+    journal = RoundJournal(tmp_path / "checkpoint-x")
+    whole = fit(real, journal)
+    interrupt(monkeypatch, after=0)
+    assert_same(fit(real, journal), whole)
 
 
 def test_accuracies_that_are_not_there(data, tmp_path):

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from convrfm.ansatz.accumulator import AgopAccumulator
     from convrfm.ansatz.agop import measure
     from convrfm.ansatz.summaries import correlations, summarise
-    from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
+    from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
     from convrfm.kernels import CNNGP, CNTK
     from convrfm.model_files import load_model, save_model
 
 __all__ = [
-    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "DeepConvRFMClassifier", "__version__",
-    "correlations", "load_model", "measure", "save_model", "summarise",
+    "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier",
+    "DeepConvRFMRegressor", "__version__", "correlations", "load_model", "measure", "save_model", "summarise",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
@@ -26,7 +26,9 @@ _HOMES = {
     "CNNGP": "convrfm.kernels",
     "CNTK": "convrfm.kernels",
     "ConvRFMClassifier": "convrfm.estimators",
+    "ConvRFMRegressor": "convrfm.estimators",
     "DeepConvRFMClassifier": "convrfm.estimators",
+    "DeepConvRFMRegressor": "convrfm.estimators",
     "correlations": "convrfm.ansatz.summaries",
     "load_model": "convrfm.model_files",
     "measure": "convrfm.ansatz.agop",

@@ -7,7 +7,7 @@ import numpy as np
 
 from convrfm.errors import InputError, NonFiniteError
 
-__all__ = ["as_images", "as_numpy", "check_finite", "like"]
+__all__ = ["as_array", "as_images", "as_numpy", "check_finite", "like"]
 
 
 def _is_tensor(values: Any) -> bool:
@@ -16,36 +16,81 @@ def _is_tensor(values: Any) -> bool:
     return torch is not None and isinstance(values, torch.Tensor)
 
 
-def as_numpy(values: Any, name: str) -> np.ndarray:
-    """Give an array or tensor as a NumPy array of float32 or float64.
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Give what the caller passed as a NumPy array, of any dtype but complex.
 
-    Integers and half precision become float32; float32 and float64 stay as they are.
+    Tensors are detached, and brought to the CPU; half precision becomes float32 on the way. Memory may be shared.
 
     Raises:
-        InputError: the values are not numeric.
+        InputError: a sparse or complex one, masked entries, or what cannot be an array.
     """
+    if _is_tensor(values):
+        values = _tensor_as_numpy(values, name)
     if hasattr(values, "toarray"):
         msg = f"{name} is a sparse {type(values).__name__}: pass a dense array."
         raise InputError(msg)
-    if _is_tensor(values):
-        values = values.detach()
-        if values.itemsize < 4 and values.is_floating_point():
-            values = values.float()
-        values = values.cpu().numpy()
+    # NumPy drops masks in silence, those of the items of a list too.
+    parts = values if isinstance(values, list | tuple) else [values]
+    masked = sum(int(np.ma.count_masked(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
+    if masked > 0:
+        msg = f"{name} has {masked} masked entries: fill them, or leave out what they belong to."
+        raise InputError(msg)
     try:
         array = np.asarray(values)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         msg = f"{name} cannot be made an array: {error}"
         raise InputError(msg) from error
-    if array.dtype in (np.float32, np.float64):
-        return array
-    if array.dtype.kind in "iub" or array.dtype == np.float16:
-        return array.astype(np.float32)
     if array.dtype.kind == "c":
         msg = f"Complex data not supported: {name} must be real numbers (float32 or float64), but its dtype is {array.dtype}."
         raise InputError(msg)
-    msg = f"{name} must be real numbers (float32 or float64), but its dtype is {array.dtype}."
-    raise InputError(msg)
+    return array
+
+
+def _tensor_as_numpy(tensor: Any, name: str) -> Any:
+    torch = sys.modules["torch"]
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type == "meta":
+        msg = f"{name} is a sparse, quantized or meta tensor: pass a dense one with values."
+        raise InputError(msg)
+    tensor = tensor.detach()
+    if tensor.itemsize < 4 and tensor.is_floating_point():
+        tensor = tensor.float()
+    return tensor.cpu().resolve_conj().resolve_neg().numpy()
+
+
+def as_numpy(values: Any, name: str, *, copy: bool = False, integers: type[np.floating] = np.float32) -> np.ndarray:
+    """Give an array or tensor as a C-contiguous NumPy array of float32 or float64 in the byte order of the machine.
+
+    float32 and float64 stay what they are, in whatever byte order they come. Half precision becomes float32, and extended
+    precision float64.
+
+    Args:
+        values: array, list or tensor.
+        name: what messages call it.
+        copy: whether the result must share no memory with the values.
+        integers: what integers and booleans become.
+
+    Raises:
+        InputError: the values are not real numbers, or are sparse or masked, or extended precision beyond float64.
+    """
+    array = as_array(values, name)
+    if array.dtype.kind in "iub":
+        dtype: type[np.floating] = integers
+    elif np.can_cast(array.dtype, np.float32):  # as well bfloat16 and its like, which NumPy knows from elsewhere
+        dtype = np.float32
+    elif array.dtype.kind == "f":
+        dtype = np.float64
+    else:
+        msg = (
+            f"{name} must be real numbers (float32 or float64), but its dtype is {array.dtype}. If these are numbers, "
+            "convert them first, by astype(numpy.float64)."
+        )
+        raise InputError(msg)
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype, order="C", copy=copy, subok=False)
+    except FloatingPointError as error:
+        msg = f"{name} holds numbers of {array.dtype} beyond the largest of {np.dtype(dtype)}: rescale them."
+        raise InputError(msg) from error
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
@@ -69,14 +114,19 @@ def check_finite(array: np.ndarray, name: str) -> None:
     raise NonFiniteError(msg)
 
 
-def as_images(images: Any, name: str) -> np.ndarray:
-    """Give a batch of images as a C-contiguous NumPy array `(n, channels, height, width)`.
+def as_images(images: Any, name: str, *, copy: bool = False) -> np.ndarray:
+    """Give a batch of images as a C-contiguous NumPy array `(n, channels, height, width)` of float32 or float64.
+
+    Args:
+        images: array, list or tensor; dtypes as in `as_numpy`.
+        name: what messages call them.
+        copy: whether the result must share no memory with them.
 
     Raises:
-        InputError: not four axes, or an axis of length zero.
+        InputError: not four axes, an axis of length zero, or as in `as_numpy`.
         NonFiniteError: a pixel is NaN or infinite.
     """
-    array = np.ascontiguousarray(as_numpy(images, name))
+    array = as_numpy(images, name, copy=copy)
     if array.ndim != 4:
         msg = (
             f"{name} must have shape (n, channels, height, width), but its shape is {array.shape}. Reshape your data; "

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.metric import power
+from convrfm.parameters import is_count, one_of, refuse_first
 from convrfm.patches import check_fits, patch_dimension, windows
 from convrfm.rfm import RFMSettings, StageData, StageResult, fit_rounds
 from convrfm.round_journal import RoundJournal
@@ -42,20 +42,16 @@ class DeepSettings:
     plain_filters: Literal["gaussian", "torch"] = "gaussian"
 
     def __post_init__(self) -> None:
-        """Check the ranges.
+        """Check types and ranges.
 
         Raises:
-            InputError: a value out of range.
+            InputError: a value of another type, or out of range.
         """
-        if self.stages < 1 or self.filters < 1:
-            msg = f"stages and filters must be at least 1, but they are {self.stages} and {self.filters}."
-            raise InputError(msg)
-        if self.nonlinearity not in ("relu", "none") or self.plain_filters not in ("gaussian", "torch"):
-            msg = (
-                "nonlinearity must be 'relu' or 'none' and plain_filters 'gaussian' or 'torch', "
-                f"but they are {self.nonlinearity!r} and {self.plain_filters!r}."
-            )
-            raise InputError(msg)
+        counts = {
+            f"{name} must be an integer of at least 1": is_count(getattr(self, name)) for name in ("stages", "filters")
+        }
+        options = {"nonlinearity": ("relu", "none"), "plain_filters": ("gaussian", "torch")}
+        refuse_first(self, counts | one_of(self, options))
 
 
 @dataclass(frozen=True)

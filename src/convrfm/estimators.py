@@ -1,32 +1,31 @@
-"""ConvRFM and Deep ConvRFM as scikit-learn classifiers for images `(n, channels, height, width)`."""
+"""ConvRFM and Deep ConvRFM as scikit-learn estimators for images `(n, channels, height, width)`."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, Self
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import accuracy_score
-from sklearn.utils import check_random_state
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from convrfm.arrays import as_images
-from convrfm.deep_rfm import DeepSettings, Stage, apply_filters, fit_stages, history_of
+from convrfm.arrays import as_array, as_numpy, check_finite
 from convrfm.errors import InputError
-from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace
-from convrfm.rfm import RFMSettings, StageData
-from convrfm.ridge import SolverDtype
-from convrfm.splits import stratified_draw
-from convrfm.threads import limited_threads
+from convrfm.estimator_base import ConvRFMBase
+from convrfm.estimator_parameters import KERNELS, DeepConvRFMParameters
+from convrfm.rfm import StageData
+from convrfm.ridge import one_hot
 
-__all__ = ["KERNELS", "ConvRFMClassifier", "DeepConvRFMClassifier"]
+__all__ = ["KERNELS", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier", "DeepConvRFMRegressor"]
 
-KERNELS = ("cntk", "cnngp", "laplace")
-"""Names of kernels: `convrfm.kernels.CNTK`, `CNNGP` and `PatchLaplace`."""
+LOG_TEMPERATURES = (-4.0, 2.0)
+"""Powers of ten between which the temperature is sought."""
 
 
-class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
+class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
     """ConvRFM: a convolutional kernel classifier that learns a metric on patches (Algorithm 1 of arXiv 2309.00570).
 
     Args:
@@ -39,6 +38,8 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
             `selection="validation"`.
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
+        copy_X: whether the model keeps a copy of the training images, on which its predictions stand. With False it may
+            share them, and they must not change as long as the model is in use.
         n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.threads`. None leaves them as they
             are set: all cores, or the share that joblib gives to each process, as under `GridSearchCV(n_jobs=2)`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.
@@ -46,6 +47,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: the labels, sorted.
+        temperature_: of `predict_proba`; None under `selection="test"`.
         image_shape_: `(channels, height, width)` of the training images; `n_features_in_` is their product.
         metric_: the learned patch metric of the best round `(d, d)`, the identity if that is round 0.
         history_: a row for each stage, round and ridge, see `convrfm.rfm.StageResult`.
@@ -53,98 +55,11 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         stages_: what each stage learned, see `convrfm.deep_rfm.Stage`.
     """
 
-    def __init__(
-        self,
-        kernel: str = "cntk",
-        *,
-        depth: int = 3,
-        patch_size: int = 3,
-        bandwidth: float = 10.0,
-        rounds: int = 5,
-        ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
-        selection: Literal["validation", "test"] = "validation",
-        validation_fraction: float = 0.2,
-        agop_samples: int | Literal["all"] = "all",
-        agop_draw: Literal["random", "first"] = "random",
-        agop_ridge: Literal["selected", "last"] = "selected",
-        metric_power: float = 1.0,
-        eigenvalue_fraction: float = 1.0,
-        solver_dtype: SolverDtype = "float64",
-        backend: str = "auto",
-        memory: int | None = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.kernel = kernel
-        self.depth = depth
-        self.patch_size = patch_size
-        self.bandwidth = bandwidth
-        self.rounds = rounds
-        self.ridges = ridges
-        self.selection = selection
-        self.validation_fraction = validation_fraction
-        self.agop_samples = agop_samples
-        self.agop_draw = agop_draw
-        self.agop_ridge = agop_ridge
-        self.metric_power = metric_power
-        self.eigenvalue_fraction = eigenvalue_fraction
-        self.solver_dtype = solver_dtype
-        self.backend = backend
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def fit(self, X: Any, y: Any, *, eval_set: tuple[Any, Any] | None = None) -> Self:
-        """Learn the metric and the classifier.
-
-        Args:
-            X: images `(n, channels, height, width)`, array or tensor.
-            y: labels `(n,)`.
-            eval_set: test images and labels. Their accuracy enters `history_`; under `selection="test"` it also chooses
-                ridge and round, as the paper does.
-
-        Raises:
-            InputError, ImageSizeError, NonFiniteError: see `convrfm.errors`.
-        """
-        images, labels = self._checked_training(X, y)
-        rng = self._generator()
-        test = test_labels = None
-        if eval_set is not None:
-            test = as_images(eval_set[0], "The images of eval_set")
-            self._check_shape(test, "eval_set")
-            test_labels = self._encode(self._labels(eval_set[1], test, "eval_set"))
-            test = test.astype(images.dtype, copy=False)
-        fit = self._fitted_part(labels, rng)
-        data = StageData(images, labels, len(self.classes_), fit, test, test_labels)
-        with limited_threads(self.n_jobs):
-            stages = fit_stages(
-                self._kernel(), data, self._settings(), self._deep_settings(), rng, show=bool(self.verbose)
-            )
-        self._take_over(stages)
-        return self
-
-    def _take_over(self, stages: list[Stage]) -> None:
-        """Set the attributes that follow from the fitted stages."""
-        self.stages_ = stages
-        self.history_ = history_of(stages)
-        self.best_stage_ = int(np.argmax([stage.result.best_score for stage in stages]))
-        best = stages[self.best_stage_].result
-        self.best_round_, self.best_ridge_ = best.best_round, best.best_ridge
-
-    @property
-    def metrics_(self) -> list[np.ndarray]:
-        """The metric of each stage's best round, `(d_l, d_l)`."""
-        check_is_fitted(self, "stages_")
-        sizes = [stage.features.shape[1] * self.patch_size**2 for stage in self.stages_]
-        found = [stage.result.best_metric for stage in self.stages_]
-        return [np.eye(size) if metric is None else metric for size, metric in zip(sizes, found, strict=True)]
-
-    @property
-    def metric_(self) -> np.ndarray:
-        """The metric of the first stage, which acts on patches of the images."""
-        return self.metrics_[0]
+    def _fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None) -> StageData:
+        data = super()._fit(X, y, eval_set)
+        outputs = self.stages_[self.best_stage_].result.validation_outputs
+        self.temperature_ = None if outputs is None else _temperature(outputs, data.labels[data.validation])
+        return data
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Give a score for each class `(n, classes)`; for two classes that of the second minus that of the first `(n,)`.
@@ -155,29 +70,6 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         outputs = self.outputs(X)
         return outputs if outputs.shape[1] > 2 else outputs[:, 1] - outputs[:, 0]
 
-    def outputs(self, X: Any) -> np.ndarray:
-        """Give the outputs of the predictor, near 1 for the class of an image and 0 for the others: `(n, classes)`.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
-        """
-        check_is_fitted(self, "stages_")
-        images = as_images(X, "X")
-        self._check_shape(images, "X")
-        dtype = self.stages_[0].features.dtype
-        if np.abs(images).max() > np.finfo(dtype).max:
-            msg = f"The pixels of X reach {np.abs(images).max():.3g}, which {dtype}, the dtype of the fit, cannot hold."
-            raise InputError(msg)
-        images = images.astype(dtype, copy=False)
-        best = self.stages_[self.best_stage_]
-        with limited_threads(self.n_jobs):
-            for stage in self.stages_[: self.best_stage_]:
-                assert stage.filters is not None  # only the last stage has none
-                images = apply_filters(images, stage.filters, self.patch_size, self._deep_settings().nonlinearity)
-            gram = best.kernel.gram(images, best.features, best.result.best_metric)
-            # The solver leaves alpha in the order of Fortran, and a file in that of C: BLAS adds up in another order.
-            return gram.astype(np.float64) / best.result.scale @ np.ascontiguousarray(best.result.alpha)
-
     def predict(self, X: Any) -> np.ndarray:
         """Give the label of the largest output, `(n,)`.
 
@@ -186,6 +78,35 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         """
         largest = self.outputs(X).argmax(axis=1)
         return self.classes_[largest]
+
+    @property
+    def predict_proba(self) -> Callable[[Any], np.ndarray]:
+        """Give the probability of each class `(n, classes)`, which is largest where `predict` puts the label.
+
+        It is the softmax of the outputs divided by `temperature_`, which minimises the cross-entropy on the validation
+        images (temperature scaling: Guo et al. 2017, arXiv 1706.04599). Their targets are smoothed as Platt (1999) does, to
+        (m + 1) / (m + classes) and 1 / (m + classes) for m images, since otherwise probabilities would be 0 and 1 where no
+        validation image is wrong. The outputs there are of the predictor that is fitted to the other images.
+
+        Raises:
+            AttributeError: under `selection="test"`, which holds out no validation images; or the model is from a file of
+                before there were probabilities.
+        """
+        if self.selection == "test" and getattr(self, "temperature_", None) is None:
+            msg = (
+                "There is no predict_proba under selection='test': probabilities are calibrated on validation images, and "
+                "none are held out. Use selection='validation'."
+            )
+            raise AttributeError(msg)
+        if hasattr(self, "stages_") and self.temperature_ is None:
+            msg = "This model has no predict_proba, since its fit left no calibration (files of older versions): fit it again."
+            raise AttributeError(msg)
+        return self._probabilities
+
+    def _probabilities(self, X: Any) -> np.ndarray:
+        """Give the probability of each class, see `predict_proba`."""
+        check_is_fitted(self, "stages_")
+        return np.asarray(softmax(self.outputs(X) / self.temperature_, axis=1))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Give the fraction of images, or of their weights, whose label is predicted.
@@ -196,46 +117,34 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         predicted = self.predict(X)
         return float(accuracy_score(self._labels(y, predicted, "y"), predicted, sample_weight=sample_weight))
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = False
-        return tags
+    @property
+    def _classes(self) -> int:
+        return len(self.classes_)
 
-    def _checked_training(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Check images and labels, set what `predict` checks against, and give labels as integers from 0."""
-        if self.kernel not in KERNELS:
-            msg = f"Unknown kernel {self.kernel!r}: choose one of {', '.join(KERNELS)}."
-            raise InputError(msg)
-        images = as_images(X, "X")
+    def _learn_targets(self, y: Any, images: np.ndarray) -> np.ndarray:
         labels = self._labels(y, images, "y")
-        self._remember_shape(images)
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
             msg = f"y holds one class only ({self.classes_[0]!r}): a classifier needs at least two."
             raise InputError(msg)
-        return images, self._encode(labels)
+        return np.searchsorted(self.classes_, labels)
 
-    def _remember_shape(self, images: np.ndarray) -> None:
-        """Set what images are checked against."""
-        self.image_shape_, self.n_features_in_ = images.shape[1:], int(np.prod(images.shape[1:]))
-
-    def _check_shape(self, images: np.ndarray, name: str) -> None:
-        """Refuse images of another shape than those of the fit; the first words are scikit-learn's."""
-        if images.shape[1:] != self.image_shape_:
-            msg = (
-                f"{name} has {np.prod(images.shape[1:])} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input: images must have one shape, but these have {images.shape[1:]}, "
-                f"and those of the fit {self.image_shape_}."
-            )
+    def _encode(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Integers from 0 for labels, all of which must be among `classes_`."""
+        labels = self._labels(y, images, name)
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown) > 0:
+            msg = f"Labels that are not among the training labels: {unknown[:5].tolist()}."
             raise InputError(msg)
+        return np.searchsorted(self.classes_, labels)
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray:
+        return targets
 
     def _labels(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
         """Labels `(n,)` as a NumPy array, one for each image."""
-        if y is None:
-            msg = f"{type(self).__name__} requires y to be passed, but the target y is None."
-            raise InputError(msg)
-        labels = np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
+        _check_given(self, y)
+        labels = as_array(y, f"The labels of {name}")
         if labels.shape == (len(images), 1):
             labels = column_or_1d(labels, warn=True)
         if labels.shape != (len(images),):
@@ -252,64 +161,8 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(msg) from error
         return labels
 
-    def _encode(self, labels: np.ndarray) -> np.ndarray:
-        """Integers from 0 for labels, all of which must be among `classes_`."""
-        unknown = np.setdiff1d(labels, self.classes_)
-        if len(unknown) > 0:
-            msg = f"Labels that are not among the training labels: {unknown[:5].tolist()}."
-            raise InputError(msg)
-        return np.searchsorted(self.classes_, labels)
 
-    def _generator(self) -> np.random.Generator:
-        if isinstance(self.random_state, np.random.Generator):
-            return self.random_state
-        if self.random_state is None or isinstance(self.random_state, int | np.integer):
-            return np.random.default_rng(self.random_state)
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
-
-    def _fitted_part(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Indices that predictors are fitted on: all, or all but a stratified validation part."""
-        everything = np.arange(len(labels))
-        if self.selection == "test":
-            return everything
-        if not 0 < self.validation_fraction < 1:
-            msg = f"validation_fraction must lie between 0 and 1, but it is {self.validation_fraction}."
-            raise InputError(msg)
-        held_out = round(self.validation_fraction * len(labels))
-        if held_out == 0 or held_out == len(labels):
-            msg = (
-                f"{len(labels)} training images are too few to hold out a fraction of {self.validation_fraction}: "
-                "use more images, or selection='test' with an eval_set."
-            )
-            raise InputError(msg)
-        return np.setdiff1d(everything, stratified_draw(labels, held_out, rng))
-
-    def _kernel(self) -> ConvolutionalKernel:
-        if self.kernel == "laplace":
-            return PatchLaplace(
-                bandwidth=self.bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
-            )
-        kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
-        return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
-
-    def _settings(self) -> RFMSettings:
-        return RFMSettings(
-            rounds=self.rounds,
-            ridges=tuple(self.ridges),
-            selection=self.selection,
-            agop_samples=self.agop_samples,
-            agop_draw=self.agop_draw,
-            agop_ridge=self.agop_ridge,
-            metric_power=self.metric_power,
-            eigenvalue_fraction=self.eigenvalue_fraction,
-            solver_dtype=self.solver_dtype,
-        )
-
-    def _deep_settings(self) -> DeepSettings:
-        return DeepSettings(stages=1)
-
-
-class DeepConvRFMClassifier(ConvRFMClassifier):
+class DeepConvRFMClassifier(DeepConvRFMParameters, ConvRFMClassifier):
     """Deep ConvRFM: ConvRFM stage by stage on random features (Algorithm 2 of arXiv 2309.00570).
 
     `predict` uses the stage of highest selection accuracy (the earliest of equals).
@@ -323,63 +176,108 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
         metrics_: the metric of each stage's best round; the others as in `ConvRFMClassifier`.
     """
 
-    def __init__(
-        self,
-        kernel: str = "cntk",
-        *,
-        depth: int = 3,
-        stages: int | None = None,
-        patch_size: int = 3,
-        bandwidth: float = 10.0,
-        rounds: int = 5,
-        ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
-        selection: Literal["validation", "test"] = "validation",
-        validation_fraction: float = 0.2,
-        agop_samples: int | Literal["all"] = "all",
-        agop_draw: Literal["random", "first"] = "random",
-        agop_ridge: Literal["selected", "last"] = "selected",
-        metric_power: float = 1.0,
-        eigenvalue_fraction: float = 1.0,
-        solver_dtype: SolverDtype = "float64",
-        filters: int = 64,
-        nonlinearity: Literal["relu", "none"] = "relu",
-        plain_filters: Literal["gaussian", "torch"] = "gaussian",
-        backend: str = "auto",
-        memory: int | None = None,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            kernel,
-            depth=depth,
-            patch_size=patch_size,
-            bandwidth=bandwidth,
-            rounds=rounds,
-            ridges=ridges,
-            selection=selection,
-            validation_fraction=validation_fraction,
-            agop_samples=agop_samples,
-            agop_draw=agop_draw,
-            agop_ridge=agop_ridge,
-            metric_power=metric_power,
-            eigenvalue_fraction=eigenvalue_fraction,
-            solver_dtype=solver_dtype,
-            backend=backend,
-            memory=memory,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.stages = stages
-        self.filters = filters
-        self.nonlinearity = nonlinearity
-        self.plain_filters = plain_filters
 
-    def _deep_settings(self) -> DeepSettings:
-        return DeepSettings(
-            stages=self.depth if self.stages is None else self.stages,
-            filters=self.filters,
-            nonlinearity=self.nonlinearity,
-            plain_filters=self.plain_filters,
-        )
+class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
+    """ConvRFM for real targets: kernel ridge regression with a learned metric on patches.
+
+    The targets are fitted as they are, neither centred nor scaled, as in scikit-learn's `KernelRidge`: there is no
+    intercept. Ridge, round and stage are chosen by the R^2 of the validation images, a random part of the training images.
+    Of several targets the R^2 is averaged, while the AGOP adds up squared gradients: bring them to one scale.
+
+    Args:
+        others: see `ConvRFMClassifier`.
+
+    Attributes:
+        history_: as in `ConvRFMClassifier`, with `*_r2` in the place of `*_accuracy`.
+        others: as in `ConvRFMClassifier`, without `classes_` and `temperature_`.
+    """
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the predicted targets in float64, `(n,)` or `(n, outputs)` as y was in the fit.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        outputs = self.outputs(X)
+        return outputs[:, 0] if self._target_axes == 1 else outputs
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Give R^2, averaged over targets.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        outputs = self.outputs(X)
+        return float(r2_score(self._encode(y, outputs, "y"), outputs, sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    @property
+    def _classes(self) -> None:
+        return None
+
+    def _learn_targets(self, y: Any, images: np.ndarray) -> np.ndarray:
+        targets = self._targets(y, images, "y")
+        self._target_axes, self._target_count = targets.ndim, targets[0].size
+        return targets.reshape(len(targets), -1)
+
+    def _encode(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Targets `(n, outputs)`, as many for each image as in the fit."""
+        targets = self._targets(y, images, name)
+        if targets[0].size != self._target_count:
+            msg = f"The targets of {name} are {targets[0].size} for each image, but those of the fit {self._target_count}."
+            raise InputError(msg)
+        return targets.reshape(len(targets), -1)
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray:
+        return np.zeros(len(targets))
+
+    def _targets(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Targets `(n,)` or `(n, outputs)` in float64, for each image."""
+        _check_given(self, y)
+        targets = as_numpy(y, f"The targets of {name}", copy=True, integers=np.float64)
+        if targets.ndim not in (1, 2) or len(targets) != len(images) or targets.size == 0:
+            n = len(images)
+            msg = f"The targets of {name} must have shape ({n},) or ({n}, outputs), but their shape is {targets.shape}."
+            raise InputError(msg)
+        check_finite(targets, f"The targets of {name}")
+        return targets.astype(np.float64, copy=False)
+
+
+class DeepConvRFMRegressor(DeepConvRFMParameters, ConvRFMRegressor):
+    """Deep ConvRFM for real targets, see `ConvRFMRegressor`.
+
+    `predict` uses the stage of highest selection R^2 (the earliest of equals).
+
+    Args:
+        stages, filters, nonlinearity, plain_filters: see `DeepConvRFMClassifier`.
+        others: see `ConvRFMClassifier`.
+
+    Attributes:
+        metrics_: the metric of each stage's best round; the others as in `ConvRFMRegressor`.
+    """
+
+
+def _check_given(estimator: ConvRFMBase, y: Any) -> None:
+    if y is None:
+        msg = f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        raise InputError(msg)
+
+
+def _temperature(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Temperature that minimises the cross-entropy of softmax(outputs / temperature) with smoothed targets.
+
+    Args:
+        outputs: of the validation images `(m, classes)`.
+        labels: of them `(m,)`, from 0.
+    """
+    m, classes = outputs.shape
+    targets = (m * one_hot(labels, classes) + 1) / (m + classes)
+
+    def cross_entropy(log_temperature: float) -> float:
+        return float(-(targets * log_softmax(outputs / 10**log_temperature, axis=1)).sum())
+
+    return float(10 ** minimize_scalar(cross_entropy, bounds=LOG_TEMPERATURES, method="bounded").x)

@@ -1,4 +1,4 @@
-"""Fitted classifiers on disk: one safetensors file with a JSON description in its header. Nothing is pickled.
+"""Fitted estimators on disk: one safetensors file with a JSON description in its header. Nothing is pickled.
 
 The arrays are what was learned in every stage and round, and the training images, on which the predictions of a kernel
 machine stand. The features of later stages follow from the images and the filters and are computed again. The header holds
@@ -18,43 +18,50 @@ from safetensors import SafetensorError
 from convrfm import __version__
 from convrfm.deep_rfm import Stage, apply_filters
 from convrfm.errors import ConvRFMWarning, InputError, StorageError
-from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
+from convrfm.estimator_base import ConvRFMBase
+from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
 from convrfm.rfm import StageResult
 from convrfm.storage import digest_of, read_arrays, write_arrays
 from convrfm.threads import limited_threads
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 
-FORMAT = 1
-"""Version of the file format that is written, and the newest that is read."""
+FORMAT = 2
+"""Version of the file format that is written, and the newest that is read. 1 had no probabilities and no regressors."""
 
-KINDS = {kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifier)}
+KINDS = {
+    kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifier, ConvRFMRegressor, DeepConvRFMRegressor)
+}
 """Classes that are saved, by name."""
 
 Arrays = dict[str, np.ndarray]
 
 
-def save_model(model: ConvRFMClassifier, path: str | Path) -> None:
-    """Write a fitted classifier atomically; by custom the name ends in `.safetensors`.
+def save_model(model: ConvRFMBase, path: str | Path) -> None:
+    """Write a fitted estimator atomically; by custom the name ends in `.safetensors`.
 
     A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and what it drew is saved.
 
     Args:
-        model: a fitted `ConvRFMClassifier` or `DeepConvRFMClassifier`.
-        path: of the file; one that is there is replaced.
+        model: a fitted `ConvRFMClassifier`, `ConvRFMRegressor`, or their deep kin.
+        path: of the file; one that is there is replaced. `~` is the home folder.
 
     Raises:
-        InputError: another kind of model, one that is not fitted, or parameters or labels that JSON cannot hold.
+        InputError: another kind of model, one that is not fitted, or parameters or labels that JSON cannot hold, or
+            parameters of the kernel that were changed after the fit.
         StorageError: see `convrfm.storage`.
     """
     kind = type(model).__name__
     if KINDS.get(kind) is not type(model):
-        msg = (
-            f"Models of {' and '.join(KINDS)} are saved, but this is {kind!r}: save the classifier inside it by itself."
-        )
+        msg = f"Models of {', '.join(KINDS)} are saved, but this is {kind!r}: save the estimator inside it by itself."
         raise InputError(msg)
     if not hasattr(model, "stages_"):
         msg = f"This {kind} is not fitted yet: call fit before saving it."
+        raise InputError(msg)
+    kernel, fitted = model._kernel(), model.stages_[0].kernel
+    now = kernel.spec, kernel.patch_size, model._deep_settings().nonlinearity
+    if now != (fitted.spec, fitted.patch_size, model._nonlinearity):
+        msg = "The kernel, patch_size or nonlinearity of this model was changed after the fit: fit it again before saving it."
         raise InputError(msg)
     arrays: Arrays = {"images": model.stages_[0].features}
     stages = []
@@ -67,28 +74,28 @@ def save_model(model: ConvRFMClassifier, path: str | Path) -> None:
         "version": __version__,
         "kind": kind,
         "parameters": {name: _plain(name, value) for name, value in model.get_params(deep=False).items()},
-        "classes": _plain_labels(model.classes_),
+        "targets": _describe_targets(model),
         "stages": stages,
     }
     # A single entry: safetensors writes several in any order.
     text = json.dumps(content | {"sha256": digest_of(content, arrays)})
-    write_arrays(Path(path), arrays, {"convrfm": text})
+    write_arrays(Path(path).expanduser(), arrays, {"convrfm": text})
 
 
-def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMClassifier:
+def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
     """Read what `save_model` wrote.
 
     On the same machine, with the same backend and number of threads, the model predicts the same bits as before.
 
     Args:
-        path: of the file.
+        path: of the file; `~` is the home folder.
         backend: for the kernels, in the place of the saved one; "cpu", say, for a model that was fitted with "cuda".
 
     Raises:
         StorageError: no such file, a damaged one, one of another origin, or one of a later version of convrfm.
         ConfigError: the saved backend cannot be used here.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     metadata, arrays = _read(path)
     if "convrfm" not in metadata:
         msg = f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
@@ -145,6 +152,26 @@ def _plain(name: str, value: Any) -> Any:
     raise InputError(msg)
 
 
+def _describe_targets(model: ConvRFMBase) -> dict[str, Any]:
+    """What JSON holds of the targets."""
+    if isinstance(model, ConvRFMClassifier):
+        return {"classes": _plain_labels(model.classes_), "temperature": model.temperature_}
+    assert isinstance(model, ConvRFMRegressor)
+    return {"axes": model._target_axes}
+
+
+def _restore_targets(model: ConvRFMBase, content: dict[str, Any]) -> None:
+    """Set what a model knows of its targets."""
+    if isinstance(model, ConvRFMRegressor):
+        model._target_axes, model._target_count = content["targets"]["axes"], model.stages_[0].result.alpha.shape[1]
+        return
+    assert isinstance(model, ConvRFMClassifier)
+    # Format 1 has the classes alone, one level higher.
+    targets = content.get("targets", {"classes": content.get("classes"), "temperature": None})
+    model.classes_ = np.array(targets["classes"]["values"], dtype=targets["classes"]["dtype"])
+    model.temperature_ = targets["temperature"]
+
+
 def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
     """The classes with their dtype as JSON holds them.
 
@@ -179,22 +206,21 @@ def _content_of(text: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMClassifier:
+def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMBase:
     parameters = {
         name: tuple(value) if isinstance(value, list) else value for name, value in content["parameters"].items()
     }
     if backend is not None:
         parameters["backend"] = backend
     model = KINDS[content["kind"]]().set_params(**parameters)
-    classes = content["classes"]
-    model.classes_ = np.array(classes["values"], dtype=classes["dtype"])
     model._remember_shape(arrays["images"])
     with limited_threads(model.n_jobs):
         model._take_over(_stages(model, content["stages"], arrays))
+    _restore_targets(model, content)
     return model
 
 
-def _stages(model: ConvRFMClassifier, descriptions: list[dict[str, Any]], arrays: Arrays) -> list[Stage]:
+def _stages(model: ConvRFMBase, descriptions: list[dict[str, Any]], arrays: Arrays) -> list[Stage]:
     """The stages, with their features computed anew from the images."""
     kernel, nonlinearity = model._kernel(), model._deep_settings().nonlinearity
     features = arrays["images"]

@@ -16,8 +16,17 @@ from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.certificate import certify
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.metric import keep_top_eigenvalues, normalise, power
+from convrfm.parameters import is_count, is_positive, one_of, refuse_first
 from convrfm.progress import track
-from convrfm.ridge import RidgeSolution, SolverDtype, accuracy, solve_ridge, squared_error, targets_of
+from convrfm.ridge import (
+    RidgeSolution,
+    SolverDtype,
+    accuracy,
+    determination,
+    solve_ridge,
+    squared_error,
+    targets_of,
+)
 from convrfm.round_journal import Round, RoundJournal
 from convrfm.witness import AgopWitness, GramWitness, witness_agop, witness_gram
 
@@ -53,28 +62,29 @@ class RFMSettings:
     solver_dtype: SolverDtype = "float64"
 
     def __post_init__(self) -> None:
-        """Check the ranges.
+        """Check types and ranges.
 
         Raises:
-            InputError: a value out of range.
+            InputError: a value of another type, or out of range.
         """
+        ridges, fraction = self.ridges, self.eigenvalue_fraction
         checks = {
-            "rounds must be at least 1": self.rounds >= 1,
-            "ridges must be positive and at least one": len(self.ridges) > 0 and all(r > 0 for r in self.ridges),
-            "selection must be 'validation' or 'test'": self.selection in ("validation", "test"),
-            "agop_samples must be 'all' or at least 1": self.agop_samples == "all"
-            or (not isinstance(self.agop_samples, str) and self.agop_samples >= 1),
-            "agop_draw must be 'random' or 'first'": self.agop_draw in ("random", "first"),
-            "agop_ridge must be 'selected' or 'last'": self.agop_ridge in ("selected", "last"),
-            "metric_power must be positive": self.metric_power > 0,
-            "eigenvalue_fraction must lie in (0, 1]": 0 < self.eigenvalue_fraction <= 1,
-            "solver_dtype must be 'float64' or 'float32'": self.solver_dtype in ("float64", "float32"),
+            "rounds must be an integer of at least 1": is_count(self.rounds),
+            "ridges must be one or more positive numbers in a tuple, such as (1e-3,)": isinstance(ridges, tuple | list)
+            and len(ridges) > 0
+            and all(map(is_positive, ridges)),
+            "agop_samples must be 'all' or an integer of at least 1": is_count(self.agop_samples)
+            or (isinstance(self.agop_samples, str) and self.agop_samples == "all"),
+            "metric_power must be positive": is_positive(self.metric_power),
+            "eigenvalue_fraction must be a number in (0, 1]": is_positive(fraction) and fraction <= 1,
         }
-        for sentence, holds in checks.items():
-            if not holds:
-                name = sentence.split()[0]
-                msg = f"{sentence}, but it is {getattr(self, name)!r}."
-                raise InputError(msg)
+        options = {
+            "selection": ("validation", "test"),
+            "agop_draw": ("random", "first"),
+            "agop_ridge": ("selected", "last"),
+            "solver_dtype": ("float64", "float32"),
+        }
+        refuse_first(self, checks | one_of(self, options))
 
 
 @dataclass(frozen=True)
@@ -83,17 +93,18 @@ class StageData:
 
     Attributes:
         train: images `(n, channels, height, width)`.
-        labels: integer labels of the training images `(n,)`, from 0.
-        classes: outputs of the predictor, one for each class; 1 for a single output with labels 0 and 1.
+        labels: integer labels of the training images `(n,)`, from 0; for regression the targets `(n, outputs)` float64.
+        classes: outputs of the predictor, one for each class; 1 for a single output with labels 0 and 1; None for
+            regression.
         fit: indices of the training images that predictors are fitted on; the others validate. All of them under test
             selection.
         test: images to report on, or None.
-        test_labels: their labels.
+        test_labels: their labels, or targets.
     """
 
     train: np.ndarray
     labels: np.ndarray
-    classes: int
+    classes: int | None
     fit: np.ndarray
     test: np.ndarray | None = None
     test_labels: np.ndarray | None = None
@@ -102,6 +113,16 @@ class StageData:
     def complete(self) -> bool:
         """Whether predictors are fitted on all training images, in their order."""
         return np.array_equal(self.fit, np.arange(len(self.train)))
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What predictors are fitted to, `(n, outputs)` float64."""
+        return self.labels if self.classes is None else targets_of(self.labels, self.classes)
+
+    @property
+    def score(self) -> str:
+        """What ridges and rounds are chosen by: "accuracy", or for regression "r2"."""
+        return "r2" if self.classes is None else "accuracy"
 
     @property
     def validation(self) -> np.ndarray:
@@ -115,10 +136,12 @@ class StageResult:
 
     Attributes:
         metrics: the metric of each round, None for the identity of round 0.
-        best_round: the round of highest selection accuracy; the earliest of equals.
+        best_round: the round of highest selection score, which is the accuracy, or R^2 for regression; the earliest of
+            equals.
         best_ridge: the ridge selected in that round.
-        best_score: its selection accuracy.
-        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.ridge.squared_error`,
+        best_score: its selection score.
+        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.ridge.squared_error`;
+            regression has `*_r2` (`convrfm.ridge.determination`) in the place of `*_accuracy`;
             `residual` and `condition` those of `convrfm.ridge.RidgeSolution`, `kernel_spread` and
             `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.certificate.Certificate`.
             `selected` marks the ridge chosen in a round. Columns of test images are NaN without them. Under validation
@@ -129,6 +152,7 @@ class StageResult:
             by `scale`.
         scale: largest entry of the kernel matrix of the training images in the best round.
         outputs: of that predictor on the test images `(m, classes)`; None without them.
+        validation_outputs: on the validation images, of the predictor that is fitted to the others; None without them.
         grams: a block of the kernel matrix of each round, for others to compute anew.
         agops: the same of the patch-AGOP that gives the metric of each round but the first.
     """
@@ -141,6 +165,7 @@ class StageResult:
     alpha: np.ndarray
     scale: float
     outputs: np.ndarray | None = None
+    validation_outputs: np.ndarray | None = None
     grams: list[GramWitness] = field(default_factory=list)
     agops: list[AgopWitness] = field(default_factory=list)
 
@@ -167,6 +192,7 @@ class _Fit:
     row: dict[str, float | str]
     partial: RidgeSolution = field(repr=False)
     full: RidgeSolution = field(repr=False)
+    validation_outputs: np.ndarray | None = field(repr=False)
     outputs: np.ndarray | None = field(repr=False)
 
 
@@ -212,6 +238,7 @@ def fit_rounds(
     history = pd.DataFrame([row for finished in rounds for row in finished.rows])
     return StageResult(
         metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale, best.outputs,
+        best.validation_outputs,
         grams=[finished.gram for finished in rounds],
         agops=[finished.agop for finished in rounds if finished.agop is not None],
     )  # fmt: skip
@@ -240,10 +267,9 @@ def _fit_round(
     del train_gram, test_gram  # before the solver takes its part of the memory
     fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
     del blocks
-    score_of = "validation_accuracy" if settings.selection == "validation" else "test_accuracy"
     certificate = certify(kernel, data.train, metric)
     quality = {"kernel_spread": certificate.spread, "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue}
-    scores = [float(fit.row[score_of]) for fit in fits]
+    scores = [float(fit.row[f"{settings.selection}_{data.score}"]) for fit in fits]
     chosen = int(np.argmax(scores))
     next_metric, agop = None, None
     if t + 1 < settings.rounds:
@@ -258,6 +284,7 @@ def _fit_round(
         alpha=fits[chosen].full.alpha,
         scale=scale,
         next_metric=next_metric,
+        validation_outputs=fits[chosen].validation_outputs,
         outputs=fits[chosen].outputs,
         gram=witness,
         agop=agop,
@@ -272,6 +299,10 @@ def _check_selection(data: StageData, settings: RFMSettings) -> None:
         raise InputError(msg)
     if settings.selection == "validation" and len(data.validation) == 0:
         msg = "selection='validation' needs training images that are left out of the fit, but there are none."
+        raise InputError(msg)
+    selecting = data.validation if settings.selection == "validation" else data.test
+    if data.classes is None and selecting is not None and len(selecting) < 2:
+        msg = f"R^2, which chooses ridge and round, needs at least two {settings.selection} images, but there is one: use more."
         raise InputError(msg)
 
 
@@ -297,7 +328,7 @@ def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> 
 
 def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) -> _Fit:
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
-    targets = targets_of(data.labels, data.classes)
+    targets, score = data.targets, accuracy if data.classes is not None else determination
     partial = solve_ridge(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
     full = partial if data.complete else solve_ridge(blocks.train, targets, ridge, settings.solver_dtype)
     row: dict[str, float | str] = {"ridge": ridge}
@@ -306,14 +337,14 @@ def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) 
         "validation": (blocks.validation, partial, data.labels[data.validation]),
         "test": (blocks.test, full, data.test_labels),
     }
-    outputs: np.ndarray | None = None  # in the end those of the test images, which come last
+    found: dict[str, np.ndarray | None] = {}
     for name, (matrix, solution, labels) in parts.items():
         present = matrix is not None and labels is not None and len(labels) > 0
-        outputs = matrix @ solution.alpha if present else None
-        row[f"{name}_accuracy"] = float("nan") if outputs is None else accuracy(outputs, labels)
+        outputs = found[name] = matrix @ solution.alpha if present else None
+        row[f"{name}_{data.score}"] = float("nan") if outputs is None else score(outputs, labels)
         row[f"{name}_error"] = float("nan") if outputs is None else squared_error(outputs, labels)
     row |= {"solver": full.solver, "residual": full.residual, "condition": full.condition}
-    return _Fit(row, partial, full, outputs)
+    return _Fit(row, partial, full, found["validation"], found["test"])
 
 
 def _next_metric(

@@ -10,7 +10,7 @@ from scipy import linalg
 from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, InputError
 
-__all__ = ["RidgeSolution", "accuracy", "one_hot", "solve_ridge", "squared_error", "targets_of"]
+__all__ = ["RidgeSolution", "accuracy", "determination", "one_hot", "solve_ridge", "squared_error", "targets_of"]
 
 SolverDtype = Literal["float64", "float32"]
 
@@ -135,6 +135,19 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     return float((decided == labels).mean())
 
 
+def determination(outputs: np.ndarray, targets: np.ndarray) -> float:
+    """Give R^2 of outputs `(n, outputs)`, averaged over outputs as by scikit-learn's `r2_score`; NaN for a single row."""
+    from sklearn.metrics import r2_score  # takes a second, and classification does without
+
+    return float(r2_score(targets, outputs)) if len(outputs) > 1 else float("nan")
+
+
 def squared_error(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """Squared distance of outputs `(n, outputs)` to their targets: summed over outputs, averaged over rows."""
-    return float(((outputs - targets_of(labels, outputs.shape[1])) ** 2).sum(axis=1).mean())
+    """Squared distance of outputs `(n, outputs)` to their targets: summed over outputs, averaged over rows.
+
+    Args:
+        outputs: of a predictor.
+        labels: integer labels `(n,)`, see `targets_of`, or the targets themselves `(n, outputs)`.
+    """
+    targets = labels if labels.ndim == 2 else targets_of(labels, outputs.shape[1])
+    return float(((outputs - targets) ** 2).sum(axis=1).mean())

@@ -31,12 +31,13 @@ class Round:
 
     Attributes:
         rows: of the history, one for each ridge.
-        score: selection accuracy of the selected ridge.
+        score: selection score of the selected ridge, see `convrfm.rfm.StageResult`.
         ridge: the selected one.
         alpha: coefficients `(n, classes)` of its predictor on all training images, for the kernel divided by `scale`.
         scale: largest entry of the kernel matrix of the training images.
         next_metric: `(d, d)` of the next round; None after the last.
-        outputs: of the selected ridge's predictor on the test images `(m, classes)`; None without them.
+        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without them.
+        outputs: on the test images `(m, classes)`; None without them.
         gram: a block of the kernel matrix.
         agop: a block of the AGOP behind the next metric; None after the last round.
     """
@@ -47,6 +48,7 @@ class Round:
     alpha: np.ndarray
     scale: float
     next_metric: np.ndarray | None
+    validation_outputs: np.ndarray | None
     outputs: np.ndarray | None
     gram: GramWitness
     agop: AgopWitness | None
@@ -55,6 +57,7 @@ class Round:
         """All arrays by name; none for those that are not there."""
         named: dict[str, np.ndarray | None] = {
             "alpha": self.alpha, "next_metric": self.next_metric, "outputs": self.outputs,
+            "validation_outputs": self.validation_outputs,
         }  # fmt: skip
         named |= {f"gram/{name}": array for name, array in vars(self.gram).items()}
         named |= {} if self.agop is None else {f"agop/{name}": array for name, array in vars(self.agop).items()}
@@ -71,6 +74,7 @@ class Round:
             **content,
             alpha=arrays["alpha"],
             next_metric=arrays.get("next_metric"),
+            validation_outputs=arrays.get("validation_outputs"),
             outputs=arrays.get("outputs"),
             gram=GramWitness(**below["gram"]),
             agop=AgopWitness(**below["agop"]) if below["agop"] else None,
