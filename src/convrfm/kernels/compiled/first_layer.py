@@ -15,7 +15,7 @@ from convrfm.kernels.compiled import SOURCES
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
 
 __all__ = [
-    "COVARIANCES", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "positions_of",
+    "COVARIANCES", "GROUP", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "positions_of",
     "room_size", "unfold",
 ]  # fmt: skip
 
