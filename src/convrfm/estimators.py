@@ -1,7 +1,7 @@
 """ConvRFM and Deep ConvRFM as scikit-learn classifiers for images `(n, channels, height, width)`."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from convrfm.arrays import as_images
 from convrfm.deep_rfm import DeepSettings, Stage, apply_filters, fit_stages, history_of
 from convrfm.errors import InputError
-from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace, median_bandwidth
 from convrfm.rfm import RFMSettings, StageData
 from convrfm.ridge import SolverDtype
 from convrfm.splits import stratified_draw
@@ -33,7 +33,8 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         kernel: "cntk", "cnngp" or "laplace".
         depth: convolutions of the kernel, L; the Laplace kernel has none.
         patch_size: q. The paper uses 3, and 7 for the Laplace kernel.
-        bandwidth: of the Laplace kernel.
+        bandwidth: of the Laplace kernel; "median" is that of the training images, see `convrfm.kernels.median_bandwidth`, for all
+            stages.
         rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction, solver_dtype:
             see `convrfm.rfm.RFMSettings`. The defaults are the corrected protocol.
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
@@ -59,7 +60,7 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         *,
         depth: int = 3,
         patch_size: int = 3,
-        bandwidth: float = 10.0,
+        bandwidth: float | Literal["median"] = 10.0,
         rounds: int = 5,
         ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
         selection: Literal["validation", "test"] = "validation",
@@ -120,7 +121,12 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
         data = StageData(images, labels, len(self.classes_), fit, test, test_labels)
         with limited_threads(self.n_jobs):
             stages = fit_stages(
-                self._kernel(), data, self._settings(), self._deep_settings(), rng, show=bool(self.verbose)
+                self._kernel(self._bandwidth(images)),
+                data,
+                self._settings(),
+                self._deep_settings(),
+                rng,
+                show=bool(self.verbose),
             )
         self._take_over(stages)
         return self
@@ -284,10 +290,16 @@ class ConvRFMClassifier(ClassifierMixin, BaseEstimator):
             raise InputError(msg)
         return np.setdiff1d(everything, stratified_draw(labels, held_out, rng))
 
-    def _kernel(self) -> ConvolutionalKernel:
+    def _bandwidth(self, images: np.ndarray) -> float:
+        """The bandwidth as a number, for these training images."""
+        if self.kernel == "laplace" and self.bandwidth == "median":
+            return median_bandwidth(images, self.patch_size)
+        return cast("float", self.bandwidth)
+
+    def _kernel(self, bandwidth: float) -> ConvolutionalKernel:
         if self.kernel == "laplace":
             return PatchLaplace(
-                bandwidth=self.bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
+                bandwidth=bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
             )
         kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
         return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
@@ -330,7 +342,7 @@ class DeepConvRFMClassifier(ConvRFMClassifier):
         depth: int = 3,
         stages: int | None = None,
         patch_size: int = 3,
-        bandwidth: float = 10.0,
+        bandwidth: float | Literal["median"] = 10.0,
         rounds: int = 5,
         ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
         selection: Literal["validation", "test"] = "validation",

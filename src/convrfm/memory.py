@@ -18,7 +18,7 @@ def free_bytes() -> int:
     free = psutil.virtual_memory().available
     for limit, used in CGROUP_LIMITS:
         try:
-            left = int(Path(limit).read_text()) - int(Path(used).read_text())
+            left = int(Path(limit).read_text(encoding="utf-8")) - int(Path(used).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # no such control group, or no limit ("max")
             continue
         free = min(free, max(left, 0))

@@ -19,6 +19,7 @@ from convrfm import __version__
 from convrfm.deep_rfm import Stage, apply_filters
 from convrfm.errors import ConvRFMWarning, InputError, StorageError
 from convrfm.estimators import ConvRFMClassifier, DeepConvRFMClassifier
+from convrfm.kernels import PatchLaplace
 from convrfm.rfm import StageResult
 from convrfm.storage import digest_of, read_arrays, write_arrays
 from convrfm.threads import limited_threads
@@ -70,6 +71,9 @@ def save_model(model: ConvRFMClassifier, path: str | Path) -> None:
         "classes": _plain_labels(model.classes_),
         "stages": stages,
     }
+    kernel = model.stages_[0].kernel
+    if isinstance(kernel, PatchLaplace):
+        content["bandwidth"] = float(kernel.bandwidth)  # a number, also where the parameter is "median"
     # A single entry: safetensors writes several in any order.
     text = json.dumps(content | {"sha256": digest_of(content, arrays)})
     write_arrays(Path(path), arrays, {"convrfm": text})
@@ -190,16 +194,17 @@ def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> C
     model.classes_ = np.array(classes["values"], dtype=classes["dtype"])
     model._remember_shape(arrays["images"])
     with limited_threads(model.n_jobs):
-        model._take_over(_stages(model, content["stages"], arrays))
+        model._take_over(_stages(model, content, arrays))
     return model
 
 
-def _stages(model: ConvRFMClassifier, descriptions: list[dict[str, Any]], arrays: Arrays) -> list[Stage]:
+def _stages(model: ConvRFMClassifier, content: dict[str, Any], arrays: Arrays) -> list[Stage]:
     """The stages, with their features computed anew from the images."""
-    kernel, nonlinearity = model._kernel(), model._deep_settings().nonlinearity
+    kernel = model._kernel(content.get("bandwidth", model.bandwidth))
+    nonlinearity = model._deep_settings().nonlinearity
     features = arrays["images"]
     stages: list[Stage] = []
-    for index, described in enumerate(descriptions):
+    for index, described in enumerate(content["stages"]):
         if stages:
             filters = stages[-1].filters
             assert filters is not None  # only the last stage has none

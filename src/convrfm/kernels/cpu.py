@@ -19,7 +19,16 @@ from convrfm.kernels.batches import Batch, chain, check_size, largest_side
 from convrfm.kernels.coincidence import set_coincident
 from convrfm.kernels.compiled import arccosine, laplace
 from convrfm.kernels.compiled.arccosine import Layers
-from convrfm.kernels.compiled.first_layer import COVARIANCES, GROUP, PATCHES, PIXELS, Operands, interleave, mirror, unfold
+from convrfm.kernels.compiled.first_layer import (
+    COVARIANCES,
+    GROUP,
+    PATCHES,
+    PIXELS,
+    Operands,
+    interleave,
+    mirror,
+    unfold,
+)
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 from convrfm.kernels.near_coincidence import set_nearly_coincident
@@ -35,8 +44,8 @@ FUSED_RANK = 96
 ROWS_PER_TASK = 64
 """Rows of one block that a thread takes at a time, at most."""
 
-OPERATIONS_PER_CALL = 10**10
-"""Of each thread in one call of compiled code, on 4 bytes each: half a second. Python answers an interrupt between calls."""
+OPERATIONS_PER_CALL = 5 * 10**9
+"""Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Python answers an interrupt between calls."""
 
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
 """Of a pair at a position of a layer, about, beside the products of patches; a reverse sweep takes three times as many."""
@@ -74,7 +83,12 @@ class Prepared(Batch):
         if self.patches is not None:
             return self.patches.reshape(len(self), rows, columns, -1)[:, first:last]
         raw = self.raw_patches(first, last)
-        patches = raw if self.root is None else raw @ self.root.T
+        patches = raw
+        if self.root is not None:
+            patches = np.empty((len(raw), self.rank), raw.dtype)
+            for start in range(0, len(raw), PATCHES_AT_ONCE):  # large ones would delay the answer to an interrupt
+                part = slice(start, start + PATCHES_AT_ONCE)
+                np.matmul(raw[part], self.root.T, out=patches[part])
         return patches.reshape(len(self), last - first, columns, -1)
 
     def raw_patches(self, first: int, last: int) -> np.ndarray:
@@ -208,7 +222,8 @@ def _operations(batch: Prepared, spec: Spec) -> int:
         work = OPERATIONS_PER_POSITION["arccosine"] * batch.norms.shape[1]
     else:
         work = OPERATIONS_PER_POSITION["laplace"] * positions
-    work += math.prod(batch.shape) if batch.root is None else positions * batch.rank
+    # Patches come from memory, and take a subtraction more in the Laplace kernel.
+    work += math.prod(batch.shape) if batch.root is None else 4 * positions * batch.rank
     return work * batch.images.itemsize // 4
 
 
@@ -331,7 +346,7 @@ def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, r
     """Positions in parts for `contract`, each of whole rounds of the threads: the same thread adds the same terms up."""
     gradients = coefficients.size * rank
     products = coefficients.shape[1] * rank**2
-    work = points * (gradients + products) * coefficients.itemsize // 4
+    work = 4 * points * (gradients + products) * coefficients.itemsize // 4
     together = max(1, OPERATIONS_PER_CALL // work) * get_num_threads()
     return [slice(first, min(first + together, positions)) for first in range(0, positions, together)]
 

@@ -20,6 +20,7 @@ import numba
 import numpy as np
 
 from convrfm.kernels.batches import Batch
+from convrfm.kernels.compiled.caching import compiled
 from convrfm.kernels.specs import ArcCosineSpec
 from convrfm.patches import unfold
 
@@ -39,7 +40,7 @@ POSITIONS_AT_ONCE = 10**7
 """Of all layers and pairs, in a call of compiled code: half a second, for an interrupt to be answered."""
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def _entries(pairs, x, z, x_norms, z_norms, columns, depth, q, out):
     """Compute CNTK entries.
 

@@ -82,7 +82,7 @@ def claim_gpu(folder: Path | None = None) -> str | None:
 
 def _locked(path: Path) -> bool:
     """Whether this process now holds the lock on a file."""
-    file = path.open("a")
+    file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
