@@ -45,7 +45,8 @@ ROWS_PER_TASK = 64
 """Rows of one block that a thread takes at a time, at most."""
 
 OPERATIONS_PER_CALL = 5 * 10**9
-"""Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Python answers an interrupt between calls."""
+"""Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Between calls Python answers an
+interrupt."""
 
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
 """Of a pair at a position of a layer, about, beside the products of patches; a reverse sweep takes three times as many."""

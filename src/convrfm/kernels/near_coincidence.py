@@ -107,7 +107,7 @@ def _near_pairs(gram: np.ndarray, left: Batch, right: Batch, spec: ArcCosineSpec
     for first in range(0, len(rows), ROWS_AT_ONCE):
         start = first if triangle else 0
         bounds = rows[first : first + ROWS_AT_ONCE] @ columns[:, start:]
-        found.append(np.argwhere(gram[first : first + ROWS_AT_ONCE, start:] > bounds) + (first, start))
+        found.append(np.argwhere(gram[first : first + ROWS_AT_ONCE, start:] > bounds) + np.array([first, start]))
     pairs = np.concatenate(found)
     return pairs[pairs[:, 0] < pairs[:, 1]] if triangle else pairs
 
