@@ -38,7 +38,9 @@ def test_calls_do_not_change_bits(kernel, rng, monkeypatch):
     assert (kernel.patch_agop(x, x[:30], alpha) == agop).all()
 
 
-@pytest.mark.parametrize(("kernel", "module"), zip(KERNELS, [arccosine, laplace], strict=True), ids=["CNTK", "Laplace"])
+@pytest.mark.parametrize(
+    ("kernel", "module"), list(zip(KERNELS, [arccosine, laplace], strict=True)), ids=["CNTK", "Laplace"]
+)
 def test_an_interrupt_between_calls_leaves_things_whole(kernel, module, rng, monkeypatch, tmp_path):
     x, alpha = random_images(rng, 70, 2, 8, 7).astype(np.float32), rng.standard_normal((70, 3))
     prepared = kernel.prepare(x)

@@ -27,7 +27,7 @@ The patch Laplace kernel, in place of a network, is the mean over positions of e
 closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv 2309.00570
 names it for patches, whose average over positions is ours: no formula or code of it was published.
 
-Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]` the terms that
+In derivatives, singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]` the terms that
 contain dr are dropped and the rest is kept; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of
 s_z are zero. This is what Neural Tangents computes in double precision.
 """
@@ -148,8 +148,8 @@ class ConvolutionalKernel:
     def gram(self, X: Any, Z: Any = None, metric: Any = None, *, out: str | Path | None = None) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
 
-        In backends that compute in float32, entries of images that are equal pixel by pixel are set in closed form, see
-        `convrfm.kernels.coincidence`.
+        In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those of the
+        CNTK for nearly equal images are computed in float64, see `convrfm.kernels.coincidence` and `near_coincidence`.
 
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64; or prepared images.
