@@ -44,7 +44,7 @@ def precise_entry(x, z, metric, depth, q):
             kappa0 = 1 - mpmath.acos(r) / mpmath.pi
             k[y][p] = norm * (r * kappa0 + mpmath.sqrt(1 - r**2) / mpmath.pi)
             both[y][p] = k[y][p] + kappa0 * tangent[y][p]
-    return float(mpmath.fsum(sum(both, [])) / (len(both) * len(both[0])))
+    return float(mpmath.fsum(value for line in both for value in line) / (len(both) * len(both[0])))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

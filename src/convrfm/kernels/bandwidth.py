@@ -38,7 +38,7 @@ def median_bandwidth(images: Any, patch_size: int) -> float:
         ImageSizeError, NonFiniteError: see `convrfm.errors`.
     """
     given = as_images(images, "The images")
-    check_fits(*given.shape[2:], patch_size, depth=1)
+    check_fits(given.shape[2], given.shape[3], patch_size, depth=1)
     if len(given) < 2:
         msg = "The median bandwidth needs at least two images, but there is one: pass more images, or a number as bandwidth."
         raise InputError(msg)
@@ -52,7 +52,7 @@ def median_bandwidth(images: Any, patch_size: int) -> float:
         found.append(distances[distances > 0])
     every = np.concatenate(found)
     if len(every) == 0:
-        msg = "The median bandwidth is zero, since all images drawn are equal: pass different images, or a number as bandwidth."
+        msg = "The median bandwidth is zero, since all images drawn are equal: pass other images, or a number as bandwidth."
         raise InputError(msg)
     return float(np.median(every))
 
@@ -72,8 +72,8 @@ def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) ->
     if entries.size > 0 and np.median(entries) < VANISHING:
         warnings.warn(
             f"The Laplace kernel of different images all but vanishes (its median is {np.median(entries):.2g}, and 1 for equal "
-            f"ones): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. Scale "
-            'the images to [0, 1], or take bandwidth="median" in the classifiers, median_bandwidth(images, patch_size) here.',
+            f"ones): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. "
+            'Scale the images to [0, 1], or take bandwidth="median" in the classifiers, median_bandwidth(images, patch_size) here.',
             ConvRFMWarning,
             stacklevel=3,
         )

@@ -27,9 +27,9 @@ The patch Laplace kernel, in place of a network, is the mean over positions of e
 closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv 2309.00570
 names it for patches, whose average over positions is ours: no formula or code of it was published.
 
-In derivatives, singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]` the terms that
-contain dr are dropped and the rest is kept; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of
-s_z are zero. This is what Neural Tangents computes in double precision.
+Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]`, derivatives lack the
+terms that contain dr and keep the rest; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of s_z are
+zero. This is what Neural Tangents computes in double precision.
 """
 
 from importlib import import_module
@@ -156,9 +156,9 @@ class ConvolutionalKernel:
             Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle
                 only.
             metric: as in `prepare`; None for prepared images, which carry theirs.
-            out: a `.npy` file, ~ being the home folder, for a matrix larger than memory. An interrupted computation goes on from its finished tiles
-                when it is called again with the same arguments; the file is there under its name only once it is
-                complete. See `convrfm.kernels.gram_file`.
+            out: a `.npy` file, ~ being the home folder, for a matrix larger than memory. An interrupted computation goes on
+                from its finished tiles when it is called again with the same arguments; the file is there under its name
+                only once it is complete. See `convrfm.kernels.gram_file`.
 
         Returns:
             `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends. With `out`, a read-only

@@ -41,7 +41,17 @@ POSITIONS_AT_ONCE = 10**7
 
 
 @compiled(parallel=True)
-def _entries(pairs, x, z, x_norms, z_norms, columns, depth, q, out):
+def _entries(
+    pairs: np.ndarray,
+    x: np.ndarray,
+    z: np.ndarray,
+    x_norms: np.ndarray,
+    z_norms: np.ndarray,
+    columns: int,
+    depth: int,
+    q: int,
+    out: np.ndarray,
+) -> None:
     """Compute CNTK entries.
 
     Args:

@@ -10,7 +10,7 @@ __all__ = ["CLOSEST", "ROUNDING", "SINGULARITY", "ArcCosineSpec", "LaplaceSpec",
 SINGULARITY = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
 """Largest 1 - r^2 at which derivatives with respect to r are dropped, by dtype."""
 
-ROUNDING = {dtype: 4 * float(np.finfo(dtype).eps) for dtype in SINGULARITY}
+ROUNDING = {np.dtype(real): 4 * float(np.finfo(real).eps) for real in (np.float32, np.float64)}
 """Largest 1 - |r| that counts as zero in a kernel matrix, by dtype: what rounding makes of collinear patches."""
 
 CLOSEST = 1e-10
