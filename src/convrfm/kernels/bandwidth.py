@@ -73,7 +73,8 @@ def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) ->
         warnings.warn(
             f"The Laplace kernel of different images all but vanishes (its median is {np.median(entries):.2g}, and 1 for equal "
             f"ones): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. "
-            'Scale the images to [0, 1], or take bandwidth="median" in the classifiers, median_bandwidth(images, patch_size) here.',
+            "Scale the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size), which is "
+            'bandwidth="median" in the classifiers.',
             ConvRFMWarning,
             stacklevel=3,
         )
