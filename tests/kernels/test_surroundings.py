@@ -16,7 +16,7 @@ from kernels.cases import random_images
 NO_CACHE = """
 import warnings
 from numba.core import caching
-caching._CacheImpl._locator_classes = []
+caching.CacheImpl._locator_classes = []
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import numpy
