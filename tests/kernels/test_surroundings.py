@@ -66,13 +66,6 @@ def test_in_a_locale_of_ascii():
     assert done.returncode == 0, done.stderr
 
 
-def test_files_are_read_as_utf8_in_every_locale():
-    """Every text file is opened with its encoding named; Python warns where it is not."""
-    code = "import convrfm.kernels, convrfm.memory; convrfm.memory.free_bytes()"
-    done = run("-X", "warn_default_encoding", "-W", "error::EncodingWarning:convrfm", "-c", code)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("kind", [np.array, torch.tensor])
 def test_prepared_images_are_a_copy(backend, kind, rng):
