@@ -33,7 +33,7 @@ entry in float32 and 1e-11 in float64."""
 ROWS_AT_ONCE = 256
 """Rows of the kernel matrix that are compared with their bounds at a time."""
 
-BYTES_AT_ONCE = 64 * 2**20
+BYTES_AT_ONCE = 16 * 2**20
 """Of the patches of images on either side."""
 
 POSITIONS_AT_ONCE = 10**7
@@ -119,6 +119,8 @@ def _near_pairs(gram: np.ndarray, left: Batch, right: Batch, spec: ArcCosineSpec
         bounds = rows[first : first + ROWS_AT_ONCE] @ columns[:, start:]
         found.append(np.argwhere(gram[first : first + ROWS_AT_ONCE, start:] > bounds) + np.array([first, start]))
     pairs = np.concatenate(found)
+    # Equal images have a closed form.
+    pairs = pairs[left.keys[pairs[:, 0]] != right.keys[pairs[:, 1]]]
     return pairs[pairs[:, 0] < pairs[:, 1]] if triangle else pairs
 
 
