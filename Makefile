@@ -15,6 +15,7 @@ test: check unit
 # Lint, format, types, generated files, rules.
 check: environment
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m convrfm.pipeline.generate --check

@@ -13,8 +13,9 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from tolerance import assert_close
 
-from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, load_model, model_files, save_model
+from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, estimator_parameters, load_model, model_files, save_model
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
+from convrfm.kernels import median_bandwidth
 
 BUNCH = load_digits(n_class=3)
 X = (BUNCH.images[:100, None] / 16).astype(np.float32)
@@ -86,6 +87,18 @@ def test_all_kinds(model, labels, dtype, tmp_path):
     assert loaded.get_params() == model.get_params()
     save_model(loaded, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_the_median_bandwidth_is_that_of_the_training_images(tmp_path, monkeypatch):
+    large = 255 * X  # at which the default bandwidth predicts noise
+    model = ConvRFMClassifier("laplace", bandwidth="median", patch_size=3, **SMALL).fit(large, NAMES)
+    assert model.score(255 * Z, np.array(["zero", "one", "two"])[BUNCH.target[100:140]]) > 0.9
+    assert model.stages_[0].kernel.bandwidth == median_bandwidth(large, 3)
+    save_model(model, tmp_path / "model.safetensors")
+    monkeypatch.setattr(estimator_parameters, "median_bandwidth", None)  # the number is in the file
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert_same(loaded, model, 255 * Z)
+    assert loaded.get_params()["bandwidth"] == "median"
 
 
 FIT = """

@@ -7,6 +7,9 @@ import numpy as np
 TOLERANCE = {
     ("gram", "float64"): 2e-8,
     ("gram", "float32"): 1e-5,
+    ("near", "float64"): 1e-10,
+    ("near", "float32"): 3e-6,
+    ("near half", "float64"): 1e-9,
     ("agop", "float64"): 5e-8,
     ("agop", "float32"): 1e-4,
     ("exact", "float64"): 1e-10,

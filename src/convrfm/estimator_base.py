@@ -49,8 +49,9 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
     def _fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None) -> StageData:
         """Set all fitted attributes on the way, and give what was fitted."""
         self._check_parameters()
-        kernel, settings, deep = self._kernel(), self._settings(), self._deep_settings()
+        settings, deep = self._settings(), self._deep_settings()
         images = as_images(X, "X", copy=self.copy_X)
+        kernel = self._kernel(self._bandwidth(images))
         targets = self._learn_targets(y, images)
         _check_channel_axis(images, kernel)
         self._remember_shape(images)

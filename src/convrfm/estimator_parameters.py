@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 
 from convrfm.deep_rfm import DeepSettings
 from convrfm.errors import InputError
-from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace, median_bandwidth
 from convrfm.rfm import RFMSettings
 from convrfm.ridge import SolverDtype
 
@@ -39,7 +39,7 @@ class ConvRFMParameters(BaseEstimator):
         "kernel": [StrOptions(set(KERNELS))],
         "depth": [_COUNT],
         "patch_size": [_COUNT],
-        "bandwidth": [_Number(Real, 0, None, closed="neither")],
+        "bandwidth": [_Number(Real, 0, None, closed="neither"), StrOptions({"median"})],
         "validation_fraction": [_Number(Real, 0, 1, closed="neither")],
         "backend": [str],
         "memory": [_COUNT, None],
@@ -57,7 +57,7 @@ class ConvRFMParameters(BaseEstimator):
         *,
         depth: int = 3,
         patch_size: int = 3,
-        bandwidth: float = 10.0,
+        bandwidth: float | Literal["median"] = 10.0,
         rounds: int = 5,
         ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
         selection: Literal["validation", "test"] = "validation",
@@ -109,10 +109,16 @@ class ConvRFMParameters(BaseEstimator):
             return np.random.default_rng(self.random_state)
         return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
-    def _kernel(self) -> ConvolutionalKernel:
+    def _bandwidth(self, images: np.ndarray) -> Any:
+        """The bandwidth of the Laplace kernel as a number, for these training images; others have none."""
+        if self.kernel == "laplace" and self.bandwidth == "median":
+            return median_bandwidth(images, self.patch_size)
+        return self.bandwidth
+
+    def _kernel(self, bandwidth: Any) -> ConvolutionalKernel:
         if self.kernel == "laplace":
             return PatchLaplace(
-                bandwidth=self.bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
+                bandwidth=bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
             )
         kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
         return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
@@ -149,7 +155,7 @@ class DeepConvRFMParameters(ConvRFMParameters):
         depth: int = 3,
         stages: int | None = None,
         patch_size: int = 3,
-        bandwidth: float = 10.0,
+        bandwidth: float | Literal["median"] = 10.0,
         rounds: int = 5,
         ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
         selection: Literal["validation", "test"] = "validation",

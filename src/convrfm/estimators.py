@@ -32,7 +32,8 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         kernel: "cntk", "cnngp" or "laplace".
         depth: convolutions of the kernel, L; the Laplace kernel has none.
         patch_size: q. The paper uses 3, and 7 for the Laplace kernel.
-        bandwidth: of the Laplace kernel.
+        bandwidth: of the Laplace kernel; "median" is that of the training images, for all stages, see
+            `convrfm.kernels.median_bandwidth`.
         rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction, solver_dtype:
             see `convrfm.rfm.RFMSettings`. The defaults are the corrected protocol.
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under

@@ -86,7 +86,7 @@ def _of_groups(root: Path, total: int) -> Iterator[FreeMemory]:
 def _number(file: Path) -> int | None:
     """The number in a file; None where there is no such file, as in the highest group, or no limit, which reads "max"."""
     try:
-        return int(file.read_text())
+        return int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -94,7 +94,9 @@ def _number(file: Path) -> int | None:
 def _droppable(folder: Path, version: _Version) -> int:
     """Bytes of a group's file pages that count as free."""
     try:
-        found = re.search(rf"^{version.droppable} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+        found = re.search(
+            rf"^{version.droppable} (\d+)$", (folder / "memory.stat").read_text(encoding="utf-8"), re.MULTILINE
+        )
     except OSError:
         return 0
     return int(found[1]) if found else 0
@@ -103,8 +105,8 @@ def _droppable(folder: Path, version: _Version) -> int:
 def _hierarchies(root: Path) -> Iterator[tuple[_Version, PurePosixPath, PurePosixPath]]:
     """Where memory is limited: the version, the mount point, and the group of this process relative to it."""
     try:
-        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
-        mounts = [line.split(" ") for line in (root / "proc/self/mountinfo").read_text().splitlines()]
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
+        mounts = [line.split(" ") for line in (root / "proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return
     for number, controllers, group in groups:

@@ -20,6 +20,7 @@ from convrfm.deep_rfm import Stage, apply_filters
 from convrfm.errors import ConvRFMWarning, InputError, StorageError
 from convrfm.estimator_base import ConvRFMBase
 from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
+from convrfm.kernels import PatchLaplace
 from convrfm.rfm import StageResult
 from convrfm.storage import digest_of, read_arrays, write_arrays
 from convrfm.threads import limited_threads
@@ -58,7 +59,9 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
     if not hasattr(model, "stages_"):
         msg = f"This {kind} is not fitted yet: call fit before saving it."
         raise InputError(msg)
-    kernel, fitted = model._kernel(), model.stages_[0].kernel
+    fitted = model.stages_[0].kernel
+    bandwidth = fitted.bandwidth if isinstance(fitted, PatchLaplace) else None
+    kernel = model._kernel(bandwidth if model.bandwidth == "median" and bandwidth is not None else model.bandwidth)
     now = kernel.spec, kernel.patch_size, model._deep_settings().nonlinearity
     if now != (fitted.spec, fitted.patch_size, model._nonlinearity):
         msg = "The kernel, patch_size or nonlinearity of this model was changed after the fit: fit it again before saving it."
@@ -75,6 +78,7 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
         "kind": kind,
         "parameters": {name: _plain(name, value) for name, value in model.get_params(deep=False).items()},
         "targets": _describe_targets(model),
+        "bandwidth": bandwidth,  # a number, also where the parameter is "median"
         "stages": stages,
     }
     # A single entry: safetensors writes several in any order.
@@ -215,17 +219,18 @@ def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> C
     model = KINDS[content["kind"]]().set_params(**parameters)
     model._remember_shape(arrays["images"])
     with limited_threads(model.n_jobs):
-        model._take_over(_stages(model, content["stages"], arrays))
+        model._take_over(_stages(model, content, arrays))
     _restore_targets(model, content)
     return model
 
 
-def _stages(model: ConvRFMBase, descriptions: list[dict[str, Any]], arrays: Arrays) -> list[Stage]:
+def _stages(model: ConvRFMBase, content: dict[str, Any], arrays: Arrays) -> list[Stage]:
     """The stages, with their features computed anew from the images."""
-    kernel, nonlinearity = model._kernel(), model._deep_settings().nonlinearity
+    kernel = model._kernel(content.get("bandwidth") or model.bandwidth)
+    nonlinearity = model._deep_settings().nonlinearity
     features = arrays["images"]
     stages: list[Stage] = []
-    for index, described in enumerate(descriptions):
+    for index, described in enumerate(content["stages"]):
         if stages:
             filters = stages[-1].filters
             assert filters is not None  # only the last stage has none

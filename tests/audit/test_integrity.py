@@ -310,7 +310,7 @@ def changed_code(tmp_path, monkeypatch):
 
 
 def change(source: Path) -> None:
-    source.write_text(source.read_text() + "\n# changed\n")
+    source.write_text(source.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
 
 
 def test_code_that_has_changed(project, changed_code):

@@ -32,4 +32,4 @@ class Faults:
         lines = [
             f"| {fault} | {lost} | {ended} | {seconds:.0f} |\n" for fault, (lost, ended, seconds) in self.rows.items()
         ]
-        path.write_text(HEADER + "".join(lines))
+        path.write_text(HEADER + "".join(lines), encoding="utf-8")

@@ -15,7 +15,7 @@ def follow(page: Path, root: Path) -> list[str]:
     minus, and no line numbers: what stays and what goes has to stand in the file exactly once.
     """
     done = []
-    for block in blocks(page.read_text(), "python", "rst", "diff"):
+    for block in blocks(page.read_text(encoding="utf-8"), "python", "rst", "diff"):
         if block.title:
             path = root / block.title
             path.parent.mkdir(parents=True, exist_ok=True)

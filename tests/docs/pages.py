@@ -78,7 +78,7 @@ def links(text: str) -> list[str]:
 def anchors(page: Path) -> frozenset[str]:
     """Names of the headings of a page."""
     found: list[str] = []
-    tokens = list(MarkdownIt("commonmark").enable("table").parse(page.read_text()))
+    tokens = list(MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")))
     for before, token in pairwise(tokens):
         if before.type == "heading_open":
             words = "".join(child.content for child in token.children or () if child.type in ("text", "code_inline"))

@@ -17,7 +17,7 @@ FOLLOWED = ROOT / "docs/tutorial.md"
 
 
 def to_run(page: Path) -> list[Block]:
-    return [block for block in blocks(page.read_text(), "python") if not block.title]
+    return [block for block in blocks(page.read_text(encoding="utf-8"), "python") if not block.title]
 
 
 WITH_BLOCKS = [page for page in PAGES if page != FOLLOWED and to_run(page)]

@@ -204,7 +204,7 @@ def test_a_broken_chain_rule_is_seen(monkeypatch, parts, rng):
 def test_a_wrong_singular_rule_is_seen(monkeypatch, parts, rng):
     x = singular_images(rng, 5, 1, 6, 6)
     ours, reference = (CNTK(depth=2, patch_size=3, backend=name) for name in ("cuda", "reference"))
-    monkeypatch.setattr(parts["functions"], "SINGULARITY", {np.dtype(np.float64): 0.9})
+    monkeypatch.setattr(parts["plan"], "SINGULARITY", {np.dtype(np.float64): 0.9})
     with pytest.raises(AssertionError, match=r"gram|agop"):
         check(ours, reference, x, x, None, rng)
 

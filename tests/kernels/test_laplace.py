@@ -5,8 +5,8 @@ import pytest
 import torch
 from tolerance import assert_close
 
-from convrfm.errors import ConfigError, InputError
-from convrfm.kernels import PatchLaplace
+from convrfm.errors import ConfigError, ConvRFMWarning, InputError
+from convrfm.kernels import PatchLaplace, median_bandwidth
 from convrfm.patches import unfold
 from kernels.cases import framed_digits, random_images, random_metric
 
@@ -35,7 +35,7 @@ def slow_agop(x: torch.Tensor, z: torch.Tensor, metric: torch.Tensor, bandwidth:
 
 @pytest.mark.parametrize(
     ("q", "channels", "height", "width", "bandwidth", "with_metric"),
-    [(2, 1, 5, 6, 10.0, False), (3, 3, 4, 7, 2.0, True), (7, 2, 9, 8, 10.0, True), (5, 1, 5, 5, 0.5, False)],
+    [(2, 1, 5, 6, 10.0, False), (3, 3, 4, 7, 2.0, True), (7, 2, 9, 8, 10.0, True), (5, 1, 5, 5, 1.0, False)],
 )
 def test_agrees_with_autograd(q, channels, height, width, bandwidth, with_metric, rng):
     x, z = random_images(rng, 4, channels, height, width), random_images(rng, 3, channels, height, width)
@@ -67,7 +67,8 @@ def test_positive_definite_and_flat_at_a_large_bandwidth(rng):
     assert np.linalg.eigvalsh(gram)[0] > 0
     flat = PatchLaplace(patch_size=3, bandwidth=1e9).gram(x)
     assert_close(flat, np.ones((20, 20)), "smooth", "float32")
-    assert PatchLaplace(patch_size=3, bandwidth=1e-9).gram(x)[0, 1] < 1e-30
+    with pytest.warns(ConvRFMWarning, match="vanishes"):
+        assert PatchLaplace(patch_size=3, bandwidth=1e-9).gram(x)[0, 1] < 1e-30
 
 
 def test_a_metric_scaled_by_four_is_a_bandwidth_halved(rng):
@@ -82,3 +83,31 @@ def test_bad_settings():
             PatchLaplace(bandwidth=bandwidth)
     with pytest.raises(ConfigError, match="Neural Tangents has no Laplace kernel"):
         PatchLaplace(backend="neural-tangents")
+
+
+def test_a_kernel_that_vanishes_is_warned_of(rng, tmp_path):
+    x = random_images(rng, 8, 1, 9, 9) * 255
+    kernel = PatchLaplace(patch_size=3)
+    for arguments, out in (((x,), None), ((x, x[:3]), None), ((x,), tmp_path / "gram.npy")):
+        with pytest.warns(ConvRFMWarning, match=r"all but vanishes .*\[0, 1\].*median"):
+            kernel.gram(*arguments, out=out)
+    kernel.gram(x[:1])  # no other image to compare with
+    bandwidth = median_bandwidth(x, 3)
+    gram = PatchLaplace(patch_size=3, bandwidth=bandwidth).gram(x)
+    assert 0.2 < np.median(gram[gram < 0.99]) < 0.6  # around 1/e
+
+
+def test_the_median_bandwidth(rng):
+    x = random_images(rng, 6, 2, 7, 8)
+    patches = unfold(x, 3)
+    distances = [np.linalg.norm(patches[i] - patches[j], axis=-1) for i in range(6) for j in range(i)]
+    assert median_bandwidth(x, 3) == pytest.approx(np.median(distances))  # few images: all pairs are drawn
+    assert median_bandwidth(torch.from_numpy(255 * x), 3) == pytest.approx(255 * np.median(distances))
+    framed = np.pad(x, [(0, 0), (0, 0), (20, 20), (20, 20)])
+    assert median_bandwidth(framed, 3) > 0.3 * np.median(distances)
+    with pytest.raises(InputError, match="at least two images"):
+        median_bandwidth(x[:1], 3)
+    with pytest.raises(InputError, match="all images drawn are equal"):
+        median_bandwidth(x[[0, 0, 0]], 3)
+    with pytest.raises(InputError, match="median_bandwidth"):
+        PatchLaplace(bandwidth="median")

@@ -158,7 +158,7 @@ def _changed_since(checkout: Path, commit: str) -> frozenset[str]:
         return frozenset()
     done = subprocess.run(
         [git, "-C", str(checkout), "diff", "--name-only", commit, "--", "src"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     if done.returncode != 0:
         return frozenset()

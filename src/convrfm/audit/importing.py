@@ -164,7 +164,7 @@ def _forget(project: Path, files: list[str]) -> None:
     if not files or not (project / METADATA).is_dir():
         return
     command = [str(Path(sys.executable).with_name("snakemake")), "--cleanup-metadata", *files]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", check=False)
     # It fails where it knows nothing of one of them, after it has forgotten the others.
     if done.returncode != 0 and UNKNOWN not in done.stderr:
         reason = (done.stderr.strip().splitlines() or ["it did not say why"])[-1]

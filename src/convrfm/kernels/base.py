@@ -27,9 +27,9 @@ The patch Laplace kernel, in place of a network, is the mean over positions of e
 closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv 2309.00570
 names it for patches, whose average over positions is ours: no formula or code of it was published.
 
-Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]` the terms that
-contain dr are dropped and the rest is kept; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of
-s_z are zero. This is what Neural Tangents computes in double precision.
+Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]`, derivatives lack the
+terms that contain dr and keep the rest; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of s_z are
+zero. This is what Neural Tangents computes in double precision.
 """
 
 from importlib import import_module
@@ -42,6 +42,7 @@ from convrfm.arrays import as_images, as_numpy, check_finite, like
 from convrfm.errors import ConfigError, InputError
 from convrfm.kernels import tiles
 from convrfm.kernels.availability import gpu_by_default, why_no_gpu
+from convrfm.kernels.bandwidth import warn_if_vanishing
 from convrfm.kernels.gram_file import compute_gram_file
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
@@ -121,7 +122,8 @@ class ConvolutionalKernel:
         """Check images and bring them under a metric, once for several calls of `gram` and `patch_agop`.
 
         Args:
-            X: images `(n, channels, height, width)`, array or tensor, float32 or float64.
+            X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later changes of
+                the array have no effect.
             metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.patches`; None is the identity.
                 It is used at the scale at which it is given. One of rank one, under which all patches are collinear,
                 brings a warning to the arc-cosine kernels.
@@ -129,7 +131,10 @@ class ConvolutionalKernel:
         Raises:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
         """
-        images = as_images(X, "The images")
+        return self._prepare(as_images(X, "The images").copy(), metric, X)
+
+    def _prepare(self, images: np.ndarray, metric: Any, template: Any) -> PreparedImages:
+        """Bring checked images under a metric; they are shared."""
         height, width = images.shape[2:]
         check_fits(height, width, self.patch_size, self.spec.depth)
         matrix = None
@@ -138,22 +143,22 @@ class ConvolutionalKernel:
             if isinstance(self.spec, ArcCosineSpec):
                 warn_if_rank_one(matrix)
         form = self._module.prepare(images, matrix, self.spec, self._bytes)
-        return PreparedImages(images, matrix, self.spec, self.backend, form, X)
+        return PreparedImages(images, matrix, self.spec, self.backend, form, template)
 
     def gram(self, X: Any, Z: Any = None, metric: Any = None, *, out: str | Path | None = None) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
 
-        In backends that compute in float32, entries of images that are equal pixel by pixel are set in closed form, see
-        `convrfm.kernels.coincidence`.
+        In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those of the
+        CNTK for nearly equal images are computed in float64, see `convrfm.kernels.coincidence` and `near_coincidence`.
 
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64; or prepared images.
             Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle
                 only.
             metric: as in `prepare`; None for prepared images, which carry theirs.
-            out: a `.npy` file for a matrix larger than memory. An interrupted computation goes on from its finished tiles
-                when it is called again with the same arguments; the file is there under its name only once it is
-                complete. See `convrfm.kernels.gram_file`.
+            out: a `.npy` file, ~ being the home folder, for a matrix larger than memory. An interrupted computation goes on
+                from its finished tiles when it is called again with the same arguments; the file is there under its name
+                only once it is complete. See `convrfm.kernels.gram_file`.
 
         Returns:
             `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends. With `out`, a read-only
@@ -164,10 +169,13 @@ class ConvolutionalKernel:
         """
         left, right = self._both_prepared(X, Z, metric)
         if out is not None:
-            return compute_gram_file(Path(out), self._module, left, right, self._bytes)
+            gram = compute_gram_file(_expanded(out), self._module, left, right, self._bytes)
+            self._look_at(gram, symmetric=right is None)
+            return gram
         other = None if right is None else right.form
         result = tiles.gram(self._module, left.form, other, self.spec, self._bytes)
         check_finite(result, "The kernel matrix (pixels or metric of extreme size?)")
+        self._look_at(result, symmetric=right is None)
         return like(result, left.template)
 
     def patch_agop(self, X: Any, Z: Any, alpha: Any, metric: Any = None) -> Any:
@@ -196,6 +204,11 @@ class ConvolutionalKernel:
         check_finite(result, "The patch-AGOP (pixels, metric or coefficients of extreme size?)")
         return like(result, train.template)
 
+    def _look_at(self, gram: np.ndarray, *, symmetric: bool) -> None:
+        """Warn about a kernel matrix that is right, and of no use."""
+        if isinstance(self.spec, LaplaceSpec):
+            warn_if_vanishing(gram, symmetric=symmetric, bandwidth=self.spec.bandwidth)
+
     def _both_prepared(self, X: Any, Z: Any, metric: Any) -> tuple[PreparedImages, PreparedImages | None]:
         """Prepare what is not prepared yet, in one dtype and with one metric; None for Z that is X."""
         given = [images for images in (X, Z) if isinstance(images, PreparedImages)]
@@ -205,10 +218,10 @@ class ConvolutionalKernel:
                 raise InputError(msg)
         if given:
             metric = given[0].metric
-        left = X if isinstance(X, PreparedImages) else self.prepare(X, metric)
+        left = X if isinstance(X, PreparedImages) else self._prepare(as_images(X, "The images"), metric, X)
         if Z is None or Z is X:
             return left, None
-        right = Z if isinstance(Z, PreparedImages) else self.prepare(Z, metric)
+        right = Z if isinstance(Z, PreparedImages) else self._prepare(as_images(Z, "The images"), metric, Z)
         if left.images.shape[1:] != right.images.shape[1:] or left.images.dtype != right.images.dtype:
             msg = (
                 "X and Z must hold images of one shape and dtype, but these are "
@@ -219,6 +232,19 @@ class ConvolutionalKernel:
             msg = "X and Z are prepared with different metrics."
             raise InputError(msg)
         return left, right
+
+
+def _expanded(path: str | Path) -> Path:
+    """The path with the home folder in the place of ~.
+
+    Raises:
+        InputError: no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        msg = f"The home folder in {path} is not known: write the whole path."
+        raise InputError(msg) from error
 
 
 class _ArcCosineKernel(ConvolutionalKernel):
@@ -281,7 +307,8 @@ class PatchLaplace(ConvolutionalKernel):
     """Mean over positions of the Laplace kernel of two patches.
 
     Args:
-        bandwidth: positive, on the scale of ||x_u - z_u||_M.
+        bandwidth: positive, on the scale of ||x_u - z_u||_M: the default is for pixels in [0, 1]. `median_bandwidth` gives one
+            for other images. Where the kernel of different images all but vanishes, `gram` warns.
         patch_size, backend, memory: see `ConvolutionalKernel`. The paper uses q = 7.
 
     Raises:
@@ -293,6 +320,12 @@ class PatchLaplace(ConvolutionalKernel):
         self, *, bandwidth: float = 10.0, patch_size: int = 7, backend: str = "auto", memory: int | None = None
     ) -> None:
         super().__init__(patch_size=patch_size, backend=backend, memory=memory)
+        if isinstance(bandwidth, str):
+            msg = (
+                f"The bandwidth must be a number, but it is {bandwidth!r}: "
+                "median_bandwidth(images, patch_size) gives the median of the training images."
+            )
+            raise InputError(msg)
         if not 0 < bandwidth < float("inf"):
             msg = f"The bandwidth must be positive and finite, but it is {bandwidth}."
             raise InputError(msg)

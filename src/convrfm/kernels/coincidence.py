@@ -6,15 +6,15 @@ through r, these entries would carry an error of the square root of the machine 
 largest entry, all on the diagonal and of one sign, which acts like a negative ridge.
 """
 
-import numba
 import numpy as np
 
+from convrfm.kernels.compiled.caching import compiled
 from convrfm.kernels.specs import ArcCosineSpec
 
 __all__ = ["image_keys", "set_coincident"]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sums_of_products(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Sums of products modulo 2^64 of each row of numbers with each row of weights."""
     for i in range(len(numbers)):

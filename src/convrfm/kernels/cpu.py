@@ -19,10 +19,20 @@ from convrfm.kernels.batches import Batch, chain, check_size, largest_side
 from convrfm.kernels.coincidence import set_coincident
 from convrfm.kernels.compiled import arccosine, laplace
 from convrfm.kernels.compiled.arccosine import Layers
-from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS, Operands, interleave, mirror, unfold
+from convrfm.kernels.compiled.first_layer import (
+    COVARIANCES,
+    GROUP,
+    PATCHES,
+    PIXELS,
+    Operands,
+    interleave,
+    mirror,
+    unfold,
+)
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
-from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.near_coincidence import set_nearly_coincident
+from convrfm.kernels.specs import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 
@@ -32,7 +42,14 @@ FUSED_RANK = 96
 """Numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond."""
 
 ROWS_PER_TASK = 64
-"""Rows of one block that a thread takes at a time."""
+"""Rows of one block that a thread takes at a time, at most."""
+
+OPERATIONS_PER_CALL = 5 * 10**9
+"""Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Between calls Python answers an
+interrupt."""
+
+OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
+"""Of a pair at a position of a layer, about, beside the products of patches; a reverse sweep takes three times as many."""
 
 PATCH_SHARE = 0.5
 """Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
@@ -67,7 +84,12 @@ class Prepared(Batch):
         if self.patches is not None:
             return self.patches.reshape(len(self), rows, columns, -1)[:, first:last]
         raw = self.raw_patches(first, last)
-        patches = raw if self.root is None else raw @ self.root.T
+        patches = raw
+        if self.root is not None:
+            patches = np.empty((len(raw), self.rank), raw.dtype)
+            for start in range(0, len(raw), PATCHES_AT_ONCE):  # large ones would delay the answer to an interrupt
+                part = slice(start, start + PATCHES_AT_ONCE)
+                np.matmul(raw[part], self.root.T, out=patches[part])
         return patches.reshape(len(self), last - first, columns, -1)
 
     def raw_patches(self, first: int, last: int) -> np.ndarray:
@@ -169,22 +191,47 @@ def _whole_vectors(batch: Prepared) -> int:
     return -(-len(batch) // width) * width
 
 
-def _tasks(left: Prepared, right: Prepared, *, triangle: bool) -> np.ndarray:
-    """Blocks of columns with rows for each, `(tasks, 3)`; only those that meet the upper triangle, if asked to."""
-    width = lanes(right.images.dtype)
+def _calls(left: Prepared, right: Prepared, spec: Spec, *, triangle: bool = False, sweeps: int = 1) -> list[np.ndarray]:
+    """Blocks of columns with rows for each, `(tasks, 3)`, for one call of compiled code after the other.
+
+    Args:
+        left: images of the rows.
+        right: images of the columns.
+        spec: the kernel.
+        triangle: only what meets the upper triangle.
+        sweeps: what a pair costs, in forward sweeps.
+    """
+    width, threads = lanes(right.images.dtype), get_num_threads()
+    per_row = width * sweeps * _operations(left, spec)
+    # Groups of rows stay whole.
+    rows = min(ROWS_PER_TASK, max(1, OPERATIONS_PER_CALL // per_row // GROUP) * GROUP)
     tasks = [
-        (block, first, min(first + ROWS_PER_TASK, last))
+        (block, first, min(first + rows, last))
         for block in range(_whole_vectors(right) // width)
         for last in [min(len(left), (block + 1) * width) if triangle else len(left)]
-        for first in range(0, last, ROWS_PER_TASK)
+        for first in range(0, last, rows)
     ]
-    return np.array(tasks, dtype=np.int64)
+    together = max(1, OPERATIONS_PER_CALL // (per_row * rows)) * threads
+    every = np.array(tasks, dtype=np.int64)
+    return [every[first : first + together] for first in range(0, len(every), together)]
 
 
-def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec) -> Layers:
+def _operations(batch: Prepared, spec: Spec) -> int:
+    """Operations for a pair in a forward sweep, about; those on float64 count twice."""
+    positions = math.prod(batch.positions)
+    if isinstance(spec, ArcCosineSpec):
+        work = OPERATIONS_PER_POSITION["arccosine"] * batch.norms.shape[1]
+    else:
+        work = OPERATIONS_PER_POSITION["laplace"] * positions
+    # Patches come from memory, and take a subtraction more in the Laplace kernel.
+    work += math.prod(batch.shape) if batch.root is None else 4 * positions * batch.rank
+    return work * batch.images.itemsize // 4
+
+
+def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec, collinear: float) -> Layers:
     return Layers(
         depth=spec.depth,
-        collinear=SINGULARITY[left.images.dtype] / 2,  # 1 - r^2 is 2 (1 - |r|) there
+        collinear=collinear,
         positions=left.norms.shape[1],
         row=np.ascontiguousarray(left.norms).reshape(-1),
         column=_interleaved(right.norms),
@@ -196,17 +243,21 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     other = left if right is None else right
     out = aligned_empty((len(left), _whole_vectors(other)), left.images.dtype)
     blocks = _whole_vectors(other) // lanes(out.dtype)
-    tasks, operands = _tasks(left, other, triangle=right is None), _operands(left, other, spec)
+    operands, calls = _operands(left, other, spec), _calls(left, other, spec, triangle=right is None)
     window, flat = (0,) * spec.patch_size, out.reshape(-1)
     if isinstance(spec, LaplaceSpec):
-        laplace.forward(tasks, operands, window, spec.rate, flat, blocks, get_num_threads())
+        for tasks in calls:
+            laplace.forward(tasks, operands, window, spec.rate, flat, blocks, get_num_threads())
     else:
-        layers = _layers(left, other, spec)
-        arccosine.forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks, get_num_threads())
+        layers = _layers(left, other, spec, ROUNDING[out.dtype])
+        for tasks in calls:
+            arccosine.forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks, get_num_threads())
     entries = np.ascontiguousarray(out[:, : len(other)])
     if right is None:
         mirror(entries)
     if isinstance(spec, ArcCosineSpec):
+        with _thread_pools().limit(limits=1, user_api="blas"):  # see `prepare`
+            set_nearly_coincident(entries, left, right, spec)
         set_coincident(entries, left.keys, other.keys, left.variance, spec)
     return entries
 
@@ -250,25 +301,18 @@ def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
     """Derivatives of all kernel entries of points with training images, at all positions."""
     positions = math.prod(train.positions)
     blocks = _whole_vectors(train) // lanes(train.images.dtype)
-    tasks, operands = _tasks(points, train, triangle=False), _operands(points, train, spec)
+    operands, calls = _operands(points, train, spec), _calls(points, train, spec, sweeps=3)
     window = (0,) * spec.patch_size
     d_s = aligned_empty((len(points) * _whole_vectors(train) * positions,), train.images.dtype)
     if isinstance(spec, LaplaceSpec):
-        laplace.reverse(
-            tasks,
-            operands,
-            window,
-            spec.rate,
-            CLOSEST,
-            1 / (positions * spec.bandwidth),
-            d_s,
-            blocks,
-            get_num_threads(),
-        )
+        weight = 1 / (positions * spec.bandwidth)
+        for tasks in calls:
+            laplace.reverse(tasks, operands, window, spec.rate, CLOSEST, weight, d_s, blocks, get_num_threads())
         return _Derivatives(d_s, d_s, row_weight=-1.0, scale=1.0)
     d_row = aligned_empty(d_s.shape, d_s.dtype)
-    layers = _layers(points, train, spec)
-    arccosine.reverse(tasks, operands, window, layers, (0,) * spec.tangent, d_s, d_row, blocks, get_num_threads())
+    layers = _layers(points, train, spec, SINGULARITY[d_s.dtype] / 2)  # 1 - r^2 is 2 (1 - |r|) there
+    for tasks in calls:
+        arccosine.reverse(tasks, operands, window, layers, (0,) * spec.tangent, d_s, d_row, blocks, get_num_threads())
     return _Derivatives(d_s, d_row, row_weight=2.0, scale=1 / train.shape[0])
 
 
@@ -280,6 +324,7 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
     outputs = -(-alpha.shape[1] // OUTPUTS) * OUTPUTS
     coefficients = np.zeros((_whole_vectors(train), outputs), dtype)
     coefficients[: len(train), : alpha.shape[1]] = alpha
+    by_output = np.ascontiguousarray(coefficients.T)
     totals = np.zeros((get_num_threads(), *[_padded_rank(train)] * 2))  # float64: sums of millions of terms
     strips = _strips(train, len(points), memory // 4)
     room = [_by_position_room(batch, strips[0]) for batch in (train, points)]
@@ -287,14 +332,24 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
         of_train, of_points = (
             _by_position(batch, strip, out) for batch, out in zip((train, points), room, strict=True)
         )
-        contract(
-            d_s, d_row, rows * columns, strip.start * columns, of_train, of_points, coefficients,
-            np.ascontiguousarray(coefficients.T), dtype.type(row_weight), totals,
-        )  # fmt: skip
+        for part in _positions_of_calls(len(of_train), coefficients, len(points), _padded_rank(train)):
+            contract(
+                d_s, d_row, rows * columns, strip.start * columns + part.start, of_train[part], of_points[part],
+                coefficients, by_output, dtype.type(row_weight), totals,
+            )  # fmt: skip
     upper = np.triu(totals.sum(axis=0)[: train.rank, : train.rank])
     total = upper + np.triu(upper, 1).T
     total *= scale**2
     return total if train.root is None else chain(train.root, total)
+
+
+def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, rank: int) -> list[slice]:
+    """Positions in parts for `contract`, each of whole rounds of the threads: the same thread adds the same terms up."""
+    gradients = coefficients.size * rank
+    products = coefficients.shape[1] * rank**2
+    work = 4 * points * (gradients + products) * coefficients.itemsize // 4
+    together = max(1, OPERATIONS_PER_CALL // work) * get_num_threads()
+    return [slice(first, min(first + together, positions)) for first in range(0, positions, together)]
 
 
 def _strips(train: Prepared, points: int, memory: int) -> list[slice]:

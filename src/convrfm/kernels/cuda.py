@@ -22,6 +22,7 @@ from convrfm.kernels.gpu.gradient import Gradients
 from convrfm.kernels.gpu.hardware import OUT_OF_MEMORY, allocate, current, devices, launch, upload
 from convrfm.kernels.gpu.operands import Operands, in_blocks, kind_of, operands, variances, whole_blocks
 from convrfm.kernels.gpu.plan import COLUMNS, COVARIANCES, PIXELS, ROWS, THREADS, Plan, reverse_plan, sweep_plan
+from convrfm.kernels.near_coincidence import set_nearly_coincident
 from convrfm.kernels.specs import ArcCosineSpec, LaplaceSpec, Spec
 
 __all__ = [
@@ -102,6 +103,7 @@ def gram_tile(left: Batch, right: Batch | None, spec: Spec) -> np.ndarray:
         entries = upper + upper.triu(1).T
     gram = np.ascontiguousarray(entries.cpu().numpy())
     if isinstance(spec, ArcCosineSpec):
+        set_nearly_coincident(gram, left, right, spec)
         set_coincident(gram, left.keys, other.keys, left.variance, spec)
     return gram
 

@@ -107,7 +107,7 @@ def _resumed(partial: Path, progress: Path, identity: str) -> _State | None:
     """Read what was begun, if anything was."""
     if not (progress.exists() and partial.exists()):
         return None
-    state = _State(**json.loads(progress.read_text()))
+    state = _State(**json.loads(progress.read_text(encoding="utf-8")))
     if state.identity != identity:
         msg = (
             f"{partial} is the beginning of another kernel matrix (other images, metric, kernel, dtype or backend). "

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["CLOSEST", "SINGULARITY", "ArcCosineSpec", "LaplaceSpec", "Spec"]
+__all__ = ["CLOSEST", "ROUNDING", "SINGULARITY", "ArcCosineSpec", "LaplaceSpec", "Spec"]
 
 SINGULARITY = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
-"""Largest 1 - r^2 at which two patches count as collinear, by dtype."""
+"""Largest 1 - r^2 at which derivatives with respect to r are dropped, by dtype."""
+
+ROUNDING = {np.dtype(real): 4 * float(np.finfo(real).eps) for real in (np.float32, np.float64)}
+"""Largest 1 - |r| that counts as zero in a kernel matrix, by dtype: what rounding makes of collinear patches."""
 
 CLOSEST = 1e-10
 """Distance of two patches below which the gradient of the Laplace kernel is zero."""

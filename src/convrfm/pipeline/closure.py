@@ -44,7 +44,7 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
 def _mentioned(path: Path) -> Iterator[str]:
     """Dotted names that a file may import."""
     lazy = path.name == "__init__.py"
-    for node in _executed(ast.parse(path.read_text())):
+    for node in _executed(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:

@@ -18,7 +18,7 @@ __all__ = ["due_attempt", "read_state", "require_present"]
 
 def read_state(path: Path) -> dict[str, Any]:
     """Read a state file: the fields of `convrfm.datasets.acquire.State`, `attempt` and `fingerprint`."""
-    state: dict[str, Any] = json.loads(path.read_text())
+    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return state
 
 

@@ -37,7 +37,7 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     if program is None:
         return []
     command = [program, "--query-gpu=index,uuid", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     lines = done.stdout.splitlines() if done.returncode == 0 else []
     pairs = (line.split(",", 1) for line in lines if "," in line)
     known = {index.strip(): device.strip() for index, device in pairs}
@@ -82,7 +82,7 @@ def claim_gpu(folder: Path | None = None) -> str | None:
 
 def _locked(path: Path) -> bool:
     """Whether this process now holds the lock on a file."""
-    file = path.open("a")
+    file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

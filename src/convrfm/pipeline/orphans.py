@@ -36,7 +36,9 @@ def cancel_orphans(folder: Path) -> list[str]:
 def _ask(*command: str) -> str:
     """What a command of SLURM prints; nothing where it fails or hangs."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_FOR_AN_ANSWER)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, timeout=SECONDS_FOR_AN_ANSWER
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""

@@ -104,7 +104,7 @@ def _processor() -> str:
     """Model name of the CPU."""
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
@@ -118,7 +118,7 @@ def _git_state() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
 
     def ask(*arguments: str) -> str | None:
-        done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
     status = ask("status", "--porcelain", "--untracked-files=no")

@@ -153,7 +153,12 @@ def _logging_to(path: Path) -> Iterator[None]:
     """Send log lines and warnings to a file; on failure say why, in a sentence if it is an error of ours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
-        filename=path, filemode="w", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
+        filename=path,
+        filemode="w",
+        encoding="utf-8",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        force=True,
     )
     logging.captureWarnings(capture=True)
     warnings.simplefilter("default")

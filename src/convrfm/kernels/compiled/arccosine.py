@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from convrfm.kernels.compiled import SOURCES
+from convrfm.kernels.compiled.caching import compiled
 from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
 from convrfm.kernels.compiled.functions import arccos_factor, kappa1_factor
 from convrfm.kernels.compiled.simd import (
@@ -236,7 +237,7 @@ def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_
 
 
 def _make(stamp: str):
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def forward(tasks, operands, window, layers, tangent, out, blocks, threads):
         """Compute kernel entries.
 
@@ -268,7 +269,7 @@ def _make(stamp: str):
                     total = _climb(s, start, row, block, operands, window, layers, tangent, rings, sums, None)
                     store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
 
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks, threads):
         """Differentiate kernel entries with respect to the covariances s and the rows' variances of the first layer.
 

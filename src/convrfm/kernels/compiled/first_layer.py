@@ -12,10 +12,11 @@ import numba
 import numpy as np
 
 from convrfm.kernels.compiled import SOURCES
+from convrfm.kernels.compiled.caching import compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
 
 __all__ = [
-    "COVARIANCES", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "positions_of",
+    "COVARIANCES", "GROUP", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "positions_of",
     "room_size", "unfold",
 ]  # fmt: skip
 
@@ -54,7 +55,7 @@ class Operands(NamedTuple):
 
 
 def _make(stamp: str):
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def interleave(rows, out):
         """Copy (n, k) into blocks `(blocks, k lanes)`; the images that the last block lacks become zero."""
         assert stamp
@@ -70,7 +71,7 @@ def _make(stamp: str):
                 for lane in range(present):
                     copy(source, (first + lane) * size + k, target, place + lane)
 
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def unfold(images, places, columns, first, out):
         """Copy patches to out `(n, positions, d)`, from row `first` of positions on; `columns` of them lie in a row.
 
@@ -86,7 +87,7 @@ def _make(stamp: str):
                 for k in range(dimension):
                     copy(source, start + places[k], target, (image * positions + p) * dimension + k)
 
-    @numba.njit(cache=True)
+    @compiled()
     def mirror(square):
         """Copy the upper triangle of a matrix to the lower one."""
         assert stamp

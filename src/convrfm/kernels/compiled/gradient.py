@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from convrfm.kernels.compiled import SOURCES
+from convrfm.kernels.compiled.caching import compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, room, store, total
 
 __all__ = ["OUTPUTS", "contract", "patches_by_position"]
@@ -23,7 +24,7 @@ OUTPUTS = 5
 
 
 def _make(stamp: str):
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def patches_by_position(images, places, columns, first, out):
         """Copy patches to out `(positions, at least n, at least d)`, with zeros in what is left over.
 
@@ -41,7 +42,7 @@ def _make(stamp: str):
                 for i in range(len(places)):
                     copy(source, start + places[i], target, (p * padded + image) * k + i)
 
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def contract(d_s, d_row, all_positions, first, patches, own, alpha, alpha_by_output, row_weight, totals):
         """Add the outer products of the gradients with themselves, at some positions.
 

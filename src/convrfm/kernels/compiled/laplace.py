@@ -3,6 +3,7 @@
 import numba
 
 from convrfm.kernels.compiled import SOURCES
+from convrfm.kernels.compiled.caching import compiled
 from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
 from convrfm.kernels.compiled.functions import exp2_of_minus
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, full, load, room, sqrt, store, where_less
@@ -11,7 +12,7 @@ __all__ = ["forward", "reverse"]
 
 
 def _make(stamp: str):
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def forward(tasks, operands, window, rate, out, blocks, threads):
         """Compute kernel entries.
 
@@ -39,7 +40,7 @@ def _make(stamp: str):
                         total = total + exp2_of_minus(sqrt(square) * full(out, rate))
                     store(out, (row * blocks + block) * lanes, total * full(out, 1 / positions))
 
-    @numba.njit(parallel=True, cache=True)
+    @compiled(parallel=True)
     def reverse(tasks, operands, window, rate, closest, weight, d_s, blocks, threads):
         """Compute weight K_u / ||x_u - z_u||, and zero where the patches are closer than `closest`.
 

@@ -22,7 +22,7 @@ __all__ = ["forward", "reverse"]
 
 def _activate(plan: Plan, layer: int) -> Any:
     """From s and T to k and k + Theta at position p among those of all layers."""
-    distance, kappas = angles(plan.dtype, signed=layer == 0)
+    distance, kappas = angles(plan.dtype, layer == 0, plan.collinear)
     quotient, keep, kept, all_positions = divide(plan.dtype), plan.keep, plan.kept, plan.offset(plan.spec.depth)
 
     @device
@@ -207,7 +207,7 @@ def forward(plan: Plan) -> Any:
 
 def _differentiate(plan: Plan, layer: int) -> Any:
     """From derivatives with respect to k, Theta and s_row at position p to those with respect to s, T and s_row."""
-    distance, kappas = angles(plan.dtype, signed=layer == 0)
+    distance, kappas = angles(plan.dtype, layer == 0, plan.collinear)
     quotient, kept, all_positions = divide(plan.dtype), plan.kept, plan.offset(plan.spec.depth)
     zero, half, one, inverse_pi = (plan.dtype.type(value) for value in (0, 0.5, 1, 1 / np.pi))
 

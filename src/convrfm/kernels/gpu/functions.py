@@ -12,7 +12,6 @@ import numpy as np
 from numba import cuda
 
 from convrfm.kernels.compiled.functions import arccos_coefficients, kappa1_coefficients
-from convrfm.kernels.specs import SINGULARITY
 
 __all__ = ["Angles", "Windows", "along", "angles", "device", "divide", "load", "store", "windows"]
 
@@ -148,7 +147,7 @@ class Angles(NamedTuple):
     """Functions of r for one thread.
 
     Attributes:
-        distance: d = 1 - |r|, and 0 where that is too small for the terms that contain dr.
+        distance: d = 1 - |r|, and 0 where that is at most `collinear`.
         kappas: (r, d) to kappa0(r) and kappa1(r).
     """
 
@@ -157,17 +156,17 @@ class Angles(NamedTuple):
 
 
 @cache
-def angles(dtype: np.dtype, signed: bool) -> Angles:
+def angles(dtype: np.dtype, signed: bool, collinear: float) -> Angles:
     """Make the functions of r; unsigned ones, for r >= 0, save a few instructions."""
     bits = 8 * dtype.itemsize
     arccos_factor = _polynomial(arccos_coefficients(bits), dtype)
     kappa1_factor = _polynomial(kappa1_coefficients(bits), dtype)
-    zero, one, collinear = dtype.type(0), dtype.type(1), dtype.type(SINGULARITY[dtype] / 2)
+    zero, one, least = dtype.type(0), dtype.type(1), dtype.type(collinear)
 
     @device
     def distance(r):
         d = one - abs(r) if signed else one - r
-        return d if d > collinear else zero
+        return d if d > least else zero
 
     @device
     def kappas(r, d):

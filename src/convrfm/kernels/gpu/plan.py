@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS
-from convrfm.kernels.specs import LaplaceSpec, Spec
+from convrfm.kernels.specs import ROUNDING, SINGULARITY, LaplaceSpec, Spec
 
 __all__ = [
     "COLUMNS", "COVARIANCES", "PATCHES", "PIXELS", "ROWS", "SHARED_BYTES", "THREADS", "Plan", "reverse_plan", "sweep_plan",
@@ -68,6 +68,11 @@ class Plan:
     def tangent(self) -> bool:
         """Whether Theta is needed."""
         return not isinstance(self.spec, LaplaceSpec) and self.spec.tangent
+
+    @property
+    def collinear(self) -> float:
+        """The largest 1 - |r| that counts as zero; in the reverse 1 - r^2 is 2 (1 - |r|) there."""
+        return SINGULARITY[self.dtype] / 2 if self.keep else ROUNDING[self.dtype]
 
     @property
     def image_numbers(self) -> int:

@@ -1,0 +1,80 @@
+"""The bandwidth of the patch Laplace kernel: one from the images themselves, and a warning where one is far too small."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from convrfm.arrays import as_images
+from convrfm.errors import ConvRFMWarning, InputError
+from convrfm.patches import box_sum, check_fits
+from convrfm.seeding import generator
+
+__all__ = ["median_bandwidth", "warn_if_vanishing"]
+
+PAIRS = 256
+"""Pairs of images whose patches are compared."""
+
+SAMPLE = 64
+"""Rows, and columns, of a kernel matrix that are looked at."""
+
+VANISHING = 1e-6
+"""Median of the entries of different images, where equal ones have 1, below which they count as vanishing: patches lie 14
+bandwidths apart."""
+
+
+def median_bandwidth(images: Any, patch_size: int) -> float:
+    """Give the median distance of patches at equal positions in pairs of different images, on the scale of the pixels.
+
+    Distances are Euclidean, as under the identity, which is the metric of round 0. At most 256 pairs are drawn, always the same
+    ones. Patches that are equal, such as those of a black frame, are left out.
+
+    Args:
+        images: training images `(n, channels, height, width)`, array or tensor, at least two.
+        patch_size: q.
+
+    Raises:
+        InputError: a single image, or images that are all equal.
+        ImageSizeError, NonFiniteError: see `convrfm.errors`.
+    """
+    given = as_images(images, "The images")
+    check_fits(given.shape[2], given.shape[3], patch_size, depth=1)
+    if len(given) < 2:
+        msg = "The median bandwidth needs at least two images, but there is one: pass more images, or a number as bandwidth."
+        raise InputError(msg)
+    rng = generator(0, "bandwidth")
+    first = rng.integers(len(given), size=PAIRS)
+    second = (first + rng.integers(1, len(given), size=PAIRS)) % len(given)
+    found = []
+    for i, j in np.unique(np.sort(np.stack([first, second], axis=1), axis=1), axis=0):
+        squares = ((given[i].astype(np.float64) - given[j]) ** 2).sum(axis=0)
+        distances = np.sqrt(box_sum(squares, patch_size))
+        found.append(distances[distances > 0])
+    every = np.concatenate(found)
+    if len(every) == 0:
+        msg = "The median bandwidth is zero, since all images drawn are equal: pass other images, or a number as bandwidth."
+        raise InputError(msg)
+    return float(np.median(every))
+
+
+def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) -> None:
+    """Warn where the Laplace kernel of different images all but vanishes, so that predictions say nothing.
+
+    Args:
+        gram: `(n, m)`.
+        symmetric: whether its diagonal is of images with themselves.
+        bandwidth: of the kernel.
+    """
+    rows, columns = (np.unique(np.linspace(0, size - 1, SAMPLE, dtype=int)) for size in gram.shape)
+    entries = gram[np.ix_(rows, columns)]
+    if symmetric:
+        entries = entries[rows[:, None] != columns]
+    if entries.size > 0 and np.median(entries) < VANISHING:
+        warnings.warn(
+            f"The Laplace kernel of different images all but vanishes (its median is {np.median(entries):.2g}, and 1 for equal "
+            f"ones): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. "
+            "Scale the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size), which is "
+            'bandwidth="median" in the classifiers.',
+            ConvRFMWarning,
+            stacklevel=3,
+        )
