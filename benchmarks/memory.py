@@ -80,7 +80,7 @@ def fit(case: Case, n_train: int, n_test: int) -> None:
 
 def status(name: str) -> int:
     """A size in bytes that the system keeps of this process."""
-    found = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    found = re.search(rf"^{name}:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
 
@@ -89,7 +89,7 @@ def measure(case: Case) -> tuple[int, int]:
     """Bytes of the program once it is compiled, and those that a fit takes on top at its peak."""
     fit(case, 40, 20)
     program = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak starts from here
     fit(case, case.n_train, case.n_test)
     return program, status("VmHWM") - program
 
