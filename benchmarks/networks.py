@@ -1,0 +1,365 @@
+"""Which published networks the ansatz engine serves, in how much memory, and how exactly; writes docs/benchmarks_networks.md.
+
+    python benchmarks/networks.py --machine "two cores of ..."     everything
+    python benchmarks/networks.py --only vgg11 timm/mixnet_s       a first look at some networks; writes nothing
+
+All classification networks of torchvision and some of timm, each in a process of its own, with random weights. The exact
+AGOP of some is compared with its definition, Jacobians with respect to patches (`tests/ansatz/brute_force.py`).
+"""
+
+import argparse
+import multiprocessing
+import re
+import resource
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from measuring import photographs, timed
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from convrfm.ansatz.agop import measure
+from convrfm.ansatz.summaries import correlations
+from convrfm.errors import ConvRFMError, ConvRFMWarning
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from ansatz.brute_force import called_agop
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks_networks.md"
+IMAGES = 2
+COMPARED = 5
+"""Layers of each network that are compared with patch Jacobians: the first, the last, and some between."""
+
+FEW = {"mode": "probe", "probes": 4, "blocks": 2}
+"""Settings of `measure` for most networks: as few backward passes as give a number, since times and matrices matter here."""
+
+MOST_BYTES = 14 * 2**30
+"""Address space of a process: a network that needs more ends with an error of its own instead of the machine."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, and how it is made and measured.
+
+    Attributes:
+        name: in its library, torchvision or, after "timm/", timm.
+        side: of the images, in pixels.
+        arguments: of the constructor, beside `num_classes`.
+        classes: outputs.
+        settings: of `measure`.
+    """
+
+    name: str
+    side: int = 64
+    arguments: dict[str, Any] = field(default_factory=dict)
+    classes: int = 1000
+    settings: dict[str, Any] = field(default_factory=lambda: FEW)
+
+    @property
+    def title(self) -> str:
+        """Name and arguments, for the page."""
+        return self.name + "".join(f", {key}={value}" for key, value in self.arguments.items() if key != "init_weights")
+
+    def network(self) -> nn.Module:
+        """Make it, at its initialisation."""
+        torch.manual_seed(0)
+        if self.name.startswith("timm/"):
+            model = timm.create_model(self.name.removeprefix("timm/"), num_classes=self.classes, **self.arguments)
+        else:
+            model = torchvision.models.get_model(self.name, weights=None, num_classes=self.classes, **self.arguments)
+        return model.eval()
+
+    def images(self) -> torch.Tensor:
+        """Photographs, about as the networks expect them."""
+        return torch.from_numpy((photographs(IMAGES, self.side) - 0.45) / 0.225)
+
+
+WITHOUT_HEADS = {"aux_logits": False, "init_weights": False}
+SPECIAL = {
+    "googlenet": [Case("googlenet", arguments={"init_weights": False}), Case("googlenet", arguments=WITHOUT_HEADS)],
+    "inception_v3": [Case("inception_v3", 96, {"init_weights": False}), Case("inception_v3", 96, WITHOUT_HEADS)],
+    "maxvit_t": [Case("maxvit_t", 224)],  # its windows fit no smaller image
+    "regnet_y_128gf": [Case("regnet_y_128gf", classes=2, settings={"mode": "exact", "blocks": 1})],
+    "vit_h_14": [Case("vit_h_14", 84, {"image_size": 84})],
+}
+"""Networks of torchvision that are made or measured in another way than the rest."""
+
+TIMM = (
+    "bat_resnext26ts", "botnet26t_256", "cait_xxs24_224", "coat_tiny", "coatnet_0_rw_224", "convit_tiny",
+    "convnextv2_atto", "crossvit_9_240", "cspresnet50", "dla34", "dpn68", "edgenext_xx_small", "efficientformer_l1",
+    "efficientnet_cc_b0_4e", "ese_vovnet19b_dw", "fastvit_t8", "ghostnet_100", "halonet26t", "hrnet_w18_small",
+    "lambda_resnet26t", "levit_conv_128", "mixer_s16_224", "mixnet_s", "mobilenetv4_conv_small", "mobileone_s0",
+    "mobilevit_xxs", "nf_resnet26", "nfnet_l0", "poolformer_s12", "pvt_v2_b0", "repvgg_a0", "res2net50_14w_8s",
+    "resnest14d", "resnetblur18", "resnetv2_50x1_bit", "rexnet_100", "skresnet18", "swin_tiny_patch4_window7_224",
+    "tf_efficientnet_b0", "xcit_nano_12_p16_224",
+)  # fmt: skip
+"""Networks of timm, one of each kind."""
+
+FOR_THE_DEFINITION = (
+    *(Case(name, 32, classes=3) for name in (
+        "vgg11", "resnet50", "densenet121", "mobilenet_v2", "efficientnet_b0", "shufflenet_v2_x0_5", "regnet_x_400mf",
+        "resnext50_32x4d", "convnext_tiny", "swin_t",
+    )),
+    Case("googlenet", 32, WITHOUT_HEADS, 3),
+    *(Case(f"timm/{name}", 32, classes=3) for name in (
+        "resnetv2_50x1_bit", "nfnet_l0", "tf_efficientnet_b0", "resnetblur18", "hrnet_w18_small", "mixnet_s",
+    )),
+)  # fmt: skip
+"""Networks whose AGOP is compared with its definition."""
+
+LIMITS = (("efficientnet_b0", "rise", 400), ("resnet152", "peak", 4096), ("efficientnet_v2_s", "peak", 4096))
+"""Network, number, and the most that it may be, in MB, with the settings that `measure` has by default in probe mode."""
+
+
+def cases() -> list[Case]:
+    """All networks, in the order of the page."""
+    found = []
+    for name in torchvision.models.list_models(module=torchvision.models):
+        found += SPECIAL.get(name) or [Case(name, arguments={"image_size": 64} if name.startswith("vit_") else {})]
+    for name in TIMM:
+        settings = timm.get_pretrained_cfg(name)
+        found.append(Case(f"timm/{name}", arguments={"img_size": 64} if settings.fixed_input_size else {}))
+    return found
+
+
+def peak(what: str) -> float:
+    """A line of /proc/self/status in MB: VmHWM, the peak since it was reset, or VmRSS."""
+    found = re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024
+
+
+def served(case: Case) -> dict[str, Any]:
+    """Measure a network in this process."""
+    images = case.images()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = without_zeros(case.network())
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak("VmRSS")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ConvRFMWarning)
+        try:
+            seconds, layers = timed(lambda: measure(model, images, **case.settings))
+            after, table = timed(lambda: correlations(layers))
+            seconds += after
+        except ConvRFMError as error:
+            return {"refused": f"{type(error).__name__}: {error}"}
+    return {
+        "layers": len(layers),
+        "undefined": int(table["value"].isna().sum()),
+        "warnings": [str(warning.message) for warning in caught],
+        "rise": peak("VmHWM") - before,
+        "peak": peak("VmHWM"),
+        "seconds": seconds,
+    }
+
+
+def in_processes(work: Iterable[tuple[Any, Callable[[], Any]]], at_once: int) -> Iterator[tuple[Any, Any]]:
+    """Do each piece of work in a forked process; gives its key and what came of it, or a sentence if it died."""
+    context = multiprocessing.get_context("fork")
+    waiting, running = list(work)[::-1], {}
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            key, task = waiting.pop()
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_child, args=(theirs, task))
+            process.start()
+            theirs.close()
+            running[ours] = (key, process)
+        for ours in wait(running):
+            key, process = running.pop(ours)
+            try:
+                found = ours.recv()
+            except EOFError:
+                process.join()
+                found = {"fault": f"the process died (exit code {process.exitcode})"}
+            process.join()
+            yield key, found
+
+
+def _child(theirs: Connection, task: Callable[[], Any]) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            theirs.send(task())
+    except BaseException as error:  # noqa: BLE001
+        theirs.send({"fault": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+
+
+def differences(case: Case) -> dict[str, Any]:
+    """Compare the exact AGOP of some layers with patch Jacobians, in float64."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = without_zeros(case.network().double())
+    images = case.images().double()
+    found = measure(model, images)
+    names = list(found)
+    worst = 0.0
+    chosen = [names[round(place)] for place in np.linspace(0, len(names) - 1, COMPARED)]
+    for name in dict.fromkeys(chosen):
+        expected = called_agop(model, name, images).numpy()
+        worst = max(worst, float(np.abs(found[name].agop.dense() - expected).max() / np.abs(expected).max()))
+    return {"layers": len(names), "compared": len(set(chosen)), "worst": worst}
+
+
+def without_zeros(model: nn.Module) -> nn.Module:
+    """Draw what is zero at the initialisation, such as biases and the last gain of a residual branch, and statistics."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.3, generator=generator)
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.running_mean.normal_(std=0.1, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+    return model
+
+
+def table_of_limits(found: dict[Any, dict[str, Any]]) -> list[str]:
+    """Rows of a table."""
+    words = {"rise": "rise of the peak", "peak": "peak of the whole process"}
+    lines = ["| network | what | MB | at most | held |", "|---|---|---|---|---|"]
+    for name, what, most in LIMITS:
+        value = found["limit", name].get(what, float("inf"))
+        lines.append(f"| {name} | {words[what]} | {value:.0f} | {most} | {'yes' if value < most else '**no**'} |")
+    return lines
+
+
+def table_of_differences(found: dict[Any, dict[str, Any]]) -> list[str]:
+    """Rows of a table."""
+    lines = ["| network | layers | of them compared | largest difference |", "|---|---|---|---|"]
+    for case in FOR_THE_DEFINITION:
+        row = found["difference", case.title]
+        lines.append(
+            f"| {case.title} | {row['layers']} | {row['compared']} | {row['worst']:.1e} |"
+            if "worst" in row
+            else f"| {case.title} | | | **{_sentence(row)}** |"
+        )
+    return lines
+
+
+def table_of_networks(found: dict[Any, dict[str, Any]]) -> list[str]:
+    """Rows of a table, and of one of what was refused."""
+    lines = ["| network | pixels | layers | rise, MB | peak, MB | remarks |", "|---|---|---|---|---|---|"]
+    for case in cases():
+        row = found["served", case.title]
+        if "layers" in row:
+            numbers = f"{row['layers']} | {row['rise']:.0f} | {row['peak']:.0f} | {_remarks(case, row)}"
+        else:
+            numbers = f"{'refused' if 'refused' in row else '**failed**'} | | | {_sentence(row)}"
+        lines.append(f"| {case.title} | {case.side} | {numbers} |")
+    return lines
+
+
+def _remarks(case: Case, row: dict[str, Any]) -> str:
+    remarks = [] if case.settings is FEW else [f"{case.classes} classes, {case.settings}"]
+    if row["undefined"]:
+        remarks.append(f"{row['undefined']} layers are NaN")
+    return " ".join(remarks + [_short(warning) for warning in row["warnings"]])
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    return _short(row.get("refused") or row["fault"])
+
+
+def _short(text: str, most: int = 3) -> str:
+    """A message in one line of a table, with lists of many names cut short."""
+    names = r"'[^']*'(?: \([^)]*\))?"
+    text = re.sub(
+        rf"{names}(?:, {names}){{{most},}}",
+        lambda found: ", ".join([*re.findall(names, found[0])[:most], f"… ({len(re.findall(names, found[0]))} names)"]),
+        text,
+    )
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def tasks() -> dict[tuple[str, str], Callable[[], dict[str, Any]]]:
+    """All pieces of work."""
+    work = {("limit", name): partial(served, Case(name, settings={"mode": "probe"})) for name, _, _ in LIMITS}
+    work |= {("difference", case.title): partial(differences, case) for case in FOR_THE_DEFINITION}
+    return work | {("served", case.title): partial(served, case) for case in cases()}
+
+
+def page(found: dict[Any, dict[str, Any]], machine: str) -> str:
+    """The page, from what came of each piece of work."""
+    rows = [row for (what, _), row in found.items() if what == "served"]
+    return "\n".join(
+        [
+            "# Published networks and the ansatz engine",
+            "",
+            (
+                f"Measured on {machine} by `python benchmarks/networks.py`, with PyTorch {torch.__version__}, "
+                f"torchvision {torchvision.__version__} and timm {timm.__version__}."
+            ),
+            "",
+            (
+                f"All classification networks of torchvision, and {len(TIMM)} of timm that differ in kind, with random weights "
+                f"and {IMAGES} photographs, in float32: {sum('layers' in row for row in rows)} were served, "
+                f"{sum('refused' in row for row in rows)} refused, {sum('fault' in row for row in rows)} failed."
+            ),
+            "",
+            "## Limits",
+            "`measure` in probe mode with its default settings, then `correlations`, on images of 64 pixels.",
+            "",
+            *table_of_limits(found),
+            "",
+            "## Against the definition",
+            (
+                "The exact AGOP in float64 against Jacobians of three outputs with respect to the patches, of which the call of "
+                "`torch.nn.functional.conv2d` gives inputs, padding and filters: largest absolute difference over the largest "
+                "absolute entry, of the first layer, the last, and some between. Images have 32 pixels; weights that are zero at the "
+                "initialisation are drawn at random."
+            ),
+            "",
+            *table_of_differences(found),
+            "",
+            "## Memory, and what is refused",
+            (
+                "Each network in a process of its own with one thread, which `measure` and `correlations` made grow: *rise* is the "
+                "peak of its memory less what it held before, *peak* counts everything, the libraries (about 600 MB) and the "
+                "network included. Two probes in two blocks and 1000 classes, except where something else is said: the "
+                "number of probes costs time and no memory, the number of blocks costs memory."
+            ),
+            "",
+            *table_of_networks(found),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, print, and write the page if a machine is named."""
+    parser = argparse.ArgumentParser(description="Published networks and the ansatz engine.")
+    parser.add_argument("--only", nargs="*", help="names of networks; nothing is written")
+    parser.add_argument("--machine", help="the machine in words; the page is written if it is given")
+    parser.add_argument("--at-once", type=int, default=2, help="processes")
+    arguments = parser.parse_args()
+    work = tasks()
+    if arguments.only:
+        work = {key: task for key, task in work.items() if key[1] in arguments.only}
+    found = {}
+    for key, row in in_processes(work.items(), arguments.at_once):
+        print(*key, row, flush=True)
+        found[key] = row
+    if arguments.only:
+        return
+    if arguments.machine:
+        PAGE.write_text(page(found, arguments.machine))
+
+
+if __name__ == "__main__":
+    main()
