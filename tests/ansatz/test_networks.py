@@ -77,9 +77,15 @@ def test_the_weight_of_the_module_gives_another_matrix(images):
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("options", [{"padding": "same", "dilation": (1, 2)}, {"padding": (2, 0), "stride": (1, 2)}, {"groups": 2}])
+@pytest.mark.parametrize(
+    "options", [{"padding": "same", "dilation": (1, 2)}, {"padding": (2, 0), "stride": (1, 2)}, {"groups": 2}]
+)
 def test_the_two_references_agree(options, images):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 4, (3, 2), **options), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten()).double().eval()
+    model = (
+        nn.Sequential(nn.Conv2d(2, 4, (3, 2), **options), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        .double()
+        .eval()
+    )
     images = images[:, :2, :6, :7]
     assert_close(called_agop(model, "0", images).numpy(), patch_agop(model, "0", images).numpy(), "ansatz")
