@@ -128,8 +128,9 @@ def cases() -> list[Case]:
     for name in torchvision.models.list_models(module=torchvision.models):
         found += SPECIAL.get(name) or [Case(name, arguments={"image_size": 64} if name.startswith("vit_") else {})]
     for name in TIMM:
-        settings = timm.get_pretrained_cfg(name)
-        found.append(Case(f"timm/{name}", arguments={"img_size": 64} if settings.fixed_input_size else {}))
+        known = timm.get_pretrained_cfg(name)
+        side = max(64, (known.min_input_size or (0, 0))[1])
+        found.append(Case(f"timm/{name}", side, {"img_size": side} if known.fixed_input_size else {}))
     return found
 
 
@@ -308,8 +309,9 @@ def page(found: dict[Any, dict[str, Any]], machine: str) -> str:
             "",
             (
                 f"All classification networks of torchvision, and {len(TIMM)} of timm that differ in kind, with random weights "
-                f"and {IMAGES} photographs, in float32: {sum('layers' in row for row in rows)} were served, "
-                f"{sum('refused' in row for row in rows)} refused, {sum('fault' in row for row in rows)} failed."
+                f"and {IMAGES} photographs, in float32: {sum('layers' in row for row in rows)} are served, "
+                f"{sum('refused' in row for row in rows)} are refused, {sum('fault' in row for row in rows)} fail. Weights "
+                "that are zero at the initialisation, such as the last gain of a residual branch, are drawn at random."
             ),
             "",
             "## Limits",
@@ -319,20 +321,22 @@ def page(found: dict[Any, dict[str, Any]], machine: str) -> str:
             "",
             "## Against the definition",
             (
-                "The exact AGOP in float64 against Jacobians of three outputs with respect to the patches, of which the call of "
-                "`torch.nn.functional.conv2d` gives inputs, padding and filters: largest absolute difference over the largest "
-                "absolute entry, of the first layer, the last, and some between. Images have 32 pixels; weights that are zero at the "
-                "initialisation are drawn at random."
+                "The exact AGOP in float64 against its definition. Brute force replaces the call of "
+                "`torch.nn.functional.conv2d` in one layer by the product of the filters that it was given and the patches of "
+                "its input, and differentiates three outputs with respect to these patches. The difference is the largest of "
+                "all entries, as a fraction of the largest entry, over the first layer, the last, and some between. Images "
+                "have 32 pixels."
             ),
             "",
             *table_of_differences(found),
             "",
             "## Memory, and what is refused",
             (
-                "Each network in a process of its own with one thread, which `measure` and `correlations` made grow: *rise* is the "
-                "peak of its memory less what it held before, *peak* counts everything, the libraries (about 600 MB) and the "
-                "network included. Two probes in two blocks and 1000 classes, except where something else is said: the "
-                "number of probes costs time and no memory, the number of blocks costs memory."
+                "Each network runs in a process of its own, with one thread. *Rise* is by how much `measure` and "
+                "`correlations` raise the peak of its memory above what it held before, with the network; *peak* counts the "
+                "network and the libraries, too. Settings are four probes in two blocks and 1000 classes, except where the "
+                "remarks say otherwise. More probes take time and no memory; each block takes memory, and eight are the "
+                "default. A correlation is NaN where so few probes do not suffice."
             ),
             "",
             *table_of_networks(found),
