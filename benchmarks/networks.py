@@ -15,7 +15,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 import timm
 import torch
 import torchvision
-from measuring import photographs, timed
+from published import FOR_THE_DEFINITION, IMAGES, LIMITS, TIMM, Case, cases
 from threadpoolctl import threadpool_limits
 from torch import nn
 
@@ -37,101 +36,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from ansatz.brute_force import called_agop
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks_networks.md"
-IMAGES = 2
 COMPARED = 5
 """Layers of each network that are compared with patch Jacobians: the first, the last, and some between."""
 
-FEW = {"mode": "probe", "probes": 4, "blocks": 2}
-"""Settings of `measure` for most networks: as few backward passes as give a number, since times and matrices matter here."""
-
 MOST_BYTES = 14 * 2**30
 """Address space of a process: a network that needs more ends with an error of its own instead of the machine."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network, and how it is made and measured.
-
-    Attributes:
-        name: in its library, torchvision or, after "timm/", timm.
-        side: of the images, in pixels.
-        arguments: of the constructor, beside `num_classes`.
-        classes: outputs.
-        settings: of `measure`.
-    """
-
-    name: str
-    side: int = 64
-    arguments: dict[str, Any] = field(default_factory=dict)
-    classes: int = 1000
-    settings: dict[str, Any] = field(default_factory=lambda: FEW)
-
-    @property
-    def title(self) -> str:
-        """Name and arguments, for the page."""
-        return self.name + "".join(f", {key}={value}" for key, value in self.arguments.items() if key != "init_weights")
-
-    def network(self) -> nn.Module:
-        """Make it, at its initialisation."""
-        torch.manual_seed(0)
-        if self.name.startswith("timm/"):
-            model = timm.create_model(self.name.removeprefix("timm/"), num_classes=self.classes, **self.arguments)
-        else:
-            model = torchvision.models.get_model(self.name, weights=None, num_classes=self.classes, **self.arguments)
-        return model.eval()
-
-    def images(self) -> torch.Tensor:
-        """Photographs, about as the networks expect them."""
-        return torch.from_numpy((photographs(IMAGES, self.side) - 0.45) / 0.225)
-
-
-WITHOUT_HEADS = {"aux_logits": False, "init_weights": False}
-SPECIAL = {
-    "googlenet": [Case("googlenet", arguments={"init_weights": False}), Case("googlenet", arguments=WITHOUT_HEADS)],
-    "inception_v3": [Case("inception_v3", 96, {"init_weights": False}), Case("inception_v3", 96, WITHOUT_HEADS)],
-    "maxvit_t": [Case("maxvit_t", 224)],  # its windows fit no smaller image
-    "regnet_y_128gf": [Case("regnet_y_128gf", classes=2, settings={"mode": "exact", "blocks": 1})],
-    "vit_h_14": [Case("vit_h_14", 84, {"image_size": 84})],
-}
-"""Networks of torchvision that are made or measured in another way than the rest."""
-
-TIMM = (
-    "bat_resnext26ts", "botnet26t_256", "cait_xxs24_224", "coat_tiny", "coatnet_0_rw_224", "convit_tiny",
-    "convnextv2_atto", "crossvit_9_240", "cspresnet50", "dla34", "dpn68", "edgenext_xx_small", "efficientformer_l1",
-    "efficientnet_cc_b0_4e", "ese_vovnet19b_dw", "fastvit_t8", "ghostnet_100", "halonet26t", "hrnet_w18_small",
-    "lambda_resnet26t", "levit_conv_128", "mixer_s16_224", "mixnet_s", "mobilenetv4_conv_small", "mobileone_s0",
-    "mobilevit_xxs", "nf_resnet26", "nfnet_l0", "poolformer_s12", "pvt_v2_b0", "repvgg_a0", "res2net50_14w_8s",
-    "resnest14d", "resnetblur18", "resnetv2_50x1_bit", "rexnet_100", "skresnet18", "swin_tiny_patch4_window7_224",
-    "tf_efficientnet_b0", "xcit_nano_12_p16_224",
-)  # fmt: skip
-"""Networks of timm, one of each kind."""
-
-FOR_THE_DEFINITION = (
-    *(Case(name, 32, classes=3) for name in (
-        "vgg11", "resnet50", "densenet121", "mobilenet_v2", "efficientnet_b0", "shufflenet_v2_x0_5", "regnet_x_400mf",
-        "resnext50_32x4d", "convnext_tiny", "swin_t",
-    )),
-    Case("googlenet", 32, WITHOUT_HEADS, 3),
-    *(Case(f"timm/{name}", 32, classes=3) for name in (
-        "resnetv2_50x1_bit", "nfnet_l0", "tf_efficientnet_b0", "resnetblur18", "hrnet_w18_small", "mixnet_s",
-    )),
-)  # fmt: skip
-"""Networks whose AGOP is compared with its definition."""
-
-LIMITS = (("efficientnet_b0", "rise", 400), ("resnet152", "peak", 4096), ("efficientnet_v2_s", "peak", 4096))
-"""Network, number, and the most that it may be, in MB, with the settings that `measure` has by default in probe mode."""
-
-
-def cases() -> list[Case]:
-    """All networks, in the order of the page."""
-    found = []
-    for name in torchvision.models.list_models(module=torchvision.models):
-        found += SPECIAL.get(name) or [Case(name, arguments={"image_size": 64} if name.startswith("vit_") else {})]
-    for name in TIMM:
-        known = timm.get_pretrained_cfg(name)
-        side = max(64, (known.min_input_size or (0, 0))[1])
-        found.append(Case(f"timm/{name}", side, {"img_size": side} if known.fixed_input_size else {}))
-    return found
 
 
 def peak(what: str) -> float:
@@ -146,24 +55,25 @@ def served(case: Case) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = without_zeros(case.network())
+    layers = None
+    if case.within:
+        modules = model.named_modules()
+        layers = [name for name, module in modules if isinstance(module, nn.Conv2d) and name.startswith(case.within)]
     Path("/proc/self/clear_refs").write_text("5")
     before = peak("VmRSS")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ConvRFMWarning)
         try:
-            seconds, layers = timed(lambda: measure(model, images, **case.settings))
-            after, table = timed(lambda: correlations(layers))
-            seconds += after
+            table = correlations(measure(model, images, layers=layers, **case.settings))
         except ConvRFMError as error:
             return {"refused": f"{type(error).__name__}: {error}"}
     return {
-        "layers": len(layers),
+        "layers": len(table),
         "undefined": int(table["value"].isna().sum()),
         "warnings": [str(warning.message) for warning in caught],
         "rise": peak("VmHWM") - before,
         "peak": peak("VmHWM"),
-        "seconds": seconds,
     }
 
 
@@ -208,12 +118,12 @@ def differences(case: Case) -> dict[str, Any]:
     images = case.images().double()
     found = measure(model, images)
     names = list(found)
-    worst = 0.0
-    chosen = [names[round(place)] for place in np.linspace(0, len(names) - 1, COMPARED)]
-    for name in dict.fromkeys(chosen):
+    chosen = {names[round(place)] for place in np.linspace(0, len(names) - 1, COMPARED)}
+    errors = []
+    for name in chosen:
         expected = called_agop(model, name, images).numpy()
-        worst = max(worst, float(np.abs(found[name].agop.dense() - expected).max() / np.abs(expected).max()))
-    return {"layers": len(names), "compared": len(set(chosen)), "worst": worst}
+        errors.append(np.abs(found[name].agop.dense() - expected).max() / np.abs(expected).max())
+    return {"layers": len(names), "compared": len(chosen), "worst": float(np.max(errors))}
 
 
 def without_zeros(model: nn.Module) -> nn.Module:
@@ -267,10 +177,11 @@ def table_of_networks(found: dict[Any, dict[str, Any]]) -> list[str]:
 
 
 def _remarks(case: Case, row: dict[str, Any]) -> str:
-    remarks = [] if case.settings is FEW else [f"{case.classes} classes, {case.settings}"]
+    remarks = [f"Only the layers in {', '.join(case.within)}."] if case.within else []
     if row["undefined"]:
-        remarks.append(f"{row['undefined']} layers are NaN")
-    return " ".join(remarks + [_short(warning) for warning in row["warnings"]])
+        remarks.append(f"NaN: {row['undefined']}.")
+    # What to do about it is left out.
+    return " ".join(remarks + [_short(warning.partition(". ")[0] + ".") for warning in row["warnings"]])
 
 
 def _sentence(row: dict[str, Any]) -> str:
@@ -310,8 +221,9 @@ def page(found: dict[Any, dict[str, Any]], machine: str) -> str:
             (
                 f"All classification networks of torchvision, and {len(TIMM)} of timm that differ in kind, with random weights "
                 f"and {IMAGES} photographs, in float32: {sum('layers' in row for row in rows)} are served, "
-                f"{sum('refused' in row for row in rows)} are refused, {sum('fault' in row for row in rows)} fail. Weights "
-                "that are zero at the initialisation, such as the last gain of a residual branch, are drawn at random."
+                f"{sum('refused' in row for row in rows)} are refused, {sum('fault' in row for row in rows)} fail. "
+                "GoogLeNet and Inception come twice, with the heads that only training uses and without them. Weights that are "
+                "zero at the initialisation, such as the last gain of a residual branch, are drawn at random."
             ),
             "",
             "## Limits",
