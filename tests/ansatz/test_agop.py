@@ -6,7 +6,7 @@ import torch
 from tolerance import assert_close
 from torch import nn
 
-from ansatz.brute_force import patch_agop
+from ansatz.brute_force import called_agop, patch_agop
 from convrfm.ansatz.accumulator import AgopAccumulator
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm
@@ -231,7 +231,7 @@ class Folded(nn.Module):
         (nn.Sequential(nn.Flatten(), nn.Linear(72, 2)).eval(), "no convolution to measure"),
         (Unused().eval(), "'spare' was never called"),
         (Detached().eval(), "'spare' does not reach the outputs"),
-        (Folded().eval(), "each image by itself"),
+        (Folded().eval(), r"'conv' got a batch .* by batch_size=1, or leave out"),
         (nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten()).eval(), "lazy"),
     ],
 )
@@ -239,6 +239,22 @@ class Folded(nn.Module):
 def test_what_cannot_be_measured_is_refused(model, message, images):
     model = model if "Lazy" in repr(model) else model.double()
     with pytest.raises(InputError, match=message):
+        measure(model, images)
+
+
+def test_single_images_of_a_network_that_folds_its_batch(images):
+    model = Folded().double().eval()
+    found = measure(model, images, batch_size=1)["conv"]
+    assert_close(found.agop.dense(), called_agop(model, "conv", images).numpy(), "ansatz")
+
+
+def test_memory_that_does_not_suffice(images, monkeypatch):
+    def full(*_args):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+
+    model = made("groups")
+    monkeypatch.setattr(model[-1], "forward", full)
+    with pytest.raises(InputError, match="memory does not suffice for 3 images at a time: lower batch_size"):
         measure(model, images)
 
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral
 from typing import Any, NoReturn, get_args
@@ -125,8 +125,11 @@ class AgopAccumulator:
                 current = _Pass(len(batch))
                 scale = self._differentiate(batch, current)
             self._check_gradients()
-        except BaseException:
+        except BaseException as error:
             self._layers = known
+            if _is_out_of_memory(error):
+                msg = f"The memory does not suffice for {len(images)} images at a time: lower batch_size, or choose fewer `layers`."
+                raise InputError(msg) from error
             raise
         self._half_added = True  # until all sums have what this update brings
         for layer in self._layers.values():
@@ -154,7 +157,8 @@ class AgopAccumulator:
         if vanished:
             warnings.warn(
                 f"The outputs do not change with what these layers give, whose AGOP is 0 and correlates with nothing (NaN): "
-                f"{_listed(vanished)}. A layer behind them is zero, as a residual branch or head before training.",
+                f"{_listed(vanished)}. A layer behind them may be zero, for example a residual branch or the head before "
+                "training.",
                 ConvRFMWarning,
                 stacklevel=2,
             )
@@ -215,7 +219,8 @@ class AgopAccumulator:
     def precise(self, tolerance: float) -> bool:
         """Whether the standard error of every layer's correlation is at most a tolerance, where it has one."""
         try:
-            errors = [layer.correlation().standard_error for layer in self._collected().values()]
+            # Of copies, with which the bases of the filters go.
+            errors = [replace(layer).correlation().standard_error for layer in self._collected().values()]
         except ProbeError:  # too few for an estimate
             return False
         return bool(np.nanmax([0.0, *errors]) <= tolerance)
@@ -255,8 +260,8 @@ class AgopAccumulator:
             )
         if self._every and self.images == 0 and taps.others:
             warnings.warn(
-                f"Convolutions that ran and were not measured: {', '.join(taps.others)}. Names of modules can be given as "
-                "`layers`, unless they run in TorchScript or are transposed.",
+                f"Convolutions that ran and were not measured: {', '.join(taps.others)}. `layers` can "
+                "choose such modules, but for those in TorchScript and transposed ones.",
                 ConvRFMWarning,
                 stacklevel=4,
             )
@@ -266,12 +271,13 @@ class AgopAccumulator:
         """The outputs `(n, classes)`."""
         try:
             given = self.model(images)
-        except (InputError, torch.OutOfMemoryError, MemoryError):
-            raise
         except Exception as error:
+            if isinstance(error, InputError) or _is_out_of_memory(error):
+                raise
+            reason = f"{type(error).__name__}: {error}".strip(" .:")
             msg = (
-                f"The network does not run on images of shape {tuple(images.shape)}, {images.dtype}, alone: "
-                f"{type(error).__name__}: {error}. If it wants other arguments, wrap it in a module that needs images only."
+                f"The network does not run on images of shape {tuple(images.shape)}: {reason}. If it is made for another size, "
+                "give such images; if it wants other arguments, wrap it in a module that needs images only."
             )
             raise InputError(msg) from error
         return pick_outputs(given, self.output, len(images))
@@ -342,16 +348,17 @@ class AgopAccumulator:
 
     def _seen(self, current: _Pass, call: Call) -> LayerSums:
         """The layer of a call, whose filters must be those of its other calls."""
-        if (
-            len(call.output) != current.count
-            or len(call.inputs) != current.count
-            or call.output.ndim != call.inputs.ndim
-        ):
-            msg = (
-                f"The layer {call.name!r} got a batch of shape {tuple(call.inputs.shape)} for {current.count} images: only "
-                "networks that keep each image by itself can be measured."
-            )
+        shape = tuple(call.inputs.shape)
+        if call.inputs.ndim < 2 or (call.kind != "linear" and call.inputs.ndim != call.weight.ndim):
+            msg = f"The layer {call.name!r} got an input of shape {shape} without an axis for a batch: give it one of length 1."
             raise InputError(msg)
+        # Where there is one image, all that runs belongs to it.
+        if len(call.inputs) != current.count > 1:
+            _refuse(
+                [call.name],
+                f"got a batch of shape {shape} for {current.count} images, and which part belongs to which image is not known: "
+                "measure single images by batch_size=1, or",
+            )
         if not call.weight.is_floating_point():
             msg = f"The filters of {call.name!r} must be real, but their dtype is {call.weight.dtype}."
             raise InputError(msg)
@@ -387,12 +394,12 @@ class AgopAccumulator:
     def _check_called(self) -> None:
         missing = [name for name in self.names if name not in self._layers or self._layers[name].calls == 0]
         if missing:
-            _refuse(missing, "was never called" if len(missing) == 1 else "were never called")
+            _refuse(missing, "was never called:" if len(missing) == 1 else "were never called:")
 
     def _check_gradients(self) -> None:
         unreached = [name for name in self.names if self._layers[name].gradients == 0]
         if unreached:
-            _refuse(unreached, "does not reach the outputs" if len(unreached) == 1 else "do not reach the outputs")
+            _refuse(unreached, "does not reach the outputs:" if len(unreached) == 1 else "do not reach the outputs:")
         for name, layer in self._layers.items():
             if layer.largest_half is not None and not 0.01 < layer.largest_half < 60000:
                 msg = (
@@ -451,10 +458,14 @@ def _backward(outputs: torch.Tensor, leaves: list[torch.Tensor], cotangent: torc
 
 def _refuse(names: Sequence[str], why: str) -> NoReturn:
     msg = (
-        f"{_listed(names)} {why}: leave out what is not wanted by layers=[name for name, module in network.named_modules() if "
+        f"{_listed(names)} {why} leave out what is not wanted by layers=[name for name, module in network.named_modules() if "
         f"isinstance(module, torch.nn.Conv2d) and name not in {tuple(names)!r}]."
     )
     raise InputError(msg)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _listed(names: Sequence[str]) -> str:

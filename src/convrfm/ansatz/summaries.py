@@ -8,6 +8,7 @@ eigenvectors of D at random; random filters share nothing. The paper compares th
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -124,7 +125,7 @@ def summarise(
     return pd.DataFrame(
         [
             layer_row(layer, index, *numbers)
-            for index, layer in enumerate(layers.values())
+            for index, layer in enumerate(map(_apart, layers.values()))
             for numbers in _numbers(layer, _initial_weight(layer, initial), seed)
         ]
     )
@@ -135,9 +136,14 @@ def correlations(layers: Mapping[str, LayerAgop]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             layer_row(layer, index, "pearson", 1.0, _or_nan(layer, layer.correlation))
-            for index, layer in enumerate(layers.values())
+            for index, layer in enumerate(map(_apart, layers.values()))
         ]
     )
+
+
+def _apart(layer: LayerAgop) -> LayerAgop:
+    """The same layer as an object of its own, with which the basis of its filters goes: all of them would take gigabytes."""
+    return replace(layer)
 
 
 def _or_nan(layer: LayerAgop, estimate: Callable[[], Estimate]) -> Estimate:
