@@ -9,7 +9,7 @@ import pytest
 import torch
 from tolerance import assert_close
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from convrfm import AgopAccumulator, correlations, measure, summarise
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError
@@ -106,6 +106,17 @@ def test_products_are_not_rounded_to_bfloat16(images):
 # Images
 
 
+class Endless(Dataset):
+    """One that does not end by itself, as many do not."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        torch.manual_seed(1)
+        return torch.randn(3, 2, 8, 8)[index % 3], 0
+
+
 def test_images_come_in_many_forms(images):
     expected, model = measure(small(), images, batch_size=2), small()
     labels = torch.arange(3)
@@ -121,6 +132,7 @@ def test_images_come_in_many_forms(images):
         "loader": DataLoader(data, batch_size=2),
         "loader of images": DataLoader(images, batch_size=2),
         "data set": data,
+        "endless data set": Endless(),
         "list of batches": list(images.split(2)),
         "list of images": list(images),
         "list of arrays": list(array),
@@ -151,6 +163,8 @@ def test_a_tolerance_goes_through_loaders_again_but_not_through_generators(image
         (lambda x: "folder/of/images", "they are a str"),
         (lambda x: 3, "they are a int"),
         (lambda x: [{"pixel_values": x}], "one is a dict"),
+        (lambda x: [[x[0], x[1]]], "one is several arrays of images"),
+        (lambda x: [(x, x)], "one is several arrays of images"),
         (lambda x: [], "no images"),
         (lambda x: x[:, :1], "does not run on images of shape.*: RuntimeError"),
         (lambda x: np.array([["a"]]), r"\(n, channels, height, width\)"),

@@ -128,7 +128,7 @@ class AgopAccumulator:
         except BaseException as error:
             self._layers = known
             if _is_out_of_memory(error):
-                msg = f"The memory does not suffice for {len(images)} images at a time: lower batch_size, or choose fewer `layers`."
+                msg = f"The memory does not suffice for {len(images)} images at a time: lower batch_size, or choose `layers`."
                 raise InputError(msg) from error
             raise
         self._half_added = True  # until all sums have what this update brings

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from convrfm.errors import InputError, NonFiniteError
 
 __all__ = ["Batches", "as_batch"]
+
+ARRAYS = torch.Tensor | np.ndarray
 
 
 class Batches:
@@ -30,15 +33,15 @@ class Batches:
         if batch_size < 1:
             msg = f"batch_size must be at least 1, but it is {batch_size}."
             raise InputError(msg)
-        if isinstance(images, str | bytes | Mapping) or not (_is_array(images) or hasattr(images, "__getitem__")
-                                                             or isinstance(images, Iterable)):  # fmt: skip
+        if isinstance(images, str | bytes | Mapping) or not isinstance(images, ARRAYS | Iterable | Dataset):
             msg = (
                 f"Images must be a tensor, an array, or an iterable of batches, but they are a {type(images).__name__}."
             )
             raise InputError(msg)
         if _is_array(images):
             _check_shape(images, pictures=pictures)
-        self.images, self.batch_size, self.pictures = images, batch_size, pictures
+        self.images: Any = images
+        self.batch_size, self.pictures = batch_size, pictures
 
     @property
     def repeatable(self) -> bool:
@@ -50,7 +53,12 @@ class Batches:
         """Number of batches, where it is known beforehand."""
         if _is_array(self.images):
             return -(-len(self.images) // self.batch_size)
-        return len(self.images) if isinstance(self.images, torch.utils.data.DataLoader) else None
+        return len(self.images) if isinstance(self.images, DataLoader) else None
+
+    def _items(self) -> Iterator[Any]:
+        if isinstance(self.images, Dataset) and not isinstance(self.images, Iterable):
+            return (self.images[index] for index in range(len(self.images)))
+        return iter(self.images)
 
     def __iter__(self) -> Iterator[Any]:
         if _is_array(self.images):
@@ -58,14 +66,8 @@ class Batches:
                 yield self.images[first : first + self.batch_size]
             return
         waiting: list[torch.Tensor] = []
-        for item in self.images:
-            found = item[0] if isinstance(item, tuple | list) and len(item) > 0 else item
-            if not _is_array(found):
-                msg = (
-                    "Each item must be images, or a tuple that begins with them, but one is a "
-                    f"{type(item).__name__}: pass a generator that gives the images only."
-                )
-                raise InputError(msg)
+        for item in self._items():
+            found = _images_of(item)
             if found.ndim != 3 or not self.pictures:
                 yield found
                 continue
@@ -124,7 +126,17 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
 
 
 def _is_array(values: Any) -> bool:
-    return isinstance(values, torch.Tensor | np.ndarray)
+    return isinstance(values, ARRAYS)
+
+
+def _images_of(item: Any) -> Any:
+    """The images of an item, which may come with labels."""
+    parts = item if isinstance(item, tuple | list) and len(item) > 0 else (item,)
+    if not _is_array(parts[0]) or any(_is_array(part) and part.ndim > 2 for part in parts[1:]):
+        held = "several arrays of images" if _is_array(parts[0]) else f"a {type(item).__name__}"
+        msg = f"Each item must be images, or a tuple of images and labels, but one is {held}: pass the images only."
+        raise InputError(msg)
+    return parts[0]
 
 
 def _as_tensor(images: Any) -> torch.Tensor:
