@@ -56,9 +56,10 @@ class Batches:
         return len(self.images) if isinstance(self.images, DataLoader) else None
 
     def _items(self) -> Iterator[Any]:
-        if isinstance(self.images, Dataset) and not isinstance(self.images, Iterable):
-            return (self.images[index] for index in range(len(self.images)))
-        return iter(self.images)
+        images = self.images
+        # Data sets with an index alone need not end by themselves.
+        by_index = isinstance(images, Dataset) and not isinstance(images, Iterable)
+        return (self.images[index] for index in range(len(self.images))) if by_index else iter(images)
 
     def __iter__(self) -> Iterator[Any]:
         if _is_array(self.images):
