@@ -1,6 +1,7 @@
 """The convolutions that really run: filters computed in `forward`, hooks, functional calls, what is hidden; one layer's kind."""
 
 import copy
+import signal
 import warnings
 
 import numpy as np
@@ -315,3 +316,115 @@ def test_names_are_a_list(images):
         AgopAccumulator(model.eval(), layers="23")
     with pytest.raises(InputError, match="list of names"):
         AgopAccumulator(model.eval(), layers=[1])
+
+
+class Upstream(nn.Module):
+    """Something that requires a gradient, and is no parameter of the network, before one of two uses of a layer."""
+
+    def __init__(self, how) -> None:
+        super().__init__()
+        self.conv, self.readout, self.how = nn.Conv2d(2, 4, 3, padding=1), nn.Linear(4, 3), how
+        self.plain = torch.ones(1, 2, 8, 8, dtype=torch.float64, requires_grad=how == "tensor")
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        other = images + self.plain
+        if self.how == "leaf":
+            other = other.detach().clone().requires_grad_()
+        maps = torch.tanh(self.conv(images)) + torch.tanh(self.conv(other))
+        return self.readout(maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize("how", ["nothing", "tensor", "leaf"])
+def test_other_tensors_that_require_gradients_do_not_matter(how, images):
+    torch.manual_seed(0)
+    model = Upstream(how).double().eval()
+    same = Upstream("nothing").double().eval()
+    same.load_state_dict(model.state_dict())
+    found = measure(model, images)["conv"]
+    assert_close(found.agop.dense(), patch_agop(same, "conv", images).numpy(), "ansatz")
+    assert model.plain.grad is None
+
+
+class Prototypes(nn.Module):
+    """As many prototypes as there may be images go through the layer, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3)
+        self.register_buffer("support", torch.randn(3, 2, 8, 8))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first, second = (torch.tanh(self.conv(x)).mean((2, 3)) for x in (images, self.support))
+        return first @ second.T
+
+
+def test_a_batch_that_has_as_many_members_as_there_are_images_by_chance(images):
+    with pytest.raises(InputError, match=r"'conv' got a batch of shape .* for 1 image, "):
+        measure(Prototypes().double().eval(), images)
+
+
+class Partly(nn.Conv2d):
+    """A convolution of which one part cannot be seen."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 3, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) + torch.ops.aten.convolution(
+            images, self.weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+        )
+
+
+def test_a_layer_that_is_seen_in_part_is_refused(images):
+    model = nn.Sequential(Partly(), nn.Flatten(), nn.Linear(108, 3)).double().eval()
+    with pytest.raises(InputError, match=r"'0' run convolutions that are not called through torch\.nn\.functional"):
+        measure(model, images)
+
+
+def test_a_state_belongs_to_its_settings(images):
+    layers = (nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten(), nn.Linear(32, 3))
+    model = nn.Sequential(*layers).double().eval()
+    exact = AgopAccumulator(model)
+    exact.update(images)
+    for other in (
+        AgopAccumulator(model, "probe"),
+        AgopAccumulator(model, seed=1),
+        AgopAccumulator(model, layers=["0"]),
+    ):
+        with pytest.raises(InputError, match="another network, or was measured with other settings"):
+            other.load_state(exact.state())
+        assert other.images == 0
+    with pytest.raises(InputError, match="another network"):
+        AgopAccumulator(model).load_state({})
+    new = AgopAccumulator(model)
+    new.load_state(AgopAccumulator(model).state())  # of no images
+    new.update(images)
+    assert np.array_equal(new.finalize()["0"].sums, exact.finalize()["0"].sums)
+
+
+def test_an_interrupt_leaves_the_network_whole(images):
+    class Interrupting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.readout, self.times = nn.Conv2d(2, 4, 3), nn.Linear(4, 3), 1
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if self.times:
+                self.times -= 1
+                signal.raise_signal(signal.SIGINT)
+                assert not isinstance(self.conv.weight, nn.Parameter)  # just now
+            return self.readout(torch.tanh(self.conv(images)).mean((2, 3)))
+
+    model = Interrupting().double().eval()
+    handler = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        accumulator = AgopAccumulator(model)
+        with pytest.raises(KeyboardInterrupt):
+            accumulator.update(images)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert all(isinstance(module.weight, nn.Parameter) for module in (model.conv, model.readout))
+    accumulator.update(images)
+    assert_close(accumulator.finalize()["conv"].agop.dense(), patch_agop(model, "conv", images).numpy(), "ansatz")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tolerance import assert_close
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from convrfm import AgopAccumulator, correlations, measure, summarise
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError
@@ -83,6 +83,12 @@ class Autocast(nn.Module):
             return self.model(images)
 
 
+def test_a_layer_whose_gradients_vanish_in_half_precision(images):
+    with pytest.warns(ConvRFMWarning, match="'branch'"):
+        found = measure(ZeroGamma().eval().half(), images.half())
+    assert np.isfinite(found["stem"].correlation().value)
+
+
 def test_autocast_around_and_inside(images):
     truth = measure(small(200), images)
     with torch.autocast("cpu", torch.bfloat16):
@@ -117,6 +123,16 @@ class Endless(Dataset):
         return torch.randn(3, 2, 8, 8)[index % 3], 0
 
 
+class Stream(IterableDataset):
+    """Data without a length."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __iter__(self):
+        return iter(self.images)
+
+
 def test_images_come_in_many_forms(images):
     expected, model = measure(small(), images, batch_size=2), small()
     labels = torch.arange(3)
@@ -133,6 +149,7 @@ def test_images_come_in_many_forms(images):
         "loader of images": DataLoader(images, batch_size=2),
         "data set": data,
         "endless data set": Endless(),
+        "stream": DataLoader(Stream(images), batch_size=2),
         "list of batches": list(images.split(2)),
         "list of images": list(images),
         "list of arrays": list(array),
@@ -160,12 +177,13 @@ def test_a_tolerance_goes_through_loaders_again_but_not_through_generators(image
         (lambda x: torch.randn(2, 8, 8, 4), "channels last.*permute"),
         (lambda x: x[0], r"\(n, channels, height, width\)"),
         (lambda x: [x[0, 0]], r"\(n, channels, height, width\)"),
-        (lambda x: "folder/of/images", "they are a str"),
-        (lambda x: 3, "they are a int"),
+        (lambda x: "folder/of/images", "of type str"),
+        (lambda x: 3, "of type int"),
         (lambda x: [{"pixel_values": x}], "one is a dict"),
         (lambda x: [[x[0], x[1]]], "one is several arrays of images"),
         (lambda x: [(x, x)], "one is several arrays of images"),
         (lambda x: [], "no images"),
+        (lambda x: [x[0], x[0, :, 1:]], "must have one shape and dtype"),
         (lambda x: x[:, :1], "does not run on images of shape.*: RuntimeError"),
         (lambda x: np.array([["a"]]), r"\(n, channels, height, width\)"),
         (lambda x: np.full((1, 2, 8, 8), "a"), "no number that PyTorch knows"),
@@ -232,6 +250,18 @@ def test_several_inputs_are_refused(images):
         measure(Several().eval(), images)
 
 
+@pytest.mark.parametrize("form", [lambda y: torch.complex(y, y), lambda y: y[:, :0], lambda y: y.argmax(1, True)])
+def test_outputs_that_are_no_real_numbers(form, images):
+    with pytest.raises(InputError, match="must be real numbers of at least one class"):
+        measure(Giving(form).eval(), images)
+
+
+def test_layers_are_any_iterable_of_names(images):
+    expected = measure(small(), images, layers=["0", "2"])
+    for names in (np.array(["0", "2"]), (name for name in "02"), {"0": 1, "2": 2}):
+        same(measure(small(), images, layers=names), expected)
+
+
 # Networks that mix images, or are random
 
 
@@ -256,7 +286,8 @@ class Mixing(nn.Module):
 def test_networks_that_mix_images_are_refused(how, images):
     with pytest.raises(InputError, match="mixes the images of a batch, or draws random numbers"):
         measure(Mixing(how).eval(), images)
-    assert measure(Mixing(lambda x: x - x.mean()).eval(), images, batch_size=1)  # what nobody can tell
+    with pytest.raises(InputError, match="mixes the images"):  # in the first batch that has several
+        measure(Mixing(how).eval(), [images[:1], images])
 
 
 # Gradients that vanish
@@ -334,6 +365,9 @@ class Within(nn.Module):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_networks_that_are_refused_in_a_sentence(images):
+    for wrong in (None, {}, small, "resnet18"):
+        with pytest.raises(InputError, match="must be a torch.nn.Module".replace(".", r"\.")):
+            measure(wrong, images)
     for mode in (torch.no_grad, torch.inference_mode):
         with pytest.raises(InputError, match="inference mode"):
             measure(Within(mode).eval(), images)
@@ -387,7 +421,10 @@ def test_all_layers_that_are_never_called_are_named_with_the_way_out(images):
         ({"tolerance": 0}, "tolerance"),
         ({"tolerance": float("nan")}, "tolerance"),
         ({"most_probes": "9"}, "most_probes"),
+        ({"tolerance": "x"}, "tolerance"),
         ({"layers": []}, "layers"),
+        ({"layers": 23}, "layers"),
+        ({"layers": [True]}, "layers"),
     ],
 )
 def test_settings_out_of_range(arguments, name, images):

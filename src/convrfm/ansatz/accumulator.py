@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from numbers import Integral
 from typing import Any, NoReturn, get_args
 
@@ -15,6 +16,7 @@ from torch.func import functional_call
 
 from convrfm.ansatz.batches import as_batch
 from convrfm.ansatz.calls import Call, CallTaps, check_measurable, choose_layers
+from convrfm.ansatz.interrupts import HeldInterrupts
 from convrfm.ansatz.layer_agop import LayerAgop, Mode
 from convrfm.ansatz.layer_sums import LayerSums
 from convrfm.ansatz.outputs import Output, pick_outputs
@@ -26,20 +28,55 @@ __all__ = ["AgopAccumulator", "check_integer"]
 HALF_SCALE = 1024.0
 """Cotangents of networks in float16 are this much larger, as in mixed-precision training, so that gradients stay normal."""
 
+KEPT = ("sums", "weight", "computed")
+"""Of each layer, in a state."""
+
 ALONE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """How much an image's outputs may depend on its batch, as a fraction of the largest: the rounding of deep networks."""
 
 
 @dataclass
 class _Pass:
-    """The images in work, which block the gradients of each belong to in the current backward pass, and the leaves."""
+    """The images in work.
+
+    Attributes:
+        count: how many there are.
+        anchor: a scalar that all tapped outputs depend on by name, and where every backward pass ends. So it goes through
+            every tapped call, whatever else in the network requires gradients, and no further than the first ones.
+        interrupts: held back until a layer is reached.
+        blocks: which block the gradients of each image belong to in the current backward pass.
+        half: whether a tapped output has float16.
+        coarsest: dtype of the tapped outputs.
+        recording: whether calls are new ones, and not those of a checkpoint or of an image alone.
+        alone: whether one image runs by itself, for comparison.
+    """
 
     count: int
+    anchor: torch.Tensor
+    interrupts: HeldInterrupts
     blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    leaves: list[torch.Tensor] = field(default_factory=list)
     half: bool = False
     coarsest: torch.dtype = torch.float64
     recording: bool = True
+    alone: bool = False
+
+
+class _Tapped(torch.autograd.Function):
+    """An output as it is, whose gradient is collected on its way back; later changes in place do not matter."""
+
+    @staticmethod
+    def forward(ctx: Any, output: torch.Tensor, _anchor: torch.Tensor, collect: Any) -> torch.Tensor:
+        """Pass an output on."""
+        ctx.collect = collect
+        ctx.mark_dirty(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Collect its gradient, and pass it on."""
+        if ctx.collect is not None:
+            ctx.collect(gradients[0])
+        return gradients[0], None, None
 
 
 class _Work(nn.Module):
@@ -103,6 +140,7 @@ class AgopAccumulator:
         self.pictures = all(isinstance(modules[name], nn.Conv2d) for name in self.names)
         self._every = layers is None
         self._layers: dict[str, LayerSums] = {}
+        self._compared = False  # whether images have been compared with themselves alone
         self._given = False  # whether somebody holds the arrays of sums
         self._half_added = False
 
@@ -120,9 +158,9 @@ class AgopAccumulator:
             layer.begin()
         try:
             # Tensors of inference mode cannot be kept for the backward pass: neither images nor weights, made there or here.
-            with torch.inference_mode(mode=False), torch.enable_grad(), _exact_arithmetic():
+            with HeldInterrupts() as held, torch.inference_mode(mode=False), torch.enable_grad(), _exact_arithmetic():
                 batch = as_batch(images, self.model, pictures=self.pictures)
-                current = _Pass(len(batch))
+                current = _Pass(len(batch), torch.zeros((), device=batch.device, requires_grad=True), held)
                 scale = self._differentiate(batch, current)
             self._check_gradients()
         except BaseException as error:
@@ -169,14 +207,19 @@ class AgopAccumulator:
         self._given = True
         sums = {f"sums/{name}": layer.sums for name, layer in self._layers.items()}
         weights = {f"weight/{name}": layer.weight.cpu().numpy() for name, layer in self._layers.items()}
-        computed = [name in self._layers and self._layers[name].computed for name in self.names]
+        computed = {f"computed/{name}": np.array(layer.computed) for name, layer in self._layers.items()}
         return {
             "images": np.array(self.images),
             "counts": self.counts,
-            "computed": np.array(computed),
+            "settings": self._numbers(),
             **sums,
             **weights,
+            **computed,
         }
+
+    def _numbers(self) -> np.ndarray:
+        """The settings that a state must have been measured with."""
+        return np.array([get_args(Mode).index(self.mode), self.probes, self.blocks, self.seed])
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Go on from what `state` gave, for the same network and settings.
@@ -185,18 +228,18 @@ class AgopAccumulator:
             InputError: arrays of other layers or settings. Other filters are found by the next `update`.
         """
         names = [key.removeprefix("sums/") for key in arrays if key.startswith("sums/")]
-        if np.shape(arrays["counts"]) != (self.blocks,) or set(names) - set(self.names):
-            msg = "The state belongs to another network, or to another number of blocks: start over."
+        wanted = {"images", "counts", "settings", *(f"{kind}/{name}" for kind in KEPT for name in names)}
+        same = set(arrays) == wanted and np.array_equal(arrays["settings"], self._numbers())
+        if not same or (names and sorted(names) != sorted(self.names)):
+            msg = "The state belongs to another network, or was measured with other settings: start over."
             raise InputError(msg)
-        self.images = int(arrays["images"])
-        self.counts = np.array(arrays["counts"])
-        computed = dict(zip(self.names, arrays["computed"].tolist(), strict=True))
-        device = next(self.model.parameters()).device
-        self._layers = {}
+        device = _device(self.model)
+        layers = {}
         for name in names:
             weight = torch.from_numpy(np.array(arrays[f"weight/{name}"])).to(device)
-            self._layers[name] = LayerSums.of(weight, self.blocks, computed=computed[name])
-            self._layers[name].sums = np.array(arrays[f"sums/{name}"])
+            layers[name] = LayerSums.of(weight, self.blocks, computed=bool(arrays[f"computed/{name}"]))
+            layers[name].sums = np.array(arrays[f"sums/{name}"])
+        self.images, self.counts, self._layers = int(arrays["images"]), np.array(arrays["counts"]), layers
 
     def _collected(self) -> dict[str, LayerAgop]:
         if self.images == 0:
@@ -234,7 +277,7 @@ class AgopAccumulator:
             nonlocal scale
             with taps.watching():
                 outputs = self._run(images)
-            self._check_called()
+            self._check_called(taps)
             _check_finite(outputs, "The outputs of the network")
             if not outputs.requires_grad:
                 msg = (
@@ -242,14 +285,15 @@ class AgopAccumulator:
                     "mode, or through checkpoints with use_reentrant=True?"
                 )
                 raise InputError(msg)
-            if self.images == 0:
+            if not self._compared and len(images) > 1:
                 self._check_alone(images, outputs.detach(), current)
+                self._compared = True
             current.recording = False  # what runs again in the backward pass, for checkpoints, is no new call
             scale = HALF_SCALE if current.half else 1.0
             last = (outputs.shape[1] if self.mode == "exact" else self.probes) - 1
             with torch.autocast(images.device.type, enabled=False):
                 for number, (cotangent, current.blocks) in enumerate(self._cotangents(outputs)):
-                    _backward(outputs, current.leaves, cotangent * scale, keep=number < last)
+                    _backward(outputs, current.anchor, cotangent * scale, keep=number < last)
 
         # Without gradients of their own, and, for the buffers, with copies that the network may change.
         state = {name: _kept(value) for name, value in self.model.named_parameters()}
@@ -284,12 +328,9 @@ class AgopAccumulator:
 
     def _check_alone(self, images: torch.Tensor, outputs: torch.Tensor, current: _Pass) -> None:
         """Check that the first and the last image give the same outputs alone as among the others."""
-        if len(images) == 1:
-            return
-        current.recording = False
-        with torch.no_grad():
-            alone = torch.cat([self._run(image) for image in (images[:1], images[-1:])]).detach().double()
-        current.recording = True
+        current.recording, current.alone = False, True
+        alone = torch.cat([self._run(image).detach() for image in (images[:1], images[-1:])]).double()
+        current.alone = False
         among = outputs[[0, -1]].double()
         apart = float((alone - among).abs().max() / among.abs().max().clamp(min=1e-30))
         coarsest = max(current.coarsest, outputs.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
@@ -325,6 +366,7 @@ class AgopAccumulator:
 
     def _tap(self, current: _Pass, call: Call) -> torch.Tensor:
         """Take the filters of a call, and have the gradients at its output collected in every backward pass."""
+        current.interrupts.answer()
         output = call.output
         if torch.is_inference_mode_enabled():
             msg = (
@@ -332,33 +374,27 @@ class AgopAccumulator:
             )
             raise InputError(msg)
         with torch.enable_grad():
+            collect = None
             if current.recording:
-                layer = self._seen(current, call)
-            if not output.requires_grad:
-                # Where the backward pass ends: before the first layers. A leaf must not be changed in place, as a ReLU
-                # may do with what it gets, so it gets a copy.
-                leaf = output.requires_grad_()
-                output = leaf.clone()
-                if current.recording:
-                    current.leaves.append(leaf)
-            if current.recording:
-                # A hook on a tensor sees the gradient of the values it has now, whatever is done to it in place later.
-                output.register_hook(partial(self._collect, current, layer, linear=call.kind == "linear"))
-        return output
+                collect = partial(self._collect, current, self._seen(current, call), linear=call.kind == "linear")
+            elif current.alone and len(call.inputs) != 1:
+                self._refuse_batch(call, 1)
+            # A one-dimensional convolution gives a view of what a two-dimensional one gave.
+            output = output.clone() if output._is_view() else output
+            tapped: torch.Tensor = _Tapped.apply(output, current.anchor, collect)
+        return tapped
 
     def _seen(self, current: _Pass, call: Call) -> LayerSums:
         """The layer of a call, whose filters must be those of its other calls."""
         shape = tuple(call.inputs.shape)
-        if call.inputs.ndim < 2 or (call.kind != "linear" and call.inputs.ndim != call.weight.ndim):
+        if min(call.inputs.ndim, call.weight.ndim) < 2 or (
+            call.kind != "linear" and call.inputs.ndim != call.weight.ndim
+        ):
             msg = f"The layer {call.name!r} got an input of shape {shape} without an axis for a batch: give it one of length 1."
             raise InputError(msg)
         # Where there is one image, all that runs belongs to it.
         if len(call.inputs) != current.count > 1:
-            _refuse(
-                [call.name],
-                f"got a batch of shape {shape} for {current.count} images, and which part belongs to which image is not known: "
-                "measure single images by batch_size=1, or",
-            )
+            self._refuse_batch(call, current.count)
         if not call.weight.is_floating_point():
             msg = f"The filters of {call.name!r} must be real, but their dtype is {call.weight.dtype}."
             raise InputError(msg)
@@ -380,7 +416,25 @@ class AgopAccumulator:
         current.coarsest = max(current.coarsest, call.output.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
         return layer
 
+    def _refuse_batch(self, call: Call, count: int) -> NoReturn:
+        why = (
+            f"got a batch of shape {tuple(call.inputs.shape)} for {count} image{'s' if count > 1 else ''}, and which part "
+            "belongs to which image is not known: measure single images by batch_size=1, or"
+        )
+        self._refuse([call.name], why)
+
+    def _refuse(self, names: Sequence[str], why: str) -> NoReturn:
+        how = "by `layers`"
+        if self._every:
+            how = (
+                "by layers=[name for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d) and "
+                f"name not in {tuple(names)!r}]"
+            )
+        msg = f"{_listed(names)} {why} leave out what is not wanted {how}."
+        raise InputError(msg)
+
     def _collect(self, current: _Pass, layer: LayerSums, gradient: torch.Tensor, *, linear: bool) -> None:
+        current.interrupts.answer()
         layer.gradients += 1
         if gradient.dtype == torch.float16:
             layer.largest_half = max(layer.largest_half or 0.0, float(gradient.abs().max()))
@@ -391,17 +445,22 @@ class AgopAccumulator:
             chosen = current.blocks == block
             layer.add(int(block), gradient if chosen.all() else gradient[torch.from_numpy(chosen)])
 
-    def _check_called(self) -> None:
+    def _check_called(self, taps: CallTaps) -> None:
         missing = [name for name in self.names if name not in self._layers or self._layers[name].calls == 0]
         if missing:
-            _refuse(missing, "was never called:" if len(missing) == 1 else "were never called:")
+            self._refuse(missing, "was never called:" if len(missing) == 1 else "were never called:")
+        if taps.incomplete:
+            why = "run convolutions that are not called through torch.nn.functional and would be missing from the AGOP:"
+            self._refuse(list(taps.incomplete), why)
 
     def _check_gradients(self) -> None:
         unreached = [name for name in self.names if self._layers[name].gradients == 0]
         if unreached:
-            _refuse(unreached, "does not reach the outputs:" if len(unreached) == 1 else "do not reach the outputs:")
+            self._refuse(
+                unreached, "does not reach the outputs:" if len(unreached) == 1 else "do not reach the outputs:"
+            )
         for name, layer in self._layers.items():
-            if layer.largest_half is not None and not 0.01 < layer.largest_half < 60000:
+            if layer.largest_half is not None and layer.largest_half != 0 and not 0.01 < layer.largest_half < 60000:
                 msg = (
                     f"The gradients at {name!r} are too small or too large for float16 (times {HALF_SCALE:.0f}, the largest is "
                     f"{layer.largest_half:.3g}): measure network.float()."
@@ -435,33 +494,28 @@ def _exact_arithmetic() -> Iterator[None]:
         torch.set_float32_matmul_precision(products)
 
 
+def _device(model: nn.Module) -> torch.device:
+    return next(chain(model.parameters(), model.buffers())).device
+
+
 def _kept(value: torch.Tensor) -> torch.Tensor:
     """A parameter or buffer without a gradient of its own, and fit for the backward pass."""
     return value.detach().clone() if value.is_inference() else value.detach()
 
 
-def _backward(outputs: torch.Tensor, leaves: list[torch.Tensor], cotangent: torch.Tensor, *, keep: bool) -> None:
+def _backward(outputs: torch.Tensor, anchor: torch.Tensor, cotangent: torch.Tensor, *, keep: bool) -> None:
     try:
         # The engine itself, as `torch.autograd.grad` runs it with all modes switched off, and what a checkpoint runs again
         # must be intercepted as in the forward pass.
         torch.autograd.Variable._execution_engine.run_backward(
-            (outputs,), (cotangent,), keep, False, tuple(leaves), True, False
+            (outputs,), (cotangent,), keep, False, (anchor,), True, False
         )
     except RuntimeError as error:
-        if "heckpoint" not in str(error):
-            raise
-        msg = (
-            f"The network uses checkpoints that cannot be differentiated here: use_reentrant=False mends it. ({error})"
-        )
-        raise InputError(msg) from error
-
-
-def _refuse(names: Sequence[str], why: str) -> NoReturn:
-    msg = (
-        f"{_listed(names)} {why} leave out what is not wanted by layers=[name for name, module in network.named_modules() if "
-        f"isinstance(module, torch.nn.Conv2d) and name not in {tuple(names)!r}]."
-    )
-    raise InputError(msg)
+        if isinstance(error, NotImplementedError) or not _is_out_of_memory(error):
+            how = " use_reentrant=False mends checkpoints." if "heckpoint" in str(error) else ""
+            msg = f"The network cannot be differentiated: {type(error).__name__}: {str(error).strip(' .')}.{how}"
+            raise InputError(msg) from error
+        raise
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ correlation, is taken out by `convrfm.ansatz.block_estimates`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 from torch import nn
@@ -101,7 +102,7 @@ def accumulate(
     """
     check_integer("batch_size", batch_size, 1)
     check_integer("most_probes", most_probes, 1)
-    if tolerance is not None and not tolerance > 0:
+    if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
         msg = f"tolerance must be a positive number or None, but it is {tolerance!r}."
         raise InputError(msg)
     batches = Batches(images, batch_size, pictures=accumulator.pictures)

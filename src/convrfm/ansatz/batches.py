@@ -1,6 +1,7 @@
 """Images as people have them, an array, a list, a data loader, as batches that a network can run."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,7 @@ class Batches:
             msg = f"batch_size must be at least 1, but it is {batch_size}."
             raise InputError(msg)
         if isinstance(images, str | bytes | Mapping) or not isinstance(images, ARRAYS | Iterable | Dataset):
-            msg = (
-                f"Images must be a tensor, an array, or an iterable of batches, but they are a {type(images).__name__}."
-            )
+            msg = f"Images must be a tensor, an array, or an iterable of batches, but they are of type {type(images).__name__}."
             raise InputError(msg)
         if _is_array(images):
             _check_shape(images, pictures=pictures)
@@ -53,7 +52,10 @@ class Batches:
         """Number of batches, where it is known beforehand."""
         if _is_array(self.images):
             return -(-len(self.images) // self.batch_size)
-        return len(self.images) if isinstance(self.images, DataLoader) else None
+        try:
+            return len(self.images) if isinstance(self.images, DataLoader) else None
+        except TypeError:  # of data that are streamed
+            return None
 
     def _items(self) -> Iterator[Any]:
         images = self.images
@@ -74,10 +76,10 @@ class Batches:
                 continue
             waiting.append(_as_tensor(found))
             if len(waiting) == self.batch_size:
-                yield torch.stack(waiting)
+                yield _stacked(waiting)
                 waiting = []
         if waiting:
-            yield torch.stack(waiting)
+            yield _stacked(waiting)
 
 
 def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.Tensor:
@@ -93,11 +95,11 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
         NonFiniteError: a value that is not finite.
     """
     if not _is_array(images):
-        msg = f"Images must be a tensor or an array, but they are a {type(images).__name__}."
+        msg = f"Images must be a tensor or an array, but they are of type {type(images).__name__}."
         raise InputError(msg)
     _check_shape(images, pictures=pictures)
     images = _as_tensor(images)
-    weight = next(parameter for parameter in model.parameters() if parameter.is_floating_point())
+    weight = next(value for value in chain(model.parameters(), model.buffers()) if value.is_floating_point())
     if not images.is_floating_point():
         msg = (
             f"Images are {_name(images.dtype)}: scale them as the network was trained, for example by "
@@ -128,6 +130,16 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
 
 def _is_array(values: Any) -> bool:
     return isinstance(values, ARRAYS)
+
+
+def _stacked(images: list[torch.Tensor]) -> torch.Tensor:
+    """Single images as a batch."""
+    kinds = {(tuple(image.shape), image.dtype) for image in images}
+    if len(kinds) > 1:
+        found = ", ".join(sorted(f"{shape} {_name(dtype)}" for shape, dtype in kinds))
+        msg = f"Single images must have one shape and dtype, but these have {found}: bring them to one, or use batch_size=1."
+        raise InputError(msg)
+    return torch.stack(images)
 
 
 def _images_of(item: Any) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -30,11 +31,6 @@ SERVED: dict[Any, str] = {
     torch.conv2d: "conv2d",
     torch.conv3d: "conv3d",
     functional.linear: "linear",
-    # As in the graphs of torch.export.
-    torch.ops.aten.conv1d.default: "conv1d",
-    torch.ops.aten.conv2d.default: "conv2d",
-    torch.ops.aten.conv3d.default: "conv3d",
-    torch.ops.aten.linear.default: "linear",
 }
 """Functions whose outputs are W times each patch, plus a bias."""
 
@@ -81,12 +77,14 @@ class CallTaps:
 
     Attributes:
         others: convolutions that ran and are none of the chosen layers, as `{"name (what)": None}`, in order.
+        incomplete: chosen layers that ran a convolution which could not be intercepted, and its name in the dispatcher.
     """
 
     def __init__(self, model: nn.Module, chosen: Sequence[str], tap: Callable[[Call], torch.Tensor]) -> None:
         self.names = {module: name for name, module in model.named_modules()}
         self.chosen, self.tap = set(chosen), tap
         self.others: dict[str, None] = {}
+        self.incomplete: dict[str, str] = {}
         self._model, self._running = model, [model]
         self._inside = False
 
@@ -139,8 +137,8 @@ class CallTaps:
         weight, inputs = given["weight"], given["input"]
         if weight.requires_grad and not weight.is_leaf:
             msg = (
-                f"The filters of {name!r} are computed from the images, so that each image has its own: such a layer has "
-                "no filter covariance. Leave it out of `layers`."
+                f"The filters of {name!r} are computed from the images, or from tensors that are neither parameters nor "
+                "buffers of the network: such a layer has no filters of its own. Leave it out of `layers`."
             )
             raise InputError(msg)
         weight = weight.detach().to(output.dtype)
@@ -154,8 +152,11 @@ class CallTaps:
 
     def dispatched(self, name: str) -> None:
         """Note a convolution that reached the dispatcher, unless it belongs to a call that was intercepted."""
-        if not self._inside:
-            self.take_down(f"{name}, not called through torch.nn.functional")
+        if self._inside:
+            return
+        if self.names[self._running[-1]] in self.chosen:
+            self.incomplete[self.names[self._running[-1]]] = name
+        self.take_down(f"{name}, not called through torch.nn.functional")
 
 
 class _Functions(TorchFunctionMode):
@@ -194,6 +195,9 @@ def check_measurable(model: nn.Module) -> None:
         InputError: a scripted, compiled or wrapped network, one in train mode, one with weights that are not there yet, or
             one whose batch norm mixes the images.
     """
+    if not isinstance(model, nn.Module):
+        msg = f"The network must be a torch.nn.Module, but it is of type {type(model).__name__}."
+        raise InputError(msg)
     if isinstance(model, torch.jit.ScriptModule):
         msg = "TorchScript networks are not supported: pass the torch.nn.Module that was scripted or traced."
         raise InputError(msg)
@@ -235,6 +239,8 @@ def choose_layers(model: nn.Module, wanted: Sequence[str] | None = None) -> list
     """
     modules = dict(model.named_modules())
     known = [name for name, module in modules.items() if isinstance(module, LAYERS)]
+    if wanted is not None and not isinstance(wanted, str):
+        wanted = list(wanted) if np.iterable(wanted) else [wanted]
     if wanted is None:
         wanted = [name for name in known if isinstance(modules[name], nn.Conv2d)]
         if not wanted:

@@ -44,13 +44,11 @@ def polar(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Both are float64 and unique but for directions in which W vanishes, where V does, too.
     """
-    weight = np.asarray(weight, np.float64)
-    squares, vectors = np.linalg.eigh(weight.transpose(0, 2, 1) @ weight)
-    kept = squares > RANK_TOLERANCE * squares.max(axis=1, keepdims=True)
-    roots = np.sqrt(np.where(kept, squares, 0))
-    inverse = np.divide(1, roots, out=np.zeros_like(roots), where=kept)
-    turned = vectors.transpose(0, 2, 1)
-    return weight @ ((vectors * inverse[:, None, :]) @ turned), (vectors * roots[:, None, :]) @ turned
+    directions, triangle = np.linalg.qr(np.asarray(weight, np.float64))
+    left, values, right = np.linalg.svd(triangle)
+    kept = values > RANK_TOLERANCE * values.max(axis=1, keepdims=True)
+    isometry = directions @ ((left * kept[:, None, :]) @ right)
+    return isometry, (right.transpose(0, 2, 1) * values[:, None, :]) @ right
 
 
 class _Basis:

@@ -31,8 +31,9 @@ def pick_outputs(given: Any, output: Output, count: int) -> torch.Tensor:
             found = given[output] if isinstance(given, Mapping) else getattr(given, output)
         else:
             found = given if output is None else given[output]
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        msg = f"The network gave {_described(given)}, from which output={output!r} picks nothing ({error})."
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".strip(" .:")
+        msg = f"The network gave {_described(given)}, from which output={output!r} picks nothing ({reason})."
         raise InputError(msg) from error
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != count:
         how = "" if isinstance(found, torch.Tensor) else " Choose by `output`, as in output='logits' or output=0."
@@ -41,6 +42,12 @@ def pick_outputs(given: Any, output: Output, count: int) -> torch.Tensor:
         msg = (
             f"The network must map {count} images to outputs of shape ({count}, classes), the logits only, but it gave "
             f"{_described(found)}.{how}"
+        )
+        raise InputError(msg)
+    if not found.is_floating_point() or found.layout != torch.strided or found.shape[1] == 0:
+        msg = (
+            f"The outputs must be real numbers of at least one class in a dense tensor, but they have the dtype {found.dtype}, "
+            f"the layout {found.layout} and the shape {tuple(found.shape)}."
         )
         raise InputError(msg)
     return found

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from convrfm.ansatz.block_estimates import BlockCorrelation, Estimate, jackknife, leave_one_out, without_error
 from convrfm.ansatz.filter_forms import Entries, FilterForm, correlate, pearson
@@ -101,7 +102,10 @@ def random_filters(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estima
 
 
 def summarise(
-    layers: Mapping[str, LayerAgop], *, initial: Mapping[str, np.ndarray | LayerAgop] | None = None, seed: int
+    layers: Mapping[str, LayerAgop],
+    *,
+    initial: Mapping[str, np.ndarray | torch.Tensor | LayerAgop] | None = None,
+    seed: int,
 ) -> pd.DataFrame:
     """Put all that the ansatz says of a network into a tidy table, a row for each number.
 
@@ -168,14 +172,16 @@ def layer_row(layer: LayerAgop, index: int, quantity: str, power: float, estimat
     return {**shared, "quantity": quantity, "power": power, **estimate._asdict()}
 
 
-def _initial_weight(layer: LayerAgop, initial: Mapping[str, np.ndarray | LayerAgop] | None) -> FilterForm | None:
+def _initial_weight(
+    layer: LayerAgop, initial: Mapping[str, np.ndarray | torch.Tensor | LayerAgop] | None
+) -> FilterForm | None:
     """W^T W before training."""
     if initial is None:
         return None
     found = initial.get(layer.name, initial.get(f"{layer.name}.weight"))
     if isinstance(found, LayerAgop):
         return found.cnfm
-    if found is None:
+    if found is None and not layer.computed:
         msg = f"The initial weights have no {layer.name + '.weight'!r}; they are {', '.join(initial)}."
         raise InputError(msg)
     if layer.computed:
@@ -184,7 +190,9 @@ def _initial_weight(layer: LayerAgop, initial: Mapping[str, np.ndarray | LayerAg
             "give as `initial` what `measure` found in the network before training."
         )
         raise InputError(msg)
-    return cnfm(found, len(layer.weight))
+    # Of a parameter, perhaps.
+    weight = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found)
+    return cnfm(weight, len(layer.weight))
 
 
 def _numbers(layer: LayerAgop, initial: FilterForm | None, seed: int) -> Iterator[tuple[str, float, Estimate]]:

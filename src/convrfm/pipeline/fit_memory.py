@@ -56,9 +56,9 @@ class _Images:
         return math.prod(self.shape) * FLOAT
 
     def _sides(self, layer: int) -> tuple[int, int]:
-        """Positions along both axes after so many convolutions."""
+        """Positions along both axes after so many convolutions; where there are none, the job says so in a sentence."""
         lost = layer * (self.patch_size - 1)
-        return self.shape[1] - lost, self.shape[2] - lost
+        return max(1, self.shape[1] - lost), max(1, self.shape[2] - lost)
 
     @property
     def _positions(self) -> int:
