@@ -291,3 +291,14 @@ def test_a_home_folder_is_written_as_a_tilde(tmp_path, monkeypatch):
     assert (tmp_path / "model.safetensors").exists()
     assert not list((tmp_path / "work").iterdir())
     assert (load_model("~/model.safetensors").outputs(X) == model.outputs(X)).all()
+
+
+@pytest.mark.parametrize("given", [[], (1,), ([1], [2], [3]), {"X": 1, "y": 2}, iter([1, 2]), False])
+def test_an_eval_set_is_a_pair(given):
+    with pytest.raises(InputError, match="eval_set must be a pair"):
+        ConvRFMClassifier().fit(np.ones((4, 1, 8, 8)), [0, 1, 0, 1], eval_set=given)
+
+
+def test_stages_beyond_the_images_end_at_once():
+    with pytest.raises(InputError):
+        DeepConvRFMClassifier(depth=10**30).fit(np.random.default_rng(0).random((8, 1, 8, 8)), [0, 1] * 4)

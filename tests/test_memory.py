@@ -38,6 +38,12 @@ def group_v1(limit, used, file=0):
 ROOT_V2 = {"memory.stat": "inactive_file 5"}  # the highest group has neither limit nor use
 
 CASES = {
+    "lines that nobody understands, and names in another encoding": (
+        ["nonsense", "0::/job"],
+        ["", "no dash here", "36 31 0:33 / /mnt/\udcff rw - ext4 disk rw", V2],
+        {"sys/fs/cgroup/job": group_v2(8 * MB, 3 * MB)},
+        (5 * MB, "/sys/fs/cgroup/job"),
+    ),
     "version 2": (
         ["0::/job"],
         [V2],
@@ -175,7 +181,7 @@ def test_the_least_that_any_group_leaves_counts(case, tmp_path):
     for folder, content in files.items():
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         for name, text in content.items():
-            (tmp_path / folder / name).write_text(str(text))
+            (tmp_path / folder / name).write_text(str(text), errors="surrogateescape")
     free = free_memory(tmp_path)
     if expected is None:
         assert free.source == "on this machine"

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 from sklearn.datasets import load_digits
+from sklearn.ensemble import StackingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import make_scorer, roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from tolerance import assert_close
@@ -75,6 +77,16 @@ def test_scorers_that_take_probabilities(scoring):
     assert scores.min() > (0.95 if scoring == "roc_auc_ovr" else -0.5)
 
 
+def test_what_scikit_learn_builds_on_probabilities():
+    binary, labels = X[Y != "two"], Y[Y != "two"]
+    scorer = make_scorer(roc_auc_score, response_method="predict_proba")
+    model = ConvRFMClassifier(**SMALL).fit(binary[:40], labels[:40])
+    expected = roc_auc_score(labels[40:], model.predict_proba(binary[40:])[:, 1])
+    assert scorer(model, binary[40:], labels[40:]) == expected
+    stack = StackingClassifier([("model", ConvRFMClassifier(**SMALL))], cv=2).fit(binary[:40], labels[:40])
+    assert stack.score(binary[40:], labels[40:]) > 0.9
+
+
 def test_where_there_are_no_probabilities():
     assert hasattr(ConvRFMClassifier(), "predict_proba")
     with pytest.raises(NotFittedError):
@@ -82,10 +94,12 @@ def test_where_there_are_no_probabilities():
     model = ConvRFMClassifier(selection="test", **SMALL)
     for at in (model, model.fit(X, Y, eval_set=(X, Y))):
         assert not hasattr(at, "predict_proba")
-        with pytest.raises(AttributeError, match=r"under selection='test': .* Use selection='validation'"):
+        with pytest.raises(AttributeError) as caught:
             at.predict_proba(X)
-    with pytest.raises(AttributeError, match="fit it again"):
+        assert "none are held out. Use selection='validation'" in str(caught.value.__cause__)
+    with pytest.raises(AttributeError) as caught:
         model.set_params(selection="validation").predict_proba(X)
+    assert "under selection='test', or in files of older versions): fit it again" in str(caught.value.__cause__)
 
 
 def test_features_are_what_the_kernel_sees():

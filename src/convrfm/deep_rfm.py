@@ -122,9 +122,10 @@ def fit_stages(
         InputError: more stages than the depth, and as in `convrfm.rfm.fit_rounds`.
     """
     q = kernel.patch_size
-    kernels = [kernel.shallower(index) for index in range(deep.stages)]
     height, width = data.train.shape[2:]
-    check_fits(height, width, q, max(index + current.spec.depth for index, current in enumerate(kernels)))
+    kernel.shallower(deep.stages - 1)  # before there is a list of very many
+    check_fits(height, width, q, max(deep.stages, kernel.spec.depth))
+    kernels = [kernel.shallower(index) for index in range(deep.stages)]
     stages: list[Stage] = []
     for index, current in enumerate(kernels):
         description = f"stage {index + 1} of {deep.stages}, rounds"

@@ -58,6 +58,9 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         rng = self._generator()
         test = test_targets = None
         if eval_set is not None:
+            if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
+                msg = "eval_set must be a pair of images and labels (or targets), (X_test, y_test)."
+                raise InputError(msg)
             test = self._checked_images(eval_set[0], "eval_set", images.dtype)
             test_targets = self._encode(eval_set[1], test, "eval_set")
         data = StageData(images, targets, self._classes, self._fitted_part(targets, rng), test, test_targets)

@@ -1,6 +1,5 @@
 """ConvRFM and Deep ConvRFM as scikit-learn estimators for images `(n, channels, height, width)`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -80,8 +80,24 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         largest = self.outputs(X).argmax(axis=1)
         return self.classes_[largest]
 
-    @property
-    def predict_proba(self) -> Callable[[Any], np.ndarray]:
+    def _calibrated(self) -> bool:
+        """Whether there are probabilities, for `predict_proba`."""
+        if self.selection == "test" and getattr(self, "temperature_", None) is None:
+            msg = (
+                "There is no predict_proba under selection='test': probabilities are calibrated on validation images, and "
+                "none are held out. Use selection='validation'."
+            )
+            raise AttributeError(msg)
+        if hasattr(self, "stages_") and self.temperature_ is None:
+            msg = (
+                "This model has no predict_proba, since its fit left no calibration (under selection='test', or in files of "
+                "older versions): fit it again."
+            )
+            raise AttributeError(msg)
+        return True
+
+    @available_if(_calibrated)
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Give the probability of each class `(n, classes)`, which is largest where `predict` puts the label.
 
         It is the softmax of the outputs divided by `temperature_`, which minimises the cross-entropy on the validation
@@ -92,20 +108,8 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         Raises:
             AttributeError: under `selection="test"`, which holds out no validation images; or the model is from a file of
                 before there were probabilities.
+            InputError, NonFiniteError: see `convrfm.errors`.
         """
-        if self.selection == "test" and getattr(self, "temperature_", None) is None:
-            msg = (
-                "There is no predict_proba under selection='test': probabilities are calibrated on validation images, and "
-                "none are held out. Use selection='validation'."
-            )
-            raise AttributeError(msg)
-        if hasattr(self, "stages_") and self.temperature_ is None:
-            msg = "This model has no predict_proba, since its fit left no calibration (files of older versions): fit it again."
-            raise AttributeError(msg)
-        return self._probabilities
-
-    def _probabilities(self, X: Any) -> np.ndarray:
-        """Give the probability of each class, see `predict_proba`."""
         check_is_fitted(self, "stages_")
         return np.asarray(softmax(self.outputs(X) / self.temperature_, axis=1))
 
@@ -126,7 +130,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         labels = self._labels(y, images, "y")
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
-            msg = f"y holds one class only ({self.classes_[0]!r}): a classifier needs at least two."
+            msg = f"y holds one class only ({str(self.classes_[0])!r}): a classifier needs at least two."
             raise InputError(msg)
         return np.searchsorted(self.classes_, labels)
 

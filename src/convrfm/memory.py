@@ -105,13 +105,16 @@ def _droppable(folder: Path, version: _Version) -> int:
 def _hierarchies(root: Path) -> Iterator[tuple[_Version, PurePosixPath, PurePosixPath]]:
     """Where memory is limited: the version, the mount point, and the group of this process relative to it."""
     try:
-        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
-        mounts = [line.split(" ") for line in (root / "proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+        groups, mounts = (
+            # Names of folders may be in any encoding.
+            (root / "proc/self" / name).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+            for name in ("cgroup", "mountinfo")
+        )
     except OSError:
         return
-    for number, controllers, group in groups:
+    for number, controllers, group in (line.split(":", 2) for line in groups if line.count(":") >= 2):
         kind = "cgroup2" if number == "0" else "cgroup"
-        for fields in mounts:
+        for fields in (line.split(" ") for line in mounts if " - " in line):
             # ... root, mount point, options, tags, "-", type, source, and what is mounted together in version 1.
             if fields[fields.index("-") + 1] == kind and (
                 kind == "cgroup2" or ("memory" in controllers.split(",") and "memory" in fields[-1].split(","))

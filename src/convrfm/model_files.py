@@ -24,6 +24,7 @@ from convrfm.kernels import PatchLaplace
 from convrfm.rfm import StageResult
 from convrfm.storage import digest_of, read_arrays, write_arrays
 from convrfm.threads import limited_threads
+from convrfm.user_input import expand_home
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 
@@ -83,7 +84,7 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
     }
     # A single entry: safetensors writes several in any order.
     text = json.dumps(content | {"sha256": digest_of(content, arrays)})
-    write_arrays(Path(path).expanduser(), arrays, {"convrfm": text})
+    write_arrays(Path(expand_home(str(path))), arrays, {"convrfm": text})
 
 
 def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
@@ -99,7 +100,7 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
         StorageError: no such file, a damaged one, one of another origin, or one of a later version of convrfm.
         ConfigError: the saved backend cannot be used here.
     """
-    path = Path(path).expanduser()
+    path = Path(expand_home(str(path)))
     metadata, arrays = _read(path)
     if "convrfm" not in metadata:
         msg = f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
@@ -128,7 +129,7 @@ def _describe(stage: Stage) -> tuple[dict[str, Any], Arrays]:
     description = {
         "rounds": len(result.metrics),
         "best_round": result.best_round,
-        "best_ridge": result.best_ridge,
+        "best_ridge": float(result.best_ridge),
         "best_score": result.best_score,
         "scale": result.scale,
         "history": {name: None if name in numeric else history[name].tolist() for name in history},

@@ -150,7 +150,7 @@ def test_what_is_no_folder_of_classes(tmp_path):
         read_image_folder(tmp_path)
     with pytest.raises(InputError, match="colour must be native, grey or rgb, but it is 'gray'"):
         read_image_folder(tmp_path, colour="gray")
-    with pytest.raises(InputError, match="size must be at least 1 pixel, but it is 0"):
+    with pytest.raises(InputError, match=r"size must be at least 1 pixel, .* but it is 0"):
         read_image_folder(tmp_path, size=0)
 
 
@@ -213,3 +213,17 @@ def test_hidden_files_that_were_recorded_once_may_go(tmp_path, monkeypatch):
     assert ".ipynb_checkpoints" in (home / "manifest.json").read_text()
     monkeypatch.undo()
     assert examine(made.entry("dtd"), Place(home)).digest == state.digest
+
+
+def test_links_in_a_circle_are_not_followed(folder):
+    root, _ = folder
+    before = read_image_folder(root, size=4, colour="grey").files
+    (root / "cats" / "again").symlink_to(root / "cats")
+    (root / "dogs" / "all").symlink_to(root)
+    assert read_image_folder(root, size=4, colour="grey").files == before
+
+
+@pytest.mark.parametrize("size", ["8", 2.5, True, (4, 4)])
+def test_sizes_of_wrong_types(folder, size):
+    with pytest.raises(InputError, match="size must be at least 1 pixel"):
+        read_image_folder(folder[0], size=size)

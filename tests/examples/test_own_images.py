@@ -100,9 +100,12 @@ def sentence(example, capsys, *arguments):
         (["--size", "0"], "size must be at least 1 pixel"),
         (["--size", "10000000"], "images of 10000000x10000000 pixels take"),
         (["--depth", "9"], "Images of 8x8 pixels are too small for 9 convolution(s)"),
-        (["--depth", "0"], "depth must be at least 1"),
+        (["--depth", "0"], "The 'depth' parameter of DeepConvRFMClassifier must be an int in the range [1, inf)"),
         (["--stages", "9"], "stages must be at most the depth"),
-        (["--patch-size", "0"], "patch_size must be at least 1"),
+        (
+            ["--patch-size", "0"],
+            "The 'patch_size' parameter of DeepConvRFMClassifier must be an int in the range [1, inf)",
+        ),
         (["--n-jobs", "0"], "n_jobs must be None or an integer other than 0"),
         (["--output", "taken/a"], "taken"),
         (["--output", "taken"], "taken is a file, but model and picture need a folder"),
@@ -191,7 +194,10 @@ def test_sixteen_bits_are_learned_from(folder, tmp_path, example, capsys):
 def test_interrupted(folder, tmp_path):
     command = [sys.executable, "-u", EXAMPLE, folder, "--output", tmp_path / "out", *SETTINGS, "--rounds", "100000"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(list(map(str, command)), **pipes) as process:
+    # Ctrl-C is ignored in a child of a shell's background job, unless it is set right.
+    with subprocess.Popen(
+        list(map(str, command)), **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ) as process:
         assert "90 training images" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)

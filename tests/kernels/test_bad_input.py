@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from convrfm.errors import ConfigError, ImageSizeError, InputError, MetricError, NonFiniteError
-from convrfm.kernels import CNTK
+from convrfm.kernels import CNTK, PatchLaplace
 from kernels.cases import random_images
 
 
@@ -63,9 +63,9 @@ def test_shapes(x, rng):
         kernel.gram(x[:0])
     with pytest.raises(InputError, match="one shape and dtype"):
         kernel.gram(x, random_images(rng, 2, 1, 7, 7))
-    with pytest.raises(InputError, match=r"alpha must have shape \(3, outputs\)"):
+    with pytest.raises(InputError, match=r"alpha must have shape \(3, outputs >= 1\)"):
         kernel.patch_agop(x, x, np.ones((2, 1)))
-    with pytest.raises(InputError, match=r"alpha must have shape \(3, outputs\)"):
+    with pytest.raises(InputError, match=r"alpha must have shape \(3, outputs >= 1\)"):
         kernel.patch_agop(x, x, np.ones(3))
     with pytest.raises(NonFiniteError, match="alpha"):
         kernel.patch_agop(x, x, np.full((3, 1), np.nan))
@@ -122,3 +122,35 @@ def test_unknown_backend_and_sizes():
         CNTK(backend="gpu")
     with pytest.raises(InputError, match="at least 1"):
         CNTK(depth=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: CNTK(depth=2.5), "depth must be at least 1, an integer, but it is 2.5"),
+        (lambda: CNTK(depth=True), "depth must be at least 1"),
+        (lambda: CNTK(patch_size="3"), "patch_size must be at least 1, an integer, but it is '3'"),
+        (lambda: CNTK(patch_size=None), "patch_size must be"),
+        (lambda: CNTK(memory=1e6), "memory must be a positive whole number"),
+        (lambda: PatchLaplace(bandwidth=None), "must be a positive and finite number, but it is None"),
+        (lambda: PatchLaplace(bandwidth=True), "must be a positive and finite number"),
+        (lambda: PatchLaplace(bandwidth=[1]), "must be a positive and finite number"),
+    ],
+)
+def test_settings_of_wrong_types(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()
+
+
+@pytest.mark.parametrize("integer", [np.int8, np.uint8, np.uint16, np.int32, np.uint64])
+def test_integers_may_be_those_of_numpy(x, integer):
+    kernel = CNTK(depth=integer(2), patch_size=integer(3), memory=integer(100))
+    assert np.array_equal(kernel.gram(x.astype(np.float32)), CNTK(depth=2, memory=100).gram(x.astype(np.float32)))
+
+
+def test_coefficients(x):
+    kernel = CNTK(depth=2)
+    with pytest.raises(InputError, match=r"shape \(3, outputs >= 1\), but its shape is \(3, 0\)"):
+        kernel.patch_agop(x, x, np.zeros((3, 0)))
+    whole = np.full((3, 1), 2**24 + 1)  # which float32 cannot hold
+    assert np.array_equal(kernel.patch_agop(x, x, whole), kernel.patch_agop(x, x, whole.astype(np.float64)))

@@ -41,10 +41,13 @@ def test_plans_are_made_where_there_is_no_scheduler(with_profiles, profile, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     output = with_profiles.snakemake("-n", "--profile", profile, "fig05")
     assert "draw_fig05" in output
-    (asked,) = requests(output, "fit_rfm")
-    assert "gpu=1" in asked
-    assert "runtime=10" in asked
-    assert "mem_mb=4000" in asked
+    fits = requests(output, "fit_rfm")
+    assert fits
+    for asked in fits:
+        assert "gpu=1" in asked
+        assert "runtime=10" in asked
+        # The program, and what its fit takes: see docs/benchmarks_memory.md.
+        assert 3000 < int(re.search(r"mem_mb=(\d+)", asked)[1]) < 5000
     assert all("gpu=1" not in asked for asked in requests(output, "draw_fig05"))
 
 

@@ -13,6 +13,7 @@ from convrfm.datasets.reading.split import from_files
 from convrfm.datasets.transforms import Appearance
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from convrfm.memory import free_bytes
+from convrfm.parameters import is_count
 from convrfm.user_input import expand_home
 
 __all__ = ["LabelledImages", "read_image_folder"]
@@ -60,8 +61,8 @@ def read_image_folder(
     if colour not in ("native", "grey", "rgb"):
         msg = f"The colour must be native, grey or rgb, but it is {colour!r}."
         raise InputError(msg)
-    if size is not None and size < 1:
-        msg = f"The size must be at least 1 pixel, but it is {size}."
+    if size is not None and not is_count(size):
+        msg = f"The size must be at least 1 pixel, a whole number, but it is {size!r}."
         raise InputError(msg)
     try:
         if not root.is_dir():

@@ -76,8 +76,19 @@ def visible_files(folder: Path, *, follow_links: bool) -> Iterator[str]:
         raise error
 
     for parent, folders, names in os.walk(folder, onerror=stop, followlinks=follow_links):
-        folders[:] = [name for name in folders if not is_hidden(name)]
+        # A link to a folder above would be followed for ever.
+        real = os.path.realpath(parent)
+        folders[:] = [
+            name
+            for name in folders
+            if not is_hidden(name) and not _is_within(real, os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
+        ]
         yield from (os.path.join(parent, name) for name in names if not is_hidden(name))  # noqa: PTH118 (a million files)
+
+
+def _is_within(folder: str, other: str) -> bool:
+    """Whether a folder is another one or lies in it."""
+    return folder == other or folder.startswith(other + os.sep)
 
 
 def missing(entry: Entry, place: Place) -> list[str]:

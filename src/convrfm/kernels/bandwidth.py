@@ -46,7 +46,7 @@ def median_bandwidth(images: Any, patch_size: int) -> float:
     first = rng.integers(len(given), size=PAIRS)
     second = (first + rng.integers(1, len(given), size=PAIRS)) % len(given)
     found = []
-    for i, j in np.unique(np.sort(np.stack([first, second], axis=1), axis=1), axis=0):
+    for i, j in sorted({(min(pair), max(pair)) for pair in zip(first.tolist(), second.tolist(), strict=True)}):
         squares = ((given[i].astype(np.float64) - given[j]) ** 2).sum(axis=0)
         distances = np.sqrt(box_sum(squares, patch_size))
         found.append(distances[distances > 0])
@@ -74,7 +74,7 @@ def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) ->
             f"The Laplace kernel of different images all but vanishes (its median is {np.median(entries):.2g}, and 1 for equal "
             f"ones): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. "
             "Scale the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size), which is "
-            'bandwidth="median" in the classifiers.',
+            'bandwidth="median" of the estimators; it is that of the first stage in all stages.',
             ConvRFMWarning,
             stacklevel=3,
         )

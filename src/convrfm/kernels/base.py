@@ -47,7 +47,9 @@ from convrfm.kernels.gram_file import compute_gram_file
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.metric import check_metric, warn_if_rank_one
+from convrfm.parameters import is_count, is_positive
 from convrfm.patches import check_fits, patch_dimension
+from convrfm.user_input import expand_home
 
 __all__ = [
     "BACKENDS", "CLOSEST", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "PatchLaplace", "PreparedImages",
@@ -80,22 +82,22 @@ class ConvolutionalKernel:
     """
 
     def __init__(self, *, patch_size: int, backend: str = "auto", memory: int | None = None) -> None:
-        if patch_size < 1:
-            msg = f"patch_size must be at least 1, but it is {patch_size}."
+        if not is_count(patch_size):
+            msg = f"patch_size must be at least 1, an integer, but it is {patch_size!r}."
             raise InputError(msg)
-        if memory is not None and memory < 1:
-            msg = f"memory must be a positive number of bytes, but it is {memory}."
+        if memory is not None and not is_count(memory):
+            msg = f"memory must be a positive whole number of bytes, or None, but it is {memory!r}."
             raise InputError(msg)
         if backend != "auto" and backend not in BACKENDS:
             msg = f"Unknown kernel backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}."
             raise ConfigError(msg)
-        self.patch_size = patch_size
+        self.patch_size = int(patch_size)
         if backend == "auto":
             backend = "cuda" if gpu_by_default() else "cpu"
         elif backend == "cuda" and (missing := why_no_gpu()) is not None:
             raise ConfigError(missing)
         self.backend = backend
-        self.memory = memory
+        self.memory = None if memory is None else int(memory)
 
     @property
     def spec(self) -> Spec:
@@ -169,7 +171,7 @@ class ConvolutionalKernel:
         """
         left, right = self._both_prepared(X, Z, metric)
         if out is not None:
-            gram = compute_gram_file(_expanded(out), self._module, left, right, self._bytes)
+            gram = compute_gram_file(Path(expand_home(str(out))), self._module, left, right, self._bytes)
             self._look_at(gram, symmetric=right is None)
             return gram
         other = None if right is None else right.form
@@ -194,9 +196,9 @@ class ConvolutionalKernel:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
         """
         train, points = self._both_prepared(X, Z, metric)
-        coefficients = np.ascontiguousarray(as_numpy(alpha, "alpha"), dtype=train.images.dtype)
-        if coefficients.ndim != 2 or len(coefficients) != len(train):
-            msg = f"alpha must have shape ({len(train)}, outputs), but its shape is {coefficients.shape}."
+        coefficients = np.ascontiguousarray(as_numpy(alpha, "alpha", integers=np.float64), dtype=train.images.dtype)
+        if coefficients.ndim != 2 or len(coefficients) != len(train) or coefficients.shape[1] == 0:
+            msg = f"alpha must have shape ({len(train)}, outputs >= 1), but its shape is {coefficients.shape}."
             raise InputError(msg)
         check_finite(coefficients, "alpha")
         at = (train if points is None else points).form
@@ -234,30 +236,17 @@ class ConvolutionalKernel:
         return left, right
 
 
-def _expanded(path: str | Path) -> Path:
-    """The path with the home folder in the place of ~.
-
-    Raises:
-        InputError: no such home folder.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        msg = f"The home folder in {path} is not known: write the whole path."
-        raise InputError(msg) from error
-
-
 class _ArcCosineKernel(ConvolutionalKernel):
     tangent: ClassVar[bool]
 
     def __init__(
         self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto", memory: int | None = None
     ) -> None:
-        if depth < 1:
-            msg = f"depth must be at least 1, but it is {depth}."
+        if not is_count(depth):
+            msg = f"depth must be at least 1, an integer, but it is {depth!r}."
             raise InputError(msg)
         super().__init__(patch_size=patch_size, backend=backend, memory=memory)
-        self.depth = depth
+        self.depth = int(depth)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
@@ -326,13 +315,13 @@ class PatchLaplace(ConvolutionalKernel):
                 "median_bandwidth(images, patch_size) gives the median of the training images."
             )
             raise InputError(msg)
-        if not 0 < bandwidth < float("inf"):
-            msg = f"The bandwidth must be positive and finite, but it is {bandwidth}."
+        if not is_positive(bandwidth):
+            msg = f"The bandwidth must be a positive and finite number, but it is {bandwidth!r}."
             raise InputError(msg)
         if self.backend == "neural-tangents":
             msg = "Neural Tangents has no Laplace kernel of patches: choose the backend cuda, cpu or reference."
             raise ConfigError(msg)
-        self.bandwidth = bandwidth
+        self.bandwidth = float(bandwidth)
 
     def __repr__(self) -> str:
         return f"PatchLaplace(bandwidth={self.bandwidth}, patch_size={self.patch_size}, backend={self.backend!r})"

@@ -107,7 +107,11 @@ def _resumed(partial: Path, progress: Path, identity: str) -> _State | None:
     """Read what was begun, if anything was."""
     if not (progress.exists() and partial.exists()):
         return None
-    state = _State(**json.loads(progress.read_text(encoding="utf-8")))
+    try:
+        state = _State(**json.loads(progress.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        msg = f"{progress} is damaged ({error}): delete it and {partial.name}, to start over."
+        raise StorageError(msg) from error
     if state.identity != identity:
         msg = (
             f"{partial} is the beginning of another kernel matrix (other images, metric, kernel, dtype or backend). "

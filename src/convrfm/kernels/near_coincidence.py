@@ -153,16 +153,17 @@ def set_nearly_coincident(gram: np.ndarray, left: Batch, right: Batch | None, sp
     side = max(1, BYTES_AT_ONCE // (8 * left.positions[0] * left.positions[1] * left.rank))
     together = max(1, POSITIONS_AT_ONCE // left.norms.shape[1])
     blocks = pairs // side
-    for block in np.unique(blocks, axis=0):
-        some = pairs[(blocks == block).all(axis=1)]
+    numbers = blocks[:, 0] * (1 + len(gram) // side + gram.shape[1] // side) + blocks[:, 1]
+    for number in np.unique(numbers):
+        some = pairs[numbers == number]
         (of_rows, i), (of_columns, j) = (np.unique(column, return_inverse=True) for column in some.T)
         x, x_norms = _in_double(left, of_rows, spec)
         z, z_norms = _in_double(other, of_columns, spec)
         found = np.empty(len(some))
         for first in range(0, len(some), together):
             part = slice(first, first + together)
-            numbers = np.stack([i[part], j[part]], axis=1)
-            _entries(numbers, x, z, x_norms, z_norms, left.positions[1], spec.depth, spec.patch_size, found[part])
+            chosen = np.stack([i[part], j[part]], axis=1)
+            _entries(chosen, x, z, x_norms, z_norms, left.positions[1], spec.depth, spec.patch_size, found[part])
         gram[some[:, 0], some[:, 1]] = found
         if right is None:
             gram[some[:, 1], some[:, 0]] = found

@@ -52,7 +52,7 @@ def test_the_theorem_holds(built):
     [
         ("plots/fig09.py", {"draw_fig09": 2}),
         ("plots/theorem1.py", {"draw_theorem1": 2}),
-        ("theorem.py", {"draw_theorem1": 2}),
+        ("ansatz/theorem.py", {"draw_theorem1": 2}),
         ("networks/shallow.py", {"train_shallow": 4, "draw_fig09": 2}),
         ("networks/plain_cnn.py", {}),
         ("pipeline/jobs/shallow.py", {"train_shallow": 4, "draw_fig09": 2}),

@@ -29,8 +29,8 @@ EIGHT_BITS = {
 INTEGERS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes of one channel of more than 8 bits."""
 
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
-"""Tags of TIFF, and a value of the second."""
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO, SAMPLE_FORMAT, SIGNED = 258, 262, 0, 339, 2
+"""Tags of TIFF, and a value of the second and of the third."""
 
 
 def class_files(
@@ -130,6 +130,9 @@ def _pixels(image: Image.Image, *, upright: bool) -> Image.Image:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         msg = f"holds {frames} images: save the one that is wanted by itself"
+        raise _Unfaithful(msg)
+    if getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, (1,))[0] == SIGNED and image.mode in EIGHT_BITS:
+        msg = "holds signed numbers of 8 bits, whose black and white are not known: save it without sign"
         raise _Unfaithful(msg)
     image.load()
     if upright:
