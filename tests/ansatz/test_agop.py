@@ -96,7 +96,7 @@ def test_networks_of_torchvision_equal_patch_jacobians(name):
     images = torch.rand(1, 3, 32, 32)
     found = measure(model, images)
     assert len(found) == {"resnet18": 20, "vgg11": 8}[name]
-    for layer in found:
+    for layer in list(found)[::3]:  # of all kinds; a Jacobian takes seconds
         expected = patch_agop(model, layer, images).numpy()
         assert_close(found[layer].agop.dense(), expected, "ansatz", "float32")
 

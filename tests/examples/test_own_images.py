@@ -192,12 +192,11 @@ def test_sixteen_bits_are_learned_from(folder, tmp_path, example, capsys):
 
 
 def test_interrupted(folder, tmp_path):
-    command = [sys.executable, "-u", EXAMPLE, folder, "--output", tmp_path / "out", *SETTINGS, "--rounds", "100000"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # Ctrl-C is ignored in a child of a shell's background job, unless it is set right.
-    with subprocess.Popen(
-        list(map(str, command)), **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ) as process:
+    command = ["env", "--default-signal=INT", sys.executable, "-u", EXAMPLE, folder]
+    command += ["--output", tmp_path / "out", *SETTINGS, "--rounds", "100000"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(list(map(str, command)), **pipes) as process:
         assert "90 training images" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
