@@ -119,7 +119,7 @@ def test_power_of_a_bar_that_is_known():
         ("edge_detectors", ["--images", "1600"], "50 to 1497"),
         ("dimmed_noise", ["--sigma", "-1"], "must be positive"),
         ("dimmed_noise", ["--images", "4"], "at least 20"),
-        ("dimmed_noise", ["--images", "20", "--filters", "0"], "filters must be at least 1"),
+        ("dimmed_noise", ["--images", "20", "--filters", "0"], "filters must be an integer of at least 1"),
     ],
 )
 def test_wrong_input(name, options, sentence, tmp_path, monkeypatch, capsys):
