@@ -24,7 +24,7 @@ from convrfm.kernels import PatchLaplace
 from convrfm.rfm import StageResult
 from convrfm.storage import digest_of, read_arrays, write_arrays
 from convrfm.threads import limited_threads
-from convrfm.user_input import expand_home
+from convrfm.user_input import user_path
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 
@@ -84,7 +84,7 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
     }
     # A single entry: safetensors writes several in any order.
     text = json.dumps(content | {"sha256": digest_of(content, arrays)})
-    write_arrays(Path(expand_home(str(path))), arrays, {"convrfm": text})
+    write_arrays(user_path(path), arrays, {"convrfm": text})
 
 
 def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
@@ -100,7 +100,7 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
         StorageError: no such file, a damaged one, one of another origin, or one of a later version of convrfm.
         ConfigError: the saved backend cannot be used here.
     """
-    path = Path(expand_home(str(path)))
+    path = user_path(path)
     metadata, arrays = _read(path)
     if "convrfm" not in metadata:
         msg = f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."

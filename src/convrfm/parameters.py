@@ -9,12 +9,23 @@ import numpy as np
 
 from convrfm.errors import InputError
 
-__all__ = ["is_count", "is_positive", "one_of", "refuse_first"]
+__all__ = ["check_integer", "is_count", "is_positive", "one_of", "refuse_first"]
 
 
-def is_count(value: Any) -> bool:
-    """Whether this is an integer of at least 1, of Python or NumPy; True is not."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
+def is_count(value: Any, least: int = 1) -> bool:
+    """Whether this is an integer of at least `least`, of Python or NumPy; True is not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def check_integer(name: str, value: Any, least: int = 1) -> None:
+    """Refuse a setting by its name.
+
+    Raises:
+        InputError: it is no integer, or below the least.
+    """
+    if not is_count(value, least):
+        msg = f"{name} must be an integer of at least {least}, but it is {value!r}."
+        raise InputError(msg)
 
 
 def is_positive(value: Any) -> bool:

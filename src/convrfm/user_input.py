@@ -7,7 +7,7 @@ from pathlib import Path
 
 from convrfm.errors import ConvRFMError, InputError
 
-__all__ = ["INTERRUPTED", "ending_in_a_sentence", "expand_home", "path_argument"]
+__all__ = ["INTERRUPTED", "ending_in_a_sentence", "expand_home", "path_argument", "user_path"]
 
 FAILED, INTERRUPTED = 1, 130
 """Exit statuses of commands; the second is that of shells after Ctrl-C."""
@@ -31,6 +31,15 @@ def expand_home(path: str) -> str:
         raise InputError(msg) from None
 
 
+def user_path(path: str | Path) -> Path:
+    """Give a path as it was given, with the home folder in the place of a leading `~`.
+
+    Raises:
+        InputError: see `expand_home`.
+    """
+    return Path(expand_home(str(path)))
+
+
 def path_argument(text: str) -> Path:
     """Give the path that an argument names, for `type=` of argparse.
 
@@ -38,7 +47,7 @@ def path_argument(text: str) -> Path:
         ArgumentTypeError: see `expand_home`.
     """
     try:
-        return Path(expand_home(text))
+        return user_path(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

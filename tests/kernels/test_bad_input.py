@@ -127,9 +127,9 @@ def test_unknown_backend_and_sizes():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: CNTK(depth=2.5), "depth must be at least 1, an integer, but it is 2.5"),
-        (lambda: CNTK(depth=True), "depth must be at least 1"),
-        (lambda: CNTK(patch_size="3"), "patch_size must be at least 1, an integer, but it is '3'"),
+        (lambda: CNTK(depth=2.5), "depth must be an integer of at least 1, but it is 2.5"),
+        (lambda: CNTK(depth=True), "depth must be an integer of at least 1, but it is True"),
+        (lambda: CNTK(patch_size="3"), "patch_size must be an integer of at least 1, but it is '3'"),
         (lambda: CNTK(patch_size=None), "patch_size must be"),
         (lambda: CNTK(memory=1e6), "memory must be a positive whole number"),
         (lambda: PatchLaplace(bandwidth=None), "must be a positive and finite number, but it is None"),

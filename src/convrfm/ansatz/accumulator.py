@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
-from numbers import Integral
 from typing import Any, NoReturn, get_args
 
 import numpy as np
@@ -14,16 +12,17 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from convrfm.ansatz.batches import as_batch
+from convrfm.ansatz.batches import as_batch, check_finite, first_weight
 from convrfm.ansatz.calls import Call, CallTaps, check_measurable, choose_layers
 from convrfm.ansatz.interrupts import HeldInterrupts
 from convrfm.ansatz.layer_agop import LayerAgop, Mode
 from convrfm.ansatz.layer_sums import LayerSums
 from convrfm.ansatz.outputs import Output, pick_outputs
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
+from convrfm.parameters import check_integer
 from convrfm.seeding import generator
 
-__all__ = ["AgopAccumulator", "check_integer"]
+__all__ = ["AgopAccumulator"]
 
 HALF_SCALE = 1024.0
 """Cotangents of networks in float16 are this much larger, as in mixed-precision training, so that gradients stay normal."""
@@ -45,8 +44,7 @@ class _Pass:
             every tapped call, whatever else in the network requires gradients, and no further than the first ones.
         interrupts: held back until a layer is reached.
         blocks: which block the gradients of each image belong to in the current backward pass.
-        half: whether a tapped output has float16.
-        coarsest: dtype of the tapped outputs.
+        dtypes: of the tapped outputs.
         recording: whether calls are new ones, and not those of a checkpoint or of an image alone.
         alone: whether one image runs by itself, for comparison.
     """
@@ -55,8 +53,7 @@ class _Pass:
     anchor: torch.Tensor
     interrupts: HeldInterrupts
     blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    half: bool = False
-    coarsest: torch.dtype = torch.float64
+    dtypes: set[torch.dtype] = field(default_factory=set)
     recording: bool = True
     alone: bool = False
 
@@ -194,7 +191,7 @@ class AgopAccumulator:
         vanished = [name for name, layer in found.items() if not layer.sums.any()]
         if vanished:
             warnings.warn(
-                f"The outputs do not change with what these layers give, whose AGOP is 0 and correlates with nothing (NaN): "
+                "The gradients at these layers vanish, so their AGOP is 0 and correlates with nothing (NaN): "
                 f"{_listed(vanished)}. A layer behind them may be zero, for example a residual branch or the head before "
                 "training.",
                 ConvRFMWarning,
@@ -233,7 +230,7 @@ class AgopAccumulator:
         if not same or (names and sorted(names) != sorted(self.names)):
             msg = "The state belongs to another network, or was measured with other settings: start over."
             raise InputError(msg)
-        device = _device(self.model)
+        device = first_weight(self.model).device
         layers = {}
         for name in names:
             weight = torch.from_numpy(np.array(arrays[f"weight/{name}"])).to(device)
@@ -278,7 +275,7 @@ class AgopAccumulator:
             with taps.watching():
                 outputs = self._run(images)
             self._check_called(taps)
-            _check_finite(outputs, "The outputs of the network")
+            check_finite(outputs, "The outputs of the network")
             if not outputs.requires_grad:
                 msg = (
                     "The outputs do not depend on any of the measured layers: is the network run under no_grad, in inference "
@@ -289,7 +286,7 @@ class AgopAccumulator:
                 self._check_alone(images, outputs.detach(), current)
                 self._compared = True
             current.recording = False  # what runs again in the backward pass, for checkpoints, is no new call
-            scale = HALF_SCALE if current.half else 1.0
+            scale = HALF_SCALE if torch.float16 in current.dtypes else 1.0
             last = (outputs.shape[1] if self.mode == "exact" else self.probes) - 1
             with torch.autocast(images.device.type, enabled=False):
                 for number, (cotangent, current.blocks) in enumerate(self._cotangents(outputs)):
@@ -304,8 +301,8 @@ class AgopAccumulator:
             )
         if self._every and self.images == 0 and taps.others:
             warnings.warn(
-                f"Convolutions that ran and were not measured: {', '.join(taps.others)}. `layers` can "
-                "choose such modules, but for those in TorchScript and transposed ones.",
+                f"Convolutions that ran and were not measured: {', '.join(taps.others)}. Choose them "
+                "by name with `layers`; those in TorchScript and transposed ones cannot be measured.",
                 ConvRFMWarning,
                 stacklevel=4,
             )
@@ -333,8 +330,7 @@ class AgopAccumulator:
         current.alone = False
         among = outputs[[0, -1]].double()
         apart = float((alone - among).abs().max() / among.abs().max().clamp(min=1e-30))
-        coarsest = max(current.coarsest, outputs.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
-        if not apart <= ALONE_TOLERANCE[coarsest]:
+        if not apart <= max(ALONE_TOLERANCE.get(dtype, 0.0) for dtype in {*current.dtypes, outputs.dtype}):
             msg = (
                 f"The network mixes the images of a batch, or draws random numbers: alone, an image gives outputs that differ "
                 f"by {apart:.2g} of the largest. Per-image gradients are not defined; measure single images (batch_size=1) if "
@@ -412,8 +408,7 @@ class AgopAccumulator:
             )
             raise InputError(msg)
         layer.calls += 1
-        current.half |= call.output.dtype == torch.float16
-        current.coarsest = max(current.coarsest, call.output.dtype, key=lambda dtype: ALONE_TOLERANCE.get(dtype, 0.0))
+        current.dtypes.add(call.output.dtype)
         return layer
 
     def _refuse_batch(self, call: Call, count: int) -> NoReturn:
@@ -467,18 +462,7 @@ class AgopAccumulator:
                 )
                 raise NonFiniteError(msg)
             for part in layer.recent.values():
-                _check_finite(part, f"The gradients at {name!r}")
-
-
-def check_integer(name: str, value: Any, least: int) -> None:
-    """Check a setting.
-
-    Raises:
-        InputError: no integer, or one below the least.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        msg = f"{name} must be an integer of at least {least}, but it is {value!r}."
-        raise InputError(msg)
+                check_finite(part, f"The gradients at {name!r}")
 
 
 @contextmanager
@@ -492,10 +476,6 @@ def _exact_arithmetic() -> Iterator[None]:
     finally:
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.set_float32_matmul_precision(products)
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(chain(model.parameters(), model.buffers())).device
 
 
 def _kept(value: torch.Tensor) -> torch.Tensor:
@@ -524,9 +504,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
-
-
-def _check_finite(values: torch.Tensor, name: str) -> None:
-    if not bool(torch.isfinite(values).all()):
-        msg = f"{name} hold NaN or infinities: nothing is replaced in silence."
-        raise NonFiniteError(msg)

@@ -18,11 +18,12 @@ from typing import Any
 
 from torch import nn
 
-from convrfm.ansatz.accumulator import AgopAccumulator, check_integer
+from convrfm.ansatz.accumulator import AgopAccumulator
 from convrfm.ansatz.batches import Batches
 from convrfm.ansatz.layer_agop import LayerAgop, Mode
 from convrfm.ansatz.outputs import Output
 from convrfm.errors import InputError
+from convrfm.parameters import check_integer
 from convrfm.progress import track
 
 __all__ = ["accumulate", "measure"]
@@ -100,8 +101,7 @@ def accumulate(
     Raises:
         InputError: see `AgopAccumulator`.
     """
-    check_integer("batch_size", batch_size, 1)
-    check_integer("most_probes", most_probes, 1)
+    check_integer("most_probes", most_probes)
     if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):
         msg = f"tolerance must be a positive number or None, but it is {tolerance!r}."
         raise InputError(msg)

@@ -10,8 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from convrfm.errors import InputError, NonFiniteError
+from convrfm.parameters import check_integer
 
-__all__ = ["Batches", "as_batch"]
+__all__ = ["Batches", "as_batch", "check_finite", "first_weight"]
 
 ARRAYS = torch.Tensor | np.ndarray
 
@@ -31,9 +32,7 @@ class Batches:
     """
 
     def __init__(self, images: Any, batch_size: int, *, pictures: bool = True) -> None:
-        if batch_size < 1:
-            msg = f"batch_size must be at least 1, but it is {batch_size}."
-            raise InputError(msg)
+        check_integer("batch_size", batch_size)
         if isinstance(images, str | bytes | Mapping) or not isinstance(images, ARRAYS | Iterable | Dataset):
             msg = f"Images must be a tensor, an array, or an iterable of batches, but they are of type {type(images).__name__}."
             raise InputError(msg)
@@ -99,7 +98,7 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
         raise InputError(msg)
     _check_shape(images, pictures=pictures)
     images = _as_tensor(images)
-    weight = next(value for value in chain(model.parameters(), model.buffers()) if value.is_floating_point())
+    weight = first_weight(model)
     if not images.is_floating_point():
         msg = (
             f"Images are {_name(images.dtype)}: scale them as the network was trained, for example by "
@@ -120,12 +119,30 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
             "width): use images.permute(0, 3, 1, 2)."
         )
         raise InputError(msg)
-    if not bool(torch.isfinite(images).all()):
-        msg = "The images hold NaN or infinities: nothing is replaced in silence."
-        raise NonFiniteError(msg)
+    check_finite(images, "The images")
     images = images.detach().to(weight.device)
     # Autograd cannot keep what was made in inference mode, but it can keep a copy.
     return images.clone() if images.is_inference() else images
+
+
+def first_weight(model: nn.Module) -> torch.Tensor:
+    """Give the parameter, or else the buffer, that says on which device and in which dtype a network is."""
+    return next(value for value in chain(model.parameters(), model.buffers()) if value.is_floating_point())
+
+
+def check_finite(values: torch.Tensor, name: str) -> None:
+    """Refuse NaN and infinities.
+
+    Args:
+        values: of any shape.
+        name: what they are, a plural that begins a sentence.
+
+    Raises:
+        NonFiniteError: there are some.
+    """
+    if not bool(torch.isfinite(values).all()):
+        msg = f"{name} hold NaN or infinities: nothing is replaced in silence."
+        raise NonFiniteError(msg)
 
 
 def _is_array(values: Any) -> bool:

@@ -8,13 +8,12 @@ one that came another way (TorchScript, say) is at least named.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -240,7 +239,7 @@ def choose_layers(model: nn.Module, wanted: Sequence[str] | None = None) -> list
     modules = dict(model.named_modules())
     known = [name for name, module in modules.items() if isinstance(module, LAYERS)]
     if wanted is not None and not isinstance(wanted, str):
-        wanted = list(wanted) if np.iterable(wanted) else [wanted]
+        wanted = list(wanted) if isinstance(wanted, Iterable) else [wanted]
     if wanted is None:
         wanted = [name for name in known if isinstance(modules[name], nn.Conv2d)]
         if not wanted:
@@ -248,11 +247,8 @@ def choose_layers(model: nn.Module, wanted: Sequence[str] | None = None) -> list
             msg = f"There is no convolution to measure: the network has no module of type torch.nn.Conv2d.{others}"
             raise InputError(msg)
     if isinstance(wanted, str) or not all(isinstance(name, str) for name in wanted):
-        msg = (
-            f"`layers` must be a list of names, such as [{known[0]!r}], but it is {wanted!r}."
-            if known
-            else (f"`layers` must be a list of names, but it is {wanted!r}.")
-        )
+        example = f", such as {known[:1]!r}" if known else ""
+        msg = f"`layers` must be a list of names{example}, but it is {wanted!r}."
         raise InputError(msg)
     unknown = [name for name in wanted if name not in modules]
     if unknown:

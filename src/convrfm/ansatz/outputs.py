@@ -36,12 +36,12 @@ def pick_outputs(given: Any, output: Output, count: int) -> torch.Tensor:
         msg = f"The network gave {_described(given)}, from which output={output!r} picks nothing ({reason})."
         raise InputError(msg) from error
     if not isinstance(found, torch.Tensor) or found.ndim != 2 or len(found) != count:
-        how = "" if isinstance(found, torch.Tensor) else " Choose by `output`, as in output='logits' or output=0."
+        how = "as in output='logits' or output=0"
         if isinstance(found, torch.Tensor):
-            how = " Choose or reshape by `output`, a function of what the network gives."
+            how = "a function of what the network gives"
         msg = (
             f"The network must map {count} images to outputs of shape ({count}, classes), the logits only, but it gave "
-            f"{_described(found)}.{how}"
+            f"{_described(found)}. Choose or reshape by `output`, {how}."
         )
         raise InputError(msg)
     if not found.is_floating_point() or found.layout != torch.strided or found.shape[1] == 0:

@@ -14,7 +14,7 @@ from convrfm.datasets.transforms import Appearance
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from convrfm.memory import free_bytes
 from convrfm.parameters import is_count
-from convrfm.user_input import expand_home
+from convrfm.user_input import user_path
 
 __all__ = ["LabelledImages", "read_image_folder"]
 
@@ -57,7 +57,7 @@ def read_image_folder(
         CorruptDataError: a file is damaged or cannot be read faithfully, or the folder of a class holds no image.
         InputError: a size below 1 or beyond the free memory, an unknown colour, or images of different shapes.
     """
-    root = Path(expand_home(str(folder)))
+    root = user_path(folder)
     if colour not in ("native", "grey", "rgb"):
         msg = f"The colour must be native, grey or rgb, but it is {colour!r}."
         raise InputError(msg)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convrfm.datasets.entries import Entry
-from convrfm.user_input import expand_home
+from convrfm.user_input import user_path
 
 __all__ = [
     "MANIFEST", "STATE", "Place", "data_files", "find_place", "fingerprint", "is_hidden", "missing", "visible_files",
@@ -53,7 +53,7 @@ def find_place(data_dir: str | Path, name: str, folders: Mapping[str, str]) -> P
         InputError: a leading `~` has no home folder.
     """
     given = folders.get(name)
-    return Place(Path(expand_home(str(data_dir))) / name, Path(expand_home(given)) if given else None)
+    return Place(user_path(data_dir) / name, user_path(given) if given else None)
 
 
 def is_hidden(name: str) -> bool:
@@ -77,18 +77,13 @@ def visible_files(folder: Path, *, follow_links: bool) -> Iterator[str]:
 
     for parent, folders, names in os.walk(folder, onerror=stop, followlinks=follow_links):
         # A link to a folder above would be followed for ever.
-        real = os.path.realpath(parent)
+        real = Path(parent).resolve()
         folders[:] = [
             name
             for name in folders
-            if not is_hidden(name) and not _is_within(real, os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
+            if not is_hidden(name) and not real.is_relative_to(os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
         ]
         yield from (os.path.join(parent, name) for name in names if not is_hidden(name))  # noqa: PTH118 (a million files)
-
-
-def _is_within(folder: str, other: str) -> bool:
-    """Whether a folder is another one or lies in it."""
-    return folder == other or folder.startswith(other + os.sep)
 
 
 def missing(entry: Entry, place: Place) -> list[str]:

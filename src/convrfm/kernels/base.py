@@ -47,9 +47,9 @@ from convrfm.kernels.gram_file import compute_gram_file
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.metric import check_metric, warn_if_rank_one
-from convrfm.parameters import is_count, is_positive
+from convrfm.parameters import check_integer, is_count, is_positive
 from convrfm.patches import check_fits, patch_dimension
-from convrfm.user_input import expand_home
+from convrfm.user_input import user_path
 
 __all__ = [
     "BACKENDS", "CLOSEST", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "PatchLaplace", "PreparedImages",
@@ -82,9 +82,7 @@ class ConvolutionalKernel:
     """
 
     def __init__(self, *, patch_size: int, backend: str = "auto", memory: int | None = None) -> None:
-        if not is_count(patch_size):
-            msg = f"patch_size must be at least 1, an integer, but it is {patch_size!r}."
-            raise InputError(msg)
+        check_integer("patch_size", patch_size)
         if memory is not None and not is_count(memory):
             msg = f"memory must be a positive whole number of bytes, or None, but it is {memory!r}."
             raise InputError(msg)
@@ -171,7 +169,7 @@ class ConvolutionalKernel:
         """
         left, right = self._both_prepared(X, Z, metric)
         if out is not None:
-            gram = compute_gram_file(Path(expand_home(str(out))), self._module, left, right, self._bytes)
+            gram = compute_gram_file(user_path(out), self._module, left, right, self._bytes)
             self._look_at(gram, symmetric=right is None)
             return gram
         other = None if right is None else right.form
@@ -242,9 +240,7 @@ class _ArcCosineKernel(ConvolutionalKernel):
     def __init__(
         self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto", memory: int | None = None
     ) -> None:
-        if not is_count(depth):
-            msg = f"depth must be at least 1, an integer, but it is {depth!r}."
-            raise InputError(msg)
+        check_integer("depth", depth)
         super().__init__(patch_size=patch_size, backend=backend, memory=memory)
         self.depth = int(depth)
 
