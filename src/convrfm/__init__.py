@@ -7,9 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convrfm.ansatz.accumulator import AgopAccumulator
-    from convrfm.ansatz.agop import measure
-    from convrfm.ansatz.summaries import correlations, summarise
+    from convrfm.ansatz import AgopAccumulator, correlations, measure, summarise
     from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
     from convrfm.kernels import CNNGP, CNTK
     from convrfm.model_files import load_model, save_model
@@ -22,18 +20,18 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AgopAccumulator": "convrfm.ansatz.accumulator",
+    "AgopAccumulator": "convrfm.ansatz",
     "CNNGP": "convrfm.kernels",
     "CNTK": "convrfm.kernels",
     "ConvRFMClassifier": "convrfm.estimators",
     "ConvRFMRegressor": "convrfm.estimators",
     "DeepConvRFMClassifier": "convrfm.estimators",
     "DeepConvRFMRegressor": "convrfm.estimators",
-    "correlations": "convrfm.ansatz.summaries",
+    "correlations": "convrfm.ansatz",
     "load_model": "convrfm.model_files",
-    "measure": "convrfm.ansatz.agop",
+    "measure": "convrfm.ansatz",
     "save_model": "convrfm.model_files",
-    "summarise": "convrfm.ansatz.summaries",
+    "summarise": "convrfm.ansatz",
 }
 
 
