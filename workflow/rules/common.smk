@@ -1,5 +1,7 @@
 """What all rules share: the checked configuration, where results lie, and what each job sees of the configuration."""
 
+import gc
+import inspect
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -35,6 +37,9 @@ try:
     check_folder(Path(RESULTS))
 except ConvRFMError as error:
     raise WorkflowError(str(error)) from None
+
+# What Snakemake plans with, millions of objects, lives as long as itself: it is seldom searched for cycles.
+gc.set_threshold(100_000, 50, 1000)
 
 PROTOCOLS = SETTINGS.protocols
 DATA_SETTINGS = {"data_dir": SETTINGS.config.data_dir, "folders": SETTINGS.config.data_folders}
@@ -87,6 +92,12 @@ def fetch_settings(wildcards):
     }
 
 
+def asked_often(function):
+    """Keep the parameters of a function, which Snakemake looks up several times for each job, where it looks first."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def run_folder(kind, experiment):
     """Where runs of an experiment lie, with wildcards for their keys, under `runs` or `logs`."""
     keys = ",".join(f"{key}={{{key}}}" for key in EXPERIMENTS[experiment].keys)
@@ -111,13 +122,14 @@ def run_inputs(experiment):
         return [ancient(path) for path in found] if is_state else found
 
     return {
-        name: partial(files, of, name in ("state", "states")) for name, of in EXPERIMENTS[experiment].inputs.items()
+        name: asked_often(partial(files, of, name in ("state", "states")))
+        for name, of in EXPERIMENTS[experiment].inputs.items()
     }
 
 
 def run_settings(experiment):
     """What a run sees of the configuration."""
-    return partial(EXPERIMENTS[experiment].settings, PLAN)
+    return asked_often(partial(EXPERIMENTS[experiment].settings, PLAN))
 
 
 def run_code(experiment):
@@ -152,12 +164,15 @@ def needs(rule, beside=None):
     """
     costs, key = SETTINGS.preset.costs, SETTINGS.preset.costs.cost(rule).gpu
 
+    @asked_often
     def memory(wildcards, attempt):
         return attempt * (costs.demand(rule, dict(wildcards)).memory_mb + (beside(PLAN, wildcards) if beside else 0))
 
+    @asked_often
     def minutes(wildcards, attempt):
         return costs.limit(costs.demand(rule, dict(wildcards)).minutes, attempt)
 
+    @asked_often
     def gpus(wildcards):
         # Pairs of classes travel in groups, which would ask for as many GPUs as they have jobs; on CPUs they take minutes.
         return int(swarm(wildcards) is None)
@@ -166,6 +181,7 @@ def needs(rule, beside=None):
     return {"mem_mb": memory, "runtime": minutes, **gpu}
 
 
+@asked_often
 def swarm(wildcards):
     """The group of a job on a pair of classes, of which there are thousands, each of them short; other jobs have none.
 

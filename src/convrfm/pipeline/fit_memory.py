@@ -8,6 +8,7 @@ are planned with it, so it imports none of these modules.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from convrfm.errors import InputError
@@ -119,6 +120,17 @@ class _Images:
         return together * per_point + self._operands(together, n) + strip
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """The settings of a fit on which its memory depends; names as in `convrfm.deep_rfm` and `convrfm.rfm`."""
+
+    stages: int
+    filters: int
+    rounds: int
+    selection: str
+    agop_samples: int | str
+
+
 def fit_bytes(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, budget: int = LARGEST_BUDGET) -> int:
     """Memory that one fit takes at its peak beside the program: its images, and what is made of them.
 
@@ -131,30 +143,37 @@ def fit_bytes(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape,
     """
     section = given.get("rfm", given)
     values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
+    fit = _Fit(**{name: values[name] for name in _Fit.__dataclass_fields__})
     depth = None if given.get("kernel") == "laplace" else given["depth"]
     if given["memory_mb"] is not None:
         budget = given["memory_mb"] * 2**20
-    return max(_steps(values, n_train, n_test, _Images(shape, given["patch_size"], depth, False, budget)))
+    return _peak(fit, n_train, n_test, _Images(shape, given["patch_size"], depth, False, budget))
 
 
-def _steps(values: Mapping[str, Any], n: int, m: int, images: _Images) -> Iterator[int]:
+@cache
+def _peak(fit: _Fit, n: int, m: int, images: _Images) -> int:
+    """The largest of the steps; fits to thousands of pairs of classes share a few answers, and plans ask for each fit."""
+    return max(_steps(fit, n, m, images))
+
+
+def _steps(fit: _Fit, n: int, m: int, images: _Images) -> Iterator[int]:
     """What is alive at each step of a fit that may be the largest; n training and m test images."""
-    f = n - round(VALIDATION_FRACTION * n) if values["selection"] == "validation" else n
-    points = f if values["agop_samples"] == "all" else min(values["agop_samples"], f)
+    f = n - round(VALIDATION_FRACTION * n) if fit.selection == "validation" else n
+    points = f if fit.agop_samples == "all" else min(int(fit.agop_samples), f)
     apart = n if f < n else 0  # fitted part and validation part are matrices of their own
     taken = (f if f < n else 0) + (points if points < f else 0)
     train, test = FLOAT * n**2, FLOAT * m * n
     blocks = train + test + FLOAT * f * apart
     earlier = 0  # training images in the features of the stages before
-    for stage in range(values["stages"]):
+    for stage in range(fit.stages):
         if stage > 0:
             previous, lost = images, images.patch_size - 1
             sides = (images.shape[1] - lost, images.shape[2] - lost)
             depth = None if images.depth is None else images.depth - 1
-            images = replace(images, shape=(values["filters"], *sides), depth=depth)
+            images = replace(images, shape=(fit.filters, *sides), depth=depth)
             earlier += n * previous.image
             yield earlier + m * previous.image + (n + m) * images.image
-        for used in (images, replace(images, metric=True))[: values["rounds"]]:
+        for used in (images, replace(images, metric=True))[: fit.rounds]:
             held = earlier + (n + m) * used.image
             yield held + used.preparing(n)
             held += used.prepared(n)
@@ -163,7 +182,7 @@ def _steps(values: Mapping[str, Any], n: int, m: int, images: _Images) -> Iterat
             yield held + train + used.prepared(m) + test + used.gram_tile(m, n)
             yield held + train + test + blocks
             yield held + blocks + max(SOLVER * n**2, 2 * FLOAT * m * n)
-            if values["rounds"] > 1 + used.metric:
+            if fit.rounds > 1 + used.metric:
                 yield held + taken * used.image + used.prepared(taken) + used.agop_tile(f, points)
 
 
