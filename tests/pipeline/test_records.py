@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from convrfm.errors import StorageError
-from convrfm.pipeline import closure, preflight
+from convrfm.pipeline import closure, preflight, record
 from convrfm.pipeline.paths import run_keys, run_name
 from convrfm.pipeline.record import Recorder, read_record
 from convrfm.storage import (
@@ -114,6 +115,82 @@ def test_a_note_cannot_take_the_place_of_what_every_record_has(tmp_path):
     with pytest.raises(ValueError, match=r"has outputs: give the note of convrfm\.x:y another name"):
         recorder.write(tmp_path / "record.json", {}, {})
     assert not (tmp_path / "record.json").exists()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A small checkout with a file of each kind, all of them committed; and a function that calls git in it."""
+    folder = tmp_path / "project"
+    for name in (
+        "src/convrfm/rfm.py", "workflow/rules/rfm.smk", "workflow/presets/quick.yaml", "Snakefile", "config.yaml",
+        "slurm/config.yaml", "profiles/generic/config.yaml", "README.md",
+    ):  # fmt: skip
+        write_bytes(folder / name, b"as it was\n")
+    write_bytes(folder / ".gitignore", b"__pycache__/\nsite.yaml\n")
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+        done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "all")
+    return folder, git
+
+
+def test_settings_do_not_make_a_record_dirty(checkout):
+    """Every file that the pages tell users to edit; the settings themselves are in the record."""
+    folder, git = checkout
+    for name in ("config.yaml", "slurm/config.yaml", "profiles/generic/config.yaml", "workflow/presets/quick.yaml"):
+        (folder / name).write_text("as a site wants it\n")
+    for name in ("slurm/site.yaml", "workflow/presets/own.yaml", "notes.py", "src/convrfm/.rfm.py.swp"):
+        (folder / name).write_text("new\n")
+    write_bytes(folder / "src/convrfm/__pycache__/rfm.cpython-311.pyc", b"")
+    assert record._git_state(folder) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["src/convrfm/rfm.py", "workflow/rules/rfm.smk", "Snakefile", "src/convrfm/new.py", "src/convrfm/new/room.py",
+     "workflow/rules/new.smk", "workflow/scripts/fit.py"],
+)  # fmt: skip
+def test_changed_and_new_code_makes_a_record_dirty(checkout, name):
+    folder, git = checkout
+    write_bytes(folder / name, b"changed\n")
+    assert record._git_state(folder) == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+
+
+def test_code_that_was_moved_or_removed_makes_a_record_dirty(checkout):
+    folder, git = checkout
+    git("mv", "src/convrfm/rfm.py", "src/convrfm/fits.txt")
+    assert record._git_state(folder)["dirty"]
+    git("reset", "--quiet", "--hard")
+    assert not record._git_state(folder)["dirty"]
+    (folder / "src/convrfm/rfm.py").unlink()
+    assert record._git_state(folder)["dirty"]
+
+
+def test_the_state_of_another_project_is_not_taken_for_that_of_the_code(checkout, tmp_path):
+    """As where the package is installed into an environment in somebody's checkout."""
+    folder, _ = checkout
+    nowhere = {"commit": None, "dirty": None}
+    (folder / "env/lib").mkdir(parents=True)
+    assert record._git_state(folder / "env/lib") == nowhere
+    assert record._git_state(tmp_path) == nowhere
+    (tmp_path / "linked").symlink_to(folder)
+    assert record._git_state(tmp_path / "linked")["dirty"] is False
+
+
+def test_a_lock_on_the_index_is_neither_taken_nor_waited_for(checkout):
+    folder, _ = checkout
+    os.utime(folder / "src/convrfm/rfm.py", (10**9, 10**9))  # git would write into its index that nothing changed
+    before = (folder / ".git/index").read_bytes()
+    (folder / ".git/index.lock").touch()
+    assert record._git_state(folder)["dirty"] is False
+    (folder / ".git/index.lock").unlink()
+    assert record._git_state(folder)["dirty"] is False
+    assert (folder / ".git/index").read_bytes() == before
 
 
 def test_run_names_and_back():

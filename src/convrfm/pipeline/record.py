@@ -21,6 +21,12 @@ __all__ = ["SEAL", "Recorder", "read_record", "seal_of"]
 SEAL = "seal"
 """The field of a record that holds the hash of all the others, so that an edit of the record itself is seen."""
 
+CHECKOUT = Path(__file__).parents[3]
+"""What the package lies in, unless it is installed elsewhere."""
+
+CODE = ("src", "workflow", "Snakefile", ":(exclude)workflow/presets")
+"""What is code in the checkout, as pathspecs of git."""
+
 PACKAGES = (
     "convrfm", "jax", "matplotlib", "neural-tangents", "numba", "numpy", "pandas", "pyarrow", "safetensors",
     "scikit-learn", "scipy", "seaborn", "snakemake", "torch", "torchvision",
@@ -110,19 +116,32 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _git_state() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that the package lies in; None outside one."""
+def _git_state(checkout: Path = CHECKOUT) -> dict[str, Any]:
+    """Commit of the checkout that the package lies in, and whether its code has changed beside it; None outside one.
+
+    Settings are no code: each record holds its own.
+    """
     git = shutil.which("git")
-    folder = Path(__file__).parent
-    if git is None:
-        return {"commit": None, "dirty": None}
 
     def ask(*arguments: str) -> str | None:
-        done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, encoding="utf-8", check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+        if git is None:
+            return None
+        # Many jobs ask at the same time, perhaps while the user commits: without a lock on the index.
+        command = [git, "--no-optional-locks", "-C", str(checkout), *arguments]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        return done.stdout if done.returncode == 0 else None
 
-    status = ask("status", "--porcelain", "--untracked-files=no")
-    return {"commit": ask("rev-parse", "HEAD"), "dirty": None if status is None else status != ""}
+    top, _, commit = (ask("rev-parse", "--show-toplevel", "HEAD") or "").strip().rpartition("\n")
+    # An environment inside of another project has the commits of that one.
+    if not top or Path(top) != checkout.resolve():
+        return {"commit": None, "dirty": None}
+    status = ask("status", "--porcelain", "-z", "--untracked-files=all", "--", *CODE)
+    return {"commit": commit, "dirty": None if status is None else any(map(_is_of_code, status.split("\0")))}
+
+
+def _is_of_code(entry: str) -> bool:
+    """Whether a line of `git status` is a change, or a new file that Python or Snakemake may read."""
+    return bool(entry) and (not entry.startswith("?? ") or entry.endswith((".py", ".smk")))
 
 
 def seal_of(record: Mapping[str, Any]) -> str:
