@@ -13,6 +13,7 @@ from audit.tiny import configure, rehash
 from convrfm.audit import importing, integrity
 from convrfm.audit.importing import METADATA, import_results
 from convrfm.audit.outcome import State
+from convrfm.errors import InputError
 from convrfm.storage import load_arrays, sha256, write_arrays
 
 RESULTS = Path("results/quick")
@@ -132,6 +133,44 @@ def test_results_of_another_configuration_are_refused(project, elsewhere):
     configure(project, seeds=[7])
     assert not import_results(elsewhere, project, 0).trusted
     assert nothing_changed(project)
+
+
+def say_another_preset(project: Path) -> None:
+    path = project / "config.yaml"
+    path.write_text(path.read_text().replace("preset: quick", "preset: anchors"))
+
+
+def test_the_preset_is_that_of_the_results(project, elsewhere):
+    """Whatever config.yaml says, and whatever the folder is called; everything else that config.yaml says counts."""
+    say_another_preset(project)
+    found = import_results(elsewhere, project, 0)
+    assert (found.trusted, found.preset, found.results) == (True, "quick", "results/quick")
+    assert content(project / RESULTS) == content(elsewhere)
+    assert not (project / "results/anchors").exists()
+
+
+def test_a_preset_that_the_project_does_not_have(project, elsewhere):
+    (project / "workflow/presets/quick.yaml").unlink()
+    say_another_preset(project)
+    with pytest.raises(InputError, match="are of the preset 'quick', but this project has anchors, paper"):
+        import_results(elsewhere, project, 0)
+    for record in [*elsewhere.rglob("record.json"), *(elsewhere / "figures").rglob("*.json")]:
+        record.write_text("{}")
+    with pytest.raises(InputError, match=r"No record in .* says which preset"):
+        import_results(elsewhere, project, 0)
+    assert nothing_changed(project)
+
+
+def test_remedies_are_for_the_machine_that_it_came_from(project, elsewhere):
+    """Where the files are that they name: here is nothing to be removed or built anew."""
+    next((elsewhere / "runs/rfm").rglob("arrays.safetensors")).unlink()
+    (elsewhere / "runs" / "it's mine.txt").write_text("x")
+    note, *others = [finding.remedy for finding in import_results(elsewhere, project, 0).findings]
+    assert note.startswith("Where it was computed: rm -r 'results/quick/runs/it'")
+    assert len(others) > 1  # the fit, and what was made from it
+    for remedy in others:
+        assert remedy.startswith("Where it was computed: snakemake -c2 --force --config preset=quick")
+        assert remedy.endswith("json. Then bring it again.")
 
 
 def test_a_folder_that_is_none(project, elsewhere, tmp_path):

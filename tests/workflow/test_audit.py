@@ -1,6 +1,10 @@
 """`snakemake -c1 audit` on results of a tiny preset: it builds nothing, launders nothing, and says what is wrong."""
 
 import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 
 from convrfm.storage import sha256
 
@@ -40,3 +44,42 @@ def test_results_as_built_are_trusted_and_then_one_is_tampered_with(finished):
     page = (finished.results / "audit/index.html").read_text()
     assert "Not trusted." in page
     assert "figures/published/fig05.csv" in page
+
+
+def test_every_remedy_works_as_it_is_printed(finished):
+    """Followed to the letter, in a project whose `config.yaml` says another preset than that of the results."""
+    configuration = finished.root / "config.yaml"
+    configuration.write_text(configuration.read_text().replace("preset: quick", "preset: anchors"))
+    audit = [sys.executable, "-m", "convrfm", "audit", "results/quick"]
+
+    def run(command: Sequence[str]) -> str:
+        done = subprocess.run(
+            command, cwd=finished.root, env=finished.environment, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1800,
+        )  # fmt: skip
+        assert done.returncode == 0 or command == audit, done.stdout[-6000:]
+        return done.stdout
+
+    assert "Trusted: " in run(audit)
+    fits, figures = finished.results / "runs/rfm", finished.results / "figures"
+    tampered, edited, gone = sorted((fits / "published").iterdir())[:3]
+    (tampered / "metrics.parquet").write_bytes(b"other numbers")
+    (edited / "record.json").write_text(
+        (edited / "record.json").read_text().replace('"wall_seconds": ', '"wall_seconds": 1')
+    )
+    (gone / "arrays.safetensors").unlink()
+    (figures / "corrected/fig05.png").unlink()
+    (fits / "corrected/it's mine.txt").write_text("a note")
+    # Of a seed and of a figure that nothing asks for; and their records are those of others.
+    shutil.copytree(tampered, tampered.with_name(tampered.name.replace("seed=0", "seed=7")))
+    for path in (figures / "published").glob("fig05.*"):
+        shutil.copy(path, path.with_stem("fig77"))
+    printed = run(audit)
+    states = {line.split()[0] for line in printed.splitlines() if line.split()[0].isupper()}
+    assert {"TAMPERED", "MISSING", "ORPHANED"} <= states
+    remedies = dict.fromkeys(line.partition("remedy: ")[2] for line in printed.splitlines() if "remedy: " in line)
+    assert len(remedies) >= 7
+    for remedy in remedies:
+        # What may be done instead of the command is said after it.
+        run(["bash", "-c", remedy.partition(", or ")[0]])
+    assert "Trusted: " in run(audit)

@@ -2,14 +2,12 @@
 
 import secrets
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from convrfm.audit.crate import CRATE_FILE, crate_of
+from convrfm.audit.currency import settings_of
 from convrfm.audit.document import as_document
 from convrfm.audit.importing import import_results
 from convrfm.audit.integrity import check_integrity
@@ -18,7 +16,7 @@ from convrfm.audit.outcome import Audit
 from convrfm.audit.page import render_page
 from convrfm.audit.spot_checks import spot_check
 from convrfm.audit.summary import summary
-from convrfm.errors import ConfigError, ConvRFMError, InputError
+from convrfm.errors import ConvRFMError, InputError
 from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.session import Job
 from convrfm.storage import write_bytes, write_json
@@ -93,7 +91,7 @@ def audit_folder(results: Path, seed: int | None) -> Audit:
             "results should be: put it there, or bring single runs of another machine with `convrfm import-results`."
         )
         raise InputError(msg)
-    return _audit(project, _configured(project / "config.yaml", results.name), project / "workflow/presets", seed)
+    return _audit(project, settings_of(project, results.name), seed)
 
 
 def import_folder(folder: Path, seed: int | None) -> Audit:
@@ -131,19 +129,6 @@ def _print(lines: Iterable[str]) -> None:
     sys.stdout.flush()
 
 
-def _configured(path: Path, preset: str) -> dict[str, Any]:
-    """The content of config.yaml, for a preset that it may not name itself."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        msg = f"{path} is no YAML: {error}"
-        raise ConfigError(msg) from None
-    if not isinstance(content, dict):
-        msg = f"{path} must be a mapping of keys to values; see docs/configuration.md."
-        raise ConfigError(msg)
-    return {**content, "preset": preset}
-
-
 def audit_job(job: Job) -> None:
     """The same as a job of the workflow, in the folder that Snakemake works in.
 
@@ -153,14 +138,13 @@ def audit_job(job: Job) -> None:
         UntrustedError: the results cannot be trusted; the page is there, and the summary printed.
     """
     presets = Path(job.settings["root"]) / "workflow" / "presets"
-    found = _audit(Path(), job.settings["config"], presets, None)
+    found = _audit(Path(), load_settings(job.settings["config"], presets), None)
     if not found.trusted:
         msg = f"{found.results} cannot be trusted: what was found stands above, and on the page."
         raise UntrustedError(msg)
 
 
-def _audit(project: Path, config: Mapping[str, Any], presets: Path, seed: int | None) -> Audit:
-    settings = load_settings(config, presets)
+def _audit(project: Path, settings: Settings, seed: int | None) -> Audit:
     found = audit(project, settings, seed=_seed(seed))
     _print(summary(found, str(write_audit(project, found))))
     return found

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from convrfm.audit.commands import DEFAULTS, chosen
+from convrfm.audit.commands import chosen
 from convrfm.errors import ConvRFMError
 from convrfm.pipeline.config import Protocol
 from convrfm.pipeline.sections.base import Model
@@ -170,14 +170,12 @@ def load_claims() -> tuple[Claim, ...]:
     return read_claims((files("convrfm.audit") / "claims.yaml").read_text(encoding="utf-8"))
 
 
-def rebuild_command(claim: Claim, preset: str, protocol: str) -> str:
-    """The one command that builds anew what a claim rests on."""
+def rebuild_command(claim: Claim, preset: str, protocol: str | None) -> str:
+    """The one command that builds anew what a claim rests on; without a protocol, by that of `config.yaml`."""
     if not claim.tables:
         return claim.command
-    options = chosen(
-        # Other presets lack the target; what they do have of other claims is built by them.
-        claim.presets[0] if claim.printed and preset not in claim.presets else preset,
-        protocol if len(claim.protocols) > 1 else DEFAULTS["protocol"],
-    )
+    # Other presets lack the target; what they do have of other claims is built by them.
+    built = claim.presets[0] if claim.printed and preset not in claim.presets else preset
+    options = chosen(built, protocol if claim.protocols else None)
     # The dashes end the list of settings: a target behind it would be taken for one of them.
-    return " ".join(["snakemake -c2", *([*options, "--"] if options else []), claim.command])
+    return f"snakemake -c2 {options} -- {claim.command}"

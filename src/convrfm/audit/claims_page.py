@@ -73,4 +73,4 @@ def _condition(condition: Condition) -> str:
 
 def _command(claim: Claim) -> str:
     """The command with the first preset that can decide the claim."""
-    return rebuild_command(claim, claim.presets[0], "published")
+    return rebuild_command(claim, claim.presets[0], None)

@@ -1,29 +1,30 @@
-"""Calls of Snakemake that the audit tells people to make."""
+"""Calls that the audit tells people to make. They say preset and protocol, whatever `config.yaml` says."""
 
 import shlex
 
-__all__ = ["DEFAULTS", "chosen", "rebuild"]
-
-DEFAULTS = {"preset": "quick", "protocol": "published"}
-"""Of `config.yaml`: what a call need not say."""
+__all__ = ["chosen", "rebuild", "remove"]
 
 
-def chosen(preset: str, protocol: str) -> list[str]:
-    """The options that choose a preset and a protocol; none for those that are chosen without them."""
-    wanted = {"preset": preset, "protocol": protocol}
-    settings = [f"{key}={value}" for key, value in wanted.items() if value != DEFAULTS[key]]
-    return ["--config", *settings] if settings else []
+def chosen(preset: str, protocol: str | None = None) -> str:
+    """The options of Snakemake that choose a preset and a protocol."""
+    return f"--config preset={preset}" + ("" if protocol is None else f" protocol={protocol}")
 
 
 def rebuild(record_file: str) -> str:
-    """The call that makes a run or figure anew, and what stands on it.
+    """The call that makes a run or figure anew, and nothing that is not missing beside it.
 
-    Deleting a file is not enough: Snakemake does not miss what nothing unfinished asks for.
+    What stands on it is another finding, if it was made from other bytes.
 
     Args:
         record_file: `results/<preset>/runs/<experiment>/<protocol>/<keys>/record.json`, or
             `results/<preset>/figures/<protocol>/<figure>.json`.
     """
     _, preset, part, *rest = record_file.split("/")
-    protocol = rest[1] if part == "runs" else rest[0]
-    return " ".join(["snakemake -c2", *chosen(preset, protocol), "--forcerun", shlex.quote(record_file)])
+    options = chosen(preset, rest[1] if part == "runs" else rest[0])
+    # The dashes end the list of settings: a target behind it would be taken for one of them.
+    return f"snakemake -c2 --force {options} -- {shlex.quote(record_file)}"
+
+
+def remove(files: str, *, beginning: bool = False) -> str:
+    """The call that removes a file or folder, or all files whose names begin so and go on with a dot."""
+    return f"rm -r {shlex.quote(files)}{'.*' if beginning else ''}"

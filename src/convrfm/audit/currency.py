@@ -8,23 +8,44 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import convrfm
-from convrfm.audit.commands import rebuild
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, Record
 from convrfm.datasets.places import STATE as DATA_STATE
+from convrfm.errors import ConfigError
 from convrfm.pipeline.closure import closure_hash, import_closure
+from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
 
-__all__ = ["CHECKOUT", "Expected", "asked_for", "check_currency", "expected_of", "locked_versions"]
+__all__ = ["CHECKOUT", "Expected", "asked_for", "check_currency", "expected_of", "locked_versions", "settings_of"]
 
 CHECKOUT = Path(convrfm.__file__).parents[2]
 """What the code lies in, with its history and its lock, unless it is installed elsewhere; results may lie elsewhere too."""
 
 MOST_NAMED = 6
 """Names of modules or keys in one sentence."""
+
+
+def settings_of(project: Path, preset: str) -> Settings:
+    """The configuration of a project, with a preset that its `config.yaml` may not name itself.
+
+    Raises:
+        ConfigError: it is wrong, or there is no such preset.
+    """
+    path = project / "config.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        msg = f"{path} is no YAML: {error}"
+        raise ConfigError(msg) from None
+    if not isinstance(content, dict):
+        msg = f"{path} must be a mapping of keys to values; see docs/configuration.md."
+        raise ConfigError(msg)
+    return load_settings({**content, "preset": preset}, project / "workflow" / "presets")
 
 
 class Expected:
@@ -95,7 +116,7 @@ def check_currency(product: Product, expected: Expected, locked: Mapping[str, se
         _settings(record, expected), _inputs(record, expected), _code(record, expected), _packages(record, locked),
     ):  # fmt: skip
         if found is not None:
-            yield Finding(State.STALE, product.record_file, found, rebuild(product.record_file))
+            yield Finding(State.STALE, product.record_file, found)
 
 
 def _settings(record: Record, expected: Expected) -> str | None:

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from convrfm.audit.commands import rebuild
+from convrfm.audit.commands import remove
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product
 from convrfm.datasets.places import STATE as DATA_STATE
@@ -44,24 +44,23 @@ def check_outputs(product: Product, hashes: Hashes) -> Iterator[Finding]:
     record = product.record
     if record is None:
         return
-    remedy = rebuild(product.record_file)
     elsewhere = sorted({d.path for d in record.outputs.values()} - set(product.files.values()))
     if elsewhere:
         found = f"It is the record of another place: it describes {elsewhere[0]}."
-        yield Finding(State.TAMPERED, product.record_file, found, remedy)
+        yield Finding(State.TAMPERED, product.record_file, found)
         return
     for name, file in product.files.items():
         described = record.outputs.get(name)
         if described is None or described.path != file:
             found = f"It does not describe {Path(file).name} as its output {name!r}."
-            yield Finding(State.TAMPERED, product.record_file, found, remedy)
+            yield Finding(State.TAMPERED, product.record_file, found)
             continue
         present = hashes[file]
         if present is None:
-            yield Finding(State.MISSING, file, f"{product.record_file} names it, and it is not there.", remedy)
+            yield Finding(State.MISSING, file, f"{product.record_file} names it, and it is not there.")
         elif present != described.sha256:
             found = f"Its SHA-256 is {present[:12]}..., but its record says {described.sha256[:12]}...."
-            yield Finding(State.TAMPERED, file, found, remedy)
+            yield Finding(State.TAMPERED, file, found)
 
 
 def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
@@ -77,19 +76,18 @@ def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hash
     record = product.record
     if record is None:
         return
-    remedy = rebuild(product.record_file)
     for name, described in sorted(record.inputs.items()):
         # The state of data is written anew by each look at them.
         if Path(described.path).name == DATA_STATE:
             continue
         if described.path.startswith("/") or posixpath.normpath(described.path).startswith(".."):
             found = f"Its input {name!r} lies outside the project: {described.path}."
-            yield Finding(State.TAMPERED, product.record_file, found, remedy)
+            yield Finding(State.TAMPERED, product.record_file, found)
             continue
         present = hashes[described.path]
         producer = products.get(described.path)
         if present is None:
-            yield Finding(State.MISSING, described.path, f"{product.record_file} was made from it.", remedy)
+            yield Finding(State.MISSING, described.path, f"{product.record_file} was made from it.")
             continue
         if described.sha256 == present:
             continue
@@ -98,7 +96,7 @@ def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hash
         found = (
             f"It was made from {described.path} of SHA-256 {described.sha256[:12]}..., which is {present[:12]}... now."
         )
-        yield Finding(State.STALE, product.record_file, found, remedy)
+        yield Finding(State.STALE, product.record_file, found)
 
 
 def _written(producer: Product, file: str) -> str | None:
@@ -132,4 +130,4 @@ def _orphan(path: Path, file: str) -> Finding:
         found = "There is no record beside it: nothing vouches for it."
     else:
         found = "No record describes it: nothing vouches for it."
-    return Finding(State.ORPHANED, file, found, f"rm '{file}', or run Snakemake to the end.")
+    return Finding(State.ORPHANED, file, found, f"{remove(file)}, or run Snakemake to the end.")

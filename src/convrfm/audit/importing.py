@@ -4,23 +4,27 @@ Nothing reaches `results/<preset>` before everything has been checked, in a copy
 """
 
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
+from convrfm.audit.commands import remove
+from convrfm.audit.currency import settings_of
 from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import Audit, Finding, State
-from convrfm.audit.records import Product, find_products
+from convrfm.audit.records import find_products, in_order
 from convrfm.audit.spot_checks import spot_check
-from convrfm.errors import StorageError
-from convrfm.pipeline.config import load_settings
+from convrfm.errors import InputError, StorageError
+from convrfm.pipeline.paths import figure_records, run_records
+from convrfm.pipeline.record import read_record
 from convrfm.storage import explained_writes, sha256
 
 __all__ = ["import_results"]
@@ -30,6 +34,9 @@ PARTS = ("runs", "figures")
 
 METADATA = Path(".snakemake") / "metadata"
 """Where Snakemake keeps what it knows of the files that it has made."""
+
+OF_PRESET = re.compile(r"results/([^/]+)/")
+"""How paths of results begin in records."""
 
 UNKNOWN = "metadata was not present"
 """What it says of files that it knows nothing of."""
@@ -43,7 +50,7 @@ def import_results(folder: Path, project: Path, seed: int) -> Audit:
 
     Args:
         folder: what was `results/<preset>` elsewhere.
-        project: the folder of the project, whose `config.yaml` says which preset this is.
+        project: the folder of the project. Its `config.yaml` counts but for the preset, which the records say.
         seed: of the spot checks.
 
     Returns:
@@ -51,19 +58,21 @@ def import_results(folder: Path, project: Path, seed: int) -> Audit:
         `checked` then says how many files were "taken in", and how many were "there already".
 
     Raises:
+        InputError: the records say no preset, or one that the project does not have.
         ConfigError: the configuration of the project is wrong.
         StorageError: the disk is full, or the folder may not be written to.
     """
-    config = yaml.safe_load((project / "config.yaml").read_text())
-    settings = load_settings(config, project / "workflow" / "presets")
-    preset = settings.config.preset
+    strange = tuple(_strange_files(folder))
+    # Only after that is anything read: a pipe would never end.
+    preset = folder.name if strange else _preset_of(folder, project / "workflow" / "presets")
     results = f"results/{preset}"
 
     def outcome(findings: tuple[Finding, ...], checks: tuple = (), checked: dict[str, int] | None = None) -> Audit:
         return Audit(preset, results, (), findings, checks, checked or {}, seed)
 
-    if strange := tuple(_strange_files(folder)):
+    if strange:
         return outcome(strange)
+    settings = settings_of(project, preset)
     with explained_writes(project / results):
         (project / results).mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".tmp-import-", dir=project / "results"))
@@ -77,12 +86,41 @@ def import_results(folder: Path, project: Path, seed: int) -> Audit:
             return outcome(conflicts)
         findings, checked = check_integrity(project, settings, place=staging)
         checks = spot_check(copy, seed)
-        found = outcome(findings, checks, checked)
+        found = outcome(tuple(map(_there, findings)), checks, checked)
         if found.trusted:
             checked |= _take_in(staging, project, results)
         return found
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _preset_of(folder: Path, presets: Path) -> str:
+    """The preset that most records say their files are of; those that say another are found to be of another place.
+
+    Raises:
+        InputError: no record says any, or it is none of the project's.
+    """
+    named = Counter[str]()
+    for path in [*run_records(folder), *figure_records(folder)]:
+        try:
+            outputs = read_record(path)["outputs"].values()
+            named.update({match[1] for file in outputs if (match := OF_PRESET.match(file["path"]))})
+        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
+            continue  # which the checks of the audit will say
+    known = sorted(file.stem for file in presets.glob("*.yaml"))
+    if not named:
+        msg = f"No record in {folder} says which preset it is of: there is nothing that can be taken in."
+        raise InputError(msg)
+    ((preset, _),) = named.most_common(1)
+    if preset not in known:
+        msg = f"The records in {folder} are of the preset {preset!r}, but this project has {', '.join(known)}."
+        raise InputError(msg)
+    return preset
+
+
+def _there(finding: Finding) -> Finding:
+    """The same finding, to be remedied on the machine that the results came from, where their folder has its own name."""
+    return replace(finding, remedy=f"Where it was computed: {finding.remedy.rstrip('.')}. Then bring it again.")
 
 
 def _strange_files(folder: Path) -> Iterator[Finding]:
@@ -110,17 +148,17 @@ def _conflicts(copy: Path, home: Path, results: str) -> Iterator[Finding]:
         if path.is_file() and os.path.lexists(own) and not (own.is_file() and sha256(own) == sha256(path)):
             file = f"{results}/{path.relative_to(copy).as_posix()}"
             found = "It lies in the project already, with other content; nothing was replaced."
-            yield Finding(State.STALE, file, found, f"rm '{file}', if it is not wanted, and import again.")
+            yield Finding(State.STALE, file, found, f"{remove(file)}, if it is not wanted, and import again.")
 
 
 def _take_in(staging: Path, project: Path, results: str) -> dict[str, int]:
     """Move checked files to their places, each in one step, the record of each run last."""
     products = [product for product, _ in find_products(staging, results)]
-    files = [file for product in _in_order(products) for file in (*product.files.values(), product.record_file)]
+    files = [file for product in in_order(products) for file in (*product.files.values(), product.record_file)]
     first = time.time() - len(products) - 1
     times = {
         file: first + number
-        for number, product in enumerate(_in_order(products))
+        for number, product in enumerate(in_order(products))
         for file in (*product.files.values(), product.record_file)
     }
     taken = []
@@ -135,24 +173,6 @@ def _take_in(staging: Path, project: Path, results: str) -> dict[str, int]:
         taken.append(file)
     _forget(project, taken)
     return {"taken in": len(taken), "there already": len(files) - len(taken)}
-
-
-def _in_order(products: list[Product]) -> list[Product]:
-    """Runs and figures, each after those that it was made from."""
-    made_by = {file: product for product in products for file in (product.record_file, *product.files.values())}
-    ordered: dict[str, Product] = {}
-
-    def place(product: Product) -> None:
-        if product.name in ordered or product.record is None:
-            return
-        for described in product.record.inputs.values():
-            if described.path in made_by:
-                place(made_by[described.path])
-        ordered[product.name] = product
-
-    for product in products:
-        place(product)
-    return list(ordered.values())
 
 
 def _forget(project: Path, files: list[str]) -> None:

@@ -4,14 +4,16 @@ Four kinds of wrong are told apart, see `convrfm.audit.outcome.State`. Every fin
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from pyarrow.parquet import read_metadata
 
+from convrfm.audit.commands import rebuild, remove
 from convrfm.audit.currency import CHECKOUT, asked_for, check_currency, expected_of, locked_versions
 from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_files
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product, find_products
+from convrfm.audit.records import Product, find_products, in_order
 from convrfm.audit.redrawn import check_csv, check_redrawn
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.config import Settings
@@ -36,8 +38,8 @@ def check_integrity(
         place: the folder that holds `results/<preset>`, where that is not the project: results that wait to be taken in.
 
     Returns:
-        What is wrong, sorted by file, and how many things of each kind were looked at: "records", "artefacts" (files hashed
-        against their record), "inputs", "figures drawn anew" and "table cells".
+        What is wrong, with runs and figures after those that they were made from, and how many things of each kind were looked
+        at: "records", "artefacts" (files hashed against their record), "inputs", "figures drawn anew" and "table cells".
     """
     plan = Plan(settings, recorded_state(settings, project))
     where = place or project
@@ -49,30 +51,29 @@ def check_integrity(
     # Elsewhere (`snakemake --directory`) there is none: then that of the checkout whose code this is.
     locked = locked_versions(next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None))
     findings += unknown_files(where, plan.results, set(products))
-    for product, wrong in found:
-        findings += wrong
+    wrong = {product.name: own for product, own in found}
+    # So that remedies can be followed one after the other.
+    for product in in_order([product for product, _ in found]):
+        own = wrong[product.name]
         if product.name not in asked:
-            findings.append(_orphan(product))
+            missed = "Nothing in the configuration asks for it any more, or what asked for it was not built."
+            own.append(Finding(State.ORPHANED, product.record_file, missed))
         counts["records"] += 1
-        if product.record is None:
-            continue
-        counts["artefacts"] += len(product.files)
-        counts["inputs"] += len(product.record.inputs)
-        own = [*check_outputs(product, hashes), *check_inputs(product, products, hashes)]
-        expected = expected_of(product, plan)
-        stale = [] if expected is None else list(check_currency(product, expected, locked))
-        findings += own + stale
-        if product.is_figure:
-            findings += _check_figure(where, product, own, hashes, counts, stale=bool(stale or expected is None))
-    unique = {(finding.file, finding.state, finding.found): finding for finding in findings}
-    return tuple(unique[key] for key in sorted(unique)), dict(counts)
-
-
-def _orphan(product: Product) -> Finding:
-    found = "Nothing in the configuration asks for it any more, or what asked for it was not built."
-    folder = product.name if product.is_figure else f"{product.name}/"
-    remedy = f"rm -r '{folder}'{'.*' if product.is_figure else ''}, or change the configuration back."
-    return Finding(State.ORPHANED, product.record_file, found, remedy)
+        if product.record is not None:
+            counts["artefacts"] += len(product.files)
+            counts["inputs"] += len(product.record.inputs)
+            files = [*check_outputs(product, hashes), *check_inputs(product, products, hashes)]
+            expected = expected_of(product, plan)
+            stale = [] if expected is None else list(check_currency(product, expected, locked))
+            own += files + stale
+            if product.is_figure:
+                own += _check_figure(where, product, files, hashes, counts, stale=bool(stale or expected is None))
+        # Snakemake builds nothing that no plan asks for.
+        removal = f"{remove(product.name, beginning=product.is_figure)}, or change the configuration back."
+        remedy = rebuild(product.record_file) if product.name in asked else removal
+        findings += [replace(finding, remedy=remedy) for finding in own]
+    unique = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
+    return tuple(reversed(unique.values())), dict(counts)
 
 
 def _check_figure(

@@ -103,13 +103,13 @@ class Finding:
         state: what kind of wrong.
         file: relative to the project.
         found: what was found and what was expected, in a sentence.
-        remedy: a command, or what to do.
+        remedy: a command, or what to do; `convrfm.audit.integrity` fills it in where the run or figure as a whole needs it.
     """
 
     state: State
     file: str
     found: str
-    remedy: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,19 @@
 """The records of a results folder, read with suspicion: each is what it should be, or a finding."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from convrfm.audit.commands import rebuild
 from convrfm.audit.outcome import Finding, State
 from convrfm.pipeline.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
 from convrfm.pipeline.record import SEAL, read_record, seal_of
 
-__all__ = ["Described", "Product", "Record", "find_products", "read_product"]
+__all__ = ["Described", "Product", "Record", "find_products", "in_order", "read_product"]
 
 
 class Described(BaseModel):
@@ -90,6 +89,26 @@ def find_products(project: Path, results: str) -> Iterator[tuple[Product, list[F
         yield read_product(project, path)
 
 
+def in_order(products: Iterable[Product]) -> list[Product]:
+    """Runs and figures, each after those that it was made from, otherwise as they come."""
+    made_by = {file: product for product in products for file in (product.record_file, *product.files.values())}
+    ordered: dict[str, Product] = {}
+    entered: set[str] = set()
+
+    def place(product: Product) -> None:
+        if product.name in entered:
+            return
+        entered.add(product.name)  # records that were tampered with may go round in circles
+        for described in () if product.record is None else product.record.inputs.values():
+            if described.path in made_by:
+                place(made_by[described.path])
+        ordered[product.name] = product
+
+    for product in made_by.values():
+        place(product)
+    return list(ordered.values())
+
+
 def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
     """Read one run or figure by the path of its record.
 
@@ -113,7 +132,6 @@ def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
 
 def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
     """Read a record; it is None where it cannot be read as one."""
-    remedy = rebuild(file)
     try:
         content = read_record(path)
         record = Record.model_validate(content)
@@ -122,13 +140,13 @@ def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         found = f"It is not a record: {where}: {first['msg']}."
-        return None, [Finding(State.TAMPERED, file, found, remedy)]
+        return None, [Finding(State.TAMPERED, file, found)]
     except (ValueError, RecursionError, OSError, json.JSONDecodeError) as error:
-        return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.", remedy)]
+        return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.")]
     if record.seal is None:
         found = f"It has no {SEAL}: older code wrote it, or somebody took it out."
-        return record, [Finding(State.STALE, file, found, remedy)]
+        return record, [Finding(State.STALE, file, found)]
     if record.seal != seal:
         found = f"Its {SEAL} is not the hash of its content: the record was edited after it was written."
-        return record, [Finding(State.TAMPERED, file, found, remedy)]
+        return record, [Finding(State.TAMPERED, file, found)]
     return record, []

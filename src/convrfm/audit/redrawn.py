@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from convrfm.audit.commands import rebuild
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product
 from convrfm.audit.replay import job_of
@@ -36,9 +35,7 @@ def check_csv(project: Path, product: Product) -> Iterator[Finding]:
         table = pd.read_parquet(project / product.files["parquet"])
         lines = (project / file).read_text().splitlines()
     except (OSError, ValueError) as error:
-        yield Finding(
-            State.TAMPERED, file, f"It cannot be read beside its Parquet table: {error}.", rebuild(product.record_file)
-        )
+        yield Finding(State.TAMPERED, file, f"It cannot be read beside its Parquet table: {error}.")
         return
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "table.csv"
@@ -50,7 +47,7 @@ def check_csv(project: Path, product: Product) -> Iterator[Finding]:
         (i for i, (a, b) in enumerate(zip(lines, expected, strict=False)) if a != b), min(len(lines), len(expected))
     )
     found = f"It disagrees with {Path(product.files['parquet']).name} from line {row + 1} on."
-    yield Finding(State.TAMPERED, file, found, rebuild(product.record_file))
+    yield Finding(State.TAMPERED, file, found)
 
 
 def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[Finding]:
@@ -69,7 +66,7 @@ def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[F
     if not FIGURES[product.kind].inputs:
         difference = _text_difference(caption, theorem1.caption(pd.read_parquet(project / product.files["parquet"])))
         if difference is not None:
-            yield Finding(state, product.files["md"], f"{difference} ({reason}).", rebuild(product.record_file))
+            yield Finding(state, product.files["md"], f"{difference} ({reason}).")
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -77,14 +74,14 @@ def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[F
             _draw(project, product, folder)
         except Exception as error:  # noqa: BLE001 (whatever the job stumbles over in these runs is what was found)
             found = f"It cannot be drawn anew from its runs: {type(error).__name__}: {error}"
-            yield Finding(state, product.files["parquet"], found, rebuild(product.record_file))
+            yield Finding(state, product.files["parquet"], found)
             return
         table, again = pd.read_parquet(project / product.files["parquet"]), pd.read_parquet(folder / "figure.parquet")
         if (difference := _difference(table, again)) is not None:
-            yield Finding(state, product.files["parquet"], f"{difference} ({reason}).", rebuild(product.record_file))
+            yield Finding(state, product.files["parquet"], f"{difference} ({reason}).")
             return
         if (difference := _text_difference(caption, (folder / "figure.md").read_text())) is not None:
-            yield Finding(state, product.files["md"], f"{difference} ({reason}).", rebuild(product.record_file))
+            yield Finding(state, product.files["md"], f"{difference} ({reason}).")
 
 
 def _draw(project: Path, product: Product, folder: Path) -> None:

@@ -4,13 +4,13 @@ Whether a record is true is another matter, and not decided here. One that canno
 """
 
 import json
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from convrfm.audit.commands import rebuild
 from convrfm.pipeline.paths import figure_records, run_records
 from convrfm.pipeline.record import read_record
 
@@ -77,9 +77,10 @@ class Run:
             return None
         return (self.started + timedelta(seconds=self.wall_seconds)).replace(microsecond=0)
 
-    def command(self, preset: str) -> str:
+    @property
+    def command(self) -> str:
         """The one command that builds it anew."""
-        return f"snakemake -c1 --force --config preset={preset} protocol={self.protocol} -- {shlex.quote(self.record)}"
+        return rebuild(self.record)
 
 
 def find_runs(project: Path, results: str) -> Iterator[Run]:
