@@ -120,3 +120,27 @@ def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(anchors):
     assert not (anchors.root / "data").exists()
     chain = output.partition("Longest chain")[2]
     assert chain.index("prepare") < chain.index("train_simplenet") < chain.index("draw_fig08")
+    assert "once slurm/site.yaml names them" in output
+
+
+def test_what_slurm_would_get(with_profiles, site):
+    """As many jobs as a plan with the profile has, groups of pairs as one, and each with all the CPUs that it may have."""
+    config = with_profiles.root / "config.yaml"
+    before = config.read_text()
+    pairs = [{"dataset": "digits", "n_train": 20, "n_test": 10, "depth": 2, "seeds": 1}]
+    fig06 = {**yaml.safe_load(before)["overrides"]["fig06"], "pairs": pairs}
+    with_profiles.configure(threads=2, overrides={"fig06": fig06})
+    site(partitions={"gpu": {"max_runtime": 20, "max_gpu": 1}, "cpu": {"max_cpus_per_task": 8}})
+    try:
+        output = with_profiles.snakemake("-c1", "cost")
+        plan = with_profiles.snakemake("-n", "--profile", "slurm", "all")
+    finally:
+        config.write_text(before)
+    groups = re.findall(r"^group job .*", plan, flags=re.MULTILINE)
+    single = re.findall(r"^rule \w+:\n(?:    .*\n)*?    resources: .*runtime=", plan, flags=re.MULTILINE)
+    assert len(groups) == 6  # 45 pairs of classes, eight to a job
+    assert f"Submissions to SLURM: {len(groups) + len(single)}, at most 200 at a time" in output
+    # Sixteen jobs of two CPUs in a group, of which eight run at a time.
+    assert "16 CPU (group pairs_fit_images_prepare_train_images)" in output
+    assert "16 CPU, but cpu gives 8" in output
+    assert "train_simplenet digits: " in output

@@ -4,20 +4,29 @@ import logging
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from snakemake.api import SnakemakeApi
+from snakemake.cli import parse_group_components
 from snakemake.logging import logger
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
+from snakemake.resources import GroupResources
+from snakemake.settings.types import ConfigSettings, DAGSettings, GroupSettings, OutputSettings, ResourceSettings
+from snakemake_executor_plugin_slurm.partitions import Partition
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pipeline.config import load_settings
 from convrfm.pipeline.sections.costs import Costs
 from convrfm.pipeline.session import Job
+from convrfm.pipeline.site import SITE
+from convrfm.pipeline.submissions import Submission, excesses, largest_requests, read_partitions
 
-__all__ = ["Planned", "longest_chain", "print_cost", "table"]
+__all__ = ["Planned", "Profile", "longest_chain", "print_cost", "read_profile", "submission_lines", "table"]
+
+PROFILE = Path("slurm/config.yaml")
+"""The profile for SLURM, in the folder that Snakemake works in, or else beside the Snakefile."""
 
 
 @dataclass(frozen=True)
@@ -43,44 +52,87 @@ class Planned:
     memory_mb: int
 
 
+@dataclass(frozen=True)
+class Profile:
+    """What the profile for SLURM says of submissions.
+
+    Attributes:
+        jobs: the most at a time; None without a profile.
+        cores: the most CPUs of one job or group.
+        components: so many components of a group make one job, by the group's name.
+    """
+
+    jobs: int | None = None
+    cores: int = sys.maxsize
+    components: Mapping[str, int] = field(default_factory=dict)
+
+
 class _Listener(logging.Handler):
-    """Keeps what Snakemake tells of each job that it would run."""
+    """Keeps what Snakemake tells of each job that it would run, and what a scheduler would get of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.told: list[Any] = []
+        self.submissions: list[Submission] = []
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record: Any) -> None:
         event = getattr(record, "event", None)
-        if event is not None and event.name == "JOB_INFO":
+        if event is None:
+            return
+        if event.name == "GROUP_INFO":
+            first = next(iter(record.jobs))
+            group = first.dag.get_job_group(first)
+            # As the group itself has it where it is submitted, and not run here.
+            asked = GroupResources.basic_layered(group.toposorted, group.global_resources, run_local=False)
+            self.submissions.append(Submission(f"group {group.name}", asked, asked["_cores"], {}))
+        elif event.name == "JOB_INFO":
             self.told.append(record)
+            # Those of a group stand indented below it.
+            if _works(record) and not record.indent:
+                self.submissions.append(
+                    Submission(record.rule_name, record.resources, record.threads, record.wildcards)
+                )
 
 
 def print_cost(job: Job) -> None:
-    """Print hours of CPUs and GPUs by rule, the longest chain of jobs, and how much there is to fetch.
+    """Print hours of CPUs and GPUs by rule, the longest chain of jobs, what SLURM would get, and how much there is to fetch.
 
     Everything is counted, finished or not, as if all data were there.
+
+    Raises:
+        ConfigError: the site's file is wrong.
     """
     config = {**job.settings["config"], "assume_data": True}
     root = Path(job.settings["root"])
     settings = load_settings(config, root / "workflow" / "presets")
-    told = _plan(config, root / "Snakefile")
+    profile = read_profile(next((path for path in (PROFILE, root / PROFILE) if path.is_file()), None))
+    partitions = read_partitions(Path.cwd())
+    told, submissions = _plan(config, root / "Snakefile", profile)
     jobs = [_planned(record, settings.preset.costs) for record in told if record.rule_name != "fetch"]
     fetched = sorted(record.wildcards["dataset"] for record in told if record.rule_name == "fetch")
     what = f"preset {settings.config.preset}, protocol {settings.config.protocol}, seeds {settings.config.seeds}"
-    lines = [what, "", *table(jobs), "", *_chain_lines(jobs)]
+    lines = [what, "", *table(jobs), "", *_chain_lines(jobs), "", *submission_lines(submissions, partitions, profile)]
     if fetched:
         size = sum(REGISTRY[name].megabytes for name in fetched) / 1000
         lines += ["", f"Data and weights: {len(fetched)} sets, {size:.1f} GB to fetch if none is there."]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _plan(config: Mapping[str, Any], snakefile: Path) -> list[Any]:
-    """What Snakemake tells of each job behind the target `all`."""
+def read_profile(path: Path | None) -> Profile:
+    """Read the profile for SLURM; without a file nothing is limited, and no group makes one job with another."""
+    if path is None:
+        return Profile()
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    components = parse_group_components(content.get("group-components"))
+    return Profile(content.get("jobs"), content.get("cores", sys.maxsize), components)
+
+
+def _plan(config: Mapping[str, Any], snakefile: Path, profile: Profile) -> tuple[list[Any], list[Submission]]:
+    """What Snakemake tells of each job behind the target `all`, and what a scheduler would get."""
     listener = _Listener()
     with SnakemakeApi(OutputSettings(dryrun=True)) as api:
         workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
+            resource_settings=ResourceSettings(cores=profile.cores),
             config_settings=ConfigSettings(config=config),
             snakefile=snakefile,
         )
@@ -91,18 +143,23 @@ def _plan(config: Mapping[str, Any], snakefile: Path) -> list[Any]:
             logger.removeHandler(handler)
         logger.addHandler(listener)
         try:
-            dag.execute_workflow(executor="dryrun")
+            groups = GroupSettings(group_components=profile.components)
+            dag.execute_workflow(executor="dryrun", group_settings=groups)
         finally:
             logger.removeHandler(listener)
             for handler in others:
                 logger.addHandler(handler)
-    return listener.told
+    return listener.told, listener.submissions
+
+
+def _works(record: Any) -> bool:
+    """Whether a job is more than a target, which only names files, and than a download, which runs where Snakemake does."""
+    return "runtime" in record.resources.keys()  # noqa: SIM118 (not a dict)
 
 
 def _planned(record: Any, costs: Costs) -> Planned:
     """A job as Snakemake tells of it; targets, which only name files, cost nothing."""
-    resources = record.resources
-    works = "runtime" in resources.keys()  # noqa: SIM118 (not a dict)
+    resources, works = record.resources, _works(record)
     return Planned(
         record.rule_name,
         tuple(record.input),
@@ -160,6 +217,34 @@ def longest_chain(jobs: Sequence[Planned]) -> list[Planned]:
         chain.append(last)
         last = before[last]
     return [job for job in reversed(chain) if job.minutes > 0]
+
+
+def submission_lines(
+    submissions: Sequence[Submission], partitions: Sequence[Partition], profile: Profile
+) -> Iterator[str]:
+    """What SLURM would get, which of it exceeds the partitions of the site's file, and which limits are to be looked up.
+
+    Args:
+        submissions: jobs as a scheduler would get them.
+        partitions: of the site's file; none where it names none.
+        profile: that for SLURM.
+    """
+    at_a_time = "" if profile.jobs is None else f", at most {profile.jobs} at a time (`jobs` in {PROFILE})"
+    yield f"Submissions to SLURM: {len(submissions)}{at_a_time}."
+    yield f"Largest requests: {', '.join(largest_requests(submissions)) or 'none'}."
+    yield (
+        "Limits to look up: MaxSubmitJobs (sacctmgr show assoc user=$USER format=account,maxsubmit; "
+        "sacctmgr show qos format=name,maxsubmitpu), MaxTime and MaxMemPerNode of partitions (scontrol show partition)."
+    )
+    if not partitions:
+        yield f"What exceeds them is said here once {SITE} names them under `partitions`."
+        return
+    too_large = list(excesses(submissions, partitions))
+    if not too_large:
+        yield f"Every job fits into a partition of {SITE}."
+        return
+    yield f"No partition of {SITE} takes these; lower costs.most_minutes, or correct the section costs:"
+    yield from (f"  {line}" for line in too_large)
 
 
 def _chain_lines(jobs: Sequence[Planned]) -> Iterator[str]:
