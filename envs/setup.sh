@@ -4,6 +4,19 @@ set -eu
 venv=$1
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 
+case $venv in
+  /*) environment=$venv ;;
+  *) environment=$(pwd)/$venv ;;
+esac
+# Snakemake starts jobs by a command of the shell with this path in it, unquoted. The same list is in convrfm.pipeline.preflight.
+case $environment in
+  *[[:space:]\"\'\`\$\\\;\&\|\<\>\(\){}*?:[]*)
+    echo "error: jobs could not be started from an environment in $environment: spaces, quotes, colons and the characters" \
+      "\\ \$ & ; | < > ( ) { } * ? [ \` mean something to the shell. Move the project to a folder without them." >&2
+    exit 1
+    ;;
+esac
+
 python=
 for candidate in "${PYTHON:-}" python3.12 python3.11 python3; do
   if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then

@@ -127,8 +127,8 @@ def test_what_slurm_would_get(with_profiles, site):
     """As many jobs as a plan with the profile has, groups of pairs as one, and each with all the CPUs that it may have."""
     config = with_profiles.root / "config.yaml"
     before = config.read_text()
-    pairs = [{"dataset": "digits", "n_train": 20, "n_test": 10, "depth": 2, "seeds": 1}]
-    fig06 = {**yaml.safe_load(before)["overrides"]["fig06"], "pairs": pairs}
+    fig06 = yaml.safe_load(before)["overrides"]["fig06"]
+    fig06 = {**fig06, "pairs": [{**fig06["datasets"][0], "n_train": 20, "n_test": 10}]}
     with_profiles.configure(threads=2, overrides={"fig06": fig06})
     site(partitions={"gpu": {"max_runtime": 20, "max_gpu": 1}, "cpu": {"max_cpus_per_task": 8}})
     try:
@@ -136,7 +136,7 @@ def test_what_slurm_would_get(with_profiles, site):
         plan = with_profiles.snakemake("-n", "--profile", "slurm", "all")
     finally:
         config.write_text(before)
-    groups = re.findall(r"^group job .*", plan, flags=re.MULTILINE)
+    groups = re.findall("Group job pairs", plan)
     single = re.findall(r"^rule \w+:\n(?:    .*\n)*?    resources: .*runtime=", plan, flags=re.MULTILINE)
     assert len(groups) == 6  # 45 pairs of classes, eight to a job
     assert f"Submissions to SLURM: {len(groups) + len(single)}, at most 200 at a time" in output

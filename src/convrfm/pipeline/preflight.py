@@ -1,15 +1,35 @@
-"""Checks before the first job: whether results can be written at all."""
+"""Checks before the first job: whether results can be written at all, and jobs be started."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
-from convrfm.errors import StorageError
+from convrfm.errors import ConfigError, StorageError
 
-__all__ = ["LEAST_FREE_BYTES", "check_folder"]
+__all__ = ["LEAST_FREE_BYTES", "check_folder", "check_python"]
 
 LEAST_FREE_BYTES = 200 * 2**20
 """Free disk space under which no work is started."""
+
+
+READ_BY_SHELL = re.compile(r"""[\s"'`$\\;&|<>(){}*?:\[]""")
+"""Characters that the shell, or Snakemake's formatting, reads as something else, found by trying; also in `envs/setup.sh`."""
+
+
+def check_python(executable: str) -> None:
+    """Check that Snakemake can start jobs with a Python: it puts the path into commands of the shell, unquoted.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if found := READ_BY_SHELL.search(executable):
+        msg = (
+            f"Jobs cannot be started with {executable}: {found[0]!r} in its path means something to the shell. Make the "
+            "environment in a folder without such characters: move the project, or call `sh envs/setup.sh /another/folder` "
+            "and activate that."
+        )
+        raise ConfigError(msg)
 
 
 def check_folder(folder: Path) -> None:
