@@ -8,14 +8,19 @@ case $venv in
   /*) environment=$venv ;;
   *) environment=$(pwd)/$venv ;;
 esac
-# Snakemake starts jobs by a command of the shell with this path in it, unquoted. The same list is in convrfm.pipeline.preflight.
-case $environment in
-  *[[:space:]\"\'\`\$\\\;\&\|\<\>\(\){}*?:[]*)
-    echo "error: jobs could not be started from an environment in $environment: spaces, quotes, colons and the characters" \
-      "\\ \$ & ; | < > ( ) { } * ? [ \` mean something to the shell. Move the project to a folder without them." >&2
-    exit 1
-    ;;
-esac
+# Snakemake starts jobs by commands of the shell with these paths in them, that of the environment without quotes. The same lists
+# are in convrfm.pipeline.preflight.
+tab=$(printf '\t')
+newline='
+'
+wrong=
+case $environment in *[[:space:]\"\'\`\$\\\;\&\|\<\>\(\){}*?:[]*) wrong=$environment ;; esac
+case $here in *[\"\`\$\\{}$tab$newline]*) wrong=$here ;; esac
+if [ -n "$wrong" ]; then
+  echo "error: jobs could not be started from $wrong: spaces, quotes, colons and the characters \\ \$ & ; | < > ( ) { } * ? [ \`" \
+    "mean something to the shell. Move the project to a folder without them." >&2
+  exit 1
+fi
 
 python=
 for candidate in "${PYTHON:-}" python3.12 python3.11 python3; do

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.preflight import check_python
+from convrfm.pipeline.preflight import check_paths
 from workflow.conftest import ROOT, Project
 
 REFUSED = [" ", "\t", "\n", *"'\"$\\;&|<>(){}*?[:`"]
@@ -37,10 +37,10 @@ def set_up(python: Path, folder: Path, *command: str) -> subprocess.CompletedPro
 def test_a_folder_whose_name_means_something_to_the_shell(python, tmp_path, letter):
     done = set_up(python, tmp_path / f"a{letter}b", "sh", "envs/setup.sh", ".venv")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: jobs could not be started from an environment in")
+    assert done.stderr.startswith("error: jobs could not be started from")
     assert not (tmp_path / "called").exists()
     with pytest.raises(ConfigError, match="Jobs cannot be started with"):
-        check_python(f"/home/a{letter}b/.venv/bin/python")
+        check_paths(f"/home/a{letter}b/.venv/bin/python", ())
 
 
 @pytest.mark.parametrize("letter", WORKING)
@@ -48,13 +48,24 @@ def test_a_folder_with_another_name(python, tmp_path, letter):
     done = set_up(python, tmp_path / f"a{letter}b", "sh", "envs/setup.sh", ".venv")
     assert (tmp_path / "called").read_text() == "-m venv .venv\n"
     assert "no virtual environment could be made" in done.stderr
-    check_python(f"/home/a{letter}b/.venv/bin/python")
+    check_paths(f"/home/a{letter}b/.venv/bin/python", [Path(f"/home/a{letter}b")])
+
+
+@pytest.mark.parametrize("letter", ["\t", "\n", *'"$\\{}`'])
+def test_a_project_whose_path_does_not_survive_quotes(python, tmp_path, letter):
+    """Wherever its environment lies."""
+    done = set_up(python, tmp_path / f"a{letter}b", "sh", "envs/setup.sh", str(tmp_path / "venv"))
+    assert done.stderr.startswith("error: jobs could not be started from")
+    assert not (tmp_path / "called").exists()
+    with pytest.raises(ConfigError, match="Jobs cannot be started in"):
+        check_paths("/usr/bin/python", [tmp_path, tmp_path / f"a{letter}b"])
 
 
 def test_an_environment_elsewhere(python, tmp_path):
     """Jobs start from a project in a folder with a space, if only the environment lies in another."""
     set_up(python, tmp_path / "a b", "sh", "envs/setup.sh", str(tmp_path / "venv"))
     assert (tmp_path / "called").exists()
+    check_paths("/usr/bin/python", [tmp_path / "a b"])
     (tmp_path / "called").unlink()
     done = set_up(python, tmp_path / "ab", "sh", "envs/setup.sh", str(tmp_path / "my venv"))
     assert not (tmp_path / "called").exists()

@@ -138,9 +138,8 @@ def test_what_slurm_would_get(with_profiles, site):
         config.write_text(before)
     groups = re.findall("Group job pairs", plan)
     single = re.findall(r"^rule \w+:\n(?:    .*\n)*?    resources: .*runtime=", plan, flags=re.MULTILINE)
-    assert len(groups) == 6  # 45 pairs of classes, eight to a job
+    assert len(groups) == 24  # 190 pairs of the first 20 classes, eight to a job
     assert f"Submissions to SLURM: {len(groups) + len(single)}, at most 200 at a time" in output
     # Sixteen jobs of two CPUs in a group, of which eight run at a time.
     assert "16 CPU (group pairs_fit_images_prepare_train_images)" in output
-    assert "16 CPU, but cpu gives 8" in output
-    assert "train_simplenet digits: " in output
+    assert "16 CPU, but cpu gives 8; 30 min, but gpu gives 20 (24 jobs)" in output

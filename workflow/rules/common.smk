@@ -26,7 +26,7 @@ from convrfm.pipeline.plan.fig06 import image_fit_memory
 from convrfm.pipeline.plan.fig08 import simplenet_memory
 from convrfm.pipeline.plan.printed import printed_fit_memory
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
-from convrfm.pipeline.preflight import check_folder, check_python
+from convrfm.pipeline.preflight import check_folder, check_paths
 from convrfm.pipeline.record import read_record
 from convrfm.pipeline.sections.costs import PAIRS
 from convrfm.pipeline.site import Site, load_site
@@ -38,7 +38,7 @@ try:
     SITE = load_site(Path.cwd())
     RESULTS = f"results/{SETTINGS.config.preset}"
     check_folder(Path(RESULTS))
-    check_python(sys.executable)
+    check_paths(sys.executable, (Path(workflow.basedir), Path.cwd()))
 except ConvRFMError as error:
     raise WorkflowError(str(error)) from None
 

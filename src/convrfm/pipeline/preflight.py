@@ -3,33 +3,45 @@
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from convrfm.errors import ConfigError, StorageError
 
-__all__ = ["LEAST_FREE_BYTES", "check_folder", "check_python"]
+__all__ = ["LEAST_FREE_BYTES", "check_folder", "check_paths"]
 
 LEAST_FREE_BYTES = 200 * 2**20
 """Free disk space under which no work is started."""
 
 
 READ_BY_SHELL = re.compile(r"""[\s"'`$\\;&|<>(){}*?:\[]""")
-"""Characters that the shell, or Snakemake's formatting, reads as something else, found by trying; also in `envs/setup.sh`."""
+"""What the shell, or Snakemake's formatting, takes for something else in the path of Python, found by trying."""
+
+READ_IN_QUOTES = re.compile(r"""["`$\\{}\t\n]""")
+"""The same in the paths of folders, which Snakemake quotes. `envs/setup.sh` has both lists, too."""
 
 
-def check_python(executable: str) -> None:
-    """Check that Snakemake can start jobs with a Python: it puts the path into commands of the shell, unquoted.
+def check_paths(python: str, folders: Iterable[Path]) -> None:
+    """Check that Snakemake can start jobs: it puts these paths into commands of the shell.
+
+    Args:
+        python: the interpreter that Snakemake runs on, which is that of its jobs.
+        folders: where the workflow lies, and where it is called.
 
     Raises:
         ConfigError: it cannot.
     """
-    if found := READ_BY_SHELL.search(executable):
+    if found := READ_BY_SHELL.search(python):
         msg = (
-            f"Jobs cannot be started with {executable}: {found[0]!r} in its path means something to the shell. Make the "
-            "environment in a folder without such characters: move the project, or call `sh envs/setup.sh /another/folder` "
-            "and activate that."
+            f"Jobs cannot be started with {python}: {found[0]!r} in its path means something to the shell. Make the "
+            "environment in a folder without such characters: `sh envs/setup.sh /another/folder`, and activate that; or move "
+            "the project."
         )
         raise ConfigError(msg)
+    for folder in folders:
+        if found := READ_IN_QUOTES.search(str(folder)):
+            msg = f"Jobs cannot be started in {folder}: {found[0]!r} in its path means something to the shell. Move it."
+            raise ConfigError(msg)
 
 
 def check_folder(folder: Path) -> None:
