@@ -25,6 +25,8 @@ NOT_RUN = {
     "source": "activates the environment that the tests run in",
     "$EDITOR": "opens a file, for a person",
     "tmux": "keeps a terminal alive",
+    "export": "names certificates and folders of a site",
+    "srun": "runs a command on a node of SLURM",
     "sbatch": "hands a job to SLURM; the tests of the cluster do that",
     "ls": "shows what is there", "cat": "shows a file", "sed": "changes a file; test_following.py runs it",
 }  # fmt: skip
