@@ -14,6 +14,9 @@ LEAST_FREE_BYTES = 200 * 2**20
 """Free disk space under which no work is started."""
 
 
+ELSEWHERE = "copy config.yaml to another folder and call `snakemake --directory <folder>`."
+"""How results are written somewhere else."""
+
 READ_BY_SHELL = re.compile(r"""[\s"'`$\\;&|<>(){}*?:\[]""")
 """What the shell, or Snakemake's formatting, takes for something else in the path of Python, found by trying."""
 
@@ -55,12 +58,12 @@ def check_folder(folder: Path) -> None:
         msg = f"{folder} cannot be written: {existing} is a file, not a folder."
         raise StorageError(msg)
     if not os.access(existing, os.W_OK | os.X_OK):
-        msg = f"{folder} cannot be written: {existing} is read-only. Make it writable, or use `snakemake --directory`."
+        msg = f"{folder} cannot be written: {existing} is read-only. Make it writable, or {ELSEWHERE}"
         raise StorageError(msg)
     free = shutil.disk_usage(existing).free
     if free < LEAST_FREE_BYTES:
         msg = (
             f"{folder} has {free / 2**20:.0f} MiB of free disk space, and at least {LEAST_FREE_BYTES / 2**20:.0f} MiB are "
-            "needed: free some, or use `snakemake --directory`."
+            f"needed: free some, or {ELSEWHERE}"
         )
         raise StorageError(msg)
