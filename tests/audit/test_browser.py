@@ -129,7 +129,7 @@ def test_a_link_to_a_run_opens_it(see):
     assert not target.is_visible()
     page.locator('.claim a[href="#run-rfm-published-task-bars-sigma-1-seed-0"]').first.click()
     assert target.is_visible()
-    assert target.locator("text=snakemake -c1 --force").is_visible()
+    assert target.locator("text=snakemake -c2 --force").is_visible()
 
 
 def test_details_open_and_close_by_keyboard(see):

@@ -191,7 +191,7 @@ def test_a_run_shows_its_record_and_its_command(project):
         "convrfm.pipeline.jobs.rfm:fit_task",
         "commit " + "e" * 40,
         "2026-11-21 19:09:55 UTC, for 7.9 s, on a processor",
-        f"snakemake -c1 --force --config preset=quick protocol=published -- {outcomes.RUN}/record.json",
+        f"snakemake -c2 --force --config preset=quick protocol=published -- {outcomes.RUN}/record.json",
     ):
         assert shown in text
 
