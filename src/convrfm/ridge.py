@@ -1,5 +1,6 @@
 """Kernel ridge regression in float64: alpha = (K + ridge I)^{-1} Y, with what is needed to trust the solution."""
 
+import logging
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,14 @@ SolverDtype = Literal["float64", "float32"]
 COLUMNS_AT_ONCE = 256
 """Columns of a matrix whose absolute values are held at a time."""
 
+LEAST_ON_DEVICE = 3000
+"""Rows of a system from which on a GPU is asked: LAPACK takes half a second for fewer, on one core."""
+
+ON_DEVICE = " on cuda"
+"""What follows the name of a solver that ran on a GPU."""
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class RidgeSolution:
@@ -25,7 +34,8 @@ class RidgeSolution:
     Attributes:
         alpha: `(n, outputs)` float64.
         ridge: the ridge.
-        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite.
+        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both by LAPACK; "cholesky on
+            cuda" and "clipped eigenvalues on cuda" where a GPU solved it.
         residual: |(K + ridge I) alpha - Y| / |Y| in the Frobenius norm, in float64, for the K that was passed.
         condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues), to
             three digits: LAPACK's last digits change with the place of its work space in memory.
@@ -38,8 +48,16 @@ class RidgeSolution:
     condition: float
 
 
-def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
+def solve_ridge(
+    kernel: np.ndarray,
+    targets: np.ndarray,
+    ridge: float,
+    dtype: SolverDtype = "float64",
+    backend: str = "cpu",
+) -> RidgeSolution:
     """Solve one kernel ridge regression.
+
+    On the CPU, LAPACK takes the threads that BLAS is set to, see `convrfm.threads`; its last bits depend on their number.
 
     Args:
         kernel: `(n, n)`, symmetric.
@@ -47,6 +65,8 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
         ridge: lambda > 0, on the scale of `kernel`.
         dtype: arithmetic of the factorisation. The authors' code works in float32, where a ridge of 1e-8 is below the
             machine precision; float64 is the default.
+        backend: of the kernel that the matrix is of. With "cuda" a GPU solves systems of at least `LEAST_ON_DEVICE` rows, if
+            one has the memory; all others are solved by LAPACK, whatever the backend.
 
     Returns:
         The solution. Where the Cholesky factorisation is refused (rounding made the kernel indefinite by more than the
@@ -65,6 +85,8 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
         raise InputError(msg)
     check_finite(kernel, "The kernel matrix")
     check_finite(targets, "The targets")
+    if backend == "cuda" and n >= LEAST_ON_DEVICE and (found := _on_device(kernel, targets, ridge, dtype)) is not None:
+        return found
     exact = kernel.astype(np.float64)
     exact[np.diag_indices(n)] += ridge
     system, right = exact.astype(dtype, copy=False), targets.astype(dtype)
@@ -83,6 +105,39 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
     return RidgeSolution(alpha, ridge, solver, residual, float(f"{condition:.3g}"))
 
 
+def _on_device(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype) -> RidgeSolution | None:
+    """Solve on the GPU that has the most free memory; None, with a line in the log, where none has enough."""
+    import torch
+
+    from convrfm.device_solve import free_device, solve_on_device
+
+    device, size = free_device(kernel, dtype), f"ridge system of {len(kernel)} rows"
+    if device is None:
+        log.info("%s: no GPU has the memory for it, so LAPACK solves it", size)
+        return None
+    try:
+        found = solve_on_device(kernel, targets, ridge, dtype, device)
+    except RuntimeError as error:
+        # Of PyTorch's allocator, and of the solver's own.
+        if not isinstance(error, torch.OutOfMemoryError) and "ALLOC_FAILED" not in str(error):
+            raise
+        log.warning("%s: %s ran out of memory, so LAPACK solves it (%s)", size, device, str(error).splitlines()[0])
+        return None
+    if found.smallest is not None:
+        _warn_of_clipping(ridge, found.smallest)
+    solver = ("cholesky" if found.smallest is None else "clipped eigenvalues") + ON_DEVICE
+    return RidgeSolution(found.alpha, ridge, solver, found.residual, float(f"{found.condition:.3g}"))
+
+
+def _warn_of_clipping(ridge: float, smallest: float) -> None:
+    warnings.warn(
+        f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {smallest:.3g}): "
+        "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
+        ConvRFMWarning,
+        stacklevel=4,
+    )
+
+
 def _one_norm(matrix: np.ndarray) -> np.floating:
     """The largest sum of absolute values of a column, without a second matrix of the same size."""
     strips = [matrix[:, first : first + COLUMNS_AT_ONCE] for first in range(0, len(matrix), COLUMNS_AT_ONCE)]
@@ -94,12 +149,7 @@ def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: Solve
     """Solve with the nearest positive semi-definite kernel; gives alpha and the condition number."""
     # In LAPACK's order, or it would work on a copy.
     eigenvalues, eigenvectors = linalg.eigh(kernel.astype(dtype, order="F"), overwrite_a=True)
-    warnings.warn(
-        f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {eigenvalues[0]:.3g}): "
-        "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
-        ConvRFMWarning,
-        stacklevel=3,
-    )
+    _warn_of_clipping(ridge, eigenvalues[0])
     shifted = np.clip(eigenvalues, 0, None).astype(np.float64) + ridge
     basis = eigenvectors.astype(np.float64, copy=False)
     return basis @ ((basis.T @ targets) / shifted[:, None]), float(shifted[-1] / shifted[0])
