@@ -108,15 +108,13 @@ def test_a_device_gives_what_lapack_gives(rng, n, dtype):
 
 
 def test_a_condition_of_a_device_is_not_deceived():
-    """By a system of whole numbers that is built against the power method alone, which sees an inverse of norm 1."""
+    """By a system of whole numbers that is built against the power method, whose first vectors see an inverse of norm 1."""
     inverse_factor = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, -2, 1, 0], [0, -2, 2, 1]])
     system = np.linalg.inv(inverse_factor.T @ inverse_factor).round()
     kernel, targets = system - np.eye(4), np.ones((4, 1))
     found = solve_on_device(kernel, targets, 1.0, "float64", torch.device("cpu"))
-    norm = np.linalg.norm(system, 1)
-    assert found.condition > 5 * norm
-    assert found.condition <= np.linalg.cond(system, 1) * (1 + 1e-12)
-    assert float(f"{found.condition:.3g}") == solve_ridge(kernel, targets, 1.0).condition
+    by_lapack, exact = solve_ridge(kernel, targets, 1.0).condition, np.linalg.cond(system, 1)
+    assert by_lapack <= found.condition <= exact * (1 + 1e-12)
 
 
 @pytest.fixture
