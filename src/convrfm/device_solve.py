@@ -2,7 +2,7 @@
 
 The kernel matrix goes to the device once, in its own dtype, and the system that is factorised beside it. Only the
 coefficients come back. The certificate is that of LAPACK's route: the residual in float64 against the kernel that was passed,
-and an estimate of the condition number in the 1-norm by the power method that is behind LAPACK's `pocon`, too (Higham 1988; Higham
+and an estimate of the condition number in the 1-norm by the power method behind LAPACK's `pocon` (Higham 1988; Higham
 & Tisseur 2000, in SciPy).
 """
 

@@ -15,13 +15,10 @@ from convrfm.pipeline.data_states import due_attempt, read_state
 from convrfm.pipeline.orphans import cancel_orphans
 from convrfm.pipeline.paths import RUN_FILES, figure_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
-from convrfm.pipeline.plan.beyond import variant_memory, variants
+from convrfm.pipeline.plan.beyond import variants
 from convrfm.pipeline.plan.data import folders_of
-from convrfm.pipeline.plan.features import feature_fit_memory
-from convrfm.pipeline.plan.fig05 import fit_memory
-from convrfm.pipeline.plan.fig06 import image_fit_memory
+from convrfm.pipeline.plan.fits import expected_minutes, fit_memory, fit_threads
 from convrfm.pipeline.plan.fig08 import simplenet_memory
-from convrfm.pipeline.plan.printed import printed_fit_memory
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder
 from convrfm.pipeline.record import read_record
@@ -153,10 +150,11 @@ def needs(rule, beside=None):
     costs, key = SETTINGS.preset.costs, SETTINGS.preset.costs.cost(rule).gpu
 
     def memory(wildcards, attempt):
-        return attempt * (costs.demand(rule, dict(wildcards)).memory_mb + (beside(PLAN, wildcards) if beside else 0))
+        more = beside(PLAN, wildcards) if beside else fit_memory(PLAN, rule, wildcards)
+        return attempt * (costs.demand(rule, dict(wildcards)).memory_mb + more)
 
-    def minutes(wildcards, attempt):
-        return costs.limit(costs.demand(rule, dict(wildcards)).minutes, attempt)
+    def minutes(wildcards, attempt, threads):
+        return costs.limit(expected_minutes(PLAN, rule, dict(wildcards), threads), attempt)
 
     def gpus(wildcards):
         # Pairs of classes travel in groups, which would ask for as many GPUs as they have jobs; on CPUs they take minutes.
@@ -164,6 +162,11 @@ def needs(rule, beside=None):
 
     gpu = {"gpu": gpus} if getattr(SETTINGS.config, key or "", "") in ("auto", "cuda") else {}
     return {"mem_mb": memory, "runtime": minutes, **gpu}
+
+
+def threads_of(rule):
+    """Threads of a fit of the kernels, which grow with its training images."""
+    return lambda wildcards: fit_threads(PLAN, rule, wildcards)
 
 
 def swarm(wildcards):

@@ -14,7 +14,8 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.sections.costs import Costs
+from convrfm.pipeline.plan.base import Plan
+from convrfm.pipeline.plan.fits import expected_minutes
 from convrfm.pipeline.session import Job
 
 __all__ = ["Planned", "longest_chain", "print_cost", "table"]
@@ -64,8 +65,9 @@ def print_cost(job: Job) -> None:
     config = {**job.settings["config"], "assume_data": True}
     root = Path(job.settings["root"])
     settings = load_settings(config, root / "workflow" / "presets")
-    told = _plan(config, root / "Snakefile")
-    jobs = [_planned(record, settings.preset.costs) for record in told if record.rule_name != "fetch"]
+    told = _plan(config, root / "Snakefile", settings.preset.costs.most_threads)
+    plan = Plan(settings, lambda _: {"state": "present", "digest": ""})
+    jobs = [_planned(record, plan) for record in told if record.rule_name != "fetch"]
     fetched = sorted(record.wildcards["dataset"] for record in told if record.rule_name == "fetch")
     what = f"preset {settings.config.preset}, protocol {settings.config.protocol}, seeds {settings.config.seeds}"
     lines = [what, "", *table(jobs), "", *_chain_lines(jobs)]
@@ -75,12 +77,12 @@ def print_cost(job: Job) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _plan(config: Mapping[str, Any], snakefile: Path) -> list[Any]:
-    """What Snakemake tells of each job behind the target `all`."""
+def _plan(config: Mapping[str, Any], snakefile: Path, cores: int) -> list[Any]:
+    """What Snakemake tells of each job behind the target `all`, where there are so many cores."""
     listener = _Listener()
     with SnakemakeApi(OutputSettings(dryrun=True)) as api:
         workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=1),
+            resource_settings=ResourceSettings(cores=cores),
             config_settings=ConfigSettings(config=config),
             snakefile=snakefile,
         )
@@ -99,7 +101,7 @@ def _plan(config: Mapping[str, Any], snakefile: Path) -> list[Any]:
     return listener.told
 
 
-def _planned(record: Any, costs: Costs) -> Planned:
+def _planned(record: Any, plan: Plan) -> Planned:
     """A job as Snakemake tells of it; targets, which only name files, cost nothing."""
     resources = record.resources
     works = "runtime" in resources.keys()  # noqa: SIM118 (not a dict)
@@ -107,7 +109,7 @@ def _planned(record: Any, costs: Costs) -> Planned:
         record.rule_name,
         tuple(record.input),
         tuple(record.output),
-        costs.demand(record.rule_name, record.wildcards).minutes if works else 0.0,
+        expected_minutes(plan, record.rule_name, record.wildcards, record.threads) if works else 0.0,
         record.threads,
         int(resources.get("gpu", 0)),
         int(resources.get("mem_mb", 0)) if works else 0,
