@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from convrfm.pipeline.gpus import visible_gpus
+from convrfm.pipeline.gpus import hide_gpus, visible_gpus
 
 CLAIM = """
 import os, sys, time
 from pathlib import Path
-from convrfm.pipeline.gpus import claim_gpu
-device = claim_gpu(Path(sys.argv[1]))
-Path(sys.argv[2]).write_text(f"{device} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+from convrfm.pipeline.gpus import claim_gpus
+devices = claim_gpus(int(sys.argv[3]), Path(sys.argv[1]))
+Path(sys.argv[2]).write_text(f"{','.join(devices) or None} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
 time.sleep(600)
 """
 
@@ -39,9 +39,9 @@ class Jobs:
     def __init__(self, folder):
         self.folder, self.processes = folder, []
 
-    def start(self, **environment):
+    def start(self, count=1, **environment):
         note = self.folder / f"claimed-{len(self.processes)}"
-        command = [sys.executable, "-c", CLAIM, str(self.folder / "locks"), str(note)]
+        command = [sys.executable, "-c", CLAIM, str(self.folder / "locks"), str(note), str(count)]
         self.processes.append(subprocess.Popen(command, env={**os.environ, **environment}))
         return note
 
@@ -94,6 +94,64 @@ def test_what_a_scheduler_gave_is_left_alone(jobs):
 def test_several_that_a_scheduler_gave_are_shared_out(jobs):
     notes = [jobs.start(SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0,1") for _ in range(2)]
     assert sorted(claimed(note) for note in notes) == ["GPU-aa GPU-aa", "GPU-bb GPU-bb"]
+
+
+def test_a_job_that_asks_for_two_has_both_when_both_are_free(jobs):
+    first = jobs.start()
+    assert claimed(first) == "GPU-aa GPU-aa"
+    both = jobs.start(count=2)
+    time.sleep(3)
+    # It waits with nothing in its hands.
+    assert not both.exists()
+    single = jobs.start()
+    assert claimed(single) == "GPU-bb GPU-bb"
+    jobs.processes[0].kill()
+    jobs.processes[2].kill()
+    assert claimed(both) == "GPU-aa,GPU-bb GPU-aa,GPU-bb"
+
+
+def test_jobs_that_want_several_at_a_time_do_not_block_each_other(jobs):
+    notes = [jobs.start(count=2) for _ in range(4)]
+    for _ in notes:
+        deadline = time.monotonic() + 60
+        while not (
+            done := [i for i, note in enumerate(notes) if note is not None and note.exists() and note.read_text()]
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert len(done) == 1
+        assert notes[done[0]].read_text() == "GPU-aa,GPU-bb GPU-aa,GPU-bb"
+        notes[done[0]] = None
+        jobs.processes[done[0]].kill()
+
+
+def test_several_that_a_scheduler_gave_are_all_of_a_job_that_asked_for_them(jobs):
+    assert claimed(jobs.start(count=2, SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="0,1")) == "GPU-aa,GPU-bb GPU-aa,GPU-bb"
+
+
+def test_a_job_takes_what_there_is_if_it_asks_for_more(jobs):
+    assert claimed(jobs.start(count=3)) == "GPU-aa,GPU-bb GPU-aa,GPU-bb"
+
+
+@pytest.mark.parametrize(
+    ("resources", "scheduler", "visible"),
+    [
+        ({"gpu": 0}, "SLURM_JOB_ID", ""),
+        ({"gpu": 0}, None, ""),
+        ({"gpu": 0, "gres": "gpu:1"}, "SLURM_JOB_ID", "0"),
+        ({"gpu": 0, "gres": "gpu:h100:2"}, "SLURM_JOB_ID", "0"),
+        ({"gpu": 0, "slurm_extra": "--gpus-per-node=1"}, "SLURM_JOB_ID", "0"),
+        ({"gpu": 0, "gres": "lscratch:20"}, "SLURM_JOB_ID", ""),
+        # No scheduler looks at it.
+        ({"gpu": 0, "gres": "gpu:1"}, None, ""),
+    ],
+)
+def test_a_gpu_that_a_site_asks_for_in_its_own_words_is_used(resources, scheduler, visible, machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    if scheduler is not None:
+        monkeypatch.setenv(scheduler, "7")
+    hide_gpus(resources)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
 
 
 def test_without_a_gpu_nothing_is_claimed(jobs, machine):

@@ -1,8 +1,8 @@
-"""One GPU for each job that has asked for one, where no scheduler hands them out one by one.
+"""GPUs for the jobs that have asked for some, where no scheduler hands them out job by job.
 
-Snakemake counts GPUs and gives none to anybody. A job therefore claims a device before CUDA starts: it takes the lock on a
-file named after the device, which the system releases when the process ends, in whatever way. Whoever finds all devices
-taken waits.
+Snakemake counts GPUs and gives none to anybody. A job therefore claims its devices before CUDA starts: it takes the lock on a
+file named after each device, which the system releases when the process ends, in whatever way. Whoever finds too few free
+waits.
 """
 
 import fcntl
@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-__all__ = ["claim_gpu", "visible_gpus"]
+__all__ = ["claim_gpus", "hide_gpus", "in_scheduler", "visible_gpus"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
@@ -47,46 +47,82 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     return [known.get(name.strip(), name.strip()) for name in chosen.split(",") if name.strip()]
 
 
-def claim_gpu(folder: Path | None = None) -> str | None:
-    """Claim a GPU for this process alone, wait for one if all are taken, and make it the only one that CUDA sees.
+def claim_gpus(count: int, folder: Path | None = None) -> list[str]:
+    """Claim GPUs for this process alone, wait while too few are free, and make them the only ones that CUDA sees.
 
     Must be called before CUDA starts. Nothing happens where there is no GPU, and inside the job of a scheduler that was given
-    none or one; of several, which may serve several jobs of ours, one is claimed.
+    none or one; of several, which may serve several jobs of ours, so many are claimed. A process claims all of its devices or
+    none, one process at a time: jobs that want several never wait for each other with a part in their hands.
 
     Args:
+        count: how many the job has asked for; all that there are, if they are fewer.
         folder: of the locks; without one, a folder of this user in the folder for temporary files.
 
     Returns:
-        its UUID, or None where nothing was claimed.
+        their UUIDs; none where nothing was claimed.
     """
-    given = any(name in os.environ for name in SCHEDULERS)
+    given = in_scheduler()
     if given and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        return None
+        return []
     devices = visible_gpus()
     if len(devices) <= (1 if given else 0):
-        return None
+        return []
+    if count > len(devices):
+        log.warning("%d GPUs were asked for, but there are %d: the job takes these", count, len(devices))
     folder = Path(tempfile.gettempdir()) / f"convrfm-gpus-{os.getuid()}" if folder is None else folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     waiting = False
-    while True:
-        for device in devices:
-            if _locked(folder / device):
-                os.environ["CUDA_VISIBLE_DEVICES"] = device
-                log.info("GPU %s is this job's own", device)
-                return device
+    while not (claimed := _claimed(devices, min(count, len(devices)), folder)):
         if not waiting:
-            log.info("all of %d GPU(s) are taken: waiting for one", len(devices))
+            log.info("of %d GPU(s), fewer than %d are free: waiting", len(devices), min(count, len(devices)))
             waiting = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claimed)
+    log.info("this job's own: GPU %s", ", ".join(claimed))
+    return list(claimed)
 
 
-def _locked(path: Path) -> bool:
-    """Whether this process now holds the lock on a file."""
+def hide_gpus(resources: Mapping[str, Any]) -> None:
+    """Hide all GPUs from a job that asks for none on purpose, since they belong to others.
+
+    They stay where the site's own words have asked its scheduler for a GPU (`gres`, `slurm_extra`): Snakemake then knows of
+    none, and what was granted is this job's.
+
+    Args:
+        resources: of the job.
+    """
+    words = f"{resources.get('gres', '')} {resources.get('slurm_extra', '')}"
+    if not (in_scheduler() and "gpu" in words):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def in_scheduler(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process runs inside the job of a scheduler."""
+    return any(name in environment for name in SCHEDULERS)
+
+
+def _claimed(devices: Sequence[str], count: int, folder: Path) -> dict[str, IO[str]]:
+    """So many devices with their locked files, or none."""
+    found: dict[str, IO[str]] = {}
+    with (folder / "claiming").open("a", encoding="utf-8") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for device in devices:
+            if len(found) < count and (file := _locked(folder / device)) is not None:
+                found[device] = file
+        if len(found) < count:
+            for file in found.values():
+                file.close()
+            return {}
+    _held.extend(found.values())
+    return found
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """The file, open and locked by this process; None where another has the lock."""
     file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        return False
-    _held.append(file)
-    return True
+        return None
+    return file

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from convrfm.errors import ConvRFMError
-from convrfm.pipeline.gpus import claim_gpu
+from convrfm.pipeline.gpus import claim_gpus, hide_gpus
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
@@ -67,10 +67,9 @@ def run_job(snakemake: Any, target: str) -> None:
     with _logging_to(Path(snakemake.log[0])):
         gpus = snakemake.resources.get("gpu")
         if gpus:
-            claim_gpu()
+            claim_gpus(gpus)
         elif gpus == 0:
-            # Asked for none, on purpose: those of others are not to be seen.
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+            hide_gpus(snakemake.resources)
         function = load_job(target)
         settings = dict(snakemake.params.settings)
         job = Job(
