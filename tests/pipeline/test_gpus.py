@@ -5,10 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
-from convrfm.pipeline.gpus import hide_gpus, visible_gpus
+from convrfm import cuda_support
+from convrfm.kernels import availability
+from convrfm.pipeline import session
+from convrfm.pipeline.gpus import hide_gpus, sign_of_gpu, visible_gpus
+from convrfm.pipeline.record import read_record
+from convrfm.pipeline.session import Job, run_job
 
 CLAIM = """
 import os, sys, time
@@ -164,3 +171,73 @@ def test_without_a_gpu_nothing_is_claimed(jobs, machine):
 def test_no_device_is_visible_where_none_is_allowed(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "files", "sign"),
+    [
+        (1, {}, [], None),
+        (1, {}, ["nvidia0", "nvidiactl"], "1 asked for, and {devices}/nvidia0"),
+        (1, {}, ["nvidiactl"], None),
+        (0, {}, ["nvidia0"], None),
+        (1, {"CUDA_VISIBLE_DEVICES": "GPU-aa"}, [], "CUDA_VISIBLE_DEVICES=GPU-aa"),
+        (1, {"SLURM_JOB_GPUS": "0", "CUDA_VISIBLE_DEVICES": "0"}, [], "SLURM_JOB_GPUS=0"),
+        (0, {"SLURM_GPUS_ON_NODE": "2"}, [], "SLURM_GPUS_ON_NODE=2"),
+        (0, {"SLURM_GPUS_ON_NODE": "0"}, [], None),
+        # Hidden from this job, which has asked for none.
+        (0, {"SLURM_JOB_GPUS": "0,1", "CUDA_VISIBLE_DEVICES": ""}, ["nvidia0"], None),
+        (1, {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, [], None),
+        (1, {"CUDA_VISIBLE_DEVICES": "-1"}, ["nvidia0"], None),
+    ],
+)
+def test_what_says_that_there_is_a_gpu(asked, environment, files, sign, tmp_path):
+    for name in files:
+        (tmp_path / name).touch()
+    expected = None if sign is None else sign.format(devices=tmp_path)
+    assert sign_of_gpu(asked, environment, tmp_path) == expected
+
+
+def run_with(tmp_path, monkeypatch, gpus, settings):
+    """Run a job that writes its record, as Snakemake's script would; gives the record."""
+    snakemake = SimpleNamespace(
+        threads=1,
+        log=[str(tmp_path / "log")],
+        resources={} if gpus is None else {"gpu": gpus},
+        params=SimpleNamespace(settings=settings, code="c0de"),
+        input={},
+        output={"record": str(tmp_path / "record.json")},
+    )
+    monkeypatch.setattr(session, "load_job", lambda _: Job.write_record)
+    monkeypatch.setattr(session, "claim_gpus", lambda _: None)
+    monkeypatch.setattr(session, "_logging_to", nullcontext)
+    for name in ("_limit_threads", "_use_large_pages", "_end_with_workflow"):
+        monkeypatch.setattr(session, name, lambda *_: None)
+    run_job(snakemake, "x:y")
+    return read_record(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize("key", ["device", "backend"])
+def test_a_gpu_that_cannot_be_used_is_told_and_recorded(key, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(cuda_support, "cuda_trouble", lambda: "PyTorch is for another driver")
+    monkeypatch.setattr(availability, "why_no_gpu", lambda: "numba-cuda finds none.")
+    record = run_with(tmp_path, monkeypatch, 1, {key: "auto"})
+    reason = {"device": "PyTorch is for another driver", "backend": "numba-cuda finds none."}[key]
+    assert record["gpu_granted"] == "SLURM_JOB_GPUS=0"
+    assert record["gpu_unusable"] == reason
+    (told,) = [entry for entry in caplog.records if entry.levelname == "WARNING"]
+    assert told.getMessage().startswith("THE GPU OF THIS JOB IS NOT USED (SLURM_JOB_GPUS=0): it goes on on the CPU")
+    assert told.getMessage().endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "settings", "trouble"),
+    [(1, {"device": "auto"}, None), (1, {"device": "cpu"}, "old"), (None, {"device": "auto"}, "old"), (1, {}, "old")],
+)
+def test_nothing_is_said_of_a_gpu_that_is_used_or_not_wanted(gpus, settings, trouble, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(cuda_support, "cuda_trouble", lambda: trouble)
+    assert "gpu_unusable" not in run_with(tmp_path, monkeypatch, gpus, settings)
+    assert "GPU" not in caplog.text

@@ -16,11 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["claim_gpus", "hide_gpus", "in_scheduler", "visible_gpus"]
+__all__ = ["claim_gpus", "hide_gpus", "in_scheduler", "sign_of_gpu", "visible_gpus"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
 """Variables inside the jobs of schedulers, which hand out devices by themselves."""
+
+NO_DEVICE = ("", "-1", "NoDevFiles")
+"""What CUDA_VISIBLE_DEVICES holds where there is none; the last is SLURM's."""
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,29 @@ def hide_gpus(resources: Mapping[str, Any]) -> None:
     words = f"{resources.get('gres', '')} {resources.get('slurm_extra', '')}"
     if not (in_scheduler() and "gpu" in words):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def sign_of_gpu(asked: int, environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> str | None:
+    """What says that this job has a GPU, whether or not CUDA can use it; None where nothing does, or all are hidden.
+
+    Args:
+        asked: GPUs that the job has asked Snakemake for.
+        environment: of the process.
+        devices: where the files of NVIDIA's devices are.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible in NO_DEVICE:
+        return None
+    granted = {name: environment.get(name, "") for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE")}
+    if granted["SLURM_GPUS_ON_NODE"] == "0":  # a number, and the others are lists of indices
+        granted["SLURM_GPUS_ON_NODE"] = ""
+    for name, value in granted.items():
+        if value not in NO_DEVICE:
+            return f"{name}={value}"
+    if visible is not None:
+        return f"CUDA_VISIBLE_DEVICES={visible}"
+    files = sorted(path.name for path in devices.glob("nvidia[0-9]*"))
+    return f"{asked} asked for, and {devices / files[0]}" if asked > 0 and files else None
 
 
 def in_scheduler(environment: Mapping[str, str] = os.environ) -> bool:

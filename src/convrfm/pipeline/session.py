@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from convrfm.errors import ConvRFMError
-from convrfm.pipeline.gpus import claim_gpus, hide_gpus
+from convrfm.pipeline.gpus import claim_gpus, hide_gpus, sign_of_gpu
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
@@ -79,9 +79,31 @@ def run_job(snakemake: Any, target: str) -> None:
             threads=snakemake.threads,
             recorder=Recorder(target, snakemake.params.code, settings),
         )
+        if gpus is not None and (sign := sign_of_gpu(gpus)) is not None:
+            _note_unusable_gpu(job, sign)
         for path in job.outputs.values():
             clear_leftovers(path)
         function(job)
+
+
+def _note_unusable_gpu(job: Job, sign: str) -> None:
+    """Warn of a GPU that a job has and cannot use, and put it into the record.
+
+    Args:
+        job: with the setting `device` of networks, or `backend` of kernels; where it is "cuda", the job itself will stop.
+        sign: what says that it has a GPU.
+    """
+    # Here, since most jobs need neither.
+    from convrfm.cuda_support import cuda_trouble
+    from convrfm.kernels.availability import why_no_gpu
+
+    reasons = {"device": cuda_trouble, "backend": why_no_gpu}
+    reason = next((reasons[key] for key in reasons if job.settings.get(key) == "auto"), None)
+    trouble = None if reason is None else reason()
+    if trouble is not None:
+        job.recorder.notes |= {"gpu_granted": sign, "gpu_unusable": trouble}
+        message = "THE GPU OF THIS JOB IS NOT USED (%s): it goes on on the CPU, and may take many times as long. %s"
+        logging.getLogger(__name__).warning(message, sign, trouble)
 
 
 def load_job(target: str) -> Callable[[Job], None]:
