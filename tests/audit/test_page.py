@@ -1,7 +1,7 @@
 """The page as text: what it says, that all links lead somewhere, and that nothing in it comes alive."""
 
-import json
 import base64
+import json
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from urllib.parse import unquote
