@@ -16,6 +16,7 @@ from pathlib import Path
 from memory import BARS, CLASSES, COLOUR, DIGITS, FRAMED, Case, fit
 
 from convrfm.pipeline.fit_time import FitSize, fit_minutes
+from convrfm.pipeline.plan.fits import FEW, IMAGES_PER_THREAD
 from convrfm.pipeline.sections.costs import Costs
 from convrfm.threads import limited_threads
 
@@ -69,10 +70,11 @@ def page(rows: list[str], machine: str) -> str:
         if name not in ("start", "by_thread")
     )
     return f"""# Minutes of fits
-The rules that fit kernels ask a scheduler for minutes that follow from the size of the fit (`convrfm.pipeline.fit_time`): work of
-each kind is counted from the settings, and divided by the rates in `costs.cpu` or `costs.gpu`. `snakemake -c1 cost` shows
-the same minutes. The table compares them with real fits to noise, in seconds of the CPU once kernels are compiled. CNTK of depth
-3, patches of 3x3 pixels, float32, three rounds. Written by `python benchmarks/minutes.py`, on {machine}.
+The rules that fit kernels ask a scheduler for minutes that follow from the size of the fit (`convrfm.pipeline.fit_time`): the
+work of each kind is counted from the settings, and divided by the rates in `costs.cpu` or `costs.gpu`. `snakemake -c1 cost`
+shows the same minutes. The table compares them with real fits to noise, in seconds of the CPU once kernels are compiled. CNTK
+of depth 3, patches of 3x3 pixels, float32, three rounds. Written by `python benchmarks/minutes.py`, on
+{machine}.
 
 | training, test images | image | stages | filters | ridges | protocol | measured, s | estimate, s | ratio |
 |---|---|---|---|---|---|---|---|---|
@@ -86,10 +88,12 @@ Rates of one core, in units of 10^9 a second:
 
 - Processors without AVX-512 take two or three times as long. A scheduler is asked for three times the estimate. Correct the
   rates by `overrides` where yours differ; minutes that a preset or `overrides` gives for a rule count instead.
-- Fits of `costs.fits_on: gpu` count with the rates of a GPU, which are estimated from its arithmetic and not measured.
-- Fits to {3000} and more training images take more threads than `threads`: one for each 1000 of them, or with a GPU for each
-  4000, up to `costs.most_threads` and the cores of Snakemake. Threads are taken to share all work of the CPU.
-- The backends `reference` and `neural-tangents` take 50 times as long and more: give their minutes by `overrides`.
+- The rates of a GPU are estimated from its arithmetic, not measured. They count where `backend` is cuda, or auto under
+  `costs.fits_on: gpu`.
+- Fits to {FEW} and more training images take more threads than `threads`: one for each {IMAGES_PER_THREAD["cpu"]} of them, or
+  for each {IMAGES_PER_THREAD["gpu"]} with a GPU, up to `costs.most_threads` and the cores of Snakemake. Threads are taken to
+  share all work of the CPU.
+- The backends `reference` and `neural-tangents` take many times as long: give their minutes by `overrides`.
 """
 
 

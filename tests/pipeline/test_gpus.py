@@ -13,7 +13,7 @@ import pytest
 from convrfm import cuda_support
 from convrfm.kernels import availability
 from convrfm.pipeline import session
-from convrfm.pipeline.gpus import hide_gpus, sign_of_gpu, visible_gpus
+from convrfm.pipeline.gpus import asked_gpus, sign_of_gpu, visible_gpus
 from convrfm.pipeline.record import read_record
 from convrfm.pipeline.session import Job, run_job
 
@@ -141,24 +141,25 @@ def test_a_job_takes_what_there_is_if_it_asks_for_more(jobs):
 
 
 @pytest.mark.parametrize(
-    ("resources", "scheduler", "visible"),
+    ("resources", "in_slurm", "elsewhere"),
     [
-        ({"gpu": 0}, "SLURM_JOB_ID", ""),
-        ({"gpu": 0}, None, ""),
-        ({"gpu": 0, "gres": "gpu:1"}, "SLURM_JOB_ID", "0"),
-        ({"gpu": 0, "gres": "gpu:h100:2"}, "SLURM_JOB_ID", "0"),
-        ({"gpu": 0, "slurm_extra": "--gpus-per-node=1"}, "SLURM_JOB_ID", "0"),
-        ({"gpu": 0, "gres": "lscratch:20"}, "SLURM_JOB_ID", ""),
-        # No scheduler looks at it.
-        ({"gpu": 0, "gres": "gpu:1"}, None, ""),
+        ({}, None, None),
+        ({"gpu": 0}, 0, 0),
+        ({"gpu": 2}, 2, 2),
+        ({"gres": "gpu:1"}, 1, None),
+        ({"gpu": 0, "gres": "gpu:1"}, 1, 0),
+        ({"gpu": 1, "gres": "gpu:h100:2"}, 2, 1),
+        ({"gpu": 1, "gres": "gpu"}, 1, 1),
+        ({"gpu": 0, "slurm_extra": "--gpus-per-node=a30:4 --mail-type=FAIL"}, 4, 0),
+        ({"gpu": 0, "gres": "lscratch:20", "slurm_extra": "--nodes=1"}, 0, 0),
     ],
 )
-def test_a_gpu_that_a_site_asks_for_in_its_own_words_is_used(resources, scheduler, visible, machine, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    if scheduler is not None:
-        monkeypatch.setenv(scheduler, "7")
-    hide_gpus(resources)
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
+def test_gpus_that_a_site_asks_for_in_its_own_words_count_in_its_jobs(
+    resources, in_slurm, elsewhere, machine, monkeypatch
+):
+    assert asked_gpus(resources) == elsewhere
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert asked_gpus(resources) == in_slurm
 
 
 def test_without_a_gpu_nothing_is_claimed(jobs, machine):
@@ -214,6 +215,13 @@ def run_with(tmp_path, monkeypatch, gpus, settings):
         monkeypatch.setattr(session, name, lambda *_: None)
     run_job(snakemake, "x:y")
     return read_record(tmp_path / "record.json")
+
+
+def test_only_a_job_that_asks_for_none_on_purpose_sees_no_gpu(tmp_path, monkeypatch):
+    for gpus, seen in ((None, "0"), (1, "0"), (0, "")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        run_with(tmp_path, monkeypatch, gpus, {})
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 @pytest.mark.parametrize("key", ["device", "backend"])

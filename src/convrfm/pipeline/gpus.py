@@ -8,6 +8,7 @@ waits.
 import fcntl
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["claim_gpus", "hide_gpus", "in_scheduler", "sign_of_gpu", "visible_gpus"]
+__all__ = ["asked_gpus", "claim_gpus", "in_scheduler", "sign_of_gpu", "visible_gpus"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
@@ -85,18 +86,22 @@ def claim_gpus(count: int, folder: Path | None = None) -> list[str]:
     return list(claimed)
 
 
-def hide_gpus(resources: Mapping[str, Any]) -> None:
-    """Hide all GPUs from a job that asks for none on purpose, since they belong to others.
+def asked_gpus(resources: Mapping[str, Any]) -> int | None:
+    """GPUs that a job has asked for: 0 if none on purpose, None if it says nothing, as of rules that cannot use any.
 
-    They stay where the site's own words have asked its scheduler for a GPU (`gres`, `slurm_extra`): Snakemake then knows of
-    none, and what was granted is this job's.
+    In the job of a scheduler, those count, too, that a site asks for in its own words (`gres`, `slurm_extra`), of which
+    Snakemake does not know.
 
     Args:
         resources: of the job.
     """
+    own: int | None = resources.get("gpu")
     words = f"{resources.get('gres', '')} {resources.get('slurm_extra', '')}"
-    if not (in_scheduler() and "gpu" in words):
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if not in_scheduler() or "gpu" not in words:
+        return own
+    # gpu:2, gpu:h100:2, --gpus-per-node=h100:2; without a number it is one.
+    numbers = re.findall(r"gpu[\w-]*[:=](?:[A-Za-z][\w.-]*:)?(\d+)", words)
+    return max(own or 0, *map(int, numbers or ["1"]))
 
 
 def sign_of_gpu(asked: int, environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from convrfm.errors import ConvRFMError
-from convrfm.pipeline.gpus import claim_gpus, hide_gpus, sign_of_gpu
+from convrfm.pipeline.gpus import asked_gpus, claim_gpus, sign_of_gpu
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
@@ -65,11 +65,12 @@ def run_job(snakemake: Any, target: str) -> None:
     _use_large_pages()
     _end_with_workflow()
     with _logging_to(Path(snakemake.log[0])):
-        gpus = snakemake.resources.get("gpu")
+        gpus = asked_gpus(snakemake.resources)
         if gpus:
             claim_gpus(gpus)
         elif gpus == 0:
-            hide_gpus(snakemake.resources)
+            # Those of others are not to be seen.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         function = load_job(target)
         settings = dict(snakemake.params.settings)
         job = Job(

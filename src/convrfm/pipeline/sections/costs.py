@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from convrfm.pipeline.sections.base import Model, Positive
 
-__all__ = ["PAIRS", "PROGRAM", "Cost", "CostOfCase", "Costs", "Demand", "Rates"]
+__all__ = ["PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "CostOfCase", "Costs", "Demand", "Rates"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
@@ -19,6 +19,11 @@ LIMIT, LEAST_LIMIT = 3, 10
 PROGRAM = 3000
 """MiB of a fit of the kernels without its images and all that is made of them, which `convrfm.pipeline.fit_memory` adds: the
 libraries, with CUDA's on a GPU, and a draw as it is read."""
+
+
+SNAKEMAKE = 400
+"""MiB that a scheduler counts to a job beside its own process, whose peak the record keeps: Snakemake in the job and once more
+in its step, 170 MiB each as measured, and `srun`."""
 
 
 class CostOfCase(Model):
@@ -39,7 +44,9 @@ class Cost(Model):
         "fits of the kernels are estimated from their size",
     )
     memory_mb: Positive | None = Field(
-        None, description="MiB, to which some rules add what their images take; null: the rule's own"
+        None,
+        description="MiB of the job's own process, to which some rules add what their images take, and all of them 400 for "
+        "Snakemake; null: the rule's own",
     )
     gpu: Literal["never", "device", "backend"] | None = Field(
         None,
@@ -144,7 +151,7 @@ class Costs(Model):
                 **cls.model_fields[name].default.model_dump(),
                 **{key: value for key, value in changes.items() if value is not None},
             }
-            if name in cls.rules() and isinstance(changes, Mapping)
+            if name in (*cls.rules(), "cpu", "gpu") and isinstance(changes, Mapping)
             else changes
             for name, changes in given.items()
         }
@@ -177,7 +184,7 @@ class Costs(Model):
         return found
 
     def demand(self, rule: str, wildcards: Mapping[str, str]) -> Demand:
-        """What a job of a rule takes, by the task, data set, network or pair that it is about.
+        """What a job of a rule takes, by the task, data set, network or pair that it is about, with Snakemake beside it.
 
         Raises:
             ValueError: see `cost`.
@@ -188,4 +195,5 @@ class Costs(Model):
             about.add(PAIRS)
         assert cost.memory_mb is not None  # the rule's own stand above
         case = next((case for case in cost.cases if case.of in about), CostOfCase(of=""))
-        return Demand(minutes=case.minutes or cost.minutes, memory_mb=case.memory_mb or cost.memory_mb)
+        memory_mb = (case.memory_mb or cost.memory_mb) + SNAKEMAKE
+        return Demand(minutes=case.minutes or cost.minutes, memory_mb=memory_mb)
