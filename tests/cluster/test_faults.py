@@ -69,7 +69,7 @@ def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, exp
 
 
 def test_a_job_is_over_its_memory(cluster_project, expected, faults):
-    configure(cluster_project, costs={"train_cnn": {"memory_mb": 500}})
+    configure(cluster_project, costs={"train_cnn": {"memory_mb": 100}})
     start = time.monotonic()
     snakemake = cluster_project.start(TRAINING)
     seconds = recovered(cluster_project, snakemake, expected, start)
