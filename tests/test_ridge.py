@@ -5,8 +5,8 @@ import pytest
 import torch
 from tolerance import assert_close
 
-from convrfm import device_solve, ridge
-from convrfm.device_solve import solve_on_device
+from convrfm import device_solve
+from convrfm.device_solve import solve_on_device, solve_on_gpu
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError
 from convrfm.ridge import accuracy, determination, one_hot, solve_ridge, squared_error
 
@@ -126,19 +126,19 @@ def on_device(monkeypatch):
         asked.append(given[-1])
         return solve_on_device(*given)
 
-    monkeypatch.setattr(ridge, "LEAST_ON_DEVICE", 5)
+    monkeypatch.setattr(device_solve, "LEAST_ON_DEVICE", 5)
     monkeypatch.setattr(device_solve, "free_device", lambda *_: torch.device("cpu"))
     monkeypatch.setattr(device_solve, "solve_on_device", solve)
     return asked
 
 
-def test_a_gpu_solves_what_is_large_enough_for_kernels_of_cuda(kernel, rng, on_device):
+def test_a_gpu_solves_what_is_large_enough(kernel, rng, on_device):
     targets = rng.standard_normal((12, 3))
-    by_lapack, by_device = (solve_ridge(kernel, targets, 0.1, backend=name) for name in ("cpu", "cuda"))
+    by_lapack, by_device = (solve(kernel, targets, 0.1) for solve in (solve_ridge, solve_on_gpu))
     assert (by_lapack.solver, by_device.solver) == ("cholesky", "cholesky on cuda")
     assert_close(by_device.alpha, by_lapack.alpha, "exact")
     assert by_device.condition == by_lapack.condition
-    small = solve_ridge(kernel[:4, :4], targets[:4], 0.1, backend="cuda")
+    small = solve_on_gpu(kernel[:4, :4], targets[:4], 0.1)
     assert np.array_equal(small.alpha, solve_ridge(kernel[:4, :4], targets[:4], 0.1).alpha)
     assert small.solver == "cholesky"
     assert len(on_device) == 1
@@ -149,7 +149,7 @@ def test_a_gpu_clips_an_indefinite_kernel_too(kernel, rng, on_device):
     values[0] = -1e-3
     indefinite, targets = (vectors * values) @ vectors.T, rng.standard_normal((12, 2))
     with pytest.warns(ConvRFMWarning, match="not positive definite at ridge 0.0001 .smallest eigenvalue of K -0.001"):
-        by_device = solve_ridge(indefinite, targets, 1e-4, backend="cuda")
+        by_device = solve_on_gpu(indefinite, targets, 1e-4)
     with pytest.warns(ConvRFMWarning, match="not positive definite"):
         by_lapack = solve_ridge(indefinite, targets, 1e-4)
     assert by_device.solver == "clipped eigenvalues on cuda"
@@ -169,7 +169,7 @@ def test_lapack_takes_over_where_a_gpu_runs_out_of_memory(kernel, rng, on_device
 
     monkeypatch.setattr(device_solve, "solve_on_device", fail)
     targets = rng.standard_normal((12, 3))
-    found = solve_ridge(kernel, targets, 0.1, backend="cuda")
+    found = solve_on_gpu(kernel, targets, 0.1)
     assert np.array_equal(found.alpha, solve_ridge(kernel, targets, 0.1).alpha)
     assert found.solver == "cholesky"
     assert "ridge system of 12 rows: cpu ran out of memory, so LAPACK solves it" in caplog.text
@@ -182,7 +182,7 @@ def test_other_errors_of_a_gpu_are_no_reason_to_go_on(kernel, rng, on_device, mo
 
     monkeypatch.setattr(device_solve, "solve_on_device", fail)
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        solve_ridge(kernel, rng.standard_normal((12, 3)), 0.1, backend="cuda")
+        solve_on_gpu(kernel, rng.standard_normal((12, 3)), 0.1)
 
 
 def test_the_gpu_with_the_most_free_memory_is_taken_if_it_suffices(monkeypatch, caplog):
@@ -193,9 +193,9 @@ def test_the_gpu_with_the_most_free_memory_is_taken_if_it_suffices(monkeypatch, 
     assert device_solve.free_device(np.eye(400, dtype=np.float32), "float64") == torch.device("cuda", 1)
     assert device_solve.free_device(np.eye(500, dtype=np.float32), "float64") is None
     assert device_solve.free_device(np.eye(500, dtype=np.float32), "float32") == torch.device("cuda", 1)
-    monkeypatch.setattr(ridge, "LEAST_ON_DEVICE", 5)
+    monkeypatch.setattr(device_solve, "LEAST_ON_DEVICE", 5)
     caplog.set_level("INFO")
-    assert solve_ridge(np.eye(500, dtype=np.float32), np.ones((500, 1)), 1.0, backend="cuda").solver == "cholesky"
+    assert solve_on_gpu(np.eye(500, dtype=np.float32), np.ones((500, 1)), 1.0).solver == "cholesky"
     assert "no GPU has the memory" in caplog.text
 
 
@@ -203,11 +203,11 @@ def test_the_gpu_with_the_most_free_memory_is_taken_if_it_suffices(monkeypatch, 
 def test_a_real_gpu_gives_what_lapack_gives(rng):
     if not torch.cuda.is_available():
         pytest.skip("Numba's simulator has no solver")
-    n = ridge.LEAST_ON_DEVICE
+    n = device_solve.LEAST_ON_DEVICE
     root = rng.standard_normal((n, n // 2))
     kernel, targets = (root @ root.T / n).astype(np.float32), rng.standard_normal((n, 10))
     for dtype, bound in (("float64", 1e-10), ("float32", 1e-3)):
-        expected, found = (solve_ridge(kernel, targets, 0.1, dtype, backend) for backend in ("cpu", "cuda"))
+        expected, found = (solve(kernel, targets, 0.1, dtype) for solve in (solve_ridge, solve_on_gpu))
         assert found.solver == "cholesky on cuda"
         assert np.abs(found.alpha - expected.alpha).max() < bound * np.abs(expected.alpha).max()
         assert found.condition == pytest.approx(expected.condition, rel=0.02)

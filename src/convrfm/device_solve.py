@@ -6,6 +6,7 @@ and an estimate of the condition number in the 1-norm by the power method behind
 & Tisseur 2000, in SciPy).
 """
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +14,24 @@ import torch
 from scipy.sparse.linalg import LinearOperator, onenormest
 
 from convrfm.kernels.gpu.hardware import free_on, full_precision
+from convrfm.ridge import RidgeSolution, SolverDtype, check_system, solve_ridge, warn_of_clipping
 
-__all__ = ["DeviceSolution", "free_device", "solve_on_device"]
+__all__ = ["DeviceSolution", "free_device", "solve_on_device", "solve_on_gpu"]
+
+LEAST_ON_DEVICE = 3000
+"""Rows of a system from which on a GPU solves it: LAPACK takes half a second for fewer, on one core."""
+
+ON_DEVICE = " on cuda"
+"""What follows the name of a solver that ran on a GPU."""
 
 ROWS_AT_ONCE = 1024
 """Rows of the kernel matrix that are in float64 at a time, for norms and residuals."""
 
 ROOM = 1.2
 """Memory of the device for each byte of the matrices: the solver's own, and the coefficients."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,37 @@ class DeviceSolution:
     residual: float
     condition: float
     smallest: float | None
+
+
+def solve_on_gpu(
+    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64"
+) -> RidgeSolution:
+    """Solve as `convrfm.ridge.solve_ridge` does, on the GPU that has the most free memory.
+
+    LAPACK solves systems of fewer than `LEAST_ON_DEVICE` rows, and, with a line in the log, those that fit into no GPU.
+
+    Raises:
+        InputError, NonFiniteError: see there.
+    """
+    if len(kernel) < LEAST_ON_DEVICE:
+        return solve_ridge(kernel, targets, ridge, dtype)
+    check_system(kernel, targets, ridge)
+    device, size = free_device(kernel, dtype), f"ridge system of {len(kernel)} rows"
+    if device is None:
+        log.info("%s: no GPU has the memory for it, so LAPACK solves it", size)
+        return solve_ridge(kernel, targets, ridge, dtype)
+    try:
+        found = solve_on_device(kernel, targets, ridge, dtype, device)
+    except RuntimeError as error:
+        # Of PyTorch's allocator, and of the solver's own.
+        if not isinstance(error, torch.OutOfMemoryError) and "ALLOC_FAILED" not in str(error):
+            raise
+        log.warning("%s: %s ran out of memory, so LAPACK solves it (%s)", size, device, str(error).splitlines()[0])
+        return solve_ridge(kernel, targets, ridge, dtype)
+    if found.smallest is not None:
+        warn_of_clipping(ridge, found.smallest)
+    solver = ("cholesky" if found.smallest is None else "clipped eigenvalues") + ON_DEVICE
+    return RidgeSolution(found.alpha, ridge, solver, found.residual, float(f"{found.condition:.3g}"))
 
 
 def free_device(kernel: np.ndarray, dtype: str) -> torch.device | None:

@@ -329,9 +329,12 @@ def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> 
 def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings, backend: str) -> _Fit:
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
     targets, score = data.targets, accuracy if data.classes is not None else determination
-    how = (ridge, settings.solver_dtype, backend)
-    partial = solve_ridge(blocks.fit, targets[data.fit], *how)
-    full = partial if data.complete else solve_ridge(blocks.train, targets, *how)
+    solve = solve_ridge
+    if backend == "cuda":
+        # Here, since it brings what is there for GPUs alone.
+        from convrfm.device_solve import solve_on_gpu as solve
+    partial = solve(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
+    full = partial if data.complete else solve(blocks.train, targets, ridge, settings.solver_dtype)
     row: dict[str, float | str] = {"ridge": ridge}
     parts = {
         "train": (blocks.fit, partial, data.labels[data.fit]),

@@ -1,6 +1,5 @@
 """Kernel ridge regression in float64: alpha = (K + ridge I)^{-1} Y, with what is needed to trust the solution."""
 
-import logging
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -11,20 +10,15 @@ from scipy import linalg
 from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, InputError
 
-__all__ = ["RidgeSolution", "accuracy", "determination", "one_hot", "solve_ridge", "squared_error", "targets_of"]
+__all__ = [
+    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "determination", "one_hot", "solve_ridge", "squared_error",
+    "targets_of", "warn_of_clipping",
+]  # fmt: skip
 
 SolverDtype = Literal["float64", "float32"]
 
 COLUMNS_AT_ONCE = 256
 """Columns of a matrix whose absolute values are held at a time."""
-
-LEAST_ON_DEVICE = 3000
-"""Rows of a system from which on a GPU is asked: LAPACK takes half a second for fewer, on one core."""
-
-ON_DEVICE = " on cuda"
-"""What follows the name of a solver that ran on a GPU."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,16 +42,11 @@ class RidgeSolution:
     condition: float
 
 
-def solve_ridge(
-    kernel: np.ndarray,
-    targets: np.ndarray,
-    ridge: float,
-    dtype: SolverDtype = "float64",
-    backend: str = "cpu",
-) -> RidgeSolution:
+def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
 
-    On the CPU, LAPACK takes the threads that BLAS is set to, see `convrfm.threads`; its last bits depend on their number.
+    LAPACK takes the threads that BLAS is set to, see `convrfm.threads`; its last bits depend on their number.
+    `convrfm.device_solve` does the same on a GPU.
 
     Args:
         kernel: `(n, n)`, symmetric.
@@ -65,8 +54,6 @@ def solve_ridge(
         ridge: lambda > 0, on the scale of `kernel`.
         dtype: arithmetic of the factorisation. The authors' code works in float32, where a ridge of 1e-8 is below the
             machine precision; float64 is the default.
-        backend: of the kernel that the matrix is of. With "cuda" a GPU solves systems of at least `LEAST_ON_DEVICE` rows, if
-            one has the memory; all others are solved by LAPACK, whatever the backend.
 
     Returns:
         The solution. Where the Cholesky factorisation is refused (rounding made the kernel indefinite by more than the
@@ -76,19 +63,9 @@ def solve_ridge(
         InputError: shapes that do not fit, or a ridge that is not positive.
         NonFiniteError: NaN or infinity in the kernel or the targets.
     """
-    n = len(kernel)
-    if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
-        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
-        raise InputError(msg)
-    if not ridge > 0:
-        msg = f"The ridge must be positive, but it is {ridge}."
-        raise InputError(msg)
-    check_finite(kernel, "The kernel matrix")
-    check_finite(targets, "The targets")
-    if backend == "cuda" and n >= LEAST_ON_DEVICE and (found := _on_device(kernel, targets, ridge, dtype)) is not None:
-        return found
+    check_system(kernel, targets, ridge)
     exact = kernel.astype(np.float64)
-    exact[np.diag_indices(n)] += ridge
+    exact[np.diag_indices(len(kernel))] += ridge
     system, right = exact.astype(dtype, copy=False), targets.astype(dtype)
     potrf, pocon = linalg.get_lapack_funcs(("potrf", "pocon"), (system,))
     factor, failed = potrf(system, lower=True, clean=False)
@@ -105,31 +82,25 @@ def solve_ridge(
     return RidgeSolution(alpha, ridge, solver, residual, float(f"{condition:.3g}"))
 
 
-def _on_device(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype) -> RidgeSolution | None:
-    """Solve on the GPU that has the most free memory; None, with a line in the log, where none has enough."""
-    import torch
+def check_system(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> None:
+    """Check the arguments of `solve_ridge`.
 
-    from convrfm.device_solve import free_device, solve_on_device
-
-    device, size = free_device(kernel, dtype), f"ridge system of {len(kernel)} rows"
-    if device is None:
-        log.info("%s: no GPU has the memory for it, so LAPACK solves it", size)
-        return None
-    try:
-        found = solve_on_device(kernel, targets, ridge, dtype, device)
-    except RuntimeError as error:
-        # Of PyTorch's allocator, and of the solver's own.
-        if not isinstance(error, torch.OutOfMemoryError) and "ALLOC_FAILED" not in str(error):
-            raise
-        log.warning("%s: %s ran out of memory, so LAPACK solves it (%s)", size, device, str(error).splitlines()[0])
-        return None
-    if found.smallest is not None:
-        _warn_of_clipping(ridge, found.smallest)
-    solver = ("cholesky" if found.smallest is None else "clipped eigenvalues") + ON_DEVICE
-    return RidgeSolution(found.alpha, ridge, solver, found.residual, float(f"{found.condition:.3g}"))
+    Raises:
+        InputError, NonFiniteError: see there.
+    """
+    n = len(kernel)
+    if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
+        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
+        raise InputError(msg)
+    if not ridge > 0:
+        msg = f"The ridge must be positive, but it is {ridge}."
+        raise InputError(msg)
+    check_finite(kernel, "The kernel matrix")
+    check_finite(targets, "The targets")
 
 
-def _warn_of_clipping(ridge: float, smallest: float) -> None:
+def warn_of_clipping(ridge: float, smallest: float) -> None:
+    """Say that negative eigenvalues of a kernel, of which the smallest is given, were set to zero in a solution."""
     warnings.warn(
         f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {smallest:.3g}): "
         "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
@@ -149,7 +120,7 @@ def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: Solve
     """Solve with the nearest positive semi-definite kernel; gives alpha and the condition number."""
     # In LAPACK's order, or it would work on a copy.
     eigenvalues, eigenvectors = linalg.eigh(kernel.astype(dtype, order="F"), overwrite_a=True)
-    _warn_of_clipping(ridge, eigenvalues[0])
+    warn_of_clipping(ridge, eigenvalues[0])
     shifted = np.clip(eigenvalues, 0, None).astype(np.float64) + ridge
     basis = eigenvectors.astype(np.float64, copy=False)
     return basis @ ((basis.T @ targets) / shifted[:, None]), float(shifted[-1] / shifted[0])

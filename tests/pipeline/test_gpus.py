@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from convrfm import cuda_support
-from convrfm.kernels import availability
-from convrfm.pipeline import session
+from convrfm.errors import ConfigError
+from convrfm.pipeline import fits, session, training_runs
+from convrfm.pipeline.fits import note_backend
 from convrfm.pipeline.gpus import asked_gpus, sign_of_gpu, visible_gpus
 from convrfm.pipeline.record import read_record
-from convrfm.pipeline.session import Job, run_job
+from convrfm.pipeline.session import run_job
+from convrfm.pipeline.training_runs import prepare_torch
 
 CLAIM = """
 import os, sys, time
@@ -198,6 +199,15 @@ def test_what_says_that_there_is_a_gpu(asked, environment, files, sign, tmp_path
     assert sign_of_gpu(asked, environment, tmp_path) == expected
 
 
+def begin(job):
+    """What trainings and fits of the kernels do with a GPU, up to their record."""
+    if "device" in job.settings:
+        prepare_torch(job)
+    if "backend" in job.settings:
+        note_backend(job)
+    job.write_record()
+
+
 def run_with(tmp_path, monkeypatch, gpus, settings):
     """Run a job that writes its record, as Snakemake's script would; gives the record."""
     snakemake = SimpleNamespace(
@@ -208,7 +218,7 @@ def run_with(tmp_path, monkeypatch, gpus, settings):
         input={},
         output={"record": str(tmp_path / "record.json")},
     )
-    monkeypatch.setattr(session, "load_job", lambda _: Job.write_record)
+    monkeypatch.setattr(session, "load_job", lambda _: begin)
     monkeypatch.setattr(session, "claim_gpus", lambda _: None)
     monkeypatch.setattr(session, "_logging_to", nullcontext)
     for name in ("_limit_threads", "_use_large_pages", "_end_with_workflow"):
@@ -224,12 +234,20 @@ def test_only_a_job_that_asks_for_none_on_purpose_sees_no_gpu(tmp_path, monkeypa
         assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
+def test_a_gpu_that_cannot_be_used_is_an_error_where_it_is_insisted_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(training_runs, "cuda_trouble", lambda: "PyTorch is for another driver")
+    with pytest.raises(ConfigError, match="device is 'cuda', but PyTorch is for another driver"):
+        run_with(tmp_path, monkeypatch, 1, {"device": "cuda"})
+
+
 @pytest.mark.parametrize("key", ["device", "backend"])
 def test_a_gpu_that_cannot_be_used_is_told_and_recorded(key, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr(cuda_support, "cuda_trouble", lambda: "PyTorch is for another driver")
-    monkeypatch.setattr(availability, "why_no_gpu", lambda: "numba-cuda finds none.")
+    monkeypatch.setattr(training_runs, "cuda_trouble", lambda: "PyTorch is for another driver")
+    monkeypatch.setattr(fits, "why_no_gpu", lambda: "numba-cuda finds none.")
     record = run_with(tmp_path, monkeypatch, 1, {key: "auto"})
     reason = {"device": "PyTorch is for another driver", "backend": "numba-cuda finds none."}[key]
     assert record["gpu_granted"] == "SLURM_JOB_GPUS=0"
@@ -241,11 +259,20 @@ def test_a_gpu_that_cannot_be_used_is_told_and_recorded(key, tmp_path, monkeypat
 
 @pytest.mark.parametrize(
     ("gpus", "settings", "trouble"),
-    [(1, {"device": "auto"}, None), (1, {"device": "cpu"}, "old"), (None, {"device": "auto"}, "old"), (1, {}, "old")],
+    [
+        (1, {"device": "auto"}, None),
+        (1, {"device": "cpu"}, "old"),
+        (None, {"device": "auto"}, "old"),
+        (1, {"backend": "auto"}, None),
+        (1, {"backend": "cpu"}, "old"),
+        (None, {"backend": "auto"}, "old"),
+        (1, {}, "old"),
+    ],
 )
 def test_nothing_is_said_of_a_gpu_that_is_used_or_not_wanted(gpus, settings, trouble, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr(cuda_support, "cuda_trouble", lambda: trouble)
+    monkeypatch.setattr(training_runs, "cuda_trouble", lambda: trouble)
+    monkeypatch.setattr(fits, "why_no_gpu", lambda: trouble)
     assert "gpu_unusable" not in run_with(tmp_path, monkeypatch, gpus, settings)
     assert "GPU" not in caplog.text

@@ -34,6 +34,7 @@ class Job:
         settings: the resolved slice of the configuration, plain values.
         threads: threads it may use.
         recorder: collects its record.
+        gpu: what says that it has a GPU, see `convrfm.pipeline.gpus.sign_of_gpu`; None if nothing does.
     """
 
     inputs: Mapping[str, list[Path]]
@@ -41,11 +42,23 @@ class Job:
     settings: Mapping[str, Any]
     threads: int
     recorder: Recorder
+    gpu: str | None = None
 
     def input(self, name: str) -> Path:
         """The only file of an input name."""
         (path,) = self.inputs[name]
         return path
+
+    def note_unusable_gpu(self, reason: str) -> None:
+        """Warn, and put into the record, that the job goes on on the CPU although it has a GPU; nothing if it has none.
+
+        Args:
+            reason: why it cannot use the GPU.
+        """
+        if self.gpu is not None:
+            self.recorder.notes |= {"gpu_granted": self.gpu, "gpu_unusable": reason}
+            message = "THE GPU OF THIS JOB IS NOT USED (%s): it goes on on the CPU, and may take many times as long. %s"
+            logging.getLogger(__name__).warning(message, self.gpu, reason)
 
     def write_record(self) -> None:
         """Write the record, last of the outputs; it holds the hashes of all inputs and of the other outputs."""
@@ -79,32 +92,11 @@ def run_job(snakemake: Any, target: str) -> None:
             settings=settings,
             threads=snakemake.threads,
             recorder=Recorder(target, snakemake.params.code, settings),
+            gpu=None if gpus is None else sign_of_gpu(gpus),
         )
-        if gpus is not None and (sign := sign_of_gpu(gpus)) is not None:
-            _note_unusable_gpu(job, sign)
         for path in job.outputs.values():
             clear_leftovers(path)
         function(job)
-
-
-def _note_unusable_gpu(job: Job, sign: str) -> None:
-    """Warn of a GPU that a job has and cannot use, and put it into the record.
-
-    Args:
-        job: with the setting `device` of networks, or `backend` of kernels; where it is "cuda", the job itself will stop.
-        sign: what says that it has a GPU.
-    """
-    # Here, since most jobs need neither.
-    from convrfm.cuda_support import cuda_trouble
-    from convrfm.kernels.availability import why_no_gpu
-
-    reasons = {"device": cuda_trouble, "backend": why_no_gpu}
-    reason = next((reasons[key] for key in reasons if job.settings.get(key) == "auto"), None)
-    trouble = None if reason is None else reason()
-    if trouble is not None:
-        job.recorder.notes |= {"gpu_granted": sign, "gpu_unusable": trouble}
-        message = "THE GPU OF THIS JOB IS NOT USED (%s): it goes on on the CPU, and may take many times as long. %s"
-        logging.getLogger(__name__).warning(message, sign, trouble)
 
 
 def load_job(target: str) -> Callable[[Job], None]:

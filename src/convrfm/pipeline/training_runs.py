@@ -45,6 +45,8 @@ def prepare_torch(job: Job) -> str:
     if wanted == "cuda" and trouble is not None:
         msg = f"device is 'cuda', but {trouble}: use 'auto' or 'cpu'."
         raise ConfigError(msg)
+    if trouble is not None:
+        job.note_unusable_gpu(trouble)
     return "cpu" if wanted == "cpu" or trouble is not None else "cuda"
 
 
