@@ -8,10 +8,11 @@ import pytest
 from kernels.cases import random_images
 from tolerance import assert_close
 
-from convrfm import rfm
+from convrfm import device_solve, rfm
 from convrfm.deep_rfm import DeepSettings, apply_filters, fit_stages, history_of, sample_filters
 from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.kernels import CNNGP, CNTK, PatchLaplace
+from convrfm.kernels.base import BACKENDS
 from convrfm.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
 from convrfm.rfm import RFMSettings, StageData, fit_rounds
 from convrfm.ridge import accuracy, solve_ridge, squared_error, targets_of
@@ -292,3 +293,21 @@ def test_history_is_tidy(data, rng):
     assert history.groupby("round")["selected"].sum().eq(1).all()
     assert history[["train_accuracy", "test_accuracy"]].to_numpy().min() >= 0
     assert history["validation_accuracy"].isna().all()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_systems_are_solved_where_their_kernels_run(backend, rng, monkeypatch):
+    asked = []
+
+    def solve(*given):
+        asked.append(len(given[0]))
+        return solve_ridge(*given)
+
+    monkeypatch.setattr(device_solve, "solve_on_gpu", solve)
+    monkeypatch.setitem(BACKENDS, "cuda", BACKENDS["cpu"])  # stands for it
+    kernel = CNTK(depth=1, backend="cpu")
+    kernel.backend = backend
+    images, labels = rng.random((10, 1, 5, 5)), np.arange(10) % 2
+    data = StageData(images, labels, 2, np.arange(8))
+    fit_rounds(kernel, data, RFMSettings(rounds=1, ridges=(1e-3, 1e-2)), rng)
+    assert asked == ([8, 10, 8, 10] if backend == "cuda" else [])

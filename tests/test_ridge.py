@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from tolerance import assert_close
 
+from convrfm import device_solve
+from convrfm.device_solve import solve_on_device, solve_on_gpu
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError
 from convrfm.ridge import accuracy, determination, one_hot, solve_ridge, squared_error
 
@@ -82,3 +85,129 @@ def test_measures_of_real_targets():
     spread = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
     assert determination(outputs, targets) == pytest.approx((1 - np.array([1, 2]) / spread).mean())
     assert np.isnan(determination(outputs[:1], targets[:1]))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [2, 3, 40, 700])
+def test_a_device_gives_what_lapack_gives(rng, n, dtype):
+    root = rng.standard_normal((n, max(2, n // 2)))
+    kernel, targets = (root @ root.T / n).astype(np.float32), rng.standard_normal((n, 3))
+    kernel.flags.writeable = False
+    expected = solve_ridge(kernel, targets, 0.1, dtype)
+    found = solve_on_device(kernel, targets, 0.1, dtype, torch.device("cpu"))
+    scale = np.abs(expected.alpha).max()
+    assert np.abs(found.alpha - expected.alpha).max() < {"float64": 1e-10, "float32": 1e-4}[dtype] * scale
+    assert found.alpha.dtype == np.float64
+    assert found.smallest is None
+    # The same meaning: in float64, against the kernel that was passed.
+    system = kernel.astype(float) + 0.1 * np.eye(n)
+    missing = np.linalg.norm(system @ found.alpha - targets) / np.linalg.norm(targets)
+    assert found.residual == pytest.approx(missing, abs=1e-14, rel=1e-3)
+    assert found.residual < {"float64": 1e-13, "float32": 1e-4}[dtype]
+    assert found.condition == pytest.approx(expected.condition, rel={"float64": 0.005, "float32": 0.02}[dtype])
+
+
+def test_a_condition_of_a_device_is_not_deceived():
+    """By a system of whole numbers that is built against the power method, whose first vectors see an inverse of norm 1."""
+    inverse_factor = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, -2, 1, 0], [0, -2, 2, 1]])
+    system = np.linalg.inv(inverse_factor.T @ inverse_factor).round()
+    kernel, targets = system - np.eye(4), np.ones((4, 1))
+    found = solve_on_device(kernel, targets, 1.0, "float64", torch.device("cpu"))
+    by_lapack, exact = solve_ridge(kernel, targets, 1.0).condition, np.linalg.cond(system, 1)
+    assert by_lapack <= found.condition <= exact * (1 + 1e-12)
+
+
+@pytest.fixture
+def on_device(monkeypatch):
+    """Let the CPU stand for a GPU that solves systems of any size; gives the devices that were asked."""
+    asked = []
+
+    def solve(*given):
+        asked.append(given[-1])
+        return solve_on_device(*given)
+
+    monkeypatch.setattr(device_solve, "LEAST_ON_DEVICE", 5)
+    monkeypatch.setattr(device_solve, "free_device", lambda *_: torch.device("cpu"))
+    monkeypatch.setattr(device_solve, "solve_on_device", solve)
+    return asked
+
+
+def test_a_gpu_solves_what_is_large_enough(kernel, rng, on_device):
+    targets = rng.standard_normal((12, 3))
+    by_lapack, by_device = (solve(kernel, targets, 0.1) for solve in (solve_ridge, solve_on_gpu))
+    assert (by_lapack.solver, by_device.solver) == ("cholesky", "cholesky on cuda")
+    assert_close(by_device.alpha, by_lapack.alpha, "exact")
+    assert by_device.condition == by_lapack.condition
+    small = solve_on_gpu(kernel[:4, :4], targets[:4], 0.1)
+    assert np.array_equal(small.alpha, solve_ridge(kernel[:4, :4], targets[:4], 0.1).alpha)
+    assert small.solver == "cholesky"
+    assert len(on_device) == 1
+
+
+def test_a_gpu_clips_an_indefinite_kernel_too(kernel, rng, on_device):
+    values, vectors = np.linalg.eigh(kernel)
+    values[0] = -1e-3
+    indefinite, targets = (vectors * values) @ vectors.T, rng.standard_normal((12, 2))
+    with pytest.warns(ConvRFMWarning, match="not positive definite at ridge 0.0001 .smallest eigenvalue of K -0.001"):
+        by_device = solve_on_gpu(indefinite, targets, 1e-4)
+    with pytest.warns(ConvRFMWarning, match="not positive definite"):
+        by_lapack = solve_ridge(indefinite, targets, 1e-4)
+    assert by_device.solver == "clipped eigenvalues on cuda"
+    assert np.allclose(by_device.alpha, by_lapack.alpha, rtol=1e-9, atol=0)
+    assert by_device.residual == pytest.approx(by_lapack.residual)
+    assert by_device.condition == by_lapack.condition
+    assert len(on_device) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED")],
+)
+def test_lapack_takes_over_where_a_gpu_runs_out_of_memory(kernel, rng, on_device, monkeypatch, caplog, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(device_solve, "solve_on_device", fail)
+    targets = rng.standard_normal((12, 3))
+    found = solve_on_gpu(kernel, targets, 0.1)
+    assert np.array_equal(found.alpha, solve_ridge(kernel, targets, 0.1).alpha)
+    assert found.solver == "cholesky"
+    assert "ridge system of 12 rows: cpu ran out of memory, so LAPACK solves it" in caplog.text
+
+
+def test_other_errors_of_a_gpu_are_no_reason_to_go_on(kernel, rng, on_device, monkeypatch):
+    def fail(*_):
+        msg = "CUDA error: an illegal memory access was encountered"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(device_solve, "solve_on_device", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        solve_on_gpu(kernel, rng.standard_normal((12, 3)), 0.1)
+
+
+def test_the_gpu_with_the_most_free_memory_is_taken_if_it_suffices(monkeypatch, caplog):
+    free = {0: 10**6, 1: 3 * 10**6}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
+    monkeypatch.setattr(device_solve, "free_on", free.__getitem__)
+    # In float32 and float64: 12 bytes for each entry, and a fifth more.
+    assert device_solve.free_device(np.eye(400, dtype=np.float32), "float64") == torch.device("cuda", 1)
+    assert device_solve.free_device(np.eye(500, dtype=np.float32), "float64") is None
+    assert device_solve.free_device(np.eye(500, dtype=np.float32), "float32") == torch.device("cuda", 1)
+    monkeypatch.setattr(device_solve, "LEAST_ON_DEVICE", 5)
+    caplog.set_level("INFO")
+    assert solve_on_gpu(np.eye(500, dtype=np.float32), np.ones((500, 1)), 1.0).solver == "cholesky"
+    assert "no GPU has the memory" in caplog.text
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_gives_what_lapack_gives(rng):
+    if not torch.cuda.is_available():
+        pytest.skip("Numba's simulator has no solver")
+    n = device_solve.LEAST_ON_DEVICE
+    root = rng.standard_normal((n, n // 2))
+    kernel, targets = (root @ root.T / n).astype(np.float32), rng.standard_normal((n, 10))
+    for dtype, bound in (("float64", 1e-10), ("float32", 1e-3)):
+        expected, found = (solve(kernel, targets, 0.1, dtype) for solve in (solve_ridge, solve_on_gpu))
+        assert found.solver == "cholesky on cuda"
+        assert np.abs(found.alpha - expected.alpha).max() < bound * np.abs(expected.alpha).max()
+        assert found.condition == pytest.approx(expected.condition, rel=0.02)

@@ -265,7 +265,7 @@ def _fit_round(
     witness, scale = witness_gram(train_gram, test_gram), float(train_gram.max())
     blocks = _blocks(train_gram, test_gram, data)
     del train_gram, test_gram  # before the solver takes its part of the memory
-    fits = [_fit(blocks, data, ridge, settings) for ridge in settings.ridges]
+    fits = [_fit(blocks, data, ridge, settings, kernel.backend) for ridge in settings.ridges]
     del blocks
     certificate = certify(kernel, data.train, metric)
     quality = {"kernel_spread": certificate.spread, "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue}
@@ -326,11 +326,15 @@ def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> 
     )
 
 
-def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings) -> _Fit:
+def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings, backend: str) -> _Fit:
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
     targets, score = data.targets, accuracy if data.classes is not None else determination
-    partial = solve_ridge(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
-    full = partial if data.complete else solve_ridge(blocks.train, targets, ridge, settings.solver_dtype)
+    solve = solve_ridge
+    if backend == "cuda":
+        # Here, since it brings what is there for GPUs alone.
+        from convrfm.device_solve import solve_on_gpu as solve
+    partial = solve(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
+    full = partial if data.complete else solve(blocks.train, targets, ridge, settings.solver_dtype)
     row: dict[str, float | str] = {"ridge": ridge}
     parts = {
         "train": (blocks.fit, partial, data.labels[data.fit]),

@@ -10,7 +10,10 @@ from scipy import linalg
 from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, InputError
 
-__all__ = ["RidgeSolution", "accuracy", "determination", "one_hot", "solve_ridge", "squared_error", "targets_of"]
+__all__ = [
+    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "determination", "one_hot", "solve_ridge", "squared_error",
+    "targets_of", "warn_of_clipping",
+]  # fmt: skip
 
 SolverDtype = Literal["float64", "float32"]
 
@@ -25,7 +28,8 @@ class RidgeSolution:
     Attributes:
         alpha: `(n, outputs)` float64.
         ridge: the ridge.
-        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite.
+        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both by LAPACK; "cholesky on
+            cuda" and "clipped eigenvalues on cuda" where a GPU solved it.
         residual: |(K + ridge I) alpha - Y| / |Y| in the Frobenius norm, in float64, for the K that was passed.
         condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues), to
             three digits: LAPACK's last digits change with the place of its work space in memory.
@@ -40,6 +44,9 @@ class RidgeSolution:
 
 def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
+
+    LAPACK takes the threads that BLAS is set to, see `convrfm.threads`; its last bits depend on their number.
+    `convrfm.device_solve` does the same on a GPU.
 
     Args:
         kernel: `(n, n)`, symmetric.
@@ -56,17 +63,9 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
         InputError: shapes that do not fit, or a ridge that is not positive.
         NonFiniteError: NaN or infinity in the kernel or the targets.
     """
-    n = len(kernel)
-    if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
-        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
-        raise InputError(msg)
-    if not ridge > 0:
-        msg = f"The ridge must be positive, but it is {ridge}."
-        raise InputError(msg)
-    check_finite(kernel, "The kernel matrix")
-    check_finite(targets, "The targets")
+    check_system(kernel, targets, ridge)
     exact = kernel.astype(np.float64)
-    exact[np.diag_indices(n)] += ridge
+    exact[np.diag_indices(len(kernel))] += ridge
     system, right = exact.astype(dtype, copy=False), targets.astype(dtype)
     potrf, pocon = linalg.get_lapack_funcs(("potrf", "pocon"), (system,))
     factor, failed = potrf(system, lower=True, clean=False)
@@ -83,6 +82,33 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
     return RidgeSolution(alpha, ridge, solver, residual, float(f"{condition:.3g}"))
 
 
+def check_system(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> None:
+    """Check the arguments of `solve_ridge`.
+
+    Raises:
+        InputError, NonFiniteError: see there.
+    """
+    n = len(kernel)
+    if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
+        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
+        raise InputError(msg)
+    if not ridge > 0:
+        msg = f"The ridge must be positive, but it is {ridge}."
+        raise InputError(msg)
+    check_finite(kernel, "The kernel matrix")
+    check_finite(targets, "The targets")
+
+
+def warn_of_clipping(ridge: float, smallest: float) -> None:
+    """Say that negative eigenvalues of a kernel, of which the smallest is given, were set to zero in a solution."""
+    warnings.warn(
+        f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {smallest:.3g}): "
+        "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
+        ConvRFMWarning,
+        stacklevel=4,
+    )
+
+
 def _one_norm(matrix: np.ndarray) -> np.floating:
     """The largest sum of absolute values of a column, without a second matrix of the same size."""
     strips = [matrix[:, first : first + COLUMNS_AT_ONCE] for first in range(0, len(matrix), COLUMNS_AT_ONCE)]
@@ -94,12 +120,7 @@ def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: Solve
     """Solve with the nearest positive semi-definite kernel; gives alpha and the condition number."""
     # In LAPACK's order, or it would work on a copy.
     eigenvalues, eigenvectors = linalg.eigh(kernel.astype(dtype, order="F"), overwrite_a=True)
-    warnings.warn(
-        f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {eigenvalues[0]:.3g}): "
-        "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
-        ConvRFMWarning,
-        stacklevel=3,
-    )
+    warn_of_clipping(ridge, eigenvalues[0])
     shifted = np.clip(eigenvalues, 0, None).astype(np.float64) + ridge
     basis = eigenvectors.astype(np.float64, copy=False)
     return basis @ ((basis.T @ targets) / shifted[:, None]), float(shifted[-1] / shifted[0])

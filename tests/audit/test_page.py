@@ -1,6 +1,7 @@
 """The page as text: what it says, that all links lead somewhere, and that nothing in it comes alive."""
 
 import base64
+import json
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -183,6 +184,15 @@ def test_a_broken_record_is_said_to_be_broken(project, content):
     (project / outcomes.RUN / "record.json").write_text(content)
     text = Parsed(render_page(project, outcomes.audit(), MADE)).text
     assert "task=bars,sigma=1,seed=0 (its record cannot be read)" in text
+
+
+def test_a_gpu_that_a_run_could_not_use_is_remarked(project):
+    path = project / outcomes.RUN / "record.json"
+    remark = "It had a GPU and could not use it: PyTorch <b>2</b> cannot use a GPU"
+    assert remark not in Parsed(render_page(project, outcomes.audit(), MADE)).text
+    record = {**json.loads(path.read_text()), "gpu_unusable": "PyTorch <b>2</b> cannot use a GPU"}
+    path.write_text(json.dumps(record))
+    assert remark in Parsed(render_page(project, outcomes.audit(), MADE)).text
 
 
 def test_a_run_shows_its_record_and_its_command(project):

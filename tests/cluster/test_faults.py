@@ -59,7 +59,7 @@ def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, exp
     seconds = recovered(cluster_project, snakemake, expected, start)
     assert "SLURM status is: 'TIMEOUT'. It ran out of time" in cluster_project.output
     asked = re.findall(r"runtime=(\d+), gpu=1, .*mem_mb=(\d+),", cluster_project.output)
-    assert asked == [("10", "4000"), ("20", "4000")]
+    assert asked == [("10", "4400"), ("20", "4400")]
     faults.note(
         "the same before its first checkpoint",
         "the attempt",
@@ -69,7 +69,7 @@ def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, exp
 
 
 def test_a_job_is_over_its_memory(cluster_project, expected, faults):
-    configure(cluster_project, costs={"train_cnn": {"memory_mb": 500}})
+    configure(cluster_project, costs={"train_cnn": {"memory_mb": 100}})
     start = time.monotonic()
     snakemake = cluster_project.start(TRAINING)
     seconds = recovered(cluster_project, snakemake, expected, start)

@@ -41,7 +41,7 @@ def test_jobs_are_submitted_with_what_they_need(elsewhere):
     elsewhere.snakemake("--profile", "profiles/generic", "--", target)
     assert (elsewhere.root / target).exists()
     draw, training = (elsewhere.root / "submitted").read_text().splitlines()
-    assert "select=1:ncpus=1:mem=2000mb:ngpus=0" in draw
-    assert "select=1:ncpus=1:mem=4000mb:ngpus=1" in training
+    assert "select=1:ncpus=1:mem=2400mb:ngpus=0" in draw
+    assert "select=1:ncpus=1:mem=4400mb:ngpus=1" in training
     assert "walltime=600" in draw
     assert (elsewhere.root / "results/generic-logs").is_dir()

@@ -12,12 +12,12 @@ from convrfm.kernels import cpu, tiles
 from convrfm.memory import FreeMemory
 from convrfm.pipeline import fit_memory
 from convrfm.pipeline.fit_memory import check_memory, fit_bytes
-from convrfm.pipeline.plan.beyond import variant_memory, variant_settings
-from convrfm.pipeline.plan.features import feature_fit_memory, feature_fit_settings
-from convrfm.pipeline.plan.fig05 import fit_memory as task_fit_memory
+from convrfm.pipeline.plan import fits
+from convrfm.pipeline.plan.beyond import variant_settings
+from convrfm.pipeline.plan.features import feature_fit_settings
 from convrfm.pipeline.plan.fig05 import fit_settings
-from convrfm.pipeline.plan.fig06 import image_fit_memory, image_fit_settings
-from convrfm.pipeline.plan.printed import printed_fit_memory, printed_fit_settings
+from convrfm.pipeline.plan.fig06 import image_fit_settings, image_fit_size
+from convrfm.pipeline.plan.printed import printed_fit_settings
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30
@@ -108,15 +108,27 @@ def test_rules_ask_for_what_jobs_check():
     plan = plan_of("anchors", protocol="both")
     keys = {"protocol": "published", "seed": "0", "sigma": "1.0", "task": "noisy-mnist"}
     expected = fit_bytes(fit_settings(plan, keys), 4000, 4000, FRAMED) // 2**20
-    assert task_fit_memory(plan, keys) == expected < 1500
+    assert fits.fit_memory(plan, "fit_rfm", keys) == expected < 1500
     sized = {**keys, "n_train": "200", "n_test": "200"}
-    assert printed_fit_memory(plan, sized) == fit_bytes(printed_fit_settings(plan, sized), 200, 200, FRAMED) // 2**20
+    assert (
+        fits.fit_memory(plan, "fit_printed", sized)
+        == fit_bytes(printed_fit_settings(plan, sized), 200, 200, FRAMED) // 2**20
+    )
     varied = {**keys, "n_train": "4000", "variant": "unchanged"}
-    assert variant_memory(plan, varied) == fit_bytes(variant_settings(plan, varied), 4000, 4000, FRAMED) // 2**20
+    assert (
+        fits.fit_memory(plan, "fit_variant", varied)
+        == fit_bytes(variant_settings(plan, varied), 4000, 4000, FRAMED) // 2**20
+    )
     of_svhn = {**keys, "dataset": "svhn", "classes": "all", "kernel": "laplace"}
     colour = (1000, 1000, (3, 32, 32))
-    assert image_fit_memory(plan, of_svhn) == fit_bytes(image_fit_settings(plan, of_svhn), *colour) // 2**20
-    assert feature_fit_memory(plan, of_svhn) == fit_bytes(feature_fit_settings(plan, of_svhn), *colour) // 2**20
+    assert (
+        fits.fit_memory(plan, "fit_images", of_svhn) == fit_bytes(image_fit_settings(plan, of_svhn), *colour) // 2**20
+    )
+    assert fits.fit_memory(plan, "train_cnn", keys) == 0
+    assert (
+        fits.fit_memory(plan, "fit_features", of_svhn)
+        == fit_bytes(feature_fit_settings(plan, of_svhn), *colour) // 2**20
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,9 +141,6 @@ def test_rules_ask_for_what_jobs_check():
         ("cifar10", (3, 32, 32)),
     ],
 )
-def test_images_have_the_shape_that_they_are_prepared_in(dataset, shape, monkeypatch):
-    seen = []
-    monkeypatch.setattr("convrfm.pipeline.plan.fig06.fit_bytes", lambda *given: seen.append(given[-1]) or 0)
+def test_images_have_the_shape_that_they_are_prepared_in(dataset, shape):
     keys = {"protocol": "published", "seed": "0", "dataset": dataset, "classes": "all"}
-    image_fit_memory(plan_of("paper"), keys)
-    assert seen == [shape]
+    assert image_fit_size(plan_of("paper"), keys).shape == shape

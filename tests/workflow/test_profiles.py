@@ -6,6 +6,7 @@ import shutil
 import pytest
 import yaml
 
+from convrfm.pipeline.sections.costs import LIMIT
 from workflow.conftest import ROOT, Project, copy_project
 
 
@@ -110,12 +111,37 @@ def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
         assert profile["cores"] != 1
 
 
+def test_the_cost_of_fits_is_what_their_rules_ask_for(anchors):
+    """Minutes from their size, here at rates of a slow machine, and threads: as many as there are cores, in both."""
+    config = anchors.root / "config.yaml"
+    slow = {"overrides": {"costs": {"cpu": {"maps": 0.01}}}, "backend": "cpu", "assume_data": True}
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **slow}))
+    plan = anchors.snakemake("-n", "--profile", "slurm", "fig05")
+    blocks = re.findall(r"^rule fit_rfm:\n(?:    .*\n)*", plan, flags=re.MULTILINE)
+    asked = {
+        re.search("task=([a-z-]+)", block)[1]: (
+            int(re.search(r"runtime=(\d+)", block)[1]),
+            int(found[1]) if (found := re.search(r"threads: (\d+)", block)) else 1,
+        )
+        for block in blocks
+    }
+    assert asked["bars"][1] == 1
+    # One for each 1000 images.
+    assert asked["noisy-mnist"][1] == 4
+    output = anchors.snakemake("-c1", "cost")
+    row = re.search(r"^fit_rfm +2 +([\d.]+) +0.00 +[\d.]+ +([\d.]+)$", output, flags=re.MULTILINE)
+    longest = float(row[2])
+    minutes = {task: runtime / LIMIT for task, (runtime, _) in asked.items()}
+    assert longest == pytest.approx(max(minutes.values()), abs=0.5)
+    assert float(row[1]) == pytest.approx(sum(minutes[task] * asked[task][1] for task in asked) / 60, rel=0.02)
+
+
 def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(anchors):
     output = anchors.snakemake("-c1", "cost")
     assert "preset anchors, protocol published, seeds [0]" in output
     rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line and not line.startswith(" ")}
-    # Fits to bars and noisy MNIST, of 5 and 30 minutes on a GPU each.
-    assert rows["fit_rfm"][:3] == ["2", "0.58", "0.58"]
+    assert rows["fit_rfm"][0] == "2"
+    assert rows["train_cnn"][:3] == ["4", "0.20", "0.20"]
     assert "sets, 1.8 GB to fetch if none is there" in output
     assert not (anchors.root / "data").exists()
     chain = output.partition("Longest chain")[2]

@@ -18,13 +18,10 @@ from convrfm.pipeline.data_states import due_attempt, read_state
 from convrfm.pipeline.orphans import cancel_orphans
 from convrfm.pipeline.paths import RUN_FILES, figure_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
-from convrfm.pipeline.plan.beyond import variant_memory, variants
+from convrfm.pipeline.plan.beyond import variants
 from convrfm.pipeline.plan.data import folders_of
-from convrfm.pipeline.plan.features import feature_fit_memory
-from convrfm.pipeline.plan.fig05 import fit_memory
-from convrfm.pipeline.plan.fig06 import image_fit_memory
+from convrfm.pipeline.plan.fits import expected_minutes, fit_memory, fit_threads
 from convrfm.pipeline.plan.fig08 import simplenet_memory
-from convrfm.pipeline.plan.printed import printed_fit_memory
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder, check_paths
 from convrfm.pipeline.record import read_record
@@ -170,12 +167,14 @@ def needs(rule, beside=None):
 
     @asked_often
     def memory(wildcards, attempt):
-        expected = costs.demand(rule, dict(wildcards)).memory_mb + (beside(PLAN, wildcards) if beside else 0)
+        more = beside(PLAN, wildcards) if beside else fit_memory(PLAN, rule, wildcards)
+        expected = costs.demand(rule, dict(wildcards)).memory_mb + more
         return costs.memory_limit(expected, growth(rule, wildcards, attempt, of="memory"))
 
     @asked_often
-    def minutes(wildcards, attempt):
-        return costs.limit(costs.demand(rule, dict(wildcards)).minutes, growth(rule, wildcards, attempt, of="time"))
+    def minutes(wildcards, attempt, threads):
+        expected = expected_minutes(PLAN, rule, dict(wildcards), threads)
+        return costs.limit(expected, growth(rule, wildcards, attempt, of="time"))
 
     asked = {"mem_mb": memory, "runtime": minutes, **SITE.resources(gpus=0)}
     if getattr(SETTINGS.config, key or "", "") not in ("auto", "cuda"):
@@ -195,6 +194,11 @@ def of_gpu_job(name, wildcards):
     # On one machine, Snakemake counts GPUs, whatever the site wants to be told.
     site = Site() if local else SITE
     return {"gpu": 0, **site.resources(gpus=0)}.get(name) if grouped else site.resources(gpus=1).get(name)
+
+
+def threads_of(rule):
+    """Threads of a fit of the kernels, which grow with its training images."""
+    return asked_often(lambda wildcards: fit_threads(PLAN, rule, wildcards))
 
 
 @asked_often

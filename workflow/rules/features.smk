@@ -10,9 +10,9 @@ rule fit_features:
         run_log("features"),
     conda:
         ENVIRONMENT
-    threads: SETTINGS.config.threads
+    threads: threads_of("fit_features")
     resources:
-        **needs("fit_features", feature_fit_memory),
+        **needs("fit_features"),
     params:
         settings=run_settings("features"),
         code=run_code("features"),

@@ -14,9 +14,9 @@ rule fit_images:
         swarm
     conda:
         ENVIRONMENT
-    threads: SETTINGS.config.threads
+    threads: threads_of("fit_images")
     resources:
-        **needs("fit_images", image_fit_memory),
+        **needs("fit_images"),
     params:
         settings=run_settings("image-rfm"),
         code=run_code("image-rfm"),

@@ -8,8 +8,9 @@ use rule fit_variant as fit_printed with:
         **run_files("printed-rfm"),
     log:
         run_log("printed-rfm"),
+    threads: threads_of("fit_printed")
     resources:
-        **needs("fit_printed", printed_fit_memory),
+        **needs("fit_printed"),
     params:
         settings=run_settings("printed-rfm"),
         code=run_code("printed-rfm"),

@@ -12,9 +12,9 @@ rule fit_rfm:
     priority: 10
     conda:
         ENVIRONMENT
-    threads: SETTINGS.config.threads
+    threads: threads_of("fit_rfm")
     resources:
-        **needs("fit_rfm", fit_memory),
+        **needs("fit_rfm"),
     params:
         settings=run_settings("rfm"),
         code=run_code("rfm"),

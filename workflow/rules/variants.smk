@@ -26,8 +26,9 @@ use rule fit_rfm as fit_variant with:
         **run_files("variant"),
     log:
         run_log("variant"),
+    threads: threads_of("fit_variant")
     resources:
-        **needs("fit_variant", variant_memory),
+        **needs("fit_variant"),
     params:
         settings=run_settings("variant"),
         code=run_code("variant"),

@@ -52,6 +52,7 @@ class Run:
         machine: what it ran on.
         started: when.
         wall_seconds: how long.
+        gpu_unusable: why it ran on the CPU although it had a GPU; empty where nothing was wrong.
     """
 
     record: str
@@ -69,6 +70,7 @@ class Run:
     machine: dict[str, Any]
     started: datetime | None
     wall_seconds: float | None
+    gpu_unusable: str = ""
 
     @property
     def ended(self) -> datetime | None:
@@ -126,6 +128,7 @@ def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
         machine=_mapping(record.get("machine")),
         started=_time(record.get("started")),
         wall_seconds=float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else None,
+        gpu_unusable=unusable if isinstance(unusable := record.get("gpu_unusable"), str) else "",
     )
 
 

@@ -2,17 +2,16 @@
 
 from importlib.util import find_spec
 
+from convrfm.cuda_support import cuda_trouble
 from convrfm.extras import how_to_install
 
 __all__ = ["gpu_by_default", "why_no_gpu"]
-
-ELSE = 'Or choose backend="cpu" (or "auto", which does so by itself).'
 
 
 def why_no_gpu() -> str | None:
     """Say what the CUDA backend lacks, and what to do; None where it can be used (Numba's simulator included)."""
     if find_spec("numba_cuda") is None:
-        return f"The backend cuda needs the package numba-cuda: {how_to_install('cuda')}. {ELSE}"
+        return f"The backend cuda needs the package numba-cuda: {how_to_install('cuda')}."
     from numba import cuda
     from numba.core import config
 
@@ -21,13 +20,10 @@ def why_no_gpu() -> str | None:
     if not cuda.is_available():
         return (
             "The backend cuda needs an NVIDIA GPU with its driver, and finds none: see whether nvidia-smi lists one, and "
-            f"whether CUDA_VISIBLE_DEVICES hides it. {ELSE}"
+            "whether CUDA_VISIBLE_DEVICES hides it."
         )
-    import torch
-
-    if not torch.cuda.is_available():
-        return f"The backend cuda needs a build of PyTorch for CUDA, but torch {torch.__version__} sees no GPU. {ELSE}"
-    return None
+    trouble = cuda_trouble()
+    return None if trouble is None else f"The backend cuda needs a build of PyTorch for CUDA, but {trouble}."
 
 
 def gpu_by_default() -> bool:

@@ -93,7 +93,8 @@ class ConvolutionalKernel:
         if backend == "auto":
             backend = "cuda" if gpu_by_default() else "cpu"
         elif backend == "cuda" and (missing := why_no_gpu()) is not None:
-            raise ConfigError(missing)
+            msg = f'{missing} Or choose backend="cpu" (or "auto", which does so by itself).'
+            raise ConfigError(msg)
         self.backend = backend
         self.memory = None if memory is None else int(memory)
 

@@ -8,13 +8,16 @@ import numpy as np
 
 from convrfm.deep_rfm import DeepSettings
 from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.kernels.availability import why_no_gpu
 from convrfm.pipeline.protocols import RFM_CHOICES, held_out_part
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import TaskImages
 from convrfm.rfm import RFMSettings, StageData
 from convrfm.storage import load_arrays
 
-__all__ = ["feature_choices", "feature_data", "feature_kernel", "task_choices", "task_data", "task_kernel"]
+__all__ = [
+    "feature_choices", "feature_data", "feature_kernel", "note_backend", "task_choices", "task_data", "task_kernel",
+]  # fmt: skip
 
 
 def task_choices(given: Mapping[str, Any]) -> tuple[RFMSettings, DeepSettings]:
@@ -52,6 +55,12 @@ def task_data(images: TaskImages, selection: str, seed: int) -> StageData:
         test=images.test,
         test_labels=images.test_labels,
     )
+
+
+def note_backend(job: Job) -> None:
+    """Note a GPU that a fit has been given, and that its kernels cannot use under the backend "auto"."""
+    if job.gpu is not None and job.settings["backend"] == "auto" and (reason := why_no_gpu()) is not None:
+        job.note_unusable_gpu(reason)
 
 
 def feature_choices(given: Mapping[str, Any]) -> RFMSettings:

@@ -93,6 +93,7 @@ def _versions() -> dict[str, str]:
 
 
 def _machine() -> dict[str, Any]:
+    """What a job ran on; numbers of threads are here, since the last bits of BLAS and LAPACK depend on them."""
     torch = sys.modules.get("torch")
     description: dict[str, Any] = {"system": platform.system(), "processor": _processor(), "gpu": None}
     if torch is not None:

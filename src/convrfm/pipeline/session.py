@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from convrfm.errors import ConvRFMError
-from convrfm.pipeline.gpus import claim_gpu
+from convrfm.pipeline.gpus import asked_gpus, claim_gpus, sign_of_gpu
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
@@ -34,6 +34,7 @@ class Job:
         settings: the resolved slice of the configuration, plain values.
         threads: threads it may use.
         recorder: collects its record.
+        gpu: what says that it has a GPU, see `convrfm.pipeline.gpus.sign_of_gpu`; None if nothing does.
     """
 
     inputs: Mapping[str, list[Path]]
@@ -41,11 +42,23 @@ class Job:
     settings: Mapping[str, Any]
     threads: int
     recorder: Recorder
+    gpu: str | None = None
 
     def input(self, name: str) -> Path:
         """The only file of an input name."""
         (path,) = self.inputs[name]
         return path
+
+    def note_unusable_gpu(self, reason: str) -> None:
+        """Warn, and put into the record, that the job goes on on the CPU although it has a GPU; nothing if it has none.
+
+        Args:
+            reason: why it cannot use the GPU.
+        """
+        if self.gpu is not None:
+            self.recorder.notes |= {"gpu_granted": self.gpu, "gpu_unusable": reason}
+            message = "THE GPU OF THIS JOB IS NOT USED (%s): it goes on on the CPU, and may take many times as long. %s"
+            logging.getLogger(__name__).warning(message, self.gpu, reason)
 
     def write_record(self) -> None:
         """Write the record, last of the outputs; it holds the hashes of all inputs and of the other outputs."""
@@ -65,11 +78,11 @@ def run_job(snakemake: Any, target: str) -> None:
     _use_large_pages()
     _end_with_workflow()
     with _logging_to(Path(snakemake.log[0])):
-        gpus = snakemake.resources.get("gpu")
+        gpus = asked_gpus(snakemake.resources)
         if gpus:
-            claim_gpu()
+            claim_gpus(gpus)
         elif gpus == 0:
-            # Asked for none, on purpose: those of others are not to be seen.
+            # Those of others are not to be seen.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         function = load_job(target)
         settings = dict(snakemake.params.settings)
@@ -79,6 +92,7 @@ def run_job(snakemake: Any, target: str) -> None:
             settings=settings,
             threads=snakemake.threads,
             recorder=Recorder(target, snakemake.params.code, settings),
+            gpu=None if gpus is None else sign_of_gpu(gpus),
         )
         for path in job.outputs.values():
             clear_leftovers(path)

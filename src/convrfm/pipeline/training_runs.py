@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from convrfm.cuda_support import cuda_trouble
 from convrfm.errors import ConfigError
 from convrfm.pipeline.checkpoints import checkpoint_path, remove_checkpoints
 from convrfm.pipeline.session import Job
@@ -32,18 +33,21 @@ def prepare_torch(job: Job) -> str:
     The setting `device` is "auto", "cpu" or "cuda".
 
     Raises:
-        ConfigError: CUDA was asked for, and there is none.
+        ConfigError: CUDA was asked for, and cannot be used.
     """
     # What cuBLAS wants for reproducible products; it is read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(job.threads)
     torch.use_deterministic_algorithms(mode=True)
     torch.backends.cudnn.allow_tf32 = False
-    wanted, available = job.settings["device"], torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        msg = "device is 'cuda', but PyTorch finds no CUDA device here: use 'auto' or 'cpu'."
+    wanted = job.settings["device"]
+    trouble = None if wanted == "cpu" else cuda_trouble()
+    if wanted == "cuda" and trouble is not None:
+        msg = f"device is 'cuda', but {trouble}: use 'auto' or 'cpu'."
         raise ConfigError(msg)
-    return "cuda" if available and wanted != "cpu" else "cpu"
+    if trouble is not None:
+        job.note_unusable_gpu(trouble)
+    return "cpu" if wanted == "cpu" or trouble is not None else "cuda"
 
 
 def prepared_data(arrays: Mapping[str, np.ndarray], border: np.ndarray | None = None) -> TrainingData:

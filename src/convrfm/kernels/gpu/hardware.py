@@ -19,7 +19,8 @@ from convrfm.kernels.gpu.plan import THREADS
 from convrfm.memory import free_bytes
 
 __all__ = [
-    "OUT_OF_MEMORY", "SIMULATED", "Hardware", "allocate", "current", "devices", "full_precision", "launch", "upload",
+    "OUT_OF_MEMORY", "SIMULATED", "Hardware", "allocate", "current", "devices", "free_on", "full_precision", "launch",
+    "upload",
 ]  # fmt: skip
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -54,11 +55,14 @@ def current() -> Hardware:
         return Hardware("cpu", 2, SIMULATED_SHARED_MEMORY, free_bytes())
     index = torch.cuda.current_device()
     properties = torch.cuda.get_device_properties(index)
-    # What PyTorch holds and does not use is free for its next tensors.
-    spare = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
-    free = torch.cuda.mem_get_info(index)[0] + spare
     shared_memory = properties.shared_memory_per_multiprocessor
-    return Hardware(f"cuda:{index}", properties.multi_processor_count, shared_memory, free)
+    return Hardware(f"cuda:{index}", properties.multi_processor_count, shared_memory, free_on(index))
+
+
+def free_on(index: int) -> int:
+    """Bytes of a GPU's memory that can still be taken; what PyTorch holds and does not use is free for its next tensors."""
+    spare = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+    return torch.cuda.mem_get_info(index)[0] + spare
 
 
 @contextmanager

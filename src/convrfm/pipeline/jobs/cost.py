@@ -18,7 +18,8 @@ from snakemake_executor_plugin_slurm.partitions import Partition
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.sections.costs import Costs
+from convrfm.pipeline.plan.base import Plan
+from convrfm.pipeline.plan.fits import expected_minutes
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.site import SITE
 from convrfm.pipeline.submissions import Submission, excesses, largest_requests, read_partitions
@@ -108,7 +109,8 @@ def print_cost(job: Job) -> None:
     profile = read_profile(next((path for path in (PROFILE, root / PROFILE) if path.is_file()), None))
     partitions = read_partitions(Path.cwd())
     told, submissions = _plan(config, root / "Snakefile", profile)
-    jobs = [_planned(record, settings.preset.costs) for record in told if record.rule_name != "fetch"]
+    plan = Plan(settings, lambda _: {"state": "present", "digest": ""})
+    jobs = [_planned(record, plan) for record in told if record.rule_name != "fetch"]
     fetched = sorted(record.wildcards["dataset"] for record in told if record.rule_name == "fetch")
     what = f"preset {settings.config.preset}, protocol {settings.config.protocol}, seeds {settings.config.seeds}"
     lines = [what, "", *table(jobs), "", *_chain_lines(jobs), "", *submission_lines(submissions, partitions, profile)]
@@ -157,14 +159,14 @@ def _works(record: Any) -> bool:
     return "runtime" in record.resources.keys()  # noqa: SIM118 (not a dict)
 
 
-def _planned(record: Any, costs: Costs) -> Planned:
+def _planned(record: Any, plan: Plan) -> Planned:
     """A job as Snakemake tells of it; targets, which only name files, cost nothing."""
     resources, works = record.resources, _works(record)
     return Planned(
         record.rule_name,
         tuple(record.input),
         tuple(record.output),
-        costs.demand(record.rule_name, record.wildcards).minutes if works else 0.0,
+        expected_minutes(plan, record.rule_name, record.wildcards, record.threads) if works else 0.0,
         record.threads,
         int(resources.get("gpu", 0)),
         int(resources.get("mem_mb", 0)) if works else 0,

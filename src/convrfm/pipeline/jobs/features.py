@@ -7,7 +7,7 @@ from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_memory import check_memory
 from convrfm.pipeline.fit_witnesses import witness_arrays
-from convrfm.pipeline.fits import feature_choices, feature_data, feature_kernel
+from convrfm.pipeline.fits import feature_choices, feature_data, feature_kernel, note_backend
 from convrfm.pipeline.session import Job
 from convrfm.rfm import fit_rounds
 from convrfm.seeding import generator
@@ -25,6 +25,7 @@ def fit_metric(job: Job) -> None:
     """
     given = job.settings
     data, kernel, settings = feature_data(job), feature_kernel(given), feature_choices(given)
+    note_backend(job)
     check_memory(given, len(data.train), 0 if data.test is None else len(data.test), data.train.shape[1:])
     result = fit_rounds(
         kernel, data, settings, generator(given["seed"], "AGOP points"),

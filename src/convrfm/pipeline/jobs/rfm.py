@@ -11,7 +11,7 @@ from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_memory import check_memory
 from convrfm.pipeline.fit_witnesses import witness_arrays
-from convrfm.pipeline.fits import task_choices, task_data, task_kernel
+from convrfm.pipeline.fits import note_backend, task_choices, task_data, task_kernel
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
 from convrfm.seeding import generator
@@ -32,6 +32,7 @@ def fit_task(job: Job) -> None:
     check_memory(given, len(images.train), len(images.test), images.train.shape[1:])
     data = task_data(images, settings.selection, seed)
     kernel = task_kernel(given)
+    note_backend(job)
     rng = generator(seed, "filters and AGOP points")
     stages = fit_stages(kernel, data, settings, deep, rng, journal=round_journal(job), show=True)
     history = history_of(stages)

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+from convrfm.pipeline.fit_time import FitSize
 from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
 from convrfm.pipeline.plan.data import images_of_draw
-from convrfm.pipeline.plan.fig05 import task_memory
+from convrfm.pipeline.plan.fig05 import task_size
 from convrfm.pipeline.protocols import RFM_CHOICES
 from convrfm.pipeline.sections.beyond import UNCHANGED, Choices, variant_name
 
 __all__ = [
-    "beyond_runs", "beyond_settings", "sized_draw_images", "sized_draw_settings", "variant_draw", "variant_memory",
-    "variant_settings", "variants",
+    "beyond_runs", "beyond_settings", "sized_draw_images", "sized_draw_settings", "variant_draw", "variant_settings",
+    "variant_size", "variants",
 ]  # fmt: skip
 
 OF_FEATURES = ("nonlinearity", "plain_filters")
@@ -81,9 +82,9 @@ def variant_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     }
 
 
-def variant_memory(plan: Plan, w: Keys) -> int:
-    """MiB that one such fit takes."""
-    return task_memory(variant_settings(plan, w))
+def variant_size(plan: Plan, w: Keys) -> FitSize:
+    """Size of one such fit."""
+    return task_size(variant_settings(plan, w))
 
 
 def variant_draw(plan: Plan, w: Keys) -> list[str]:

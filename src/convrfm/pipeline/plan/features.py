@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from convrfm.datasets.registry import files_behind
-from convrfm.pipeline.fit_memory import fit_bytes
+from convrfm.datasets.registry import REGISTRY, files_behind
+from convrfm.pipeline.fit_time import FitSize
 from convrfm.pipeline.plan.base import Keys, Plan, absent_data, data_needs, run_file
 from convrfm.pipeline.sections.features import FeatureTask
 
 __all__ = [
-    "feature_absent", "feature_figure_settings", "feature_fit_memory", "feature_fit_settings", "feature_fits",
+    "feature_absent", "feature_figure_settings", "feature_fit_settings", "feature_fit_size", "feature_fits",
     "feature_images", "feature_images_shown", "feature_natural", "feature_network_settings", "feature_networks",
     "feature_tasks",
 ]  # fmt: skip
@@ -134,11 +134,12 @@ def feature_fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     }
 
 
-def feature_fit_memory(plan: Plan, w: Keys) -> int:
-    """MiB that a fit of ConvRFM takes."""
+def feature_fit_size(plan: Plan, w: Keys) -> FitSize:
+    """Size of a fit of ConvRFM."""
     task = _section(plan, w["dataset"])
     shape = (1 if task.colour == "grey" else 3, task.size, task.size)
-    return fit_bytes(feature_fit_settings(plan, w), task.n_train, task.n_test, shape) // 2**20
+    classes = REGISTRY[task.dataset].classes
+    return FitSize(feature_fit_settings(plan, w), task.n_train, task.n_test, shape, classes)
 
 
 def feature_network_settings(plan: Plan, w: Keys) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from convrfm.datasets.local_signal import SHAPES
-from convrfm.pipeline.fit_memory import fit_bytes
+from convrfm.datasets.registry import REGISTRY
+from convrfm.pipeline.fit_time import FitSize
 from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file
 
 __all__ = [
-    "draw_of_task", "fig05_draws", "fig05_fits", "fig05_trainings", "fit_memory", "fit_settings", "task_memory",
+    "draw_of_task", "fig05_draws", "fig05_fits", "fig05_trainings", "fit_settings", "fit_size", "task_size",
     "training_settings",
 ]  # fmt: skip
 
@@ -39,14 +40,16 @@ def fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     }
 
 
-def task_memory(settings: Mapping[str, Any]) -> int:
-    """MiB that a fit to a local-signal task takes, from all that it sees of the configuration."""
-    return fit_bytes(settings, settings["n_train"], settings["n_test"], (1, *SHAPES[settings["task"]])) // 2**20
+def task_size(settings: Mapping[str, Any]) -> FitSize:
+    """Size of a fit to a local-signal task, from all that it sees of the configuration."""
+    task = settings["task"]
+    shape = (1, *SHAPES[task])
+    return FitSize(settings, settings["n_train"], settings["n_test"], shape, REGISTRY[task].classes)
 
 
-def fit_memory(plan: Plan, w: Keys) -> int:
-    """MiB that a fit of the kernels takes."""
-    return task_memory(fit_settings(plan, w))
+def fit_size(plan: Plan, w: Keys) -> FitSize:
+    """Size of a fit of the kernels."""
+    return task_size(fit_settings(plan, w))
 
 
 def training_settings(plan: Plan, w: Keys) -> dict[str, Any]:

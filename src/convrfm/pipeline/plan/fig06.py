@@ -4,13 +4,13 @@ import re
 from typing import Any
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.pipeline.fit_memory import fit_bytes
+from convrfm.pipeline.fit_time import FitSize
 from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
 from convrfm.pipeline.sections.fig06 import ImageTask
 
 __all__ = [
     "counts_of_task", "fig06_counts", "fig06_pair_counts", "fig06_pair_runs", "fig06_runs", "fig06_settings", "fig06_tasks",
-    "image_files", "image_fit_memory", "image_fit_settings", "image_seeds", "image_training_settings",
+    "image_files", "image_fit_settings", "image_fit_size", "image_seeds", "image_training_settings",
 ]  # fmt: skip
 
 LARGEST_SMALL = (3, 32, 32)
@@ -44,15 +44,17 @@ def image_files(plan: Plan, w: Keys) -> list[str]:
     return [counts_of_task(plan, w["protocol"], "arrays", _section(plan, w), w["classes"], w["seed"])]
 
 
-def image_fit_memory(plan: Plan, w: Keys) -> int:
-    """MiB that a fit of the kernels takes."""
+def image_fit_size(plan: Plan, w: Keys) -> FitSize:
+    """Size of a fit of the kernels; pairs of classes have a single output."""
     task = _section(plan, w)
-    native = re.fullmatch(r"(\d+)x(\d+)x(\d+)", REGISTRY[task.dataset].shape)
+    entry = REGISTRY[task.dataset]
+    native = re.fullmatch(r"(\d+)x(\d+)x(\d+)", entry.shape)
     channels, height, width = map(int, native.groups()) if native else LARGEST_SMALL
     if task.colour != "native":
         channels = 1 if task.colour == "grey" else 3
     shape = (channels, task.size or height, task.size or width)
-    return fit_bytes(image_fit_settings(plan, w), task.n_train, task.n_test, shape) // 2**20
+    outputs = entry.classes if w["classes"] == "all" else 1
+    return FitSize(image_fit_settings(plan, w), task.n_train, task.n_test, shape, outputs)
 
 
 def _image_settings(plan: Plan, w: Keys) -> dict[str, Any]:

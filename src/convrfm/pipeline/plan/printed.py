@@ -3,14 +3,15 @@
 from typing import Any
 
 from convrfm.datasets.registry import files_behind
+from convrfm.pipeline.fit_time import FitSize
 from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file
-from convrfm.pipeline.plan.fig05 import task_memory
+from convrfm.pipeline.plan.fig05 import task_size
 from convrfm.pipeline.plan.fig06 import image_seeds
 from convrfm.pipeline.sections.printed import is_printed_fit
 from convrfm.printed import DEPTH, PATCH_SIZE, PRINTED, RIDGE, PrintedRun
 
 __all__ = [
-    "printed_fit_draw", "printed_fit_memory", "printed_fit_settings", "printed_runs", "printed_settings", "printed_tasks",
+    "printed_fit_draw", "printed_fit_settings", "printed_fit_size", "printed_runs", "printed_settings", "printed_tasks",
 ]  # fmt: skip
 
 
@@ -40,9 +41,9 @@ def printed_fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     }
 
 
-def printed_fit_memory(plan: Plan, w: Keys) -> int:
-    """MiB that such a fit takes."""
-    return task_memory(printed_fit_settings(plan, w))
+def printed_fit_size(plan: Plan, w: Keys) -> FitSize:
+    """Size of such a fit."""
+    return task_size(printed_fit_settings(plan, w))
 
 
 def printed_fit_draw(plan: Plan, w: Keys) -> list[str]:

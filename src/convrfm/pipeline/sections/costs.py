@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from convrfm.pipeline.sections.base import Model, Positive
 
-__all__ = ["PAIRS", "PROGRAM", "Cost", "CostOfCase", "Costs", "Demand"]
+__all__ = ["PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "CostOfCase", "Costs", "Demand", "Rates"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
@@ -19,6 +19,11 @@ LIMIT, LEAST_LIMIT = 3, 10
 PROGRAM = 3000
 """MiB of a fit of the kernels without its images and all that is made of them, which `convrfm.pipeline.fit_memory` adds: the
 libraries, with CUDA's on a GPU, and a draw as it is read."""
+
+
+SNAKEMAKE = 400
+"""MiB that a scheduler counts to a job beside its own process, whose peak the record keeps: Snakemake in the job and once more
+in its step, 170 MiB each as measured, and `srun`."""
 
 
 class CostOfCase(Model):
@@ -35,10 +40,13 @@ class Cost(Model):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="expected minutes, of which a scheduler is asked for three times as many; null: the rule's own",
+        description="expected minutes, of which a scheduler is asked for three times as many; null: the rule's own, which for "
+        "fits of the kernels are estimated from their size",
     )
     memory_mb: Positive | None = Field(
-        None, description="MiB, to which some rules add what their images take; null: the rule's own"
+        None,
+        description="MiB of the job's own process, to which some rules add what their images take, and all of them 400 for "
+        "Snakemake; null: the rule's own",
     )
     gpu: Literal["never", "device", "backend"] | None = Field(
         None,
@@ -48,10 +56,26 @@ class Cost(Model):
     cases: list[CostOfCase] = Field(default=[], description="jobs that take more or less; the first that fits counts")
 
 
-class Demand(Model):
-    """What one job is expected to take."""
+class Rates(Model):
+    """How fast a machine does the work of a fit of the kernels, as `convrfm.pipeline.fit_time` counts it."""
 
-    minutes: float
+    start: float = Field(ge=0, description="minutes until a fit begins: libraries, kernels compiled or loaded, images")
+    by_thread: bool = Field(description="whether so many threads do so many times the work")
+    maps: float = Field(
+        gt=0,
+        description="maps of a pair of images at a position of a layer, in units of 10^9 a second, as all that follow",
+    )
+    pixels: float = Field(gt=0, description="operations of products of pixels, in the first layer without a metric")
+    patches: float = Field(gt=0, description="operations of products of patches, with a metric, and of filters")
+    gradients: float = Field(gt=0, description="operations of the AGOP's products of gradients")
+    solves: float = Field(gt=0, description="operations of the solver in float64")
+    entries: float = Field(gt=0, description="entries of kernel matrices that are read or written")
+
+
+class Demand(Model):
+    """What one job is expected to take; no minutes where its size decides, see `convrfm.pipeline.plan.fits`."""
+
+    minutes: float | None
     memory_mb: int
 
 
@@ -61,19 +85,15 @@ class Costs(Model):
     prepare: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set")
     resample: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set, for Figure 9")
     draw: Cost = Field(Cost(minutes=2, memory_mb=4000), description="images of a local-signal task")
-    fit_features: Cost = Field(
-        Cost(minutes=60, memory_mb=PROGRAM, gpu="backend"), description="kernels of Figures 3 and 10 to 12"
-    )
+    fit_features: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figures 3 and 10 to 12")
     train_feature_network: Cost = Field(
         Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
     )
-    fit_rfm: Cost = Field(
-        Cost(minutes=20, memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task"
-    )
+    fit_rfm: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task")
     train_cnn: Cost = Field(
         Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
     )
-    fit_images: Cost = Field(Cost(minutes=60, memory_mb=PROGRAM, gpu="backend"), description="kernels of Figure 6")
+    fit_images: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figure 6")
     train_images: Cost = Field(Cost(minutes=60, memory_mb=8000, gpu="device"), description="networks of Figure 6")
     transform_layers: Cost = Field(Cost(minutes=10, memory_mb=8000), description="images through layers, Figure 4")
     train_simplenet: Cost = Field(Cost(minutes=600, memory_mb=4000, gpu="device"), description="training of Figure 8")
@@ -91,13 +111,26 @@ class Costs(Model):
         Cost(minutes=10, memory_mb=8000, gpu="device"), description="images through layers, Figure 2"
     )
     draw_sized: Cost = Field(Cost(minutes=5, memory_mb=4000), description="images of a task, for single choices")
-    fit_variant: Cost = Field(
-        Cost(minutes=30, memory_mb=PROGRAM, gpu="backend"), description="kernels that change single choices"
-    )
+    fit_variant: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels that change single choices")
     fit_printed: Cost = Field(
-        Cost(minutes=30, memory_mb=PROGRAM, gpu="backend"), description="kernels of the authors' printed numbers"
+        Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of the authors' printed numbers"
     )
     figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
+    fits_on: Literal["cpu", "gpu"] = Field(
+        "gpu",
+        description="what fits of the kernels are expected to run on where backend is auto; with another backend that decides",
+    )
+    cpu: Rates = Field(
+        Rates(start=0.2, by_thread=True, maps=1.15, pixels=16, patches=40, gradients=85, solves=20, entries=0.5),
+        description="rates of one core, measured on an EPYC (Zen 4); see docs/benchmarks_minutes.md",
+    )
+    gpu: Rates = Field(
+        Rates(start=3, by_thread=False, maps=50, pixels=4000, patches=8000, gradients=4000, solves=1000, entries=0.5),
+        description="rates of a GPU of a data centre: estimated from its arithmetic, not measured",
+    )
+    most_threads: Positive = Field(
+        16, description="threads of the largest fits of the kernels; those to a few thousand images have `threads`"
+    )
     most_minutes: Positive = Field(
         2880,
         description="no job asks a scheduler for more, whatever it is expected to take; a training that ends there goes on "
@@ -118,7 +151,7 @@ class Costs(Model):
                 **cls.model_fields[name].default.model_dump(),
                 **{key: value for key, value in changes.items() if value is not None},
             }
-            if name in cls.rules() and isinstance(changes, Mapping)
+            if name in (*cls.rules(), "cpu", "gpu") and isinstance(changes, Mapping)
             else changes
             for name, changes in given.items()
         }
@@ -151,7 +184,7 @@ class Costs(Model):
         return found
 
     def demand(self, rule: str, wildcards: Mapping[str, str]) -> Demand:
-        """What a job of a rule takes, by the task, data set, network or pair that it is about.
+        """What a job of a rule takes, by the task, data set, network or pair that it is about, with Snakemake beside it.
 
         Raises:
             ValueError: see `cost`.
@@ -160,7 +193,7 @@ class Costs(Model):
         about = {wildcards.get(key) for key in ("task", "dataset", "network")}
         if wildcards.get("classes", "all") != "all":
             about.add(PAIRS)
-        assert cost.minutes is not None  # the rule's own stand above
-        assert cost.memory_mb is not None
+        assert cost.memory_mb is not None  # the rule's own stand above
         case = next((case for case in cost.cases if case.of in about), CostOfCase(of=""))
-        return Demand(minutes=case.minutes or cost.minutes, memory_mb=case.memory_mb or cost.memory_mb)
+        memory_mb = (case.memory_mb or cost.memory_mb) + SNAKEMAKE
+        return Demand(minutes=case.minutes or cost.minutes, memory_mb=memory_mb)

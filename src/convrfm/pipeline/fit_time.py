@@ -1,0 +1,156 @@
+"""How long a fit of ConvRFM or Deep ConvRFM takes: one estimate, for a rule to ask for and for `snakemake cost` to show.
+
+It goes through a fit as `convrfm.deep_rfm` and `convrfm.rfm` run it, and counts the work of each kind; the rates at which work
+is done stand in `convrfm.pipeline.sections.costs`. `benchmarks/minutes.py` compares it with real fits. Rules are planned with
+it, so it imports none of these modules.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from convrfm.pipeline.fit_memory import Shape, fit_bytes
+from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
+from convrfm.pipeline.sections.costs import Rates
+
+__all__ = ["FitSize", "Work", "fit_minutes", "fit_work"]
+
+REVERSE = 3.5
+"""Sweeps over the maps of a pair that its derivatives take: there and back, with all layers kept."""
+
+PADDED_PATCH, PADDED_OUTPUTS = 32, 5
+"""Numbers of a patch, and outputs, that the contraction of gradients takes at a time, as in `convrfm.kernels.compiled`."""
+
+SOLVE_PASSES = 60
+"""Operations for each entry of a system beside its factorisation: norm, condition, residual, and the conversion to float64."""
+
+ENTRY_PASSES = 12
+"""Times that the entries of kernel matrices are read or written in a round beside the solver: checks, scaling, predictions."""
+
+
+@dataclass(frozen=True)
+class FitSize:
+    """What the cost of a fit depends on.
+
+    Attributes:
+        settings: of its job, which fits a task (`rfm`) or prepared images (`features`).
+        n_train: training images.
+        n_test: test images.
+        shape: of each image.
+        outputs: of the predictor, one for each class.
+    """
+
+    settings: Mapping[str, Any]
+    n_train: int
+    n_test: int
+    shape: Shape
+    outputs: int
+
+    @property
+    def memory_mb(self) -> int:
+        """MiB that it takes beside the program, see `convrfm.pipeline.fit_memory`."""
+        return fit_bytes(self.settings, self.n_train, self.n_test, self.shape) // 2**20
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work of one kind after the other; a fused multiply-add counts as two operations.
+
+    Attributes:
+        maps: arc-cosine maps, or exponentials of the Laplace kernel: one for each pair of images, position and layer.
+        pixels: operations of products of pixels, which give the first layer where there is no metric.
+        patches: operations of products of patches, where there is one, and of filters.
+        gradients: operations of the contraction of the AGOP.
+        solves: operations of the solver.
+        entries: entries of kernel matrices that are read or written.
+    """
+
+    maps: float = 0.0
+    pixels: float = 0.0
+    patches: float = 0.0
+    gradients: float = 0.0
+    solves: float = 0.0
+    entries: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Both, one after the other."""
+        return Work(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Images of one stage; `depth` is None for the Laplace kernel."""
+
+    shape: Shape
+    patch_size: int
+    depth: int | None
+
+    def positions(self, layer: int) -> int:
+        """Positions after so many convolutions; where there are none, the job says so in a sentence."""
+        lost = layer * (self.patch_size - 1)
+        return max(1, self.shape[1] - lost) * max(1, self.shape[2] - lost)
+
+    @property
+    def maps(self) -> int:
+        """Maps of a pair."""
+        return sum(self.positions(layer) for layer in range(1, 1 + (self.depth or 1)))
+
+    @property
+    def patch(self) -> int:
+        """Numbers in a patch, d."""
+        return self.shape[0] * self.patch_size**2
+
+
+def fit_work(size: FitSize) -> Work:
+    """Count the work of a fit."""
+    given = size.settings
+    section = given.get("rfm", given)
+    values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
+    depth = None if given.get("kernel") == "laplace" else given["depth"]
+    images = _Images(size.shape, given["patch_size"], depth)
+    return sum(_steps(values, size.n_train, size.n_test, size.outputs, images), Work())
+
+
+def _steps(values: Mapping[str, Any], n: int, m: int, outputs: int, images: _Images) -> Iterator[Work]:
+    """The work of each step of a fit; n training and m test images."""
+    f = n - round(VALIDATION_FRACTION * n) if values["selection"] == "validation" else n
+    points = f if values["agop_samples"] == "all" else min(values["agop_samples"], f)
+    systems = [f, n] if f < n else [n]
+    for stage in range(values["stages"]):
+        if stage > 0:
+            yield Work(patches=2.0 * (n + m) * math.prod(images.shape) * images.patch_size**2 * values["filters"])
+            lost = images.patch_size - 1
+            shape = (values["filters"], images.shape[1] - lost, images.shape[2] - lost)
+            images = replace(images, shape=shape, depth=None if images.depth is None else images.depth - 1)
+        first, d = images.positions(1), images.patch
+        for t in range(values["rounds"]):
+            pairs = n * n / 2 + n * m
+            yield Work(maps=pairs * images.maps, entries=ENTRY_PASSES * n * (n + m))
+            if t == 0:
+                yield Work(pixels=2.0 * pairs * math.prod(images.shape))
+            else:
+                yield Work(patches=2.0 * first * d * (pairs + (n + m) * d))
+            solves = sum(k**3 / 3 + SOLVE_PASSES * k**2 for k in systems)
+            yield Work(solves=len(values["ridges"]) * solves)
+            if t + 1 < values["rounds"]:
+                columns, wide = _padded(outputs, PADDED_OUTPUTS), _padded(d, PADDED_PATCH)
+                gradients = 2.0 * first * points * columns * wide * (f + wide / 2)
+                yield Work(maps=REVERSE * f * points * images.maps, gradients=gradients)
+
+
+def _padded(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def fit_minutes(size: FitSize, rates: Rates, threads: int) -> float:
+    """Minutes that a fit is expected to take, the start of its job included.
+
+    Args:
+        size: of the fit.
+        rates: of a core, or of a GPU.
+        threads: cores that work at a time; those beside a GPU do not count.
+    """
+    work = vars(fit_work(size))
+    seconds = sum(amount / (1e9 * getattr(rates, kind)) for kind, amount in work.items())
+    return rates.start + seconds / 60 / (threads if rates.by_thread else 1)
