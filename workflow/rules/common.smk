@@ -22,6 +22,17 @@ from convrfm.pipeline.plan.fig05 import fit_memory
 from convrfm.pipeline.plan.fig06 import image_fit_memory
 from convrfm.pipeline.plan.fig08 import simplenet_memory
 from convrfm.pipeline.plan.printed import printed_fit_memory
+from convrfm.pipeline.plan.steps import (
+    STEPPED,
+    part_pattern,
+    round_pattern,
+    rounds_of_fit,
+    step_draw,
+    step_memory,
+    step_parts,
+    step_rounds,
+    step_settings,
+)
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder
 from convrfm.pipeline.record import read_record
@@ -56,6 +67,12 @@ wildcard_constraints:
     classes=r"all|\d+-\d+",
     n_train=r"\d+",
     n_test=r"\d+",
+    experiment="|".join(STEPPED),
+    run="[^/]+",
+    stage=r"\d+",
+    round=r"\d+",
+    part=r"\d+",
+    parts=r"\d+",
 
 
 @cache
@@ -110,7 +127,9 @@ def run_inputs(experiment):
         found = of(PLAN, wildcards)
         return [ancient(path) for path in found] if is_state else found
 
-    return {
+    # The rounds of a large fit come from jobs of their own.
+    steps = {"rounds": partial(rounds_of_fit, PLAN, experiment)} if experiment in STEPPED else {}
+    return steps | {
         name: partial(files, of, name in ("state", "states")) for name, of in EXPERIMENTS[experiment].inputs.items()
     }
 

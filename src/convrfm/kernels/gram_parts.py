@@ -29,7 +29,8 @@ from convrfm.kernels.tiles import Backend, Tile, compute_tiles, gram_tiles, plac
 from convrfm.storage import explained_writes
 
 __all__ = [
-    "GramPart", "check_suffix", "compute_gram_part", "identity_of", "part_files", "read_parts", "share_of_tiles", "warn_of_damage",
+    "GramPart", "check_suffix", "compute_gram_part", "identity_of", "part_files", "read_parts", "share_of_tiles",
+    "warn_of_damage",
 ]  # fmt: skip
 
 DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)

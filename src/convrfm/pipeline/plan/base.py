@@ -18,7 +18,7 @@ from convrfm.pipeline.sections.fig08 import SimpleNetPanel
 
 __all__ = [
     "FIGURE_FORMATS", "FILE_SETS", "Keys", "Plan", "absent_data", "data_needs", "figure_file", "figure_settings",
-    "ready", "recorded_state", "run_file", "state_file",
+    "ready", "recorded_state", "run_file", "split_parts", "state_file",
 ]  # fmt: skip
 
 Keys = Mapping[str, str]
@@ -97,6 +97,12 @@ def figure_file(plan: Plan, figure: str, protocol: str, form: str) -> str:
 def state_file(plan: Plan, dataset: str) -> str:
     """Where the state of a data set is written."""
     return f"{plan.settings.config.data_dir}/{dataset}/{STATE}"
+
+
+def split_parts(plan: Plan, n_train: int) -> int:
+    """Jobs that fill the kernel matrices of each round of a fit; 0 where the fit is in one piece."""
+    split = plan.settings.preset.split
+    return split.parts if split and plan.settings.config.backend == "cpu" and n_train > split.above else 0
 
 
 def data_needs(tasks: Iterable[str]) -> dict[str, list[str]]:

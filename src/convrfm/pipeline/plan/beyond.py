@@ -5,7 +5,7 @@ from typing import Any
 
 from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
 from convrfm.pipeline.plan.data import images_of_draw
-from convrfm.pipeline.plan.fig05 import task_memory
+from convrfm.pipeline.plan.fig05 import last_memory
 from convrfm.pipeline.protocols import RFM_CHOICES
 from convrfm.pipeline.sections.beyond import UNCHANGED, Choices, variant_name
 
@@ -83,7 +83,7 @@ def variant_settings(plan: Plan, w: Keys) -> dict[str, Any]:
 
 def variant_memory(plan: Plan, w: Keys) -> int:
     """MiB that one such fit takes."""
-    return task_memory(variant_settings(plan, w))
+    return last_memory(plan, variant_settings(plan, w))
 
 
 def variant_draw(plan: Plan, w: Keys) -> list[str]:

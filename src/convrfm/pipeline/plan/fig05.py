@@ -5,11 +5,11 @@ from typing import Any
 
 from convrfm.datasets.local_signal import SHAPES
 from convrfm.pipeline.fit_memory import fit_bytes
-from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file
+from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file, split_parts
 
 __all__ = [
-    "draw_of_task", "fig05_draws", "fig05_fits", "fig05_trainings", "fit_memory", "fit_settings", "task_memory",
-    "training_settings",
+    "draw_of_task", "fig05_draws", "fig05_fits", "fig05_trainings", "fit_memory", "fit_settings", "last_memory",
+    "task_memory", "training_settings",
 ]  # fmt: skip
 
 
@@ -39,14 +39,20 @@ def fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     }
 
 
-def task_memory(settings: Mapping[str, Any]) -> int:
-    """MiB that a fit to a local-signal task takes, from all that it sees of the configuration."""
-    return fit_bytes(settings, settings["n_train"], settings["n_test"], (1, *SHAPES[settings["task"]])) // 2**20
+def task_memory(settings: Mapping[str, Any], *, filling: bool) -> int:
+    """MiB that a fit to a local-signal task takes, from all that it sees of the configuration; see `fit_bytes`."""
+    shape = (1, *SHAPES[settings["task"]])
+    return fit_bytes(settings, settings["n_train"], settings["n_test"], shape, filling=filling) // 2**20
+
+
+def last_memory(plan: Plan, settings: Mapping[str, Any]) -> int:
+    """MiB that the job takes which writes the outputs of a fit: it reads the rounds of one in steps, and fits nothing."""
+    return task_memory(settings, filling=split_parts(plan, settings["n_train"]) > 0)
 
 
 def fit_memory(plan: Plan, w: Keys) -> int:
     """MiB that a fit of the kernels takes."""
-    return task_memory(fit_settings(plan, w))
+    return last_memory(plan, fit_settings(plan, w))
 
 
 def training_settings(plan: Plan, w: Keys) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from convrfm.datasets.registry import files_behind
 from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file
-from convrfm.pipeline.plan.fig05 import task_memory
+from convrfm.pipeline.plan.fig05 import last_memory
 from convrfm.pipeline.plan.fig06 import image_seeds
 from convrfm.pipeline.sections.printed import is_printed_fit
 from convrfm.printed import DEPTH, PATCH_SIZE, PRINTED, RIDGE, PrintedRun
@@ -42,7 +42,7 @@ def printed_fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
 
 def printed_fit_memory(plan: Plan, w: Keys) -> int:
     """MiB that such a fit takes."""
-    return task_memory(printed_fit_settings(plan, w))
+    return last_memory(plan, printed_fit_settings(plan, w))
 
 
 def printed_fit_draw(plan: Plan, w: Keys) -> list[str]:

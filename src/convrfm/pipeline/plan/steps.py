@@ -1,0 +1,97 @@
+"""Large fits in steps: which fits they are, and what the jobs of each step read, see, and take.
+
+See `convrfm.pipeline.fit_steps`. The keys of a step are `experiment`, `protocol`, `run` (the name of its folder),
+`stage` and `round`; those of a job that fills kernel matrices are `part` and `parts` besides.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from convrfm.pipeline.paths import STEP_MATRICES, run_keys, run_name
+from convrfm.pipeline.plan.base import Keys, Plan, split_parts
+from convrfm.pipeline.plan.fig05 import task_memory
+from convrfm.pipeline.plan.table import EXPERIMENTS
+
+__all__ = [
+    "STEPPED", "part_pattern", "round_pattern", "rounds_of_fit", "step_draw", "step_memory", "step_parts", "step_rounds",
+    "step_settings",
+]  # fmt: skip
+
+STEPPED = ("rfm", "variant", "printed-rfm")
+"""Experiments whose fits may be in steps: those of the local-signal tasks."""
+
+FOLDER = "steps/{experiment}/{protocol}/{run}"
+ROUND = f"{FOLDER}/round-{{stage}}-{{round}}.safetensors"
+PART = f"{FOLDER}/{{stage}}-{{round}}-{{matrix}}.part-{{part}}-of-{{parts}}.npz"
+
+
+def round_pattern(results: str) -> str:
+    """The file of a round, with wildcards."""
+    return f"{results}/{ROUND}"
+
+
+def part_pattern(results: str, matrix: str) -> str:
+    """The file of a part of one kernel matrix, with wildcards."""
+    return f"{results}/{PART.replace('{matrix}', matrix)}"
+
+
+def _run_of(w: Keys) -> dict[str, str]:
+    """The keys of the run that a step belongs to."""
+    return run_keys(Path(w["experiment"], w["protocol"], w["run"]))
+
+
+def _fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
+    return EXPERIMENTS[w["experiment"]].settings(plan, _run_of(w))
+
+
+def _rounds(plan: Plan, settings: dict[str, Any], w: Keys) -> list[str]:
+    """The files of all rounds of a fit, stage by stage."""
+    where = {name: w[name] for name in ("experiment", "protocol", "run")}
+    return [
+        round_pattern(plan.results).format(**where, stage=stage, round=t)
+        for stage in range(settings["rfm"]["stages"])
+        for t in range(settings["rfm"]["rounds"])
+    ]
+
+
+def rounds_of_fit(plan: Plan, experiment: str, w: Keys) -> list[str]:
+    """The rounds that the job of a fit reads; none where the fit is in one piece."""
+    settings = EXPERIMENTS[experiment].settings(plan, w)
+    if not split_parts(plan, settings["n_train"]):
+        return []
+    run = run_name({key: w[key] for key in EXPERIMENTS[experiment].keys})
+    return _rounds(plan, settings, {"experiment": experiment, "protocol": w["protocol"], "run": run})
+
+
+def step_draw(plan: Plan, w: Keys) -> list[str]:
+    """The draw that a fit is fitted to."""
+    (files,) = EXPERIMENTS[w["experiment"]].inputs.values()
+    return files(plan, _run_of(w))
+
+
+def step_rounds(plan: Plan, w: Keys) -> list[str]:
+    """The rounds before a step."""
+    settings = _fit_settings(plan, w)
+    return _rounds(plan, settings, w)[: int(w["stage"]) * settings["rfm"]["rounds"] + int(w["round"])]
+
+
+def step_parts(plan: Plan, w: Keys) -> list[str]:
+    """All parts of the kernel matrices of a step."""
+    count = split_parts(plan, _fit_settings(plan, w)["n_train"])
+    return [
+        part_pattern(plan.results, matrix).format(**w, part=part, parts=count)
+        for matrix in STEP_MATRICES
+        for part in range(count)
+    ]
+
+
+def step_settings(plan: Plan, w: Keys) -> dict[str, Any]:
+    """What a job of a step sees of the configuration: what its fit sees, and which step it is."""
+    # Snakemake's wildcards are a list of values with names, whose `in` asks for values.
+    step = {name: int(w[name]) for name in ("stage", "round", "part", "parts") if w.get(name) is not None}
+    return {**_fit_settings(plan, w), "step": step}
+
+
+def step_memory(plan: Plan, w: Keys) -> int:
+    """MiB that a job of a step takes: a fit, or only the filling of its kernel matrices."""
+    return task_memory(_fit_settings(plan, w), filling=w.get("part") is not None)

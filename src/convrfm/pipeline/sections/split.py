@@ -1,0 +1,16 @@
+"""The section of fits that are split over several jobs."""
+
+from pydantic import Field
+
+from convrfm.pipeline.sections.base import Model, Positive
+
+__all__ = ["Split"]
+
+
+class Split(Model):
+    """Large fits over several jobs, and so over several nodes, where kernels run on CPUs."""
+
+    above: Positive = Field(description="fits to a local-signal task with more training images than this are split")
+    parts: Positive = Field(
+        description="jobs that fill the kernel matrices of each round; a further one fits it. Bits do not depend on it"
+    )
