@@ -59,9 +59,7 @@ class OnCluster(Project):
 
     @property
     def environment(self) -> dict[str, str]:
-        inherited = super().environment
-        path = self.slurm.without_accounting(inherited["PATH"])
-        return {**inherited, "PATH": path, "SLURM_CONF": self.slurm.environment["SLURM_CONF"]}
+        return {**super().environment, "SLURM_CONF": self.slurm.environment["SLURM_CONF"]}
 
     def adapt(self, **settings) -> None:
         """Change keys of the profile, as a site would."""
@@ -151,14 +149,12 @@ def configure(project: Project, **overrides) -> None:
 
 
 def profile_of_the_tests(project: OnCluster) -> None:
-    """What differs from the profile of the repository: no accounting, a small machine, and haste."""
+    """What differs from the profile of the repository: haste."""
     project.adapt(
         **{
-            "slurm-status-command": "squeue",
-            "slurm-init-seconds-before-status-checks": 5,
+            "slurm-site-init-seconds-before-status-checks": 5,
             "seconds-between-status-checks": 3,
             "latency-wait": 20,
-            "default-resources": ["slurm_partition=main"],
         }
     )
 

@@ -91,18 +91,6 @@ class Slurm:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
-    def without_accounting(self, path: str) -> str:
-        """A search path on which `which` does not find `sacct`.
-
-        When the controller is silent, the plugin asks `sacct` if `which` knows it, and here would wait for an answer in vain.
-        """
-        script = self.folder / "programs" / "which"
-        if not script.exists():
-            script.parent.mkdir()
-            script.write_text(f'#!/bin/sh\n[ "$1" != sacct ] && exec {shutil.which("which")} "$@"\n')
-            script.chmod(0o755)
-        return f"{script.parent}{os.pathsep}{path}"
-
     def write_config(self) -> None:
         """Configuration, key and the devices that play the GPUs."""
         for name in ("state", "spool"):

@@ -58,7 +58,7 @@ def test_no_gpu_is_asked_for_where_the_configuration_says_cpu(with_profiles):
 
 
 def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
-    assert [path.name for path in (ROOT / "slurm").iterdir()] == ["config.yaml"]
+    assert {path.name for path in (ROOT / "slurm").iterdir()} - {"site.yaml"} == {"config.yaml", "site.example.yaml"}
     assert not (ROOT / "profiles/default").exists()
     assert not (ROOT / "default").exists()
     for path in [ROOT / "slurm/config.yaml", *(ROOT / "profiles").glob("*/config.yaml")]:
