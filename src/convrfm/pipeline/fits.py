@@ -37,7 +37,8 @@ def task_kernel(given: Mapping[str, Any], *, memory: int | None = None) -> CNTK:
         given: settings of the job.
         memory: bytes for a tile where the settings have no number; None depends on what is free.
     """
-    return CNTK(depth=given["depth"], **{"memory": memory, **_shared(given)})
+    shared = _shared(given)
+    return CNTK(depth=given["depth"], **{**shared, "memory": shared["memory"] or memory})
 
 
 def task_data(images: TaskImages, selection: str, seed: int) -> StageData:

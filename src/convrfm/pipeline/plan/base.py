@@ -73,6 +73,11 @@ class Plan:
         """Panels of Figure 8 by data set."""
         return {panel.dataset: panel for panel in self.settings.preset.fig08.panels}
 
+    @cached_property
+    def fits_in_steps(self) -> dict[tuple[str, ...], Any]:
+        """What `convrfm.pipeline.plan.steps` has found out about fits, by experiment, protocol and run."""
+        return {}
+
 
 def recorded_state(settings: Settings, root: Path) -> Callable[[str], Mapping[str, Any]]:
     """Give what says the state of data as it was last written, without looking for them; absent where nothing was."""

@@ -5,7 +5,7 @@ See `convrfm.pipeline.fit_steps`. The keys of a step are `experiment`, `protocol
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convrfm.pipeline.paths import STEP_MATRICES, run_keys, run_name
 from convrfm.pipeline.plan.base import Keys, Plan, split_parts
@@ -35,49 +35,59 @@ def part_pattern(results: str, matrix: str) -> str:
     return f"{results}/{PART.replace('{matrix}', matrix)}"
 
 
-def _run_of(w: Keys) -> dict[str, str]:
-    """The keys of the run that a step belongs to."""
-    return run_keys(Path(w["experiment"], w["protocol"], w["run"]))
+class _Fit(NamedTuple):
+    """What all jobs of a fit's steps ask for: settings, draw, rounds, and MiB for filling and for fitting."""
+
+    settings: dict[str, Any]
+    draw: list[str]
+    rounds: list[str]
+    filling_mb: int
+    fitting_mb: int
 
 
-def _fit_settings(plan: Plan, w: Keys) -> dict[str, Any]:
-    return EXPERIMENTS[w["experiment"]].settings(plan, _run_of(w))
-
-
-def _rounds(plan: Plan, settings: dict[str, Any], w: Keys) -> list[str]:
-    """The files of all rounds of a fit, stage by stage."""
+def _fit_of(plan: Plan, w: Keys) -> _Fit:
+    """Find out about a fit, once: it has many jobs."""
     where = {name: w[name] for name in ("experiment", "protocol", "run")}
-    return [
-        round_pattern(plan.results).format(**where, stage=stage, round=t)
-        for stage in range(settings["rfm"]["stages"])
-        for t in range(settings["rfm"]["rounds"])
-    ]
+    known: dict[tuple[str, ...], _Fit] = plan.fits_in_steps
+    key = tuple(where.values())
+    if key not in known:
+        experiment, keys = EXPERIMENTS[w["experiment"]], run_keys(Path(*key))
+        settings = experiment.settings(plan, keys)
+        rounds = [
+            round_pattern(plan.results).format(**where, stage=stage, round=t)
+            for stage in range(settings["rfm"]["stages"])
+            for t in range(settings["rfm"]["rounds"])
+        ]
+        filling, fitting = (task_memory(settings, filling=filling) for filling in (True, False))
+        known[key] = _Fit(settings, experiment.inputs["draw"](plan, keys), rounds, filling, fitting)
+    return known[key]
 
 
 def rounds_of_fit(plan: Plan, experiment: str, w: Keys) -> list[str]:
     """The rounds that the job of a fit reads; none where the fit is in one piece."""
-    settings = EXPERIMENTS[experiment].settings(plan, w)
-    if not split_parts(plan, settings["n_train"]):
+    if not plan.settings.preset.split:
+        return []
+    if not split_parts(plan, EXPERIMENTS[experiment].settings(plan, w)["n_train"]):
         return []
     run = run_name({key: w[key] for key in EXPERIMENTS[experiment].keys})
-    return _rounds(plan, settings, {"experiment": experiment, "protocol": w["protocol"], "run": run})
+    return _fit_of(plan, {"experiment": experiment, "protocol": w["protocol"], "run": run}).rounds
 
 
 def step_draw(plan: Plan, w: Keys) -> list[str]:
     """The draw that a fit is fitted to."""
-    (files,) = EXPERIMENTS[w["experiment"]].inputs.values()
-    return files(plan, _run_of(w))
+    return _fit_of(plan, w).draw
 
 
 def step_rounds(plan: Plan, w: Keys) -> list[str]:
-    """The rounds before a step."""
-    settings = _fit_settings(plan, w)
-    return _rounds(plan, settings, w)[: int(w["stage"]) * settings["rfm"]["rounds"] + int(w["round"])]
+    """The round before a step. Earlier ones are there, too: it was made from them, and the job of the fit has not read them yet."""
+    fit = _fit_of(plan, w)
+    number = int(w["stage"]) * fit.settings["rfm"]["rounds"] + int(w["round"])
+    return fit.rounds[max(number - 1, 0) : number]
 
 
 def step_parts(plan: Plan, w: Keys) -> list[str]:
     """All parts of the kernel matrices of a step."""
-    count = split_parts(plan, _fit_settings(plan, w)["n_train"])
+    count = split_parts(plan, _fit_of(plan, w).settings["n_train"])
     return [
         part_pattern(plan.results, matrix).format(**w, part=part, parts=count)
         for matrix in STEP_MATRICES
@@ -89,9 +99,10 @@ def step_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     """What a job of a step sees of the configuration: what its fit sees, and which step it is."""
     # Snakemake's wildcards are a list of values with names, whose `in` asks for values.
     step = {name: int(w[name]) for name in ("stage", "round", "part", "parts") if w.get(name) is not None}
-    return {**_fit_settings(plan, w), "step": step}
+    return {**_fit_of(plan, w).settings, "step": step}
 
 
 def step_memory(plan: Plan, w: Keys) -> int:
     """MiB that a job of a step takes: a fit, or only the filling of its kernel matrices."""
-    return task_memory(_fit_settings(plan, w), filling=w.get("part") is not None)
+    fit = _fit_of(plan, w)
+    return fit.fitting_mb if w.get("part") is None else fit.filling_mb
