@@ -79,7 +79,10 @@ def step_draw(plan: Plan, w: Keys) -> list[str]:
 
 
 def step_rounds(plan: Plan, w: Keys) -> list[str]:
-    """The round before a step. Earlier ones are there, too: it was made from them, and the job of the fit has not read them yet."""
+    """The round before a step.
+
+    Earlier ones are there, too: this one was made from them, and the job of the fit has not read them yet.
+    """
     fit = _fit_of(plan, w)
     number = int(w["stage"]) * fit.settings["rfm"]["rounds"] + int(w["round"])
     return fit.rounds[max(number - 1, 0) : number]
