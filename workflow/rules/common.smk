@@ -71,7 +71,7 @@ wildcard_constraints:
     n_train=r"\d+",
     n_test=r"\d+",
     experiment="|".join(STEPPED),
-    run="[^/]+",
+    run=r"[a-z_]+=.+",
     stage=r"\d+",
     round=r"\d+",
     part=r"\d+",

@@ -5,7 +5,7 @@ together, solves, takes the AGOP and leaves the round (`fit_round`). Each of the
 back the rounds of earlier steps, which other jobs have left, and that ends the fit at its own step. When all rounds are
 there, the ordinary job of the fit reads them and writes its outputs, which have the bits of a fit in one job.
 
-The files of a fit's steps lie in `results/<preset>/steps/<experiment>/<protocol>/<key=value,...>/`:
+The files of a fit's steps lie in `results/<preset>/steps/<experiment>/<protocol>/<key=value/...>/`:
 `<stage>-<round>-<matrix>.part-<i>-of-<k>.npz` of `convrfm.kernels.gram_parts`, and `round-<stage>-<round>.safetensors`.
 """
 

@@ -1,6 +1,6 @@
 """Large fits in steps: which fits they are, and what the jobs of each step read, see, and take.
 
-See `convrfm.pipeline.fit_steps`. The keys of a step are `experiment`, `protocol`, `run` (the name of its folder),
+See `convrfm.pipeline.fit_steps`. The keys of a step are `experiment`, `protocol`, `run` (its own keys),
 `stage` and `round`; those of a job that fills kernel matrices are `part` and `parts` besides.
 """
 
@@ -19,6 +19,9 @@ __all__ = [
 
 STEPPED = ("rfm", "variant", "printed-rfm")
 """Experiments whose fits may be in steps: those of the local-signal tasks."""
+
+SEPARATOR = "/"
+"""What separates the keys of a run in the paths of its steps: Snakemake hands wildcards with commas to no scheduler."""
 
 FOLDER = "steps/{experiment}/{protocol}/{run}"
 ROUND = f"{FOLDER}/round-{{stage}}-{{round}}.safetensors"
@@ -51,7 +54,8 @@ def _fit_of(plan: Plan, w: Keys) -> _Fit:
     known: dict[tuple[str, ...], _Fit] = plan.fits_in_steps
     key = tuple(where.values())
     if key not in known:
-        experiment, keys = EXPERIMENTS[w["experiment"]], run_keys(Path(*key))
+        experiment = EXPERIMENTS[w["experiment"]]
+        keys = run_keys(Path(w["experiment"], w["protocol"], w["run"].replace(SEPARATOR, ",")))
         settings = experiment.settings(plan, keys)
         rounds = [
             round_pattern(plan.results).format(**where, stage=stage, round=t)
@@ -69,7 +73,7 @@ def rounds_of_fit(plan: Plan, experiment: str, w: Keys) -> list[str]:
         return []
     if not split_parts(plan, EXPERIMENTS[experiment].settings(plan, w)["n_train"]):
         return []
-    run = run_name({key: w[key] for key in EXPERIMENTS[experiment].keys})
+    run = run_name({key: w[key] for key in EXPERIMENTS[experiment].keys}).replace(",", SEPARATOR)
     return _fit_of(plan, {"experiment": experiment, "protocol": w["protocol"], "run": run}).rounds
 
 

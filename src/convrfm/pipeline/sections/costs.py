@@ -163,7 +163,7 @@ class Costs(Model):
         cost = self.cost(rule)
         about = {wildcards.get(key) for key in ("task", "dataset", "network")}
         if "run" in wildcards:  # that a step belongs to
-            about |= {part.partition("=")[2] for part in wildcards["run"].split(",")}
+            about |= {part.partition("=")[2] for part in wildcards["run"].split("/")}
         if wildcards.get("classes", "all") != "all":
             about.add(PAIRS)
         assert cost.minutes is not None  # the rule's own stand above
