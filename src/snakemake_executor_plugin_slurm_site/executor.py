@@ -46,6 +46,9 @@ REFUSED = re.compile(
 )
 """What `sbatch` says where the same submission can succeed later, and certainly did not now."""
 
+ARRAY_REFUSED = "failed array sbatch submission"
+"""What the plugin says of the jobs of an array that was refused, without the reason."""
+
 OUT_OF_MEMORY = re.compile(r"oom[-_ ]kill|out of memory|exceeded (job|step)? ?memory limit|is being oom", re.IGNORECASE)
 """What SLURM, the kernel or our jobs say of a job that wanted more memory than it had."""
 
@@ -150,8 +153,18 @@ class Executor(SlurmExecutor):
             self._checkpoints[job] = set(_checkpoints(job))
             super().run_job(job)
 
+    def run_array_jobs(self, jobs: list[Any]) -> None:
+        """Submit jobs of one rule together, unless Snakemake is stopping."""
+        if not self._stopping.is_set():
+            self._checkpoints |= {job: set(_checkpoints(job)) for job in jobs}
+            super().run_array_jobs(jobs)
+
     def _report_job_error_threadsafe(self, job_info: Any, msg: str) -> None:
         """Let a submission wait that was refused for the moment; report all others as failed."""
+        if ARRAY_REFUSED in msg:
+            # One by one: each then waits, or says what is wrong.
+            self._job_submission_executor.submit(self.run_job, job_info.job)
+            return
         refused = REFUSED.search(msg)
         if refused is None:
             super()._report_job_error_threadsafe(job_info, msg)
