@@ -50,7 +50,7 @@ def test_large_fits_are_split_on_cpus(project):
     assert planned["fill_gram"] == 3 * planned["fit_round"] == 12
     assert planned["fit_variant"] > 3
     for changes in (
-        {"split": None}, {"split": {**SPLIT, "above": 40}}, {"split": SPLIT, "backend": "auto"},
+        {"split": None}, {"split": {**SPLIT, "above": 40}}, {"split": {**SPLIT, "tasks": ["noisy-digits"]}}, {"split": SPLIT, "backend": "auto"},
         {"split": SPLIT, "backend": "reference"},
     ):  # fmt: skip
         configure(project, **changes)

@@ -104,10 +104,12 @@ def state_file(plan: Plan, dataset: str) -> str:
     return f"{plan.settings.config.data_dir}/{dataset}/{STATE}"
 
 
-def split_parts(plan: Plan, n_train: int) -> int:
-    """Jobs that fill the kernel matrices of each round of a fit; 0 where the fit is in one piece."""
+def split_parts(plan: Plan, settings: Mapping[str, Any]) -> int:
+    """Jobs that fill the kernel matrices of each round of a fit with these settings; 0 where the fit is in one piece."""
     split = plan.settings.preset.split
-    return split.parts if split and plan.settings.config.backend == "cpu" and n_train > split.above else 0
+    if split is None or plan.settings.config.backend != "cpu" or settings["n_train"] <= split.above:
+        return 0
+    return split.parts if split.tasks is None or settings["task"] in split.tasks else 0
 
 
 def data_needs(tasks: Iterable[str]) -> dict[str, list[str]]:

@@ -47,7 +47,7 @@ def task_memory(settings: Mapping[str, Any], *, filling: bool) -> int:
 
 def last_memory(plan: Plan, settings: Mapping[str, Any]) -> int:
     """MiB that the job takes which writes the outputs of a fit: it reads the rounds of one in steps, and fits nothing."""
-    return task_memory(settings, filling=split_parts(plan, settings["n_train"]) > 0)
+    return task_memory(settings, filling=split_parts(plan, settings) > 0)
 
 
 def fit_memory(plan: Plan, w: Keys) -> int:

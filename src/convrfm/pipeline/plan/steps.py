@@ -71,7 +71,7 @@ def rounds_of_fit(plan: Plan, experiment: str, w: Keys) -> list[str]:
     """The rounds that the job of a fit reads; none where the fit is in one piece."""
     if not plan.settings.preset.split:
         return []
-    if not split_parts(plan, EXPERIMENTS[experiment].settings(plan, w)["n_train"]):
+    if not split_parts(plan, EXPERIMENTS[experiment].settings(plan, w)):
         return []
     run = run_name({key: w[key] for key in EXPERIMENTS[experiment].keys}).replace(",", SEPARATOR)
     return _fit_of(plan, {"experiment": experiment, "protocol": w["protocol"], "run": run}).rounds
@@ -94,7 +94,7 @@ def step_rounds(plan: Plan, w: Keys) -> list[str]:
 
 def step_parts(plan: Plan, w: Keys) -> list[str]:
     """All parts of the kernel matrices of a step."""
-    count = split_parts(plan, _fit_of(plan, w).settings["n_train"])
+    count = split_parts(plan, _fit_of(plan, w).settings)
     return [
         part_pattern(plan.results, matrix).format(**w, part=part, parts=count)
         for matrix in STEP_MATRICES
