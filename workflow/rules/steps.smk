@@ -5,8 +5,8 @@ STEP_LOGS = f"{RESULTS}/logs/steps/{{experiment}}/{{protocol}}/{{run}}"
 
 rule fill_gram:
     input:
-        draw=partial(step_draw, PLAN),
-        rounds=partial(step_rounds, PLAN),
+        draw=of_wildcards(step_draw, PLAN),
+        rounds=of_wildcards(step_rounds, PLAN),
     output:
         train=temp(part_pattern(RESULTS, "train")),
         test=temp(part_pattern(RESULTS, "test")),
@@ -20,7 +20,7 @@ rule fill_gram:
     resources:
         **needs("fill_gram", step_memory),
     params:
-        settings=partial(step_settings, PLAN),
+        settings=of_wildcards(step_settings, PLAN),
         code=run_code("rfm"),
     script:
         "../scripts/fill_gram.py"
@@ -28,9 +28,9 @@ rule fill_gram:
 
 rule fit_round:
     input:
-        draw=partial(step_draw, PLAN),
-        rounds=partial(step_rounds, PLAN),
-        parts=partial(step_parts, PLAN),
+        draw=of_wildcards(step_draw, PLAN),
+        rounds=of_wildcards(step_rounds, PLAN),
+        parts=of_wildcards(step_parts, PLAN),
     output:
         round=temp(round_pattern(RESULTS)),
     log:
@@ -42,7 +42,7 @@ rule fit_round:
     resources:
         **needs("fit_round", step_memory),
     params:
-        settings=partial(step_settings, PLAN),
+        settings=of_wildcards(step_settings, PLAN),
         code=run_code("rfm"),
     script:
         "../scripts/fit_round.py"

@@ -8,6 +8,7 @@ are planned with it, so it imports none of these modules.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from convrfm.errors import InputError
@@ -30,6 +31,9 @@ LARGEST_BUDGET = 896 * 2**20
 """What kernels take by default beside their result, at most; as in `convrfm.kernels.tiles`, and the next three in `.cpu`."""
 
 LARGEST_SIDE, FUSED_RANK, STRIP_BYTES = 2048, 96, 4 * 2**20
+
+OF_STEPS = ("stages", "rounds", "filters", "selection", "agop_samples")
+"""What the memory of a fit depends on, beside its images and its kernel."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,13 @@ def fit_bytes(
     if given["memory_mb"] is not None:
         budget = given["memory_mb"] * 2**20
     images = _Images(shape, given["patch_size"], depth, False, budget)
-    return max(_steps(values, n_train, n_test, images, filling=filling))
+    return _peak(tuple((name, values[name]) for name in OF_STEPS), n_train, n_test, images, filling)
+
+
+@cache
+def _peak(values: tuple[tuple[str, Any], ...], n: int, m: int, images: _Images, filling: bool) -> int:
+    """The largest of `_steps`, once for the many fits of a plan that differ in their seeds, classes or noise."""
+    return max(_steps(dict(values), n, m, images, filling=filling))
 
 
 def _steps(values: Mapping[str, Any], n: int, m: int, images: _Images, *, filling: bool) -> Iterator[int]:

@@ -109,7 +109,7 @@ def split_parts(plan: Plan, settings: Mapping[str, Any]) -> int:
     split = plan.settings.preset.split
     if split is None or plan.settings.config.backend != "cpu" or settings["n_train"] <= split.above:
         return 0
-    return split.parts if split.tasks is None or settings["task"] in split.tasks else 0
+    return split.parts if not split.tasks or settings["task"] in split.tasks else 0
 
 
 def data_needs(tasks: Iterable[str]) -> dict[str, list[str]]:
