@@ -237,6 +237,7 @@ def test_parts_of_another_round_are_refused(begun):
         lambda fit: fit.settings.update(sigma=2.0),
         lambda fit: fit.settings["rfm"].update(ridges=[1e-3]),
     ],
+    ids=["code", "noise", "ridges"],
 )
 def test_rounds_of_another_fit_are_refused(begun, change):
     begun.settings["rfm"] = dict(SETTINGS["rfm"])
