@@ -15,7 +15,7 @@ from pathlib import Path
 
 from memory import BARS, CLASSES, COLOUR, DIGITS, FRAMED, Case, fit
 
-from convrfm.pipeline.fit_time import FitSize, fit_minutes
+from convrfm.pipeline.fit_time import FitSize, fit_minutes, fit_work
 from convrfm.pipeline.plan.fits import FEW, IMAGES_PER_THREAD
 from convrfm.pipeline.sections.costs import Costs
 from convrfm.threads import limited_threads
@@ -51,7 +51,7 @@ def alone(case: Case) -> float:
 def estimate(case: Case) -> float:
     """Seconds that the workflow expects a fit to take on one core, beside the start of its job."""
     size, rates = FitSize(case.settings, case.n_train, case.n_test, case.shape, CLASSES), Costs().cpu
-    return 60 * (fit_minutes(size, rates, threads=1) - rates.start)
+    return 60 * (fit_minutes(fit_work(size), rates, threads=1) - rates.start)
 
 
 def row(case: Case, seconds: float) -> str:

@@ -6,14 +6,14 @@ filled tile by tile in files beside it (`convrfm.kernels.gram_file`), which go w
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from safetensors import SafetensorError
 
-from convrfm.errors import ConvRFMWarning
+from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.storage import digest_of, read_arrays, write_arrays
@@ -86,22 +86,25 @@ class RoundJournal:
     """The finished rounds of one fit.
 
     Attributes:
-        stem: files are named `<stem>-<round>.safetensors`. Who names it sees to it that another fit has another one.
+        stem: files are named `<stem>-<round>.safetensors`.
+        fit: tells fits apart that may have the same stem: a round that was written with another one is refused. Without it, who
+            names the stem sees to it that another fit has another one.
     """
 
     stem: Path
+    fit: str = ""
 
-    def stage(self, index: int) -> "RoundJournal":
+    def stage(self, index: int) -> Self:
         """The journal of one stage of Deep ConvRFM."""
-        return RoundJournal(self.stem.with_name(f"{self.stem.name}-{index}"))
+        return replace(self, stem=self.stem.with_name(f"{self.stem.name}-{index}"))
 
     def recall(self, t: int, rng: np.random.Generator) -> Round | None:
         """Read round t, and put the generator where the round left it; None, with a warning if it is damaged, to fit it.
 
         Raises:
-            StorageError: the file cannot be opened.
+            StorageError: the file cannot be opened, or is of another fit.
         """
-        path = self._path(t)
+        path = self.path(t)
         if not path.exists():
             return None
         try:
@@ -114,6 +117,9 @@ class RoundJournal:
             msg = f"The checkpoint {path} is damaged: round {t} is fitted again."
             warnings.warn(msg, ConvRFMWarning, stacklevel=2)
             return None
+        if content.pop("fit", "") != self.fit:
+            msg = f"{path} is a round of another fit (other data, settings or code): delete it."
+            raise StorageError(msg)
         rng.bit_generator.state = content.pop("generator")
         return Round.of(content, arrays)
 
@@ -130,10 +136,11 @@ class RoundJournal:
             "ridge": finished.ridge,
             "scale": finished.scale,
             "generator": rng.bit_generator.state,
+            "fit": self.fit,
         }
         # NaN, of accuracies that are not there, is written as Python reads it.
         text = json.dumps(content | {"sha256": digest_of(content, arrays)})
-        write_arrays(self._path(t), arrays, {"round": text})
+        write_arrays(self.path(t), arrays, {"round": text})
         for matrix in self.stem.parent.glob(f"{self.stem.name}-{t}-*.npy*"):
             matrix.unlink()
 
@@ -158,5 +165,6 @@ class RoundJournal:
         matrix: np.ndarray = np.load(out, mmap_mode="r") if out and out.exists() else kernel.gram(left, right, out=out)
         return matrix
 
-    def _path(self, t: int) -> Path:
+    def path(self, t: int) -> Path:
+        """The file of round t."""
         return self.stem.with_name(f"{self.stem.name}-{t}.safetensors")

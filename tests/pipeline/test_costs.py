@@ -113,3 +113,10 @@ def test_every_rule_asks_for_what_it_costs():
         Costs().cost(name)
     # And every cost is that of a rule.
     assert set(Costs.rules()) - set(asked) == {"figures"}
+
+
+def test_a_step_is_a_case_of_its_fit():
+    costs = Costs.model_validate({"fill_gram": {"minutes": 10, "cases": [{"of": "noisy-mnist", "minutes": 60}]}})
+    for task, minutes in (("bars", 10), ("noisy-mnist", 60)):
+        wildcards = {"experiment": "rfm", "run": f"task={task}/sigma=1/seed=0", "stage": "0", "round": "1"}
+        assert costs.demand("fill_gram", wildcards).minutes == minutes

@@ -10,8 +10,8 @@ from audit.test_slices import plan_of
 from convrfm.datasets.registry import REGISTRY
 from convrfm.kernels.compiled import gradient
 from convrfm.pipeline import fit_time
-from convrfm.pipeline.fit_time import FitSize, fit_minutes, fit_work
-from convrfm.pipeline.plan.fits import SIZES, expected_minutes, fit_threads
+from convrfm.pipeline.fit_time import FitSize, Step, Work, fit_minutes, fit_work
+from convrfm.pipeline.plan.fits import SIZES, STEPS, expected_minutes, fit_threads
 from convrfm.pipeline.sections.costs import Costs, Rates
 
 ROOT = Path(__file__).parents[2]
@@ -83,11 +83,11 @@ def test_the_laplace_kernel_has_one_layer():
 
 def test_minutes_follow_from_work_rates_and_threads():
     work = sum(vars(fit_work(size())).values()) / 1e9 / 60
-    assert fit_minutes(size(), UNIT, 1) == pytest.approx(work)
-    assert fit_minutes(size(), UNIT, 4) == pytest.approx(work / 4)
+    assert fit_minutes(fit_work(size()), UNIT, 1) == pytest.approx(work)
+    assert fit_minutes(fit_work(size()), UNIT, 4) == pytest.approx(work / 4)
     slow = UNIT.model_copy(update={"start": 2, "by_thread": False})
-    assert fit_minutes(size(), slow, 4) == pytest.approx(2 + work)
-    assert fit_minutes(size(), UNIT.model_copy(update={"solves": 0.5}), 1) == pytest.approx(
+    assert fit_minutes(fit_work(size()), slow, 4) == pytest.approx(2 + work)
+    assert fit_minutes(fit_work(size()), UNIT.model_copy(update={"solves": 0.5}), 1) == pytest.approx(
         work + fit_work(size()).solves / 1e9 / 60
     )
 
@@ -99,9 +99,19 @@ def test_constants_are_those_of_the_kernels():
     assert fit_time.PADDED_PATCH == 2 * VECTOR_BYTES // 4
 
 
+def test_the_steps_of_a_fit_do_its_work_once():
+    given = size(stages=2, rounds=3)
+    steps = [Step(stage, t, filling) for stage in range(2) for t in range(3) for filling in (True, False)]
+    together = sum((fit_work(given, step) for step in steps), Work())
+    assert vars(together) == pytest.approx(vars(fit_work(given)))
+    assert all(fit_work(given, step) != Work() for step in steps)
+    assert fit_work(given, Step(2, 0, True)) == Work()
+    assert vars(fit_work(given).share(4))["maps"] == pytest.approx(fit_work(given).maps / 4)
+
+
 def test_every_fit_has_a_size():
     kinds = Costs.model_fields
-    assert set(SIZES) == {name for name in Costs.rules() if kinds[name].default.minutes is None}
+    assert {*SIZES, *STEPS} == {name for name in Costs.rules() if kinds[name].default.minutes is None}
 
 
 def variant(n):

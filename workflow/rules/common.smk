@@ -22,6 +22,16 @@ from convrfm.pipeline.plan.beyond import variants
 from convrfm.pipeline.plan.data import folders_of
 from convrfm.pipeline.plan.fits import expected_minutes, fit_memory, fit_threads
 from convrfm.pipeline.plan.fig08 import simplenet_memory
+from convrfm.pipeline.plan.steps import (
+    STEPPED,
+    part_pattern,
+    round_pattern,
+    rounds_of_fit,
+    step_draw,
+    step_parts,
+    step_rounds,
+    step_settings,
+)
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder, check_paths
 from convrfm.pipeline.record import read_record
@@ -62,6 +72,12 @@ wildcard_constraints:
     classes=r"all|\d+-\d+",
     n_train=r"\d+",
     n_test=r"\d+",
+    experiment="|".join(STEPPED),
+    run=r"[a-z_]+=.+",
+    stage=r"\d+",
+    round=r"\d+",
+    part=r"\d+",
+    parts=r"\d+",
 
 
 @cache
@@ -93,10 +109,11 @@ def fetch_settings(wildcards):
     }
 
 
-def asked_often(function):
-    """Keep the parameters of a function, which Snakemake looks up several times for each job, where it looks first."""
-    function.__signature__ = inspect.signature(function)
-    return function
+def asked_often(function, *first):
+    """A function after its first arguments; its parameters, which Snakemake asks for many times, stand where it looks first."""
+    bound = partial(function, *first)
+    bound.__signature__ = inspect.signature(bound)
+    return bound
 
 
 def run_folder(kind, experiment):
@@ -122,15 +139,16 @@ def run_inputs(experiment):
         found = of(PLAN, wildcards)
         return [ancient(path) for path in found] if is_state else found
 
-    return {
-        name: asked_often(partial(files, of, name in ("state", "states")))
-        for name, of in EXPERIMENTS[experiment].inputs.items()
+    # The rounds of a large fit come from jobs of their own.
+    steps = {"rounds": asked_often(rounds_of_fit, PLAN, experiment)} if experiment in STEPPED else {}
+    return steps | {
+        name: asked_often(files, of, name in ("state", "states")) for name, of in EXPERIMENTS[experiment].inputs.items()
     }
 
 
 def run_settings(experiment):
     """What a run sees of the configuration."""
-    return asked_often(partial(EXPERIMENTS[experiment].settings, PLAN))
+    return asked_often(EXPERIMENTS[experiment].settings, PLAN)
 
 
 def run_code(experiment):
@@ -140,12 +158,12 @@ def run_code(experiment):
 
 def figure_inputs(figure):
     """The inputs of a figure's rule."""
-    return {name: partial(of, PLAN) for name, of in FIGURES[figure].inputs.items()}
+    return {name: asked_often(of, PLAN) for name, of in FIGURES[figure].inputs.items()}
 
 
 def figure_slice(figure):
     """What the drawing of a figure sees of the configuration."""
-    return partial(FIGURES[figure].settings, PLAN)
+    return asked_often(FIGURES[figure].settings, PLAN)
 
 
 def figure_code(figure):
@@ -181,7 +199,7 @@ def needs(rule, beside=None):
         return asked
     with_gpu = {"gpu": 1, **SITE.resources(gpus=1)}
     differing = [name for name, value in with_gpu.items() if asked.get(name) != value]
-    return {**asked, **{name: asked_often(partial(of_gpu_job, name)) for name in differing}}
+    return {**asked, **{name: asked_often(of_gpu_job, name) for name in differing}}
 
 
 def of_gpu_job(name, wildcards):

@@ -44,6 +44,7 @@ from convrfm.kernels import tiles
 from convrfm.kernels.availability import gpu_by_default, why_no_gpu
 from convrfm.kernels.bandwidth import warn_if_vanishing
 from convrfm.kernels.gram_file import compute_gram_file
+from convrfm.kernels.gram_parts import compute_gram_part
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.metric import check_metric, warn_if_rank_one
@@ -146,7 +147,15 @@ class ConvolutionalKernel:
         form = self._module.prepare(images, matrix, self.spec, self._bytes)
         return PreparedImages(images, matrix, self.spec, self.backend, form, template)
 
-    def gram(self, X: Any, Z: Any = None, metric: Any = None, *, out: str | Path | None = None) -> Any:
+    def gram(
+        self,
+        X: Any,
+        Z: Any = None,
+        metric: Any = None,
+        *,
+        out: str | Path | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
 
         In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those of the
@@ -160,17 +169,25 @@ class ConvolutionalKernel:
             out: a `.npy` file, ~ being the home folder, for a matrix larger than memory. An interrupted computation goes on
                 from its finished tiles when it is called again with the same arguments; the file is there under its name
                 only once it is complete. See `convrfm.kernels.gram_file`.
+            part: (i, k) computes the tiles of part i of k alone, i from 0 to k - 1, and writes them to a file of their own
+                beside `out`: for several jobs, on several machines. A call with the same arguments and without `part` then puts
+                together the parts that it finds beside `out`, computes what is missing, and removes them. The bits are those of
+                one job, as long as all have the same `memory`. See `convrfm.kernels.gram_parts`.
 
         Returns:
             `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends. With `out`, a read-only
-            array that stays on disk.
+            array that stays on disk. With `part`, the path of its file.
 
         Raises:
             InputError, ImageSizeError, NonFiniteError, MetricError, StorageError: see `convrfm.errors`.
         """
+        path = None if out is None else user_path(out)
+        share = None if part is None else _checked_part(part, path)
         left, right = self._both_prepared(X, Z, metric)
-        if out is not None:
-            gram = compute_gram_file(user_path(out), self._module, left, right, self._bytes)
+        if path is not None:
+            if share is not None:
+                return compute_gram_part(path, self._module, left, right, self._bytes, share)
+            gram = compute_gram_file(path, self._module, left, right, self._bytes)
             self._look_at(gram, symmetric=right is None)
             return gram
         other = None if right is None else right.form
@@ -233,6 +250,22 @@ class ConvolutionalKernel:
             msg = "X and Z are prepared with different metrics."
             raise InputError(msg)
         return left, right
+
+
+def _checked_part(part: Any, path: Path | None) -> tuple[int, int]:
+    """Part i of k, of a matrix in a file.
+
+    Raises:
+        InputError: it is no such pair, or there is no file.
+    """
+    index, count = part if isinstance(part, tuple | list) and len(part) == 2 else (0, 0)
+    if not (is_count(count) and is_count(index, least=0) and index < count):
+        msg = f"part must be two integers (i, k), part i of k with i from 0 to k - 1, but it is {part!r}."
+        raise InputError(msg)
+    if path is None:
+        msg = "part needs out: the parts of a kernel matrix are written beside its file."
+        raise InputError(msg)
+    return int(index), int(count)
 
 
 class _ArcCosineKernel(ConvolutionalKernel):

@@ -3,9 +3,10 @@
 While it grows the file has another name, `<name>.partial`, and each entry that has not been computed is NaN. A second file,
 `<name>.tiles.json`, says what the matrix is of and which tiles are on disk; a tile is entered there after its entries have
 reached the disk. When all are, the matrix takes its name and the second file goes.
+
+Parts that other processes have computed (`convrfm.kernels.gram_parts`) are placed first, and go when the matrix is complete.
 """
 
-import hashlib
 import json
 import os
 import time
@@ -15,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from convrfm.arrays import check_finite
-from convrfm.errors import InputError, StorageError
+from convrfm.errors import StorageError
+from convrfm.kernels.gram_parts import GramPart, check_suffix, identity_of, part_files, read_parts, warn_of_damage
 from convrfm.kernels.prepared import PreparedImages
-from convrfm.kernels.tiles import Backend, compute_tiles, gram_tiles, place_tile
+from convrfm.kernels.tiles import Backend, Tile, compute_tiles, gram_tiles, place_tile
 from convrfm.storage import write_json
 
 __all__ = ["compute_gram_file"]
@@ -43,22 +45,34 @@ def compute_gram_file(
 
     Raises:
         InputError: another suffix.
-        StorageError: a matrix of other images, another metric or kernel has been begun under this name; or the disk is full.
+        StorageError: a matrix of other images, another metric or kernel has been begun under this name, or a part of one lies
+            beside it; the tiles of parts differ in their side from each other, or from those that have been begun; or the disk
+            is full.
         NonFiniteError: an entry is not finite.
     """
-    if path.suffix != ".npy":
-        msg = f"A kernel matrix is written as .npy, but the file is {path}."
-        raise InputError(msg)
+    check_suffix(path)
     partial, progress = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.tiles.json")
     shape = (len(left), len(left if right is None else right))
-    state = _resumed(partial, progress, _identity(left, right))
+    identity = identity_of(left, right)
+    state, files = _resumed(partial, progress, identity), part_files(path)
+    parts = read_parts(files, identity)
     if state is None:
         entry = backend.gram_tile(left.form.take(slice(0, 1)), None, left.spec)
         _make_file(partial, shape, entry.dtype)
-        state = _State(_identity(left, right), backend.gram_side(left.form, left.spec, memory), [])
+        side = parts[0].side if parts else backend.gram_side(left.form, left.spec, memory)
+        state = _State(identity, side, [])
+    elif parts and parts[0].side != state.side:
+        msg = (
+            f"{partial} has tiles of {state.side} images, and {parts[0].file} of {parts[0].side}: entries depend on that "
+            f"within rounding. Delete {partial.name} and {progress.name}, to start over from the parts."
+        )
+        raise StorageError(msg)
     matrix = np.load(partial, mmap_mode="r+")
     tiles = gram_tiles(*shape, state.side, right is None)
     numbers = {(tile.rows.start, tile.columns.start): number for number, tile in enumerate(tiles)}
+    for part in parts:
+        _place_part(part, matrix, tiles, state, symmetric=right is None)
+        _save(matrix, progress, state)
     done = set(state.done)
     waiting = [tile for number, tile in enumerate(tiles) if number not in done]
     results = compute_tiles(backend, left.form, None if right is None else right.form, left.spec, waiting)
@@ -78,6 +92,8 @@ def compute_gram_file(
         _save(matrix, progress, state)
     partial.replace(path)
     progress.unlink()
+    for file in files:
+        file.unlink(missing_ok=True)
     return np.load(path, mmap_mode="r")
 
 
@@ -90,17 +106,15 @@ class _State:
     done: list[int]
 
 
-def _identity(left: PreparedImages, right: PreparedImages | None) -> str:
-    """Hash of everything that the entries depend on."""
-    digest = hashlib.sha256()
-    for images in (left, right):
-        if images is None:
-            continue
-        metric = b"" if images.metric is None else images.metric.tobytes()
-        for part in (repr((images.spec, images.backend, images.images.dtype, images.images.shape)).encode(), metric):
-            digest.update(part)
-        digest.update(np.ascontiguousarray(images.images).data)
-    return digest.hexdigest()
+def _place_part(part: GramPart, matrix: np.memmap, tiles: list[Tile], state: _State, *, symmetric: bool) -> None:
+    """Put the tiles of a part that are not there yet in their places."""
+    for number in sorted(set(part.tiles) - set(state.done)):
+        entries = part.entries(number, tiles[number]) if number < len(tiles) else None
+        if entries is None or entries.dtype != matrix.dtype:
+            warn_of_damage(part.file)
+            return
+        place_tile(matrix, tiles[number], entries, symmetric)
+        state.done.append(number)
 
 
 def _resumed(partial: Path, progress: Path, identity: str) -> _State | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from convrfm.pipeline.session import Job
 from convrfm.storage import sha256
 
-__all__ = ["checkpoint_path", "remove_checkpoints"]
+__all__ = ["checkpoint_path", "job_key", "remove_checkpoints"]
 
 
 def checkpoint_path(job: Job, *parts: object) -> Path:
@@ -17,10 +17,14 @@ def checkpoint_path(job: Job, *parts: object) -> Path:
         job: its code, settings and inputs are what the checkpoint depends on.
         parts: what tells the networks of one job apart, plain values.
     """
+    return job.outputs["record"].with_name(f"checkpoint-{job_key(job, *parts)}.safetensors")
+
+
+def job_key(job: Job, *parts: object) -> str:
+    """Hash (16 hex digits) of what the outputs of a job depend on; arguments as of `checkpoint_path`."""
     inputs = {name: [sha256(path) for path in paths] for name, paths in job.inputs.items()}
     identity = [job.recorder.code, dict(job.settings), inputs, list(parts)]
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return job.outputs["record"].with_name(f"checkpoint-{key}.safetensors")
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def remove_checkpoints(job: Job) -> None:

@@ -26,6 +26,7 @@ from convrfm.pipeline.sections.fig06 import Fig06
 from convrfm.pipeline.sections.fig08 import Fig08
 from convrfm.pipeline.sections.fig09 import Fig09
 from convrfm.pipeline.sections.printed import Printed, is_printed_fit
+from convrfm.pipeline.sections.split import Split
 from convrfm.pipeline.sections.theorem1 import Theorem1
 from convrfm.pipeline.sections.zoo import Zoo
 from convrfm.printed import PRINTED, RIDGE
@@ -57,6 +58,11 @@ class Preset(Model):
     theorem1: Theorem1 = Field(description="Theorem 1")
     printed: Printed = Field(default_factory=Printed, description="the authors' printed numbers beside ours")
     beyond: Beyond = Field(description="beyond the paper: points of the AGOP, training images, single choices")
+    split: Split | None = Field(
+        None,
+        description="large fits over several jobs, with `backend: cpu`; otherwise they are not split, since a GPU fills such "
+        "kernel matrices in seconds. Null: none is",
+    )
     costs: Costs = Field(default_factory=Costs, description="what a job of each rule takes, and asks a scheduler for")
 
     @field_validator("fig03", "fig10", "fig11", "fig12")

@@ -32,6 +32,9 @@ LARGEST_BUDGET = 896 * 2**20
 
 LARGEST_SIDE, FUSED_RANK, STRIP_BYTES = 2048, 96, 4 * 2**20
 
+OF_STEPS = ("stages", "rounds", "filters", "selection", "agop_samples")
+"""What the memory of a fit depends on, beside its images and its kernel."""
+
 
 @dataclass(frozen=True)
 class _Images:
@@ -131,7 +134,15 @@ class _Fit:
     agop_samples: int | str
 
 
-def fit_bytes(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, budget: int = LARGEST_BUDGET) -> int:
+def fit_bytes(
+    given: Mapping[str, Any],
+    n_train: int,
+    n_test: int,
+    shape: Shape,
+    budget: int = LARGEST_BUDGET,
+    *,
+    filling: bool = False,
+) -> int:
     """Memory that one fit takes at its peak beside the program: its images, and what is made of them.
 
     Args:
@@ -140,6 +151,7 @@ def fit_bytes(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape,
         n_test: test images.
         shape: of each image.
         budget: bytes that kernels may take beside their result where `memory_mb` says nothing.
+        filling: whether only parts of its kernel matrices are computed, tile by tile, and nothing is fitted to them.
     """
     section = given.get("rfm", given)
     values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
@@ -147,22 +159,22 @@ def fit_bytes(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape,
     depth = None if given.get("kernel") == "laplace" else given["depth"]
     if given["memory_mb"] is not None:
         budget = given["memory_mb"] * 2**20
-    return _peak(fit, n_train, n_test, _Images(shape, given["patch_size"], depth, False, budget))
+    return _peak(fit, n_train, n_test, _Images(shape, given["patch_size"], depth, False, budget), filling)
 
 
 @cache
-def _peak(fit: _Fit, n: int, m: int, images: _Images) -> int:
+def _peak(fit: _Fit, n: int, m: int, images: _Images, filling: bool) -> int:
     """The largest of the steps; fits to thousands of pairs of classes share a few answers, and plans ask for each fit."""
-    return max(_steps(fit, n, m, images))
+    return max(_steps(fit, n, m, images, filling=filling))
 
 
-def _steps(fit: _Fit, n: int, m: int, images: _Images) -> Iterator[int]:
+def _steps(fit: _Fit, n: int, m: int, images: _Images, *, filling: bool) -> Iterator[int]:
     """What is alive at each step of a fit that may be the largest; n training and m test images."""
     f = n - round(VALIDATION_FRACTION * n) if fit.selection == "validation" else n
     points = f if fit.agop_samples == "all" else min(int(fit.agop_samples), f)
     apart = n if f < n else 0  # fitted part and validation part are matrices of their own
     taken = (f if f < n else 0) + (points if points < f else 0)
-    train, test = FLOAT * n**2, FLOAT * m * n
+    train, test = (0, 0) if filling else (FLOAT * n**2, FLOAT * m * n)
     blocks = train + test + FLOAT * f * apart
     earlier = 0  # training images in the features of the stages before
     for stage in range(fit.stages):
@@ -180,21 +192,26 @@ def _steps(fit: _Fit, n: int, m: int, images: _Images) -> Iterator[int]:
             yield held + train + used.gram_tile(n, n)
             yield held + train + used.preparing(m)
             yield held + train + used.prepared(m) + test + used.gram_tile(m, n)
+            if filling:
+                continue
             yield held + train + test + blocks
             yield held + blocks + max(SOLVER * n**2, 2 * FLOAT * m * n)
             if fit.rounds > 1 + used.metric:
                 yield held + taken * used.image + used.prepared(taken) + used.agop_tile(f, points)
 
 
-def check_memory(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape) -> None:
+def check_memory(given: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, *, filling: bool = False) -> None:
     """Check before a fit to images that are there already that what it takes beside them is free; arguments as of `fit_bytes`.
 
     Raises:
         InputError: it is not.
     """
     free = free_memory()
-    budget = min(LARGEST_BUDGET, free.size // 4)
-    needed = fit_bytes(given, n_train, n_test, shape, budget) - (n_train + n_test) * math.prod(shape) * FLOAT
+    budget = LARGEST_BUDGET if filling else min(LARGEST_BUDGET, free.size // 4)
+    needed = (
+        fit_bytes(given, n_train, n_test, shape, budget, filling=filling)
+        - (n_train + n_test) * math.prod(shape) * FLOAT
+    )
     if needed > free.size:
         msg = (
             f"A fit to {n_train} training and {n_test} test images takes {needed / 2**30:.1f} GiB beside them, but "

@@ -8,13 +8,13 @@ it, so it imports none of these modules.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from convrfm.pipeline.fit_memory import Shape, fit_bytes
 from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
 from convrfm.pipeline.sections.costs import Rates
 
-__all__ = ["FitSize", "Work", "fit_minutes", "fit_work"]
+__all__ = ["FitSize", "Step", "Work", "fit_minutes", "fit_work"]
 
 REVERSE = 3.5
 """Sweeps over the maps of a pair that its derivatives take: there and back, with all layers kept."""
@@ -47,10 +47,23 @@ class FitSize:
     shape: Shape
     outputs: int
 
-    @property
-    def memory_mb(self) -> int:
-        """MiB that it takes beside the program, see `convrfm.pipeline.fit_memory`."""
-        return fit_bytes(self.settings, self.n_train, self.n_test, self.shape) // 2**20
+    def memory_mb(self, *, filling: bool = False) -> int:
+        """MiB that it takes beside the program, see `convrfm.pipeline.fit_memory.fit_bytes`."""
+        return fit_bytes(self.settings, self.n_train, self.n_test, self.shape, filling=filling) // 2**20
+
+
+class Step(NamedTuple):
+    """A part of a fit that jobs of its own may do, see `convrfm.pipeline.fit_steps`.
+
+    Attributes:
+        stage: from 0.
+        round: from 0.
+        filling: the kernel matrices of the round; else what follows them.
+    """
+
+    stage: int
+    round: int
+    filling: bool
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,10 @@ class Work:
     gradients: float = 0.0
     solves: float = 0.0
     entries: float = 0.0
+
+    def share(self, parts: int) -> "Work":
+        """One of so many equal parts."""
+        return Work(*(amount / parts for amount in vars(self).values()))
 
     def __add__(self, other: "Work") -> "Work":
         """Both, one after the other."""
@@ -102,55 +119,57 @@ class _Images:
         return self.shape[0] * self.patch_size**2
 
 
-def fit_work(size: FitSize) -> Work:
-    """Count the work of a fit."""
+def fit_work(size: FitSize, step: Step | None = None) -> Work:
+    """Count the work of a fit, or of one step."""
     given = size.settings
     section = given.get("rfm", given)
     values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
     depth = None if given.get("kernel") == "laplace" else given["depth"]
     images = _Images(size.shape, given["patch_size"], depth)
-    return sum(_steps(values, size.n_train, size.n_test, size.outputs, images), Work())
+    parts = _steps(values, size.n_train, size.n_test, size.outputs, images)
+    return sum((work for part, work in parts if step is None or part == step), Work())
 
 
-def _steps(values: Mapping[str, Any], n: int, m: int, outputs: int, images: _Images) -> Iterator[Work]:
-    """The work of each step of a fit; n training and m test images."""
+def _steps(values: Mapping[str, Any], n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
+    """The work of each step of a fit, piece by piece; n training and m test images."""
     f = n - round(VALIDATION_FRACTION * n) if values["selection"] == "validation" else n
     points = f if values["agop_samples"] == "all" else min(values["agop_samples"], f)
     systems = [f, n] if f < n else [n]
     for stage in range(values["stages"]):
         if stage > 0:
-            yield Work(patches=2.0 * (n + m) * math.prod(images.shape) * images.patch_size**2 * values["filters"])
+            features = 2.0 * (n + m) * math.prod(images.shape) * images.patch_size**2 * values["filters"]
+            yield Step(stage, 0, filling=True), Work(patches=features)
             lost = images.patch_size - 1
             shape = (values["filters"], images.shape[1] - lost, images.shape[2] - lost)
             images = replace(images, shape=shape, depth=None if images.depth is None else images.depth - 1)
         first, d = images.positions(1), images.patch
         for t in range(values["rounds"]):
+            filling, fitting = Step(stage, t, filling=True), Step(stage, t, filling=False)
             pairs = n * n / 2 + n * m
-            yield Work(maps=pairs * images.maps, entries=ENTRY_PASSES * n * (n + m))
+            yield filling, Work(maps=pairs * images.maps)
             if t == 0:
-                yield Work(pixels=2.0 * pairs * math.prod(images.shape))
+                yield filling, Work(pixels=2.0 * pairs * math.prod(images.shape))
             else:
-                yield Work(patches=2.0 * first * d * (pairs + (n + m) * d))
+                yield filling, Work(patches=2.0 * first * d * (pairs + (n + m) * d))
             solves = sum(k**3 / 3 + SOLVE_PASSES * k**2 for k in systems)
-            yield Work(solves=len(values["ridges"]) * solves)
+            yield fitting, Work(solves=len(values["ridges"]) * solves, entries=ENTRY_PASSES * n * (n + m))
             if t + 1 < values["rounds"]:
                 columns, wide = _padded(outputs, PADDED_OUTPUTS), _padded(d, PADDED_PATCH)
                 gradients = 2.0 * first * points * columns * wide * (f + wide / 2)
-                yield Work(maps=REVERSE * f * points * images.maps, gradients=gradients)
+                yield fitting, Work(maps=REVERSE * f * points * images.maps, gradients=gradients)
 
 
 def _padded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def fit_minutes(size: FitSize, rates: Rates, threads: int) -> float:
-    """Minutes that a fit is expected to take, the start of its job included.
+def fit_minutes(work: Work, rates: Rates, threads: int) -> float:
+    """Minutes that a job is expected to take for work of a fit, its start included.
 
     Args:
-        size: of the fit.
+        work: that it does.
         rates: of a core, or of a GPU.
         threads: cores that work at a time; those beside a GPU do not count.
     """
-    work = vars(fit_work(size))
-    seconds = sum(amount / (1e9 * getattr(rates, kind)) for kind, amount in work.items())
+    seconds = sum(amount / (1e9 * getattr(rates, kind)) for kind, amount in vars(work).items())
     return rates.start + seconds / 60 / (threads if rates.by_thread else 1)

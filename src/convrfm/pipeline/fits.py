@@ -33,9 +33,15 @@ def task_choices(given: Mapping[str, Any]) -> tuple[RFMSettings, DeepSettings]:
     return RFMSettings(**values), DeepSettings(**deep)
 
 
-def task_kernel(given: Mapping[str, Any]) -> CNTK:
-    """The kernel of the first stage of a fit to a task."""
-    return CNTK(depth=given["depth"], **_shared(given))
+def task_kernel(given: Mapping[str, Any], *, memory: int | None = None) -> CNTK:
+    """The kernel of the first stage of a fit to a task.
+
+    Args:
+        given: settings of the job.
+        memory: bytes for a tile where the settings have no number; None depends on what is free.
+    """
+    shared = _shared(given)
+    return CNTK(depth=given["depth"], **{**shared, "memory": shared["memory"] or memory})
 
 
 def task_data(images: TaskImages, selection: str, seed: int) -> StageData:

@@ -103,7 +103,8 @@ def _kind(annotation: Any) -> str:
     if str(annotation).startswith("typing.Literal"):
         return " / ".join(str(value) for value in arguments)
     if str(annotation).startswith("list"):
-        return f"list of {_kind(arguments[0])}s"
+        kind = _kind(arguments[0])
+        return f"list of {kind}" if " / " in kind else f"list of {kind}s"
     if str(annotation).startswith("dict"):
         return "mapping"
     return _kind(arguments[0])

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["RUN_FILES", "figure_records", "run_keys", "run_name", "run_records"]
+__all__ = ["RUN_FILES", "STEP_MATRICES", "figure_records", "run_keys", "run_name", "run_records"]
 
 RUN_FILES = {"metrics": "metrics.parquet", "arrays": "arrays.safetensors", "record": "record.json"}
 """The files of a run."""
+
+STEP_MATRICES = ("train", "test")
+"""The kernel matrices of a round of a fit, in the order in which it asks for them."""
 
 
 def run_name(keys: Mapping[str, object]) -> str:

@@ -1,56 +1,118 @@
 """Fit Deep ConvRFM, all stages, to a task; CNTK and ConvRFM are parts of it."""
 
-from dataclasses import asdict
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from convrfm.deep_rfm import Stage, fit_stages, history_of
+from convrfm.deep_rfm import DeepSettings, Stage, fit_stages, history_of
+from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
+from convrfm.kernels.tiles import LARGEST_DEFAULT
 from convrfm.pipeline.checkpoints import remove_checkpoints
-from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_memory import check_memory
+from convrfm.pipeline.fit_steps import (
+    StepEndError,
+    filling_journal,
+    fit_journal,
+    fitting_journal,
+    remove_scratch,
+    whole_fit,
+)
 from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.fits import note_backend, task_choices, task_data, task_kernel
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
+from convrfm.rfm import RFMSettings, StageData
+from convrfm.round_journal import RoundJournal
 from convrfm.seeding import generator
-from convrfm.storage import write_arrays, write_table
+from convrfm.storage import sha256, write_arrays, write_table
 
-__all__ = ["fit_task"]
+__all__ = ["fill_gram", "fit_round", "fit_task"]
 
 
 def fit_task(job: Job) -> None:
     """Write the history of all stages, the metric of every round with the filters, and the record.
 
-    Beside them lie a few entries for others to compute anew, see `convrfm.pipeline.fit_witnesses`.
+    Beside them lie a few entries for others to compute anew, see `convrfm.pipeline.fit_witnesses`. Where the rounds of the fit
+    are inputs of the job, see `convrfm.pipeline.fit_steps`, they are read; the record has their hashes under `rounds`.
     """
+    rounds = job.inputs.get("rounds", [])
+    journal = fit_journal(job)
+    job = whole_fit(job)
     given = job.settings
     protocol, seed = given["protocol"], given["seed"]
-    settings, deep = task_choices(given)
-    images = read_task_images(job)
-    check_memory(given, len(images.train), len(images.test), images.train.shape[1:])
-    data = task_data(images, settings.selection, seed)
-    kernel = task_kernel(given)
+    fit = _Fit.of(job, task_kernel(given), filling=bool(rounds))
     note_backend(job)
-    rng = generator(seed, "filters and AGOP points")
-    stages = fit_stages(kernel, data, settings, deep, rng, journal=round_journal(job), show=True)
+    stages = fit.run(journal)
     history = history_of(stages)
     write_table(job.outputs["metrics"], history)
     write_arrays(job.outputs["arrays"], _arrays(stages))
     job.recorder.notes |= {
         "seed": seed,
         "protocol": protocol,
-        "backend": kernel.backend,
-        "images_fitted": len(data.fit),
-        "image_dtype": str(data.train.dtype),
-        "singularity": SINGULARITY[data.train.dtype],
-        "rfm": asdict(settings),
-        "deep": asdict(deep),
+        "backend": fit.kernel.backend,
+        "images_fitted": len(fit.data.fit),
+        "image_dtype": str(fit.data.train.dtype),
+        "singularity": SINGULARITY[fit.data.train.dtype],
+        "rfm": asdict(fit.settings),
+        "deep": asdict(fit.deep),
         "solves": _solves(history.to_dict("records")),
     }
+    if rounds:
+        job.recorder.notes["rounds"] = {path.as_posix(): sha256(path) for path in rounds}
     job.write_record()
     remove_checkpoints(job)
+
+
+def fill_gram(job: Job) -> None:
+    """Write a part of the kernel matrices of one round of one stage, see `convrfm.pipeline.fit_steps`.
+
+    The budget of memory is the default's largest, whatever is free: the side of the tiles follows from it, and is the same in
+    all parts.
+    """
+    journal = filling_journal(job)
+    given = job.settings
+    fit = _Fit.of(job, task_kernel(given, memory=LARGEST_DEFAULT), filling=True)
+    with suppress(StepEndError):
+        fit.run(journal)
+    shutil.rmtree(journal.scratch)
+
+
+def fit_round(job: Job) -> None:
+    """Write one round of one stage from the parts of its kernel matrices, see `convrfm.pipeline.fit_steps`."""
+    journal = fitting_journal(job)
+    fit = _Fit.of(job, task_kernel(job.settings), filling=False)
+    with suppress(StepEndError):
+        fit.run(journal)
+    remove_scratch(job.outputs["round"].parent)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fit to a task, ready to run."""
+
+    kernel: CNTK
+    data: StageData
+    settings: RFMSettings
+    deep: DeepSettings
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, job: Job, kernel: CNTK, *, filling: bool) -> "_Fit":
+        """The fit of a job, once there is memory for it, or for filling kernel matrices alone."""
+        given = job.settings
+        settings, deep = task_choices(given)
+        images = read_task_images(job)
+        check_memory(given, len(images.train), len(images.test), images.train.shape[1:], filling=filling)
+        data = task_data(images, settings.selection, given["seed"])
+        return cls(kernel, data, settings, deep, generator(given["seed"], "filters and AGOP points"))
+
+    def run(self, journal: RoundJournal) -> list[Stage]:
+        """Run all stages."""
+        return fit_stages(self.kernel, self.data, self.settings, self.deep, self.rng, journal=journal, show=True)
 
 
 def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:

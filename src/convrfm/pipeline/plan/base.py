@@ -18,7 +18,7 @@ from convrfm.pipeline.sections.fig08 import SimpleNetPanel
 
 __all__ = [
     "FIGURE_FORMATS", "FILE_SETS", "Keys", "Plan", "absent_data", "data_needs", "figure_file", "figure_settings",
-    "ready", "recorded_state", "run_file", "state_file",
+    "ready", "recorded_state", "run_file", "split_parts", "state_file",
 ]  # fmt: skip
 
 Keys = Mapping[str, str]
@@ -73,6 +73,11 @@ class Plan:
         """Panels of Figure 8 by data set."""
         return {panel.dataset: panel for panel in self.settings.preset.fig08.panels}
 
+    @cached_property
+    def fits_in_steps(self) -> dict[tuple[str, ...], Any]:
+        """What `convrfm.pipeline.plan.steps` has found out about fits, by experiment, protocol and run."""
+        return {}
+
 
 def recorded_state(settings: Settings, root: Path) -> Callable[[str], Mapping[str, Any]]:
     """Give what says the state of data as it was last written, without looking for them; absent where nothing was."""
@@ -97,6 +102,14 @@ def figure_file(plan: Plan, figure: str, protocol: str, form: str) -> str:
 def state_file(plan: Plan, dataset: str) -> str:
     """Where the state of a data set is written."""
     return f"{plan.settings.config.data_dir}/{dataset}/{STATE}"
+
+
+def split_parts(plan: Plan, settings: Mapping[str, Any]) -> int:
+    """Jobs that fill the kernel matrices of each round of a fit with these settings; 0 where the fit is in one piece."""
+    split = plan.settings.preset.split
+    if split is None or plan.settings.config.backend != "cpu" or settings["n_train"] <= split.above:
+        return 0
+    return split.parts if not split.tasks or settings["task"] in split.tasks else 0
 
 
 def data_needs(tasks: Iterable[str]) -> dict[str, list[str]]:

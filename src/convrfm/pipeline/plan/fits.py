@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from convrfm.pipeline.fit_time import FitSize, fit_minutes
-from convrfm.pipeline.plan.base import Keys, Plan
+from convrfm.pipeline.fit_time import FitSize, Step, Work, fit_minutes, fit_work
+from convrfm.pipeline.plan.base import Keys, Plan, split_parts
 from convrfm.pipeline.plan.beyond import variant_size
 from convrfm.pipeline.plan.features import feature_fit_size
 from convrfm.pipeline.plan.fig05 import fit_size
 from convrfm.pipeline.plan.fig06 import image_fit_size
 from convrfm.pipeline.plan.printed import printed_fit_size
+from convrfm.pipeline.plan.steps import step_size
 from convrfm.pipeline.sections.costs import Rates
 
 __all__ = ["SIZES", "expected_minutes", "fit_memory", "fit_threads"]
@@ -22,6 +23,12 @@ SIZES: Mapping[str, Callable[[Plan, Keys], FitSize]] = {
 }
 """The rules that fit kernels."""
 
+STEPS = ("fill_gram", "fit_round")
+"""The rules of the steps of large fits, see `convrfm.pipeline.plan.steps`."""
+
+RULES_IN_STEPS = ("fit_rfm", "fit_variant", "fit_printed")
+"""The rules of fits that may be in steps."""
+
 FEW = 3000
 """Training images up to which a fit takes `threads` of the configuration: several such fits run side by side."""
 
@@ -30,8 +37,16 @@ IMAGES_PER_THREAD = {"cpu": 1000, "gpu": 4000}
 
 
 def fit_memory(plan: Plan, rule: str, w: Keys) -> int:
-    """MiB that a job takes for its images and what is made of them, beside the program; 0 for other rules than fits."""
-    return SIZES[rule](plan, w).memory_mb if rule in SIZES else 0
+    """MiB that a job takes for its images and what is made of them, beside the program; 0 for other rules than fits.
+
+    The last job of a fit in steps reads its rounds, and fits nothing.
+    """
+    if rule in STEPS:
+        return step_size(plan, w).memory_mb(filling=rule == "fill_gram")
+    if rule not in SIZES:
+        return 0
+    size = SIZES[rule](plan, w)
+    return size.memory_mb(filling=_is_in_steps(plan, rule, size))
 
 
 def expected_minutes(plan: Plan, rule: str, w: Keys, threads: int) -> float:
@@ -44,8 +59,20 @@ def expected_minutes(plan: Plan, rule: str, w: Keys, threads: int) -> float:
         threads: that it has.
     """
     costs = plan.settings.preset.costs
+    if minutes := costs.demand(rule, w).minutes:
+        return minutes
     rates: Rates = getattr(costs, _runs_on(plan, rule, w))
-    return costs.demand(rule, w).minutes or fit_minutes(SIZES[rule](plan, w), rates, threads)
+    return fit_minutes(_work(plan, rule, w), rates, threads)
+
+
+def _work(plan: Plan, rule: str, w: Keys) -> Work:
+    """What a job of a fit, or of one of its steps, does."""
+    if rule in STEPS:
+        step = Step(int(w["stage"]), int(w["round"]), filling=rule == "fill_gram")
+        work = fit_work(step_size(plan, w), step)
+        return work.share(int(w["parts"])) if step.filling else work
+    size = SIZES[rule](plan, w)
+    return Work() if _is_in_steps(plan, rule, size) else fit_work(size)
 
 
 def fit_threads(plan: Plan, rule: str, w: Keys) -> int:
@@ -56,10 +83,14 @@ def fit_threads(plan: Plan, rule: str, w: Keys) -> int:
     metrics of many columns) may differ in the last bits: the record keeps the number under `machine`.
     """
     own, costs = plan.settings.config.threads, plan.settings.preset.costs
-    n = SIZES[rule](plan, w).n_train
+    n = (step_size(plan, w) if rule in STEPS else SIZES[rule](plan, w)).n_train
     if n < FEW or _is_pair(w):
         return own
     return max(own, min(n // IMAGES_PER_THREAD[_runs_on(plan, rule, w)], costs.most_threads))
+
+
+def _is_in_steps(plan: Plan, rule: str, size: FitSize) -> bool:
+    return rule in RULES_IN_STEPS and split_parts(plan, size.settings) > 0
 
 
 def _is_pair(w: Keys) -> bool:

@@ -90,6 +90,10 @@ class Costs(Model):
         Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
     )
     fit_rfm: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task")
+    fill_gram: Cost = Field(
+        Cost(memory_mb=PROGRAM), description="a part of the kernel matrices of one round, see `split`"
+    )
+    fit_round: Cost = Field(Cost(memory_mb=PROGRAM), description="one round of a fit that is split")
     train_cnn: Cost = Field(
         Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
     )
@@ -191,6 +195,8 @@ class Costs(Model):
         """
         cost = self.cost(rule)
         about = {wildcards.get(key) for key in ("task", "dataset", "network")}
+        if "run" in wildcards:  # that a step belongs to
+            about |= {part.partition("=")[2] for part in wildcards["run"].split("/")}
         if wildcards.get("classes", "all") != "all":
             about.add(PAIRS)
         assert cost.memory_mb is not None  # the rule's own stand above

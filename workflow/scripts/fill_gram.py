@@ -1,0 +1,3 @@
+from convrfm.pipeline.session import run_job
+
+run_job(snakemake, "convrfm.pipeline.jobs.rfm:fill_gram")
