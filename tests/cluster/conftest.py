@@ -18,7 +18,8 @@ import yaml
 from workflow.conftest import PANEL, ROOT, Project, copy_project
 
 from cluster.faults import Faults
-from cluster.slurm import Slurm, missing
+from cluster.site import SITE_PROGRAMS, Site
+from cluster.slurm import PROGRAMS, Slurm, missing
 from convrfm.storage import sha256
 
 PATIENCE = 300
@@ -27,18 +28,28 @@ TRAINING = "results/quick/runs/cnn/published/task=bars,sigma=1,optimizer=adam,se
 LOG = "results/quick/logs/cnn/published/task=bars,sigma=1,optimizer=adam,seed=0.log"
 
 
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[Slurm]:
-    if reason := missing():
+def running(kind: type[Slurm], programs: tuple[str, ...]) -> Iterator[Slurm]:
+    """Start a SLURM; at the end it is stopped, and its folder goes."""
+    if reason := missing(programs):
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    cluster = Slurm(folder)
+    cluster = kind(folder)
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    yield from running(Slurm, PROGRAMS)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Slurm]:
+    yield from running(Site, SITE_PROGRAMS)
 
 
 @pytest.fixture(scope="session")
@@ -60,13 +71,17 @@ class OnCluster(Project):
     @property
     def environment(self) -> dict[str, str]:
         inherited = super().environment
-        path = self.slurm.without_accounting(inherited["PATH"])
-        return {**inherited, "PATH": path, "SLURM_CONF": self.slurm.environment["SLURM_CONF"]}
+        return {**inherited, "PATH": self.slurm.path(inherited["PATH"])}
 
     def adapt(self, **settings) -> None:
         """Change keys of the profile, as a site would."""
         path = self.root / "slurm/config.yaml"
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **settings}))
+
+    def start_over(self) -> None:
+        """Forget what has been drawn, for tests of the whole way."""
+        shutil.rmtree(self.root / "results")
+        shutil.rmtree(self.root / ".snakemake")
 
     def submit(self, *targets: str, succeeds: bool = True) -> str:
         """Run Snakemake on the cluster; gives what it printed."""
@@ -163,28 +178,41 @@ def profile_of_the_tests(project: OnCluster) -> None:
     )
 
 
-@pytest.fixture
-def cluster_project(slurm, tmp_path) -> Iterator[OnCluster]:
-    """A tiny Figure 5, on the cluster."""
-    copied = copy_project(tmp_path / "project")
-    shutil.copytree(ROOT / "slurm", copied.root / "slurm")
-    project = OnCluster(copied.root, slurm)
-    profile_of_the_tests(project)
-    configure(project)
-    yield project
+def clear(project: OnCluster) -> None:
+    """End what a test has left: its Snakemakes, and their jobs."""
     for snakemake in project.started:
         with suppress(ProcessLookupError):
             os.killpg(snakemake.pid, signal.SIGKILL)
-    if left := project.jobs("all"):
-        slurm.ask("scancel", *left)
-        project.wait(lambda: not project.jobs("PENDING,RUNNING,COMPLETING"))
+    if left := project.jobs("PENDING,RUNNING,SUSPENDED"):
+        project.slurm.ask("scancel", *left)
+    project.wait(lambda: not project.jobs("PENDING,RUNNING,COMPLETING"))
+
+
+@pytest.fixture
+def cluster_project(slurm, drawn, tmp_path) -> Iterator[OnCluster]:
+    """A tiny Figure 5, on the cluster; its images are drawn."""
+    shutil.copytree(drawn.root, tmp_path / "project")
+    project = OnCluster(tmp_path / "project", slurm)
+    profile_of_the_tests(project)
+    yield project
+    clear(project)
 
 
 @pytest.fixture(scope="session")
-def expected(tmp_path_factory) -> dict[str, str]:
-    """Hashes of what the training should leave, from a run on this machine."""
-    project = copy_project(tmp_path_factory.mktemp("expected") / "project")
+def drawn(tmp_path_factory) -> Project:
+    """A project that has drawn the images of the training on this machine."""
+    project = copy_project(tmp_path_factory.mktemp("drawn") / "project")
+    shutil.copytree(ROOT / "slurm", project.root / "slurm")
     configure(project)
+    project.snakemake("-c2", "--until", "draw", "--", TRAINING)
+    return project
+
+
+@pytest.fixture(scope="session")
+def expected(drawn, tmp_path_factory) -> dict[str, str]:
+    """Hashes of what the training should leave, from a run on this machine."""
+    project = Project(tmp_path_factory.mktemp("expected") / "project")
+    shutil.copytree(drawn.root, project.root)
     project.snakemake("-c2", "--", TRAINING)
     return hashes(project)
 

@@ -2,7 +2,10 @@
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 from cluster.slurm import PROGRAMS, Node, Slurm, free_port
 
@@ -40,8 +43,12 @@ LogFile={folder}/slurmdbd.log
 """
 
 SUBMIT = """
--- What sites refuse: GPUs without a job in a partition of theirs, and in the strict one `--gpus`.
+-- What sites refuse: jobs without an account, and in the strict partition `--gpus`.
 function slurm_job_submit(job, partitions, user)
+    if job.account == nil then
+        slurm.log_user("name an account")
+        return slurm.ERROR
+    end
     if job.partition == "strict" and job.tres_per_job ~= nil then
         slurm.log_user("ask for GPUs by --gres=gpu:TYPE:NUMBER in this partition")
         return slurm.ERROR
@@ -55,11 +62,18 @@ end
 """
 
 
+CGROUPS = Path("/sys/fs/cgroup")
+MEMORY_CGROUPS = os.access(CGROUPS / "memory", os.W_OK)
+"""Whether memory can be enforced, as `OUT_OF_MEMORY`: SLURM 22.05 wants systemd for cgroups of version 2."""
+
+
 @dataclass
 class Site(Slurm):
     """Four nodes in two partitions, `cpu` and `gpu`, and a third one that takes GPUs by `--gres` alone."""
 
+    accounting: ClassVar[bool] = True
     port: int = 0
+    user: str = "root"
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -72,7 +86,8 @@ class Site(Slurm):
 
     @property
     def configuration(self) -> str:
-        return ACCOUNTING.format(folder=self.folder, port=self.port)
+        enforced = "TaskPlugin=task/cgroup\n" if MEMORY_CGROUPS else "TaskPlugin=task/none\n"
+        return ACCOUNTING.format(folder=self.folder, port=self.port) + enforced
 
     @property
     def environment(self) -> dict[str, str]:
@@ -85,6 +100,7 @@ class Site(Slurm):
         database = self.folder / "slurmdbd.conf"
         database.write_text(DATABASE.format(folder=self.folder, port=self.port))
         database.chmod(0o600)
+        (self.folder / "cgroup.conf").write_text("ConstrainRAMSpace=yes\n")
         (self.folder / "job_submit.lua").write_text(SUBMIT)
 
     def start_accounting(self) -> None:
@@ -119,3 +135,11 @@ class Site(Slurm):
         answer = self.ask("sacctmgr", "-i", *command)
         if "error" in answer.lower() or "problem" in answer.lower():
             raise RuntimeError(answer)
+
+    def stop(self) -> None:
+        super().stop()
+        for node in self.nodes:
+            for folder in CGROUPS.glob(f"*/slurm_{node.name}"):
+                for path, _, _ in os.walk(folder, topdown=False):
+                    with suppress(OSError):  # a process that is about to end
+                        Path(path).rmdir()

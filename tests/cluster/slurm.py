@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 PACKAGES = "slurmctld, slurmd, slurm-client and munge, for a site also slurmdbd and mariadb-server"
-SYSTEM_CONFIG = Path("/etc/slurm/slurm.conf")
-"""Where `srun` inside a job looks, which does not see SLURM_CONF."""
+CLIENTS = ("sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo", "sacct", "sacctmgr", "sshare")
 
 CONFIG = """
 ClusterName=tests
@@ -23,7 +23,7 @@ SlurmUser=root
 SlurmdUser=root
 SlurmctldPort={controller_port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -31,10 +31,8 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=2
-JobAcctGatherParams=OverMemoryKill
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobs.txt
 SelectType=select/cons_tres
@@ -43,7 +41,7 @@ SchedulerParameters=sched_interval=2,batch_sched_delay=0
 GresTypes=gpu
 DefMemPerCPU=1000
 EnforcePartLimits=ALL
-MinJobAge=3600
+MinJobAge={min_job_age}
 KillWait=5
 OverTimeLimit=0
 ReturnToService=2
@@ -60,8 +58,6 @@ def missing(programs: tuple[str, ...] = PROGRAMS) -> str:
         return f"{', '.join(absent)} are not installed (Debian: {PACKAGES})"
     if os.geteuid() != 0:
         return "SLURM can only be started by root here"
-    if SYSTEM_CONFIG.exists() and not SYSTEM_CONFIG.is_symlink():
-        return f"{SYSTEM_CONFIG} belongs to somebody else"
     return ""
 
 
@@ -88,9 +84,11 @@ class Slurm:
     As it is, one node with two GPUs of no type and a partition, without accounting; `cluster.site` has the other kind.
     """
 
+    accounting: ClassVar[bool] = False
     folder: Path
     cores: int = 4
     memory: int = 12000
+    min_job_age: int = 3600
     daemons: dict[str, subprocess.Popen] = field(default_factory=dict)
 
     @property
@@ -111,6 +109,8 @@ class Slurm:
         """Accounting and partitions, which come after what all have in common and the nodes."""
         return (
             "AccountingStorageType=accounting_storage/none\n"
+            "TaskPlugin=task/none\n"
+            "JobAcctGatherParams=OverMemoryKill\n"
             f"PartitionName=main Nodes={self.node} Default=YES MaxTime=INFINITE State=UP\n"
         )
 
@@ -118,17 +118,9 @@ class Slurm:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
-    def without_accounting(self, path: str) -> str:
-        """A search path on which `which` does not find `sacct`.
-
-        When the controller is silent, the plugin asks `sacct` if `which` knows it, and here would wait for an answer in vain.
-        """
-        script = self.folder / "programs" / "which"
-        if not script.exists():
-            script.parent.mkdir()
-            script.write_text(f'#!/bin/sh\n[ "$1" != sacct ] && exec {shutil.which("which")} "$@"\n')
-            script.chmod(0o755)
-        return f"{script.parent}{os.pathsep}{path}"
+    def path(self, path: str) -> str:
+        """A search path on which SLURM's commands are those of this SLURM, also where a job has lost SLURM_CONF."""
+        return f"{self.folder / 'programs'}{os.pathsep}{path}"
 
     def write_config(self) -> None:
         """Configuration, key and the devices that play the GPUs."""
@@ -137,13 +129,27 @@ class Slurm:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o600)
-        common = CONFIG.format(folder=self.folder, host=self.host, controller_port=free_port())
+        common = CONFIG.format(
+            folder=self.folder, host=self.host, controller_port=free_port(), min_job_age=self.min_job_age
+        )
         nodes = "".join(self._node_line(node) for node in self.nodes)
         (self.folder / "slurm.conf").write_text(common + nodes + self.configuration)
         (self.folder / "gres.conf").write_text("".join(line for node in self.nodes for line in self._devices(node)))
-        SYSTEM_CONFIG.parent.mkdir(exist_ok=True)
-        SYSTEM_CONFIG.unlink(missing_ok=True)
-        SYSTEM_CONFIG.symlink_to(self.folder / "slurm.conf")
+        self._write_programs()
+
+    def _write_programs(self) -> None:
+        for name in CLIENTS:
+            if program := shutil.which(name):
+                self.write_program(name, f'SLURM_CONF={self.folder}/slurm.conf exec {program} "$@"')
+        if not self.accounting:
+            # When the controller is silent, the plugin asks `sacct` if `which` knows it, and would wait for an answer in vain.
+            self.write_program("which", f'[ "$1" != sacct ] && exec {shutil.which("which")} "$@"')
+
+    def write_program(self, name: str, line: str) -> None:
+        script = self.folder / "programs" / name
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
 
     def _node_line(self, node: Node) -> str:
         gres = f" Gres=gpu:{node.model}:{node.gpus}".replace("::", ":") if node.gpus else ""
@@ -187,15 +193,13 @@ class Slurm:
         self._stop("slurmctld", signal.SIGKILL)
 
     def stop(self) -> None:
-        """End all jobs and daemons, the last one first, and take away what lies outside the folder."""
-        if "slurmctld" in self.daemons:
+        """End all jobs and daemons, the last one first, and all that lies outside the folder."""
+        if "slurmctld" in self.daemons and self.daemons["slurmctld"].poll() is None:
             self.ask("scancel", "--state=PENDING")
             self.ask("scancel", "--full", "--state=RUNNING")
             time.sleep(1)
         for name in reversed(list(self.daemons)):
             self._stop(name, signal.SIGTERM)
-        if SYSTEM_CONFIG.is_symlink() and SYSTEM_CONFIG.readlink().parent == self.folder:
-            SYSTEM_CONFIG.unlink()
 
     def ask(self, *command: str) -> str:
         """What a command of SLURM prints."""
@@ -218,7 +222,11 @@ class Slurm:
         """Start a daemon, which is known by its program, or by another name if there are several."""
         with (self.folder / f"{name or program}.out").open("ab") as output:
             self.daemons[name or program] = subprocess.Popen(
-                [program, *arguments], env=self.environment, stdout=output, stderr=output, start_new_session=True
+                ["setpriv", "--pdeathsig", "KILL", program, *arguments],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
 
     def _stop(self, name: str, how: int) -> None:

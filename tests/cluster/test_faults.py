@@ -60,6 +60,7 @@ def test_a_job_is_over_its_memory(cluster_project, expected, faults):
 
 def test_the_node_is_drained_and_resumed(cluster_project, expected, faults):
     slurm = cluster_project.slurm
+    cluster_project.start_over()  # so that something comes next
     snakemake = cluster_project.start(TRAINING)
     cluster_project.wait(cluster_project.jobs, snakemake)
     start = time.monotonic()
@@ -114,6 +115,7 @@ def test_a_second_call_is_refused(cluster_project, expected, faults):
 def test_the_disk_is_full(cluster_project, expected, faults):
     project = cluster_project
     project.adapt(retries=0)
+    project.start_over()
     project.results.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=260m", "tmpfs", project.results], check=True)
     try:
