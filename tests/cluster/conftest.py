@@ -158,6 +158,30 @@ class OnCluster(Project):
         return self.output
 
 
+@dataclass(frozen=True)
+class OnSite(OnCluster):
+    """A checkout whose jobs run on the site of the tests."""
+
+    slurm: Site
+
+    def settle(self, **settings) -> None:
+        """Write the settings of the site; the account and the partitions are there already."""
+        gpu = {"partition": "gpu", **settings.pop("gpu", {})}
+        site = {"account": "physics", "partition": "cpu", "gpu": gpu, **settings}
+        (self.root / "slurm/site.yaml").write_text(yaml.safe_dump(site))
+
+    def accounted(self, fields: str) -> list[dict[str, str]]:
+        """Fields, by their names in sacct, of each job that this project has submitted, in that order."""
+        names = ["WorkDir", "Comment", *fields.split(",")]
+        lines = self.slurm.ask("sacct", "-X", "-n", "-P", "-D", f"--format={','.join(names)}").splitlines()
+        jobs = [dict(zip(names, line.split("|"), strict=True)) for line in lines]
+        return [job for job in jobs if job["WorkDir"] == str(self.root)]
+
+    def trainings(self, fields: str) -> list[dict[str, str]]:
+        """As `accounted`, of trainings alone."""
+        return [job for job in self.accounted(fields) if "train_cnn" in job["Comment"]]
+
+
 def configure(project: Project, **overrides) -> None:
     """One panel of Figure 5, whose trainings take seconds."""
     settings = {"learning_rate": 1e-3, "epochs": EPOCHS}
@@ -194,6 +218,17 @@ def cluster_project(slurm, drawn, tmp_path) -> Iterator[OnCluster]:
     shutil.copytree(drawn.root, tmp_path / "project")
     project = OnCluster(tmp_path / "project", slurm)
     profile_of_the_tests(project)
+    yield project
+    clear(project)
+
+
+@pytest.fixture
+def site_project(site, drawn, tmp_path) -> Iterator[OnSite]:
+    """A tiny Figure 5, on the site; its images are drawn."""
+    shutil.copytree(drawn.root, tmp_path / "project")
+    project = OnSite(tmp_path / "project", site)
+    profile_of_the_tests(project)
+    project.settle()
     yield project
     clear(project)
 

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -74,6 +75,7 @@ class Site(Slurm):
     accounting: ClassVar[bool] = True
     port: int = 0
     user: str = "root"
+    min_job_age: int = 20  # so that `sacct` is what knows of jobs that have ended
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -143,3 +145,27 @@ class Site(Slurm):
                 for path, _, _ in os.walk(folder, topdown=False):
                     with suppress(OSError):  # a process that is about to end
                         Path(path).rmdir()
+
+    @contextmanager
+    def accounting_alone(self) -> Iterator[None]:
+        """`squeue` does not answer, so that `sacct` has to."""
+        squeue = self.folder / "programs" / "squeue"
+        before = squeue.read_text()
+        self.write_program("squeue", "exit 1")
+        try:
+            yield
+        finally:
+            squeue.write_text(before)
+
+    @contextmanager
+    def limited(self, jobs: int) -> Iterator[None]:
+        """The user may have so many jobs in the queue."""
+        self.manage("modify", "user", self.user, "set", f"maxsubmitjobs={jobs}")
+        try:
+            yield
+        finally:
+            self.manage("modify", "user", self.user, "set", "maxsubmitjobs=-1")
+
+    def end_soon(self, job: str) -> None:
+        """Let the time limit of a running job be reached, which SLURM looks at twice a minute."""
+        self.ask("scontrol", "update", f"JobId={job}", "EndTime=now+1")

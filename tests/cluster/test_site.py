@@ -1,0 +1,204 @@
+"""What a site with accounting, limits and typed GPUs does to a workflow: nothing is lost, and the bits are the same."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+from cluster.conftest import EPOCHS, TRAINING, configure, hashes
+from cluster.site import MEMORY_CGROUPS
+
+pytestmark = pytest.mark.cluster
+
+OTHER = TRAINING.replace("adam", "sgd")
+AWAY = 45
+"""Seconds; the plugin of Snakemake gives up after 20."""
+
+
+def recovered(project, snakemake, expected, start):
+    """Wait for the end, compare; gives the seconds since the fault."""
+    output = project.finish(snakemake)
+    assert hashes(project) == expected, output[-3000:]
+    return time.monotonic() - start
+
+
+def from_checkpoint(project):
+    epoch = project.went_on_after()
+    assert 0 < epoch < EPOCHS
+    return f"went on after epoch {epoch} of {EPOCHS}"
+
+
+def test_each_job_gets_what_it_needs_of_the_site(site_project, expected):
+    site_project.start_over()
+    site_project.settle(constraint="old", gpu={"constraint": "new", "model": "a30"})
+    site_project.submit(TRAINING)
+    assert hashes(site_project) == expected
+    drawing, training = site_project.accounted("Account,Partition,Constraints,AllocTRES,NodeList")
+    assert "rule_draw" in drawing["Comment"]
+    assert (drawing["Account"], drawing["Partition"], drawing["Constraints"]) == ("physics", "cpu", "old")
+    assert "gpu" not in drawing["AllocTRES"]
+    assert (training["Account"], training["Partition"], training["Constraints"]) == ("physics", "gpu", "new")
+    assert training["NodeList"] == "a30"
+    assert "gres/gpu=1" in training["AllocTRES"]
+
+
+def test_a_job_is_cancelled_by_hand(site_project, expected, faults):
+    snakemake = site_project.train_for_a_while()
+    (job,) = site_project.jobs()
+    start = time.monotonic()
+    with site_project.slurm.accounting_alone():
+        site_project.slurm.ask("scancel", job)
+        site_project.wait(lambda: "failed, SLURM status" in site_project.output, snakemake)
+    seconds = recovered(site_project, snakemake, expected, start)
+    assert [training["State"] for training in site_project.trainings("State")] == ["CANCELLED by 0", "COMPLETED"]
+    faults.note(
+        "job cancelled by hand (`scancel`)",
+        "the epoch under way",
+        f"a second attempt {from_checkpoint(site_project)}",
+        seconds,
+    )
+
+
+def test_accounting_is_away(site_project, expected, faults):
+    start = time.monotonic()
+    site_project.slurm.stop_database()
+    try:
+        snakemake = site_project.start(TRAINING)
+        time.sleep(AWAY)
+        assert snakemake.poll() is None, site_project.output
+    finally:
+        site_project.slurm.start_database()
+    seconds = recovered(site_project, snakemake, expected, start)
+    assert "Trying to restart job" not in site_project.output
+    faults.note(
+        f"accounting (slurmdbd) away for {AWAY} s", "nothing", "jobs were submitted and ended meanwhile", seconds
+    )
+
+
+def test_a_training_is_longer_than_its_limit(site_project, expected, faults):
+    site_project.adapt(retries=0)
+    snakemake = site_project.train_for_a_while()
+    start = time.monotonic()
+    site_project.training.send_signal(signal.SIGSTOP)
+    (job,) = site_project.jobs()
+    site_project.slurm.end_soon(job)
+    seconds = recovered(site_project, snakemake, expected, start)
+    first, second = site_project.trainings("State,ReqMem,Timelimit")
+    assert (first["State"], second["State"]) == ("TIMEOUT", "COMPLETED")
+    assert first["ReqMem"] == second["ReqMem"]
+    ended = f"submitted again without using up an attempt, it {from_checkpoint(site_project)}"
+    faults.note("training longer than its time limit", "the epoch under way", ended, seconds)
+
+
+@pytest.mark.skipif(
+    not MEMORY_CGROUPS, reason="memory can be enforced by cgroups of version 1 alone, which are not here"
+)
+def test_memory_alone_grows_when_memory_ran_out(site_project, expected, faults):
+    configure(site_project, costs={"train_cnn": {"memory_mb": 300}})
+    start = time.monotonic()
+    snakemake = site_project.start(TRAINING)
+    seconds = recovered(site_project, snakemake, expected, start)
+    *killed, done = site_project.trainings("State,ReqMem,TimelimitRaw")
+    assert {job["State"] for job in killed} == {"OUT_OF_MEMORY"}
+    assert done["State"] == "COMPLETED"
+    asked = [int(job["ReqMem"].rstrip("M")) for job in (*killed, done)]
+    assert asked == sorted(set(asked))
+    assert len({job["TimelimitRaw"] for job in (*killed, done)}) == 1
+    faults.note(
+        "job over its memory, which a cgroup enforces",
+        "the attempt",
+        "a later attempt had more memory, and no more time",
+        seconds,
+    )
+
+
+def test_submissions_are_limited(site_project, expected, faults):
+    site_project.adapt(retries=0)
+    start = time.monotonic()
+    with site_project.slurm.limited(1):
+        snakemake = site_project.start(TRAINING, OTHER)
+        site_project.finish(snakemake)
+    assert expected.items() <= hashes(site_project).items()
+    assert (site_project.root / OTHER).exists()
+    assert "Trying to restart job" not in site_project.output
+    faults.note(
+        "more jobs than one may submit",
+        "nothing",
+        "refused submissions waited, and were no attempts",
+        time.monotonic() - start,
+    )
+
+
+def test_ctrl_c_ends_submissions_that_wait(site_project):
+    slurm = site_project.slurm
+    other = slurm.ask("sbatch", "--parsable", "--account=physics", "--wrap=sleep 600", "--output=/dev/null").strip()
+    try:
+        with slurm.limited(1):
+            snakemake = site_project.start(TRAINING)
+            site_project.wait(lambda: "takes no more jobs" in site_project.output, snakemake)
+            snakemake.send_signal(signal.SIGINT)
+            site_project.finish(snakemake, succeeds=False)
+    finally:
+        slurm.ask("scancel", other)
+    assert not site_project.jobs("all")
+
+
+def test_gpus_by_gres(site_project, expected):
+    site_project.settle(gpu={"partition": "strict", "gres": "gpu:a30"})
+    snakemake = site_project.train_for_a_while()
+    (job,) = site_project.jobs()
+    assert "gres:gpu:a30:1" in site_project.slurm.ask("scontrol", "show", "job", job)
+    assert site_project.training.environ()["CUDA_VISIBLE_DEVICES"] in ("0", "1")
+    recovered(site_project, snakemake, expected, time.monotonic())
+
+
+def test_several_gpus_are_of_one_node(site_project, expected):
+    slurm = site_project.slurm
+    # A GPU of each node is taken.
+    taken = [
+        slurm.ask("sbatch", "--parsable", "--account=physics", "--partition=gpu", f"--gpus={model}:1", "--wrap=sleep 600",
+                  "--output=/dev/null").strip() for model in ("h100", "a30")
+    ]  # fmt: skip
+    try:
+        site_project.adapt(**{"set-resources": ["train_cnn:gpu=2"]})
+        snakemake = site_project.start(TRAINING)
+        site_project.wait(lambda: site_project.jobs("PENDING"), snakemake)
+        time.sleep(5)
+        assert not site_project.jobs()
+    finally:
+        slurm.ask("scancel", *taken)
+    recovered(site_project, snakemake, expected, time.monotonic())
+    (training,) = site_project.trainings("AllocTRES,NNodes")
+    assert training["NNodes"] == "1"
+    assert "gres/gpu=2" in training["AllocTRES"]
+
+
+def test_a_job_is_preempted(site_project, expected, faults):
+    slurm = site_project.slurm
+    site_project.settle(gpu={"model": "h100"})
+    snakemake = site_project.train_for_a_while()
+    start = time.monotonic()
+    site_project.training.send_signal(signal.SIGSTOP)
+    slurm.ask("sbatch", "--account=physics", "--qos=urgent", "--partition=gpu", "--gpus=h100:2", "--wrap=sleep 10",
+              "--output=/dev/null")  # fmt: skip
+    site_project.wait(lambda: site_project.jobs("PENDING"), snakemake)
+    seconds = recovered(site_project, snakemake, expected, start)
+    assert "Trying to restart job" not in site_project.output
+    faults.note(
+        "job pre-empted by a QOS",
+        "the epoch under way",
+        f"SLURM started it again; it {from_checkpoint(site_project)}",
+        seconds,
+    )
+
+
+def test_snakemake_runs_as_a_job(site_project, expected):
+    command = f"snakemake --profile slurm -- {TRAINING}"
+    done = subprocess.run(
+        ["sbatch", "--wait", "--account=physics", "--partition=cpu", "--mem=1000", "--time=60", f"--wrap={command}",
+         "--output=snakemake.out"],
+        cwd=site_project.root, env=site_project.environment, check=False, text=True, capture_output=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, site_project.output + done.stderr
+    assert hashes(site_project) == expected
