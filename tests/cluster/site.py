@@ -21,6 +21,7 @@ AccountingStoragePort={port}
 AccountingStoragePass={folder}/munge.socket
 AccountingStorageEnforce=associations,limits,qos
 AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
 PreemptType=preempt/qos
 PreemptMode=REQUEUE
 JobSubmitPlugins=lua
@@ -107,7 +108,7 @@ class Site(Slurm):
 
     def start_accounting(self) -> None:
         """The database in a folder of its own, slurmdbd, an account, and a QOS that pre-empts."""
-        where = [f"--datadir={self.folder}/db", "--user=root"]
+        where = [f"--datadir={self.folder}/db", f"--tmpdir={self.folder}", "--user=root"]
         made = self.ask("mariadb-install-db", "--no-defaults", *where, "--auth-root-authentication-method=normal")
         (self.folder / "mariadb-install-db.log").write_text(made)
         self._start("mariadbd", "--no-defaults", *where, f"--socket={self.folder}/db.socket", "--skip-networking",
@@ -165,6 +166,18 @@ class Site(Slurm):
             yield
         finally:
             self.manage("modify", "user", self.user, "set", "maxsubmitjobs=-1")
+
+    @contextmanager
+    def without_spool(self, node: str) -> Iterator[None]:
+        """A node can start no job."""
+        spool = self.folder / "spool" / node
+        aside = spool.rename(spool.with_suffix(".aside"))
+        spool.touch()
+        try:
+            yield
+        finally:
+            spool.unlink()
+            aside.rename(spool)
 
     def end_soon(self, job: str) -> None:
         """Let the time limit of a running job be reached, which SLURM looks at twice a minute."""

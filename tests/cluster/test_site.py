@@ -193,10 +193,25 @@ def test_a_job_is_preempted(site_project, expected, faults):
     )
 
 
+def test_a_node_cannot_launch_jobs(site_project, expected, faults):
+    slurm = site_project.slurm
+    site_project.settle(gpu={"model": "h100"})
+    start = time.monotonic()
+    with slurm.without_spool("h100"):
+        snakemake = site_project.start(TRAINING)
+        site_project.wait(lambda: "launch failed requeued held" in site_project.output, snakemake)
+    (job,) = site_project.jobs("PENDING")
+    slurm.ask("scontrol", "release", job)
+    seconds = recovered(site_project, snakemake, expected, start)
+    assert "Trying to restart job" not in site_project.output
+    ended = "Snakemake said that the job was held; `scontrol release` let it go on"
+    faults.note("node that cannot start jobs (`launch failed requeued held`)", "nothing", ended, seconds)
+
+
 def test_snakemake_runs_as_a_job(site_project, expected):
     command = f"snakemake --profile slurm -- {TRAINING}"
     done = subprocess.run(
-        ["sbatch", "--wait", "--account=physics", "--partition=cpu", "--mem=1000", "--time=60", f"--wrap={command}",
+        ["sbatch", "--wait", "--account=physics", "--partition=cpu", "--mem=1000", "--time=60", f"--wrap=exec {command}",
          "--output=snakemake.out"],
         cwd=site_project.root, env=site_project.environment, check=False, text=True, capture_output=True, timeout=600,
     )  # fmt: skip
