@@ -207,6 +207,7 @@ def clear(project: OnCluster) -> None:
     for snakemake in project.started:
         with suppress(ProcessLookupError):
             os.killpg(snakemake.pid, signal.SIGKILL)
+        snakemake.wait()
     if left := project.jobs("PENDING,RUNNING,SUSPENDED"):
         project.slurm.ask("scancel", *left)
     project.wait(lambda: not project.jobs("PENDING,RUNNING,COMPLETING"))
