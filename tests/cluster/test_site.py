@@ -95,12 +95,13 @@ def test_a_training_is_longer_than_its_limit(site_project, expected, faults):
     not MEMORY_CGROUPS, reason="memory can be enforced by cgroups of version 1 alone, which are not here"
 )
 def test_memory_alone_grows_when_memory_ran_out(site_project, expected, faults):
-    configure(site_project, costs={"train_cnn": {"memory_mb": 300}})
+    configure(site_project, costs={"train_cnn": {"memory_mb": 450}})
     start = time.monotonic()
     snakemake = site_project.start(TRAINING)
     seconds = recovered(site_project, snakemake, expected, start)
     *killed, done = site_project.trainings("State,ReqMem,TimelimitRaw")
-    assert {job["State"] for job in killed} == {"OUT_OF_MEMORY"}
+    # SLURM says the latter where the kernel has hit the job's step, which the script around it survives.
+    assert {job["State"] for job in killed} <= {"OUT_OF_MEMORY", "FAILED"}
     assert done["State"] == "COMPLETED"
     asked = [int(job["ReqMem"].rstrip("M")) for job in (*killed, done)]
     assert asked == sorted(set(asked))
@@ -209,11 +210,32 @@ def test_a_node_cannot_launch_jobs(site_project, expected, faults):
 
 
 def test_snakemake_runs_as_a_job(site_project, expected):
-    command = f"snakemake --profile slurm -- {TRAINING}"
-    done = subprocess.run(
-        ["sbatch", "--wait", "--account=physics", "--partition=cpu", "--mem=1000", "--time=60", f"--wrap=exec {command}",
-         "--output=snakemake.out"],
-        cwd=site_project.root, env=site_project.environment, check=False, text=True, capture_output=True, timeout=600,
-    )  # fmt: skip
-    assert done.returncode == 0, site_project.output + done.stderr
-    assert hashes(site_project) == expected
+    """The recipe of docs/cluster.md, which is interrupted as its `--signal` would, and submitted again."""
+    slurm = site_project.slurm
+    command = [
+        "sbatch", "--parsable", "--account=physics", "--partition=cpu", "--mem=1000", "--time=60", "--no-requeue",
+        "--output=snakemake.out", "--open-mode=append", f"--wrap=exec snakemake --profile slurm -- {TRAINING}",
+    ]  # fmt: skip
+
+    def submit():
+        done = subprocess.run(
+            command, cwd=site_project.root, env=site_project.environment, check=True, text=True, capture_output=True
+        )
+        return done.stdout.strip()
+
+    def ended(job):
+        return slurm.ask("sacct", "-X", "-n", "-P", f"--jobs={job}", "--format=State").strip() not in (
+            "",
+            "PENDING",
+            "RUNNING",
+        )
+
+    snakemake = submit()
+    site_project.wait(lambda: site_project.checkpoint and site_project.training)
+    slurm.ask("scancel", "--batch", "--signal=INT", snakemake)
+    site_project.wait(lambda: ended(snakemake) and not site_project.jobs("PENDING,RUNNING,COMPLETING"))
+    assert not (site_project.root / TRAINING).exists()
+    snakemake = submit()
+    site_project.wait(lambda: ended(snakemake))
+    assert hashes(site_project) == expected, site_project.output
+    assert 0 < site_project.went_on_after() < EPOCHS
