@@ -190,14 +190,12 @@ def configure(project: Project, **overrides) -> None:
 
 
 def profile_of_the_tests(project: OnCluster) -> None:
-    """What differs from the profile of the repository: no accounting, a small machine, and haste."""
+    """What differs from the profile of the repository: haste."""
     project.adapt(
         **{
-            "slurm-status-command": "squeue",
-            "slurm-init-seconds-before-status-checks": 5,
+            "slurm-site-init-seconds-before-status-checks": 5,
             "seconds-between-status-checks": 3,
             "latency-wait": 20,
-            "default-resources": ["slurm_partition=main"],
         }
     )
 
@@ -238,7 +236,7 @@ def site_project(site, drawn, tmp_path) -> Iterator[OnSite]:
 def drawn(tmp_path_factory) -> Project:
     """A project that has drawn the images of the training on this machine."""
     project = copy_project(tmp_path_factory.mktemp("drawn") / "project")
-    shutil.copytree(ROOT / "slurm", project.root / "slurm")
+    shutil.copytree(ROOT / "slurm", project.root / "slurm", ignore=shutil.ignore_patterns("site.yaml"))
     configure(project)
     project.snakemake("-c2", "--until", "draw", "--", TRAINING)
     return project

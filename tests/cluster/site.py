@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
-from cluster.slurm import PROGRAMS, Node, Slurm, free_port
+from cluster.slurm import ENFORCED_BY_POLLING, PROGRAMS, Node, Slurm, free_port
 
 __all__ = ["SITE_PROGRAMS", "Site"]
 
@@ -66,14 +65,13 @@ end
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMORY_CGROUPS = os.access(CGROUPS / "memory", os.W_OK)
-"""Whether memory can be enforced, as `OUT_OF_MEMORY`: SLURM 22.05 wants systemd for cgroups of version 2."""
+"""Whether cgroups can enforce memory: SLURM 22.05 wants systemd for those of version 2."""
 
 
 @dataclass
 class Site(Slurm):
     """Four nodes in two partitions, `cpu` and `gpu`, and a third one that takes GPUs by `--gres` alone."""
 
-    accounting: ClassVar[bool] = True
     port: int = 0
     user: str = "root"
     min_job_age: int = 20  # so that `sacct` is what knows of jobs that have ended
@@ -89,7 +87,7 @@ class Site(Slurm):
 
     @property
     def configuration(self) -> str:
-        enforced = "TaskPlugin=task/cgroup\n" if MEMORY_CGROUPS else "TaskPlugin=task/none\n"
+        enforced = "TaskPlugin=task/cgroup\n" if MEMORY_CGROUPS else ENFORCED_BY_POLLING
         return ACCOUNTING.format(folder=self.folder, port=self.port) + enforced
 
     @property
@@ -178,7 +176,3 @@ class Site(Slurm):
         finally:
             spool.unlink()
             aside.rename(spool)
-
-    def end_soon(self, job: str) -> None:
-        """Let the time limit of a running job be reached, which SLURM looks at twice a minute."""
-        self.ask("scontrol", "update", f"JobId={job}", "EndTime=now+1")

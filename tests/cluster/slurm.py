@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 PACKAGES = "slurmctld, slurmd, slurm-client and munge, for a site also slurmdbd and mariadb-server"
@@ -50,6 +49,9 @@ SwitchType=switch/none
 MpiDefault=none
 """
 
+ENFORCED_BY_POLLING = "TaskPlugin=task/none\nJobAcctGatherParams=OverMemoryKill\n"
+"""How memory is enforced where no cgroup does."""
+
 
 def missing(programs: tuple[str, ...] = PROGRAMS) -> str:
     """Why SLURM cannot be run here; empty if it can."""
@@ -84,7 +86,6 @@ class Slurm:
     As it is, one node with two GPUs of no type and a partition, without accounting; `cluster.site` has the other kind.
     """
 
-    accounting: ClassVar[bool] = False
     folder: Path
     cores: int = 4
     memory: int = 12000
@@ -109,8 +110,7 @@ class Slurm:
         """Accounting and partitions, which come after what all have in common and the nodes."""
         return (
             "AccountingStorageType=accounting_storage/none\n"
-            "TaskPlugin=task/none\n"
-            "JobAcctGatherParams=OverMemoryKill\n"
+            f"{ENFORCED_BY_POLLING}"
             f"PartitionName=main Nodes={self.node} Default=YES MaxTime=INFINITE State=UP\n"
         )
 
@@ -141,9 +141,6 @@ class Slurm:
         for name in CLIENTS:
             if program := shutil.which(name):
                 self.write_program(name, f'SLURM_CONF={self.folder}/slurm.conf exec {program} "$@"')
-        if not self.accounting:
-            # When the controller is silent, the plugin asks `sacct` if `which` knows it, and would wait for an answer in vain.
-            self.write_program("which", f'[ "$1" != sacct ] && exec {shutil.which("which")} "$@"')
 
     def write_program(self, name: str, line: str) -> None:
         script = self.folder / "programs" / name
@@ -200,6 +197,10 @@ class Slurm:
             time.sleep(1)
         for name in reversed(list(self.daemons)):
             self._stop(name, signal.SIGTERM)
+
+    def end_soon(self, job: str) -> None:
+        """Let the time limit of a running job be reached, which SLURM looks at twice a minute."""
+        self.ask("scontrol", "update", f"JobId={job}", "EndTime=now+1")
 
     def ask(self, *command: str) -> str:
         """What a command of SLURM prints."""

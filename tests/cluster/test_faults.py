@@ -1,12 +1,13 @@
 """Faults of a cluster, each done to a training under way: nothing that was finished is lost, and the bits are the same."""
 
+import re
 import signal
 import subprocess
 import time
 
 import pytest
 
-from cluster.conftest import EPOCHS, TRAINING, configure, hashes
+from cluster.conftest import EPOCHS, TRAINING, hashes
 
 pytestmark = pytest.mark.cluster
 
@@ -34,28 +35,37 @@ def test_a_job_is_killed(cluster_project, expected, faults):
     faults.note("job killed (SIGKILL)", "the epoch under way", from_checkpoint(cluster_project), seconds)
 
 
-def test_a_job_is_over_its_time_limit(cluster_project, expected, faults):
+def test_a_job_is_over_its_time_limit_after_a_checkpoint(cluster_project, expected, faults):
+    cluster_project.adapt(retries=0)
     snakemake = cluster_project.train_for_a_while()
     start = time.monotonic()
     cluster_project.training.send_signal(signal.SIGSTOP)
     (job,) = cluster_project.jobs()
-    cluster_project.slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    cluster_project.slurm.end_soon(job)
     seconds = recovered(cluster_project, snakemake, expected, start)
-    assert "SLURM status is: 'TIMEOUT'" in cluster_project.output
-    assert "runtime=20" in cluster_project.output  # at first 10
-    ended = f"{from_checkpoint(cluster_project)}, with twice the time"
-    faults.note("job over its time limit (a minute)", "the epoch under way", ended, seconds)
+    assert f"SLURM job {job} (TIMEOUT) is submitted again, which is no attempt" in cluster_project.output
+    assert "Trying to restart job" not in cluster_project.output
+    ended = f"{from_checkpoint(cluster_project)}; it did not use up an attempt"
+    faults.note("job over its time limit", "the epoch under way", ended, seconds)
 
 
-def test_a_job_is_over_its_memory(cluster_project, expected, faults):
-    configure(cluster_project, costs={"train_cnn": {"memory_mb": 500}})
-    start = time.monotonic()
+def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, expected, faults):
     snakemake = cluster_project.start(TRAINING)
+    cluster_project.wait(lambda: cluster_project.training, snakemake)
+    start = time.monotonic()
+    cluster_project.training.send_signal(signal.SIGSTOP)
+    (job,) = [job for job, comment in cluster_project.jobs().items() if "train_cnn" in comment]
+    cluster_project.slurm.end_soon(job)
     seconds = recovered(cluster_project, snakemake, expected, start)
-    asked = [f"mem_mb={500 * attempt}," for attempt in (1, 2)]
-    assert all(text in cluster_project.output for text in asked)
-    assert "Trying to restart job" in cluster_project.output
-    faults.note("job over its memory", "the attempt", "a later attempt had more memory", seconds)
+    assert "SLURM status is: 'TIMEOUT'. It ran out of time" in cluster_project.output
+    asked = re.findall(r"runtime=(\d+), gpu=1, .*mem_mb=(\d+),", cluster_project.output)
+    assert asked == [("10", "4000"), ("20", "4000")]
+    faults.note(
+        "the same before its first checkpoint",
+        "the attempt",
+        "the next had twice the time, and no more memory",
+        seconds,
+    )
 
 
 def test_the_node_is_drained_and_resumed(cluster_project, expected, faults):

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from cluster.conftest import EPOCHS, TRAINING, configure, hashes
-from cluster.site import MEMORY_CGROUPS
 
 pytestmark = pytest.mark.cluster
 
@@ -76,24 +75,6 @@ def test_accounting_is_away(site_project, expected, faults):
     )
 
 
-def test_a_training_is_longer_than_its_limit(site_project, expected, faults):
-    site_project.adapt(retries=0)
-    snakemake = site_project.train_for_a_while()
-    start = time.monotonic()
-    site_project.training.send_signal(signal.SIGSTOP)
-    (job,) = site_project.jobs()
-    site_project.slurm.end_soon(job)
-    seconds = recovered(site_project, snakemake, expected, start)
-    first, second = site_project.trainings("State,ReqMem,Timelimit")
-    assert (first["State"], second["State"]) == ("TIMEOUT", "COMPLETED")
-    assert first["ReqMem"] == second["ReqMem"]
-    ended = f"submitted again without using up an attempt, it {from_checkpoint(site_project)}"
-    faults.note("training longer than its time limit", "the epoch under way", ended, seconds)
-
-
-@pytest.mark.skipif(
-    not MEMORY_CGROUPS, reason="memory can be enforced by cgroups of version 1 alone, which are not here"
-)
 def test_memory_alone_grows_when_memory_ran_out(site_project, expected, faults):
     configure(site_project, costs={"train_cnn": {"memory_mb": 450}})
     start = time.monotonic()

@@ -20,6 +20,7 @@ PROGRAMS = ("convrfm", "make", "pip", "python", "snakemake")
 
 NOT_RUN = {
     "git": "asks for the address of a clone",
+    "cp": "copies a file, which is there by the tests of pages",
     "cd": "leads into that clone",
     "source": "activates the environment that the tests run in",
     "$EDITOR": "opens a file, for a person",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs.pages import PAGES, ROOT, anchors, blocks, inline_code, links, name_of
+from docs.pages import PAGES, ROOT, anchors, blocks, commands, inline_code, links, name_of
 
 FOLDERS = "src|docs|workflow|tests|envs|examples|benchmarks|profiles|slurm"
 FILE = re.compile(
@@ -66,8 +66,10 @@ def _is_there(name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def made() -> set[str]:
-    """Files that pages make, and their modules."""
-    files = {block.title for page in PAGES for block in blocks(page.read_text(), "python", "rst") if block.title}
+    """Files that pages make or copy, and their modules."""
+    texts = [page.read_text() for page in PAGES]
+    files = {block.title for text in texts for block in blocks(text, "python", "rst") if block.title}
+    files |= {words[2] for text in texts for words in commands(text) if words[0] == "cp" and (ROOT / words[1]).exists()}
     return files | {file.removeprefix("src/").removesuffix(".py").replace("/", ".") for file in files}
 
 

@@ -57,8 +57,51 @@ def test_no_gpu_is_asked_for_where_the_configuration_says_cpu(with_profiles):
     assert all("gpu=1" in asked for asked in requests(output, "train_cnn"))
 
 
+@pytest.fixture
+def site(with_profiles):
+    """Writes the file of a site."""
+    path = with_profiles.root / "slurm/site.yaml"
+    yield lambda **keys: path.write_text(yaml.safe_dump(keys))
+    path.unlink()
+
+
+def test_what_a_site_says_of_gpus_reaches_no_job_without_one(with_profiles, site):
+    gpu = {"partition": "gpu", "model": "h100", "constraint": "nvlink"}
+    site(account="me", partition="cpu", gpu=gpu)
+    output = with_profiles.snakemake("-n", "--profile", "slurm", "fig05")
+    for asked in requests(output, "train_cnn") | requests(output, "fit_rfm"):
+        assert {
+            "slurm_account=me",
+            "slurm_partition=gpu",
+            "gpu_model=h100",
+            "constraint=nvlink",
+            "gpu=1",
+            "nodes=1",
+        } <= {*asked.split(", ")}
+    for asked in requests(output, "draw") | requests(output, "draw_fig05"):
+        assert "slurm_account=me, slurm_partition=cpu" in asked
+        assert not any(word in asked for word in ("h100", "nvlink", "gpu", "nodes"))
+    # A job that may not use a GPU is none with one.
+    output = with_profiles.snakemake("-n", "--profile", "slurm", "fig05", "--config", "backend=cpu")
+    assert all("slurm_partition=cpu" in asked for asked in requests(output, "fit_rfm"))
+
+
+def test_gpus_by_gres(with_profiles, site):
+    site(gpu={"gres": "gpu:h100"})
+    output = with_profiles.snakemake("-n", "--profile", "slurm", "fig05")
+    for asked in requests(output, "train_cnn"):
+        assert "gres=gpu:h100:1" in asked
+        assert " gpu=" not in asked
+
+
+def test_a_wrong_key_of_a_site_is_said_before_anything_runs(with_profiles, site):
+    site(acount="me")
+    output = with_profiles.snakemake("-n", "--profile", "slurm", "fig05", succeeds=False)
+    assert "slurm/site.yaml: there is no key 'acount'" in output
+
+
 def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
-    assert [path.name for path in (ROOT / "slurm").iterdir()] == ["config.yaml"]
+    assert {path.name for path in (ROOT / "slurm").iterdir()} - {"site.yaml"} == {"config.yaml", "site.example.yaml"}
     assert not (ROOT / "profiles/default").exists()
     assert not (ROOT / "default").exists()
     for path in [ROOT / "slurm/config.yaml", *(ROOT / "profiles").glob("*/config.yaml")]:

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from convrfm.datasets.places import STATE, find_place
 from convrfm.datasets.registry import files_behind
 from convrfm.errors import ConvRFMError
+from convrfm.pipeline.attempts import growth
 from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.config import load_settings
 from convrfm.pipeline.data_states import due_attempt, read_state
@@ -26,11 +27,13 @@ from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder
 from convrfm.pipeline.record import read_record
 from convrfm.pipeline.sections.costs import PAIRS
+from convrfm.pipeline.site import Site, load_site
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
 try:
     SETTINGS = load_settings(config, Path(workflow.basedir) / "workflow" / "presets")
+    SITE = load_site(Path.cwd())
     RESULTS = f"results/{SETTINGS.config.preset}"
     check_folder(Path(RESULTS))
 except ConvRFMError as error:
@@ -146,24 +149,37 @@ def figure_files(figure):
 
 
 def needs(rule, beside=None):
-    """What jobs ask a scheduler for, which is more with each attempt, and a GPU where they can use one and may.
+    """What jobs ask a scheduler for, which is more of what ran out with each attempt, and a GPU where they can use one and may.
 
     `beside` gives MiB for some wildcards that come on top, from the plan. On one machine, all this limits nothing by itself.
     """
     costs, key = SETTINGS.preset.costs, SETTINGS.preset.costs.cost(rule).gpu
 
     def memory(wildcards, attempt):
-        return attempt * (costs.demand(rule, dict(wildcards)).memory_mb + (beside(PLAN, wildcards) if beside else 0))
+        expected = costs.demand(rule, dict(wildcards)).memory_mb + (beside(PLAN, wildcards) if beside else 0)
+        return costs.memory_limit(expected, growth(rule, wildcards, attempt, of="memory"))
 
     def minutes(wildcards, attempt):
-        return costs.limit(costs.demand(rule, dict(wildcards)).minutes, attempt)
+        return costs.limit(costs.demand(rule, dict(wildcards)).minutes, growth(rule, wildcards, attempt, of="time"))
 
-    def gpus(wildcards):
-        # Pairs of classes travel in groups, which would ask for as many GPUs as they have jobs; on CPUs they take minutes.
-        return int(swarm(wildcards) is None)
+    asked = {"mem_mb": memory, "runtime": minutes, **SITE.resources(gpus=0)}
+    if getattr(SETTINGS.config, key or "", "") not in ("auto", "cuda"):
+        return asked
+    with_gpu = {"gpu": 1, **SITE.resources(gpus=1)}
+    differing = [name for name, value in with_gpu.items() if asked.get(name) != value]
+    return {**asked, **{name: partial(of_gpu_job, name) for name in differing}}
 
-    gpu = {"gpu": gpus} if getattr(SETTINGS.config, key or "", "") in ("auto", "cuda") else {}
-    return {"mem_mb": memory, "runtime": minutes, **gpu}
+
+def of_gpu_job(name, wildcards):
+    """A resource of a job that can use a GPU.
+
+    Pairs of classes travel in groups, which would ask for as many GPUs as they have jobs; on CPUs they take minutes.
+    """
+    grouped = swarm(wildcards) is not None
+    local = workflow.executor_plugin is not None and workflow.executor_plugin.name == "local"
+    # On one machine, Snakemake counts GPUs, whatever the site wants to be told.
+    site = Site() if local else SITE
+    return {"gpu": 0, **site.resources(gpus=0)}.get(name) if grouped else site.resources(gpus=1).get(name)
 
 
 def swarm(wildcards):

@@ -30,7 +30,7 @@ from convrfm.pipeline.sections.theorem1 import Theorem1
 from convrfm.pipeline.sections.zoo import Zoo
 from convrfm.printed import PRINTED, RIDGE
 
-__all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings"]
+__all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings", "validated"]
 
 Protocol = Literal["published", "corrected"]
 
@@ -192,7 +192,7 @@ def load_settings(config: Mapping[str, Any], presets: Path) -> Settings:
     Raises:
         ConfigError: with every wrong key, type or range in one message.
     """
-    checked = _validated(Config, config, "config.yaml")
+    checked = validated(Config, config, "config.yaml")
     path = presets / f"{checked.preset}.yaml"
     names = sorted(file.stem for file in presets.glob("*.yaml"))
     if checked.preset not in names:
@@ -200,7 +200,7 @@ def load_settings(config: Mapping[str, Any], presets: Path) -> Settings:
         raise ConfigError(msg + _nearest(checked.preset, names))
     merged = _merge(yaml.safe_load(path.read_text()), checked.overrides)
     source = f"{path.name} with the overrides of config.yaml" if checked.overrides else path.name
-    return Settings(config=checked, preset=_validated(Preset, merged, source))
+    return Settings(config=checked, preset=validated(Preset, merged, source))
 
 
 def _merge(base: Any, changes: Any) -> Any:
@@ -210,7 +210,17 @@ def _merge(base: Any, changes: Any) -> Any:
     return {key: _merge(base.get(key), changes[key]) if key in changes else base[key] for key in {**base, **changes}}
 
 
-def _validated(model: type[Section], values: Mapping[str, Any], source: str) -> Section:
+def validated(model: type[Section], values: Any, source: str) -> Section:
+    """Check what a file holds.
+
+    Args:
+        model: the section that it should be.
+        values: what YAML gave.
+        source: how the file is called in messages.
+
+    Raises:
+        ConfigError: with every wrong key, type or range in one message.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -104,6 +104,10 @@ class Costs(Model):
         "from its checkpoint in the next attempt",
     )
 
+    most_memory_mb: Positive = Field(
+        256000, description="MiB; an attempt that ran out of memory is followed by one with more, up to this"
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _left_out_keys_are_as_here(cls, given: Any) -> Any:
@@ -124,9 +128,13 @@ class Costs(Model):
         """Names of all rules that have a cost."""
         return [name for name, info in cls.model_fields.items() if info.annotation is Cost]
 
-    def limit(self, minutes: float, attempt: int) -> int:
-        """Minutes after which a scheduler may end an attempt of a job that is expected to take so many."""
-        return min(attempt * max(LEAST_LIMIT, math.ceil(LIMIT * minutes)), self.most_minutes)
+    def limit(self, minutes: float, growth: int) -> int:
+        """Minutes after which a scheduler may end a job that is expected to take so many; `growth` times what it got first."""
+        return min(growth * max(LEAST_LIMIT, math.ceil(LIMIT * minutes)), self.most_minutes)
+
+    def memory_limit(self, memory_mb: int, growth: int) -> int:
+        """MiB that a job may take that is expected to take so many; `growth` times what it got first, but for the most."""
+        return max(memory_mb, min(growth * memory_mb, self.most_memory_mb))
 
     def cost(self, rule: str) -> Cost:
         """The cost of a rule.

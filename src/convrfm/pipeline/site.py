@@ -1,0 +1,93 @@
+"""What a SLURM site wants to be told of jobs: `slurm/site.yaml`, a file of the site's own that git ignores."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from convrfm.errors import ConfigError
+from convrfm.pipeline.config import validated
+from convrfm.pipeline.sections.base import Model
+
+__all__ = ["SITE", "Site", "load_site"]
+
+SITE = Path("slurm/site.yaml")
+"""Where the file lies, beside the profile."""
+
+PLACEMENT = {"partition": "slurm_partition", "constraint": "constraint", "qos": "qos", "extra": "slurm_extra"}
+"""Snakemake's names of what can differ for jobs with a GPU."""
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Placement(Model):
+    """Where jobs go."""
+
+    partition: Text | None = Field(None, description="as for `sbatch -p`")
+    constraint: Text | None = Field(None, description="features of nodes, as for `sbatch -C`")
+    qos: Text | None = Field(None, description="as for `sbatch --qos`")
+    extra: Text | None = Field(None, description="further options of `sbatch`, such as --reservation=mine")
+
+
+class _GPUs(_Placement):
+    """What differs for jobs that ask for a GPU: what is left out here is as for the others."""
+
+    model: Text | None = Field(None, description="the type, as in `sbatch --gpus=h100:1`")
+    gres: Text | None = Field(
+        None,
+        description="the name, as in `sbatch --gres=gpu:h100:1`, for sites that do not take --gpus; without the number",
+    )
+
+
+class Site(_Placement):
+    """The file; a key that is left out says nothing to `sbatch`."""
+
+    account: Text | None = Field(None, description="as for `sbatch -A`")
+    gpu: _GPUs = Field(default_factory=_GPUs, description="what differs for jobs that ask for a GPU")
+    partitions: dict[str, dict[str, Any]] | None = Field(
+        None,
+        description="limits of partitions, of which each job gets the one that fits best, unless `partition` names one; the "
+        "keys are those of Snakemake's plugin for SLURM: max_runtime (minutes), max_mem_mb, max_cpus_per_task, max_gpu, ...",
+    )
+
+    def resources(self, gpus: int) -> dict[str, str | int]:
+        """Snakemake's resources of a job, by the names that its plugin for SLURM knows, as far as anything is asked for.
+
+        Args:
+            gpus: how many GPUs it asks for, on one node.
+        """
+        of_gpus = self.gpu if gpus else _GPUs()
+        found: dict[str, str | int | None] = {"slurm_account": self.account}
+        for key, name in PLACEMENT.items():
+            own = getattr(of_gpus, key)
+            found[name] = getattr(self, key) if own is None else own
+        if gpus:
+            by_gres = {"gres": f"{of_gpus.gres}:{gpus}"}
+            found |= {"nodes": 1} | ({"gpu": gpus, "gpu_model": of_gpus.model} if of_gpus.gres is None else by_gres)
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def load_site(folder: Path) -> Site:
+    """Read the site's file, if there is one.
+
+    Args:
+        folder: where Snakemake was called.
+
+    Raises:
+        ConfigError: it is no YAML, or has wrong keys or values.
+    """
+    path = folder / SITE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Site()
+    except OSError as error:
+        msg = f"{SITE} cannot be read: {error.strerror}."
+        raise ConfigError(msg) from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        msg = f"{SITE} is no YAML: {error}"
+        raise ConfigError(msg) from None
+    return validated(Site, {} if values is None else values, str(SITE))

@@ -1,0 +1,299 @@
+"""What differs from the executor of snakemake-executor-plugin-slurm, from which this one is derived.
+
+- How jobs are is asked of `squeue`, and of `sacct` for those that it does not know any more, so that it works with accounting
+  and without; a job is only lost when both answer, and neither knows it. The plugin asks one of them, gives up after a few
+  questions without an answer, and takes `CANCELLED by 0`, as `sacct` says, for a job that runs.
+- A submission that is refused because of a limit on the number of jobs, or because the controller is away, waits; the plugin
+  counts it as an attempt of the job.
+- A job that ran into its time limit after a new checkpoint, or that SLURM took from its node, is submitted again as it was, and
+  does not use up an attempt.
+- What a failed job ran out of is noted for its next attempt, see `convrfm.pipeline.attempts`.
+"""
+
+import re
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Optional
+
+from snakemake.exceptions import WorkflowError
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
+from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
+from snakemake_executor_plugin_slurm.job_status_query import get_min_job_age
+from snakemake_executor_plugin_slurm.partitions import read_partition_file
+
+__all__ = ["Executor", "ExecutorSettings", "JobState", "parse_states", "shortage_of"]
+
+SECONDS_FOR_AN_ANSWER = 60
+SECONDS_BETWEEN_SUBMISSIONS = 30.0
+"""How long a refused submission waits."""
+
+LONGEST_INTERVAL = 180.0
+"""Seconds between two questions, when nothing has happened for a while."""
+
+MOST_LOOKS = 5
+"""Looks in a row at a job that SLURM does not know any more, or took from its node without starting it again."""
+
+MOST_LOSSES = 20
+"""How often a job is submitted again that SLURM took from its node."""
+
+REFUSED = re.compile(
+    r"(Grp|Max)Submit(ted)?Jobs?|Slurm temporarily unable to accept job|job count limit|"
+    r"Unable to contact slurm controller|Unable to contact the controller|Resource temporarily unavailable"
+)
+"""What `sbatch` says where the same submission can succeed later, and certainly did not now."""
+
+ARRAY_REFUSED = "failed array sbatch submission"
+"""What the plugin says of the jobs of an array that was refused, without the reason."""
+
+OUT_OF_MEMORY = re.compile(r"oom[-_ ]kill|out of memory|exceeded (job|step)? ?memory limit|is being oom", re.IGNORECASE)
+"""What SLURM, the kernel or our jobs say of a job that wanted more memory than it had."""
+
+TAKEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
+"""Ends that are no fault of the job; with `requeue`, SLURM itself starts it again, and they pass."""
+
+FAILED = ("CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT")
+
+HELD = ("held", "Held", "PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "DependencyNeverSatisfied")
+"""Parts of the reasons for which a job will not start by itself."""
+
+
+UNUSED = ("status_command", "status_attempts")
+"""Settings of the plugin that say how it asks SLURM, which is done differently here."""
+
+
+def _unused() -> Any:
+    return field(default=None, metadata={"help": "Not of this executor.", "env_var": False, "required": False})
+
+
+@dataclass
+class ExecutorSettings(SlurmSettings):
+    """Those of the plugin, under the prefix `slurm-site`, without those that have no effect.
+
+    Raises:
+        WorkflowError: one of these is given.
+    """
+
+    # Snakemake makes options of these types, and knows no unions.
+    status_command: Optional[str] = _unused()  # noqa: UP045
+    status_attempts: Optional[int] = _unused()  # noqa: UP045
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in UNUSED:
+            if getattr(self, name) is not None:
+                option = f"slurm-site-{name.replace('_', '-')}"
+                msg = f"{option} has no effect: squeue and sacct are both asked, until they answer. Leave it out."
+                raise WorkflowError(msg)
+
+
+class JobState(NamedTuple):
+    """How a job is.
+
+    Attributes:
+        state: in SLURM's words, without what stands behind the first.
+        reason: why it waits, or ended; empty where SLURM was not asked.
+    """
+
+    state: str
+    reason: str = ""
+
+
+class _Stamp(NamedTuple):
+    """What tells two states of a checkpoint apart."""
+
+    name: str
+    changed: int
+    size: int
+
+
+def parse_states(text: str) -> dict[str, JobState]:
+    """Read lines `id|state` or `id|state|reason`, as `squeue` and `sacct` print them; by id, `<job>_<task>` in arrays."""
+    found = {}
+    for line in text.splitlines():
+        job, *parts = line.strip().split("|")
+        if job and parts and parts[0]:
+            # "CANCELLED by 0" names who did it.
+            found[job] = JobState(parts[0].split()[0].rstrip("+"), parts[1].strip() if len(parts) > 1 else "")
+    return found
+
+
+def shortage_of(state: str, said: str) -> Literal["time", "memory"] | None:
+    """What a job ran out of that ended in a state, or None; `said` is what it and SLURM have written."""
+    if state in ("TIMEOUT", "DEADLINE"):
+        return "time"
+    return "memory" if state == "OUT_OF_MEMORY" or OUT_OF_MEMORY.search(said) else None
+
+
+class Executor(SlurmExecutor):
+    """See the top of the module."""
+
+    def __post_init__(self, test_mode: bool = False) -> None:
+        self._stopping = threading.Event()
+        self._looks: Counter[str] = Counter()
+        self._losses: Counter[Any] = Counter()
+        self._checkpoints: dict[Any, set[_Stamp]] = {}
+        self._told: set[str] = set()
+        # The controller forgets jobs that have ended after so many seconds, 300 by default.
+        self._longest_interval = min(LONGEST_INTERVAL, (get_min_job_age() or 300) / 2)
+        super().__post_init__(test_mode)
+        # Every call of Snakemake imports this module, and only a call that submits needs these.
+        from convrfm.pipeline.site import SITE, load_site
+
+        site = Path(self.workflow.workdir_init)
+        if self._partitions is None and load_site(site).partitions is not None:
+            self._partitions = read_partition_file(site / SITE)
+
+    def run_job(self, job: Any) -> None:
+        """Submit a job, unless Snakemake is stopping."""
+        if not self._stopping.is_set():
+            self._checkpoints[job] = set(_checkpoints(job))
+            super().run_job(job)
+
+    def run_array_jobs(self, jobs: list[Any]) -> None:
+        """Submit jobs of one rule together, unless Snakemake is stopping."""
+        if not self._stopping.is_set():
+            self._checkpoints |= {job: set(_checkpoints(job)) for job in jobs}
+            super().run_array_jobs(jobs)
+
+    def _report_job_error_threadsafe(self, job_info: Any, msg: str) -> None:
+        """Let a submission wait that was refused for the moment; report all others as failed."""
+        if ARRAY_REFUSED in msg:
+            # One by one: each then waits, or says what is wrong.
+            self._job_submission_executor.submit(self.run_job, job_info.job)
+            return
+        refused = REFUSED.search(msg)
+        if refused is None:
+            super()._report_job_error_threadsafe(job_info, msg)
+            return
+        self._tell(f"SLURM takes no more jobs for the moment ({refused[0]}): submissions wait.")
+        if not self._stopping.wait(SECONDS_BETWEEN_SUBMISSIONS):
+            self._job_submission_executor.submit(self.run_job, job_info.job)
+
+    async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncIterator[Any]:
+        """Report the jobs that have ended, and give the others; what is submitted again is active under another id."""
+        if not active_jobs:
+            return  # also before this executor is complete: the thread that calls this is started early
+        states, controller_answers = self._states({info.external_jobid for info in active_jobs})
+        ended = False
+        for info in active_jobs:
+            job = info.external_jobid
+            state, reason = states.get(job, JobState(""))
+            lost = state in TAKEN or (state == "" and controller_answers)
+            self._looks[job] = self._looks[job] + 1 if lost else 0
+            if state == "COMPLETED":
+                self._succeed(info)
+            elif self._goes_on(info, state):
+                self._submit_again(info, state)
+            elif state in FAILED or (state in TAKEN and self._losses[info.job] >= MOST_LOSSES):
+                self._fail(info, state, f"SLURM status is: '{state}'")
+            elif state == "" and self._looks[job] >= MOST_LOOKS:
+                self._fail(info, state, "neither squeue nor sacct knows it any more")
+            else:
+                if state == "PENDING" and any(part in reason for part in HELD):
+                    self._tell(f"SLURM job {job} waits, and will not start by itself: {reason}.")
+                yield info
+                continue
+            ended = True
+        interval = float(self.workflow.executor_settings.init_seconds_before_status_checks)
+        longer = 1.2 * float(self.next_seconds_between_status_checks)
+        self.next_seconds_between_status_checks = interval if ended else min(longer, self._longest_interval)
+
+    def cancel_jobs(self, active_jobs: list[Any]) -> None:  # noqa: ARG002 (of the interface)
+        """Cancel all jobs of this run, also those that have only just been submitted."""
+        self._stopping.set()
+        command = ["scancel", f"--name={self.run_uuid}", *(["--clusters=all"] if self._submitted_job_clusters else [])]
+        if _answer(command) is None:
+            self.logger.warning(f"SLURM did not answer {' '.join(command)}: give the command yourself.")
+
+    def shutdown(self) -> None:
+        """End without what still waits to be submitted."""
+        self._stopping.set()
+        super().shutdown()
+
+    def _states(self, jobs: set[str]) -> tuple[dict[str, JobState], bool]:
+        """How jobs are, by id, and whether the controller has answered, which then knows all jobs that have not ended."""
+        clusters = self._submitted_job_clusters
+        chosen = [f"--clusters={','.join(sorted(clusters))}"] if clusters else []
+        squeue = [
+            "squeue",
+            "--array",
+            "--states=all",
+            "--noheader",
+            "--format=%i|%T|%r",
+            f"--name={self.run_uuid}",
+            *chosen,
+        ]
+        answer = _answer(squeue)
+        found = parse_states(answer or "")
+        if missing := sorted(jobs - found.keys()):
+            sacct = ["sacct", "--allocations", "--parsable2", "--noheader", "--format=JobID,State", *chosen]
+            found |= parse_states(_answer([*sacct, f"--jobs={','.join(missing)}"]) or "")
+        return found, answer is not None
+
+    def _goes_on(self, info: Any, state: str) -> bool:
+        """Whether a job that has ended is to go on as it was, since it is not its fault, or it is longer than its limit."""
+        if state == "TIMEOUT":
+            return bool(set(_checkpoints(info.job)) - self._checkpoints[info.job])
+        # With `requeue`, SLURM starts it again by itself, unless the site forbids that.
+        left_alone = not self.workflow.executor_settings.requeue or self._looks[info.external_jobid] >= MOST_LOOKS
+        return state in TAKEN and left_alone and self._losses[info.job] < MOST_LOSSES
+
+    def _submit_again(self, info: Any, state: str) -> None:
+        if state in TAKEN:
+            self._losses[info.job] += 1
+            _answer(["scancel", info.external_jobid])  # so that it does not come back beside the new one
+        self.logger.info(
+            f"SLURM job {info.external_jobid} ({state}) is submitted again, which is no attempt of its job."
+        )
+        self._job_submission_executor.submit(self.run_job, info.job)
+
+    def _succeed(self, info: Any) -> None:
+        self.report_job_success(info)
+        if not self.workflow.executor_settings.keep_successful_logs:
+            info.aux["slurm_logfile"].unlink(missing_ok=True)
+
+    def _fail(self, info: Any, state: str, why: str) -> None:
+        from convrfm.pipeline.attempts import note_failure
+
+        log = info.aux["slurm_logfile"]
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        shortage = shortage_of(state, said)
+        for job in info.job.jobs if info.job.is_group() else [info.job]:
+            note_failure(job.rule.name, job.wildcards_dict, shortage)
+        ran_out = f" It ran out of {shortage}." if shortage else ""
+        self.report_job_error(
+            info, msg=f"SLURM-job '{info.external_jobid}' failed, {why}.{ran_out} ", aux_logs=[str(log)]
+        )
+
+    def _tell(self, sentence: str) -> None:
+        """Warn once of each matter."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self.logger.warning(sentence)
+
+
+def _checkpoints(job: Any) -> Iterator[_Stamp]:
+    """Every checkpoint in the folders of a job's outputs, see `convrfm.pipeline.checkpoints`."""
+    members: Iterable[Any] = job.jobs if job.is_group() else [job]
+    for folder in {Path(output).parent for member in members for output in member.output}:
+        for path in folder.glob("checkpoint-*"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue  # moved away while the next one is written
+            yield _Stamp(path.name, status.st_mtime_ns, status.st_size)
+
+
+def _answer(command: list[str]) -> str | None:
+    """What a command of SLURM prints; None where it fails, hangs or is not installed."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, timeout=SECONDS_FOR_AN_ANSWER
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
