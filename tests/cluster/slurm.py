@@ -224,6 +224,7 @@ class Slurm:
         with (self.folder / f"{name or program}.out").open("ab") as output:
             self.daemons[name or program] = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", program, *arguments],
+                cwd=self.folder,
                 env=self.environment,
                 stdout=output,
                 stderr=output,
