@@ -196,6 +196,7 @@ def profile_of_the_tests(project: OnCluster) -> None:
             "slurm-site-init-seconds-before-status-checks": 5,
             "seconds-between-status-checks": 3,
             "latency-wait": 20,
+            "max-jobs-per-timespan": "20/1s",
         }
     )
 
