@@ -59,20 +59,23 @@ def test_a_job_is_cancelled_by_hand(site_project, expected, faults):
     )
 
 
-def test_accounting_is_away(site_project, expected, faults):
-    start = time.monotonic()
-    site_project.slurm.stop_database()
+def test_nothing_says_how_jobs_are(site_project, expected, faults):
+    """Accounting is away from before the submission, and the controller answers no questions when the training ends."""
+    slurm = site_project.slurm
+    slurm.stop_database()
     try:
         snakemake = site_project.start(TRAINING)
-        time.sleep(AWAY)
-        assert snakemake.poll() is None, site_project.output
+        site_project.wait(lambda: site_project.training, snakemake)
+        start = time.monotonic()
+        with slurm.accounting_alone():
+            time.sleep(AWAY)
+            assert snakemake.poll() is None, site_project.output
     finally:
-        site_project.slurm.start_database()
+        slurm.start_database()
     seconds = recovered(site_project, snakemake, expected, start)
     assert "Trying to restart job" not in site_project.output
-    faults.note(
-        f"accounting (slurmdbd) away for {AWAY} s", "nothing", "jobs were submitted and ended meanwhile", seconds
-    )
+    ended = "jobs were submitted and ended meanwhile, Snakemake asked again"
+    faults.note(f"accounting (slurmdbd) away, `squeue` silent for {AWAY} s", "nothing", ended, seconds)
 
 
 def test_memory_alone_grows_when_memory_ran_out(site_project, expected, faults):
