@@ -146,8 +146,8 @@ class Site(Slurm):
                         Path(path).rmdir()
 
     @contextmanager
-    def accounting_alone(self) -> Iterator[None]:
-        """`squeue` does not answer, so that `sacct` has to."""
+    def without_squeue(self) -> Iterator[None]:
+        """`squeue` does not answer Snakemake, which has to ask `sacct`."""
         squeue = self.folder / "programs" / "squeue"
         before = squeue.read_text()
         self.write_program("squeue", "exit 1")

@@ -46,7 +46,7 @@ def test_a_job_is_cancelled_by_hand(site_project, expected, faults):
     snakemake = site_project.train_for_a_while()
     (job,) = site_project.jobs()
     start = time.monotonic()
-    with site_project.slurm.accounting_alone():
+    with site_project.slurm.without_squeue():
         site_project.slurm.ask("scancel", job)
         site_project.wait(lambda: "failed, SLURM status" in site_project.output, snakemake)
     seconds = recovered(site_project, snakemake, expected, start)
@@ -67,7 +67,7 @@ def test_nothing_says_how_jobs_are(site_project, expected, faults):
         snakemake = site_project.start(TRAINING)
         site_project.wait(lambda: site_project.training, snakemake)
         start = time.monotonic()
-        with slurm.accounting_alone():
+        with slurm.without_squeue():
             time.sleep(AWAY)
             assert snakemake.poll() is None, site_project.output
     finally:
