@@ -49,7 +49,7 @@ browser: environment
 packaging: environment
 	$(BIN)/python -m pytest -m packaging tests/packages
 
-# A SLURM of one node, and faults; skipped with a reason without root or Debian's packages.
+# A SLURM of one node, one like that of a site, and faults; skipped with a reason without root or Debian's packages.
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 

@@ -29,7 +29,7 @@ __all__ = ["Executor", "ExecutorSettings", "JobState", "parse_states", "shortage
 
 SECONDS_FOR_AN_ANSWER = 60
 SECONDS_BETWEEN_SUBMISSIONS = 30.0
-"""How long a refused submission waits."""
+"""How long a refused submission waits, unless one of our jobs ends."""
 
 LONGEST_INTERVAL = 180.0
 """Seconds between two questions, when nothing has happened for a while."""
@@ -90,6 +90,10 @@ class ExecutorSettings(SlurmSettings):
                 raise WorkflowError(msg)
 
 
+SQUEUE = ("squeue", "--array", "--states=all", "--noheader", "--format=%i|%T|%r")
+SACCT = ("sacct", "--allocations", "--parsable2", "--noheader", "--format=JobID,State")
+
+
 class JobState(NamedTuple):
     """How a job is.
 
@@ -132,7 +136,10 @@ class Executor(SlurmExecutor):
     """See the top of the module."""
 
     def __post_init__(self, test_mode: bool = False) -> None:
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._room = threading.Event()
+        # Whether `sacct` answers, which it never does without accounting.
+        self._accounts = _answer([*SACCT, "--starttime=now"]) is not None
         self._looks: Counter[str] = Counter()
         self._losses: Counter[Any] = Counter()
         self._checkpoints: dict[Any, set[_Stamp]] = {}
@@ -149,13 +156,13 @@ class Executor(SlurmExecutor):
 
     def run_job(self, job: Any) -> None:
         """Submit a job, unless Snakemake is stopping."""
-        if not self._stopping.is_set():
+        if not self._stopping:
             self._checkpoints[job] = set(_checkpoints(job))
             super().run_job(job)
 
     def run_array_jobs(self, jobs: list[Any]) -> None:
         """Submit jobs of one rule together, unless Snakemake is stopping."""
-        if not self._stopping.is_set():
+        if not self._stopping:
             self._checkpoints |= {job: set(_checkpoints(job)) for job in jobs}
             super().run_array_jobs(jobs)
 
@@ -170,19 +177,21 @@ class Executor(SlurmExecutor):
             super()._report_job_error_threadsafe(job_info, msg)
             return
         self._tell(f"SLURM takes no more jobs for the moment ({refused[0]}): submissions wait.")
-        if not self._stopping.wait(SECONDS_BETWEEN_SUBMISSIONS):
+        self._room.clear()
+        self._room.wait(SECONDS_BETWEEN_SUBMISSIONS)
+        if not self._stopping:
             self._job_submission_executor.submit(self.run_job, job_info.job)
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncIterator[Any]:
         """Report the jobs that have ended, and give the others; what is submitted again is active under another id."""
         if not active_jobs:
             return  # also before this executor is complete: the thread that calls this is started early
-        states, controller_answers = self._states({info.external_jobid for info in active_jobs})
+        states, all_known = self._states({info.external_jobid for info in active_jobs})
         ended = False
         for info in active_jobs:
             job = info.external_jobid
             state, reason = states.get(job, JobState(""))
-            lost = state in TAKEN or (state == "" and controller_answers)
+            lost = state in TAKEN or (state == "" and all_known)
             self._looks[job] = self._looks[job] + 1 if lost else 0
             if state == "COMPLETED":
                 self._succeed(info)
@@ -198,41 +207,41 @@ class Executor(SlurmExecutor):
                 yield info
                 continue
             ended = True
+        if ended:
+            self._room.set()
         interval = float(self.workflow.executor_settings.init_seconds_before_status_checks)
         longer = 1.2 * float(self.next_seconds_between_status_checks)
         self.next_seconds_between_status_checks = interval if ended else min(longer, self._longest_interval)
 
     def cancel_jobs(self, active_jobs: list[Any]) -> None:  # noqa: ARG002 (of the interface)
         """Cancel all jobs of this run, also those that have only just been submitted."""
-        self._stopping.set()
+        self._stop_submitting()
         command = ["scancel", f"--name={self.run_uuid}", *(["--clusters=all"] if self._submitted_job_clusters else [])]
         if _answer(command) is None:
             self.logger.warning(f"SLURM did not answer {' '.join(command)}: give the command yourself.")
 
     def shutdown(self) -> None:
         """End without what still waits to be submitted."""
-        self._stopping.set()
+        self._stop_submitting()
         super().shutdown()
 
+    def _stop_submitting(self) -> None:
+        self._stopping = True
+        self._room.set()
+
     def _states(self, jobs: set[str]) -> tuple[dict[str, JobState], bool]:
-        """How jobs are, by id, and whether the controller has answered, which then knows all jobs that have not ended."""
+        """How jobs are, by id, and whether all has answered that could know one."""
         clusters = self._submitted_job_clusters
         chosen = [f"--clusters={','.join(sorted(clusters))}"] if clusters else []
-        squeue = [
-            "squeue",
-            "--array",
-            "--states=all",
-            "--noheader",
-            "--format=%i|%T|%r",
-            f"--name={self.run_uuid}",
-            *chosen,
-        ]
-        answer = _answer(squeue)
-        found = parse_states(answer or "")
-        if missing := sorted(jobs - found.keys()):
-            sacct = ["sacct", "--allocations", "--parsable2", "--noheader", "--format=JobID,State", *chosen]
-            found |= parse_states(_answer([*sacct, f"--jobs={','.join(missing)}"]) or "")
-        return found, answer is not None
+        queue = _answer([*SQUEUE, f"--name={self.run_uuid}", *chosen])
+        found = parse_states(queue or "")
+        missing = sorted(jobs - found.keys())
+        if not missing:
+            return found, True
+        accounts = _answer([*SACCT, f"--jobs={','.join(missing)}", *chosen])
+        self._accounts = self._accounts or accounts is not None
+        answered = queue is not None and (accounts is not None or not self._accounts)
+        return found | parse_states(accounts or ""), answered
 
     def _goes_on(self, info: Any, state: str) -> bool:
         """Whether a job that has ended is to go on as it was, since it is not its fault, or it is longer than its limit."""

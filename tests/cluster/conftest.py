@@ -18,7 +18,8 @@ import yaml
 from workflow.conftest import PANEL, ROOT, Project, copy_project
 
 from cluster.faults import Faults
-from cluster.slurm import Slurm, missing
+from cluster.site import SITE_PROGRAMS, Site
+from cluster.slurm import PROGRAMS, Slurm, missing
 from convrfm.storage import sha256
 
 PATIENCE = 300
@@ -27,18 +28,28 @@ TRAINING = "results/quick/runs/cnn/published/task=bars,sigma=1,optimizer=adam,se
 LOG = "results/quick/logs/cnn/published/task=bars,sigma=1,optimizer=adam,seed=0.log"
 
 
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[Slurm]:
-    if reason := missing():
+def running(kind: type[Slurm], programs: tuple[str, ...]) -> Iterator[Slurm]:
+    """Start a SLURM; at the end it is stopped, and its folder goes."""
+    if reason := missing(programs):
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    cluster = Slurm(folder)
+    cluster = kind(folder)
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    yield from running(Slurm, PROGRAMS)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Slurm]:
+    yield from running(Site, SITE_PROGRAMS)
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +70,18 @@ class OnCluster(Project):
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**super().environment, "SLURM_CONF": self.slurm.environment["SLURM_CONF"]}
+        inherited = super().environment
+        return {**inherited, "PATH": self.slurm.path(inherited["PATH"])}
 
     def adapt(self, **settings) -> None:
         """Change keys of the profile, as a site would."""
         path = self.root / "slurm/config.yaml"
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **settings}))
+
+    def start_over(self) -> None:
+        """Forget what has been drawn, for tests of the whole way."""
+        shutil.rmtree(self.root / "results")
+        shutil.rmtree(self.root / ".snakemake")
 
     def submit(self, *targets: str, succeeds: bool = True) -> str:
         """Run Snakemake on the cluster; gives what it printed."""
@@ -141,6 +158,30 @@ class OnCluster(Project):
         return self.output
 
 
+@dataclass(frozen=True)
+class OnSite(OnCluster):
+    """A checkout whose jobs run on the site of the tests."""
+
+    slurm: Site
+
+    def settle(self, **settings) -> None:
+        """Write the settings of the site; the account and the partitions are there already."""
+        gpu = {"partition": "gpu", **settings.pop("gpu", {})}
+        site = {"account": "physics", "partition": "cpu", "gpu": gpu, **settings}
+        (self.root / "slurm/site.yaml").write_text(yaml.safe_dump(site))
+
+    def accounted(self, fields: str) -> list[dict[str, str]]:
+        """Fields, by their names in sacct, of each job that this project has submitted, in that order."""
+        names = ["WorkDir", "Comment", *fields.split(",")]
+        lines = self.slurm.ask("sacct", "-X", "-n", "-P", "-D", f"--format={','.join(names)}").splitlines()
+        jobs = [dict(zip(names, line.split("|"), strict=True)) for line in lines]
+        return [job for job in jobs if job["WorkDir"] == str(self.root)]
+
+    def trainings(self, fields: str) -> list[dict[str, str]]:
+        """As `accounted`, of trainings alone."""
+        return [job for job in self.accounted(fields) if "train_cnn" in job["Comment"]]
+
+
 def configure(project: Project, **overrides) -> None:
     """One panel of Figure 5, whose trainings take seconds."""
     settings = {"learning_rate": 1e-3, "epochs": EPOCHS}
@@ -155,32 +196,58 @@ def profile_of_the_tests(project: OnCluster) -> None:
             "slurm-site-init-seconds-before-status-checks": 5,
             "seconds-between-status-checks": 3,
             "latency-wait": 20,
+            "max-jobs-per-timespan": "20/1s",
         }
     )
 
 
-@pytest.fixture
-def cluster_project(slurm, tmp_path) -> Iterator[OnCluster]:
-    """A tiny Figure 5, on the cluster."""
-    copied = copy_project(tmp_path / "project")
-    shutil.copytree(ROOT / "slurm", copied.root / "slurm")
-    project = OnCluster(copied.root, slurm)
-    profile_of_the_tests(project)
-    configure(project)
-    yield project
+def clear(project: OnCluster) -> None:
+    """End what a test has left: its Snakemakes, and their jobs."""
     for snakemake in project.started:
         with suppress(ProcessLookupError):
             os.killpg(snakemake.pid, signal.SIGKILL)
-    if left := project.jobs("all"):
-        slurm.ask("scancel", *left)
-        project.wait(lambda: not project.jobs("PENDING,RUNNING,COMPLETING"))
+        snakemake.wait()
+    if left := project.jobs("PENDING,RUNNING,SUSPENDED"):
+        project.slurm.ask("scancel", *left)
+    project.wait(lambda: not project.jobs("PENDING,RUNNING,COMPLETING"))
+
+
+@pytest.fixture
+def cluster_project(slurm, drawn, tmp_path) -> Iterator[OnCluster]:
+    """A tiny Figure 5, on the cluster; its images are drawn."""
+    shutil.copytree(drawn.root, tmp_path / "project")
+    project = OnCluster(tmp_path / "project", slurm)
+    profile_of_the_tests(project)
+    yield project
+    clear(project)
+
+
+@pytest.fixture
+def site_project(site, drawn, tmp_path) -> Iterator[OnSite]:
+    """A tiny Figure 5, on the site; its images are drawn."""
+    shutil.copytree(drawn.root, tmp_path / "project")
+    project = OnSite(tmp_path / "project", site)
+    profile_of_the_tests(project)
+    project.settle()
+    yield project
+    clear(project)
 
 
 @pytest.fixture(scope="session")
-def expected(tmp_path_factory) -> dict[str, str]:
-    """Hashes of what the training should leave, from a run on this machine."""
-    project = copy_project(tmp_path_factory.mktemp("expected") / "project")
+def drawn(tmp_path_factory) -> Project:
+    """A project that has drawn the images of the training on this machine."""
+    project = copy_project(tmp_path_factory.mktemp("drawn") / "project")
+    shutil.copytree(ROOT / "slurm", project.root / "slurm", ignore=shutil.ignore_patterns("site.yaml"))
     configure(project)
+    project.snakemake("-c2", "--until", "draw", "--", TRAINING)
+    return project
+
+
+@pytest.fixture(scope="session")
+def expected(drawn, tmp_path_factory) -> dict[str, str]:
+    """Hashes of what the training should leave, from a run on this machine."""
+    project = Project(tmp_path_factory.mktemp("expected") / "project")
+    shutil.copytree(drawn.root, project.root)
     project.snakemake("-c2", "--", TRAINING)
     return hashes(project)
 

@@ -9,10 +9,10 @@ HEADER = """# Faults
 
 <!-- Written by `make faults`; do not edit. -->
 
-What was done to a running workflow on a SLURM of one node (`tests/cluster`), what was lost, how it ended, and the seconds
-from the fault to the end of the work that it hit. Most of them are the profile of the tests: Snakemake asks every few seconds
-there, and a job of a second takes its time to start. In each case, results were equal bit for bit to those of a run without a
-fault.
+What was done to a running workflow on a SLURM of one node, and on one like that of a site (`tests/cluster`), what was lost,
+how it ended, and the seconds from the fault to the end of the work that it hit. Most of them are the profile of the tests:
+Snakemake asks every few seconds there, and a job of a second takes its time to start. In each case, results were equal bit
+for bit to those of a run without a fault.
 
 | fault | lost | how it ended | seconds |
 |---|---|---|---|

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cluster.conftest import EPOCHS, TRAINING, configure, hashes
+from cluster.conftest import EPOCHS, TRAINING, hashes
 
 pytestmark = pytest.mark.cluster
 
@@ -41,12 +41,12 @@ def test_a_job_is_over_its_time_limit_after_a_checkpoint(cluster_project, expect
     start = time.monotonic()
     cluster_project.training.send_signal(signal.SIGSTOP)
     (job,) = cluster_project.jobs()
-    cluster_project.slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    cluster_project.slurm.end_soon(job)
     seconds = recovered(cluster_project, snakemake, expected, start)
     assert f"SLURM job {job} (TIMEOUT) is submitted again, which is no attempt" in cluster_project.output
     assert "Trying to restart job" not in cluster_project.output
     ended = f"{from_checkpoint(cluster_project)}; it did not use up an attempt"
-    faults.note("job over its time limit (a minute)", "the epoch under way", ended, seconds)
+    faults.note("job over its time limit", "the epoch under way", ended, seconds)
 
 
 def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, expected, faults):
@@ -55,7 +55,7 @@ def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, exp
     start = time.monotonic()
     cluster_project.training.send_signal(signal.SIGSTOP)
     (job,) = [job for job, comment in cluster_project.jobs().items() if "train_cnn" in comment]
-    cluster_project.slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    cluster_project.slurm.end_soon(job)
     seconds = recovered(cluster_project, snakemake, expected, start)
     assert "SLURM status is: 'TIMEOUT'. It ran out of time" in cluster_project.output
     asked = re.findall(r"runtime=(\d+), gpu=1, .*mem_mb=(\d+),", cluster_project.output)
@@ -68,19 +68,9 @@ def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, exp
     )
 
 
-def test_a_job_is_over_its_memory(cluster_project, expected, faults):
-    configure(cluster_project, costs={"train_cnn": {"memory_mb": 100}})
-    start = time.monotonic()
-    snakemake = cluster_project.start(TRAINING)
-    seconds = recovered(cluster_project, snakemake, expected, start)
-    asked = re.findall(r"runtime=(\d+), gpu=1, .*mem_mb=(\d+),", cluster_project.output)
-    assert asked[:2] == [("10", "500"), ("10", "1000")]
-    assert "It ran out of memory" in cluster_project.output
-    faults.note("job over its memory", "the attempt", "a later attempt had more memory, and no more time", seconds)
-
-
 def test_the_node_is_drained_and_resumed(cluster_project, expected, faults):
     slurm = cluster_project.slurm
+    cluster_project.start_over()  # so that something comes next
     snakemake = cluster_project.start(TRAINING)
     cluster_project.wait(cluster_project.jobs, snakemake)
     start = time.monotonic()
@@ -135,6 +125,7 @@ def test_a_second_call_is_refused(cluster_project, expected, faults):
 def test_the_disk_is_full(cluster_project, expected, faults):
     project = cluster_project
     project.adapt(retries=0)
+    project.start_over()
     project.results.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=260m", "tmpfs", project.results], check=True)
     try:

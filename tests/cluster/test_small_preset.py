@@ -12,6 +12,7 @@ pytestmark = pytest.mark.cluster
 
 
 def test_outputs_equal_those_of_a_local_run_bit_for_bit(cluster_project, tmp_path):
+    cluster_project.start_over()
     local = Project(tmp_path / "local")
     shutil.copytree(cluster_project.root, local.root)
     output = cluster_project.submit("fig05")

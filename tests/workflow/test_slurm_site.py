@@ -148,7 +148,7 @@ def executor(tmp_path, monkeypatch):
     made.__dict__ |= {
         "logger": said, "said": [], "submitted": [], "ended": [], "answers": {}, "asked": [], "run_uuid": "run",
         "_submitted_job_clusters": set(), "_next_seconds_between_status_checks": None,
-        "_job_submission_executor": scheduled, "_stopping": threading.Event(), "_looks": module.Counter(),
+        "_job_submission_executor": scheduled, "_stopping": False, "_room": threading.Event(), "_accounts": False, "_looks": module.Counter(),
         "_losses": module.Counter(), "_checkpoints": {}, "_told": set(), "_longest_interval": 100.0,
     }  # fmt: skip
     made.report_job_success = lambda info: made.ended.append((info.external_jobid, "success"))
@@ -207,6 +207,25 @@ def test_a_job_that_nobody_knows_has_failed_after_a_few_answers(executor, tmp_pa
         assert look(executor, info) == [info]
     assert look(executor, info) == []
     assert "neither squeue nor sacct knows it" in executor.ended[0][1]
+
+
+def test_a_job_is_not_given_up_while_accounting_is_away(executor, tmp_path):
+    info = submitted(executor, tmp_path)
+    executor._accounts = True
+    executor.answers = {"squeue": ""}
+    for _ in range(3 * module.MOST_LOOKS):
+        assert look(executor, info) == [info]
+    executor.answers = {"squeue": "", "sacct": "7|COMPLETED\n"}
+    assert look(executor, info) == []
+    assert executor.ended == [("7", "success")]
+
+
+def test_the_end_of_a_job_makes_room_for_a_refused_submission(executor, tmp_path):
+    ending, waiting = submitted(executor, tmp_path, 7), submitted(executor, tmp_path, 8)
+    executor.answers = {"squeue": "7|COMPLETED|None\n"}
+    threading.Timer(0.1, look, [executor, ending]).start()
+    executor._report_job_error_threadsafe(waiting, "QOSMaxSubmitJobPerUserLimit")
+    assert executor.submitted == [waiting.job]
 
 
 @pytest.mark.parametrize("progress", [True, False])
@@ -270,8 +289,10 @@ def test_a_submission_that_is_refused_for_the_moment_waits(executor, tmp_path, m
     executor._report_job_error_threadsafe(info, f"SLURM sbatch failed. The error message was '{message}'.")
     assert executor.submitted == [info.job]
     assert executor.ended == []
-    # Snakemake stops: nothing is submitted any more.
-    executor._stopping.set()
+    # Snakemake stops: nothing is submitted any more, and nothing waits.
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_SUBMISSIONS", 600)
+    executor.answers = {"scancel": ""}
+    threading.Timer(0.1, executor.cancel_jobs, [[]]).start()
     executor._report_job_error_threadsafe(info, message)
     assert executor.submitted == [info.job]
     executor.run_job(info.job)
