@@ -178,7 +178,8 @@ class Executor(SlurmExecutor):
             return
         self._tell(f"SLURM takes no more jobs for the moment ({refused[0]}): submissions wait.")
         self._room.clear()
-        self._room.wait(SECONDS_BETWEEN_SUBMISSIONS)
+        if not self._stopping:
+            self._room.wait(SECONDS_BETWEEN_SUBMISSIONS)
         if not self._stopping:
             self._job_submission_executor.submit(self.run_job, job_info.job)
 

@@ -6,8 +6,10 @@ it, so it imports none of these modules.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 from convrfm.pipeline.fit_memory import Shape, fit_bytes
@@ -124,26 +126,51 @@ def fit_work(size: FitSize, step: Step | None = None) -> Work:
     given = size.settings
     section = given.get("rfm", given)
     values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
+    choices = _Choices(
+        **{name: values[name] for name in ("stages", "filters", "rounds", "selection", "agop_samples")},
+        ridges=len(values["ridges"]),
+    )
     depth = None if given.get("kernel") == "laplace" else given["depth"]
     images = _Images(size.shape, given["patch_size"], depth)
-    parts = _steps(values, size.n_train, size.n_test, size.outputs, images)
-    return sum((work for part, work in parts if step is None or part == step), Work())
+    work = _work_of_steps(choices, size.n_train, size.n_test, size.outputs, images)
+    return sum(work.values(), Work()) if step is None else work.get(step, Work())
 
 
-def _steps(values: Mapping[str, Any], n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
-    """The work of each step of a fit, piece by piece; n training and m test images."""
-    f = n - round(VALIDATION_FRACTION * n) if values["selection"] == "validation" else n
-    points = f if values["agop_samples"] == "all" else min(values["agop_samples"], f)
+@dataclass(frozen=True)
+class _Choices:
+    """The settings of a fit on which its work depends; names as in `convrfm.deep_rfm` and `convrfm.rfm`."""
+
+    stages: int
+    filters: int
+    rounds: int
+    ridges: int
+    selection: str
+    agop_samples: int | str
+
+
+@cache
+def _work_of_steps(fit: _Choices, n: int, m: int, outputs: int, images: _Images) -> dict[Step, Work]:
+    """The work of each step; thousands of fits and steps of a plan share a few answers."""
+    work: dict[Step, Work] = defaultdict(Work)
+    for step, piece in _pieces(fit, n, m, outputs, images):
+        work[step] += piece
+    return dict(work)
+
+
+def _pieces(fit: _Choices, n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
+    """The work of a fit, piece by piece; n training and m test images."""
+    f = n - round(VALIDATION_FRACTION * n) if fit.selection == "validation" else n
+    points = f if fit.agop_samples == "all" else min(int(fit.agop_samples), f)
     systems = [f, n] if f < n else [n]
-    for stage in range(values["stages"]):
+    for stage in range(fit.stages):
         if stage > 0:
-            features = 2.0 * (n + m) * math.prod(images.shape) * images.patch_size**2 * values["filters"]
+            features = 2.0 * (n + m) * math.prod(images.shape) * images.patch_size**2 * fit.filters
             yield Step(stage, 0, filling=True), Work(patches=features)
             lost = images.patch_size - 1
-            shape = (values["filters"], images.shape[1] - lost, images.shape[2] - lost)
+            shape = (fit.filters, images.shape[1] - lost, images.shape[2] - lost)
             images = replace(images, shape=shape, depth=None if images.depth is None else images.depth - 1)
         first, d = images.positions(1), images.patch
-        for t in range(values["rounds"]):
+        for t in range(fit.rounds):
             filling, fitting = Step(stage, t, filling=True), Step(stage, t, filling=False)
             pairs = n * n / 2 + n * m
             yield filling, Work(maps=pairs * images.maps)
@@ -152,8 +179,8 @@ def _steps(values: Mapping[str, Any], n: int, m: int, outputs: int, images: _Ima
             else:
                 yield filling, Work(patches=2.0 * first * d * (pairs + (n + m) * d))
             solves = sum(k**3 / 3 + SOLVE_PASSES * k**2 for k in systems)
-            yield fitting, Work(solves=len(values["ridges"]) * solves, entries=ENTRY_PASSES * n * (n + m))
-            if t + 1 < values["rounds"]:
+            yield fitting, Work(solves=fit.ridges * solves, entries=ENTRY_PASSES * n * (n + m))
+            if t + 1 < fit.rounds:
                 columns, wide = _padded(outputs, PADDED_OUTPUTS), _padded(d, PADDED_PATCH)
                 gradients = 2.0 * first * points * columns * wide * (f + wide / 2)
                 yield fitting, Work(maps=REVERSE * f * points * images.maps, gradients=gradients)
