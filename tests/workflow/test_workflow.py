@@ -152,6 +152,6 @@ def test_every_rule_names_the_environment_and_a_log(project):
     rules = re.findall(r"^ *(?:rule|checkpoint)(?: \w+)?:", text, flags=re.MULTILINE)
     # A rule that is made of another one has its environment.
     inheriting = re.findall(r"^use rule \w+ as \w+ with:", text, flags=re.MULTILINE)
-    assert len(rules) == text.count("    conda:") == 37
+    assert len(rules) == text.count("    conda:") == 39
     assert len(rules) + len(inheriting) == text.count("    log:")
     assert (project.root / "envs/convrfm.yaml").exists()
