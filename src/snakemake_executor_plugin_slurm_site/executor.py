@@ -11,10 +11,12 @@
 """
 
 import re
+import shlex
 import subprocess
 import threading
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Optional
@@ -24,6 +26,7 @@ from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm.job_status_query import get_min_job_age
 from snakemake_executor_plugin_slurm.partitions import read_partition_file
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 __all__ = ["Executor", "ExecutorSettings", "JobState", "parse_states", "shortage_of"]
 
@@ -31,7 +34,7 @@ SECONDS_FOR_AN_ANSWER = 60
 SECONDS_BETWEEN_SUBMISSIONS = 30.0
 """How long a refused submission waits, unless one of our jobs ends."""
 
-LONGEST_INTERVAL = 180.0
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 10.0, 180.0
 """Seconds between two questions, when nothing has happened for a while."""
 
 MOST_LOOKS = 5
@@ -49,16 +52,22 @@ REFUSED = re.compile(
 ARRAY_REFUSED = "failed array sbatch submission"
 """What the plugin says of the jobs of an array that was refused, without the reason."""
 
-OUT_OF_MEMORY = re.compile(r"oom[-_ ]kill|out of memory|exceeded (job|step)? ?memory limit|is being oom", re.IGNORECASE)
-"""What SLURM, the kernel or our jobs say of a job that wanted more memory than it had."""
+OUT_OF_MEMORY = re.compile(
+    r"oom[-_ ]kill|(?<!cuda )out of memory|exceeded (job|step)? ?memory limit|is being oom", re.IGNORECASE
+)
+"""What SLURM, the kernel or our jobs say of a job that wanted more memory than it had; a GPU's own is not asked for."""
 
 TAKEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
 """Ends that are no fault of the job; with `requeue`, SLURM itself starts it again, and they pass."""
 
-FAILED = ("CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT")
+FAILED = ("CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT")
 
-HELD = ("held", "Held", "PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "DependencyNeverSatisfied")
-"""Parts of the reasons for which a job will not start by itself."""
+ON_HOLD = ("REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+
+HELD = re.compile(
+    "[Hh]eld|PerJob|Invalid|PartitionTimeLimit|PartitionNodeLimit|BadConstraints|DependencyNeverSatisfied"
+)
+"""Reasons for which a job will not start by itself."""
 
 
 UNUSED = ("status_command", "status_attempts")
@@ -145,7 +154,7 @@ class Executor(SlurmExecutor):
         self._checkpoints: dict[Any, set[_Stamp]] = {}
         self._told: set[str] = set()
         # The controller forgets jobs that have ended after so many seconds, 300 by default.
-        self._longest_interval = min(LONGEST_INTERVAL, (get_min_job_age() or 300) / 2)
+        self._longest_interval = min(LONGEST_INTERVAL, max((get_min_job_age() or 300) / 2, SHORTEST_INTERVAL))
         super().__post_init__(test_mode)
         # Every call of Snakemake imports this module, and only a call that submits needs these.
         from convrfm.pipeline.site import SITE, load_site
@@ -154,21 +163,52 @@ class Executor(SlurmExecutor):
         if self._partitions is None and load_site(site).partitions is not None:
             self._partitions = read_partition_file(site / SITE)
 
+    def run_jobs(self, jobs: list[Any]) -> None:
+        """Submit jobs that are ready; those of a rule that travels as arrays (`array-jobs`) together, as they come."""
+        super().run_jobs([])  # the plugin notes whose event loop this is
+        arrays: dict[str, list[Any]] = defaultdict(list)
+        for job in jobs:
+            if not job.is_group() and {job.rule.name, "all"} & self.array_jobs:
+                arrays[job.rule.name].append(job)
+            else:
+                self._submit_job(job)
+        for together in arrays.values():
+            if len(together) > 1:
+                self._submit_array_jobs(together)
+            else:
+                self._submit_job(together[0])
+
     def run_job(self, job: Any) -> None:
         """Submit a job, unless Snakemake is stopping."""
-        if not self._stopping:
-            self._checkpoints[job] = set(_checkpoints(job))
-            super().run_job(job)
+        self._submit([job], super().run_job, job)
 
     def run_array_jobs(self, jobs: list[Any]) -> None:
         """Submit jobs of one rule together, unless Snakemake is stopping."""
-        if not self._stopping:
+        self._submit(jobs, super().run_array_jobs, jobs)
+
+    def _submit(self, jobs: list[Any], run: Callable[[Any], None], argument: Any) -> None:
+        if self._stopping:
+            return
+        try:
             self._checkpoints |= {job: set(_checkpoints(job)) for job in jobs}
-            super().run_array_jobs(jobs)
+            run(argument)
+        except Exception as error:  # noqa: BLE001 (nobody looks at what a thread of the pool raises: the job would be lost)
+            for job in jobs:
+                self._report_job_error_threadsafe(SubmittedJobInfo(job), f"It could not be submitted: {error}")
+
+    def get_account_arg(self, job: Any) -> Iterator[str]:
+        """The account that the site's file names: `sbatch` says whether it is one, and nobody guesses."""
+        account = job.resources.get("slurm_account")
+        yield f" -A {shlex.quote(str(account))}" if account else ""
+
+    def handle_job_error(self, job: Any) -> None:
+        """Note every failure, also of outputs that did not come, for the next attempt."""
+        super().handle_job_error(job)
+        _note_failure(job, None)
 
     def _report_job_error_threadsafe(self, job_info: Any, msg: str) -> None:
         """Let a submission wait that was refused for the moment; report all others as failed."""
-        if ARRAY_REFUSED in msg:
+        if ARRAY_REFUSED in msg and not self._stopping:
             # One by one: each then waits, or says what is wrong.
             self._job_submission_executor.submit(self.run_job, job_info.job)
             return
@@ -187,6 +227,10 @@ class Executor(SlurmExecutor):
         """Report the jobs that have ended, and give the others; what is submitted again is active under another id."""
         if not active_jobs:
             return  # also before this executor is complete: the thread that calls this is started early
+        if self._stopping:
+            for info in active_jobs:
+                yield info
+            return
         states, all_known = self._states({info.external_jobid for info in active_jobs})
         ended = False
         for info in active_jobs:
@@ -203,8 +247,8 @@ class Executor(SlurmExecutor):
             elif state == "" and self._looks[job] >= MOST_LOOKS:
                 self._fail(info, state, "neither squeue nor sacct knows it any more")
             else:
-                if state == "PENDING" and any(part in reason for part in HELD):
-                    self._tell(f"SLURM job {job} waits, and will not start by itself: {reason}.")
+                if state in ON_HOLD or (state == "PENDING" and HELD.search(reason)):
+                    self._tell(f"SLURM job {job} waits, and will not start by itself: {reason or state}.")
                 yield info
                 continue
             ended = True
@@ -217,6 +261,7 @@ class Executor(SlurmExecutor):
     def cancel_jobs(self, active_jobs: list[Any]) -> None:  # noqa: ARG002 (of the interface)
         """Cancel all jobs of this run, also those that have only just been submitted."""
         self._stop_submitting()
+        self._job_submission_executor.shutdown(cancel_futures=True)
         command = ["scancel", f"--name={self.run_uuid}", *(["--clusters=all"] if self._submitted_job_clusters else [])]
         if _answer(command) is None:
             self.logger.warning(f"SLURM did not answer {' '.join(command)}: give the command yourself.")
@@ -230,10 +275,15 @@ class Executor(SlurmExecutor):
         self._stopping = True
         self._room.set()
 
+    @property
+    def _clusters(self) -> list[str]:
+        """The option that names the clusters of this run, where they are several."""
+        names = ",".join(sorted(self._submitted_job_clusters))
+        return [f"--clusters={names}"] if names else []
+
     def _states(self, jobs: set[str]) -> tuple[dict[str, JobState], bool]:
         """How jobs are, by id, and whether all has answered that could know one."""
-        clusters = self._submitted_job_clusters
-        chosen = [f"--clusters={','.join(sorted(clusters))}"] if clusters else []
+        chosen = self._clusters
         queue = _answer([*SQUEUE, f"--name={self.run_uuid}", *chosen])
         found = parse_states(queue or "")
         missing = sorted(jobs - found.keys())
@@ -247,7 +297,8 @@ class Executor(SlurmExecutor):
     def _goes_on(self, info: Any, state: str) -> bool:
         """Whether a job that has ended is to go on as it was, since it is not its fault, or it is longer than its limit."""
         if state == "TIMEOUT":
-            return bool(set(_checkpoints(info.job)) - self._checkpoints[info.job])
+            # A group begins anew with all its members, whatever they have.
+            return not info.job.is_group() and bool(set(_checkpoints(info.job)) - self._checkpoints[info.job])
         # With `requeue`, SLURM starts it again by itself, unless the site forbids that.
         left_alone = not self.workflow.executor_settings.requeue or self._looks[info.external_jobid] >= MOST_LOOKS
         return state in TAKEN and left_alone and self._losses[info.job] < MOST_LOSSES
@@ -255,7 +306,9 @@ class Executor(SlurmExecutor):
     def _submit_again(self, info: Any, state: str) -> None:
         if state in TAKEN:
             self._losses[info.job] += 1
-            _answer(["scancel", info.external_jobid])  # so that it does not come back beside the new one
+            _answer(
+                ["scancel", *self._clusters, info.external_jobid]
+            )  # so that it does not come back beside the new one
         self.logger.info(
             f"SLURM job {info.external_jobid} ({state}) is submitted again, which is no attempt of its job."
         )
@@ -264,20 +317,27 @@ class Executor(SlurmExecutor):
     def _succeed(self, info: Any) -> None:
         self.report_job_success(info)
         if not self.workflow.executor_settings.keep_successful_logs:
-            info.aux["slurm_logfile"].unlink(missing_ok=True)
+            with suppress(OSError):
+                self._log(info).unlink()
 
     def _fail(self, info: Any, state: str, why: str) -> None:
-        from convrfm.pipeline.attempts import note_failure
-
-        log = info.aux["slurm_logfile"]
-        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        log = self._log(info)
+        try:
+            said = log.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # the job has not got so far, or the file system does not give it
+            said = ""
         shortage = shortage_of(state, said)
-        for job in info.job.jobs if info.job.is_group() else [info.job]:
-            note_failure(job.rule.name, job.wildcards_dict, shortage)
+        _note_failure(info.job, shortage)
         ran_out = f" It ran out of {shortage}." if shortage else ""
         self.report_job_error(
             info, msg=f"SLURM-job '{info.external_jobid}' failed, {why}.{ran_out} ", aux_logs=[str(log)]
         )
+
+    def _log(self, info: Any) -> Path:
+        """The log of SLURM; of an array's task where `sbatch` was told to put it, which the plugin has elsewhere."""
+        if "_" in info.external_jobid:
+            return Path(self.slurm_logdir) / f"rule_{info.job.name}" / f"{info.external_jobid}.log"
+        return Path(info.aux["slurm_logfile"])
 
     def _tell(self, sentence: str) -> None:
         """Warn once of each matter."""
@@ -286,16 +346,26 @@ class Executor(SlurmExecutor):
             self.logger.warning(sentence)
 
 
+def _members(job: Any) -> Iterable[Any]:
+    return job.jobs if job.is_group() else [job]
+
+
+def _note_failure(job: Any, shortage: Literal["time", "memory"] | None) -> None:
+    """Note why a job, or each job of a group, has failed, unless that is known already."""
+    from convrfm.pipeline.attempts import note_failure
+
+    for member in _members(job):
+        note_failure(member.rule.name, member.wildcards_dict, member.attempt, shortage)
+
+
 def _checkpoints(job: Any) -> Iterator[_Stamp]:
-    """Every checkpoint in the folders of a job's outputs, see `convrfm.pipeline.checkpoints`."""
-    members: Iterable[Any] = job.jobs if job.is_group() else [job]
-    for folder in {Path(output).parent for member in members for output in member.output}:
-        for path in folder.glob("checkpoint-*"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue  # moved away while the next one is written
-            yield _Stamp(path.name, status.st_mtime_ns, status.st_size)
+    """Every checkpoint in the folders of a job's outputs, see `convrfm.pipeline.checkpoints`; it may be a folder itself."""
+    for folder in {Path(output).parent for member in _members(job) for output in member.output}:
+        with suppress(OSError):
+            for path in [*folder.glob("checkpoint-*"), *folder.glob("checkpoint-*/**/*")]:
+                with suppress(OSError):  # moved away while the next one is written
+                    status = path.stat()
+                    yield _Stamp(str(path.relative_to(folder)), status.st_mtime_ns, status.st_size)
 
 
 def _answer(command: list[str]) -> str | None:

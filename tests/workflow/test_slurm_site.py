@@ -47,6 +47,7 @@ def test_states_of_squeue_and_sacct():
         ("FAILED", "slurmstepd: error: StepId=2.0 exceeded memory limit (700 > 500), being killed", "memory"),
         ("FAILED", "error: The job ran out of memory: use fewer jobs at a time", "memory"),
         ("FAILED", "error: the disk is full", None),
+        ("FAILED", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", None),
         ("CANCELLED", "", None),
     ],
 )
@@ -56,10 +57,11 @@ def test_what_a_job_ran_out_of(state, said, shortage):
 
 def test_only_what_ran_out_grows():
     job = {"task": "bars", "seed": 0}
-    note_failure("fit", job, "time")
+    note_failure("fit", job, 1, "time")
     assert (growth("fit", job, 2, of="time"), growth("fit", job, 2, of="memory")) == (2, 1)
-    note_failure("fit", job, "memory")
-    note_failure("fit", job, None)
+    note_failure("fit", job, 2, "memory")
+    note_failure("fit", job, 2, None)  # told twice
+    note_failure("fit", job, 3, None)
     assert (growth("fit", job, 4, of="time"), growth("fit", job, 4, of="memory")) == (2, 2)
     # Of other jobs nothing is known, as on other schedulers, where all grows with each attempt.
     assert growth("fit", {"task": "bars", "seed": 1}, 3, of="memory") == 3
@@ -90,7 +92,9 @@ def test_the_example_of_a_site_is_valid_with_all_that_is_commented_out(tmp_path)
     ("text", "sentence"),
     [
         ("acount: mine", "slurm/site.yaml: there is no key 'acount'; .* Did you mean 'account'?"),
-        ("gpu: {model: 4}", "slurm/site.yaml: gpu.model is 4, but it should be a valid string"),
+        ("gpu: {model: [h100]}", "slurm/site.yaml: gpu.model is .*, but it should be a valid string"),
+        ("gpu: {model: a100-sxm4}", "slurm/site.yaml: gpu.model is 'a100-sxm4', but"),
+        ("gpu: {gres: 'gpu:h100:2'}", "slurm/site.yaml: gpu.gres is 'gpu:h100:2', but"),
         ("partition: ''", "slurm/site.yaml: partition is '', but"),
         ("- a", "slurm/site.yaml:"),
         ("a: [", "slurm/site.yaml is no YAML"),
@@ -116,6 +120,18 @@ def test_what_a_site_wants_to_be_told_of_jobs():
     assert by_gres == {"gres": "gpu:h100:2", "nodes": 1}
 
 
+def test_a_site_file_as_people_write_it(tmp_path):
+    (tmp_path / "slurm").mkdir()
+    text = "account: 123456\npartition: cpu\nconstraint: avx512\nqos: long\ngpu:\n"
+    (tmp_path / "slurm/site.yaml").write_text(text)
+    assert load_site(tmp_path).resources(gpus=0)["slurm_account"] == "123456"
+    assert load_site(tmp_path).resources(gpus=1)["constraint"] == "avx512"
+    (tmp_path / "slurm/site.yaml").write_text(f"{text}  constraint: null\n")
+    found = load_site(tmp_path).resources(gpus=1)
+    assert "constraint" not in found
+    assert found["qos"] == "long"
+
+
 def test_settings_without_effect_are_refused():
     with pytest.raises(WorkflowError, match="slurm-site-status-command has no effect"):
         ExecutorSettings(status_command="sacct")
@@ -130,6 +146,7 @@ class Job:
         self.output = [str(output)]
         self.rule = SimpleNamespace(name="train")
         self.wildcards_dict = {"seed": "0"}
+        self.name, self.attempt, self.resources = "train", 1, {}
 
     def is_group(self) -> bool:
         return False
@@ -140,14 +157,16 @@ def executor(tmp_path, monkeypatch):
     """An executor that notes what it would report, with answers of SLURM's commands put into its hands."""
     made = Executor.__new__(Executor)
     settings = SimpleNamespace(requeue=False, init_seconds_before_status_checks=20, keep_successful_logs=False)
-    scheduled = SimpleNamespace(submit=lambda run, job: made.submitted.append(job))
+    scheduled = SimpleNamespace(
+        submit=lambda run, job: made.submitted.append(job), shutdown=lambda **_: made.asked.append("no more")
+    )
     made.workflow = SimpleNamespace(
         executor_settings=settings, remote_execution_settings=SimpleNamespace(seconds_between_status_checks=10)
     )
     said = SimpleNamespace(info=lambda text: made.said.append(text), warning=lambda text: made.said.append(text))
     made.__dict__ |= {
         "logger": said, "said": [], "submitted": [], "ended": [], "answers": {}, "asked": [], "run_uuid": "run",
-        "_submitted_job_clusters": set(), "_next_seconds_between_status_checks": None,
+        "_submitted_job_clusters": set(), "slurm_logdir": tmp_path, "array_jobs": set(), "_main_event_loop": None, "_next_seconds_between_status_checks": None,
         "_job_submission_executor": scheduled, "_stopping": False, "_room": threading.Event(), "_accounts": False, "_looks": module.Counter(),
         "_losses": module.Counter(), "_checkpoints": {}, "_told": set(), "_longest_interval": 100.0,
     }  # fmt: skip
@@ -226,6 +245,94 @@ def test_the_end_of_a_job_makes_room_for_a_refused_submission(executor, tmp_path
     threading.Timer(0.1, look, [executor, ending]).start()
     executor._report_job_error_threadsafe(waiting, "QOSMaxSubmitJobPerUserLimit")
     assert executor.submitted == [waiting.job]
+
+
+@pytest.fixture
+def sent(executor, monkeypatch):
+    """What would go to SLURM, together or one by one."""
+    sent = []
+    executor._submit_job = sent.append
+    executor._submit_array_jobs = lambda jobs: sent.append(jobs)
+    return sent
+
+
+def test_arrays_take_what_is_ready_and_wait_for_nothing(executor, tmp_path, sent):
+    jobs = [Job(tmp_path / str(number) / "record.json") for number in range(4)]
+    jobs[3].is_group = lambda: True
+    del jobs[3].rule  # which groups have not
+    executor.array_jobs = {"train"}
+    executor.run_jobs(jobs)
+    assert sent == [jobs[3], jobs[:3]]
+    sent.clear()
+    executor.run_jobs(jobs[:1])
+    executor.array_jobs = set()
+    executor.run_jobs(jobs[1:3])
+    assert sent == [*jobs[:3]]
+
+
+def test_a_job_whose_submission_goes_wrong_is_not_lost(executor, tmp_path, monkeypatch):
+    def broken(self, job):
+        raise AttributeError("rule")
+
+    failed = []
+    monkeypatch.setattr(Plugin, "run_job", broken)
+    monkeypatch.setattr(Plugin, "_report_job_error_threadsafe", lambda self, info, msg: failed.append((info.job, msg)))
+    job = Job(tmp_path / "record.json")
+    executor.run_job(job)
+    assert failed == [(job, "It could not be submitted: rule")]
+
+
+def test_the_log_of_an_array_task_says_what_it_ran_out_of(executor, tmp_path):
+    info = submitted(executor, tmp_path, "7_2")
+    (tmp_path / "rule_train").mkdir()
+    (tmp_path / "rule_train/7_2.log").write_text("slurmstepd: error: Detected 1 oom-kill event(s)")
+    executor.answers = {"squeue": "7_2|FAILED|None\n"}
+    assert look(executor, info) == []
+    assert "It ran out of memory" in executor.ended[0][1]
+    assert growth("train", {"seed": "0"}, 2, of="memory") == 2
+
+
+def test_a_failure_that_slurm_knows_nothing_of_grows_nothing(executor, tmp_path):
+    job = submitted(executor, tmp_path).job
+    executor.handle_job_error(job)
+    assert growth("train", {"seed": "0"}, 2, of="memory") == growth("train", {"seed": "0"}, 2, of="time") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "told"),
+    [
+        ("PENDING", "Resources", False),
+        ("PENDING", "QOSMaxWallDurationPerJobLimit", True),
+        ("PENDING", "InvalidAccount", True),
+        ("PENDING", "JobHeldAdmin", True),
+        ("SPECIAL_EXIT", "", True),
+        ("RUNNING", "None", False),
+        ("REVOKED", "None", False),
+    ],
+)
+def test_jobs_that_will_never_start_are_told_of(executor, tmp_path, state, reason, told):
+    info = submitted(executor, tmp_path)
+    executor.answers = {"squeue": f"7|{state}|{reason}\n"}
+    assert look(executor, info) == [info]
+    assert bool(executor.said) == told
+
+
+def test_progress_within_a_checkpoint_that_is_a_folder_counts(executor, tmp_path):
+    scratch = tmp_path / "run/checkpoint-a"
+    scratch.mkdir(parents=True)
+    (scratch / "part.npz.partial").write_text("one tile")
+    info = submitted(executor, tmp_path)
+    (scratch / "part.npz.partial").write_text("one tile, and another")
+    executor.answers = {"squeue": "7|TIMEOUT|TimeLimit\n"}
+    assert look(executor, info) == []
+    assert executor.submitted == [info.job]
+
+
+def test_an_account_is_given_as_it_is(executor, tmp_path):
+    job = Job(tmp_path / "record.json")
+    assert list(executor.get_account_arg(job)) == [""]
+    job.resources = {"slurm_account": "a b"}
+    assert list(executor.get_account_arg(job)) == [" -A 'a b'"]
 
 
 @pytest.mark.parametrize("progress", [True, False])
@@ -318,9 +425,28 @@ def test_a_submission_that_is_wrong_fails(executor, tmp_path, message, monkeypat
     assert failed == [message]
 
 
+def test_nothing_is_submitted_again_while_snakemake_stops(executor, tmp_path):
+    info = submitted(executor, tmp_path)
+    executor.answers = {"squeue": "7|PREEMPTED|None\n", "scancel": ""}
+    executor.cancel_jobs([])
+    assert look(executor, info) == [info]
+    assert executor.submitted == []
+
+
+def test_a_log_that_cannot_be_read_ends_nothing_else(executor, tmp_path):
+    info = submitted(executor, tmp_path)
+    info.aux["slurm_logfile"].mkdir()
+    executor.answers = {"squeue": "7|FAILED|NonZeroExitCode\n"}
+    assert look(executor, info) == []
+    assert executor.ended == [("7", "SLURM-job '7' failed, SLURM status is: 'FAILED'. ")]
+    executor.answers = {"squeue": "7|COMPLETED|None\n"}
+    assert look(executor, info) == []
+
+
 def test_all_jobs_of_the_run_are_cancelled(executor):
     executor.cancel_jobs([])
-    assert executor.asked == [["scancel", "--name=run"]]
+    # Not before the last submission is through, or its job would be left.
+    assert executor.asked == ["no more", ["scancel", "--name=run"]]
     assert executor.said == ["SLURM did not answer scancel --name=run: give the command yourself."]
 
 

@@ -14,19 +14,20 @@ Shortage = Literal["time", "memory"]
 
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 
-_failures: dict[_Key, list[Shortage | None]] = {}
+_failures: dict[_Key, dict[int, Shortage | None]] = {}
 """What each failed attempt of a job ran out of, if it was anything."""
 
 
-def note_failure(rule: str, wildcards: Mapping[str, str], shortage: Shortage | None) -> None:
-    """Note that an attempt of a job has failed.
+def note_failure(rule: str, wildcards: Mapping[str, str], attempt: int, shortage: Shortage | None) -> None:
+    """Note that an attempt of a job has failed, once: what is noted first counts.
 
     Args:
         rule: its rule.
         wildcards: its wildcards.
+        attempt: from 1.
         shortage: what it ran out of; None if it failed in another way.
     """
-    _failures.setdefault(_key(rule, wildcards), []).append(shortage)
+    _failures.setdefault(_key(rule, wildcards), {}).setdefault(attempt, shortage)
 
 
 def growth(rule: str, wildcards: Mapping[str, str], attempt: int, of: Shortage) -> int:
@@ -35,7 +36,7 @@ def growth(rule: str, wildcards: Mapping[str, str], attempt: int, of: Shortage) 
     Where nobody notes why attempts fail, as on schedulers other than SLURM, every attempt gets more of both.
     """
     noted = _failures.get(_key(rule, wildcards))
-    return attempt if noted is None else 1 + Counter(noted)[of]
+    return attempt if noted is None else 1 + Counter(noted.values())[of]
 
 
 def _key(rule: str, wildcards: Mapping[str, str]) -> _Key:

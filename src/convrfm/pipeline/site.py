@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from convrfm.errors import ConfigError
 from convrfm.pipeline.config import validated
@@ -18,7 +18,13 @@ SITE = Path("slurm/site.yaml")
 PLACEMENT = {"partition": "slurm_partition", "constraint": "constraint", "qos": "qos", "extra": "slurm_extra"}
 """Snakemake's names of what can differ for jobs with a GPU."""
 
-Text = Annotated[str, Field(min_length=1)]
+
+def _as_text(value: Any) -> Any:
+    """Accounts are numbers at some sites."""
+    return str(value) if type(value) is int else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 
 
 class _Placement(Model):
@@ -31,11 +37,12 @@ class _Placement(Model):
 
 
 class _GPUs(_Placement):
-    """What differs for jobs that ask for a GPU: what is left out here is as for the others."""
+    """What differs for jobs that ask for a GPU: what is left out here is as for the others, and null is nothing at all."""
 
-    model: Text | None = Field(None, description="the type, as in `sbatch --gpus=h100:1`")
+    model: Text | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$", description="the type, as in `sbatch --gpus=h100:1`")
     gres: Text | None = Field(
         None,
+        pattern=r"^gpu(:[A-Za-z_.][A-Za-z0-9_.]*)?$",
         description="the name, as in `sbatch --gres=gpu:h100:1`, for sites that do not take --gpus; without the number",
     )
 
@@ -51,6 +58,11 @@ class Site(_Placement):
         "keys are those of Snakemake's plugin for SLURM: max_runtime (minutes), max_mem_mb, max_cpus_per_task, max_gpu, ...",
     )
 
+    @field_validator("gpu", mode="before")
+    @classmethod
+    def _all_keys_may_be_left_out(cls, given: Any) -> Any:
+        return {} if given is None else given
+
     def resources(self, gpus: int) -> dict[str, str | int]:
         """Snakemake's resources of a job, by the names that its plugin for SLURM knows, as far as anything is asked for.
 
@@ -60,8 +72,7 @@ class Site(_Placement):
         of_gpus = self.gpu if gpus else _GPUs()
         found: dict[str, str | int | None] = {"slurm_account": self.account}
         for key, name in PLACEMENT.items():
-            own = getattr(of_gpus, key)
-            found[name] = getattr(self, key) if own is None else own
+            found[name] = getattr(of_gpus if key in of_gpus.model_fields_set else self, key)
         if gpus:
             by_gres = {"gres": f"{of_gpus.gres}:{gpus}"}
             found |= {"nodes": 1} | ({"gpu": gpus, "gpu_model": of_gpus.model} if of_gpus.gres is None else by_gres)
