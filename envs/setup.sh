@@ -13,14 +13,17 @@ esac
 tab=$(printf '\t')
 newline='
 '
-wrong=
-case $environment in *[[:space:]\"\'\`\$\\\;\&\|\<\>\(\){}*?:[]*) wrong=$environment ;; esac
-case $here in *[\"\`\$\\{}$tab$newline]*) wrong=$here ;; esac
-if [ -n "$wrong" ]; then
-  echo "error: jobs could not be started from $wrong: spaces, quotes, colons and the characters \\ \$ & ; | < > ( ) { } * ? [ \`" \
-    "mean something to the shell. Move the project to a folder without them." >&2
-  exit 1
-fi
+case $here in *[\"\`\$\\{}$tab$newline]*)
+  echo "error: jobs could not be started from $here: the characters \" \` \$ \\ { } in its path mean something to the shell." \
+    "Move the project to a folder without them." >&2
+  exit 1 ;;
+esac
+case $environment in *[[:space:]\"\'\`\$\\\;\&\|\<\>\(\){}*?:[]*)
+  echo "error: jobs could not be started from $environment: spaces, quotes, colons and the characters" \
+    "\\ \$ & ; | < > ( ) { } * ? [ \` in its path mean something to the shell. Move the project to a folder without them, or make" \
+    "the environment elsewhere: sh envs/setup.sh /another/folder" >&2
+  exit 1 ;;
+esac
 
 python=
 for candidate in "${PYTHON:-}" python3.12 python3.11 python3; do

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from snakemake.exceptions import WorkflowError
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
@@ -27,6 +27,9 @@ from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm.job_status_query import get_min_job_age
 from snakemake_executor_plugin_slurm.partitions import read_partition_file
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+
+if TYPE_CHECKING:
+    from convrfm.pipeline.attempts import Shortage
 
 __all__ = ["Executor", "ExecutorSettings", "JobState", "parse_states", "shortage_of"]
 
@@ -95,7 +98,7 @@ class ExecutorSettings(SlurmSettings):
         for name in UNUSED:
             if getattr(self, name) is not None:
                 option = f"slurm-site-{name.replace('_', '-')}"
-                msg = f"{option} has no effect: squeue and sacct are both asked, until they answer. Leave it out."
+                msg = f"{option} has no effect: squeue and sacct are both queried, until they answer. Remove it."
                 raise WorkflowError(msg)
 
 
@@ -134,7 +137,7 @@ def parse_states(text: str) -> dict[str, JobState]:
     return found
 
 
-def shortage_of(state: str, said: str) -> Literal["time", "memory"] | None:
+def shortage_of(state: str, said: str) -> "Shortage | None":
     """What a job ran out of that ended in a state, or None; `said` is what it and SLURM have written."""
     if state in ("TIMEOUT", "DEADLINE"):
         return "time"
@@ -216,7 +219,7 @@ class Executor(SlurmExecutor):
         if refused is None:
             super()._report_job_error_threadsafe(job_info, msg)
             return
-        self._tell(f"SLURM takes no more jobs for the moment ({refused[0]}): submissions wait.")
+        self._tell(f"SLURM accepts no more jobs for now ({refused[0]}): submissions wait.")
         self._room.clear()
         if not self._stopping:
             self._room.wait(SECONDS_BETWEEN_SUBMISSIONS)
@@ -245,10 +248,10 @@ class Executor(SlurmExecutor):
             elif state in FAILED or (state in TAKEN and self._losses[info.job] >= MOST_LOSSES):
                 self._fail(info, state, f"SLURM status is: '{state}'")
             elif state == "" and self._looks[job] >= MOST_LOOKS:
-                self._fail(info, state, "neither squeue nor sacct knows it any more")
+                self._fail(info, state, "neither squeue nor sacct knows of it any more")
             else:
                 if state in ON_HOLD or (state == "PENDING" and HELD.search(reason)):
-                    self._tell(f"SLURM job {job} waits, and will not start by itself: {reason or state}.")
+                    self._tell(f"SLURM job {job} is pending and will not start by itself: {reason or state}.")
                 yield info
                 continue
             ended = True
@@ -264,7 +267,7 @@ class Executor(SlurmExecutor):
         self._job_submission_executor.shutdown(cancel_futures=True)
         command = ["scancel", f"--name={self.run_uuid}", *(["--clusters=all"] if self._submitted_job_clusters else [])]
         if _answer(command) is None:
-            self.logger.warning(f"SLURM did not answer {' '.join(command)}: give the command yourself.")
+            self.logger.warning(f"SLURM did not answer `{' '.join(command)}`: run it yourself.")
 
     def shutdown(self) -> None:
         """End without what still waits to be submitted."""
@@ -310,7 +313,7 @@ class Executor(SlurmExecutor):
                 ["scancel", *self._clusters, info.external_jobid]
             )  # so that it does not come back beside the new one
         self.logger.info(
-            f"SLURM job {info.external_jobid} ({state}) is submitted again, which is no attempt of its job."
+            f"SLURM job {info.external_jobid} ({state}) is submitted again; this does not count as an attempt."
         )
         self._job_submission_executor.submit(self.run_job, info.job)
 
@@ -350,7 +353,7 @@ def _members(job: Any) -> Iterable[Any]:
     return job.jobs if job.is_group() else [job]
 
 
-def _note_failure(job: Any, shortage: Literal["time", "memory"] | None) -> None:
+def _note_failure(job: Any, shortage: "Shortage | None") -> None:
     """Note why a job, or each job of a group, has failed, unless that is known already."""
     from convrfm.pipeline.attempts import note_failure
 

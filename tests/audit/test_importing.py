@@ -166,11 +166,11 @@ def test_remedies_are_for_the_machine_that_it_came_from(project, elsewhere):
     next((elsewhere / "runs/rfm").rglob("arrays.safetensors")).unlink()
     (elsewhere / "runs" / "it's mine.txt").write_text("x")
     note, *others = [finding.remedy for finding in import_results(elsewhere, project, 0).findings]
-    assert note.startswith("Where it was computed: rm -r 'results/quick/runs/it'")
+    assert note.startswith("On the machine that computed it: rm -r 'results/quick/runs/it'")
     assert len(others) > 1  # the fit, and what was made from it
     for remedy in others:
-        assert remedy.startswith("Where it was computed: snakemake -c2 --force --config preset=quick")
-        assert remedy.endswith("json. Then bring it again.")
+        assert remedy.startswith("On the machine that computed it: snakemake -c2 --force --config preset=quick")
+        assert remedy.endswith("json. Then import it again.")
 
 
 def test_a_folder_that_is_none(project, elsewhere, tmp_path):

@@ -134,6 +134,21 @@ class OnCluster(Project):
         """The epoch of the checkpoint from which the last attempt went on."""
         return int(re.search(r"goes on from its checkpoint, after epoch (\d+)", self.log)[1])
 
+    @property
+    def from_checkpoint(self) -> str:
+        """That the last attempt went on from a checkpoint, in words."""
+        epoch = self.went_on_after()
+        assert 0 < epoch < EPOCHS
+        return f"went on after epoch {epoch} of {EPOCHS}"
+
+    def recovered(self, snakemake: subprocess.Popen, expected: dict[str, str], start: float) -> float:
+        """Wait for the end, compare; gives the seconds since the fault."""
+        output = self.finish(snakemake)
+        assert hashes(self) == expected, output[-3000:]
+        assert not list(self.root.rglob(".tmp-*"))
+        assert not list(self.results.rglob("checkpoint*"))
+        return time.monotonic() - start
+
     def train_for_a_while(self) -> subprocess.Popen:
         """Start Snakemake, and wait until the training is under way."""
         snakemake = self.start(TRAINING)

@@ -7,32 +7,19 @@ import time
 
 import pytest
 
-from cluster.conftest import EPOCHS, TRAINING, hashes
+from cluster.conftest import TRAINING
 
 pytestmark = pytest.mark.cluster
-
-
-def recovered(project, snakemake, expected, start):
-    """Wait for the end, compare; gives the seconds since the fault."""
-    output = project.finish(snakemake)
-    assert hashes(project) == expected, output[-3000:]
-    assert not list(project.root.rglob(".tmp-*"))
-    assert not list(project.results.rglob("checkpoint*"))
-    return time.monotonic() - start
-
-
-def from_checkpoint(project):
-    epoch = project.went_on_after()
-    assert 0 < epoch < EPOCHS
-    return f"a second attempt went on after epoch {epoch} of {EPOCHS}"
 
 
 def test_a_job_is_killed(cluster_project, expected, faults):
     snakemake = cluster_project.train_for_a_while()
     start = time.monotonic()
     cluster_project.training.send_signal(signal.SIGKILL)
-    seconds = recovered(cluster_project, snakemake, expected, start)
-    faults.note("job killed (SIGKILL)", "the epoch under way", from_checkpoint(cluster_project), seconds)
+    seconds = cluster_project.recovered(snakemake, expected, start)
+    faults.note(
+        "job killed (SIGKILL)", "the epoch under way", f"a second attempt {cluster_project.from_checkpoint}", seconds
+    )
 
 
 def test_a_job_is_over_its_time_limit_after_a_checkpoint(cluster_project, expected, faults):
@@ -42,10 +29,10 @@ def test_a_job_is_over_its_time_limit_after_a_checkpoint(cluster_project, expect
     cluster_project.training.send_signal(signal.SIGSTOP)
     (job,) = cluster_project.jobs()
     cluster_project.slurm.end_soon(job)
-    seconds = recovered(cluster_project, snakemake, expected, start)
-    assert f"SLURM job {job} (TIMEOUT) is submitted again, which is no attempt" in cluster_project.output
+    seconds = cluster_project.recovered(snakemake, expected, start)
+    assert f"SLURM job {job} (TIMEOUT) is submitted again; this does not count as an attempt" in cluster_project.output
     assert "Trying to restart job" not in cluster_project.output
-    ended = f"{from_checkpoint(cluster_project)}; it did not use up an attempt"
+    ended = f"a second attempt {cluster_project.from_checkpoint}; it did not use up an attempt"
     faults.note("job over its time limit", "the epoch under way", ended, seconds)
 
 
@@ -56,7 +43,7 @@ def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, exp
     cluster_project.training.send_signal(signal.SIGSTOP)
     (job,) = [job for job, comment in cluster_project.jobs().items() if "train_cnn" in comment]
     cluster_project.slurm.end_soon(job)
-    seconds = recovered(cluster_project, snakemake, expected, start)
+    seconds = cluster_project.recovered(snakemake, expected, start)
     assert "SLURM status is: 'TIMEOUT'. It ran out of time" in cluster_project.output
     asked = re.findall(r"runtime=(\d+), gpu=1, .*mem_mb=(\d+),", cluster_project.output)
     assert asked == [("10", "4400"), ("20", "4400")]
@@ -80,7 +67,7 @@ def test_the_node_is_drained_and_resumed(cluster_project, expected, faults):
         assert not cluster_project.jobs()
     finally:
         slurm.ask("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
-    seconds = recovered(cluster_project, snakemake, expected, start)
+    seconds = cluster_project.recovered(snakemake, expected, start)
     assert "Trying to restart job" not in cluster_project.output
     faults.note("node drained, and resumed", "nothing", "what ran ended, what came next waited", seconds)
 
@@ -91,7 +78,7 @@ def test_the_controller_dies_and_comes_back(cluster_project, expected, faults):
     cluster_project.slurm.stop_controller()
     time.sleep(15)
     cluster_project.slurm.start_controller()
-    seconds = recovered(cluster_project, snakemake, expected, start)
+    seconds = cluster_project.recovered(snakemake, expected, start)
     assert "Trying to restart job" not in cluster_project.output
     faults.note("controller killed, back after 15 s", "nothing", "the job ran on, Snakemake asked again", seconds)
 
@@ -105,9 +92,9 @@ def test_snakemake_is_killed_and_started_again(cluster_project, expected, faults
     cluster_project.training.send_signal(signal.SIGSTOP)  # so that it is there whatever the speed of what follows
     assert orphan in cluster_project.jobs()
     cluster_project.snakemake("--unlock")
-    seconds = recovered(cluster_project, cluster_project.start(TRAINING), expected, start)
+    seconds = cluster_project.recovered(cluster_project.start(TRAINING), expected, start)
     assert f"SLURM job {orphan} was left by a Snakemake that has died: cancelled" in cluster_project.output
-    ended = f"after `--unlock`, the next call cancelled the job left over; {from_checkpoint(cluster_project)}"
+    ended = f"after `--unlock`, the next call cancelled the job left over; a second attempt {cluster_project.from_checkpoint}"
     faults.note("Snakemake killed (SIGKILL), started again", "the epoch under way", ended, seconds)
 
 
@@ -117,7 +104,7 @@ def test_a_second_call_is_refused(cluster_project, expected, faults):
     output = cluster_project.submit(TRAINING, succeeds=False)
     assert "no other Snakemake process is trying to create the same files" in output.replace("\n", " ")
     assert "--unlock" in output
-    seconds = recovered(cluster_project, snakemake, expected, start)
+    seconds = cluster_project.recovered(snakemake, expected, start)
     assert "Trying to restart job" not in cluster_project.output
     faults.note("two calls at once", "nothing", "the second was refused, and said what to do", seconds)
 
@@ -141,8 +128,8 @@ def test_the_disk_is_full(cluster_project, expected, faults):
         assert not (project.root / TRAINING).exists()
         filler.unlink()
         project.adapt(retries=3)
-        seconds = recovered(project, project.start(TRAINING), expected, start)
-        ended = f"the job said so and failed; with room again, {from_checkpoint(project)}"
+        seconds = project.recovered(project.start(TRAINING), expected, start)
+        ended = f"the job said so and failed; with room again, a second attempt {project.from_checkpoint}"
         faults.note("disk full", "the epoch under way", ended, seconds)
     finally:
         subprocess.run(["umount", "--lazy", project.results], check=True)
@@ -160,9 +147,9 @@ def test_a_checkpoint_is_damaged(cluster_project, expected, faults):
         training.send_signal(signal.SIGSTOP)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     training.send_signal(signal.SIGKILL)
-    seconds = recovered(cluster_project, snakemake, expected, start)
+    seconds = cluster_project.recovered(snakemake, expected, start)
     assert "training goes on from the one before" in cluster_project.log
-    ended = f"{from_checkpoint(cluster_project)}, from the checkpoint before the damaged one, with a warning"
+    ended = f"a second attempt {cluster_project.from_checkpoint}, from the checkpoint before the damaged one, with a warning"
     faults.note("job killed, its checkpoint damaged", "two epochs", ended, seconds)
 
 

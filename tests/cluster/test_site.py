@@ -15,19 +15,6 @@ AWAY = 45
 """Seconds; the plugin of Snakemake gives up after 20."""
 
 
-def recovered(project, snakemake, expected, start):
-    """Wait for the end, compare; gives the seconds since the fault."""
-    output = project.finish(snakemake)
-    assert hashes(project) == expected, output[-3000:]
-    return time.monotonic() - start
-
-
-def from_checkpoint(project):
-    epoch = project.went_on_after()
-    assert 0 < epoch < EPOCHS
-    return f"went on after epoch {epoch} of {EPOCHS}"
-
-
 def test_each_job_gets_what_it_needs_of_the_site(site_project, expected):
     site_project.start_over()
     site_project.settle(constraint="old", gpu={"constraint": "new", "model": "a30"})
@@ -49,12 +36,12 @@ def test_a_job_is_cancelled_by_hand(site_project, expected, faults):
     with site_project.slurm.without_squeue():
         site_project.slurm.ask("scancel", job)
         site_project.wait(lambda: "failed, SLURM status" in site_project.output, snakemake)
-    seconds = recovered(site_project, snakemake, expected, start)
+    seconds = site_project.recovered(snakemake, expected, start)
     assert [training["State"] for training in site_project.trainings("State")] == ["CANCELLED by 0", "COMPLETED"]
     faults.note(
         "job cancelled by hand (`scancel`)",
         "the epoch under way",
-        f"a second attempt {from_checkpoint(site_project)}",
+        f"a second attempt {site_project.from_checkpoint}",
         seconds,
     )
 
@@ -72,7 +59,7 @@ def test_nothing_says_how_jobs_are(site_project, expected, faults):
             assert snakemake.poll() is None, site_project.output
     finally:
         slurm.start_database()
-    seconds = recovered(site_project, snakemake, expected, start)
+    seconds = site_project.recovered(snakemake, expected, start)
     assert "Trying to restart job" not in site_project.output
     ended = "jobs were submitted and ended meanwhile, Snakemake asked again"
     faults.note(f"accounting (slurmdbd) away, `squeue` silent for {AWAY} s", "nothing", ended, seconds)
@@ -82,7 +69,7 @@ def test_memory_alone_grows_when_memory_ran_out(site_project, expected, faults):
     configure(site_project, costs={"train_cnn": {"memory_mb": 100}})
     start = time.monotonic()
     snakemake = site_project.start(TRAINING)
-    seconds = recovered(site_project, snakemake, expected, start)
+    seconds = site_project.recovered(snakemake, expected, start)
     *killed, done = site_project.trainings("State,ReqMem,TimelimitRaw")
     # SLURM says the latter where the kernel has hit the job's step, which the script around it survives.
     assert {job["State"] for job in killed} <= {"OUT_OF_MEMORY", "FAILED"}
@@ -121,7 +108,7 @@ def test_ctrl_c_ends_submissions_that_wait(site_project):
     try:
         with slurm.limited(1):
             snakemake = site_project.start(TRAINING)
-            site_project.wait(lambda: "takes no more jobs" in site_project.output, snakemake)
+            site_project.wait(lambda: "accepts no more jobs" in site_project.output, snakemake)
             snakemake.send_signal(signal.SIGINT)
             site_project.finish(snakemake, succeeds=False)
     finally:
@@ -135,7 +122,7 @@ def test_gpus_by_gres(site_project, expected):
     (job,) = site_project.jobs()
     assert "gres:gpu:a30:1" in site_project.slurm.ask("scontrol", "show", "job", job)
     assert site_project.training.environ()["CUDA_VISIBLE_DEVICES"] in ("0", "1")
-    recovered(site_project, snakemake, expected, time.monotonic())
+    site_project.recovered(snakemake, expected, time.monotonic())
 
 
 def test_several_gpus_are_of_one_node(site_project, expected):
@@ -153,7 +140,7 @@ def test_several_gpus_are_of_one_node(site_project, expected):
         assert not site_project.jobs()
     finally:
         slurm.ask("scancel", *taken)
-    recovered(site_project, snakemake, expected, time.monotonic())
+    site_project.recovered(snakemake, expected, time.monotonic())
     (training,) = site_project.trainings("AllocTRES,NNodes")
     assert training["NNodes"] == "1"
     assert "gres/gpu=2" in training["AllocTRES"]
@@ -168,12 +155,12 @@ def test_a_job_is_preempted(site_project, expected, faults):
     slurm.ask("sbatch", "--account=physics", "--qos=urgent", "--partition=gpu", "--gpus=h100:2", "--wrap=sleep 10",
               "--output=/dev/null")  # fmt: skip
     site_project.wait(lambda: site_project.jobs("PENDING"), snakemake)
-    seconds = recovered(site_project, snakemake, expected, start)
+    seconds = site_project.recovered(snakemake, expected, start)
     assert "Trying to restart job" not in site_project.output
     faults.note(
         "job pre-empted by a QOS",
         "the epoch under way",
-        f"SLURM started it again; it {from_checkpoint(site_project)}",
+        f"SLURM started it again; it {site_project.from_checkpoint}",
         seconds,
     )
 
@@ -187,7 +174,7 @@ def test_a_node_cannot_launch_jobs(site_project, expected, faults):
         site_project.wait(lambda: "launch failed requeued held" in site_project.output, snakemake)
     (job,) = site_project.jobs("PENDING")
     slurm.ask("scontrol", "release", job)
-    seconds = recovered(site_project, snakemake, expected, start)
+    seconds = site_project.recovered(snakemake, expected, start)
     assert "Trying to restart job" not in site_project.output
     ended = "Snakemake said that the job was held; `scontrol release` let it go on"
     faults.note("node that cannot start jobs (`launch failed requeued held`)", "nothing", ended, seconds)

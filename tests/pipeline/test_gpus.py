@@ -253,7 +253,7 @@ def test_a_gpu_that_cannot_be_used_is_told_and_recorded(key, tmp_path, monkeypat
     assert record["gpu_granted"] == "SLURM_JOB_GPUS=0"
     assert record["gpu_unusable"] == reason
     (told,) = [entry for entry in caplog.records if entry.levelname == "WARNING"]
-    assert told.getMessage().startswith("THE GPU OF THIS JOB IS NOT USED (SLURM_JOB_GPUS=0): it goes on on the CPU")
+    assert told.getMessage().startswith("THE GPU OF THIS JOB IS NOT USED (SLURM_JOB_GPUS=0): it continues on the CPU")
     assert told.getMessage().endswith(reason)
 
 

@@ -57,11 +57,11 @@ def test_what_no_partition_takes(site):
         job("group pairs", threads=16, gpu=1),
     ]  # fmt: skip
     assert list(excesses(jobs, site(partitions=PARTITIONS))) == [
-        "train_simplenet imagenet32: 2880 min, but gpu gives 1440 (2 jobs)",
-        "train_simplenet svhn: 1441 min, but gpu gives 1440, and 64001 MB, but gpu gives 64000",
-        "prepare: 2000000 MB, but cpu gives 128000; 2000000 MB, but gpu gives 64000",
-        "fit_rfm: 4 GPU, but cpu gives 0; 4 GPU, but gpu gives 2 (2 jobs)",
-        "group pairs: 16 CPU, but gpu gives 8",
+        "train_simplenet imagenet32: 2880 min, but gpu allows 1440 (2 jobs)",
+        "train_simplenet svhn: 1441 min, but gpu allows 1440, and 64001 MB, but gpu allows 64000",
+        "prepare: 2000000 MB, but cpu allows 128000; 2000000 MB, but gpu allows 64000",
+        "fit_rfm: 4 GPU, but cpu allows 0; 4 GPU, but gpu allows 2 (2 jobs)",
+        "group pairs: 16 CPU, but gpu allows 8",
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_job_that_names_its_partition_goes_to_no_other(site):
     partitions = site(partitions=PARTITIONS)
     jobs = [job(runtime=2880, slurm_partition="gpu"), job(slurm_partition="gpu"), job(slurm_partition="long")]
     assert list(excesses(jobs, partitions)) == [
-        "fit_rfm: 2880 min, but gpu gives 1440",
+        "fit_rfm: 2880 min, but gpu allows 1440",
         "fit_rfm: partition long, which slurm/site.yaml does not describe",
     ]
 

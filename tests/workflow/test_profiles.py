@@ -168,4 +168,4 @@ def test_what_slurm_would_get(with_profiles, site):
     assert f"Submissions to SLURM: {len(groups) + len(single)}, at most 200 at a time" in output
     # Sixteen jobs of two CPUs in a group, of which eight run at a time.
     assert "16 CPU (group pairs_fit_images_prepare_train_images)" in output
-    assert "16 CPU, but cpu gives 8; 30 min, but gpu gives 20 (24 jobs)" in output
+    assert "16 CPU, but cpu allows 8; 30 min, but gpu allows 20 (24 jobs)" in output

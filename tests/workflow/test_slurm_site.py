@@ -225,7 +225,7 @@ def test_a_job_that_nobody_knows_has_failed_after_a_few_answers(executor, tmp_pa
     for _ in range(module.MOST_LOOKS - 1):
         assert look(executor, info) == [info]
     assert look(executor, info) == []
-    assert "neither squeue nor sacct knows it" in executor.ended[0][1]
+    assert "neither squeue nor sacct knows of it any more" in executor.ended[0][1]
 
 
 def test_a_job_is_not_given_up_while_accounting_is_away(executor, tmp_path):
@@ -377,7 +377,7 @@ def test_a_job_that_will_not_start_by_itself_is_told_of_once(executor, tmp_path)
     executor.answers = {"squeue": "7|PENDING|launch failed requeued held\n"}
     for _ in range(3):
         assert look(executor, info) == [info]
-    assert executor.said == ["SLURM job 7 waits, and will not start by itself: launch failed requeued held."]
+    assert executor.said == ["SLURM job 7 is pending and will not start by itself: launch failed requeued held."]
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ def test_all_jobs_of_the_run_are_cancelled(executor):
     executor.cancel_jobs([])
     # Not before the last submission is through, or its job would be left.
     assert executor.asked == ["no more", ["scancel", "--name=run"]]
-    assert executor.said == ["SLURM did not answer scancel --name=run: give the command yourself."]
+    assert executor.said == ["SLURM did not answer `scancel --name=run`: run it yourself."]
 
 
 def test_the_profile_names_the_executor_and_only_settings_that_it_knows():

@@ -35,7 +35,7 @@ from convrfm.pipeline.plan.steps import (
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.preflight import check_folder, check_paths
 from convrfm.pipeline.record import read_record
-from convrfm.pipeline.sections.costs import PAIRS
+from convrfm.pipeline.sections.costs import PAIRS, is_pair
 from convrfm.pipeline.site import Site, load_site
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
@@ -216,7 +216,7 @@ def of_gpu_job(name, wildcards):
 
 def threads_of(rule):
     """Threads of a fit of the kernels, which grow with its training images."""
-    return asked_often(lambda wildcards: fit_threads(PLAN, rule, wildcards))
+    return asked_often(fit_threads, PLAN, rule)
 
 
 @asked_often
@@ -225,7 +225,7 @@ def swarm(wildcards):
 
     Nor has any where the configuration insists on GPUs, which groups cannot share out.
     """
-    if wildcards.get("classes", "all") == "all" or "cuda" in (SETTINGS.config.device, SETTINGS.config.backend):
+    if not is_pair(wildcards) or "cuda" in (SETTINGS.config.device, SETTINGS.config.backend):
         return None
     return PAIRS
 

@@ -8,23 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-import convrfm
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, Record
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.errors import ConfigError
 from convrfm.pipeline.closure import closure_hash, import_closure
-from convrfm.pipeline.config import Settings, load_settings
+from convrfm.pipeline.config import Settings, load_settings, read_yaml
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
+from convrfm.pipeline.record import CHECKOUT
 
-__all__ = ["CHECKOUT", "Expected", "asked_for", "check_currency", "expected_of", "locked_versions", "settings_of"]
-
-CHECKOUT = Path(convrfm.__file__).parents[2]
-"""What the code lies in, with its history and its lock, unless it is installed elsewhere; results may lie elsewhere too."""
+__all__ = ["Expected", "asked_for", "check_currency", "expected_of", "locked_versions", "settings_of"]
 
 MOST_NAMED = 6
 """Names of modules or keys in one sentence."""
@@ -37,11 +32,7 @@ def settings_of(project: Path, preset: str) -> Settings:
         ConfigError: it is wrong, or there is no such preset.
     """
     path = project / "config.yaml"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        msg = f"{path} is no YAML: {error}"
-        raise ConfigError(msg) from None
+    content = read_yaml(path, str(path))
     if not isinstance(content, dict):
         msg = f"{path} must be a mapping of keys to values; see docs/configuration.md."
         raise ConfigError(msg)

@@ -8,12 +8,13 @@ from convrfm.audit.commands import remove
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product
 from convrfm.datasets.places import STATE as DATA_STATE
+from convrfm.pipeline.checkpoints import CHECKPOINT
 from convrfm.pipeline.paths import RUN_FILES
 from convrfm.storage import sha256
 
 __all__ = ["Hashes", "check_inputs", "check_outputs", "unknown_files"]
 
-TEMPORARY, CHECKPOINT = ".tmp-", "checkpoint-"
+TEMPORARY = ".tmp-"
 """How names begin of what a writer or a training leaves when it is killed."""
 
 

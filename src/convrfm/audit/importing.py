@@ -120,7 +120,9 @@ def _preset_of(folder: Path, presets: Path) -> str:
 
 def _there(finding: Finding) -> Finding:
     """The same finding, to be remedied on the machine that the results came from, where their folder has its own name."""
-    return replace(finding, remedy=f"Where it was computed: {finding.remedy.rstrip('.')}. Then bring it again.")
+    return replace(
+        finding, remedy=f"On the machine that computed it: {finding.remedy.rstrip('.')}. Then import it again."
+    )
 
 
 def _strange_files(folder: Path) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyarrow.parquet import read_metadata
 
 from convrfm.audit.commands import rebuild, remove
-from convrfm.audit.currency import CHECKOUT, asked_for, check_currency, expected_of, locked_versions
+from convrfm.audit.currency import asked_for, check_currency, expected_of, locked_versions
 from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_files
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, find_products, in_order
@@ -19,6 +19,7 @@ from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.config import Settings
 from convrfm.pipeline.plan.base import Plan, recorded_state
 from convrfm.pipeline.plan.table import FIGURES
+from convrfm.pipeline.record import CHECKOUT
 
 __all__ = ["check_integrity"]
 

@@ -7,7 +7,11 @@ from pathlib import Path
 from convrfm.pipeline.session import Job
 from convrfm.storage import sha256
 
-__all__ = ["checkpoint_path", "job_key", "remove_checkpoints"]
+__all__ = ["CHECKPOINT", "checkpoint_path", "job_key", "remove_checkpoints"]
+
+
+CHECKPOINT = "checkpoint-"
+"""How the names of checkpoints begin, files and folders."""
 
 
 def checkpoint_path(job: Job, *parts: object) -> Path:
@@ -17,7 +21,7 @@ def checkpoint_path(job: Job, *parts: object) -> Path:
         job: its code, settings and inputs are what the checkpoint depends on.
         parts: what tells the networks of one job apart, plain values.
     """
-    return job.outputs["record"].with_name(f"checkpoint-{job_key(job, *parts)}.safetensors")
+    return job.outputs["record"].with_name(f"{CHECKPOINT}{job_key(job, *parts)}.safetensors")
 
 
 def job_key(job: Job, *parts: object) -> str:
@@ -30,6 +34,6 @@ def job_key(job: Job, *parts: object) -> str:
 def remove_checkpoints(job: Job) -> None:
     """Remove all checkpoints of a job whose outputs are there, and what a kill has left of writing one."""
     folder = job.outputs["record"].parent
-    for pattern in ("checkpoint-*", ".tmp-*-checkpoint-*"):
+    for pattern in (f"{CHECKPOINT}*", f".tmp-*-{CHECKPOINT}*"):
         for checkpoint in folder.glob(pattern):
             checkpoint.unlink()

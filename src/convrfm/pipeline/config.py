@@ -31,7 +31,7 @@ from convrfm.pipeline.sections.theorem1 import Theorem1
 from convrfm.pipeline.sections.zoo import Zoo
 from convrfm.printed import PRINTED, RIDGE
 
-__all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings", "validated"]
+__all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings", "read_yaml", "validated"]
 
 Protocol = Literal["published", "corrected"]
 
@@ -214,6 +214,28 @@ def _merge(base: Any, changes: Any) -> Any:
     if not (isinstance(base, dict) and isinstance(changes, dict)):
         return changes
     return {key: _merge(base.get(key), changes[key]) if key in changes else base[key] for key in {**base, **changes}}
+
+
+def read_yaml(path: Path, source: str) -> Any:
+    """Read a file of a user.
+
+    Args:
+        path: the file.
+        source: how it is called in messages.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ConfigError: it cannot be read, or is no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        msg = f"{source} cannot be read: {error.strerror}."
+    except yaml.YAMLError as error:
+        msg = f"{source} is no YAML: {error}"
+    raise ConfigError(msg)
 
 
 def validated(model: type[Section], values: Any, source: str) -> Section:

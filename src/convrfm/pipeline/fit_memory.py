@@ -15,7 +15,7 @@ from convrfm.errors import InputError
 from convrfm.memory import free_memory
 from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
 
-__all__ = ["Shape", "check_memory", "fit_bytes"]
+__all__ = ["FitChoices", "Shape", "check_memory", "fit_bytes"]
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -31,9 +31,6 @@ LARGEST_BUDGET = 896 * 2**20
 """What kernels take by default beside their result, at most; as in `convrfm.kernels.tiles`, and the next three in `.cpu`."""
 
 LARGEST_SIDE, FUSED_RANK, STRIP_BYTES = 2048, 96, 4 * 2**20
-
-OF_STEPS = ("stages", "rounds", "filters", "selection", "agop_samples")
-"""What the memory of a fit depends on, beside its images and its kernel."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +121,43 @@ class _Images:
 
 
 @dataclass(frozen=True)
-class _Fit:
-    """The settings of a fit on which its memory depends; names as in `convrfm.deep_rfm` and `convrfm.rfm`."""
+class FitChoices:
+    """The settings of a fit on which its cost depends; names as in `convrfm.deep_rfm` and `convrfm.rfm`.
+
+    Attributes:
+        ridges: how many.
+        depth: convolutions of the kernel; None for the Laplace kernel.
+    """
 
     stages: int
     filters: int
     rounds: int
+    ridges: int
     selection: str
     agop_samples: int | str
+    patch_size: int
+    depth: int | None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "FitChoices":
+        """Those of a job that fits a task (`rfm`) or prepared images (`features`), from its settings."""
+        section = given.get("rfm", given)
+        values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
+        return cls(
+            **{name: values[name] for name in ("stages", "filters", "rounds", "selection", "agop_samples")},
+            ridges=len(values["ridges"]),
+            patch_size=given["patch_size"],
+            depth=None if given.get("kernel") == "laplace" else given["depth"],
+        )
+
+    def fitted(self, n: int) -> int:
+        """Of n training images, those that predictors are fitted on; the others validate."""
+        return n - round(VALIDATION_FRACTION * n) if self.selection == "validation" else n
+
+    def points(self, n: int) -> int:
+        """Points at which the AGOP is averaged."""
+        fitted = self.fitted(n)
+        return fitted if self.agop_samples == "all" else min(int(self.agop_samples), fitted)
 
 
 def fit_bytes(
@@ -153,25 +179,21 @@ def fit_bytes(
         budget: bytes that kernels may take beside their result where `memory_mb` says nothing.
         filling: whether only parts of its kernel matrices are computed, tile by tile, and nothing is fitted to them.
     """
-    section = given.get("rfm", given)
-    values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
-    fit = _Fit(**{name: values[name] for name in _Fit.__dataclass_fields__})
-    depth = None if given.get("kernel") == "laplace" else given["depth"]
+    fit = FitChoices.of(given)
     if given["memory_mb"] is not None:
         budget = given["memory_mb"] * 2**20
-    return _peak(fit, n_train, n_test, _Images(shape, given["patch_size"], depth, False, budget), filling)
+    return _peak(fit, n_train, n_test, _Images(shape, fit.patch_size, fit.depth, False, budget), filling)
 
 
 @cache
-def _peak(fit: _Fit, n: int, m: int, images: _Images, filling: bool) -> int:
+def _peak(fit: FitChoices, n: int, m: int, images: _Images, filling: bool) -> int:
     """The largest of the steps; fits to thousands of pairs of classes share a few answers, and plans ask for each fit."""
     return max(_steps(fit, n, m, images, filling=filling))
 
 
-def _steps(fit: _Fit, n: int, m: int, images: _Images, *, filling: bool) -> Iterator[int]:
+def _steps(fit: FitChoices, n: int, m: int, images: _Images, *, filling: bool) -> Iterator[int]:
     """What is alive at each step of a fit that may be the largest; n training and m test images."""
-    f = n - round(VALIDATION_FRACTION * n) if fit.selection == "validation" else n
-    points = f if fit.agop_samples == "all" else min(int(fit.agop_samples), f)
+    f, points = fit.fitted(n), fit.points(n)
     apart = n if f < n else 0  # fitted part and validation part are matrices of their own
     taken = (f if f < n else 0) + (points if points < f else 0)
     train, test = (0, 0) if filling else (FLOAT * n**2, FLOAT * m * n)

@@ -14,14 +14,14 @@ import shutil
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.prepared import PreparedImages
-from convrfm.pipeline.checkpoints import job_key
+from convrfm.pipeline.checkpoints import CHECKPOINT, job_key
 from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.paths import STEP_MATRICES
 from convrfm.pipeline.session import Job
@@ -31,9 +31,6 @@ __all__ = [
     "FillingJournal", "FittingJournal", "StepEndError", "StepJournal", "filling_journal", "fit_journal", "fitting_journal",
     "remove_scratch", "whole_fit",
 ]  # fmt: skip
-
-SCRATCH = "checkpoint-"
-"""How the names of folders begin in which jobs keep what they have."""
 
 OF_STEPS = ("rounds", "parts")
 """Inputs of jobs that come from other steps."""
@@ -174,20 +171,18 @@ def fit_journal(job: Job) -> RoundJournal:
 
 def filling_journal(job: Job) -> FillingJournal:
     """The journal of a job `fill_gram`."""
-    step, folder = job.settings["step"], job.outputs["train"].parent
-    journal = _step_journal(job, folder)
-    return FillingJournal(
-        **vars(journal), scratch=folder / f"{SCRATCH}{job_key(job)}", part=(step["part"], step["parts"])
-    )
+    step = job.settings["step"]
+    return FillingJournal(**_in_scratch(job, job.outputs["train"].parent), part=(step["part"], step["parts"]))
 
 
 def fitting_journal(job: Job) -> FittingJournal:
     """The journal of a job `fit_round`."""
-    folder = job.outputs["round"].parent
-    journal = _step_journal(job, folder)
-    return FittingJournal(
-        **vars(journal), scratch=folder / f"{SCRATCH}{job_key(job)}", parts=tuple(job.inputs["parts"])
-    )
+    return FittingJournal(**_in_scratch(job, job.outputs["round"].parent), parts=tuple(job.inputs["parts"]))
+
+
+def _in_scratch(job: Job, folder: Path) -> dict[str, Any]:
+    """What both journals have."""
+    return {**vars(_step_journal(job, folder)), "scratch": folder / f"{CHECKPOINT}{job_key(job)}"}
 
 
 def _step_journal(job: Job, folder: Path) -> StepJournal:
@@ -198,5 +193,5 @@ def _step_journal(job: Job, folder: Path) -> StepJournal:
 
 def remove_scratch(folder: Path) -> None:
     """Remove what jobs of earlier code, settings or data have left beside the files of a fit's steps."""
-    for scratch in folder.glob(f"{SCRATCH}*"):
+    for scratch in folder.glob(f"{CHECKPOINT}*"):
         shutil.rmtree(scratch)

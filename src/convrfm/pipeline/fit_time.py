@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from convrfm.pipeline.fit_memory import Shape, fit_bytes
-from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
+from convrfm.pipeline.fit_memory import FitChoices, Shape, fit_bytes
 from convrfm.pipeline.sections.costs import Rates
 
 __all__ = ["FitSize", "Step", "Work", "fit_minutes", "fit_work"]
@@ -123,33 +122,14 @@ class _Images:
 
 def fit_work(size: FitSize, step: Step | None = None) -> Work:
     """Count the work of a fit, or of one step."""
-    given = size.settings
-    section = given.get("rfm", given)
-    values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
-    choices = _Choices(
-        **{name: values[name] for name in ("stages", "filters", "rounds", "selection", "agop_samples")},
-        ridges=len(values["ridges"]),
-    )
-    depth = None if given.get("kernel") == "laplace" else given["depth"]
-    images = _Images(size.shape, given["patch_size"], depth)
-    work = _work_of_steps(choices, size.n_train, size.n_test, size.outputs, images)
+    fit = FitChoices.of(size.settings)
+    images = _Images(size.shape, fit.patch_size, fit.depth)
+    work = _work_of_steps(fit, size.n_train, size.n_test, size.outputs, images)
     return sum(work.values(), Work()) if step is None else work.get(step, Work())
 
 
-@dataclass(frozen=True)
-class _Choices:
-    """The settings of a fit on which its work depends; names as in `convrfm.deep_rfm` and `convrfm.rfm`."""
-
-    stages: int
-    filters: int
-    rounds: int
-    ridges: int
-    selection: str
-    agop_samples: int | str
-
-
 @cache
-def _work_of_steps(fit: _Choices, n: int, m: int, outputs: int, images: _Images) -> dict[Step, Work]:
+def _work_of_steps(fit: FitChoices, n: int, m: int, outputs: int, images: _Images) -> dict[Step, Work]:
     """The work of each step; thousands of fits and steps of a plan share a few answers."""
     work: dict[Step, Work] = defaultdict(Work)
     for step, piece in _pieces(fit, n, m, outputs, images):
@@ -157,10 +137,9 @@ def _work_of_steps(fit: _Choices, n: int, m: int, outputs: int, images: _Images)
     return dict(work)
 
 
-def _pieces(fit: _Choices, n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
+def _pieces(fit: FitChoices, n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
     """The work of a fit, piece by piece; n training and m test images."""
-    f = n - round(VALIDATION_FRACTION * n) if fit.selection == "validation" else n
-    points = f if fit.agop_samples == "all" else min(int(fit.agop_samples), f)
+    f, points = fit.fitted(n), fit.points(n)
     systems = [f, n] if f < n else [n]
     for stage in range(fit.stages):
         if stage > 0:

@@ -78,11 +78,11 @@ def claim_gpus(count: int, folder: Path | None = None) -> list[str]:
     waiting = False
     while not (claimed := _claimed(devices, min(count, len(devices)), folder)):
         if not waiting:
-            log.info("of %d GPU(s), fewer than %d are free: waiting", len(devices), min(count, len(devices)))
+            log.info("fewer than %d of %d GPU(s) are free: waiting", min(count, len(devices)), len(devices))
             waiting = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claimed)
-    log.info("this job's own: GPU %s", ", ".join(claimed))
+    log.info("this job has to itself: GPU %s", ", ".join(claimed))
     return list(claimed)
 
 

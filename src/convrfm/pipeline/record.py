@@ -16,13 +16,13 @@ from typing import Any
 
 from convrfm.storage import sha256, write_json
 
-__all__ = ["SEAL", "Recorder", "read_record", "seal_of"]
+__all__ = ["CHECKOUT", "SEAL", "Recorder", "read_record", "seal_of"]
 
 SEAL = "seal"
 """The field of a record that holds the hash of all the others, so that an edit of the record itself is seen."""
 
 CHECKOUT = Path(__file__).parents[3]
-"""What the package lies in, unless it is installed elsewhere."""
+"""What the code lies in, with its history and its lock, unless it is installed elsewhere; results may lie elsewhere too."""
 
 CODE = ("src", "workflow", "Snakefile", ":(exclude)workflow/presets")
 """What is code in the checkout, as pathspecs of git."""

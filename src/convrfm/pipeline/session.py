@@ -50,14 +50,16 @@ class Job:
         return path
 
     def note_unusable_gpu(self, reason: str) -> None:
-        """Warn, and put into the record, that the job goes on on the CPU although it has a GPU; nothing if it has none.
+        """Warn, and put into the record, that the job continues on the CPU although it has a GPU; nothing if it has none.
 
         Args:
             reason: why it cannot use the GPU.
         """
         if self.gpu is not None:
             self.recorder.notes |= {"gpu_granted": self.gpu, "gpu_unusable": reason}
-            message = "THE GPU OF THIS JOB IS NOT USED (%s): it goes on on the CPU, and may take many times as long. %s"
+            message = (
+                "THE GPU OF THIS JOB IS NOT USED (%s): it continues on the CPU and may take many times as long. %s"
+            )
             logging.getLogger(__name__).warning(message, self.gpu, reason)
 
     def write_record(self) -> None:

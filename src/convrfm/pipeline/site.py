@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, field_validator
 
-from convrfm.errors import ConfigError
-from convrfm.pipeline.config import validated
+from convrfm.pipeline.config import read_yaml, validated
 from convrfm.pipeline.sections.base import Model
 
 __all__ = ["SITE", "Site", "load_site"]
@@ -86,19 +84,10 @@ def load_site(folder: Path) -> Site:
         folder: where Snakemake was called.
 
     Raises:
-        ConfigError: it is no YAML, or has wrong keys or values.
+        ConfigError: it cannot be read, is no YAML, or has wrong keys or values.
     """
-    path = folder / SITE
     try:
-        text = path.read_text(encoding="utf-8")
+        values = read_yaml(folder / SITE, str(SITE))
     except FileNotFoundError:
         return Site()
-    except OSError as error:
-        msg = f"{SITE} cannot be read: {error.strerror}."
-        raise ConfigError(msg) from None
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        msg = f"{SITE} is no YAML: {error}"
-        raise ConfigError(msg) from None
     return validated(Site, {} if values is None else values, str(SITE))

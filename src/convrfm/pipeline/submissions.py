@@ -134,7 +134,7 @@ def _reason(job: Submission, partition: Partition) -> str:
     of = partition.limits
     limits = (of.max_runtime, of.max_mem_mb, min(of.max_cpus_per_task, of.max_threads), of.max_gpu)
     too_much = [
-        f"{asked} {unit}, but {partition.name} gives {limit:.0f}"
+        f"{asked} {unit}, but {partition.name} allows {limit:.0f}"
         for (unit, asked), limit in zip(_amounts(job).items(), limits, strict=True)
         if asked > limit
     ]

@@ -245,7 +245,7 @@ def submission_lines(
     if not too_large:
         yield f"Every job fits into a partition of {SITE}."
         return
-    yield f"No partition of {SITE} takes these; lower costs.most_minutes, or correct the section costs:"
+    yield f"No partition in {SITE} accepts these: lower costs.most_minutes, or correct the section costs:"
     yield from (f"  {line}" for line in too_large)
 
 

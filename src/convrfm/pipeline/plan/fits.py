@@ -10,7 +10,7 @@ from convrfm.pipeline.plan.fig05 import fit_size
 from convrfm.pipeline.plan.fig06 import image_fit_size
 from convrfm.pipeline.plan.printed import printed_fit_size
 from convrfm.pipeline.plan.steps import step_size
-from convrfm.pipeline.sections.costs import Rates
+from convrfm.pipeline.sections.costs import Rates, is_pair
 
 __all__ = ["SIZES", "expected_minutes", "fit_memory", "fit_threads"]
 
@@ -84,7 +84,7 @@ def fit_threads(plan: Plan, rule: str, w: Keys) -> int:
     """
     own, costs = plan.settings.config.threads, plan.settings.preset.costs
     n = (step_size(plan, w) if rule in STEPS else SIZES[rule](plan, w)).n_train
-    if n < FEW or _is_pair(w):
+    if n < FEW or is_pair(w):
         return own
     return max(own, min(n // IMAGES_PER_THREAD[_runs_on(plan, rule, w)], costs.most_threads))
 
@@ -93,13 +93,9 @@ def _is_in_steps(plan: Plan, rule: str, size: FitSize) -> bool:
     return rule in RULES_IN_STEPS and split_parts(plan, size.settings) > 0
 
 
-def _is_pair(w: Keys) -> bool:
-    return w.get("classes", "all") != "all"
-
-
 def _runs_on(plan: Plan, rule: str, w: Keys) -> str:
     """Whether a fit is expected to run on a "cpu" or a "gpu"; pairs travel in groups, which ask for none unless one must."""
     backend, costs = plan.settings.config.backend, plan.settings.preset.costs
     if backend == "cuda":
         return "gpu"
-    return costs.fits_on if backend == "auto" and costs.cost(rule).gpu != "never" and not _is_pair(w) else "cpu"
+    return costs.fits_on if backend == "auto" and costs.cost(rule).gpu != "never" and not is_pair(w) else "cpu"

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from convrfm.pipeline.sections.base import Model, Positive
 
-__all__ = ["PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "CostOfCase", "Costs", "Demand", "Rates"]
+__all__ = ["PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "CostOfCase", "Costs", "Demand", "Rates", "is_pair"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
@@ -24,6 +24,11 @@ libraries, with CUDA's on a GPU, and a draw as it is read."""
 SNAKEMAKE = 400
 """MiB that a scheduler counts to a job beside its own process, whose peak the record keeps: Snakemake in the job and once more
 in its step, 170 MiB each as measured, and `srun`."""
+
+
+def is_pair(wildcards: Mapping[str, str]) -> bool:
+    """Whether a job is about a pair of classes."""
+    return wildcards.get("classes", "all") != "all"
 
 
 class CostOfCase(Model):
@@ -197,7 +202,7 @@ class Costs(Model):
         about = {wildcards.get(key) for key in ("task", "dataset", "network")}
         if "run" in wildcards:  # that a step belongs to
             about |= {part.partition("=")[2] for part in wildcards["run"].split("/")}
-        if wildcards.get("classes", "all") != "all":
+        if is_pair(wildcards):
             about.add(PAIRS)
         assert cost.memory_mb is not None  # the rule's own stand above
         case = next((case for case in cost.cases if case.of in about), CostOfCase(of=""))
