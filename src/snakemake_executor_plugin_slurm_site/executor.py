@@ -12,28 +12,25 @@
 
 import re
 import shlex
-import subprocess
 import threading
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from snakemake.exceptions import WorkflowError
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm.job_status_query import get_min_job_age
-from snakemake_executor_plugin_slurm.partitions import read_partition_file
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-if TYPE_CHECKING:
-    from convrfm.pipeline.attempts import Shortage
+from convrfm.pipeline.attempts import Shortage, note_failure
+from convrfm.pipeline.orphans import ask_slurm
 
 __all__ = ["Executor", "ExecutorSettings", "JobState", "parse_states", "shortage_of"]
 
-SECONDS_FOR_AN_ANSWER = 60
 SECONDS_BETWEEN_SUBMISSIONS = 30.0
 """How long a refused submission waits, unless one of our jobs ends."""
 
@@ -137,7 +134,7 @@ def parse_states(text: str) -> dict[str, JobState]:
     return found
 
 
-def shortage_of(state: str, said: str) -> "Shortage | None":
+def shortage_of(state: str, said: str) -> Shortage | None:
     """What a job ran out of that ended in a state, or None; `said` is what it and SLURM have written."""
     if state in ("TIMEOUT", "DEADLINE"):
         return "time"
@@ -151,7 +148,7 @@ class Executor(SlurmExecutor):
         self._stopping = False
         self._room = threading.Event()
         # Whether `sacct` answers, which it never does without accounting.
-        self._accounts = _answer([*SACCT, "--starttime=now"]) is not None
+        self._accounts = ask_slurm([*SACCT, "--starttime=now"]) is not None
         self._looks: Counter[str] = Counter()
         self._losses: Counter[Any] = Counter()
         self._checkpoints: dict[Any, set[_Stamp]] = {}
@@ -160,11 +157,14 @@ class Executor(SlurmExecutor):
         self._longest_interval = min(LONGEST_INTERVAL, max((get_min_job_age() or 300) / 2, SHORTEST_INTERVAL))
         super().__post_init__(test_mode)
         # Every call of Snakemake imports this module, and only a call that submits needs these.
-        from convrfm.pipeline.site import SITE, load_site
+        from convrfm.errors import ConvRFMError
+        from convrfm.pipeline.submissions import read_partitions
 
-        site = Path(self.workflow.workdir_init)
-        if self._partitions is None and load_site(site).partitions is not None:
-            self._partitions = read_partition_file(site / SITE)
+        if self._partitions is None:
+            try:
+                self._partitions = read_partitions(Path(self.workflow.workdir_init)) or None
+            except ConvRFMError as error:
+                raise WorkflowError(str(error)) from None
 
     def run_jobs(self, jobs: list[Any]) -> None:
         """Submit jobs that are ready; those of a rule that travels as arrays (`array-jobs`) together, as they come."""
@@ -266,7 +266,7 @@ class Executor(SlurmExecutor):
         self._stop_submitting()
         self._job_submission_executor.shutdown(cancel_futures=True)
         command = ["scancel", f"--name={self.run_uuid}", *(["--clusters=all"] if self._submitted_job_clusters else [])]
-        if _answer(command) is None:
+        if ask_slurm(command) is None:
             self.logger.warning(f"SLURM did not answer `{' '.join(command)}`: run it yourself.")
 
     def shutdown(self) -> None:
@@ -287,12 +287,12 @@ class Executor(SlurmExecutor):
     def _states(self, jobs: set[str]) -> tuple[dict[str, JobState], bool]:
         """How jobs are, by id, and whether all has answered that could know one."""
         chosen = self._clusters
-        queue = _answer([*SQUEUE, f"--name={self.run_uuid}", *chosen])
+        queue = ask_slurm([*SQUEUE, f"--name={self.run_uuid}", *chosen])
         found = parse_states(queue or "")
         missing = sorted(jobs - found.keys())
         if not missing:
             return found, True
-        accounts = _answer([*SACCT, f"--jobs={','.join(missing)}", *chosen])
+        accounts = ask_slurm([*SACCT, f"--jobs={','.join(missing)}", *chosen])
         self._accounts = self._accounts or accounts is not None
         answered = queue is not None and (accounts is not None or not self._accounts)
         return found | parse_states(accounts or ""), answered
@@ -309,9 +309,8 @@ class Executor(SlurmExecutor):
     def _submit_again(self, info: Any, state: str) -> None:
         if state in TAKEN:
             self._losses[info.job] += 1
-            _answer(
-                ["scancel", *self._clusters, info.external_jobid]
-            )  # so that it does not come back beside the new one
+            # So that it does not come back beside the new one.
+            ask_slurm(["scancel", *self._clusters, info.external_jobid])
         self.logger.info(
             f"SLURM job {info.external_jobid} ({state}) is submitted again; this does not count as an attempt."
         )
@@ -353,10 +352,8 @@ def _members(job: Any) -> Iterable[Any]:
     return job.jobs if job.is_group() else [job]
 
 
-def _note_failure(job: Any, shortage: "Shortage | None") -> None:
+def _note_failure(job: Any, shortage: Shortage | None) -> None:
     """Note why a job, or each job of a group, has failed, unless that is known already."""
-    from convrfm.pipeline.attempts import note_failure
-
     for member in _members(job):
         note_failure(member.rule.name, member.wildcards_dict, member.attempt, shortage)
 
@@ -369,14 +366,3 @@ def _checkpoints(job: Any) -> Iterator[_Stamp]:
                 with suppress(OSError):  # moved away while the next one is written
                     status = path.stat()
                     yield _Stamp(str(path.relative_to(folder)), status.st_mtime_ns, status.st_size)
-
-
-def _answer(command: list[str]) -> str | None:
-    """What a command of SLURM prints; None where it fails, hangs or is not installed."""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", check=False, timeout=SECONDS_FOR_AN_ANSWER
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None

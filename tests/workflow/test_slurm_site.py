@@ -177,7 +177,7 @@ def executor(tmp_path, monkeypatch):
         made.asked.append(command)
         return made.answers.get(command[0])
 
-    monkeypatch.setattr(module, "_answer", answer)
+    monkeypatch.setattr(module, "ask_slurm", answer)
     monkeypatch.setattr(Plugin, "run_job", lambda self, job: self.submitted.append(job))
     return made
 

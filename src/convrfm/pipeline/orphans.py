@@ -2,9 +2,10 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["cancel_orphans"]
+__all__ = ["ask_slurm", "cancel_orphans"]
 
 SECONDS_FOR_AN_ANSWER = 60
 COMMENTS = ("rule_", "group_")
@@ -20,7 +21,7 @@ def cancel_orphans(folder: Path) -> list[str]:
     squeue, scancel = shutil.which("squeue"), shutil.which("scancel")
     if squeue is None or scancel is None:
         return []
-    answer = _ask(squeue, "--me", "--noheader", "--format=%A|%Z|%k")
+    answer = ask_slurm([squeue, "--me", "--noheader", "--format=%A|%Z|%k"]) or ""
     orphans = []
     for line in answer.splitlines():
         job, _, rest = line.strip().partition("|")
@@ -29,16 +30,16 @@ def cancel_orphans(folder: Path) -> list[str]:
             orphans.append(job)
     orphans = sorted(set(orphans))
     if orphans:
-        _ask(scancel, *orphans)
+        ask_slurm([scancel, *orphans])
     return orphans
 
 
-def _ask(*command: str) -> str:
-    """What a command of SLURM prints; nothing where it fails or hangs."""
+def ask_slurm(command: Sequence[str]) -> str | None:
+    """What a command of SLURM prints; None where it fails, hangs or is not installed."""
     try:
         done = subprocess.run(
             command, capture_output=True, encoding="utf-8", check=False, timeout=SECONDS_FOR_AN_ANSWER
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+        return None
+    return done.stdout if done.returncode == 0 else None
