@@ -98,7 +98,7 @@ def test_it_grows_with_what_a_fit_holds():
 
 
 def test_the_laplace_kernel_has_no_layers():
-    prepared = {"rounds": 3, "kernel": "laplace", "patch_size": 7, "bandwidth": 10.0, "ridges": [1e-5]} | {
+    prepared = {"rounds": 3, "kernel": "laplace", "patch_size": 7, "bandwidth": 10.0} | {
         key: PRINTED[key] for key in ("protocol", "memory_mb")
     }
     assert 0 < fit_bytes(prepared, 2000, 1000, FRAMED) < fit_bytes(changed(patch_size=7), 2000, 1000, FRAMED)

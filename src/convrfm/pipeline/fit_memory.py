@@ -15,7 +15,7 @@ from convrfm.errors import InputError
 from convrfm.memory import free_memory
 from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
 
-__all__ = ["FitChoices", "Shape", "check_memory", "fit_bytes"]
+__all__ = ["FitChoices", "Shape", "check_memory", "fit_bytes", "resolved"]
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -120,19 +120,23 @@ class _Images:
         return together * per_point + self._operands(together, n) + strip
 
 
+def resolved(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The section of a fit with the choices of its protocol and the changes to them, from the settings of its job."""
+    section = given.get("rfm", given)
+    return {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
+
+
 @dataclass(frozen=True)
 class FitChoices:
     """The settings of a fit on which its cost depends; names as in `convrfm.deep_rfm` and `convrfm.rfm`.
 
     Attributes:
-        ridges: how many.
         depth: convolutions of the kernel; None for the Laplace kernel.
     """
 
     stages: int
     filters: int
     rounds: int
-    ridges: int
     selection: str
     agop_samples: int | str
     patch_size: int
@@ -141,11 +145,9 @@ class FitChoices:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "FitChoices":
         """Those of a job that fits a task (`rfm`) or prepared images (`features`), from its settings."""
-        section = given.get("rfm", given)
-        values = {"stages": 1, "filters": 1, **section, **RFM_CHOICES[given["protocol"]], **given.get("changes", {})}
+        values = resolved(given)
         return cls(
             **{name: values[name] for name in ("stages", "filters", "rounds", "selection", "agop_samples")},
-            ridges=len(values["ridges"]),
             patch_size=given["patch_size"],
             depth=None if given.get("kernel") == "laplace" else given["depth"],
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from convrfm.pipeline.fit_memory import FitChoices, Shape, fit_bytes
+from convrfm.pipeline.fit_memory import FitChoices, Shape, fit_bytes, resolved
 from convrfm.pipeline.sections.costs import Rates
 
 __all__ = ["FitSize", "Step", "Work", "fit_minutes", "fit_work"]
@@ -122,22 +122,22 @@ class _Images:
 
 def fit_work(size: FitSize, step: Step | None = None) -> Work:
     """Count the work of a fit, or of one step."""
-    fit = FitChoices.of(size.settings)
+    fit, ridges = FitChoices.of(size.settings), len(resolved(size.settings)["ridges"])
     images = _Images(size.shape, fit.patch_size, fit.depth)
-    work = _work_of_steps(fit, size.n_train, size.n_test, size.outputs, images)
+    work = _work_of_steps(fit, ridges, size.n_train, size.n_test, size.outputs, images)
     return sum(work.values(), Work()) if step is None else work.get(step, Work())
 
 
 @cache
-def _work_of_steps(fit: FitChoices, n: int, m: int, outputs: int, images: _Images) -> dict[Step, Work]:
+def _work_of_steps(fit: FitChoices, ridges: int, n: int, m: int, outputs: int, images: _Images) -> dict[Step, Work]:
     """The work of each step; thousands of fits and steps of a plan share a few answers."""
     work: dict[Step, Work] = defaultdict(Work)
-    for step, piece in _pieces(fit, n, m, outputs, images):
+    for step, piece in _pieces(fit, ridges, n, m, outputs, images):
         work[step] += piece
     return dict(work)
 
 
-def _pieces(fit: FitChoices, n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
+def _pieces(fit: FitChoices, ridges: int, n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
     """The work of a fit, piece by piece; n training and m test images."""
     f, points = fit.fitted(n), fit.points(n)
     systems = [f, n] if f < n else [n]
@@ -158,7 +158,7 @@ def _pieces(fit: FitChoices, n: int, m: int, outputs: int, images: _Images) -> I
             else:
                 yield filling, Work(patches=2.0 * first * d * (pairs + (n + m) * d))
             solves = sum(k**3 / 3 + SOLVE_PASSES * k**2 for k in systems)
-            yield fitting, Work(solves=fit.ridges * solves, entries=ENTRY_PASSES * n * (n + m))
+            yield fitting, Work(solves=ridges * solves, entries=ENTRY_PASSES * n * (n + m))
             if t + 1 < fit.rounds:
                 columns, wide = _padded(outputs, PADDED_OUTPUTS), _padded(d, PADDED_PATCH)
                 gradients = 2.0 * first * points * columns * wide * (f + wide / 2)
