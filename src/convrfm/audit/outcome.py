@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Audit", "Finding", "Judgement", "Measurement", "SpotCheck", "State", "Verdict"]
+__all__ = [
+    "Audit", "Coverage", "Deviation", "Finding", "Judgement", "Measurement", "Replay", "Result", "State", "Verdict",
+]  # fmt: skip
 
 
 class Verdict(StrEnum):
@@ -112,25 +114,68 @@ class Finding:
     remedy: str = ""
 
 
+class Result(StrEnum):
+    """What comes out when a run or figure is computed again."""
+
+    EQUAL = "equal"
+    """To the bit."""
+    CLOSE = "close"
+    """Within the tolerance of its kind, which is allowed where machine, device or versions are others."""
+    DIFFERENT = "different"
+    IMPOSSIBLE = "impossible"
+    """It cannot be computed here, for want of data, memory or a device; nothing is known of it."""
+
+
 @dataclass(frozen=True)
-class SpotCheck:
-    """A few numbers of an artefact, computed anew on the CPU by the reference route.
+class Replay:
+    """A run or figure that was computed again, from the inputs that lie there.
 
     Attributes:
-        file: relative to the project.
-        what: which numbers.
-        entries: how many.
-        deviation: largest difference, relative to `scale` as `what` says.
-        tolerance: what is allowed.
-        holds: whether it is within.
+        name: its folder, or the figure, relative to the project.
+        result: what came out.
+        found: the difference and what is allowed, or why it is not possible, in a sentence; empty for equal ones.
+        seconds: that it took.
     """
 
-    file: str
+    name: str
+    result: Result
+    found: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of what a verdict rests on was computed again.
+
+    Attributes:
+        claim: id, such as "A10".
+        protocol: as of the judgement.
+        runs: how many it rests on, from the draws of images on.
+        recomputed: how many of them were computed again, and came out as they lie there.
+        caught_one: probability that one forged run, any of them, would have been found.
+        caught_tenth: the same for a tenth of the runs, and at least one, chosen by the forger among the kinds that are not
+            always computed again.
+    """
+
+    claim: str
+    protocol: str | None
+    runs: int
+    recomputed: int
+    caught_one: float
+    caught_tenth: float
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Something that differs from the release, or that makes results other than they seem; no proof of anything wrong.
+
+    Attributes:
+        what: "configuration", "preset", "claims", "code", "lock", "seeds", "resumed" or "equal draws".
+        found: in a sentence.
+    """
+
     what: str
-    entries: int
-    deviation: float
-    tolerance: float
-    holds: bool
+    found: str
 
 
 @dataclass(frozen=True)
@@ -141,24 +186,30 @@ class Audit:
         preset: name of the preset that the results belong to.
         results: folder of the results, relative to the project.
         judgements: in the order of the claims; no claim is absent.
+        coverage: one for each judgement, in their order.
         findings: empty in a clean tree.
-        spot_checks: what was computed anew.
+        replays: runs and figures that were computed again, in the order of their names.
+        deviations: from the release.
         checked: how many things of each kind were looked at, such as {"records": 120, "artefacts": 610}.
-        seed: of the random choices of the spot checks.
+        root: Merkle root of all records, hex, see `convrfm.audit.seal`.
+        beacon: what was mixed with the root to choose runs; empty where nothing was.
     """
 
     preset: str
     results: str
     judgements: tuple[Judgement, ...]
+    coverage: tuple[Coverage, ...]
     findings: tuple[Finding, ...]
-    spot_checks: tuple[SpotCheck, ...]
+    replays: tuple[Replay, ...]
+    deviations: tuple[Deviation, ...]
     checked: dict[str, int]
-    seed: int
+    root: str
+    beacon: str
 
     @property
     def trusted(self) -> bool:
-        """Whether the numbers can be trusted: nothing was found and every spot check holds. Verdicts do not count."""
-        return not self.findings and all(check.holds for check in self.spot_checks)
+        """Whether nothing was found, and all that was computed again came out as it lies there. Verdicts do not count."""
+        return not self.findings and all(replay.result is not Result.DIFFERENT for replay in self.replays)
 
     def of_verdict(self, verdict: Verdict) -> Iterable[Judgement]:
         """The judgements of one verdict."""
