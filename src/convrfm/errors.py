@@ -9,6 +9,7 @@ __all__ = [
     "DataError",
     "ImageSizeError",
     "InputError",
+    "MachineError",
     "MetricError",
     "NonFiniteError",
     "ProbeError",
@@ -34,6 +35,10 @@ class ImageSizeError(InputError):
 
 class MetricError(InputError):
     """A patch metric is not symmetric, not positive semi-definite, or of the wrong size."""
+
+
+class MachineError(InputError):
+    """This machine has not the memory that is asked for."""
 
 
 class ProbeError(ConvRFMError):

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 import yaml
 from matplotlib import pyplot as plt
 from workflow.conftest import CONFIG, ROOT
 
+from convrfm.audit.records import find_products, in_order
 from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.paths import RUN_FILES, run_keys
@@ -18,6 +20,7 @@ from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
 from convrfm.pipeline.record import Recorder, read_record, seal_of
 from convrfm.pipeline.session import Job, load_job
 from convrfm.storage import sha256, write_json
+from convrfm.threads import limited_threads
 
 BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")
 """Figures of the tiny project: kernels, networks, the ansatz, and what is computed without runs."""
@@ -41,18 +44,34 @@ def settings_of(project: Path) -> Settings:
     return load_settings(yaml.safe_load((project / "config.yaml").read_text()), project / "workflow" / "presets")
 
 
-def make_project(folder: Path, figures=BUILT) -> Path:
-    """A project with presets, lock and results."""
+def make_project(folder: Path, figures=BUILT, **changes) -> Path:
+    """A project with presets, lock and results, computed with one thread, as its records say."""
     (folder / "workflow").mkdir(parents=True)
     shutil.copytree(ROOT / "workflow" / "presets", folder / "workflow" / "presets")
     shutil.copytree(ROOT / "envs", folder / "envs")
-    settings = configure(folder)
-    plan = Plan(settings, recorded_state(settings, folder))
-    with inside(folder):
+    settings = configure(folder, **changes)
+    plan = plan_of(folder, settings)
+    with inside(folder), one_thread():
         for figure in figures:
             for protocol in settings.protocols:
                 _build_figure(plan, figure, protocol)
     return folder
+
+
+def plan_of(project: Path, settings: Settings | None = None) -> Plan:
+    given = settings or settings_of(project)
+    return Plan(given, recorded_state(given, project))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with limited_threads(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -63,6 +82,21 @@ def inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+def follow(project: Path, run: Path) -> None:
+    """Make all that stands on a run anew, by its own jobs: what a forger does who is more than careful."""
+    plan = plan_of(project)
+    changed = {path.relative_to(project).as_posix() for path in run.iterdir()}
+    with inside(project), one_thread():
+        for product in in_order([product for product, _ in find_products(project, plan.results)]):
+            if changed.isdisjoint(described.path for described in product.record.inputs.values()):
+                continue
+            of = (FIGURES if product.is_figure else EXPERIMENTS)[product.kind]
+            outputs = {name: Path(file) for name, file in {**product.files, "record": product.record_file}.items()}
+            _run(plan, of, product.keys, outputs)
+            plt.close("all")
+            changed |= {path.as_posix() for path in outputs.values()}
 
 
 def _build_figure(plan: Plan, figure: str, protocol: str) -> None:

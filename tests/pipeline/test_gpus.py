@@ -221,8 +221,8 @@ def run_with(tmp_path, monkeypatch, gpus, settings):
     monkeypatch.setattr(session, "load_job", lambda _: begin)
     monkeypatch.setattr(session, "claim_gpus", lambda _: None)
     monkeypatch.setattr(session, "_logging_to", nullcontext)
-    for name in ("_limit_threads", "_use_large_pages", "_end_with_workflow"):
-        monkeypatch.setattr(session, name, lambda *_: None)
+    for name in ("environment_of", "_end_with_workflow"):
+        monkeypatch.setattr(session, name, lambda *_: {})
     run_job(snakemake, "x:y")
     return read_record(tmp_path / "record.json")
 

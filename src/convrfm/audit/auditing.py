@@ -1,11 +1,14 @@
 """One audit, from the files of a results folder to the page about them."""
 
-import secrets
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import joblib
+
+from convrfm.audit.claims import load_claims
+from convrfm.audit.coverage import Choice, choose, coverage_of
 from convrfm.audit.crate import CRATE_FILE, crate_of
 from convrfm.audit.currency import settings_of
 from convrfm.audit.document import as_document
@@ -14,16 +17,16 @@ from convrfm.audit.integrity import check_integrity
 from convrfm.audit.judging import judge
 from convrfm.audit.outcome import Audit
 from convrfm.audit.page import render_page
-from convrfm.audit.spot_checks import spot_check
+from convrfm.audit.replay import replay
+from convrfm.audit.seal import merkle_root, record_hashes
 from convrfm.audit.summary import summary
 from convrfm.errors import ConvRFMError, InputError
 from convrfm.pipeline.config import Settings, load_settings
+from convrfm.pipeline.plan.base import Plan, recorded_state
 from convrfm.pipeline.session import Job
 from convrfm.storage import write_bytes, write_json
 
 __all__ = ["UntrustedError", "audit", "audit_folder", "audit_job", "import_folder", "write_audit"]
-
-SEEDS = 2**32
 
 
 # Here, as a change of convrfm.errors makes every run stale.
@@ -31,30 +34,52 @@ class UntrustedError(ConvRFMError):
     """An audit has found that results cannot be trusted."""
 
 
-def audit(project: Path, settings: Settings, *, seed: int) -> Audit:
-    """Judge the results of a preset, and check their integrity; nothing is built and nothing changed.
+def audit(
+    project: Path, settings: Settings, choice: Choice, *, cores: int, place: Path | None = None
+) -> tuple[Audit, dict[str, bytes]]:
+    """Judge the results of a preset, check their integrity, and compute a part of them again; nothing of them is changed.
 
     Args:
         project: the folder of the project, with `results/`.
         settings: the configuration, whose preset is audited.
-        seed: of the random choices of the spot checks.
+        choice: what is computed again.
+        cores: processor cores to use for that.
+        place: the folder that holds `results/<preset>`, where that is not the project: results that wait to be taken in.
+
+    Returns:
+        What was found, and the pictures of figures as they were drawn here, PNG by file relative to the project.
     """
     preset = settings.config.preset
-    results = project / "results" / preset
-    findings, checked = check_integrity(project, settings)
-    return Audit(
+    plan = Plan(settings, recorded_state(settings, project))
+    where = place or project
+    checked = check_integrity(project, plan, place=place)
+    root = merkle_root(record_hashes(where, plan.results))
+    judgements = judge(where / plan.results, preset, settings.protocols)
+    chosen = choose(choice, judgements, checked.products, checked.sound, root)
+    replayed = list(replay(project, where, plan, chosen, cores))
+    replays = tuple(each.replay for each in replayed)
+    found = Audit(
         preset=preset,
-        results=f"results/{preset}",
-        judgements=judge(results, preset, settings.protocols),
-        findings=findings,
-        spot_checks=spot_check(results, seed),
-        checked=checked,
-        seed=seed,
+        results=plan.results,
+        judgements=judgements,
+        coverage=coverage_of(judgements, checked.products, replays),
+        findings=checked.findings,
+        replays=replays,
+        deviations=(),
+        checked=checked.checked,
+        root=root,
+        beacon=choice.beacon,
     )
+    return found, {f"{each.replay.name}.png": each.picture for each in replayed if each.picture is not None}
 
 
-def write_audit(project: Path, found: Audit) -> Path:
+def write_audit(project: Path, found: Audit, pictures: Mapping[str, bytes]) -> Path:
     """Write page, JSON and crate into the folder of the results, and give the path of the page.
+
+    Args:
+        project: the folder of the project.
+        found: from `audit`.
+        pictures: likewise.
 
     Raises:
         StorageError: the folder is read-only or the disk is full.
@@ -62,22 +87,23 @@ def write_audit(project: Path, found: Audit) -> Path:
     folder = project / found.results / "audit"
     made = datetime.now(UTC).replace(microsecond=0)
     page = folder / "index.html"
-    write_bytes(page, render_page(project, found, made).encode("utf-8", "replace"))
+    write_bytes(page, render_page(project, found, made, pictures).encode("utf-8", "replace"))
     write_json(folder / "audit.json", as_document(found, made))
     # Last, since it lists the others.
     write_json(project / found.results / CRATE_FILE, crate_of(project, found, made))
     return page
 
 
-def audit_folder(results: Path, seed: int | None) -> Audit:
+def audit_folder(results: Path, choice: Choice, cores: int | None) -> Audit:
     """Audit a folder of results by its path, write the page and print a summary: what `convrfm audit` does.
 
     Args:
         results: `results/<preset>` of a project.
-        seed: of the spot checks; None draws one, so that nobody can know beforehand what is looked at.
+        choice: what is computed again.
+        cores: processor cores to use for that; None for all.
 
     Raises:
-        InputError: there is no such folder, or it does not lie in a project.
+        InputError: there is no such folder, it does not lie in a project, or there is no such claim.
         ConfigError: the configuration of the project is wrong.
     """
     results = results.resolve()
@@ -91,15 +117,16 @@ def audit_folder(results: Path, seed: int | None) -> Audit:
             "results should be: put it there, or bring single runs of another machine with `convrfm import-results`."
         )
         raise InputError(msg)
-    return _audit(project, settings_of(project, results.name), seed)
+    return _audit(project, settings_of(project, results.name), choice, cores)
 
 
-def import_folder(folder: Path, seed: int | None) -> Audit:
+def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:
     """Take results of another machine into the project of the working folder: what `convrfm import-results` does.
 
     Args:
         folder: what was `results/<preset>` there.
-        seed: of the spot checks; None draws one.
+        choice: what is computed again.
+        cores: processor cores to use for that; None for all.
 
     Raises:
         InputError: there is no such folder, or the working folder is no project.
@@ -111,17 +138,13 @@ def import_folder(folder: Path, seed: int | None) -> Audit:
     if not _is_project(Path.cwd()):
         msg = f"{Path.cwd()} has no config.yaml and workflow/presets: run this in the folder of the project."
         raise InputError(msg)
-    found = import_results(folder, Path.cwd(), _seed(seed))
+    found = import_results(folder, Path.cwd(), lambda settings, place: _audited(Path.cwd(), settings, choice, cores, place)[0])
     _print(summary(found, None))
     return found
 
 
 def _is_project(folder: Path) -> bool:
     return (folder / "config.yaml").is_file() and (folder / "workflow" / "presets").is_dir()
-
-
-def _seed(seed: int | None) -> int:
-    return secrets.randbelow(SEEDS) if seed is None else seed
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -138,13 +161,23 @@ def audit_job(job: Job) -> None:
         UntrustedError: the results cannot be trusted; the page is there, and the summary printed.
     """
     presets = Path(job.settings["root"]) / "workflow" / "presets"
-    found = _audit(Path(), load_settings(job.settings["config"], presets), None)
+    found = _audit(Path(), load_settings(job.settings["config"], presets), Choice(), job.threads)
     if not found.trusted:
         msg = f"{found.results} cannot be trusted: what was found stands above, and on the page."
         raise UntrustedError(msg)
 
 
-def _audit(project: Path, settings: Settings, seed: int | None) -> Audit:
-    found = audit(project, settings, seed=_seed(seed))
-    _print(summary(found, str(write_audit(project, found))))
+def _audit(project: Path, settings: Settings, choice: Choice, cores: int | None) -> Audit:
+    found, pictures = _audited(project, settings, choice, cores)
+    _print(summary(found, str(write_audit(project, found, pictures))))
     return found
+
+
+def _audited(
+    project: Path, settings: Settings, choice: Choice, cores: int | None, place: Path | None = None
+) -> tuple[Audit, dict[str, bytes]]:
+    known = {claim.id for claim in load_claims()}
+    if wrong := sorted(set(choice.claims) - known):
+        msg = f"There is no claim {', '.join(wrong)}: the claims are {', '.join(sorted(known))}."
+        raise InputError(msg)
+    return audit(project, settings, choice, cores=cores or joblib.cpu_count(), place=place)

@@ -3,10 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from convrfm.errors import ConvRFMError
 from convrfm.extras import how_to_install
 from convrfm.user_input import INTERRUPTED, path_argument
+
+if TYPE_CHECKING:
+    from convrfm.audit.coverage import Choice
 
 __all__ = ["main"]
 
@@ -51,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "audit",
         help="judge results, and check whether they can be trusted",
         description="Judge every claim of the paper by the results in a folder, and check whether each file is what its "
-        "record says. Nothing is built. The page is written to RESULTS/audit/index.html.",
+        "record says; compute a part of the runs again. Nothing of the results is changed. The page is written to RESULTS/audit/index.html.",
         epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
     )
     audit.add_argument(
@@ -71,18 +75,45 @@ def _parser() -> argparse.ArgumentParser:
     imports.set_defaults(command=_import)
     for command in (audit, imports):
         command.add_argument(
-            "--seed",
-            type=_seed,
-            metavar="N",
-            help="seed of the spot checks, to repeat those of another time; else drawn",
+            "--replay",
+            nargs="+",
+            action=_Replay,
+            default=(0, ()),
+            metavar=("N|all|claim", "ID"),
+            help="what to compute again beside draws, preparations, pictures of layers and figures: N runs of each claim "
+            "(0 by default), `all`, or all runs of some claims, as in `claim A10`",
         )
+        command.add_argument(
+            "--beacon",
+            default="",
+            metavar="TEXT",
+            help="a public random value, published after the results were sealed, that N runs are drawn with",
+        )
+        command.add_argument("--cores", type=_positive, metavar="N", help="processor cores to use; all by default")
     return parser
 
 
-def _seed(text: str) -> int:
+class _Replay(argparse.Action):
+    """`N`, `all`, or `claim` with ids, as the number of runs of each claim (None for all) and the claims."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        word, *rest = values
+        if word == "claim" and rest:
+            namespace.replay = (0, tuple(rest))
+        elif word == "all" and not rest:
+            namespace.replay = (None, ())
+        elif word.isdecimal() and not rest:
+            namespace.replay = (int(word), ())
+        else:
+            parser.error(f"{option} takes a number, `all`, or `claim` with ids such as A10, but it has {' '.join(values)}")
+
+
+def _positive(text: str) -> int:
     number = int(text)
-    if number < 0:
-        msg = "must not be negative"
+    if number < 1:
+        msg = "must be at least 1"
         raise argparse.ArgumentTypeError(msg)
     return number
 
@@ -91,10 +122,17 @@ def _audit(given: argparse.Namespace) -> int:
     # Here, so that `--help` does not wait for it.
     from convrfm.audit.auditing import audit_folder
 
-    return TRUSTED if audit_folder(given.results, given.seed).trusted else NOT_TRUSTED
+    return TRUSTED if audit_folder(given.results, _choice(given), given.cores).trusted else NOT_TRUSTED
 
 
 def _import(given: argparse.Namespace) -> int:
     from convrfm.audit.auditing import import_folder
 
-    return TRUSTED if import_folder(given.folder, given.seed).trusted else NOT_TRUSTED
+    return TRUSTED if import_folder(given.folder, _choice(given), given.cores).trusted else NOT_TRUSTED
+
+
+def _choice(given: argparse.Namespace) -> "Choice":
+    from convrfm.audit.coverage import Choice
+
+    each, claims = given.replay
+    return Choice(each, claims, given.beacon)

@@ -45,11 +45,13 @@ class Expected:
     Attributes:
         job: the library function.
         settings: its slice of the configuration.
+        names: of its inputs, those without files as well.
         inputs: files by name, numbered as records do.
     """
 
     def __init__(self, of: Experiment | FigureOf, plan: Plan, keys: Mapping[str, str]) -> None:
         self.job = of.job
+        self.names = tuple(of.inputs)
         self.settings = of.settings(plan, keys)
         self.inputs = {
             f"{name}/{i}": path for name, files in of.inputs.items() for i, path in enumerate(files(plan, keys))

@@ -12,17 +12,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from convrfm.audit.commands import remove
 from convrfm.audit.currency import settings_of
-from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import Audit, Finding, State
 from convrfm.audit.records import find_products, in_order
-from convrfm.audit.spot_checks import spot_check
 from convrfm.errors import InputError, StorageError
+from convrfm.pipeline.config import Settings
 from convrfm.pipeline.paths import figure_records, run_records
 from convrfm.pipeline.record import read_record
 from convrfm.storage import explained_writes, sha256
@@ -42,7 +41,7 @@ UNKNOWN = "metadata was not present"
 """What it says of files that it knows nothing of."""
 
 
-def import_results(folder: Path, project: Path, seed: int) -> Audit:
+def import_results(folder: Path, project: Path, audit: Callable[[Settings, Path], Audit]) -> Audit:
     """Check a folder of results that was computed elsewhere, and take it in if nothing is wrong with it.
 
     Files that lie there already with the same content are left alone; a file with other content is never replaced, but found.
@@ -51,11 +50,11 @@ def import_results(folder: Path, project: Path, seed: int) -> Audit:
     Args:
         folder: what was `results/<preset>` elsewhere.
         project: the folder of the project. Its `config.yaml` counts but for the preset, which the records say.
-        seed: of the spot checks.
+        audit: audits what lies in a folder beside `results/<preset>`, which waits to be taken in.
 
     Returns:
-        The audit of the folder, without judgements. Everything was taken in if it is `trusted`, and nothing else;
-        `checked` then says how many files were "taken in", and how many were "there already".
+        The audit of the folder. Everything was taken in if it is `trusted`, and nothing else; `checked` then says how many
+        files were "taken in", and how many were "there already".
 
     Raises:
         InputError: the records say no preset, or one that the project does not have.
@@ -67,11 +66,11 @@ def import_results(folder: Path, project: Path, seed: int) -> Audit:
     preset = folder.name if strange else _preset_of(folder, project / "workflow" / "presets")
     results = f"results/{preset}"
 
-    def outcome(findings: tuple[Finding, ...], checks: tuple = (), checked: dict[str, int] | None = None) -> Audit:
-        return Audit(preset, results, (), findings, checks, checked or {}, seed)
+    def refused(findings: tuple[Finding, ...]) -> Audit:
+        return Audit(preset, results, (), (), findings, (), (), {}, "", "")
 
     if strange:
-        return outcome(strange)
+        return refused(strange)
     settings = settings_of(project, preset)
     with explained_writes(project / results):
         (project / results).mkdir(parents=True, exist_ok=True)
@@ -83,13 +82,11 @@ def import_results(folder: Path, project: Path, seed: int) -> Audit:
                 if (folder / part).is_dir():
                     shutil.copytree(folder / part, copy / part, symlinks=True)
         if conflicts := tuple(_conflicts(copy, project / results, results)):
-            return outcome(conflicts)
-        findings, checked = check_integrity(project, settings, place=staging)
-        checks = spot_check(copy, seed)
-        found = outcome(tuple(map(_there, findings)), checks, checked)
+            return refused(conflicts)
+        found = audit(settings, staging)
         if found.trusted:
-            checked |= _take_in(staging, project, results)
-        return found
+            found.checked.update(_take_in(staging, project, results))
+        return replace(found, findings=tuple(map(_there, found.findings)))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

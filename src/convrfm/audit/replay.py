@@ -1,35 +1,231 @@
-"""Jobs as records describe them, for work that is repeated on the same inputs."""
+"""Replay: whole runs and figures are computed again, and compared with what lies in the results.
 
-from collections.abc import Mapping
+Each one is computed by the code of this tree, with the settings of the plan, the recorded number of threads, in an empty
+folder outside the results, from the inputs that lie there. These are verified by their hashes first, and are outputs of other
+runs, or data that were verified when they were fetched. So every link of the chain from the data to a figure is tested by
+itself, in any order; where all links hold, the numbers follow from the data.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from io import StringIO
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+from convrfm.audit.comparing import compare
+from convrfm.audit.currency import expected_of
+from convrfm.audit.outcome import Replay, Result
 from convrfm.audit.records import Product
-from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
-from convrfm.pipeline.record import Recorder
-from convrfm.pipeline.session import Job
+from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError
+from convrfm.pipeline.closure import closure_hash
+from convrfm.pipeline.plan.base import Plan
+from convrfm.pipeline.record import Recorder, read_record
+from convrfm.pipeline.session import Job, environment_of, load_job
+from convrfm.progress import track
+from convrfm.storage import write_json
 
-__all__ = ["job_of"]
+__all__ = ["ALWAYS", "REPLAYS", "Replayed", "replay"]
+
+ALWAYS = ("prepare", "resample", "draw", "sized-draw", "layers", "transformed")
+"""Kinds of runs that are always computed again, and figures are, too: what all else rests on, and what is shown."""
+
+REPLAYS = ".replay"
+"""The folder in a project that keeps what came out, by what went in; nothing of results from elsewhere gets there."""
 
 
-def job_of(project: Path, product: Product, outputs: Mapping[str, Path]) -> Job:
-    """Give the job of a run or figure again, with its recorded inputs and settings and with outputs elsewhere.
+@dataclass(frozen=True)
+class Replayed:
+    """What came out of one run or figure.
+
+    Attributes:
+        replay: for the page.
+        picture: of a figure, a PNG as it was drawn here; None for runs, and where none was drawn.
+    """
+
+    replay: Replay
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A job to be done again; plain values, for another process.
+
+    Attributes:
+        project: absolute; jobs find data relative to it.
+        name: folder of the run, or the figure, relative to the project.
+        kind: of run, or the figure.
+        is_figure: which of the two.
+        job: the library function.
+        inputs: absolute files, by name.
+        settings: of the plan.
+        written: absolute files of the run by name, with the record.
+        threads: as recorded, or as many as there are here.
+        on_gpu: whether it was computed on a GPU.
+    """
+
+    project: str
+    name: str
+    kind: str
+    is_figure: bool
+    job: str
+    inputs: dict[str, list[str]]
+    settings: dict[str, Any]
+    written: dict[str, str]
+    threads: int
+    on_gpu: bool
+
+
+def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], cores: int) -> Iterator[Replayed]:
+    """Compute runs and figures again, several at a time, and give what comes out, in the order of their names.
+
+    What came out before for the same files is not computed again, but for figures.
 
     Args:
         project: the folder of the project.
-        product: a run or figure whose record can be read.
-        outputs: files by name.
+        place: the folder that holds `results/<preset>`; the project, or where results wait to be taken in.
+        plan: what the configuration asks for.
+        products: runs and figures without a finding, whose inputs are what their records say.
+        cores: processor cores to use.
     """
-    record = product.record
-    assert record is not None
-    # A record has no names of inputs without files.
-    kinds = FIGURES if product.is_figure else EXPERIMENTS
-    inputs: dict[str, list[Path]] = {name: [] for name in kinds[product.kind].inputs}
-    for key, described in sorted(record.inputs.items(), key=lambda item: _place(item[0])):
-        inputs.setdefault(key.partition("/")[0], []).append(project / described.path)
-    recorder = Recorder(record.job, record.code.closure, record.settings)
-    return Job(inputs, outputs, record.settings, 1, recorder)
+    tasks = [_task(project, place, plan, product, cores) for product in products]
+    keys = {task.name: _key(task) for task in tasks}
+    known = {task.name: found for task in tasks if (found := _known(project, keys[task.name])) is not None}
+    todo = [task for task in tasks if task.name not in known]
+    found = dict(known)
+    for task, replayed in track(_computed(todo, cores), len(todo), "computing again", show=True):
+        found[task.name] = replayed
+        if not task.is_figure and replayed.replay.result is not Result.IMPOSSIBLE:
+            write_json(project / REPLAYS / f"{keys[task.name]}.json", asdict(replayed.replay))
+    yield from (found[task.name] for task in sorted(tasks, key=lambda task: task.name))
 
 
-def _place(key: str) -> tuple[str, int]:
-    name, _, number = key.partition("/")
-    return name, int(number) if number.isdecimal() else 0
+def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) -> _Task:
+    expected = expected_of(product, plan)
+    assert expected is not None, "products of the plan alone are without a finding"
+    record = read_record(place / product.record_file)
+    machine = record.get("machine", {})
+    inputs: dict[str, list[str]] = {name: [] for name in expected.names}
+    for key, path in expected.inputs.items():
+        home = place if path.startswith(f"{plan.results}/") else project
+        inputs[key.partition("/")[0]].append(str(home.absolute() / path))
+    recorded = record.get("threads", max(machine.get("torch_threads", 1), machine.get("numba_threads", 1)))
+    return _Task(
+        project=str(project.absolute()),
+        name=product.name,
+        kind=product.kind,
+        is_figure=product.is_figure,
+        job=expected.job,
+        inputs=inputs,
+        settings=expected.settings,
+        written={
+            **{name: str(place.absolute() / file) for name, file in product.files.items()},
+            "record": str(place.absolute() / product.record_file),
+        },
+        threads=min(max(int(recorded), 1), cores),
+        on_gpu=machine.get("gpu") is not None,
+    )
+
+
+def _key(task: _Task) -> str:
+    """Hash of all that a comparison depends on: the job, its code, and the bytes of its inputs and outputs by the record."""
+    record = read_record(Path(task.written["record"]))
+    parts = [
+        task.name, task.job, closure_hash(task.job.partition(":")[0]), task.settings, task.threads, record, version("convrfm"),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _known(project: Path, key: str) -> Replayed | None:
+    path = project / REPLAYS / f"{key}.json"
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text())
+    return Replayed(Replay(**{**content, "result": Result(content["result"])}))
+
+
+def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]]:
+    """Do tasks in processes of their own, which are told of their threads and devices before they import anything."""
+    # It takes a moment, and most of what the audit does can do without.
+    from joblib.externals.loky import get_reusable_executor
+
+    def surroundings(task: _Task) -> tuple[int, bool]:
+        return task.threads, task.on_gpu
+
+    for (threads, on_gpu), group in groupby(sorted(tasks, key=surroundings), surroundings):
+        # Large jobs first, so that none is left over at the end: fits are larger than trainings, and these than the rest.
+        members = sorted(group, key=_size, reverse=True)
+        at_a_time = 1 if on_gpu else max(1, cores // threads)
+        executor = get_reusable_executor(
+            min(at_a_time, len(members)), env=_environment(threads, on_gpu), kill_workers=True, reuse=False
+        )
+        try:
+            waiting = {executor.submit(_replayed, task): task for task in members}
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        finally:
+            executor.shutdown(wait=True, kill_workers=True)
+
+
+def _size(task: _Task) -> float:
+    """What it took by its record, which nothing depends on but the order."""
+    seconds = read_record(Path(task.written["record"])).get("wall_seconds", 0.0)
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+def _environment(threads: int, on_gpu: bool) -> dict[str, str]:
+    return environment_of(threads) | ({} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""})
+
+
+@contextmanager
+def _quiet(threads: int) -> Iterator[None]:
+    """Keep what a job says from the terminal, and undo what earlier jobs of this process have set."""
+    import torch
+    from matplotlib import pyplot as plt
+
+    plt.switch_backend("agg")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        plt.close("all")
+
+
+def _replayed(task: _Task) -> Replayed:
+    """Do one job again and compare; runs in a process of its own."""
+    os.chdir(task.project)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        outputs = {of: Path(name) / Path(path).name for of, path in task.written.items()}
+        result, found = _result(task, outputs)
+        picture = outputs["png"].read_bytes() if task.is_figure and outputs["png"].exists() else None
+    seconds = round(time.perf_counter() - began, 1)
+    return Replayed(Replay(task.name, result, found, seconds), picture)
+
+
+def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
+    inputs = {name: [Path(path) for path in paths] for name, paths in task.inputs.items()}
+    recorder = Recorder(task.job, closure_hash(task.job.partition(":")[0]), task.settings)
+    try:
+        with _quiet(task.threads):
+            load_job(task.job)(Job(inputs, outputs, task.settings, task.threads, recorder))
+    except (ConfigError, DataError, MachineError, MemoryError) as error:
+        # Of a configuration that was checked, what is left to be wrong is a device.
+        return Result.IMPOSSIBLE, f"It cannot be computed here: {error}"
+    except Exception as error:  # noqa: BLE001 (whatever the job stumbles over in these files is what was found)
+        kind = "" if isinstance(error, ConvRFMError) else f"{type(error).__name__}: "
+        return Result.DIFFERENT, f"It cannot be computed from its inputs: {kind}{error}"
+    written = {name: Path(path) for name, path in task.written.items()}
+    records = read_record(written.pop("record")), read_record(outputs["record"])
+    return compare(task.kind, written, outputs, records, is_figure=task.is_figure)

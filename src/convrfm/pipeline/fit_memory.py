@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from convrfm.errors import InputError
+from convrfm.errors import MachineError
 from convrfm.memory import free_memory
 from convrfm.pipeline.protocols import RFM_CHOICES, VALIDATION_FRACTION
 
@@ -228,7 +228,7 @@ def check_memory(given: Mapping[str, Any], n_train: int, n_test: int, shape: Sha
     """Check before a fit to images that are there already that what it takes beside them is free; arguments as of `fit_bytes`.
 
     Raises:
-        InputError: it is not.
+        MachineError: it is not.
     """
     free = free_memory()
     budget = LARGEST_BUDGET if filling else min(LARGEST_BUDGET, free.size // 4)
@@ -242,4 +242,4 @@ def check_memory(given: Mapping[str, Any], n_train: int, n_test: int, shape: Sha
             f"{free.size / 2**30:.1f} GiB are free {free.source}: lower n_train, n_test, stages or filters, run fewer jobs at "
             "a time, or give the job more memory (on a cluster, by memory_mb in the section costs)."
         )
-        raise InputError(msg)
+        raise MachineError(msg)

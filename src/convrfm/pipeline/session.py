@@ -19,7 +19,7 @@ from convrfm.pipeline.gpus import asked_gpus, claim_gpus, sign_of_gpu
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
-__all__ = ["Job", "load_job", "run_job"]
+__all__ = ["Job", "environment_of", "load_job", "run_job"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -66,6 +66,8 @@ class Job:
         """Write the record, last of the outputs; it holds the hashes of all inputs and of the other outputs."""
         files = {f"{name}/{i}": path for name, paths in self.inputs.items() for i, path in enumerate(paths)}
         outputs = {name: path for name, path in self.outputs.items() if name != "record"}
+        # The last bits of sums depend on them.
+        self.recorder.notes["threads"] = self.threads
         self.recorder.write(self.outputs["record"], files, outputs)
 
 
@@ -76,8 +78,7 @@ def run_job(snakemake: Any, target: str) -> None:
         snakemake: the object that Snakemake gives to scripts.
         target: the library function, `module:function`; it takes a `Job`.
     """
-    _limit_threads(snakemake.threads)
-    _use_large_pages()
+    os.environ |= environment_of(snakemake.threads)
     _end_with_workflow()
     with _logging_to(Path(snakemake.log[0])):
         gpus = asked_gpus(snakemake.resources)
@@ -112,15 +113,15 @@ def _as_paths(value: Any) -> list[Path]:
     return [Path(value)] if isinstance(value, str) else [Path(path) for path in value]
 
 
-def _limit_threads(threads: int) -> None:
-    """Limit the numerical libraries, which read these variables when they are imported."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(threads)
+def environment_of(threads: int) -> dict[str, str]:
+    """Variables that the numerical libraries read when they are imported.
 
-
-def _use_large_pages() -> None:
-    """Let PyTorch ask the system for large pages, which saves two thirds of a training's page faults, and no bit changes."""
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    Beside the number of threads, PyTorch is to ask the system for large pages, which saves two thirds of a training's page
+    faults, and no bit changes.
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    pages = os.environ.get("THP_MEM_ALLOC_ENABLE", "1")
+    return {**dict.fromkeys(names, str(threads)), "THP_MEM_ALLOC_ENABLE": pages}
 
 
 def _end_with_workflow() -> None:

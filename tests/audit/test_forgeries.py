@@ -1,0 +1,332 @@
+"""Forgers who make all hashes fit: what finds them, by default and when everything is computed again."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from audit import forgeries
+from audit.tiny import configure, follow, inside, make_project, one_thread, plan_of, rehash, reseal, settings_of
+from convrfm.audit import replay as replaying
+from convrfm.audit.auditing import audit
+from convrfm.audit.coverage import Choice
+from convrfm.audit.outcome import Audit, Result
+from convrfm.pipeline.plan.table import EXPERIMENTS
+from convrfm.pipeline.record import Recorder, read_record
+from convrfm.pipeline.session import Job, load_job
+from convrfm.storage import load_arrays, write_arrays, write_bytes, write_table
+
+FIGURES = ("fig01", "fig02", "fig04", "fig05", "fig08", "fig12")
+RESULTS = Path("results/quick")
+PAGE = Path(__file__).parents[2] / "docs" / "forgeries.md"
+
+ROWS: dict[str, tuple[str, str]] = {}
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory) -> Path:
+    return make_project(tmp_path_factory.mktemp("honest") / "project", FIGURES, seeds=[0, 1])
+
+
+@pytest.fixture
+def project(honest, tmp_path) -> Path:
+    shutil.copytree(honest, tmp_path / "project")
+    return tmp_path / "project"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_this_process():
+    """Without processes of their own, and what is the same as in another test is not computed again."""
+    known: dict[str, replaying.Replayed] = {}
+
+    def computed(tasks, cores):
+        with one_thread():
+            for task in tasks:
+                key, before = replaying._key(task), Path.cwd()
+                known[key] = known.get(key) or replaying._replayed(task)
+                os.chdir(before)
+                yield task, known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replaying, "_computed", computed)
+        yield
+
+
+def audited(project: Path, choice: Choice) -> Audit:
+    return audit(project, settings_of(project), choice, cores=1)[0]
+
+
+def caught(found: Audit) -> str:
+    """By what, in words; empty where nothing was found."""
+    parts = [f"finding: {state}" for state in dict.fromkeys(finding.state for finding in found.findings)]
+    wrong = [replay.name.removeprefix(f"{RESULTS}/") for replay in found.replays if replay.result is Result.DIFFERENT]
+    kinds = dict.fromkeys("/".join(name.split("/")[::2][:2]) if "figures" in name else name.split("/")[1] for name in wrong)
+    return "; ".join([*parts, *([f"replay of {', '.join(kinds)}"] if wrong else [])])
+
+
+def a_run(project: Path, experiment: str, containing: str = "") -> Path:
+    return min(path for path in (project / RESULTS / "runs" / experiment / "published").iterdir() if containing in path.name)
+
+
+def edit_table(run: Path, change: Callable[[pd.DataFrame], None]) -> None:
+    table = pd.read_parquet(run / "metrics.parquet")
+    change(table)
+    write_table(run / "metrics.parquet", table)
+
+
+def edit_arrays(run: Path, change: Callable[[dict[str, np.ndarray]], None]) -> None:
+    arrays = load_arrays(run / "arrays.safetensors")
+    change(arrays)
+    write_arrays(run / "arrays.safetensors", arrays)
+
+
+def run_again(project: Path, run: Path, change_inputs: Callable[[dict], dict], **settings) -> None:
+    """Let the job of a run do its work on other inputs or with other settings, and say in its record that it did not."""
+    keys = {"protocol": run.parent.name, **dict(part.split("=", 1) for part in run.name.split(","))}
+    of, plan, record = EXPERIMENTS[run.parent.parent.name], plan_of(project), read_record(run / "record.json")
+    with inside(project), one_thread():
+        inputs = {name: [Path(path) for path in files(plan, keys)] for name, files in of.inputs.items()}
+        outputs = {name: run / path.name for name, path in ((p.stem, p) for p in run.iterdir())}
+        given = {**of.settings(plan, keys), **settings}
+        load_job(of.job)(Job(change_inputs(inputs), outputs, given, 1, Recorder(of.job, record["code"]["closure"], given)))
+    made = read_record(run / "record.json")
+    notes = {key: value for key, value in made.items() if key not in ("settings", "inputs", "outputs", "code")}
+    kept = {key: record[key] for key in ("settings", "inputs", "outputs", "code")}
+    reseal(run / "record.json", {**notes, **kept, "seed": record["seed"]})
+
+
+def metrics_of_a_fit(project: Path) -> Path:
+    run = a_run(project, "rfm")
+    edit_table(run, lambda table: table.__setitem__("test_accuracy", np.minimum(table["test_accuracy"] + 0.2, 1.0)))
+    return run
+
+
+def outputs_of_a_fit(project: Path) -> Path:
+    """The accuracies, and the answers for each test image that they are the means of."""
+    run = metrics_of_a_fit(project)
+    edit_arrays(run, lambda arrays: arrays.update({n: np.ones_like(a) for n, a in arrays.items() if n.startswith("correct")}))
+    return run
+
+
+def deep_stages(project: Path) -> Path:
+    run = a_run(project, "rfm")
+    edit_table(run, lambda table: table.__setitem__("test_accuracy", table["test_accuracy"].where(table["stage"] == 0, 1.0)))
+    return run
+
+
+def best_epoch(project: Path) -> Path:
+    run = a_run(project, "cnn")
+    edit_table(run, lambda table: table.loc.__setitem__((table.index[-1], "test_accuracy"), 1.0))
+    return run
+
+
+def _on_test_images(project: Path, kind: str) -> Path:
+    def with_test_images(inputs: dict) -> dict:
+        arrays = load_arrays(inputs["draw"][0])
+        tests = {name: arrays[name.replace("train", "test")] for name in arrays if name.startswith("train/")
+                 and name.replace("train", "test") in arrays}  # fmt: skip
+        count = min(len(array) for array in tests.values())
+        mixed = {name: np.concatenate([array[:count], arrays[name][count:]]) for name, array in tests.items()}
+        path = project / "mixed.safetensors"
+        write_arrays(path, {**arrays, **mixed})
+        return {**inputs, "draw": [path]}
+
+    run = a_run(project, kind)
+    run_again(project, run, with_test_images)
+    (project / "mixed.safetensors").unlink()
+    return run
+
+
+def a_network_trained_on_test_images(project: Path) -> Path:
+    return _on_test_images(project, "cnn")
+
+
+def a_fit_to_test_images(project: Path) -> Path:
+    return _on_test_images(project, "rfm")
+
+
+def a_planted_checkpoint(project: Path) -> Path:
+    """What a training writes that went on from weights of another one."""
+    run = a_run(project, "cnn")
+    run_again(project, run, lambda inputs: inputs, seed=77)
+    return run
+
+
+def layer_tables(project: Path) -> Path:
+    run = a_run(project, "layers")
+    edit_table(run, lambda table: table.__setitem__("pearson", 0.99))
+    return run
+
+
+def nulls_and_gains(project: Path) -> Path:
+    run = a_run(project, "ansatz")
+
+    def change(table: pd.DataFrame) -> None:
+        numbers = [name for name in table if pd.api.types.is_float_dtype(table[name]) and table[name].notna().any()]
+        table[numbers[-1]] += 0.05
+
+    edit_table(run, change)
+    return run
+
+
+def cores_of_the_agop(project: Path) -> Path:
+    run = a_run(project, "ansatz")
+
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        name = max((name for name in arrays if arrays[name].ndim == 2), key=lambda name: arrays[name].size)
+        arrays[name] = arrays[name] + arrays[name].max()
+
+    edit_arrays(run, change)
+    return run
+
+
+def a_metric(project: Path) -> Path:
+    run = a_run(project, "features")
+    edit_arrays(run, lambda arrays: arrays.update({"metric/1": arrays["metric/1"][::-1, ::-1].copy(), "best": arrays["best"].T + 1}))
+    return run
+
+
+def a_draw_copied(project: Path) -> Path:
+    """One draw as two: the second seed has the images of the first."""
+    one, two = a_run(project, "draw", "seed=0"), a_run(project, "draw", "seed=1")
+    for name in ("arrays.safetensors", "metrics.parquet"):
+        shutil.copy(one / name, two / name)
+    return two
+
+
+def a_quieter_draw(project: Path) -> Path:
+    run = a_run(project, "draw")
+
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        for name in [name for name in arrays if "noise" in name]:
+            arrays[name] = arrays[name] / 2
+
+    edit_arrays(run, change)
+    return run
+
+
+def a_seed_that_suits(project: Path) -> Path:
+    run = a_run(project, "draw")
+    run_again(project, run, lambda inputs: inputs, seed=1234)
+    return run
+
+
+def a_preparation(project: Path) -> Path:
+    run = a_run(project, "prepare")
+    edit_arrays(run, lambda arrays: arrays.update({"test/images": arrays["test/images"][::-1].copy()}))
+    return run
+
+
+def a_picture(project: Path) -> None:
+    figure = project / RESULTS / "figures/published"
+    write_bytes(figure / "fig05.png", (figure / "fig12.png").read_bytes())
+    rehash(project, figure / "fig05.json")
+
+
+def numbers_in_a_caption(project: Path) -> None:
+    figure = project / RESULTS / "figures/published"
+    text = (figure / "fig05.md").read_text()
+    write_bytes(figure / "fig05.md", text.replace("0.", "9.", 1).encode() + b"\nThe CNN tests at 99.9 %.\n")
+    rehash(project, figure / "fig05.json")
+
+
+def a_table_with_its_csv(project: Path) -> None:
+    figure = project / RESULTS / "figures/published"
+    table = pd.read_parquet(figure / "fig05.parquet")
+    column = "accuracy" if "accuracy" in table else "value"
+    table[column] = table[column] + 0.3
+    write_table(figure / "fig05.parquet", table)
+    write_table(figure / "fig05.csv", table)
+    rehash(project, figure / "fig05.json")
+
+
+def notes_of_a_record(project: Path) -> Path:
+    """What a record says beside its files, such as the best epoch, which captions quote."""
+    run = a_run(project, "cnn")
+    record = read_record(run / "record.json")
+    reseal(run / "record.json", {**record, "best_epoch": record["best_epoch"] + 1})
+    return run
+
+
+def versions(project: Path) -> Path:
+    run = a_run(project, "rfm")
+    record = read_record(run / "record.json")
+    reseal(run / "record.json", {**record, "packages": {**record["packages"], "numpy": "1.0.0"}})
+    return run
+
+
+ALWAYS = {
+    "the same draw under two seeds": a_draw_copied,
+    "less noise in a draw": a_quieter_draw,
+    "a draw of another seed, which suits better": a_seed_that_suits,
+    "test images of a preparation in another order": a_preparation,
+    "the table of the pictures of layers": layer_tables,
+    "the picture of a figure": a_picture,
+    "numbers in a caption": numbers_in_a_caption,
+    "a figure's table, with its CSV": a_table_with_its_csv,
+    "versions in a record": versions,
+}
+"""Found by default."""
+
+SAMPLED = {
+    "accuracies of a fit": metrics_of_a_fit,
+    "accuracies of a fit, with the answers that they are the means of": outputs_of_a_fit,
+    "accuracies of later stages alone": deep_stages,
+    "accuracy of the last epoch of a network": best_epoch,
+    "what a record says beside its files": notes_of_a_record,
+    "a network trained on test images and their labels": a_network_trained_on_test_images,
+    "a fit to test images and their labels": a_fit_to_test_images,
+    "a training that went on from a planted checkpoint": a_planted_checkpoint,
+    "nulls and gains of the ansatz": nulls_and_gains,
+    "cores of the AGOP": cores_of_the_agop,
+    "a metric of ConvRFM": a_metric,
+}
+"""Found where the run is computed again."""
+
+
+def forge(project: Path, forgery: Callable[[Path], Path | None]) -> None:
+    run = forgery(project)
+    if run is not None:
+        rehash(project, run / "record.json")
+        follow(project, run)
+
+
+def test_honest_results_are_trusted(honest):
+    found = audited(honest, Choice(None))
+    assert found.trusted, (found.findings, [replay for replay in found.replays if replay.result is Result.DIFFERENT])
+    assert {replay.result for replay in found.replays} == {Result.EQUAL}
+    assert all(each.recomputed == each.runs and each.caught_tenth == 1 for each in found.coverage if each.runs)
+
+
+@pytest.mark.parametrize("what", ALWAYS)
+def test_found_by_default(project, what):
+    forge(project, ALWAYS[what])
+    by_default, by_all = audited(project, Choice()), audited(project, Choice(None))
+    assert not by_default.trusted
+    assert not by_all.trusted
+    ROWS[what] = (caught(by_default), caught(by_all))
+
+
+@pytest.mark.parametrize("what", SAMPLED)
+def test_found_where_it_is_computed_again(project, what):
+    forge(project, SAMPLED[what])
+    assert not audited(project, Choice(None)).trusted
+    by_default = audited(project, Choice())
+    shown = caught(by_default)
+    # Nothing but the run itself can tell; what stands on it is honest work.
+    assert shown == ""
+    assert all(each.caught_one < 1 for each in by_default.coverage if each.runs)
+    ROWS[what] = ("with probability k / m", caught(audited(project, Choice(None))))
+
+
+def test_the_page_is_up_to_date():
+    if len(ROWS) < len(ALWAYS) + len(SAMPLED):
+        pytest.skip("the other tests of this module make its rows")
+    text = forgeries.table(ROWS)
+    if os.environ.get("FORGERY_TABLE"):
+        PAGE.write_text(text, encoding="utf-8")
+    assert text == PAGE.read_text(encoding="utf-8")
