@@ -64,12 +64,16 @@ def caught(found: Audit) -> str:
     """By what, in words; empty where nothing was found."""
     parts = [f"finding: {state}" for state in dict.fromkeys(finding.state for finding in found.findings)]
     wrong = [replay.name.removeprefix(f"{RESULTS}/") for replay in found.replays if replay.result is Result.DIFFERENT]
-    kinds = dict.fromkeys("/".join(name.split("/")[::2][:2]) if "figures" in name else name.split("/")[1] for name in wrong)
+    kinds = dict.fromkeys(
+        "/".join(name.split("/")[::2][:2]) if "figures" in name else name.split("/")[1] for name in wrong
+    )
     return "; ".join([*parts, *([f"replay of {', '.join(kinds)}"] if wrong else [])])
 
 
 def a_run(project: Path, experiment: str, containing: str = "") -> Path:
-    return min(path for path in (project / RESULTS / "runs" / experiment / "published").iterdir() if containing in path.name)
+    return min(
+        path for path in (project / RESULTS / "runs" / experiment / "published").iterdir() if containing in path.name
+    )
 
 
 def edit_table(run: Path, change: Callable[[pd.DataFrame], None]) -> None:
@@ -92,7 +96,9 @@ def run_again(project: Path, run: Path, change_inputs: Callable[[dict], dict], *
         inputs = {name: [Path(path) for path in files(plan, keys)] for name, files in of.inputs.items()}
         outputs = {name: run / path.name for name, path in ((p.stem, p) for p in run.iterdir())}
         given = {**of.settings(plan, keys), **settings}
-        load_job(of.job)(Job(change_inputs(inputs), outputs, given, 1, Recorder(of.job, record["code"]["closure"], given)))
+        load_job(of.job)(
+            Job(change_inputs(inputs), outputs, given, 1, Recorder(of.job, record["code"]["closure"], given))
+        )
     made = read_record(run / "record.json")
     notes = {key: value for key, value in made.items() if key not in ("settings", "inputs", "outputs", "code")}
     kept = {key: record[key] for key in ("settings", "inputs", "outputs", "code")}
@@ -108,13 +114,17 @@ def metrics_of_a_fit(project: Path) -> Path:
 def outputs_of_a_fit(project: Path) -> Path:
     """The accuracies, and the answers for each test image that they are the means of."""
     run = metrics_of_a_fit(project)
-    edit_arrays(run, lambda arrays: arrays.update({n: np.ones_like(a) for n, a in arrays.items() if n.startswith("correct")}))
+    edit_arrays(
+        run, lambda arrays: arrays.update({n: np.ones_like(a) for n, a in arrays.items() if n.startswith("correct")})
+    )
     return run
 
 
 def deep_stages(project: Path) -> Path:
     run = a_run(project, "rfm")
-    edit_table(run, lambda table: table.__setitem__("test_accuracy", table["test_accuracy"].where(table["stage"] == 0, 1.0)))
+    edit_table(
+        run, lambda table: table.__setitem__("test_accuracy", table["test_accuracy"].where(table["stage"] == 0, 1.0))
+    )
     return run
 
 
@@ -177,8 +187,8 @@ def cores_of_the_agop(project: Path) -> Path:
     run = a_run(project, "ansatz")
 
     def change(arrays: dict[str, np.ndarray]) -> None:
-        name = max((name for name in arrays if arrays[name].ndim == 2), key=lambda name: arrays[name].size)
-        arrays[name] = arrays[name] + arrays[name].max()
+        for name in [name for name in arrays if name.endswith("core")]:
+            arrays[name] = arrays[name] * 1.001
 
     edit_arrays(run, change)
     return run
@@ -186,7 +196,10 @@ def cores_of_the_agop(project: Path) -> Path:
 
 def a_metric(project: Path) -> Path:
     run = a_run(project, "features")
-    edit_arrays(run, lambda arrays: arrays.update({"metric/1": arrays["metric/1"][::-1, ::-1].copy(), "best": arrays["best"].T + 1}))
+    edit_arrays(
+        run,
+        lambda arrays: arrays.update({"metric/1": arrays["metric/1"][::-1, ::-1].copy(), "best": arrays["best"].T + 1}),
+    )
     return run
 
 
@@ -202,7 +215,7 @@ def a_quieter_draw(project: Path) -> Path:
     run = a_run(project, "draw")
 
     def change(arrays: dict[str, np.ndarray]) -> None:
-        for name in [name for name in arrays if "noise" in name]:
+        for name in [name for name in arrays if name.endswith("frame")]:
             arrays[name] = arrays[name] / 2
 
     edit_arrays(run, change)

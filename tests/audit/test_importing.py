@@ -9,27 +9,27 @@ from pathlib import Path
 import pytest
 from workflow.conftest import copy_project
 
-from audit.tiny import configure, rehash
-from convrfm.audit import importing, integrity
-from convrfm.audit.importing import METADATA, import_results
-from convrfm.audit.outcome import State
+from audit.tiny import configure, follow, plan_of, rehash
+from convrfm.audit import importing
+from convrfm.audit.auditing import import_folder
+from convrfm.audit.coverage import Choice
+from convrfm.audit.importing import METADATA
+from convrfm.audit.integrity import check_integrity
+from convrfm.audit.outcome import Audit, Result, State
 from convrfm.errors import InputError
 from convrfm.storage import load_arrays, sha256, write_arrays
 
 RESULTS = Path("results/quick")
 
 
-@pytest.fixture
-def computed() -> None:
-    """For tests that need tables drawn anew, and spot checks."""
+def import_results(folder: Path, project: Path) -> Audit:
+    """Without computing anything again: these tests are about files."""
 
+    def audited(settings, place):
+        checked = check_integrity(project, plan_of(project, settings), place=place)
+        return Audit("quick", RESULTS.as_posix(), (), (), checked.findings, (), (), checked.checked, "", "")
 
-@pytest.fixture(autouse=True)
-def nothing_is_computed(request, monkeypatch):
-    """Tests that are about files are not to wait for drawing and spot checks."""
-    if "computed" not in request.fixturenames:
-        monkeypatch.setattr(integrity, "check_redrawn", lambda *_, **__: [])
-        monkeypatch.setattr(importing, "spot_check", lambda *_: ())
+    return importing.import_results(folder, project, audited)
 
 
 @pytest.fixture
@@ -49,21 +49,20 @@ def nothing_changed(project: Path) -> bool:
     return content(project / "results") == {} and not list(project.rglob(".tmp-*"))
 
 
-def test_clean_results_are_taken_in(project, elsewhere, computed):
-    found = import_results(elsewhere, project, 0)
-    assert found.trusted, (found.findings, found.spot_checks)
-    assert found.judgements == ()
+def test_clean_results_are_taken_in(project, elsewhere):
+    found = import_results(elsewhere, project)
+    assert found.trusted, found.findings
     assert found.checked["taken in"] == len(content(elsewhere))
     assert content(project / RESULTS) == content(elsewhere)
     assert not list(project.rglob(".tmp-*"))
-    again = import_results(elsewhere, project, 0)
+    again = import_results(elsewhere, project)
     assert (again.trusted, again.checked["taken in"]) == (True, 0)
 
 
 def test_what_stands_on_something_is_younger(project, elsewhere):
     for number, path in enumerate(sorted(elsewhere.rglob("*"), reverse=True)):
         os.utime(path, (1e9 + number, 1e9 + number))
-    assert import_results(elsewhere, project, 0).trusted
+    assert import_results(elsewhere, project).trusted
     runs = project / RESULTS / "runs"
     (draw,) = runs.glob("draw/*/*/arrays.safetensors")
     (fit,) = runs.glob("rfm/*/*/metrics.parquet")
@@ -74,24 +73,25 @@ def test_what_stands_on_something_is_younger(project, elsewhere):
 def test_harm_is_refused(project, elsewhere):
     path = next((elsewhere / "runs/rfm").rglob("arrays.safetensors"))
     path.write_bytes(path.read_bytes() + b"x")
-    found = import_results(elsewhere, project, 0)
+    found = import_results(elsewhere, project)
     assert not found.trusted
     assert [finding.state for finding in found.findings] == [State.TAMPERED]
     assert nothing_changed(project)
 
 
-def test_well_hashed_harm_is_refused(project, elsewhere, computed):
-    """The spot checks see what hashes do not."""
-    (project / "results").mkdir()
-    shutil.copytree(elsewhere, project / RESULTS)
-    run = next((project / RESULTS / "runs/features").rglob("record.json")).parent
-    arrays = load_arrays(run / "arrays.safetensors")
-    write_arrays(run / "arrays.safetensors", {**arrays, "metric/1": arrays["metric/1"] * 2})
-    rehash(project, run / "record.json")
-    shutil.rmtree(elsewhere)
-    (project / RESULTS).rename(elsewhere)
-    found = import_results(elsewhere, project, 0)
-    assert any(not check.holds for check in found.spot_checks)
+def test_well_hashed_harm_is_refused(project, tmp_path, monkeypatch):
+    """What comes out otherwise when it is computed again is not taken in, whatever its hashes say."""
+    draw = min((project / RESULTS / "runs/draw/published").iterdir())
+    arrays = load_arrays(draw / "arrays.safetensors")
+    write_arrays(draw / "arrays.safetensors", {**arrays, "train/frame": arrays["train/frame"] / 2})
+    rehash(project, draw / "record.json")
+    follow(project, draw)
+    (project / RESULTS).rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(project)
+    found = import_folder(tmp_path / "elsewhere", Choice(), 2)
+    assert found.findings == ()
+    different = [replay.name for replay in found.replays if replay.result is Result.DIFFERENT]
+    assert different == [draw.relative_to(project).as_posix()]
     assert nothing_changed(project)
 
 
@@ -99,7 +99,7 @@ def test_other_files_of_the_same_name_are_not_replaced(project, elsewhere):
     mine = project / RESULTS / "figures/published/fig05.md"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    found = import_results(elsewhere, project, 0)
+    found = import_results(elsewhere, project)
     assert [finding.file for finding in found.findings] == ["results/quick/figures/published/fig05.md"]
     assert "nothing was replaced" in found.findings[0].found
     assert content(project / "results") == {"quick/figures/published/fig05.md": sha256(mine)}
@@ -118,20 +118,20 @@ def test_links_and_pipes_are_refused(project, elsewhere, tmp_path, kind):
         (elsewhere / "figures").symlink_to(tmp_path / "figures")
     else:
         os.mkfifo(place)
-    found = import_results(elsewhere, project, 0)
+    found = import_results(elsewhere, project)
     assert {finding.state for finding in found.findings} == {State.TAMPERED}
     assert nothing_changed(project)
 
 
 def test_strangers_are_refused(project, elsewhere):
     (elsewhere / "runs" / "notes.txt").write_text("x")
-    assert [finding.state for finding in import_results(elsewhere, project, 0).findings] == [State.ORPHANED]
+    assert [finding.state for finding in import_results(elsewhere, project).findings] == [State.ORPHANED]
     assert nothing_changed(project)
 
 
 def test_results_of_another_configuration_are_refused(project, elsewhere):
     configure(project, seeds=[7])
-    assert not import_results(elsewhere, project, 0).trusted
+    assert not import_results(elsewhere, project).trusted
     assert nothing_changed(project)
 
 
@@ -143,7 +143,7 @@ def say_another_preset(project: Path) -> None:
 def test_the_preset_is_that_of_the_results(project, elsewhere):
     """Whatever config.yaml says, and whatever the folder is called; everything else that config.yaml says counts."""
     say_another_preset(project)
-    found = import_results(elsewhere, project, 0)
+    found = import_results(elsewhere, project)
     assert (found.trusted, found.preset, found.results) == (True, "quick", "results/quick")
     assert content(project / RESULTS) == content(elsewhere)
     assert not (project / "results/anchors").exists()
@@ -153,11 +153,11 @@ def test_a_preset_that_the_project_does_not_have(project, elsewhere):
     (project / "workflow/presets/quick.yaml").unlink()
     say_another_preset(project)
     with pytest.raises(InputError, match="are of the preset 'quick', but this project has anchors, paper"):
-        import_results(elsewhere, project, 0)
+        import_results(elsewhere, project)
     for record in [*elsewhere.rglob("record.json"), *(elsewhere / "figures").rglob("*.json")]:
         record.write_text("{}")
     with pytest.raises(InputError, match=r"No record in .* says which preset"):
-        import_results(elsewhere, project, 0)
+        import_results(elsewhere, project)
     assert nothing_changed(project)
 
 
@@ -165,7 +165,7 @@ def test_remedies_are_for_the_machine_that_it_came_from(project, elsewhere):
     """Where the files are that they name: here is nothing to be removed or built anew."""
     next((elsewhere / "runs/rfm").rglob("arrays.safetensors")).unlink()
     (elsewhere / "runs" / "it's mine.txt").write_text("x")
-    note, *others = [finding.remedy for finding in import_results(elsewhere, project, 0).findings]
+    note, *others = [finding.remedy for finding in import_results(elsewhere, project).findings]
     assert note.startswith("On the machine that computed it: rm -r 'results/quick/runs/it'")
     assert len(others) > 1  # the fit, and what was made from it
     for remedy in others:
@@ -175,7 +175,7 @@ def test_remedies_are_for_the_machine_that_it_came_from(project, elsewhere):
 
 def test_a_folder_that_is_none(project, elsewhere, tmp_path):
     for folder in (tmp_path / "nowhere", elsewhere / "runs"):
-        assert [finding.state for finding in import_results(folder, project, 0).findings] == [State.MISSING]
+        assert [finding.state for finding in import_results(folder, project).findings] == [State.MISSING]
     assert nothing_changed(project)
 
 
@@ -186,7 +186,7 @@ def test_snakemake_takes_them_for_its_own(project, elsewhere, tmp_path):
     remembered = base64.b64encode(b"results/quick/figures/published/fig05.png").decode()
     (there.root / METADATA).mkdir(parents=True)
     (there.root / METADATA / remembered).write_text(json.dumps({"code": "other", "params": ["other"], "input": []}))
-    assert import_results(elsewhere, there.root, 0).trusted
+    assert import_results(elsewhere, there.root).trusted
     assert there.planned("fig05") == {}
     (there.results / "figures/published/fig05.png").unlink()
     assert there.planned("fig05") == {"draw_fig05": 1}

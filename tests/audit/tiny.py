@@ -127,13 +127,5 @@ def rehash(project: Path, record_file: Path, *, sealed: bool = True) -> None:
     reseal(record_file, record) if sealed else write_json(record_file, record)
 
 
-def rehash_inputs(project: Path, record_file: Path) -> None:
-    """The same for the inputs."""
-    record = read_record(record_file)
-    for described in record["inputs"].values():
-        described["sha256"] = sha256(project / described["path"])
-    reseal(record_file, record)
-
-
 def reseal(record_file: Path, record: dict) -> None:
     write_json(record_file, {**record, "seal": seal_of(record)})

@@ -6,6 +6,7 @@
 rule audit:
     log:
         f"{RESULTS}/logs/audit.log",
+    threads: workflow.cores or 1
     localrule: True
     conda:
         ENVIRONMENT

@@ -138,7 +138,9 @@ def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:
     if not _is_project(Path.cwd()):
         msg = f"{Path.cwd()} has no config.yaml and workflow/presets: run this in the folder of the project."
         raise InputError(msg)
-    found = import_results(folder, Path.cwd(), lambda settings, place: _audited(Path.cwd(), settings, choice, cores, place)[0])
+    found = import_results(
+        folder, Path.cwd(), lambda settings, place: _audited(Path.cwd(), settings, choice, cores, place)[0]
+    )
     _print(summary(found, None))
     return found
 

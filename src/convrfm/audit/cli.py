@@ -107,7 +107,9 @@ class _Replay(argparse.Action):
         elif word.isdecimal() and not rest:
             namespace.replay = (int(word), ())
         else:
-            parser.error(f"{option} takes a number, `all`, or `claim` with ids such as A10, but it has {' '.join(values)}")
+            parser.error(
+                f"{option} takes a number, `all`, or `claim` with ids such as A10, but it has {' '.join(values)}"
+            )
 
 
 def _positive(text: str) -> int:

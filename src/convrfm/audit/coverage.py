@@ -74,7 +74,9 @@ class _Behind:
 
     def runs(self, judgement: Judgement) -> list[str]:
         """Names of the runs behind the tables that a judgement has read."""
-        waiting = [self.made_by[file] for each in judgement.measurements for file in each.sources if file in self.made_by]
+        waiting = [
+            self.made_by[file] for each in judgement.measurements for file in each.sources if file in self.made_by
+        ]
         found: set[str] = set()
         while waiting:
             name = waiting.pop()
@@ -111,7 +113,9 @@ def coverage_of(
                 runs=len(runs),
                 recomputed=done,
                 caught_one=done / len(runs) if runs else 0.0,
-                caught_tenth=_caught(len(drawn), of_drawn, math.ceil(len(drawn) / 10)) if drawn else float(done == len(runs) > 0),
+                caught_tenth=_caught(len(drawn), of_drawn, math.ceil(len(drawn) / 10))
+                if drawn
+                else float(done == len(runs) > 0),
             )
         )
     return tuple(found)

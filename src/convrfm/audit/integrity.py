@@ -50,7 +50,9 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
     where = place or project
     hashes, counts = Hashes(where), Counter[str]()
     found = {product.name: (product, own) for product, own in find_products(where, plan.results)}
-    products = {file: product for product, _ in found.values() for file in (product.record_file, *product.files.values())}
+    products = {
+        file: product for product, _ in found.values() for file in (product.record_file, *product.files.values())
+    }
     asked = asked_for(plan)
     # Elsewhere (`snakemake --directory`) there is none: then that of the checkout whose code this is.
     locked = locked_versions(next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None))
