@@ -15,8 +15,10 @@ from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_fil
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, find_products, in_order
 from convrfm.audit.redrawn import check_csv, check_redrawn
+from convrfm.audit.seal import check_seal
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.config import Settings
+from convrfm.pipeline.cost_record import COST_TABLE, cost_trouble
 from convrfm.pipeline.plan.base import Plan, recorded_state
 from convrfm.pipeline.plan.table import FIGURES
 from convrfm.pipeline.record import CHECKOUT
@@ -51,7 +53,7 @@ def check_integrity(
     asked = asked_for(plan)
     # Elsewhere (`snakemake --directory`) there is none: then that of the checkout whose code this is.
     locked = locked_versions(next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None))
-    findings += unknown_files(where, plan.results, set(products))
+    findings += [*unknown_files(where, plan.results, set(products)), *check_seal(where, plan.results)]
     wrong = {product.name: own for product, own in found}
     # So that remedies can be followed one after the other.
     for product in in_order([product for product, _ in found]):
@@ -73,6 +75,8 @@ def check_integrity(
         removal = f"{remove(product.name, beginning=product.is_figure)}, or change the configuration back."
         remedy = rebuild(product.record_file) if product.name in asked else removal
         findings += [replace(finding, remedy=remedy) for finding in own]
+    if (trouble := cost_trouble(project)) is not None:
+        findings.append(Finding(State(trouble[0]), COST_TABLE, trouble[1], "python benchmarks/cost.py"))
     unique = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
     return tuple(reversed(unique.values())), dict(counts)
 
