@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from convrfm.audit.crate import CRATE_FILE, crate_of
+from convrfm.audit.crate import CODECHECK_FILE, CRATE_FILE, codecheck_of, crate_of
 from convrfm.audit.currency import settings_of
 from convrfm.audit.document import as_document
 from convrfm.audit.importing import import_results
@@ -64,6 +64,7 @@ def write_audit(project: Path, found: Audit) -> Path:
     page = folder / "index.html"
     write_bytes(page, render_page(project, found, made).encode("utf-8", "replace"))
     write_json(folder / "audit.json", as_document(found, made))
+    write_bytes(project / found.results / CODECHECK_FILE, codecheck_of(project, found, made).encode())
     # Last, since it lists the others.
     write_json(project / found.results / CRATE_FILE, crate_of(project, found, made))
     return page

@@ -75,7 +75,8 @@ def check_integrity(
         removal = f"{remove(product.name, beginning=product.is_figure)}, or change the configuration back."
         remedy = rebuild(product.record_file) if product.name in asked else removal
         findings += [replace(finding, remedy=remedy) for finding in own]
-    if (trouble := cost_trouble(project)) is not None:
+    # What waits to be taken in has no part in it.
+    if place is None and (trouble := cost_trouble(project)) is not None:
         findings.append(Finding(State(trouble[0]), COST_TABLE, trouble[1], "python benchmarks/cost.py"))
     unique = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
     return tuple(reversed(unique.values())), dict(counts)
