@@ -79,7 +79,7 @@ def test_every_verdict_and_state_is_there_in_words(full):
         assert f"claim that is {verdict}" in text
     for state in State:
         assert f"✗ {state}" in text
-    assert "Not trusted. 5 findings on the files, and 2 of 7 runs and figures computed again came out different." in text
+    assert "Not trusted. 5 findings on the files, and 2 of 5 runs and figures computed again came out different." in text
 
 
 def test_no_verdict_stands_without_its_recomputed_share(full):

@@ -124,25 +124,29 @@ def _plain(value: Any) -> Any:
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """Each key that differs between two nested mappings, with both values.
+    """Each key that differs between two values that may be nested, with both values.
 
     Args:
         before: one of them.
         now: the other.
         where: key that both are of; empty at the top.
     """
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        old, new = ({str(key): part for key, part in each.items()} for each in (before, now))
-        for key in sorted(old.keys() | new.keys()):
+    before, now = _plain(before), _plain(now)
+    lists = isinstance(before, list) and isinstance(now, list) and len(before) == len(now)
+    if lists and now and isinstance(now[0], dict):
+        for number, pair in enumerate(zip(before, now, strict=True)):
+            yield from differences(*pair, f"{where}[{number}]")
+    elif isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
             inner = f"{where}.{key}" if where else key
-            if key not in old:
-                yield f"{inner} was not there, and is {new[key]!r}"
-            elif key not in new:
-                yield f"{inner} was {old[key]!r}, and is no longer there"
+            if key not in before:
+                yield f"{inner} was not there, and is {now[key]!r}"
+            elif key not in now:
+                yield f"{inner} was {before[key]!r}, and is no longer there"
             else:
-                yield from differences(old[key], new[key], inner)
-    elif _plain(before) != _plain(now) or isinstance(before, bool) != isinstance(now, bool):
-        yield f"{where} was {_plain(before)!r}, and is {_plain(now)!r}"
+                yield from differences(before[key], now[key], inner)
+    elif before != now or isinstance(before, bool) != isinstance(now, bool):
+        yield f"{where} was {before!r}, and is {now!r}"
 
 
 def _inputs(record: Record, expected: Expected) -> str | None:

@@ -162,11 +162,11 @@ def _of_commits(release: str, recorded: Sequence[tuple[Product, Record]]) -> Ite
     for product, record in recorded:
         commits[record.code.commit].append((product, record))
     for commit, own in sorted(commits.items(), key=lambda item: item[0] or ""):
-        named = _counted([product.name for product, _ in own])
+        named = _counted([product.title for product, _ in own])
         if commit is None:
             yield Deviation("code", f"Made outside git, known by the hash of its code alone: {named}.")
             continue
-        if dirty := [product.name for product, record in own if record.code.dirty]:
+        if dirty := [product.title for product, record in own if record.code.dirty]:
             yield Deviation("code", f"Made with changes that were not committed, at {commit[:8]}: {_counted(dirty)}.")
         if ask_git(CHECKOUT, "cat-file", "-e", f"{commit}^{{commit}}") is None:
             yield Deviation("code", f"Made at commit {commit[:8]}, which this checkout does not know: {named}.")
@@ -178,7 +178,7 @@ def _of_commits(release: str, recorded: Sequence[tuple[Product, Record]]) -> Ite
 
 
 def _resumed(recorded: Sequence[tuple[Product, Record]]) -> Iterator[Deviation]:
-    if resumed := [product.name for product, record in recorded if record.resumed_from]:
+    if resumed := [product.title for product, record in recorded if record.resumed_from]:
         yield Deviation("resumed", f"Continued from the checkpoints of a job that was stopped: {_counted(resumed)}.")
 
 

@@ -59,16 +59,18 @@ def headline(audit: Audit) -> str:
 
 def trust(audit: Audit) -> str:
     """Say in a sentence whether the numbers can be trusted."""
-    different = sum(replay.result is Result.DIFFERENT for replay in audit.replays)
-    again = _counted(len(audit.replays), "run or figure", "runs and figures")
+    results = Counter(replay.result for replay in audit.replays)
+    impossible = results.pop(Result.IMPOSSIBLE, 0)
+    again = _counted(results.total(), "run or figure", "runs and figures")
     if audit.trusted:
+        more = f"; {impossible} more could not be" if impossible else ""
         return (
             f"{headline(audit)}: nothing wrong was found in these files, and nothing came out different that was computed again "
-            f"({again}); how much that says stands beside each verdict."
+            f"({again}{more}). How much that says stands beside each verdict."
         )
     return (
-        f"Not trusted: {_counted(len(audit.findings), 'finding')} on the files, and {different} of {again} computed again came "
-        "out different. Verdicts rest on these files: follow the remedies, and audit again."
+        f"{headline(audit)}: {_counted(len(audit.findings), 'finding')} on the files, and {results[Result.DIFFERENT]} of {again} "
+        "computed again came out different. Verdicts rest on these files: follow the remedies, and audit again."
     )
 
 
