@@ -1,4 +1,4 @@
-"""What the paper's route to the patch-AGOP costs beside the closed form, measured in one sitting; writes benchmarks/cost.csv, and its record beside it.
+"""What the paper's route to the patch-AGOP costs beside the closed form; writes benchmarks/cost.csv and its record.
 
     python benchmarks/cost.py --machine "two cores of ..."     about two minutes
     python benchmarks/cost.py --small                          a first look at a tenth of the size; writes nothing

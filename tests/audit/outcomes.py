@@ -7,7 +7,16 @@ from pathlib import Path
 from PIL import Image
 
 from convrfm.audit.outcome import (
-    Audit, Coverage, Deviation, Finding, Judgement, Measurement, Replay, Result, State, Verdict,
+    Audit,
+    Coverage,
+    Deviation,
+    Finding,
+    Judgement,
+    Measurement,
+    Replay,
+    Result,
+    State,
+    Verdict,
 )  # fmt: skip
 
 RESULTS = "results/quick"
@@ -113,7 +122,11 @@ def every_kind() -> Audit:
         *(Replay(f"{RUN}{result}", result, LONG, 2.0) for result in Result),
         Replay(HOSTILE, Result.IMPOSSIBLE, HOSTILE, 0.0),
     )
-    deviations = (Deviation("seeds", "Seeds were [0, 1, 2], and are [0]."), Deviation("code", HOSTILE), Deviation("code", LONG))
+    deviations = (
+        Deviation("seeds", "Seeds were [0, 1, 2], and are [0]."),
+        Deviation("code", HOSTILE),
+        Deviation("code", LONG),
+    )
     return audit(
         judgements=tuple(judgements), findings=tuple(findings), replays=replays, deviations=deviations, beacon=HOSTILE
     )

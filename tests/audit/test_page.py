@@ -3,9 +3,9 @@
 import base64
 import json
 import os
-from io import BytesIO
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from io import BytesIO
 from urllib.parse import unquote
 
 import numpy as np
@@ -58,9 +58,7 @@ def full(project):
 
 
 PNG = f"{outcomes.RESULTS}/figures/published/fig05.png"
-COVERED = (
-    "12 of 120 runs recomputed; a single forged run would have been found with probability 0.1, a tenth of them forged with 0.71"
-)
+COVERED = "12 of 120 runs recomputed; a single forged run would have been found with probability 0.1, a tenth of them forged with 0.71"
 
 
 def render(project, found=None, **pictures):
@@ -79,7 +77,9 @@ def test_every_verdict_and_state_is_there_in_words(full):
         assert f"claim that is {verdict}" in text
     for state in State:
         assert f"✗ {state}" in text
-    assert "Not trusted. 5 findings on the files, and 2 of 5 runs and figures computed again came out different." in text
+    assert (
+        "Not trusted. 5 findings on the files, and 2 of 5 runs and figures computed again came out different." in text
+    )
 
 
 def test_no_verdict_stands_without_its_recomputed_share(full):
@@ -94,7 +94,10 @@ def test_no_verdict_stands_without_its_recomputed_share(full):
 
 @pytest.mark.parametrize(
     ("one", "tenth", "shown"),
-    [(1.0, 1.0, "probability 1, a tenth of them forged with 1"), (0.29, 0.9999, "0.29, a tenth of them forged with 0.99")],
+    [
+        (1.0, 1.0, "probability 1, a tenth of them forged with 1"),
+        (0.29, 0.9999, "0.29, a tenth of them forged with 0.99"),
+    ],
 )
 def test_probabilities_are_never_rounded_up(one, tenth, shown):
     assert coverage_in_words(Coverage("A1", None, 3, 1, one, tenth)).endswith(shown)
@@ -133,7 +136,9 @@ def test_what_was_recomputed_is_counted_by_kind_and_what_is_not_equal_named(proj
         beacon="drand 42",
     )
     html = render(project, found)
-    section = words(html[html.index('<section aria-labelledby="recomputed"') : html.index('<section aria-labelledby="deviations"')])
+    section = words(
+        html[html.index('<section aria-labelledby="recomputed"') : html.index('<section aria-labelledby="deviations"')]
+    )
     for shown in ("rfm3010", "figures0100", "cnn0001", "≈ close", "✗ different", "? impossible", "ab" * 32, "drand 42"):
         assert shown in section, shown
     for shown in ("1e-6 is allowed", "0.999, not 0.708", "no GPU here"):
@@ -296,5 +301,11 @@ def test_of_many_runs_those_are_shown_that_matter(project, monkeypatch):
 def test_an_empty_folder(tmp_path):
     found = outcomes.audit(judgements=(), coverage=(), replays=(), checked={})
     text = Parsed(render(tmp_path, found)).text
-    for shown in ("No claim was judged.", "There is no figure here", "There is no record of any run.", "nothing.", "Nothing was computed"):
+    for shown in (
+        "No claim was judged.",
+        "There is no figure here",
+        "There is no record of any run.",
+        "nothing.",
+        "Nothing was computed",
+    ):
         assert shown in text

@@ -65,7 +65,9 @@ def test_records_that_were_changed_removed_or_added_are_named(sealed):
     assert found_in(sealed) == [(State.MISSING, FIGURE), (State.ORPHANED, FIGURE.replace("fig05", "fig06"))]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"leaves": 3}', '{"format": 1, "root": "00", "leaves": {}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"leaves": 3}', '{"format": 1, "root": "00", "leaves": {}}', "[" * 100_000]
+)
 def test_a_seal_that_is_none(sealed, content):
     (sealed / outcomes.RESULTS / SEAL_FILE).write_text(content)
     assert found_in(sealed) == [(State.TAMPERED, f"{outcomes.RESULTS}/{SEAL_FILE}")]

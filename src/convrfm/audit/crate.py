@@ -1,7 +1,6 @@
-"""The results for the tools of others: an RO-Crate, every run as an action with its tool, inputs, outputs and times; and what
-a CODECHECK begins with.
+"""The results for the tools of others: an RO-Crate with every run as an action, and what a CODECHECK begins with.
 
-It follows RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) and the profile Process Run Crate 0.5 (https://w3id.org/ro/wfrun),
+The crate follows RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) and the profile Process Run Crate 0.5 (https://w3id.org/ro/wfrun),
 since each job of the workflow is the run of one tool. The root of the crate is the folder of the results.
 """
 
@@ -85,7 +84,9 @@ def codecheck_of(project: Path, audit: Audit, made: datetime) -> str:
     manifest = [
         {
             "file": as_text(str(PurePosixPath(product.files[form]).relative_to(audit.results))),
-            "comment": as_text(f"{product.title}: {', '.join(judged.get((product.kind, product.keys['protocol']), ['no claim']))}"),
+            "comment": as_text(
+                f"{product.title}: {', '.join(judged.get((product.kind, product.keys['protocol']), ['no claim']))}"
+            ),
         }
         for product, _ in find_products(project, audit.results)
         if product.is_figure
@@ -122,9 +123,7 @@ class _Crate:
         )
         self.crate.datePublished = made
         root["conformsTo"] = self._entity(PROFILE, "CreativeWork", {"name": "Process Run Crate", "version": "0.5"})
-        root["citation"] = self._entity(
-            PAPER, "ScholarlyArticle", {"name": TITLE}
-        )
+        root["citation"] = self._entity(PAPER, "ScholarlyArticle", {"name": TITLE})
         self.agents = self._credit()
         for name, title in (
             ("audit/index.html", "The audit, as a page"),

@@ -111,17 +111,18 @@ def _compared(config: Config) -> dict[str, object]:
 
 
 def _of_presets(before: Settings, now: Settings) -> Iterator[str]:
-    return differences(*(each.preset.model_dump(exclude=NO_NUMBER_OF_PRESET) for each in (before, now)))
+    old, new = (each.preset.model_dump(exclude=NO_NUMBER_OF_PRESET) for each in (before, now))
+    return differences(old, new)
 
 
 def _of_lock(released: Path, project: Path) -> Iterator[Deviation]:
     own = next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).is_file()), None)
     before = released / LOCK
-    packages = [
+    old, new = (
         {name: " or ".join(sorted(versions)) for name, versions in locked_versions(lock).items()}
         for lock in (before if before.is_file() else None, own)
-    ]
-    if changed := list(differences(*packages)):
+    )
+    if changed := list(differences(old, new)):
         yield Deviation("lock", f"Locked versions have changed: {listed(changed)}.")
 
 
@@ -132,8 +133,8 @@ def _of_code(release: str) -> Iterator[Deviation]:
     files = sorted({*changed, *loose} - {""})
     for file in files:
         if file.endswith(f"/{CLAIMS}"):
-            texts = (ask_git(CHECKOUT, "show", f"{release}:{file}"), _text(CHECKOUT / file))
-            found = list(differences(*map(_claims, texts)))
+            before = _claims(ask_git(CHECKOUT, "show", f"{release}:{file}"))
+            found = list(differences(before, _claims(_text(CHECKOUT / file))))
             yield Deviation("claims", f"{file} has changed: {listed(found) or 'in its words or its order'}.")
     for what, chosen in (
         ("claims", [file for file in files if "/judges/" in file]),
@@ -141,7 +142,10 @@ def _of_code(release: str) -> Iterator[Deviation]:
     ):
         if chosen:
             names = listed([f"{file} (not committed)" if file in loose else file for file in chosen])
-            yield Deviation(what, f"{'Judges' if what == 'claims' else 'Code'} that differ{'' if what == 'claims' else 's'}: {names}.")
+            yield Deviation(
+                what,
+                f"{'Judges' if what == 'claims' else 'Code'} that differ{'' if what == 'claims' else 's'}: {names}.",
+            )
 
 
 def _text(path: Path) -> str | None:
@@ -172,7 +176,9 @@ def _of_commits(release: str, recorded: Sequence[tuple[Product, Record]]) -> Ite
             yield Deviation("code", f"Made at commit {commit[:8]}, which this checkout does not know: {named}.")
             continue
         kinds = [(FIGURES if product.is_figure else EXPERIMENTS).get(product.kind) for product, _ in own]
-        imported = {name for job in {kind.job for kind in kinds if kind} for name in import_closure(job.partition(":")[0])}
+        imported = {
+            name for job in {kind.job for kind in kinds if kind} for name in import_closure(job.partition(":")[0])
+        }
         if modules := sorted(imported & changed_modules(CHECKOUT, commit, release)):
             yield Deviation("code", f"Made at commit {commit[:8]}, where {listed(modules)} differ: {named}.")
 
@@ -187,7 +193,9 @@ def _equal_draws(recorded: Sequence[tuple[Product, Record]]) -> Iterator[Deviati
     draws: dict[tuple[str, str], set[str]] = defaultdict(set)
     for product, record in recorded:
         if product.kind in DRAWS and "arrays" in record.outputs and "seed" in product.keys:
-            rest = ",".join(f"{key}={value}" for key, value in product.keys.items() if key not in ("seed", "experiment"))
+            rest = ",".join(
+                f"{key}={value}" for key, value in product.keys.items() if key not in ("seed", "experiment")
+            )
             draws[f"{product.kind} ({rest})", record.outputs["arrays"].sha256].add(product.keys["seed"])
     for (what, _), seeds in sorted(draws.items()):
         if len(seeds) > 1:

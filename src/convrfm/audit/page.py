@@ -147,7 +147,11 @@ class _Page:
         pointed = self._pointed_at() if len(self.runs) > MOST_RUNS else None
         self.shown_runs = [run for run in self.runs if pointed is None or run.name in pointed]
         self._run_anchors = dict(
-            zip((run.name for run in self.shown_runs), _different(f"run-{run.title}" for run in self.shown_runs), strict=True)
+            zip(
+                (run.name for run in self.shown_runs),
+                _different(f"run-{run.title}" for run in self.shown_runs),
+                strict=True,
+            )
         )
         names = _different(f"claim-{each.claim}-{each.protocol or 'any'}" for each in audit.judgements)
         self._claim_anchors = {id(each): name for each, name in zip(audit.judgements, names, strict=True)}
@@ -222,7 +226,9 @@ class _Page:
     def _drawings(self, name: str, captions: Mapping[str, str]) -> Iterator[Drawing]:
         for protocol in PROTOCOLS:
             base = f"{self.audit.results}/figures/{protocol}/{name}"
-            present = [f"{base}.{form}" for form in (*FIGURE_FORMATS, "json") if (self.project / f"{base}.{form}").is_file()]
+            present = [
+                f"{base}.{form}" for form in (*FIGURE_FORMATS, "json") if (self.project / f"{base}.{form}").is_file()
+            ]
             if present:
                 png = self.pictures.get(f"{base}.png")
                 picture = None if png is None else _picture(png)

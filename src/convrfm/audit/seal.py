@@ -75,7 +75,9 @@ def check_seal(project: Path, results: str) -> Iterator[Finding]:
         elif name not in leaves:
             yield Finding(State.ORPHANED, name, f"{file} does not hold it: it was added since.", remedy)
         elif present[name] != leaves[name]:
-            yield Finding(State.TAMPERED, name, f"It is not the record that {file} holds: it was changed since.", remedy)
+            yield Finding(
+                State.TAMPERED, name, f"It is not the record that {file} holds: it was changed since.", remedy
+            )
 
 
 def record_hashes(project: Path, results: str) -> dict[str, str]:

@@ -65,11 +65,12 @@ def trust(audit: Audit) -> str:
     if audit.trusted:
         more = f"; {impossible} more could not be" if impossible else ""
         return (
-            f"{headline(audit)}: nothing wrong was found in these files, and nothing came out different that was computed again "
-            f"({again}{more}). How much that says stands beside each verdict."
+            f"{headline(audit)}: nothing wrong was found in these files, and nothing came out different that was computed "
+            f"again ({again}{more}). How much that says stands beside each verdict."
         )
+    findings = _counted(len(audit.findings), "finding")
     return (
-        f"{headline(audit)}: {_counted(len(audit.findings), 'finding')} on the files, and {results[Result.DIFFERENT]} of {again} "
+        f"{headline(audit)}: {findings} on the files, and {results[Result.DIFFERENT]} of {again} "
         "computed again came out different. Verdicts rest on these files: follow the remedies, and audit again."
     )
 
