@@ -1,4 +1,4 @@
-"""What the paper's route to the patch-AGOP costs beside the closed form, measured in one sitting; writes benchmarks/cost.csv.
+"""What the paper's route to the patch-AGOP costs beside the closed form; writes benchmarks/cost.csv and its record.
 
     python benchmarks/cost.py --machine "two cores of ..."     about two minutes
     python benchmarks/cost.py --small                          a first look at a tenth of the size; writes nothing
@@ -19,8 +19,10 @@ from measuring import photographs
 
 from convrfm.kernels.neural_tangents import expand_patches
 from convrfm.patches import unfold
+from convrfm.pipeline.cost_record import COST_TABLE, cost_recorder, write_cost_record
+from convrfm.storage import write_table
 
-TABLE = Path(__file__).with_name("cost.csv")
+CHECKOUT = Path(__file__).parents[1]
 
 
 def row(quantity: str, what: str, ours: list[float], theirs: list[float]) -> dict[str, object]:
@@ -60,10 +62,13 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=15, help="repetitions of the closed form")
     arguments = parser.parse_args()
     n, points = (20, 2) if arguments.small else (200, 20)
+    settings = {"n": n, "points": points, "repetitions": arguments.repetitions, "machine": arguments.machine}
+    recorder = cost_recorder(CHECKOUT, settings)
     table = pd.DataFrame(measure(n, points, arguments.repetitions)).assign(machine=arguments.machine)
     print(table.to_string())
     if not arguments.small:
-        table.to_csv(TABLE, index=False)
+        write_table(CHECKOUT / COST_TABLE, table)
+        write_cost_record(recorder, CHECKOUT)
 
 
 if __name__ == "__main__":

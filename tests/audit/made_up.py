@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from convrfm.pipeline.cost_record import COST_TABLE, cost_recorder, write_cost_record
 from convrfm.printed import PRINTED
 from convrfm.storage import write_table
 
@@ -207,6 +208,14 @@ def cost(signs, value=1.0):
     rows = [{"quantity": name, "what": f"ratio of {name}", "ours": 1.0, "theirs": 20.0, "ratio": value * (20.0 if sign > 0 else 1.0),
              "low": 1.0, "high": 30.0, "machine": "a machine"} for name, sign in zip(names, signs, strict=True)]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def put_cost(project: Path, table: pd.DataFrame) -> Path:
+    """Write the table of the benchmark and its record; gives the table's path."""
+    path = project / COST_TABLE
+    write_table(path, table)
+    write_cost_record(cost_recorder(project, {}), project)
+    return path
 
 
 def both(first, second):

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from convrfm.audit.outcome import Audit, Finding, Judgement, Measurement, SpotCheck, State, Verdict
+from convrfm.audit.outcome import (
+    Audit,
+    Coverage,
+    Deviation,
+    Finding,
+    Judgement,
+    Measurement,
+    Replay,
+    Result,
+    State,
+    Verdict,
+)  # fmt: skip
 
 RESULTS = "results/quick"
 RUN = f"{RESULTS}/runs/rfm/published/task=bars,sigma=1,seed=0"
@@ -53,11 +64,16 @@ def audit(**changes) -> Audit:
         "results": RESULTS,
         "judgements": (judgement(),),
         "findings": (),
-        "spot_checks": (SpotCheck(f"{RUN}/arrays.safetensors", "64 entries of the metric", 64, 1e-6, 1e-4, True),),
+        "replays": (Replay(RUN, Result.EQUAL, "", 1.5),),
+        "deviations": (),
+        "compared": "the release v0.1.0",
         "checked": {"records": 2, "artefacts": 7},
-        "seed": 7,
+        "root": "ab" * 32,
+        "beacon": "",
     }
-    return Audit(**{**values, **changes})
+    found = {**values, **changes}
+    covered = tuple(Coverage(each.claim, each.protocol, 120, 12, 0.1, 0.7199999) for each in found["judgements"])
+    return Audit(**{"coverage": covered, **found})
 
 
 def every_kind() -> Audit:
@@ -100,11 +116,20 @@ def every_kind() -> Audit:
         for state in State
     ]
     findings.append(Finding(State.TAMPERED, HOSTILE, HOSTILE, LONG))
-    checks = (
-        SpotCheck(f"{RUN}/arrays.safetensors", "64 entries of the metric", 64, 1e-6, 1e-4, True),
-        SpotCheck(HOSTILE, LONG, 3, math.inf, 1e-4, False),
+    replays = (
+        Replay(f"{RESULTS}/figures/published/fig05", Result.EQUAL, "", 0.5),
+        Replay(RUN, Result.DIFFERENT, "metrics.parquet: row 0, column 'accuracy' is 0.999, not 0.708.", 2.0),
+        *(Replay(f"{RUN}{result}", result, LONG, 2.0) for result in Result),
+        Replay(HOSTILE, Result.IMPOSSIBLE, HOSTILE, 0.0),
     )
-    return audit(judgements=tuple(judgements), findings=tuple(findings), spot_checks=checks)
+    deviations = (
+        Deviation("seeds", "Seeds were [0, 1, 2], and are [0]."),
+        Deviation("code", HOSTILE),
+        Deviation("code", LONG),
+    )
+    return audit(
+        judgements=tuple(judgements), findings=tuple(findings), replays=replays, deviations=deviations, beacon=HOSTILE
+    )
 
 
 def lay_out(project: Path) -> None:

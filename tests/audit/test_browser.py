@@ -27,7 +27,9 @@ def address(tmp_path_factory):
     folder.mkdir()
     (folder / "audit.json").write_text("{}")
     folder.with_name(CRATE_FILE).write_text("{}")
-    (folder / "index.html").write_text(render_page(project, outcomes.every_kind(), MADE))
+    png = f"{outcomes.RESULTS}/figures/published/fig05.png"
+    drawn = {png: (project / png).read_bytes()}
+    (folder / "index.html").write_text(render_page(project, outcomes.every_kind(), MADE, drawn))
     return (folder / "index.html").as_uri()
 
 
@@ -88,11 +90,7 @@ def test_axe_finds_what_is_wrong(see):
     sight.page.evaluate("document.querySelector('img').removeAttribute('alt')")
     sight.page.evaluate("document.querySelector('.note').style.color = '#bbbbbb'")
     found = axe.Axe().run(sight.page, options=RULES)
-    assert {violation["id"] for violation in found.response["violations"]} == {
-        "image-alt",
-        "color-contrast",
-        "link-name",
-    }
+    assert {violation["id"] for violation in found.response["violations"]} == {"image-alt", "color-contrast"}
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])

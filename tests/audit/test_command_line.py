@@ -12,7 +12,8 @@ import pytest
 
 from audit import outcomes
 from convrfm.audit import auditing, cli
-from convrfm.audit.outcome import Finding, State
+from convrfm.audit.coverage import Choice
+from convrfm.audit.outcome import Finding, Replay, Result, State
 
 ROOT = Path(__file__).parents[2]
 WRONG = Finding(
@@ -36,19 +37,19 @@ def found(monkeypatch):
     """What the audit is to find, and what it was asked for."""
     asked = {"finds": outcomes.audit()}
 
-    def audit(project, settings, *, seed):
-        asked.update(project=project, preset=settings.config.preset, seed=seed)
-        return asked["finds"]
+    def audit(project, settings, choice, *, cores, place=None):
+        asked.update(project=project, preset=settings.config.preset, choice=choice, cores=cores)
+        return asked["finds"], {}
 
     monkeypatch.setattr(auditing, "audit", audit)
     return asked
 
 
 def test_results_that_can_be_trusted(project, found, capsys):
-    assert cli.main(["audit", str(project / "results/quick"), "--seed", "11"]) == 0
+    assert cli.main(["audit", str(project / "results/quick"), "--cores", "3"]) == 0
     assert found["project"] == project
     assert found["preset"] == "quick"
-    assert found["seed"] == 11
+    assert (found["choice"], found["cores"]) == (Choice(), 3)
     printed = capsys.readouterr().out
     assert "1 REPRODUCED" in printed
     assert "Trusted: " in printed
@@ -68,12 +69,39 @@ def test_results_that_cannot(project, found, capsys):
     assert json.loads((project / "results/quick/audit/audit.json").read_text())["trusted"] is False
 
 
-def test_a_spot_check_that_fails_is_enough(project, found, capsys):
-    found["finds"] = outcomes.every_kind()
+def test_a_replay_that_comes_out_otherwise_is_enough(project, found, capsys):
+    found["finds"] = outcomes.audit(
+        replays=(Replay(outcomes.RUN, Result.DIFFERENT, "metric/1[0, 0] is 2, not 1.", 3.0),)
+    )
     assert cli.main(["audit", str(project / "results/quick")]) == 1
-    printed = capsys.readouterr().out
-    assert "spot checks: 1 of 2 hold" in printed
-    assert "deviation inf, allowed 0.0001" in printed
+    assert "metric/1[0, 0] is 2, not 1." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "choice"),
+    [
+        (["--replay", "3"], Choice(3)),
+        (["--replay", "all"], Choice(None)),
+        (["--replay", "claim", "A10", "A13"], Choice(claims=("A10", "A13"))),
+        (["--replay", "2", "--beacon", "drand 4242"], Choice(2, beacon="drand 4242")),
+    ],
+)
+def test_what_is_computed_again(project, found, said, choice):
+    assert cli.main(["audit", str(project / "results/quick"), *said]) == 0
+    assert found["choice"] == choice
+
+
+@pytest.mark.parametrize("said", [["-1"], ["some"], ["claim"], ["all", "A10"], ["1", "2"], []])
+def test_what_is_no_choice(project, found, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["audit", str(project / "results/quick"), "--replay", *said])
+    assert stop.value.code == 2
+    assert "--replay" in capsys.readouterr().err
+
+
+def test_a_claim_that_the_paper_does_not_make(project, found, capsys):
+    assert cli.main(["audit", str(project / "results/quick"), "--replay", "claim", "A99"]) == 2
+    assert "There is no claim A99: the claims are A1, " in capsys.readouterr().err
 
 
 def test_verdicts_alone_do_not_count(project, found):
@@ -96,14 +124,6 @@ def test_names_and_records_that_are_no_text(project, found, capsys):
     assert "../runs/rfm/published/seed=%FF%FE/record.json" in page
     assert "seed=??" in (project / "results/quick/audit/audit.json").read_text("utf-8")
     assert "udcff" not in (project / "results/quick/ro-crate-metadata.json").read_text("utf-8")
-
-
-def test_without_a_seed_one_is_drawn(project, found):
-    seeds = set()
-    for _ in range(3):
-        cli.main(["audit", str(project / "results/quick")])
-        seeds.add(found["seed"])
-    assert len(seeds) > 1
 
 
 def test_a_second_audit_sees_the_same_and_changes_nothing_but_its_own_files(project, found):

@@ -63,7 +63,7 @@ def test_the_draw_follows_from_root_and_beacon():
         chosen(Choice(3, beacon=str(i))) for i in range(8)
     ]
     assert all(other != first for other in others)
-    counts = {name: 0 for name in (each.name for each in FITS)}
+    counts = dict.fromkeys((each.name for each in FITS), 0)
     for i in range(400):
         for name in of_kind(chosen(Choice(5), root=str(i)), "rfm"):
             counts[name] += 1

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 import requests
+import yaml
 from rocrate import vocabs
 from rocrate_validator import services
 from rocrate_validator.utils.http import HttpRequester
 
 from audit import outcomes
-from convrfm.audit.crate import CRATE_FILE, crate_of
+from convrfm.audit.crate import CRATE_FILE, codecheck_of, crate_of
 from convrfm.storage import write_json
 
 # The validator's own dependencies use what others of them have renamed.
@@ -106,6 +107,25 @@ def test_without_a_citation_file(project):
     (project / "CITATION.cff").unlink()
     entities = by_id(crate_of(project, outcomes.audit(), MADE))
     assert "author" not in entities["./"]
+
+
+def test_a_codecheck_has_what_its_specification_asks_of_authors(project):
+    """The rules CC-CFG-001 to 028 of https://codecheck.org.uk/spec/config/1.0/, but for those about the codechecker."""
+    text = codecheck_of(project, outcomes.every_kind(), MADE)
+    assert text.startswith("---\n")
+    content = yaml.safe_load(text)
+    assert content.keys() == {"version", "paper", "manifest", "summary", "check_time"}
+    assert content["version"] == "https://codecheck.org.uk/spec/config/1.0/"
+    assert content["paper"].keys() == {"title", "authors", "reference"}
+    assert all(author["name"] for author in content["paper"]["authors"])
+    assert content["paper"]["reference"].startswith("https://doi.org/")
+    assert content["manifest"]
+    for entry in content["manifest"]:
+        assert entry.keys() == {"file", "comment"}
+        assert (project / outcomes.RESULTS / entry["file"]).is_file()
+    assert "A10 REPRODUCED" in codecheck_of(project, outcomes.audit(), MADE)
+    assert content["summary"].startswith("Not trusted")
+    assert datetime.fromisoformat(content["check_time"]) == MADE.replace(tzinfo=None)
 
 
 @pytest.fixture

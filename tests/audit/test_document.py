@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from audit import outcomes
 from convrfm.audit.document import as_document, document_schema
-from convrfm.audit.outcome import SpotCheck, Verdict
+from convrfm.audit.outcome import Replay, Result, Verdict
 from convrfm.storage import write_json
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
@@ -37,12 +37,15 @@ def test_it_holds_what_the_audit_holds(document):
     assert [each["file"] for each in document["findings"]] == [each.file for each in found.findings]
     assert document["judgements"][0]["measurements"][0]["interval"] == [4.1, 7.5]
     assert document["checked"] == found.checked
+    assert [each["name"] for each in document["replays"]] == [each.name for each in found.replays]
+    assert [each["found"] for each in document["deviations"]] == [each.found for each in found.deviations]
+    assert len(document["coverage"]) == len(found.judgements)
 
 
 def test_numbers_that_json_does_not_have():
-    check = [SpotCheck("file", "what", 1, value, 1e-4, False) for value in (math.nan, math.inf, -math.inf)]
-    document = as_document(outcomes.audit(spot_checks=tuple(check)), MADE)
-    assert [each["deviation"] for each in document["spot_checks"]] == ["NaN", "Infinity", "-Infinity"]
+    replays = [Replay("run", Result.EQUAL, "", value) for value in (math.nan, math.inf, -math.inf)]
+    document = as_document(outcomes.audit(replays=tuple(replays)), MADE)
+    assert [each["seconds"] for each in document["replays"]] == ["NaN", "Infinity", "-Infinity"]
     VALIDATOR.validate(document)
 
 
@@ -56,7 +59,10 @@ def test_numbers_that_json_does_not_have():
         (["findings", 0, "state"], "fine"),
         (["trusted"], "yes"),
         (["format"], 99),
-        (["seed"], None),
+        (["root"], None),
+        (["replays", 0, "result"], "fine"),
+        (["coverage", 0, "caught_one"], None),
+        (["deviations", 0, "what"], 1),
     ],
 )
 def test_the_schema_refuses(document, path, value):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from audit import forgeries
-from audit.tiny import configure, follow, inside, make_project, one_thread, plan_of, rehash, reseal, settings_of
+from audit.tiny import follow, inside, make_project, one_thread, plan_of, rehash, reseal, settings_of
 from convrfm.audit import replay as replaying
 from convrfm.audit.auditing import audit
 from convrfm.audit.coverage import Choice

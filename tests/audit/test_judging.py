@@ -15,6 +15,7 @@ from convrfm.audit.evidence import Bench, Reading
 from convrfm.audit.judges import all_judges
 from convrfm.audit.judging import judge, judge_claim, measured
 from convrfm.audit.outcome import Verdict
+from convrfm.pipeline.cost_record import cost_recorder, cost_trouble, write_cost_record
 from convrfm.printed import PRINTED
 
 GOOD, BAD = (1, 1), (-1, -1)
@@ -398,9 +399,7 @@ def test_a8_counts_most_eigenvectors_that_have_an_orientation(results):
 
 
 def test_a15_reads_the_table_of_the_benchmark(results):
-    folder = results.parents[1] / "benchmarks"
-    folder.mkdir()
-    claim = "A15"
+    project, claim = results.parents[1], "A15"
     assert verdict_on(results, claim).verdict is Verdict.UNKNOWN
     assert "python benchmarks/cost.py" in verdict_on(results, claim).command
     for signs, verdict in (
@@ -408,14 +407,44 @@ def test_a15_reads_the_table_of_the_benchmark(results):
         ((1, -1, 1), Verdict.PARTIAL),
         ((-1,) * 3, Verdict.NOT_REPRODUCED),
     ):
-        made_up.cost(signs).to_csv(folder / "cost.csv", index=False)
+        made_up.put_cost(project, made_up.cost(signs))
         assert verdict_on(results, claim).verdict is verdict
-    made_up.cost((1, 1, 1), value=NAN).to_csv(folder / "cost.csv", index=False)
+    made_up.put_cost(project, made_up.cost((1, 1, 1), value=NAN))
     assert verdict_on(results, claim).verdict is Verdict.UNKNOWN
-    made_up.cost((1, 1, 1)).drop(columns="ratio").to_csv(folder / "cost.csv", index=False)
+    path = made_up.put_cost(project, made_up.cost((1, 1, 1)).drop(columns="ratio"))
     assert "lacks columns" in verdict_on(results, claim).reason
-    (folder / "cost.csv").write_bytes(b"\x80\x81")
+    path.write_bytes(b"\x80\x81")
+    write_cost_record(cost_recorder(project, {}), project)
     assert "cannot be read" in verdict_on(results, claim).reason
+
+
+def test_a15_reads_no_table_without_a_sound_record(results):
+    """Each forgery of the table or its record leaves the claim undecided, and is a finding."""
+    project = results.parents[1]
+    path = made_up.put_cost(project, made_up.cost((1, 1, 1)))
+    record = path.with_suffix(".json")
+    written = record.read_text()
+    assert cost_trouble(project) is None
+    assert verdict_on(results, "A15").verdict is Verdict.REPRODUCED
+
+    def undecided(state):
+        found = verdict_on(results, "A15")
+        assert found.verdict is Verdict.UNKNOWN
+        assert f"benchmarks/cost.csv is {state}" in found.reason
+        assert cost_trouble(project)[0] == state
+
+    path.write_text(path.read_text().replace("20.0", "30.0"))
+    undecided("tampered")
+    path = made_up.put_cost(project, made_up.cost((1, 1, 1)))
+    record.write_text(record.read_text().replace("benchmarks/cost.py", "benchmarks/coat.py"))
+    undecided("tampered")
+    record.write_text("[]")
+    undecided("tampered")
+    record.unlink()
+    undecided("orphaned")
+    record.write_text(written)
+    (project / "benchmarks/cost.py").write_text("pass")
+    undecided("stale")
 
 
 def test_printed_runs_are_claims_of_their_own(results):

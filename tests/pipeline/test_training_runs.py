@@ -39,6 +39,25 @@ def test_a_checkpoint_is_found_by_what_it_depends_on_and_by_nothing_else(tmp_pat
     assert len({path, *others}) == 6
 
 
+def test_a_record_names_the_checkpoints_that_its_job_continued_from(tmp_path):
+    fresh = job(tmp_path)
+    path = checkpoint_path(fresh, "a")
+    # Of another part, other settings, and a writer that was killed.
+    for other in (
+        checkpoint_path(fresh, "b"),
+        path.with_name("checkpoint-0.safetensors"),
+        path.with_name(f".tmp-{path.name}"),
+    ):
+        write_bytes(other, b"")
+    checkpoint_path(fresh, "a")
+    assert "resumed_from" not in fresh.recorder.notes
+    rounds = [path.with_name(f"{path.stem}-{end}") for end in ("0.safetensors", "1-train.npy")]
+    for round_file in rounds:
+        write_bytes(round_file, b"")
+    checkpoint_path(fresh, "a")
+    assert fresh.recorder.notes["resumed_from"] == [round_file.name for round_file in rounds]
+
+
 def test_all_checkpoints_of_a_job_are_removed_and_nothing_else(tmp_path):
     given = job(tmp_path)
     for part in "ab":

@@ -139,7 +139,8 @@ def test_after_a_stop_the_numbers_are_the_same(tmp_path, images, standin, monkey
         run(measure_network, tmp_path / "halves", inputs, given)
     assert list((tmp_path / "halves").glob("checkpoint-*"))
     before = calls
-    run(measure_network, tmp_path / "halves", inputs, given)
+    _, _, record = run(measure_network, tmp_path / "halves", inputs, given)
+    assert len(record["resumed_from"]) == 1
     # Three networks, three batches a pass, and with probes four passes: none is done twice.
     assert calls - before == (9 if mode == "exact" else 36) - (stop_after - 1)
     for name in ("m.parquet", "a.safetensors"):

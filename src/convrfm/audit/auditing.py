@@ -9,8 +9,9 @@ import joblib
 
 from convrfm.audit.claims import load_claims
 from convrfm.audit.coverage import Choice, choose, coverage_of
-from convrfm.audit.crate import CRATE_FILE, crate_of
+from convrfm.audit.crate import CODECHECK_FILE, CRATE_FILE, codecheck_of, crate_of
 from convrfm.audit.currency import settings_of
+from convrfm.audit.deviations import deviations
 from convrfm.audit.document import as_document
 from convrfm.audit.importing import import_results
 from convrfm.audit.integrity import check_integrity
@@ -65,7 +66,7 @@ def audit(
         coverage=coverage_of(judgements, checked.products, replays),
         findings=checked.findings,
         replays=replays,
-        deviations=(),
+        deviations=deviations(project, settings, checked.products),
         checked=checked.checked,
         root=root,
         beacon=choice.beacon,
@@ -89,6 +90,7 @@ def write_audit(project: Path, found: Audit, pictures: Mapping[str, bytes]) -> P
     page = folder / "index.html"
     write_bytes(page, render_page(project, found, made, pictures).encode("utf-8", "replace"))
     write_json(folder / "audit.json", as_document(found, made))
+    write_bytes(project / found.results / CODECHECK_FILE, codecheck_of(project, found, made).encode())
     # Last, since it lists the others.
     write_json(project / found.results / CRATE_FILE, crate_of(project, found, made))
     return page

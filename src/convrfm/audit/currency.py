@@ -1,9 +1,7 @@
 """Whether records are of today's project: its configuration, its code and its environment."""
 
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,12 @@ from convrfm.pipeline.config import Settings, load_settings, read_yaml
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
-from convrfm.pipeline.record import CHECKOUT
+from convrfm.pipeline.record import CHECKOUT, ask_git
 
-__all__ = ["Expected", "asked_for", "check_currency", "expected_of", "locked_versions", "settings_of"]
+__all__ = [
+    "Expected", "asked_for", "changed_modules", "check_currency", "differences", "expected_of", "listed", "locked_versions",
+    "settings_of",
+]  # fmt: skip
 
 MOST_NAMED = 6
 """Names of modules or keys in one sentence."""
@@ -113,10 +114,8 @@ def check_currency(product: Product, expected: Expected, locked: Mapping[str, se
 
 
 def _settings(record: Record, expected: Expected) -> str | None:
-    differences = list(_differences(_plain(record.settings), _plain(expected.settings)))
-    if not differences:
-        return None
-    return f"The configuration has changed: {_listed(differences)}."
+    found = list(differences(record.settings, expected.settings))
+    return f"The configuration has changed: {listed(found)}." if found else None
 
 
 def _plain(value: Any) -> Any:
@@ -126,19 +125,30 @@ def _plain(value: Any) -> Any:
     return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
-def _differences(recorded: Any, configured: Any, where: str = "") -> Iterator[str]:
-    """Each key that differs, with both values."""
-    if isinstance(recorded, dict) and isinstance(configured, dict):
-        for key in sorted(recorded.keys() | configured.keys()):
+def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Each key that differs between two values that may be nested, with both values.
+
+    Args:
+        before: one of them.
+        now: the other.
+        where: key that both are of; empty at the top.
+    """
+    before, now = _plain(before), _plain(now)
+    lists = isinstance(before, list) and isinstance(now, list) and len(before) == len(now)
+    if lists and now and isinstance(now[0], dict):
+        for number, pair in enumerate(zip(before, now, strict=True)):
+            yield from differences(*pair, f"{where}[{number}]")
+    elif isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
             inner = f"{where}.{key}" if where else key
-            if key not in recorded:
-                yield f"{inner} was not there, and is {configured[key]!r}"
-            elif key not in configured:
-                yield f"{inner} was {recorded[key]!r}, and is no longer there"
+            if key not in before:
+                yield f"{inner} was not there, and is {now[key]!r}"
+            elif key not in now:
+                yield f"{inner} was {before[key]!r}, and is no longer there"
             else:
-                yield from _differences(recorded[key], configured[key], inner)
-    elif recorded != configured or isinstance(recorded, bool) != isinstance(configured, bool):
-        yield f"{where} was {recorded!r}, and is {configured!r}"
+                yield from differences(before[key], now[key], inner)
+    elif before != now or isinstance(before, bool) != isinstance(now, bool):
+        yield f"{where} was {before!r}, and is {now!r}"
 
 
 def _inputs(record: Record, expected: Expected) -> str | None:
@@ -147,7 +157,7 @@ def _inputs(record: Record, expected: Expected) -> str | None:
     asked = {path for path in expected.inputs.values() if Path(path).name != DATA_STATE}
     changes = [f"without {path}" for path in sorted(asked - recorded)]
     changes += [f"from {path}, which it does not need" for path in sorted(recorded - asked)]
-    return f"It was made {_listed(changes)}." if changes else None
+    return f"It was made {listed(changes)}." if changes else None
 
 
 def _code(record: Record, expected: Expected) -> str | None:
@@ -157,27 +167,25 @@ def _code(record: Record, expected: Expected) -> str | None:
     if record.code.closure == closure_hash(module):
         return None
     own = set(import_closure(module))
-    changed = sorted(own & _changed_since(CHECKOUT, record.code.commit)) if record.code.commit else []
+    changed = sorted(own & changed_modules(CHECKOUT, record.code.commit)) if record.code.commit else []
     if not changed:
         return f"The code of {module}, or what it imports, has changed."
     doubt = ", beside changes that were not committed" if record.code.dirty else ""
-    return f"Code has changed since commit {str(record.code.commit)[:8]}{doubt}: {_listed(changed)}."
+    return f"Code has changed since commit {str(record.code.commit)[:8]}{doubt}: {listed(changed)}."
 
 
 @cache
-def _changed_since(checkout: Path, commit: str) -> frozenset[str]:
-    """Modules of a checkout whose files differ from those of a commit; none where git does not know it."""
-    git = shutil.which("git")
-    if git is None or not re.fullmatch("[0-9a-f]{7,64}", commit):
-        return frozenset()
-    done = subprocess.run(
-        [git, "-C", str(checkout), "diff", "--name-only", commit, "--", "src"],
-        capture_output=True, encoding="utf-8", check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        return frozenset()
-    files = [Path(line) for line in done.stdout.splitlines() if line.endswith(".py")]
-    parts = [file.with_suffix("").parts[1:] for file in files]
+def changed_modules(checkout: Path, commit: str, until: str | None = None) -> frozenset[str]:
+    """Modules of a checkout that differ between a commit and another, or the files there; none where git knows no such commit.
+
+    Args:
+        checkout: the folder.
+        commit: from a record, hex.
+        until: the other commit; None for the files as they lie there.
+    """
+    commits = [commit] if until is None else [commit, until]
+    names = ask_git(checkout, "diff", "--name-only", *commits, "--", "src") or ""
+    parts = [Path(line).with_suffix("").parts[1:] for line in names.splitlines() if line.endswith(".py")]
     return frozenset(".".join(part[:-1] if part[-1] == "__init__" else part) for part in parts)
 
 
@@ -188,7 +196,7 @@ def _packages(record: Record, locked: Mapping[str, set[str]]) -> str | None:
         for name, version in sorted(record.packages.items())
         if name in locked and version.partition("+")[0] not in locked[name]
     ]
-    return f"The environment has changed: {_listed(changes)}." if changes else None
+    return f"The environment has changed: {listed(changes)}." if changes else None
 
 
 def locked_versions(lock: Path | None) -> dict[str, set[str]]:
@@ -202,6 +210,7 @@ def locked_versions(lock: Path | None) -> dict[str, set[str]]:
     return versions
 
 
-def _listed(parts: list[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """Names or sentences, the first few of them, and how many more there are."""
     more = len(parts) - MOST_NAMED
     return "; ".join(parts[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -8,11 +8,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from convrfm.audit.outcome import Audit
-from convrfm.audit.runs import as_text
 
-__all__ = ["as_document", "document_schema"]
+__all__ = ["as_document", "as_text", "document_schema"]
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when a key changes its meaning or goes away."""
 
 NOT_FINITE = ["NaN", "Infinity", "-Infinity"]
@@ -32,6 +31,11 @@ def as_document(audit: Audit, made: datetime) -> dict[str, Any]:
         "convrfm": version("convrfm"),
         **_jsonable(audit.as_json()),
     }
+
+
+def as_text(name: str) -> str:
+    """A name with question marks for what is no text: names of files may hold any bytes, and JSON halves of letters."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _jsonable(value: Any) -> Any:

@@ -12,7 +12,9 @@ from convrfm.audit.currency import asked_for, check_currency, expected_of, locke
 from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_files
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, find_products, in_order
+from convrfm.audit.seal import check_seal
 from convrfm.datasets.places import STATE as DATA_STATE
+from convrfm.pipeline.cost_record import COST_TABLE, cost_trouble
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.record import CHECKOUT
 
@@ -56,7 +58,7 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
     asked = asked_for(plan)
     # Elsewhere (`snakemake --directory`) there is none: then that of the checkout whose code this is.
     locked = locked_versions(next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None))
-    findings = list(unknown_files(where, plan.results, set(products)))
+    findings = [*unknown_files(where, plan.results, set(products)), *check_seal(where, plan.results)]
     sound = []
     # So that remedies can be followed one after the other.
     ordered = in_order([product for product, _ in found.values()])
@@ -79,6 +81,9 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
         removal = f"{remove(product.name, beginning=product.is_figure)}, or change the configuration back."
         remedy = rebuild(product.record_file) if product.name in asked else removal
         findings += [replace(finding, remedy=remedy) for finding in own]
+    # What waits to be taken in has no part in it.
+    if place is None and (trouble := cost_trouble(project)) is not None:
+        findings.append(Finding(State(trouble[0]), COST_TABLE, trouble[1], "python benchmarks/cost.py"))
     unique = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
     return Integrity(tuple(reversed(unique.values())), tuple(ordered), tuple(sound), dict(counts))
 

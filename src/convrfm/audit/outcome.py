@@ -190,6 +190,7 @@ class Audit:
         findings: empty in a clean tree.
         replays: runs and figures that were computed again, in the order of their names.
         deviations: from the release.
+        compared: what they were found by comparing with, in words, see `convrfm.audit.deviations.compared_with`.
         checked: how many things of each kind were looked at, such as {"records": 120, "artefacts": 610}.
         root: Merkle root of all records, hex, see `convrfm.audit.seal`.
         beacon: what was mixed with the root to choose runs; empty where nothing was.
@@ -202,6 +203,7 @@ class Audit:
     findings: tuple[Finding, ...]
     replays: tuple[Replay, ...]
     deviations: tuple[Deviation, ...]
+    compared: str
     checked: dict[str, int]
     root: str
     beacon: str

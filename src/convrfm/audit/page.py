@@ -4,13 +4,15 @@ import json
 import math
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
-from itertools import groupby
+from io import BytesIO
+from itertools import count, groupby
 from pathlib import Path
 from typing import get_args
 from urllib.parse import quote
@@ -18,11 +20,14 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from PIL import Image
 
-from convrfm.audit.outcome import Audit, Judgement, Verdict
-from convrfm.audit.pictures import Picture, inline
-from convrfm.audit.runs import find_runs
+from convrfm.audit.commands import rebuild
+from convrfm.audit.outcome import Audit, Judgement, Result, Verdict
+from convrfm.audit.records import find_products
+from convrfm.audit.summary import by_kind, coverage_in_words, headline, trust
 from convrfm.pipeline.config import Protocol
+from convrfm.pipeline.plan.base import FIGURE_FORMATS
 
 __all__ = ["render_page"]
 
@@ -33,6 +38,18 @@ FEW_MEASUREMENTS = 12
 
 MOST_FILES = 60
 """Files of one run that are listed; its record has them all."""
+
+MOST_CAPTION = 200_000
+"""Bytes; a longer caption is none of ours."""
+
+LARGEST_PICTURE = 1_000_000
+"""Bytes; a picture above this is made smaller."""
+
+SMALLER_WIDTH = 1400
+"""Pixels; twice the width of the column that the page shows it in."""
+
+TITLE = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+"""What the caption of a figure begins with, in bold."""
 
 MOST_RUNS = 600
 """Above this, only runs that something points at are shown."""
@@ -58,19 +75,34 @@ LOOKS = {
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture that was drawn here.
+
+    Attributes:
+        data: the address with the whole picture in it.
+        width: pixels.
+        height: pixels.
+        reduced: whether it is smaller than what was drawn.
+    """
+
+    data: str
+    width: int
+    height: int
+    reduced: bool
+
+
+@dataclass(frozen=True)
 class Drawing:
     """A figure under one protocol.
 
     Attributes:
         protocol: "published" or "corrected".
-        png: the picture, relative to the project.
-        picture: what is shown of it; None where it cannot be read.
+        picture: None where it was not drawn again.
         caption: HTML.
-        files: its other files, relative to the project.
+        files: relative to the project.
     """
 
     protocol: str
-    png: str
     picture: Picture | None
     caption: Markup
     files: tuple[str, ...]
@@ -86,73 +118,88 @@ class ShownFigure:
     judgements: tuple[Judgement, ...]
 
 
-def render_page(project: Path, audit: Audit, made: datetime) -> str:
+def render_page(project: Path, audit: Audit, made: datetime, pictures: Mapping[str, bytes]) -> str:
     """Make the page.
 
     Args:
-        project: the folder of the project, in which pictures, captions and records are read.
+        project: the folder of the project, in which captions and records are read.
         audit: what was found.
         made: when.
+        pictures: what was drawn again here, PNG, by the figure's own PNG, relative to the project. Pictures that lie in the
+            results are not opened: they may show anything.
 
     Returns:
         HTML. All that comes from files is escaped, and a policy in the page forbids scripts and loads of any kind.
     """
-    return _Page(project, audit).render(made)
+    return _Page(project, audit, pictures).render(made)
 
 
 class _Page:
     """One page in the making."""
 
-    def __init__(self, project: Path, audit: Audit) -> None:
+    def __init__(self, project: Path, audit: Audit, pictures: Mapping[str, bytes]) -> None:
         self.project = project
         self.audit = audit
-        self.runs = list(find_runs(project, audit.results))
-        if len(self.runs) > MOST_RUNS:
-            self.shown_runs = [run for run in self.runs if _place(run.record) in self._pointed_at]
-        else:
-            self.shown_runs = self.runs
-        slugs = _different(f"run-{_slug(run.name)}" for run in self.shown_runs)
-        self._run_anchors = {_place(run.record): slug for run, slug in zip(self.shown_runs, slugs, strict=True)}
-        names = [f"claim-{_slug(each.claim)}-{_slug(each.protocol or 'any')}" for each in audit.judgements]
-        self._claim_anchors = {
-            id(judgement): slug for judgement, slug in zip(audit.judgements, _different(names), strict=True)
+        self.pictures = pictures
+        # What is wrong with records stands among the findings.
+        self.runs = [product for product, _ in find_products(project, audit.results)]
+        self.runs.sort(key=lambda run: (not run.is_figure, run.title))
+        pointed = self._pointed_at() if len(self.runs) > MOST_RUNS else None
+        self.shown_runs = [run for run in self.runs if pointed is None or run.name in pointed]
+        self._run_anchors = dict(
+            zip(
+                (run.name for run in self.shown_runs),
+                _different(f"run-{run.title}" for run in self.shown_runs),
+                strict=True,
+            )
+        )
+        names = _different(f"claim-{each.claim}-{each.protocol or 'any'}" for each in audit.judgements)
+        self._claim_anchors = {id(each): name for each, name in zip(audit.judgements, names, strict=True)}
+        self._coverage = {
+            id(each): coverage_in_words(own) for each, own in zip(audit.judgements, audit.coverage, strict=True)
         }
 
-    @cached_property
     def _pointed_at(self) -> set[str]:
         """Places of all files that something on the page points at."""
         named = [source for each in self.audit.judgements for part in each.measurements for source in part.sources]
-        named += [finding.file for finding in self.audit.findings] + [check.file for check in self.audit.spot_checks]
-        return {_place(file) for file in named}
+        named += [finding.file for finding in self.audit.findings]
+        odd = {replay.name for replay in self.audit.replays if replay.result is not Result.EQUAL}
+        return {_place(file) for file in named} | odd
 
     def render(self, made: datetime) -> str:
         environment = Environment(loader=PackageLoader("convrfm.audit"), autoescape=True, undefined=StrictUndefined)
         environment.filters |= {
             "anchor": lambda judgement: self._claim_anchors[id(judgement)],
             "basename": posixpath.basename,
+            "coverage": lambda judgement: self._coverage[id(judgement)],
             "holds": _holds,
             "href": self._href,
             "interval": _interval,
             "number": _number,
             "pretty": lambda settings: json.dumps(settings, indent=1, sort_keys=True, ensure_ascii=False),
+            "rebuild": rebuild,
+            "run_named": self._run_anchors.get,
             "run_of": lambda file: self._run_anchors.get(_place(file)),
             "signed": lambda value: _number(value, sign=True),
             "tally": _tally,
         }
-        figures = list(self._figures())
         style = (files("convrfm.audit") / "templates" / "page.css").read_text(encoding="utf-8")
         return environment.get_template("page.html.j2").render(
             audit=self.audit,
-            failed_checks=sum(not check.holds for check in self.audit.spot_checks),
             few=FEW_MEASUREMENTS,
-            figures=figures,
+            figures=list(self._figures()),
+            headline=headline(self.audit),
+            kinds=by_kind(self.audit),
             left_out=len(self.runs) - len(self.shown_runs),
             looks=LOOKS,
             made=f"{made:%Y-%m-%d %H:%M} UTC",
             most_files=MOST_FILES,
+            odd=[replay for replay in self.audit.replays if replay.result is not Result.EQUAL],
             others=[judgement for judgement in self.audit.judgements if judgement.figure is None],
-            runs={kind: list(members) for kind, members in groupby(self.shown_runs, key=lambda run: run.kind)},
+            results=list(Result),
+            runs={kind: list(members) for kind, members in groupby(self.shown_runs, key=lambda run: run.group)},
             style=Markup(style),  # noqa: S704 (ours, and no place for entities)
+            trust=trust(self.audit).partition(": ")[2],
             verdicts={verdict: len(list(self.audit.of_verdict(verdict))) for verdict in Verdict},
             version=version("convrfm"),
         )
@@ -163,44 +210,49 @@ class _Page:
         return quote(relative if relative.startswith("..") else f"./{relative}", safe="/=,+@", errors="surrogateescape")
 
     def _figures(self) -> Iterator[ShownFigure]:
-        """Figures that were drawn, and those that claims are about."""
-        drawn = {path.stem for path in (self.project / self.audit.results / "figures").glob("*/*.png")}
-        drawn |= {Path(run.record).stem for run in self.runs if run.kind == "figures"}
-        claimed = {judgement.figure for judgement in self.audit.judgements if judgement.figure is not None}
-        for name in sorted(drawn | claimed):
-            drawings = tuple(self._drawings(name))
-            judgements = tuple(each for each in self.audit.judgements if each.figure == name)
-            titles = [title for title in (self._title(name, protocol) for protocol in PROTOCOLS) if title]
+        """Figures that have records, and those that claims are about."""
+        names = {run.kind for run in self.runs if run.is_figure}
+        names |= {judgement.figure for judgement in self.audit.judgements if judgement.figure is not None}
+        for name in sorted(names):
+            captions = {protocol: self._caption(name, protocol) for protocol in PROTOCOLS}
+            titles = [match[1] for match in map(TITLE.match, captions.values()) if match]
             yield ShownFigure(
-                f"figure-{_slug(name)}", titles[0] if titles else _plain_title(name), drawings, judgements
+                f"figure-{_slug(name)}",
+                titles[0].removesuffix(": SKIPPED") if titles else _plain_title(name),
+                tuple(self._drawings(name, captions)),
+                tuple(each for each in self.audit.judgements if each.figure == name),
             )
 
-    def _drawings(self, name: str) -> Iterator[Drawing]:
+    def _drawings(self, name: str, captions: Mapping[str, str]) -> Iterator[Drawing]:
         for protocol in PROTOCOLS:
             base = f"{self.audit.results}/figures/{protocol}/{name}"
-            suffixes = [s for s in ("png", "pdf", "csv", "parquet", "json") if (self.project / f"{base}.{s}").is_file()]
-            if not suffixes:
-                continue
-            yield Drawing(
-                protocol,
-                f"{base}.png",
-                inline(self.project / f"{base}.png"),
-                _html(self._caption(name, protocol)),
-                tuple(f"{base}.{suffix}" for suffix in suffixes if suffix != "png"),
-            )
+            present = [
+                f"{base}.{form}" for form in (*FIGURE_FORMATS, "json") if (self.project / f"{base}.{form}").is_file()
+            ]
+            if present:
+                png = self.pictures.get(f"{base}.png")
+                picture = None if png is None else _picture(png)
+                yield Drawing(protocol, picture, _html(captions[protocol]), tuple(present))
 
     def _caption(self, name: str, protocol: str) -> str:
         """The caption of a figure, Markdown; empty where there is none."""
         path = self.project / self.audit.results / "figures" / protocol / f"{name}.md"
         try:
-            return path.read_text(encoding="utf-8", errors="replace")
+            plain = stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_size <= MOST_CAPTION
+            return path.read_text(encoding="utf-8", errors="replace") if plain else ""
         except OSError:
             return ""
 
-    def _title(self, name: str, protocol: str) -> str:
-        """What the caption of a figure begins with, in bold."""
-        match = re.match(r"\*\*([^*\n]{1,200})\*\*", self._caption(name, protocol))
-        return match[1].removesuffix(": SKIPPED") if match else ""
+
+def _picture(png: bytes) -> Picture:
+    """A picture of ours, made smaller where it is large."""
+    with Image.open(BytesIO(png), formats=["PNG"]) as image:
+        if reduced := len(png) > LARGEST_PICTURE:
+            image.thumbnail((SMALLER_WIDTH, 4 * SMALLER_WIDTH))
+            smaller = BytesIO()
+            image.convert("RGB").quantize(256).save(smaller, "PNG", optimize=True)
+            png = smaller.getvalue()
+        return Picture(f"data:image/png;base64,{b64encode(png).decode('ascii')}", *image.size, reduced)
 
 
 def _place(file: str) -> str:
@@ -214,16 +266,12 @@ def _slug(text: str) -> str:
 
 
 def _different(names: Iterable[str]) -> list[str]:
-    """Names, those that have been there before with a number."""
-    given: list[str] = []
-    known: set[str] = set()
-    for name in names:
-        candidate, number = name, 2
-        while candidate in known:
-            candidate, number = f"{name}-{number}", number + 1
-        known.add(candidate)
-        given.append(candidate)
-    return given
+    """Names as anchors, those that have been there before with a number."""
+    given: dict[str, None] = {}
+    for name in map(_slug, names):
+        numbered = (f"{name}-{number}" for number in count(2))
+        given[name if name not in given else next(each for each in numbered if each not in given)] = None
+    return list(given)
 
 
 def _plain_title(name: str) -> str:

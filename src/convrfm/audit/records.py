@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from convrfm.audit.outcome import Finding, State
 from convrfm.pipeline.paths import RUN_FILES, figure_records, run_keys, run_records
@@ -16,12 +17,16 @@ from convrfm.pipeline.record import SEAL, read_record, seal_of
 __all__ = ["Described", "Product", "Record", "find_products", "in_order", "read_product"]
 
 
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""What can be written as UTF-8: JSON may hold halves of letters, which a pattern refuses."""
+
+
 class Described(BaseModel):
     """A file as a record describes it."""
 
     model_config = ConfigDict(strict=True)
 
-    path: str
+    path: Text
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
@@ -30,8 +35,8 @@ class Code(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    closure: str
-    commit: str | None
+    closure: Text
+    commit: str | None = Field(pattern="^[0-9a-f]{7,64}$")
     dirty: bool | None
 
 
@@ -40,13 +45,27 @@ class Record(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    job: str
+    job: Text
     settings: dict[str, Any]
     inputs: dict[str, Described]
     outputs: dict[str, Described]
     code: Code
-    packages: dict[str, str]
+    packages: dict[str, Text]
+    machine: dict[str, Any] = {}
+    started: AwareDatetime | None = Field(None, strict=False, lt=datetime(3000, 1, 1, tzinfo=UTC))
+    wall_seconds: float | None = Field(None, ge=0, lt=1e9)
+    gpu_unusable: str = ""
+    """Why it ran on the CPU although it had a GPU."""
+    resumed_from: list[str] = []
+    """Files of the checkpoints that it continued from."""
     seal: str | None = None
+
+    @property
+    def ended(self) -> datetime | None:
+        """When it ended, to the second."""
+        if self.started is None or self.wall_seconds is None:
+            return None
+        return (self.started + timedelta(seconds=self.wall_seconds)).replace(microsecond=0)
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,16 @@ class Product:
     keys: Mapping[str, str]
     files: Mapping[str, str]
     record: Record | None
+
+    @property
+    def title(self) -> str:
+        """Its name within the results, such as "rfm/published/task=bars,sigma=1,seed=0" or "published/fig05"."""
+        return "/".join(Path(self.name).parts[3:])
+
+    @property
+    def group(self) -> str:
+        """The experiment, or "figures"."""
+        return "figures" if self.is_figure else self.kind
 
     @property
     def name(self) -> str:

@@ -1,13 +1,83 @@
-"""The Merkle root of a results folder: one hash that commits to every record, and through it to every file."""
+"""The Merkle root of a results folder: one hash that commits to every record, and through it to every file.
+
+`convrfm seal` writes it beside the results, to be signed and published: see docs/audit.md.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from convrfm.audit.outcome import Finding, State
+from convrfm.errors import InputError
 from convrfm.pipeline.paths import figure_records, run_records
-from convrfm.storage import sha256
+from convrfm.storage import sha256, write_json
 
-__all__ = ["merkle_root", "record_hashes"]
+__all__ = ["SEAL_FILE", "check_seal", "merkle_root", "record_hashes", "seal"]
+
+SEAL_FILE = "seal.json"
+
+FORMAT = 1
+"""Counts up when a key of the file changes its meaning."""
+
+
+def seal(results: Path) -> str:
+    """Write `seal.json` into a folder of results, and give the root (hex).
+
+    Args:
+        results: `results/<preset>` of a project.
+
+    Raises:
+        InputError: it holds no record.
+        StorageError: the folder is read-only or the disk is full.
+    """
+    results = results.resolve()
+    named = results.parent.name == "results"
+    leaves = record_hashes(results.parents[1], f"results/{results.name}") if named else {}
+    if not leaves:
+        msg = f"{results} holds no record of a run or figure, so there is nothing to seal: name results/<preset> of a project."
+        raise InputError(msg)
+    root = merkle_root(leaves)
+    write_json(
+        results / SEAL_FILE, {"format": FORMAT, "root": root, "records": len(leaves), "leaves": leaves}
+    )  # fmt: skip
+    return root
+
+
+def check_seal(project: Path, results: str) -> Iterator[Finding]:
+    """Compare the seal of a folder of results, where there is one, with its records.
+
+    Args:
+        project: the folder of the project.
+        results: the folder of the results, relative to it.
+    """
+    path = project / results / SEAL_FILE
+    if not path.is_symlink() and not path.exists():
+        return
+    file = f"{results}/{SEAL_FILE}"
+    remedy = f"undo that, or, if it was meant: convrfm seal {results}, and sign the new root."
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise ValueError("it is no plain file")  # noqa: TRY301, TRY003, EM101 (as any other content that is no seal)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        leaves = {str(name): str(found) for name, found in content["leaves"].items()}
+        root, form = content["root"], content["format"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        yield Finding(State.TAMPERED, file, f"It is no seal: {type(error).__name__}: {error}.", remedy)
+        return
+    if form != FORMAT or merkle_root(leaves) != root:
+        yield Finding(State.TAMPERED, file, "Its root is not that of its leaves: it was edited.", remedy)
+        return
+    present = record_hashes(project, results)
+    for name in sorted(leaves.keys() | present.keys()):
+        if name not in present:
+            yield Finding(State.MISSING, name, f"{file} holds it: it was removed since.", remedy)
+        elif name not in leaves:
+            yield Finding(State.ORPHANED, name, f"{file} does not hold it: it was added since.", remedy)
+        elif present[name] != leaves[name]:
+            yield Finding(
+                State.TAMPERED, name, f"It is not the record that {file} holds: it was changed since.", remedy
+            )
 
 
 def record_hashes(project: Path, results: str) -> dict[str, str]:

@@ -17,11 +17,16 @@ CHECKPOINT = "checkpoint-"
 def checkpoint_path(job: Job, *parts: object) -> Path:
     """Where a checkpoint of a job lies; it is found again by what it depends on.
 
+    Where one lies already, which the job will continue from, its record says so: `resumed_from` names the files.
+
     Args:
         job: its code, settings and inputs are what the checkpoint depends on.
         parts: what tells the networks of one job apart, plain values.
     """
-    return job.outputs["record"].with_name(f"{CHECKPOINT}{job_key(job, *parts)}.safetensors")
+    path = job.outputs["record"].with_name(f"{CHECKPOINT}{job_key(job, *parts)}.safetensors")
+    if found := sorted(each.name for each in path.parent.glob(f"{path.stem}*")):
+        job.recorder.notes["resumed_from"] = [*job.recorder.notes.get("resumed_from", []), *found]
+    return path
 
 
 def job_key(job: Job, *parts: object) -> str:

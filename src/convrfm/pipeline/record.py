@@ -16,7 +16,9 @@ from typing import Any
 
 from convrfm.storage import sha256, write_json
 
-__all__ = ["CHECKOUT", "SEAL", "Recorder", "read_record", "seal_of"]
+__all__ = [
+    "CHECKOUT", "CODE", "SEAL", "Recorder", "ask_git", "commit_of", "read_record", "seal_of", "uncommitted_code",
+]  # fmt: skip
 
 SEAL = "seal"
 """The field of a record that holds the hash of all the others, so that an edit of the record itself is seen."""
@@ -117,27 +119,39 @@ def _processor() -> str:
     return platform.processor()
 
 
+def ask_git(checkout: Path, *arguments: str) -> str | None:
+    """What git prints about a checkout; None without git, without such a checkout, or where git refuses."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    # Many jobs ask at the same time, perhaps while the user commits: without a lock on the index.
+    command = [git, "--no-optional-locks", "-C", str(checkout), *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def commit_of(checkout: Path) -> str | None:
+    """The commit of a checkout; None outside one. An environment inside of another project has the commits of that one."""
+    top, _, commit = (ask_git(checkout, "rev-parse", "--show-toplevel", "HEAD") or "").strip().rpartition("\n")
+    return commit if top and Path(top) == checkout.resolve() else None
+
+
+def uncommitted_code(checkout: Path) -> list[str] | None:
+    """Files of code that are changed, or new, beside the commit of a checkout; None where git does not say."""
+    status = ask_git(
+        checkout, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *CODE
+    )  # fmt: skip
+    return None if status is None else [entry[3:] for entry in status.split("\0") if _is_of_code(entry)]
+
+
 def _git_state(checkout: Path = CHECKOUT) -> dict[str, Any]:
     """Commit of the checkout that the package lies in, and whether its code has changed beside it; None outside one.
 
     Settings are no code: each record holds its own.
     """
-    git = shutil.which("git")
-
-    def ask(*arguments: str) -> str | None:
-        if git is None:
-            return None
-        # Many jobs ask at the same time, perhaps while the user commits: without a lock on the index.
-        command = [git, "--no-optional-locks", "-C", str(checkout), *arguments]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-        return done.stdout if done.returncode == 0 else None
-
-    top, _, commit = (ask("rev-parse", "--show-toplevel", "HEAD") or "").strip().rpartition("\n")
-    # An environment inside of another project has the commits of that one.
-    if not top or Path(top) != checkout.resolve():
-        return {"commit": None, "dirty": None}
-    status = ask("status", "--porcelain", "-z", "--untracked-files=all", "--", *CODE)
-    return {"commit": commit, "dirty": None if status is None else any(map(_is_of_code, status.split("\0")))}
+    commit = commit_of(checkout)
+    changed = None if commit is None else uncommitted_code(checkout)
+    return {"commit": commit, "dirty": None if changed is None else bool(changed)}
 
 
 def _is_of_code(entry: str) -> bool:

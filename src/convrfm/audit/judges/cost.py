@@ -8,12 +8,7 @@ import pandas as pd
 from convrfm.audit.claims import Claim
 from convrfm.audit.evidence import Bench, Reading
 from convrfm.audit.judges.registry import judges
-
-__all__ = ["COST_TABLE"]
-
-COST_TABLE = "benchmarks/cost.csv"
-"""Columns `quantity` ("memory", "time", "classes"), `what`, `ours`, `theirs`, `ratio` (theirs over ours), `low`, `high`
-(its range over repetitions), `machine`. A machine's numbers: they belong to the project, not to a preset."""
+from convrfm.pipeline.cost_record import COST_TABLE, cost_trouble
 
 QUANTITIES = ("memory", "time", "classes")
 
@@ -21,6 +16,9 @@ QUANTITIES = ("memory", "time", "classes")
 @judges("A15")
 def costs(claim: Claim, bench: Bench) -> Iterator[Reading]:
     """Ratios of cost, the authors' way over the closed form."""
+    if (trouble := cost_trouble(bench.project)) is not None:
+        bench.problems.append(f"{COST_TABLE} is {trouble[0]}: {trouble[1].rstrip('.')}")
+        return
     path = bench.project / COST_TABLE
     table = bench.table(path, f"There is no {COST_TABLE}: it has not been measured", pd.read_csv)
     if table is None:
