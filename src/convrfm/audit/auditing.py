@@ -11,11 +11,11 @@ from convrfm.audit.currency import settings_of
 from convrfm.audit.document import as_document
 from convrfm.audit.importing import import_results
 from convrfm.audit.integrity import check_integrity
-from convrfm.audit.judging import judge
 from convrfm.audit.outcome import Audit
 from convrfm.audit.page import render_page
 from convrfm.audit.spot_checks import spot_check
 from convrfm.audit.summary import summary
+from convrfm.claims.judging import judge
 from convrfm.errors import ConvRFMError, InputError
 from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.session import Job

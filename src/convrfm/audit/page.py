@@ -19,9 +19,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from convrfm.audit.outcome import Audit, Judgement, Verdict
+from convrfm.audit.outcome import Audit
 from convrfm.audit.pictures import Picture, inline
 from convrfm.audit.runs import find_runs
+from convrfm.claims.judging import Judgement
+from convrfm.claims.verdicts import Verdict
 from convrfm.pipeline.config import Protocol
 
 __all__ = ["render_page"]

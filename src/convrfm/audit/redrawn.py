@@ -12,9 +12,9 @@ from matplotlib import pyplot as plt
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product
 from convrfm.audit.replay import job_of
+from convrfm.pipeline.jobs.theorem1 import caption_of
 from convrfm.pipeline.plan.table import FIGURES
 from convrfm.pipeline.session import load_job
-from convrfm.plots import theorem1
 from convrfm.storage import write_table
 
 __all__ = ["FLOAT_TOLERANCE", "check_csv", "check_redrawn"]
@@ -64,7 +64,8 @@ def check_redrawn(project: Path, product: Product, *, stale: bool) -> Iterator[F
     state, reason = (State.STALE, "by today's code") if stale else (State.TAMPERED, "by what it was drawn from")
     caption = (project / product.files["md"]).read_text()
     if not FIGURES[product.kind].inputs:
-        difference = _text_difference(caption, theorem1.caption(pd.read_parquet(project / product.files["parquet"])))
+        table = pd.read_parquet(project / product.files["parquet"])
+        difference = _text_difference(caption, caption_of(job_of(project, product, {}), table))
         if difference is not None:
             yield Finding(state, product.files["md"], f"{difference} ({reason}).")
         return

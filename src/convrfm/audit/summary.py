@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from convrfm.audit.outcome import Audit, State, Verdict
+from convrfm.audit.outcome import Audit, State
+from convrfm.claims.verdicts import Verdict
 
 __all__ = ["summary", "trust"]
 

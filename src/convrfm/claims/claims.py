@@ -9,72 +9,29 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from convrfm.audit.commands import chosen
+from convrfm.claims.rules import Rule
 from convrfm.errors import ConvRFMError
-from convrfm.pipeline.config import Protocol
-from convrfm.pipeline.sections.base import Model
-from convrfm.printed import PRINTED
 
-__all__ = ["Claim", "ClaimsError", "Condition", "load_claims", "read_claims", "rebuild_command"]
+__all__ = ["Claim", "ClaimsError", "chosen", "load_claims", "read_claims", "rebuild_command"]
 
 
 class ClaimsError(ConvRFMError, ValueError):
     """The file of claims has a wrong key, type or range, or claims and their judges do not belong together."""
 
 
-class Condition(Model):
-    """What one kind of measurement of a claim has to meet, fixed before anything was measured."""
-
-    quantity: str = Field(description="what is measured, in words")
-    relation: Literal["above", "at least", "at most", "within"] = Field(
-        description="how the value has to stand to the bound; within: its size is at most the bound"
-    )
-    bound: float | Literal["printed"] = Field(
-        description="the number; printed: the tolerance of `convrfm.printed`, which differs from round to round"
-    )
-    unit: Literal["", "points", "cosine", "1 - rho", "degrees", "times"] = Field(
-        "", description="unit of value and bound"
-    )
-    clear: bool = Field(False, description="whether the 95 % interval of the value has to lie above 0 as well")
-    control: bool = Field(
-        False,
-        description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself",
-    )
-    soft: bool = Field(False, description="reported only: the paper's number is lost, or the paper gives none")
-
-    def in_words(self, bound: float | None = None) -> str:
-        """The condition in words, such as "at least 5 points, with a 95 % interval above 0".
-
-        Args:
-            bound: the number where it is not the condition's own.
-        """
-        number = self.bound if bound is None else bound
-        if self.clear and self.relation == "above" and number == 0:
-            return "a 95 % interval above 0"
-        shown = "the tolerance" if isinstance(number, str) else f"{number:g} {self.unit}".strip()
-        return f"{self.relation} {shown}" + (", with a 95 % interval above 0" if self.clear else "")
-
-
-class Claim(Model):
+class Claim(Rule):
     """One statement of the paper and what decides it."""
 
-    id: str = Field(pattern=r"^(A\d+|P-[a-z0-9-]+)$", description="its name: A for the paper, P for printed numbers")
-    title: str = Field(min_length=1, description="a few words")
     sentence: str = Field(min_length=1, description="what the paper says, in our words")
     where: str = Field(min_length=1, description="section and figure of the paper, or another source")
     figure: str | None = Field(None, description="the figure that shows it")
-    tables: list[str] = Field(description="the figures whose tables are read")
-    of: list[str] = Field(
-        default_factory=list,
-        description="tasks or data sets that the claim speaks of, where a table has more; stand-ins come on top",
+    tables: list[str] = Field(
+        description="the figures whose tables are read, in this order; cost: the table of benchmarks/cost.py"
     )
     condition: str = Field(
         min_length=1, description="what has to hold for REPRODUCED; {name} stands for the bound of a condition"
     )
-    conditions: dict[str, Condition] = Field(min_length=1, description="conditions by name")
-    one_is_enough: bool = Field(False, description="whether a single measurement that holds decides the claim")
-    fewest: int = Field(1, ge=1, description="data sets of the paper below which nothing is decided")
-    protocols: list[Protocol] = Field(
+    protocols: list[Literal["published", "corrected"]] = Field(
         description="protocols under which it is judged; empty where none makes a difference"
     )
     presets: list[Literal["quick", "anchors", "paper"]] = Field(description="presets in which it can be decided")
@@ -96,10 +53,9 @@ class Claim(Model):
             raise ValueError(msg)
         return self
 
-    @property
-    def printed(self) -> str | None:
-        """The run of `convrfm.printed.PRINTED` that it is about, if any."""
-        return self.id.removeprefix("P-") if self.id.startswith("P-") else None
+    def rule(self) -> dict[str, Any]:
+        """What decides it, as plain values: what the settings of a figure carry; a `Rule` is made from it again."""
+        return self.model_dump(include=set(Rule.model_fields), exclude_defaults=True)
 
     def condition_in_words(self) -> str:
         """`condition` with all bounds filled in."""
@@ -123,7 +79,7 @@ def read_claims(text: str) -> tuple[Claim, ...]:
         text: YAML, a list of claims.
 
     Raises:
-        ClaimsError: a key, type or range is wrong, an id stands there twice, or printed runs and claims do not match.
+        ClaimsError: a key, type or range is wrong, or an id stands there twice.
     """
     try:
         entries: Any = yaml.safe_load(text)
@@ -137,13 +93,6 @@ def read_claims(text: str) -> tuple[Claim, ...]:
     twice = sorted(name for name, count in Counter(claim.id for claim in claims).items() if count > 1)
     if twice:
         msg = f"A claim may stand there once, but there are several of {', '.join(twice)}: give each its own id."
-        raise ClaimsError(msg)
-    printed = {claim.printed for claim in claims if claim.printed is not None}
-    if printed != PRINTED.keys():
-        msg = (
-            f"Each run of convrfm.printed is a claim, and they are {', '.join(PRINTED)}; but the claims are about "
-            f"{', '.join(sorted(printed)) or 'none'}. Add or remove claims whose id starts with P-."
-        )
         raise ClaimsError(msg)
     return claims
 
@@ -167,12 +116,17 @@ def load_claims() -> tuple[Claim, ...]:
     Raises:
         ClaimsError: see `read_claims`.
     """
-    return read_claims((files("convrfm.audit") / "claims.yaml").read_text(encoding="utf-8"))
+    return read_claims((files("convrfm.claims") / "claims.yaml").read_text(encoding="utf-8"))
+
+
+def chosen(preset: str, protocol: str | None = None) -> str:
+    """The options of Snakemake that choose a preset and a protocol."""
+    return f"--config preset={preset}" + ("" if protocol is None else f" protocol={protocol}")
 
 
 def rebuild_command(claim: Claim, preset: str, protocol: str | None) -> str:
     """The one command that builds anew what a claim rests on; without a protocol, by that of `config.yaml`."""
-    if not claim.tables:
+    if claim.figure is None:
         return claim.command
     # Other presets lack the target; what they do have of other claims is built by them.
     built = claim.presets[0] if claim.printed and preset not in claim.presets else preset
