@@ -83,7 +83,12 @@ def test_the_lowest_layer_is_one_of_the_papers_and_a_missing_one_is_not_left_out
         return table.loc[table["quantity"] == "lowest_pearson", "value"].item()
 
     given = metrics(0.8)
-    layer = (given["layer"] == "conv1") & (given["quantity"] == "pearson") & (given["when"] == "trained") & (given["power"] == 1)
+    layer = (
+        (given["layer"] == "conv1")
+        & (given["quantity"] == "pearson")
+        & (given["when"] == "trained")
+        & (given["power"] == 1)
+    )
     assert lowest(given.assign(value=given["value"].where(~layer, 0.35))) == pytest.approx(0.35)
     assert np.isnan(lowest(given.assign(value=given["value"].where(~layer, NAN))))
 

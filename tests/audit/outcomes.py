@@ -6,7 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from convrfm.audit.outcome import Audit, Finding, Judgement, Measurement, SpotCheck, State, Verdict
+from convrfm.audit.outcome import Audit, Finding, SpotCheck, State
+from convrfm.claims.judging import Judgement
+from convrfm.claims.verdicts import Measurement, Verdict
 
 RESULTS = "results/quick"
 RUN = f"{RESULTS}/runs/rfm/published/task=bars,sigma=1,seed=0"

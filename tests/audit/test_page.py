@@ -12,8 +12,9 @@ from PIL import Image
 
 from audit import outcomes
 from convrfm.audit import page as pages
-from convrfm.audit.outcome import State, Verdict
+from convrfm.audit.outcome import State
 from convrfm.audit.page import LOOKS, render_page
+from convrfm.claims.verdicts import Verdict
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 EMPTY = {"meta", "img", "link", "br", "hr", "input"}

@@ -1,5 +1,6 @@
 """The claims as data: complete, checked when they are read, and in step with what reads them."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,16 +9,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from convrfm.audit.claims import ClaimsError, load_claims, read_claims, rebuild_command
-from convrfm.audit.claims_page import claims_page
 from convrfm.audit.commands import rebuild
-from convrfm.audit.judges import all_judges
-from convrfm.audit.judging import matched
-from convrfm.plots import features, fig01, fig02, fig04, theorem1
+from convrfm.claims.claims import ClaimsError, load_claims, read_claims, rebuild_command
+from convrfm.claims.evidence import Judges
+from convrfm.claims.judging import all_judges, check_matched
+from convrfm.claims.page import claims_page
+from convrfm.claims.rules import Rule
+from convrfm.pipeline.closure import import_closure
 from convrfm.printed import PRINTED
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "src/convrfm/audit/claims.yaml").read_text()
+TEXT = (ROOT / "src/convrfm/claims/claims.yaml").read_text()
 CLAIMS = {claim.id: claim for claim in load_claims()}
 
 
@@ -30,7 +32,7 @@ def changed(change):
 
 def test_every_claim_is_there_with_a_judge():
     assert list(CLAIMS) == [f"A{n}" for n in range(1, 16)] + [f"P-{name}" for name in PRINTED]
-    assert len(matched(load_claims(), all_judges())) == len(CLAIMS)
+    check_matched(load_claims(), all_judges())
     for claim in CLAIMS.values():
         sentences = (claim.sentence, claim.where, claim.condition_in_words(), claim.failure_means, claim.needs)
         assert all(len(words) > 10 for words in sentences)
@@ -38,11 +40,27 @@ def test_every_claim_is_there_with_a_judge():
 
 
 def test_a_claim_without_a_judge_and_a_judge_without_a_claim_are_errors():
-    judges = dict(all_judges())
-    with pytest.raises(ClaimsError, match=r"no judge of A10 and no claim for none"):
-        matched(load_claims(), {name: judge for name, judge in judges.items() if name != "A10"})
-    with pytest.raises(ClaimsError, match=r"no judge of none and no claim for A99"):
-        matched(load_claims(), judges | {"A99": judges["A1"]})
+    without = [claim.model_copy(update={"tables": []}) if claim.id == "A15" else claim for claim in CLAIMS.values()]
+    with pytest.raises(ClaimsError, match=r"no judge of A15 and no claim for A15 \(cost\)"):
+        check_matched(without, all_judges())
+    every = {**all_judges(), "fig05": all_judges()["cost"]}
+    with pytest.raises(ClaimsError, match=r"no judge of A10 \(fig05\), A11 \(fig05\) and no claim for A15 \(fig05\)"):
+        check_matched(load_claims(), every)
+    with pytest.raises(ValueError, match="By fig05, the claim A10 has a judge already"):
+        every["fig05"] = all_judges()["fig05"]("A10")(lambda claim, found: iter(()))
+    with pytest.raises(ValueError, match="There are judges of fig05 already"):
+        Judges("fig05", (), ())
+
+
+def test_what_decides_a_claim_is_plain_and_made_from_its_record_again():
+    for claim in CLAIMS.values():
+        again = Rule.model_validate(json.loads(json.dumps(claim.rule())))
+        assert again == Rule.model_validate({name: getattr(claim, name) for name in Rule.model_fields})
+
+
+def test_nothing_here_knows_the_audit():
+    for module in ("judging", "verdicts", "page"):
+        assert not [name for name in import_closure(f"convrfm.claims.{module}") if name.startswith("convrfm.audit")]
 
 
 @pytest.mark.parametrize(
@@ -65,8 +83,6 @@ def test_a_claim_without_a_judge_and_a_judge_without_a_claim_are_errors():
         ),
         (lambda c: c[9].update(presets=["huge"]), "A10, presets.0"),
         (lambda c: c[9].update(protocols=["secret"]), "A10, protocols.0"),
-        (lambda c: c.pop(), "Each run of convrfm.printed is a claim"),
-        (lambda c: c[-1].update(id="P-mnist-7"), "Each run of convrfm.printed is a claim"),
     ],
 )
 def test_wrong_claims_are_errors_in_sentences(change, message):
@@ -89,20 +105,10 @@ def test_nothing_is_decided_by_a_maximum_that_contains_its_competitor():
     assert "counted by itself" in CLAIMS["A13"].condition
 
 
-def test_captions_ask_for_what_the_claims_ask_for():
-    """Captions say beside their numbers whether these are enough: with the same bounds."""
-    bounds = {name: {key: each.bound for key, each in claim.conditions.items()} for name, claim in CLAIMS.items()}
-    assert bounds["A7"]["excess"] == fig02.EXCESS
-    assert bounds["A9"]["excess"] == fig04.EXCESS == features.EXCESS
-    assert bounds["A8"] == {"sobel": features.EXCESS, "orientation": features.ALIKE, "transfer": features.EXCESS}
-    assert bounds["A6"] == theorem1.THRESHOLDS
-    assert (bounds["A1"]["level"], bounds["A1"]["each_layer"]) == fig01.LINES
-
-
 def test_targets_are_rules_and_tables_are_figures():
     rules = set(re.findall(r"^rule (\w+):", (ROOT / "Snakefile").read_text(), re.MULTILINE))
     for claim in CLAIMS.values():
-        if claim.tables:
+        if claim.figure is not None:
             assert set(claim.command.split()) == set(claim.tables) <= rules
             assert claim.figure in claim.tables
 
@@ -154,7 +160,7 @@ def test_the_claims_are_in_the_wheel(tmp_path):
         "from setuptools import Distribution\n"
         "dist = Distribution(); dist.parse_config_files(); dist.include_package_data = False\n"
         "build = dist.get_command_obj('build_py'); build.ensure_finalized()\n"
-        "print([name for package, *_, names in build.data_files for name in names if package == 'convrfm.audit'])\n"
+        "print([name for package, *_, names in build.data_files for name in names if package == 'convrfm.claims'])\n"
     )
     done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "claims.yaml" in done.stdout

@@ -46,7 +46,13 @@ def eigenvectors(dataset="svhn", source="svhn", kernel="cntk", panel="A", seeds=
         part = pd.DataFrame(rows, columns=["eigenvector", "image", "quantity", "value", "control"])
         parts.append(
             part.assign(
-                panel=panel, dataset=dataset, source=source, kernel=kernel, patch_size=PATCH_SIZE[kernel], seed=seed, **SIZES
+                panel=panel,
+                dataset=dataset,
+                source=source,
+                kernel=kernel,
+                patch_size=PATCH_SIZE[kernel],
+                seed=seed,
+                **SIZES,
             )
         )
     return parts
@@ -60,7 +66,13 @@ def operators(dataset="svhn", source="svhn", kernel="cntk", panel="B", seeds=(0,
         part = pd.DataFrame(rows, columns=["image", "quantity", "value", "control"])
         parts.append(
             part.assign(
-                panel=panel, dataset=dataset, source=source, kernel=kernel, patch_size=PATCH_SIZE[kernel], seed=seed, **SIZES
+                panel=panel,
+                dataset=dataset,
+                source=source,
+                kernel=kernel,
+                patch_size=PATCH_SIZE[kernel],
+                seed=seed,
+                **SIZES,
             )
         )
     return parts

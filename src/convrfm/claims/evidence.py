@@ -129,6 +129,9 @@ class Judges:
         numbers: columns that must hold numbers.
         flags: columns that must hold truth values.
         file: CSV, relative to the project, for a table that belongs to no figure.
+
+    Raises:
+        ValueError: the figure has judges already.
     """
 
     every: dict[str, "Judges"] = {}  # noqa: RUF012 (one for all, filled where judges are defined)
@@ -146,6 +149,9 @@ class Judges:
         self.figure, self.file = figure, file
         self.columns = {name: kind for kind, names in kinds for name in names}
         self.functions: dict[str, Judge] = {}
+        if figure in self.every:
+            msg = f"There are judges of {figure} already: add to them."
+            raise ValueError(msg)
         self.every[figure] = self
 
     def __call__(self, *claims: str) -> Callable[[Judge], Judge]:
@@ -229,8 +235,8 @@ def basis_in_words(bases: Iterable[dict[str, tuple[str, ...]]]) -> str:
     """What several numbers rest on together, such as "sigma = 2, n = 2000/1000, seeds 0, 1, 2"."""
     together: dict[str, list[str]] = {}
     for basis in bases:
-        for name, values in basis.items():
-            together.setdefault(name, []).extend(values)
+        for name, own in basis.items():
+            together.setdefault(name, []).extend(own)
     parts = []
     for name, form in (("sigma", "sigma = {}"), ("n", "n = {}"), ("images", "{} images"), ("seed", "seed{s} {}")):
         values = list(dict.fromkeys(together.get(name, [])))

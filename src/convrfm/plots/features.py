@@ -71,8 +71,8 @@ def table_of(parts: Sequence[pd.DataFrame], protocol: str) -> pd.DataFrame:
 
     Args:
         parts: each with some of the columns `panel`, `dataset` (that the models were fitted to), `source` (of the images that
-            they transform), `seed`, `n_train`, `n_test` (images of the data set), `kernel`, `patch_size`, `eigenvector`
-            (from 1; 0 for the matrix as a whole), `image` (from 0; -1 for all of them together), `quantity`, `value`, `control`.
+            they transform), `seed`, `n_train`, `n_test` (images of the data set), `kernel`, `patch_size`, `eigenvector` (from
+            1; 0 for the matrix as a whole), `image` (from 0; -1 for all of them together), `quantity`, `value`, `control`.
         protocol: of the runs.
 
     Returns:

@@ -49,12 +49,13 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         runs: one for each network.
 
     Returns:
-        columns `network`, `stand_in`, `protocol`, `images` (behind the AGOP), `layers` (how many the mean is over),
-        `quantity`, `value`, `low`, `high`. Quantities: means over the paper's layers of `pearson` (CNFM against AGOP, trained),
-        `initial_pearson` (the same at initialisation), `initial_cnfm` (CNFM at initialisation against CNFM trained), `rotated_null` (CNFM
-        against W^T U D U^T W, U random; its bounds hold 95 % of the draws), `random_filters` (CNFM of Gaussian filters
-        against AGOP); of `pearson` the lowest layer, `lowest_pearson`; and what the claims are about, `gain_over_initial`
-        (claim A1, paired), `gain_over_null` (A1; its lower bound is the lower one of `pearson` minus the upper one of the null) and `gain_over_control` (A2).
+        columns `network`, `stand_in`, `protocol`, `images` (behind the AGOP), `layers` (how many the mean is over), `quantity`,
+        `value`, `low`, `high`. Quantities: means over the paper's layers of `pearson` (CNFM against AGOP, trained),
+        `initial_pearson` (the same at initialisation), `initial_cnfm` (CNFM at initialisation against CNFM trained),
+        `rotated_null` (CNFM against W^T U D U^T W, U random; its bounds hold 95 % of the draws), `random_filters` (CNFM of
+        Gaussian filters against AGOP); of `pearson` the lowest layer, `lowest_pearson`; and what the claims are about,
+        `gain_over_initial` (claim A1, paired), `gain_over_null` (A1; its lower bound is the lower one of `pearson` minus the
+        upper one of the null) and `gain_over_control` (A2).
     """
     rows = []
     for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):

@@ -25,9 +25,9 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
 
     Returns:
         columns `panel`, `network`, `stand_in`, `protocol`, `images` (behind the AGOP), `layer` ("mean" for the mean over the
-        paper's layers), `when`, `epoch`, `power`, `quantity`, `value`, `low`, `high`. Panel A: "pearson" of CNFM and
-        AGOP, of each of the paper's layers and of their mean, at both times, and "gain" (claim A3), trained minus initial, paired.
-        Panel B: the mean at each epoch that was kept. Panel C: the mean for each power p of the AGOP.
+        paper's layers), `when`, `epoch`, `power`, `quantity`, `value`, `low`, `high`. Panel A: "pearson" of CNFM and AGOP, of
+        each of the paper's layers and of their mean, at both times, and "gain" (claim A3), trained minus initial, paired. Panel
+        B: the mean at each epoch that was kept. Panel C: the mean for each power p of the AGOP.
     """
     parts = []
     for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):

@@ -269,7 +269,7 @@ def _data(table: pd.DataFrame) -> list[str]:
     networks = table.drop_duplicates(["dataset", "architecture", "patch_size", "seed"])
     lines = ["| data set | training images | test images | test accuracy of the networks |", "|---|---|---|---|"]
     for name, rows in networks.groupby("dataset"):
-        note = " (stand-in)" if rows["stand_in"].iloc[0] else ""
+        note = " (stand-in, not comparable with the paper)" if rows["stand_in"].iloc[0] else ""
         accuracy = rows["test_accuracy"]
         reach = f"{100 * accuracy.min():.1f} to {100 * accuracy.max():.1f} %"
         lines.append(
