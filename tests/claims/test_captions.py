@@ -38,7 +38,11 @@ def test_a_caption_says_what_the_audit_would_say_of_its_table_alone(tmp_path, cl
         for figure, table in tables_of(claim, signs, **options).items():
             put(results, figure, table)
             found = judge_claim(BY_ID[claim].model_copy(update={"tables": [figure]}), results, "published", "paper")
-            said = quoted({claim: BY_ID[claim].rule()}, all_judges()[figure], Evidence(table))
+            said = quoted(
+                {claim: BY_ID[claim].rule()},
+                all_judges()[figure],
+                Evidence(table, f"results/paper/figures/published/{figure}.parquet"),
+            )
             assert f"**, by this figure's table alone: {found.verdict}. " in said
             assert found.reason.partition(" A decision takes")[0] in said
 

@@ -83,7 +83,7 @@ class Evidence:
     """
 
     rows: pd.DataFrame
-    path: str = "the table"
+    path: str = "This table"
     runs: tuple[str, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
