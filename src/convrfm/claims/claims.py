@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from convrfm.claims.rules import Rule
 from convrfm.errors import ConvRFMError
@@ -24,23 +24,21 @@ class Claim(Rule):
 
     sentence: str = Field(min_length=1, description="what the paper says, in our words")
     where: str = Field(min_length=1, description="section and figure of the paper, or another source")
-    figure: str | None = Field(None, description="the figure that shows it")
     tables: list[str] = Field(
-        description="the figures whose tables are read, in this order; cost: the table of benchmarks/cost.py"
+        min_length=1,
+        description="figures whose tables are read, the one that shows it first; cost: benchmarks/cost.csv",
     )
     condition: str = Field(
         min_length=1, description="what has to hold for REPRODUCED; {name} stands for the bound of a condition"
     )
     protocols: list[Literal["published", "corrected"]] = Field(
-        description="protocols under which it is judged; empty where none makes a difference"
+        ["published", "corrected"],
+        description="protocols under which it is judged; empty where none makes a difference",
     )
     presets: list[Literal["quick", "anchors", "paper"]] = Field(description="presets in which it can be decided")
     needs: str = Field(min_length=1, description="what a decision takes")
     failure_means: str = Field(min_length=1, description="what it would mean if it failed")
-    command: str = Field(
-        min_length=1,
-        description="the targets of Snakemake that build what it rests on; a whole command where it reads no table of a figure",
-    )
+    command: str | None = Field(None, description="what builds the table where that belongs to no figure")
 
     @model_validator(mode="after")
     def _words_name_bounds(self) -> "Claim":
@@ -52,6 +50,11 @@ class Claim(Rule):
             msg = "all conditions are soft or controls, so that nothing decides the claim"
             raise ValueError(msg)
         return self
+
+    @property
+    def figure(self) -> str | None:
+        """The figure that shows it; None where its table belongs to none."""
+        return None if self.command else self.tables[0]
 
     def rule(self) -> dict[str, Any]:
         """What decides it, as plain values: what the settings of a figure carry; a `Rule` is made from it again."""
@@ -82,31 +85,15 @@ def read_claims(text: str) -> tuple[Claim, ...]:
         ClaimsError: a key, type or range is wrong, or an id stands there twice.
     """
     try:
-        entries: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        msg = f"The claims are no YAML: {error}. Mend the file claims.yaml."
+        claims = TypeAdapter(tuple[Claim, ...]).validate_python(tuple(yaml.safe_load(text)))
+    except (yaml.YAMLError, TypeError, ValidationError) as error:
+        msg = f"The claims must be a list of mappings, one for each claim; mend the file claims.yaml: {error}"
         raise ClaimsError(msg) from None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        msg = "The claims must be a list of mappings, one for each claim: mend the file claims.yaml."
-        raise ClaimsError(msg)
-    claims = tuple(_checked(entry) for entry in entries)
     twice = sorted(name for name, count in Counter(claim.id for claim in claims).items() if count > 1)
     if twice:
         msg = f"A claim may stand there once, but there are several of {', '.join(twice)}: give each its own id."
         raise ClaimsError(msg)
     return claims
-
-
-def _checked(entry: dict[str, Any]) -> Claim:
-    try:
-        return Claim.model_validate(entry)
-    except ValidationError as error:
-        lines = [
-            f"{entry.get('id', 'a claim without an id')}, {'.'.join(map(str, part['loc'])) or 'as a whole'}: {part['msg']}"
-            for part in error.errors()
-        ]
-        msg = "The claims are wrong, mend the file claims.yaml:\n" + "\n".join(lines)
-        raise ClaimsError(msg) from None
 
 
 @cache
@@ -126,10 +113,10 @@ def chosen(preset: str, protocol: str | None = None) -> str:
 
 def rebuild_command(claim: Claim, preset: str, protocol: str | None) -> str:
     """The one command that builds anew what a claim rests on; without a protocol, by that of `config.yaml`."""
-    if claim.figure is None:
+    if claim.command is not None:
         return claim.command
     # Other presets lack the target; what they do have of other claims is built by them.
     built = claim.presets[0] if claim.printed and preset not in claim.presets else preset
     options = chosen(built, protocol if claim.protocols else None)
     # The dashes end the list of settings: a target behind it would be taken for one of them.
-    return f"snakemake -c2 {options} -- {claim.command}"
+    return f"snakemake -c2 {options} -- {' '.join(claim.tables)}"

@@ -91,15 +91,9 @@ class Evidence:
     def reading(
         self, rows: pd.DataFrame, condition: str, on: str, what: str, number: Number, bound: float | None = None
     ) -> Reading:
-        """A number with all that follows from the rows of the table that it was made of.
+        """A number, with what follows from the rows that it was made of: stand-ins, sources and basis.
 
-        Args:
-            rows: these rows; what stands in for other data makes it incomparable.
-            condition: this and the others as in `Reading`.
-            on: see there.
-            what: see there.
-            number: see there.
-            bound: see there.
+        Arguments but for `rows` are as in `Reading`.
         """
         comparable = not ("stand_in" in rows and rows["stand_in"].any())
         return Reading(condition, on, what, number, comparable, self.sources(rows), _basis(rows), bound)

@@ -65,9 +65,8 @@ def check_matched(claims: Iterable[Claim], judges: Mapping[str, Judges]) -> None
     """
     due = {f"{claim.id} ({table})" for claim in claims for table in claim.tables}
     there = {f"{claim} ({table})" for table, of in judges.items() for claim in of.functions}
-    tableless = {claim.id for claim in claims if not claim.tables}
-    if due != there or tableless:
-        unjudged, unclaimed = sorted(due - there | tableless), sorted(there - due)
+    if due != there:
+        unjudged, unclaimed = sorted(due - there), sorted(there - due)
         msg = (
             f"Every claim needs a judge for each of its tables, and every judge a claim, but there is no judge of "
             f"{', '.join(unjudged) or 'none'} and no claim for {', '.join(unclaimed) or 'none'}: mend claims.yaml or "
