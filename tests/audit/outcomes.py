@@ -6,18 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from convrfm.audit.outcome import (
-    Audit,
-    Coverage,
-    Deviation,
-    Finding,
-    Judgement,
-    Measurement,
-    Replay,
-    Result,
-    State,
-    Verdict,
-)  # fmt: skip
+from convrfm.audit.outcome import Audit, Coverage, Deviation, Finding, Replay, Result, State
+from convrfm.claims.judging import Judgement
+from convrfm.claims.verdicts import Measurement, Verdict
 
 RESULTS = "results/quick"
 RUN = f"{RESULTS}/runs/rfm/published/task=bars,sigma=1,seed=0"

@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from audit import outcomes
 from convrfm.audit.document import as_document, document_schema
-from convrfm.audit.outcome import Replay, Result, Verdict
+from convrfm.audit.outcome import Replay, Result
+from convrfm.claims.verdicts import Verdict
 from convrfm.storage import write_json
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)

@@ -14,9 +14,10 @@ from PIL import Image
 
 from audit import outcomes
 from convrfm.audit import page as pages
-from convrfm.audit.outcome import Coverage, Deviation, Replay, Result, State, Verdict
+from convrfm.audit.outcome import Coverage, Deviation, Replay, Result, State
 from convrfm.audit.page import LOOKS, render_page
 from convrfm.audit.summary import coverage_in_words, summary, trust
+from convrfm.claims.verdicts import Verdict
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 EMPTY = {"meta", "img", "link", "br", "hr", "input"}

@@ -46,7 +46,7 @@ def test_what_was_added_is_in_the_style_of_the_project(followed):
 def test_the_tests_of_the_project_take_in_what_was_added(followed):
     chosen = "rounds or A16 or kmnist or threaded or every_claim or made_by_a_test or every_job or rules_and_tables"
     files = (
-        "tests/test_rounds.py", "tests/audit/test_claims.py", "tests/audit/test_judging.py", "tests/audit/test_slices.py",
+        "tests/test_rounds.py", "tests/claims/test_claims.py", "tests/claims/test_judging.py", "tests/audit/test_slices.py",
         "tests/datasets/test_every_entry.py", "tests/kernels/test_golden.py",
     )  # fmt: skip
     printed = python(followed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *files)
@@ -63,7 +63,7 @@ def test_the_added_figure_is_built_and_its_claim_judged(followed, tmp_path):
     table = pd.read_parquet(project.results / "figures/published/rounds.parquet")
     assert list(zip(table["seed"], table["round"], strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     code = (
-        "from pathlib import Path; from convrfm.audit.judging import judge\n"
+        "from pathlib import Path; from convrfm.claims.judging import judge\n"
         "print(*[(j.claim, len(j.measurements)) for j in judge(Path('results/quick'), 'quick', ['published'])])"
     )
     assert "('A16', 1)" in python(project, "-c", code)

@@ -66,7 +66,7 @@ def test_everything_is_packed_and_nothing_else(built):
     about = {name for name in packed if ".dist-info/" in name}
     assert packed - about == sources()
     # Negative control of the line above: what is no module is there.
-    assert {"convrfm/py.typed", "convrfm/audit/claims.yaml", "convrfm/audit/templates/page.html.j2"} <= packed
+    assert {"convrfm/py.typed", "convrfm/claims/claims.yaml", "convrfm/audit/templates/page.html.j2"} <= packed
     assert any(name.endswith("licenses/LICENSE") for name in about)
     with tarfile.open(archive) as content:
         names = {name.partition("/")[2] for name in content.getnames()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import joblib
 
-from convrfm.audit.claims import load_claims
+from convrfm.claims.claims import load_claims
 from convrfm.audit.coverage import Choice, choose, coverage_of
 from convrfm.audit.crate import CODECHECK_FILE, CRATE_FILE, codecheck_of, crate_of
 from convrfm.audit.currency import settings_of
@@ -15,12 +15,12 @@ from convrfm.audit.deviations import deviations
 from convrfm.audit.document import as_document
 from convrfm.audit.importing import import_results
 from convrfm.audit.integrity import check_integrity
-from convrfm.audit.judging import judge
 from convrfm.audit.outcome import Audit
 from convrfm.audit.page import render_page
 from convrfm.audit.replay import replay
 from convrfm.audit.seal import merkle_root, record_hashes
 from convrfm.audit.summary import summary
+from convrfm.claims.judging import judge
 from convrfm.errors import ConvRFMError, InputError
 from convrfm.pipeline.config import Settings, load_settings
 from convrfm.pipeline.plan.base import Plan, recorded_state

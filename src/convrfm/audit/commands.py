@@ -2,12 +2,9 @@
 
 import shlex
 
-__all__ = ["chosen", "rebuild", "remove"]
+from convrfm.claims.claims import chosen
 
-
-def chosen(preset: str, protocol: str | None = None) -> str:
-    """The options of Snakemake that choose a preset and a protocol."""
-    return f"--config preset={preset}" + ("" if protocol is None else f" protocol={protocol}")
+__all__ = ["rebuild", "remove"]
 
 
 def rebuild(record_file: str) -> str:

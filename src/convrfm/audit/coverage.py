@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from convrfm.audit.outcome import Coverage, Judgement, Replay, Result
+from convrfm.audit.outcome import Coverage, Replay, Result
 from convrfm.audit.records import Product
 from convrfm.audit.replay import ALWAYS
+from convrfm.claims.judging import Judgement
 
 __all__ = ["Choice", "choose", "coverage_of"]
 

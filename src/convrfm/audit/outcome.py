@@ -5,23 +5,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = [
-    "Audit", "Coverage", "Deviation", "Finding", "Judgement", "Measurement", "Replay", "Result", "State", "Verdict",
-]  # fmt: skip
+from convrfm.claims.judging import Judgement
+from convrfm.claims.verdicts import Verdict
 
-
-class Verdict(StrEnum):
-    """What the results say of a claim."""
-
-    REPRODUCED = "REPRODUCED"
-    PARTIAL = "PARTIAL"
-    NOT_REPRODUCED = "NOT REPRODUCED"
-    NOT_COMPARABLE = "NOT COMPARABLE"
-    """Measured on stand-in data: whatever comes out says nothing of the paper."""
-    SKIPPED = "SKIPPED"
-    """Its data are not there; the reason says which, and how they are fetched."""
-    UNKNOWN = "UNKNOWN"
-    """Its results have not been built, or are too few to decide."""
+__all__ = ["Audit", "Coverage", "Deviation", "Finding", "Replay", "Result", "State"]
 
 
 class State(StrEnum):
@@ -35,66 +22,6 @@ class State(StrEnum):
     """No record vouches for it, or nothing asks for it any more."""
     MISSING = "missing"
     """A record names it, and it is not there."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One number that a verdict rests on.
-
-    Attributes:
-        what: the quantity, in words, with the case that it belongs to (task, network, noise level).
-        value: measured; None where it is not there. Fractions are in 0-1.
-        unit: "points", "cosine", "1 - rho", "seconds", or empty.
-        interval: 95 % interval over seeds or draws; None with a single one.
-        required: the condition, fixed beforehand, in words.
-        margin: by how much the condition holds, in units of `value`; negative where it fails; None where it is not decided.
-        holds: None where it is not decided.
-        soft: whether it is reported only, since the paper's number is lost.
-        comparable: False on stand-in data.
-        sources: files that it was read from, relative to the project.
-    """
-
-    what: str
-    value: float | None
-    unit: str
-    interval: tuple[float, float] | None
-    required: str
-    margin: float | None
-    holds: bool | None
-    soft: bool
-    comparable: bool
-    sources: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on one claim under one protocol.
-
-    Attributes:
-        claim: id, such as "A10".
-        title: a few words.
-        sentence: what the paper says, in our words, and where.
-        figure: name of the figure that shows it, such as "fig05"; None where it has none.
-        protocol: "published" or "corrected"; None where the claim knows none.
-        condition: what has to hold for REPRODUCED, fixed beforehand.
-        failure_means: what it would mean if it failed.
-        verdict: the verdict.
-        reason: one sentence: why this verdict.
-        measurements: what it rests on.
-        command: the one command that builds anew what it rests on.
-    """
-
-    claim: str
-    title: str
-    sentence: str
-    figure: str | None
-    protocol: str | None
-    condition: str
-    failure_means: str
-    verdict: Verdict
-    reason: str
-    measurements: tuple[Measurement, ...]
-    command: str
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from convrfm.audit.commands import rebuild
-from convrfm.audit.outcome import Audit, Judgement, Result, Verdict
+from convrfm.audit.outcome import Audit, Result
 from convrfm.audit.records import find_products
 from convrfm.audit.summary import by_kind, coverage_in_words, headline, trust
+from convrfm.claims.judging import Judgement
+from convrfm.claims.verdicts import Verdict
 from convrfm.pipeline.config import Protocol
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
 

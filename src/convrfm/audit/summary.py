@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from convrfm.audit.outcome import Audit, Coverage, Result, State, Verdict
+from convrfm.audit.outcome import Audit, Coverage, Result, State
+from convrfm.claims.verdicts import Verdict
 
 __all__ = ["by_kind", "coverage_in_words", "headline", "summary", "trust"]
 

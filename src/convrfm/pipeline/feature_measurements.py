@@ -72,4 +72,5 @@ def operators_on(
 
 
 def _keys(run: FeatureRun, kernel: str, patch_size: int, source: str) -> dict[str, Any]:
-    return {"dataset": run.dataset, "seed": run.seed, "kernel": kernel, "patch_size": patch_size, "source": source}
+    of_run = {"dataset": run.dataset, "seed": run.seed, **run.sizes}
+    return {**of_run, "kernel": kernel, "patch_size": patch_size, "source": source}

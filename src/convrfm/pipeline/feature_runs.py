@@ -21,6 +21,7 @@ class FeatureRun:
     Attributes:
         dataset: its name.
         seed: of the models.
+        sizes: `n_train` and `n_test`, the images of the data set that models see.
         images: test images `(n, channels, height, width)`.
         metrics: best metric of ConvRFM `(d, d)` by kernel, "cntk" or "laplace".
         cnfm: (W - W_0)^T (W - W_0) of the first convolution `(d, d)`, W its filters at the end of training and W_0 those
@@ -29,6 +30,7 @@ class FeatureRun:
 
     dataset: str
     seed: int
+    sizes: dict[str, int]
     images: np.ndarray
     metrics: dict[str, np.ndarray]
     cnfm: np.ndarray | None
@@ -51,7 +53,8 @@ def read_runs(job: Job) -> list[FeatureRun]:
         images = load_arrays(path)["test/images"][: job.settings["images"]]
         images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
         cnfm = networks[0] if networks else None
-        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), images, fits, cnfm))
+        sizes = {name: int(keys[name]) for name in ("n_train", "n_test")}
+        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), sizes, images, fits, cnfm))
     return runs
 
 

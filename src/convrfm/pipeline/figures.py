@@ -1,4 +1,4 @@
-"""What every figure writes: picture, tidy table, caption, record; and what it writes where its data are not there."""
+"""What every figure writes: picture, tidy table, caption with verdicts, record; and what where its data are not there."""
 
 from collections.abc import Callable, Mapping
 from functools import partial, update_wrapper
@@ -6,12 +6,14 @@ from functools import partial, update_wrapper
 import pandas as pd
 from matplotlib.figure import Figure
 
+from convrfm.claims.evidence import Evidence, Judges
+from convrfm.claims.verdicts import quoted
 from convrfm.pipeline.data_states import read_state
 from convrfm.pipeline.session import Job
 from convrfm.plots.skipped import draw_skipped
 from convrfm.storage import write_atomically, write_bytes, write_table
 
-__all__ = ["Drawn", "figure_job", "skipped_parts", "write_figure", "write_skipped_figure"]
+__all__ = ["Drawn", "figure_job", "skipped_parts", "with_verdicts", "write_figure", "write_skipped_figure"]
 
 Drawn = tuple[pd.DataFrame, Figure, str]
 """The tidy table behind a figure, the figure, and its caption in Markdown."""
@@ -42,6 +44,22 @@ def write_figure(job: Job, table: pd.DataFrame, figure: Figure, caption: str) ->
     job.write_record()
 
 
+def with_verdicts(caption: str, table: pd.DataFrame, job: Job, judges: Judges | None) -> str:
+    """The caption of a figure with the verdicts on its claims, by its table alone and by the conditions in its settings.
+
+    Args:
+        caption: in Markdown.
+        table: behind the figure.
+        job: of the figure; its setting `claims` has the rule of each claim.
+        judges: of the figure; None where no claim reads its table.
+    """
+    if judges is None:
+        return caption
+    return caption + quoted(
+        job.settings["claims"], judges, Evidence(table, skipped=job.recorder.notes.get("skipped", {}))
+    )
+
+
 def skipped_parts(job: Job) -> dict[str, str]:
     """The parts of a figure that cannot be drawn, with the reason and what to do about it.
 
@@ -69,7 +87,9 @@ def write_skipped_figure(job: Job, title: str, skipped: Mapping[str, str]) -> No
     write_figure(job, table, draw_skipped(title, skipped), "\n".join(lines) + "\n")
 
 
-def figure_job(title: str) -> Callable[[Callable[[Job, Mapping[str, str]], Drawn]], Callable[[Job], None]]:
+def figure_job(
+    title: str, judges: Judges | None = None
+) -> Callable[[Callable[[Job, Mapping[str, str]], Drawn]], Callable[[Job], None]]:
     """Make a job of a function that draws a figure from its inputs.
 
     The function receives the job and what of it is skipped, from `skipped_parts`. It is not called where no part can be
@@ -77,6 +97,7 @@ def figure_job(title: str) -> Callable[[Callable[[Job, Mapping[str, str]], Drawn
 
     Args:
         title: such as "Figure 5".
+        judges: of the figure's table; its caption quotes their verdicts.
     """
 
     def decorate(draw: Callable[[Job, Mapping[str, str]], Drawn]) -> Callable[[Job], None]:
@@ -85,7 +106,8 @@ def figure_job(title: str) -> Callable[[Callable[[Job, Mapping[str, str]], Drawn
             if len(skipped) == len(job.settings["needs"]):
                 write_skipped_figure(job, title, skipped)
             else:
-                write_figure(job, *draw(job, skipped))
+                table, figure, caption = draw(job, skipped)
+                write_figure(job, table, figure, with_verdicts(caption, table, job, judges))
 
         # Its annotations stay its own: it takes less than the function, and gives nothing.
         update_wrapper(run, draw, assigned=("__module__", "__name__", "__qualname__", "__doc__"))

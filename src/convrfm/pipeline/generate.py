@@ -15,9 +15,9 @@ from typing import Any, get_args
 import yaml
 from packaging.markers import Marker
 
-from convrfm.audit.claims import load_claims
-from convrfm.audit.claims_page import claims_page
 from convrfm.audit.document import document_schema
+from convrfm.claims.claims import load_claims
+from convrfm.claims.page import claims_page
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
 from convrfm.pipeline.config import Config, Preset

@@ -11,6 +11,7 @@ from convrfm.plots.features import (
     COHERENT,
     KERNELS,
     Strip,
+    against_random,
     draw_strip,
     excess,
     first_seed,
@@ -20,7 +21,6 @@ from convrfm.plots.features import (
     proper_edges,
     show,
     show_filter,
-    verdict,
     write_missing,
 )
 from convrfm.plots.fig10 import pair_labels, pair_sentences
@@ -131,5 +131,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     for kernel, rows in panels["C"].groupby("kernel", sort=False):
         found = excess(rows[rows["quantity"] == f"sobel_{kernel}"])
         source = in_sentence(rows["source"].iloc[0])
-        lines.append(f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {verdict(found)}.")
+        lines.append(
+            f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {against_random(found)}."
+        )
     return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.plots.accuracies import chosen, deep_stage, how_chosen, kernel_parts, network_row, selection_score
-from convrfm.plots.methods import METHODS, Gain, gain, gain_cell, method_marks
+from convrfm.plots.methods import METHODS, gain, gain_cell, method_marks
 from convrfm.plots.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter
@@ -186,8 +186,6 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
         "| task | training / test images | CNTK | " + " | ".join(METHODS[1:]) + " |",
         "|" + "---|" * (len(METHODS) + 2),
         *(_gains_of(table[table["task"] == task]) for task in tasks),
-        "",
-        *_claims(table, tasks),
         *_classes_missing(table, tasks),
         *_of_layers(table, [task for task in dict.fromkeys(layers) if task in tasks]),
     ]
@@ -202,30 +200,6 @@ def _gains_of(rows: pd.DataFrame) -> str:
     cells.append(f"{100 * rows[rows['method'] == 'CNTK']['accuracy'].mean():.1f} %")
     cells += [gain_cell(gain(rows, method)) for method in METHODS[1:]]
     return "| " + " | ".join(cells) + " |"
-
-
-def _claims(table: pd.DataFrame, tasks: list[str]) -> list[str]:
-    """In how many tasks each method exceeds CNTK, and whether those that learn features do where the network does."""
-    gains = {task: {m: gain(table[table["task"] == task], m) for m in METHODS[1:]} for task in tasks}
-    sentences = []
-    for method in METHODS[1:]:
-        found = [of_task[method] for of_task in gains.values() if of_task[method] is not None]
-        above = sum(known.mean > 0 for known in found if known is not None)
-        clear = sum(known.low > 0 for known in found if known is not None)
-        sentences.append(
-            f"{method} exceeds CNTK in the mean in {above} of {len(found)} tasks, in {clear} by its interval."
-        )
-    network = [task for task, found in gains.items() if found["CNN"] is not None and found["CNN"].low > 0]
-    follows = sum(all(_clear(gains[task][method]) for method in METHODS[1:3]) for task in network)
-    sentences.append(
-        f"In {follows} of the {len(network)} tasks where the network exceeds CNTK by its interval, both ConvRFM and Deep "
-        "ConvRFM do."
-    )
-    return [" ".join(sentences)]
-
-
-def _clear(found: Gain | None) -> bool:
-    return found is not None and found.low > 0
 
 
 def _classes_missing(table: pd.DataFrame, tasks: list[str]) -> list[str]:

@@ -295,10 +295,9 @@ def _paragraph(table: pd.DataFrame) -> str:
         f"training images, {means.index[-1]} epochs, {seeds} {'seed' if seeds == 1 else 'seeds'}; AGOP over "
         f"{shown['agop_images']} images, mode {shown['agop_mode']}. Mean over the layers after training: {_mean(last)}; at "
         f"initialisation {_mean(start)}; rotated null {_mean(nulls)}. It exceeds the initial value by {_mean(last - start)} "
-        f"and the null by {_mean(last - nulls)}. {int((trained > 0.9).sum())} of {len(trained)} layers are above 0.9, "
-        f"{int((trained > 0.7).sum())} above 0.7; {int((trained > bars['initial'].value).sum())} exceed their initial value, "
-        f"{int((trained > bars['null'].high).sum())} the interval of their null. After epoch {means.index[1]} the mean is "
-        f"{_mean(means.iloc[1])}."
+        f"and the null by {_mean(last - nulls)}. {int((trained > bars['initial'].value).sum())} of {len(trained)} layers "
+        f"exceed their initial value, {int((trained > bars['null'].high).sum())} the interval of their null. After epoch "
+        f"{means.index[1]} the mean is {_mean(means.iloc[1])}."
     )
 
 

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure, SubFigure
 
 from convrfm.plots.features import (
     Strip,
+    against_random,
     caption_of_data_sets,
     draw_data_sets,
     draw_strip,
     excess,
-    verdict,
 )
 from convrfm.plots.names import short_title, with_stand_ins
 
@@ -73,7 +73,7 @@ def pair_sentences(rows: pd.DataFrame) -> str:
     ]
     random = rows.loc[rows["quantity"] == "sobel_cntk", "control"].mean()
     return (
-        f"ConvRFM's picture and the network's correlate with {verdict(alike)}. Where brightness, the mean of each "
-        f"patch, is left out, they correlate with {verdict(balanced)}. With the Sobel magnitude, {edges[0]}, "
+        f"ConvRFM's picture and the network's correlate with {against_random(alike)}. Where brightness, the mean of each "
+        f"patch, is left out, they correlate with {against_random(balanced)}. With the Sobel magnitude, {edges[0]}, "
         f"{edges[1]}, random matrices' {random:.3f}."
     )

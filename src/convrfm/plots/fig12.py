@@ -8,13 +8,13 @@ from matplotlib.figure import Figure, SubFigure
 from convrfm.plots.features import (
     KERNELS,
     Sheet,
+    against_random,
     caption_of_data_sets,
     draw_data_sets,
     draw_sheet,
     excess,
     orientation_sentence,
     proper_edges,
-    verdict,
 )
 from convrfm.plots.names import in_sentence, with_stand_ins
 
@@ -66,8 +66,9 @@ def edge_sentences(rows: pd.DataFrame) -> str:
     share = 100 * strongest.loc[strongest["quantity"] == "share", "value"].mean()
     first = excess(strongest[strongest["quantity"] == "sobel"])
     return (
-        f"Images filtered by one eigenvector that is not constant correlate with the Sobel magnitude with {verdict(sobel)}. "
+        f"Images filtered by one eigenvector that is not constant correlate with the Sobel magnitude with "
+        f"{against_random(sobel)}. "
         f"Random filters without their mean, which answer to changes only, reach {balanced['control']:.3f}. "
-        f"The strongest of them, with {share:.2g} % of the trace, by itself: {verdict(first)}. "
+        f"The strongest of them, with {share:.2g} % of the trace, by itself: {against_random(first)}. "
         f"{orientation_sentence(rows)}"
     )

@@ -9,7 +9,8 @@ from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import with_interval
 
 __all__ = [
-    "STAND_IN_NOTE", "Run", "caption_of_networks", "is_stand_in", "mean_over_layers", "number_cell", "order", "title",
+    "STAND_IN_NOTE", "Run", "caption_of_networks", "images_of", "is_stand_in", "mean_over_layers", "number_cell", "order",
+    "title",
 ]  # fmt: skip
 
 STAND_IN_NOTE = "stand-in: narrow nets on scikit-learn digits, not ImageNet"
@@ -61,6 +62,11 @@ def mean_over_layers(metrics: pd.DataFrame, quantity: str, when: str, power: flo
         measured = rows[rows["in_paper"]]
     # One layer without an interval leaves the mean without one.
     return {name: float(np.mean(measured[name])) for name in ("value", "low", "high")}
+
+
+def images_of(metrics: pd.DataFrame) -> dict[str, int]:
+    """How many images the AGOP of a network was measured on, as a column `images`."""
+    return {"images": int(metrics.loc[metrics["quantity"] == "pearson", "images"].max())}
 
 
 def caption_of_networks(networks: list[str], skipped: Mapping[str, str]) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from convrfm.ansatz.filter_forms import FilterForm
+from convrfm.claims.judges.fig01 import judges
 from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job
@@ -15,7 +16,7 @@ from convrfm.storage import load_arrays
 __all__ = ["draw_figure"]
 
 
-@figure_job("Figure 1")
+@figure_job("Figure 1", judges)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
     runs = measurements(job)

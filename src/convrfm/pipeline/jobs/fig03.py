@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from convrfm.claims.judges.features import FIG03
 from convrfm.pipeline.feature_measurements import eigenvectors_on, operators_on
 from convrfm.pipeline.feature_runs import FeatureRun, natural_images, read_runs
-from convrfm.pipeline.figures import skipped_parts, write_figure, write_skipped_figure
+from convrfm.pipeline.figures import skipped_parts, with_verdicts, write_figure, write_skipped_figure
 from convrfm.pipeline.jobs.fig10 import first_layers_of
 from convrfm.pipeline.session import Job
 from convrfm.plots import fig03
@@ -26,7 +27,7 @@ def draw_figure(job: Job) -> None:
     measured = [_measure(job, run) for run in runs]
     table = table_of([part for parts, _ in measured for part in parts], job.settings["protocol"])
     figure = fig03.draw(table, measured[0][1], skipped)
-    write_figure(job, table, figure, fig03.caption(table, skipped))
+    write_figure(job, table, figure, with_verdicts(fig03.caption(table, skipped), table, job, FIG03))
 
 
 def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], fig03.Pictures]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from convrfm.claims.judges.fig04 import judges
 from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.finished_runs import read_runs
 from convrfm.pipeline.paths import run_keys
@@ -12,7 +13,7 @@ from convrfm.storage import load_arrays
 __all__ = ["draw_figure"]
 
 
-@figure_job("Figure 4")
+@figure_job("Figure 4", judges)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
     table = fig04.tidy(read_runs(job.inputs["metrics"]))

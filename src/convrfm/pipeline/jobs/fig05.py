@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from convrfm.claims.judges.accuracy import FIG05
 from convrfm.datasets.local_signal import TASKS
 from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.figures import Drawn, figure_job
@@ -18,7 +19,7 @@ from convrfm.storage import load_arrays
 __all__ = ["draw_figure"]
 
 
-@figure_job("Figure 5")
+@figure_job("Figure 5", FIG05)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
     table = fig05.tidy(read_runs(job.inputs["metrics"]))

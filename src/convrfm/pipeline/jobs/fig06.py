@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from convrfm.claims.judges.accuracy import FIG06
 from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.finished_runs import read_runs
 from convrfm.pipeline.session import Job
@@ -10,7 +11,7 @@ from convrfm.plots import fig06
 __all__ = ["draw_figure"]
 
 
-@figure_job("Figure 6")
+@figure_job("Figure 6", FIG06)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
     table = fig06.tidy(read_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from convrfm.claims.judges.fig07 import judges
 from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.zoo_runs import measurements
@@ -10,7 +11,7 @@ from convrfm.plots import fig07
 __all__ = ["draw_figure"]
 
 
-@figure_job("Figure 7")
+@figure_job("Figure 7", judges)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
     table = fig07.tidy(measurements(job))

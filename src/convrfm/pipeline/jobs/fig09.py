@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from convrfm.claims.judges.fig09 import judges
 from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.finished_runs import read_recorded_runs
 from convrfm.pipeline.session import Job
@@ -10,7 +11,7 @@ from convrfm.plots import fig09
 __all__ = ["draw_figure"]
 
 
-@figure_job("Figure 9")
+@figure_job("Figure 9", judges)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
     table = fig09.tidy(read_recorded_runs(job.inputs["metrics"]))

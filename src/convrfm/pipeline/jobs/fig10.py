@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from convrfm.claims.judges.features import FIG10
 from convrfm.pipeline.feature_measurements import NETWORK, measure_data_sets, operators_on
 from convrfm.pipeline.feature_runs import FeatureRun
 from convrfm.pipeline.figures import Drawn, figure_job
@@ -16,7 +17,7 @@ __all__ = ["draw_figure", "first_layers_of"]
 SHOWN = 8
 
 
-@figure_job("Figure 10")
+@figure_job("Figure 10", FIG10)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
     table, strips = measure_data_sets(job, first_layers_of)

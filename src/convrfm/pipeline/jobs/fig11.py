@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from convrfm.claims.judges.features import FIG11
 from convrfm.pipeline.feature_measurements import eigenvectors_on
 from convrfm.pipeline.feature_runs import natural_images, read_runs
 from convrfm.pipeline.figures import Drawn, figure_job
@@ -14,7 +15,7 @@ __all__ = ["draw_figure"]
 SHOWN = 3
 
 
-@figure_job("Figure 11")
+@figure_job("Figure 11", FIG11)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption of the one data set, without which the whole figure is SKIPPED."""
     images, source = natural_images(job), job.settings["natural"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from convrfm.claims.judges.features import FIG12
 from convrfm.pipeline.feature_measurements import eigenvectors_on, measure_data_sets
 from convrfm.pipeline.feature_runs import FeatureRun
 from convrfm.pipeline.figures import Drawn, figure_job
@@ -16,7 +17,7 @@ __all__ = ["draw_figure"]
 SHOWN = 3
 
 
-@figure_job("Figure 12")
+@figure_job("Figure 12", FIG12)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
     table, sheets = measure_data_sets(job, _edges_of)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from convrfm.claims.judges.printed import judges
 from convrfm.pipeline.figures import Drawn, figure_job
 from convrfm.pipeline.finished_runs import read_runs
 from convrfm.pipeline.session import Job
@@ -10,7 +11,7 @@ from convrfm.plots import printed
 __all__ = ["draw_figure"]
 
 
-@figure_job("The authors' printed numbers")
+@figure_job("The authors' printed numbers", judges)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; printed runs whose data are not there are SKIPPED with the reason."""
     table = printed.tidy(read_runs(job.inputs["metrics"]))

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import torch
 
 from convrfm.ansatz.theorem import CASES, Case, TheoremCheck, check_theorem
-from convrfm.pipeline.figures import write_figure
+from convrfm.claims.judges.theorem1 import judges
+from convrfm.pipeline.figures import with_verdicts, write_figure
 from convrfm.pipeline.session import Job
 from convrfm.plots import theorem1
 from convrfm.seeding import generator
 
-__all__ = ["check_and_draw", "check_draw"]
+__all__ = ["caption_of", "check_and_draw", "check_draw"]
 
 
 def check_and_draw(job: Job) -> None:
@@ -26,7 +28,12 @@ def check_and_draw(job: Job) -> None:
     table = theorem1.tidy(checks, given["protocol"])
     # The first draw of the first size comes first.
     shown = [next(check for _, _, check in checks if check.case == name) for name in theorem1.SHOWN]
-    write_figure(job, table, theorem1.draw(table, shown), theorem1.caption(table))
+    write_figure(job, table, theorem1.draw(table, shown), caption_of(job, table))
+
+
+def caption_of(job: Job, table: pd.DataFrame) -> str:
+    """The whole caption, from the table and the settings of the job."""
+    return with_verdicts(theorem1.caption(table), table, job, judges)
 
 
 def check_draw(

@@ -1,10 +1,11 @@
 """Every kind of run and every figure: the job that makes it, what it reads, and what it sees of the configuration."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from convrfm.claims.claims import load_claims
 from convrfm.pipeline.plan import beyond, data, features, fig04, fig05, fig06, fig08, fig09, printed, zoo
 from convrfm.pipeline.plan.base import Keys, Plan, absent_data, figure_settings
 
@@ -252,7 +253,17 @@ def _fig05_runs(plan: Plan, protocol: str, file: str) -> list[str]:
     return fig05.fig05_fits(plan, protocol, file) + fig05.fig05_trainings(plan, protocol, file)
 
 
-FIGURES: dict[str, FigureOf] = {
+def _quoting(figure: str, of: FigureOf) -> FigureOf:
+    """A figure whose settings carry the rules of the claims that its caption quotes: an edited threshold makes it stale."""
+
+    def settings(plan: Plan, w: Keys) -> dict[str, Any]:
+        rules = {claim.id: claim.rule() for claim in load_claims() if figure in claim.tables}
+        return {**of.settings(plan, w), **({"claims": rules} if rules else {})}
+
+    return replace(of, settings=settings)
+
+
+_DRAWN: dict[str, FigureOf] = {
     "fig01": FigureOf(
         "convrfm.pipeline.jobs.fig01:draw_figure",
         lambda plan: zoo.zoo_tasks(plan, _networks(plan)),
@@ -341,6 +352,8 @@ FIGURES: dict[str, FigureOf] = {
         beyond.beyond_settings,
     ),
 }
+
+FIGURES = {figure: _quoting(figure, of) for figure, of in _DRAWN.items()}
 """Every figure, by name."""
 
 

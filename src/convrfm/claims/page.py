@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from convrfm.audit.claims import Claim, Condition, rebuild_command
+from convrfm.claims.claims import Claim, rebuild_command
+from convrfm.claims.rules import Condition
 from convrfm.printed import PRINTED
 
 __all__ = ["claims_page"]
@@ -21,7 +22,7 @@ def claims_page(claims: Sequence[Claim], header: str) -> str:
         f"<!-- {header} -->",
         "",
         "What the paper says, in our words, and what has to hold for each of its claims to count as reproduced. Conditions",
-        "were fixed before anything was measured; they stand in `src/convrfm/audit/claims.yaml` and nowhere else. Soft ones",
+        "were fixed before anything was measured; they stand in `src/convrfm/claims/claims.yaml` and nowhere else. Soft ones",
         "are reported and decide nothing. How verdicts come about is told in [audit.md](audit.md).",
         "",
         "| claim | title | figure | protocols | decidable with |",

@@ -8,17 +8,15 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from audit.made_up import put
+from claims.made_up import put
 from convrfm.ansatz import theorem
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.ansatz.layer_sums import LayerSums
-from convrfm.audit.claims import load_claims
-from convrfm.audit.evidence import Bench
-from convrfm.audit.judges import all_judges
-from convrfm.audit.judging import judge_claim
-from convrfm.audit.outcome import Verdict
+from convrfm.claims.claims import load_claims
+from convrfm.claims.judging import judge_claim
+from convrfm.claims.verdicts import Verdict
 from convrfm.datasets.local_signal import TASKS, noisy_bars
 from convrfm.deep_rfm import DeepSettings, fit_stages, history_of
 from convrfm.kernels import CNTK
@@ -40,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def verdict_of(tmp_path, claim, figure, table):
     results = tmp_path / "results" / "tiny"
     put(results, figure, table)
-    return judge_claim(BY_ID[claim], all_judges()[claim], Bench(results, "published"), "tiny")
+    return judge_claim(BY_ID[claim], results, "published", "tiny")
 
 
 def other_order(dimension, q=3):
@@ -140,7 +138,9 @@ def measured_ansatz(networks):
         _numbers(before, given, initial=None).assign(when="initial"),
         _means([("trained", 9.0, after), ("initial", 0.0, before)], "vgg11-v1"),
     ]
-    return fig01.tidy([("vgg11-v1", "published", pd.concat(parts, ignore_index=True).assign(in_paper=True))])
+    return fig01.tidy(
+        [("vgg11-v1", "published", pd.concat(parts, ignore_index=True).assign(in_paper=True, images=len(images)))]
+    )
 
 
 def test_the_ansatz_holds_in_the_network_as_it_is(tmp_path, networks):

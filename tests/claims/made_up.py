@@ -13,6 +13,8 @@ NAN = float("nan")
 
 PROTOCOL = "published"
 
+SIZES = {"n_train": 500, "n_test": 400}
+
 GAIN, HALF = 0.12, 0.02
 """By how much correlations that hold exceed what they are compared with, and half the width of an interval."""
 
@@ -175,7 +177,7 @@ def fig05(signs, *, stand_in=False, single=False, value=1.0, tasks=("bars", "noi
             # What is gained at the lower level must not count.
             gain = 0.08 * (sign if sigma == 2.0 else -sign)
             gains = {"ConvRFM": gain, DEEP: gain + sign * step, "CNN (Adam)": gain}
-            rows += [{"panel": "A", "task": task, "stand_in": stand_in, "protocol": PROTOCOL, "sigma": sigma, **row}
+            rows += [{"panel": "A", "task": task, "stand_in": stand_in, "protocol": PROTOCOL, "sigma": sigma, **SIZES, **row}
                      for row in methods(gains, seeds=1 if single else 3)]  # fmt: skip
     return pd.DataFrame(rows).assign(accuracy=lambda table: value * table["accuracy"])
 
