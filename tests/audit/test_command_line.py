@@ -170,15 +170,15 @@ def test_a_wrong_configuration(project, found, capsys, content):
 def test_results_of_another_machine(project, tmp_path_factory, monkeypatch, capsys, findings, status):
     asked = []
 
-    def import_results(folder, home, seed):
-        asked.append((folder, home, seed))
+    def import_results(folder, home, audit):
+        asked.append((folder, home))
         return outcomes.audit(judgements=(), findings=findings, checked={"taken in": 5})
 
     monkeypatch.setattr(auditing, "import_results", import_results)
     monkeypatch.chdir(project)
     folder = tmp_path_factory.mktemp("elsewhere")
-    assert cli.main(["import-results", str(folder), "--seed", "5"]) == status
-    assert asked == [(folder, project, 5)]
+    assert cli.main(["import-results", str(folder)]) == status
+    assert asked == [(folder, project)]
     printed = capsys.readouterr().out
     assert "5 taken in" in printed
     assert ("TAMPERED" in printed) == bool(findings)
@@ -196,7 +196,7 @@ def test_imports_that_cannot_be(project, tmp_path_factory, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["audit"], ["audit", "x", "--seed", "-1"], ["audit", "x", "--seed", "a"], ["judge"]]
+    "arguments", [[], ["audit"], ["audit", "x", "--cores", "0"], ["audit", "x", "--cores", "a"], ["judge"]]
 )
 def test_wrong_use(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:

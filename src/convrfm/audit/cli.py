@@ -54,8 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser(
         "audit",
         help="judge results, and check whether they can be trusted",
-        description="Judge every claim of the paper by the results in a folder, and check whether each file is what its "
-        "record says; compute a part of the runs again. Nothing of the results is changed. The page is written to RESULTS/audit/index.html.",
+        description="Judge every claim of the paper by the results in a folder, check whether each file is what its record "
+        "says, and compute a part of the runs again. Nothing of the results is changed. The page is written to "
+        "RESULTS/audit/index.html.",
         epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
     )
     audit.add_argument(

@@ -46,11 +46,11 @@ TOLERANCES: dict[str, Tolerance] = {
 """By kind of run."""
 
 FIGURE_TOLERANCE = 1e-6
-"""Largest difference of a cell of a figure's table, relative to its size or to 1e-3; of captions, one in the last digit of a number."""
+"""Largest difference of a cell of a figure's table, relative to its size or to 1e-3."""
 
 OF_THE_OCCASION = {
-    "started", "wall_seconds", "peak_memory_mb", "code", "packages", "machine", "inputs", "outputs", "gpu_granted", "gpu_unusable",
-    "resumed_from", "rounds", "threads", "device", "backend", SEAL,
+    "started", "wall_seconds", "peak_memory_mb", "code", "packages", "machine", "inputs", "outputs", "gpu_granted",
+    "gpu_unusable", "resumed_from", "rounds", "threads", "device", "backend", SEAL,
 }  # fmt: skip
 """What a record holds of when, where and in how many steps a run was made; all else follows from settings and inputs."""
 
