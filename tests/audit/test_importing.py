@@ -27,7 +27,7 @@ def import_results(folder: Path, project: Path) -> Audit:
 
     def audited(settings, place):
         checked = check_integrity(project, plan_of(project, settings), place=place)
-        return Audit("quick", RESULTS.as_posix(), (), (), checked.findings, (), (), checked.checked, "", "")
+        return Audit("quick", RESULTS.as_posix(), (), (), checked.findings, (), (), "HEAD", checked.checked, "", "")
 
     return importing.import_results(folder, project, audited)
 

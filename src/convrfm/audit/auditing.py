@@ -7,11 +7,10 @@ from pathlib import Path
 
 import joblib
 
-from convrfm.claims.claims import load_claims
 from convrfm.audit.coverage import Choice, choose, coverage_of
 from convrfm.audit.crate import CODECHECK_FILE, CRATE_FILE, codecheck_of, crate_of
 from convrfm.audit.currency import settings_of
-from convrfm.audit.deviations import deviations
+from convrfm.audit.deviations import compared_with, deviations
 from convrfm.audit.document import as_document
 from convrfm.audit.importing import import_results
 from convrfm.audit.integrity import check_integrity
@@ -20,6 +19,7 @@ from convrfm.audit.page import render_page
 from convrfm.audit.replay import replay
 from convrfm.audit.seal import merkle_root, record_hashes
 from convrfm.audit.summary import summary
+from convrfm.claims.claims import load_claims
 from convrfm.claims.judging import judge
 from convrfm.errors import ConvRFMError, InputError
 from convrfm.pipeline.config import Settings, load_settings
@@ -67,6 +67,7 @@ def audit(
         findings=checked.findings,
         replays=replays,
         deviations=deviations(project, settings, checked.products),
+        compared=compared_with(),
         checked=checked.checked,
         root=root,
         beacon=choice.beacon,

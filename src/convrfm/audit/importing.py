@@ -67,7 +67,7 @@ def import_results(folder: Path, project: Path, audit: Callable[[Settings, Path]
     results = f"results/{preset}"
 
     def refused(findings: tuple[Finding, ...]) -> Audit:
-        return Audit(preset, results, (), (), findings, (), (), {}, "", "")
+        return Audit(preset, results, (), (), findings, (), (), "nothing", {}, "", "")
 
     if strange:
         return refused(strange)

@@ -98,9 +98,9 @@ def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], 
     """
     tasks = [_task(project, place, plan, product, cores) for product in products]
     keys = {task.name: _key(task) for task in tasks}
-    known = {task.name: found for task in tasks if (found := _known(project, keys[task.name])) is not None}
-    todo = [task for task in tasks if task.name not in known]
-    found = dict(known)
+    kept = ((task.name, _known(project, keys[task.name])) for task in tasks)
+    found = {name: replayed for name, replayed in kept if replayed is not None}
+    todo = [task for task in tasks if task.name not in found]
     for task, replayed in track(_computed(todo, cores), len(todo), "computing again", show=True):
         found[task.name] = replayed
         if not task.is_figure and replayed.replay.result is not Result.IMPOSSIBLE:
