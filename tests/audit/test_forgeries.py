@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from audit import forgeries
+from audit.test_deviations import BARS, checkout, found_in, put_run  # noqa: F401 (a fixture among them)
 from audit.tiny import follow, inside, make_project, one_thread, plan_of, rehash, reseal, settings_of
 from convrfm.audit import replay as replaying
 from convrfm.audit.auditing import audit
@@ -301,6 +302,38 @@ SAMPLED = {
 """Found where the run is computed again."""
 
 
+def _other_claims(checkout: Path) -> None:
+    path = checkout / "src/convrfm/claims.yaml"
+    path.write_text(path.read_text().replace("bound: 5.0", "bound: 0.5"))
+
+
+def _other_lock(checkout: Path) -> None:
+    path = checkout / "envs/lock.txt"
+    path.write_text(path.read_text().replace("\ntorch==", "\ntorch==9"))
+
+
+def _other_preset(checkout: Path) -> None:
+    path = checkout / "workflow/presets/quick.yaml"
+    path.write_text(path.read_text().replace("width_divisor: 8", "width_divisor: 2"))
+
+
+SHOWN: dict[str, tuple[str, Callable[[Path], object], dict]] = {
+    "fewer seeds, or those that suit": ("seeds", lambda _: None, {"seeds": [5]}),
+    "overrides of the configuration": ("configuration", lambda _: None, {"overrides": {"theorem1": {"draws": 3}}}),
+    "another preset under the same name": ("preset", _other_preset, {}),
+    "lower thresholds of claims": ("claims", _other_claims, {}),
+    "another judge": ("claims", lambda c: (c / "src/convrfm/judges/cost.py").write_text("a = 2\n"), {}),
+    "another lock": ("lock", _other_lock, {}),
+    "other code, all results made by it": ("code", lambda c: (c / "src/convrfm/rfm.py").write_text("a = 2\n"), {}),
+    "results made by code that was not committed": ("code", lambda c: put_run(c, code={"dirty": True}), {}),
+    "jobs that continued from checkpoints": ("resumed", lambda c: put_run(c, resumed_from=["checkpoint-0"]), {}),
+    "one draw under several seeds, as the code makes it": (
+        "equal draws", lambda c: [put_run(c, f"{BARS}{seed}", arrays="a" * 64) for seed in range(3)], {},
+    ),
+}  # fmt: skip
+"""No forgeries where the code, the settings and the results agree: shown as deviations from the release."""
+
+
 def forge(project: Path, forgery: Callable[[Path], Path | None]) -> None:
     run = forgery(project)
     if run is not None:
@@ -336,8 +369,17 @@ def test_found_where_it_is_computed_again(project, what):
     ROWS[what] = ("with probability k / m", caught(audited(project, Choice(None))))
 
 
+@pytest.mark.parametrize("what", SHOWN)
+def test_shown_as_a_deviation(checkout, what):
+    kind, change, config = SHOWN[what]
+    change(checkout)
+    (found,) = found_in(checkout, **config)
+    assert found.startswith(f"{kind}: ")
+    ROWS[what] = (f"deviation: {kind}",) * 2
+
+
 def test_the_page_is_up_to_date():
-    if len(ROWS) < len(ALWAYS) + len(SAMPLED):
+    if len(ROWS) < len(ALWAYS) + len(SAMPLED) + len(SHOWN):
         pytest.skip("the other tests of this module make its rows")
     text = forgeries.table(ROWS)
     if os.environ.get("FORGERY_TABLE"):
