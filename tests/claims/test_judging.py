@@ -256,13 +256,11 @@ def test_bounds_come_from_the_claims_and_not_from_code(results, claim, condition
 
 def test_the_reason_names_noise_images_and_seeds(results):
     found = filled(results, "A10", GOOD)
-    assert (
-        "hold (Noisy bars, sigma = 2, n = 500/400, seeds 0, 1, 2; Noisy MNIST, sigma = 2, n = 500/400" in found.reason
-    )
+    assert "hold (Noisy bars; Noisy MNIST: sigma = 2, n = 500/400, seeds 0, 1, 2)." in found.reason
     table = both(fig05([1]), fig05([1]).assign(seed=lambda t: t["seed"] + 3, n_train=600))
     found = of_table(results, "A11", "fig05", table.assign(task="noisy-mnist"))
-    assert "(Noisy MNIST, sigma = 1, 2, n = 500/400, 600/400, seeds 0 to 5 (6))" in found.reason
-    assert "Noisy digits, sigma = 2, n = 500/400" in filled(results, "A10", GOOD, stand_in=True).reason
+    assert "(Noisy MNIST: sigma = 1, 2, n = 500/400, 600/400, seeds 0 to 5 (6))" in found.reason
+    assert "(Noisy digits: sigma = 2, n = 500/400" in filled(results, "A10", GOOD, stand_in=True).reason
 
 
 def test_sources_name_the_runs_that_a_number_came_from(results):
@@ -440,7 +438,7 @@ def test_scope_is_named_where_a_part_is_skipped(results):
     skipped = {"noisy-mnist": "MNIST is absent."}
     found = of_table(results, "A10", "fig05", fig05([1], tasks=("bars",)), skipped=skipped)
     assert found.verdict is Verdict.REPRODUCED
-    assert "(Noisy bars, " in found.reason
+    assert "(Noisy bars: sigma = 2," in found.reason
     assert "Skipped, noisy-mnist: MNIST is absent." in found.reason
     # What another claim does not speak of is not its business.
     assert verdict_on(results, "A11").verdict is Verdict.SKIPPED
