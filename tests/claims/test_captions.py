@@ -90,7 +90,7 @@ def test_a_figure_is_judged_by_its_settings(tmp_path, bound, verdict):
     outputs = {form: tmp_path / f"figure.{form}" for form in ("parquet", "csv", "md", "record")}
     draw(Job({"states": []}, outputs, settings, 1, Recorder("test", "", settings)))
     caption = outputs["md"].read_text()
-    assert caption.startswith("Numbers.\n\n**A10, local signals in noise**, by this figure's table alone: ")
+    assert caption.startswith("Numbers.\n\n**A10, Local signals in noise**, by this figure's table alone: ")
     assert f"alone: {verdict}. " in caption
     assert pd.read_parquet(outputs["parquet"]).equals(table)
 

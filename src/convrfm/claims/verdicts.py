@@ -120,9 +120,8 @@ def quoted(rules: Mapping[str, Any], judges: Judges, evidence: Evidence) -> str:
     for name in sorted(rules, key=lambda name: (len(name), name)):
         rule, own = Rule.model_validate(rules[name]), Evidence(evidence.rows, evidence.path, skipped=evidence.skipped)
         found = decide(rule, readings_of(rule, judges, own), own.skipped, own.problems)
-        words = f"{rule.title[0].lower()}{rule.title[1:]}" if rule.title[1:2].islower() else rule.title
         lines.append(
-            f"\n**{name}, {words}**, by this figure's table alone: {found.verdict}. {found.reason}".rstrip() + "\n"
+            f"\n**{name}, {rule.title}**, by this figure's table alone: {found.verdict}. {found.reason}".rstrip() + "\n"
         )
     return "".join(lines)
 
@@ -258,13 +257,14 @@ def _counted(hard: Sequence[_Weighed], open_ones: Sequence[_Weighed]) -> Iterato
 
 def _scope(those: Sequence[_Weighed]) -> str:
     """What was measured: tasks, data sets or networks, each with the noise levels, images and seeds it rests on."""
-    subjects = dict.fromkeys(each.reading.on for each in those)
-    shown = []
-    for subject in list(subjects)[:SUBJECTS_SHOWN]:
-        basis = basis_in_words(each.reading.basis for each in those if each.reading.on == subject)
-        shown.append(f"{subject}, {basis}" if basis else subject)
-    more = f" and {len(subjects) - SUBJECTS_SHOWN} more" if len(subjects) > SUBJECTS_SHOWN else ""
-    return "; ".join(shown) + more
+    bases: dict[str, list[dict[str, tuple[str, ...]]]] = {}
+    for each in those:
+        bases.setdefault(each.reading.on, []).append(each.reading.basis)
+    alike: dict[str, list[str]] = {}
+    for subject in list(bases)[:SUBJECTS_SHOWN]:
+        alike.setdefault(basis_in_words(bases[subject]), []).append(subject)
+    shown = "; ".join("; ".join(subjects) + (f": {basis}" if basis else "") for basis, subjects in alike.items())
+    return shown + (f"; and {len(bases) - SUBJECTS_SHOWN} more" if len(bases) > SUBJECTS_SHOWN else "")
 
 
 def _count(those: Sequence[_Weighed], one: str, many: str) -> str:
@@ -288,6 +288,6 @@ def _of_stand_ins(hard: Sequence[_Weighed], weighed: Sequence[_Weighed]) -> Iter
     elif others:
         held = sum(each.measurement.holds is True for each in others)
         yield (
-            f"Measured on stand-in data alone, which say nothing of the paper ({_scope(others)}): of {len(others)} numbers, "
-            f"{held} would meet the condition."
+            f"Measured on stand-in data alone, which say nothing of the paper ({_scope(others)}): {held} of "
+            f"{len(others)} numbers would meet the condition."
         )

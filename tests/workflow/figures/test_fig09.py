@@ -62,6 +62,16 @@ def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jo
     assert built.planned_after_change(f"src/convrfm/{change}", *FIGURES) == jobs
 
 
+def test_an_edited_threshold_redraws_the_figures_that_quote_it_and_no_other(built):
+    file = built.root / "src/convrfm/claims/claims.yaml"
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("bound: 1.0e-9", "bound: 2.0e-9"))
+        assert built.planned() == {"draw_theorem1": 2}
+    finally:
+        file.write_text(before)
+
+
 def test_configuration_reaches_the_jobs_that_see_it(built):
     one = ("--config", "protocol=published")
     assert built.planned(*FIGURES, *one) == {}
