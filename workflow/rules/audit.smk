@@ -6,7 +6,8 @@
 rule audit:
     log:
         f"{RESULTS}/logs/audit.log",
-    threads: workflow.cores or 1
+    # As many as there are: Snakemake gives no more than its cores.
+    threads: 128
     localrule: True
     conda:
         ENVIRONMENT

@@ -10,14 +10,15 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from io import StringIO
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ ALWAYS = ("prepare", "resample", "draw", "sized-draw", "layers", "transformed")
 
 REPLAYS = ".replay"
 """The folder in a project that keeps what came out, by what went in; nothing of results from elsewhere gets there."""
+
+
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True)
@@ -165,12 +169,18 @@ def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]
         members = sorted(group, key=_size, reverse=True)
         at_a_time = 1 if on_gpu else max(1, cores // threads)
         executor = get_reusable_executor(
-            min(at_a_time, len(members)), env=_environment(threads, on_gpu), kill_workers=True, reuse=False
-        )
+            min(at_a_time, len(members)), env=_environment(threads, on_gpu), kill_workers=True, reuse=False,
+            initializer=_end_with, initargs=(os.getpid(),),
+        )  # fmt: skip
         try:
-            waiting = {executor.submit(_replayed, task): task for task in members}
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
+            # No more than are at work, so that there is nothing to take back when the audit is interrupted.
+            left = iter(members)
+            running = {executor.submit(_replayed, task): task for task in islice(left, at_a_time)}
+            while running:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                finished = [(running.pop(future), future.result()) for future in done]
+                running |= {executor.submit(_replayed, task): task for task in islice(left, len(finished))}
+                yield from finished
         finally:
             executor.shutdown(wait=True, kill_workers=True)
 
@@ -183,6 +193,17 @@ def _size(task: _Task) -> float:
 
 def _environment(threads: int, on_gpu: bool) -> dict[str, str]:
     return environment_of(threads) | ({} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""})
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after the one that started it has died, be it by `kill -9`."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
