@@ -2,47 +2,18 @@
 
 import json
 import shutil
-import subprocess
 
 import pytest
 import yaml
-from workflow.conftest import ROOT
 
 from audit import outcomes
+from audit.conftest import git
 from audit.tiny import reseal
-from convrfm.audit import currency, deviations
+from convrfm.audit import deviations
 from convrfm.audit.records import find_products
 from convrfm.pipeline.config import load_settings
 
 BARS = f"{outcomes.RESULTS}/runs/draw/published/task=bars,seed="
-
-
-def git(checkout, *arguments):
-    command = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    """A checkout of a few files of the project, at the tag of its release."""
-    project = tmp_path / "checkout"
-    for folder in ("workflow/presets", "envs"):
-        shutil.copytree(ROOT / folder, project / folder)
-    (claims,) = (ROOT / "src").rglob("claims.yaml")
-    for file in ("config.yaml", "src/convrfm/rfm.py", "src/convrfm/kernels/arc_cosine.py"):
-        (project / file).parent.mkdir(parents=True, exist_ok=True)
-        (project / file).write_text("a = 1\n")
-    shutil.copy(ROOT / "config.yaml", project)
-    (project / "src/convrfm/judges").mkdir()
-    (project / "src/convrfm/judges/cost.py").write_text("a = 1\n")
-    shutil.copy(claims, project / "src/convrfm/claims.yaml")
-    git(project.parent, "init", "-q", str(project))
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "release")
-    git(project, "tag", f"v{deviations.version('convrfm')}")
-    monkeypatch.setattr(deviations, "CHECKOUT", project)
-    currency.changed_modules.cache_clear()
-    return project
 
 
 def found_in(project, **config):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from audit import forgeries
-from audit.test_deviations import BARS, checkout, found_in, put_run  # noqa: F401 (a fixture among them)
+from audit.test_deviations import BARS, found_in, put_run
 from audit.tiny import follow, inside, make_project, one_thread, plan_of, rehash, reseal, settings_of
 from convrfm.audit import replay as replaying
 from convrfm.audit.auditing import audit
