@@ -11,8 +11,8 @@ from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, InputError
 
 __all__ = [
-    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "one_hot", "solve_ridge", "squared_error",
-    "targets_of", "warn_of_clipping",
+    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "one_hot", "solve_ridge",
+    "squared_error", "targets_of", "warn_of_clipping",
 ]  # fmt: skip
 
 SolverDtype = Literal["float64", "float32"]

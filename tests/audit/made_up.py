@@ -1,10 +1,12 @@
 """Made-up tables of figures, as their plot modules write them, in which claims hold, fail, or are not decided."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 
+from convrfm.plots.accuracies import layer_name, with_estimates
 from convrfm.printed import PRINTED
 from convrfm.storage import write_table
 
@@ -22,9 +24,22 @@ def put(results: Path, figure: str, table: pd.DataFrame, *, protocol=PROTOCOL, s
     folder.mkdir(parents=True, exist_ok=True)
     if "protocol" in table:
         table = table.assign(protocol=protocol)
+    if "accuracy" in table:
+        table = estimated(table)
     write_table(folder / f"{figure}.parquet", table)
     record = {"inputs": {str(i): {"path": path, "sha256": ""} for i, path in enumerate(inputs)}}
     (folder / f"{figure}.json").write_text(json.dumps(record | {"skipped": skipped or {}}))
+
+
+def estimated(runs: pd.DataFrame) -> pd.DataFrame:
+    """The table of Figure 5 or 6 of made-up accuracies: each seed is a draw of its own, unless they say otherwise."""
+    draws = {} if "draw" in runs else {"draw": runs["seed"].map(str)}
+    names = [layer_name(number) for number in range(3)]
+    pairs = [(b, a) for a, b in pairwise(names)] + [(m, "CNTK") for m in set(runs["method"]) - {"CNTK", "ConvRFM"}]
+    there = [pair for pair in pairs if set(pair) <= set(runs["method"])]
+    of = [name for name in ("task", "sigma") if name in runs and runs[name].notna().all()]
+    table = with_estimates(runs.assign(**draws, n_test=500, chosen=1), of, lambda methods: there)
+    return table.assign(layers=table["method"].map({name: float(number) for number, name in enumerate(names)}))
 
 
 def put_skipped(results: Path, figure: str, reasons: dict[str, str], protocol=PROTOCOL) -> None:
@@ -198,7 +213,7 @@ def printed(sign, name, *, seeds=3, value=1.0):
             # Just within the tolerance, or outside it.
             away = run.tolerance[number] * (0.9 if sign > 0 else 1.1)
             rows += [{"run": name, "task": run.task, "round": number, "quantity": quantity, "seed": seed,
-                      "ours": value * (expected + away)} for seed in range(seeds)]  # fmt: skip
+                      "draw": str(seed), "ours": value * (expected + away)} for seed in range(seeds)]  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -36,6 +36,11 @@ class Condition(Model):
         "", description="unit of value and bound"
     )
     clear: bool = Field(False, description="whether the 95 % interval of the value has to lie above 0 as well")
+    over: Literal["draws", "any"] = Field(
+        "any",
+        description="what the interval of a clear condition has to be over: distinct draws of the data; or any, such as the "
+        "test images of a draw that the protocol fixes",
+    )
     control: bool = Field(
         False,
         description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself",

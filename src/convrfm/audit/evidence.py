@@ -34,6 +34,7 @@ class Reading:
         sources: files, relative to the project.
         bound: in the place of the condition's own.
         gap: why nothing can be decided with it; empty where something can.
+        over: what the interval is over, such as "draws"; empty where it goes without saying.
     """
 
     condition: str
@@ -45,6 +46,7 @@ class Reading:
     sources: tuple[str, ...]
     bound: float | None = None
     gap: str = ""
+    over: str = ""
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,8 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
     gap = reading.gap or ("" if known else "the number is missing")
     if not gap and condition.clear and reading.interval is None:
         gap = "there is no interval"
+    if not gap and condition.clear and condition.over == "draws" and reading.over != condition.over:
+        gap = f"its interval is over {reading.over or 'something else'}, and the claim asks for one over draws of the data"
     # A condition that needs a printed tolerance and has none asks for nothing.
     margin, holds = (None, None) if gap or isinstance(bound, str) else _weigh(condition, bound, reading)
     return Measurement(
@@ -168,6 +170,7 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
         soft=condition.soft,
         comparable=reading.comparable,
         sources=reading.sources,
+        over=reading.over if known and reading.interval else "",
     ), gap
 
 
@@ -256,7 +259,8 @@ def _shown(each: Weighed) -> str:
     if found.value is None:
         return found.what
     bounds = (math.nan, math.nan) if found.interval is None else found.interval
-    return f"{found.what}: {with_interval(found.value, *bounds, '.3g')} {found.unit}".strip()
+    over = f"(interval over {found.over})" if found.over else ""
+    return " ".join(filter(None, [f"{found.what}:", with_interval(found.value, *bounds, ".3g"), found.unit, over]))
 
 
 def _of_stand_ins(hard: Sequence[Weighed], weighed: Sequence[Weighed]) -> Iterator[str]:

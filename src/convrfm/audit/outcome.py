@@ -43,13 +43,14 @@ class Measurement:
         what: the quantity, in words, with the case that it belongs to (task, network, noise level).
         value: measured; None where it is not there. Fractions are in 0-1.
         unit: "points", "cosine", "1 - rho", "seconds", or empty.
-        interval: 95 % interval over seeds or draws; None with a single one.
+        interval: 95 %; None where there is none.
         required: the condition, fixed beforehand, in words.
         margin: by how much the condition holds, in units of `value`; negative where it fails; None where it is not decided.
         holds: None where it is not decided.
         soft: whether it is reported only, since the paper's number is lost.
         comparable: False on stand-in data.
         sources: files that it was read from, relative to the project.
+        over: what the interval is over, such as "draws" or "test images"; empty where `what` says it.
     """
 
     what: str
@@ -62,6 +63,7 @@ class Measurement:
     soft: bool
     comparable: bool
     sources: tuple[str, ...]
+    over: str = ""
 
 
 @dataclass(frozen=True)

@@ -191,9 +191,7 @@ def _best_epoch(progress: Progress, data: TrainingData) -> int | None:
 
 
 @torch.no_grad()
-def _correct(
-    network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str
-) -> dict[str, np.ndarray]:
+def _correct(network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str) -> dict[str, np.ndarray]:
     """Whether the images of each part are classified correctly, `(m,)` bool."""
     found = {}
     network.eval()

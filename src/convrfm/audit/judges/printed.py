@@ -19,7 +19,7 @@ def printed_numbers(claim: Claim, bench: Bench) -> Iterator[Reading]:
     """Difference of each round's accuracy, mean over draws, to the printed one; squared errors beside them."""
     assert claim.printed is not None
     run = PRINTED[claim.printed]
-    found = bench.figure("printed", ("run", "task", "quantity"), ("round", "seed", "ours"))
+    found = bench.figure("printed", ("run", "task", "quantity", "draw"), ("round", "ours"))
     if found is None:
         return
     rows = found.rows[found.rows["run"] == claim.printed]
@@ -34,16 +34,17 @@ def printed_numbers(claim: Claim, bench: Bench) -> Iterator[Reading]:
         ("squared_error", "squared error", run.squared_error),
     ):
         for number, expected in enumerate(printed):
-            ours = rows.loc[(rows["quantity"] == quantity) & (rows["round"] == number), "ours"]
+            ours = rows[(rows["quantity"] == quantity) & (rows["round"] == number)]
             value, bounds = _difference(ours, expected)
             digits = ".1f" if condition == "accuracy" else ".4f"
             what = f"{quantity} of round {number}, ours minus the printed {expected:{digits}}"
             bound = run.tolerance[number] if condition == "accuracy" else None
-            yield Reading(condition, on, what, value, bounds, True, sources, bound=bound)
+            yield Reading(condition, on, what, value, bounds, True, sources, bound=bound, over="draws")
 
 
-def _difference(ours: pd.Series, expected: float) -> tuple[float, tuple[float, float] | None]:
-    if not none_missing(ours):
+def _difference(ours: pd.DataFrame, expected: float) -> tuple[float, tuple[float, float] | None]:
+    if not none_missing(ours["ours"]):
         return float("nan"), None
-    mean, low, high = interval(ours.to_numpy() - expected)
-    return mean, None if len(ours) < 2 else (low, high)
+    draws = ours.groupby("draw")["ours"].mean().to_numpy()
+    mean, low, high = interval(draws - expected)
+    return mean, None if len(draws) < 2 else (low, high)

@@ -18,7 +18,7 @@ __all__ = ["fit_metric"]
 def fit_metric(job: Job) -> None:
     """Write the history, the metric of every round from 1 on as `metric/<round>`, the best of them as `best`, and the record.
 
-    `correct/0/<round>` `(m,)` bool says of each test image whether it is classified correctly, as in `convrfm.pipeline.jobs.rfm`.
+    `correct/0/<round>` `(m,)` bool says whether each test image is classified correctly, as in `convrfm.pipeline.jobs.rfm`.
 
     Round 0 has the identity for a metric and is never the best: what is asked for here is what was learned.
     """
