@@ -111,7 +111,7 @@ def test_figure_caption_and_what_they_admit():
     assert "| Scikit-learn's digits | 50.0 % | 44.0 % | 38.0 % | no |" in caption
     assert "not comparable with the paper" in caption
     assert "**CIFAR-10**: SKIPPED (CIFAR-10 is absent. It costs $0.)" in caption
-    drawn = texts(fig06.draw(table, ["digits", "svhn"], skipped))
+    drawn = texts(fig06.draw(table, ["digits", "svhn"], skipped)).replace("\n", " ")
     assert "stand-in: scikit-learn digits" in drawn
     assert "SKIPPED: CIFAR-10 is absent" in drawn
     assert "not comparable" not in fig06.caption(table[table["task"] == "svhn"], ["svhn"], {})

@@ -131,7 +131,9 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
     with figure_style():
         figure = Figure(figsize=(7.2, 8.4), layout="constrained")
         curves, strip = figure.subfigures(2, 1, height_ratios=(4.6, 1))  # type: ignore[misc]
-        panels = curves.subplots(len(ROWS), len(skipped) + len(tasks), squeeze=False, height_ratios=(1.5, 1.2, 1))
+        panels = curves.subplots(
+            len(ROWS), len(skipped) + len(tasks), squeeze=False, sharex="col", height_ratios=(1.5, 1.2, 1)
+        )
         for column, (task, reason) in enumerate(skipped.items()):
             write_reason(panels[0, column], short_title(task), reason, width=48)
             for panel in panels[1:, column]:
@@ -178,7 +180,7 @@ def _draws(table: pd.DataFrame) -> str:
 def _draw_curves(axes: Axes, rows: pd.DataFrame, methods: list[str], sigmas: list[float]) -> None:
     """One quantity against the noise level, methods side by side."""
     colours = sns.color_palette("colorblind", len(methods))
-    step = 0.012 * (sigmas[-1] - sigmas[0] or 1)
+    step = 0.02 * (sigmas[-1] - sigmas[0] or 1)
     for place, (method, colour, marker) in enumerate(zip(methods, colours, "osD^vPX*<>"[: len(methods)], strict=True)):
         own = rows[rows["method"] == method].sort_values("sigma")
         line = "--" if method.startswith("CNN") else "-"
@@ -220,10 +222,12 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
-        compared = part[part["quantity"] == "difference"]
+        shown = part[
+            (part["quantity"] == "difference") | ((part["quantity"] == "accuracy") & (part["method"] == "CNTK"))
+        ]
         opening = (
             f"**{part['panel'].iloc[0]}, {short_title(task)}**{reservation(task)}: {part['n_train'].iloc[0]} training and "
-            f"{part['n_test'].iloc[0]} test images. Points gained, mean and interval ({in_words(compared['over'])}), paired by "
+            f"{part['n_test'].iloc[0]} test images. Points gained, mean and interval ({in_words(shown['over'])}), paired by "
             "draw:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]

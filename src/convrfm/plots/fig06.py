@@ -1,5 +1,6 @@
 """Figure 6: the methods over many data sets, and accuracy against the number of layers that learn features."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -151,10 +152,10 @@ def _draw_tasks(
             heights = [tasks.index(task) + 0.16 * (place - 1.5) for task in rows["task"]]
             draw_estimates(axes, heights, rows, colour=colour, marker=marker, label=method, horizontal=True)
     for row, reason in enumerate(skipped.values(), start=len(tasks)):
-        text = f"SKIPPED: {reason if len(reason) < 45 else reason[:42] + '...'}"
-        accuracies.text(
-            0.02, row, text.replace("$", r"\$"), transform=accuracies.get_yaxis_transform(), fontsize=6.5, va="center"
-        )
+        lines = textwrap.wrap(f"SKIPPED: {reason}", 26, max_lines=2, placeholder=" ...")
+        text = "\n".join(lines).replace("$", r"\$")
+        note = accuracies.text(0.02, row, text, transform=accuracies.get_yaxis_transform(), fontsize=6.5, va="center")
+        note.set_in_layout(False)
     names = [_row_label(estimates, task) for task in tasks] + [short_title(task) for task in skipped]
     accuracies.set_yticks(range(len(names)), names)
     accuracies.set_ylim(len(names) - 0.5, -0.5)
@@ -204,6 +205,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
     protocol = table["protocol"].iloc[0]
     tasks = list(dict.fromkeys(table["task"]))
     gains = table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(METHODS)]
+    cntk = table[(table["quantity"] == "accuracy") & (table["method"] == "CNTK")]
     opening = (
         f"**Figure 6, many data sets** (protocol: {protocol}). **A**: test accuracy of CNTK, the kernel without feature "
         "learning; ConvRFM, its best round from round 1 on; Deep ConvRFM, the best of its stages from stage 1 on; and the "
@@ -214,7 +216,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
         opening,
         *starred_reservation(tasks),
         "",
-        f"Points gained over CNTK, mean and interval ({in_words(gains['over'])}), paired by draw:",
+        f"Points gained over CNTK, mean and interval ({in_words([*gains['over'], *cntk['over']])}), paired by draw:",
         "",
         "| task | training / test images | CNTK | " + " | ".join(METHODS[1:]) + " |",
         "|" + "---|" * (len(METHODS) + 2),

@@ -62,10 +62,11 @@ def draw_estimates(
         those = (rows["over"] == TEST_IMAGES).to_numpy() == kind
         at = [place for place, is_one in zip(places, those, strict=True) if is_one]
         ends = (values[those], at) if horizontal else (at, values[those])
-        axes.plot(*ends, marker, color=colour, markerfacecolor=face, zorder=4)
+        axes.plot(*ends, linestyle="none", marker=marker, color=colour, markerfacecolor=face, zorder=4)
     ends = (values, places) if horizontal else (places, values)
-    axes.plot(*ends, line or "none", color=colour, zorder=3)
-    axes.plot([], [], line, marker=marker, color=colour, label=label)
+    style = line or "none"
+    axes.plot(*ends, linestyle=style, color=colour, zorder=3)
+    axes.plot([], [], linestyle=style, marker=marker, color=colour, label=label)
 
 
 def interval_handles(over: pd.Series) -> list[Line2D]:
