@@ -142,7 +142,7 @@ def sheet(sign, *, panel="A", kernel="cntk", dataset="svhn", source="svhn", quan
     if stand_in:
         dataset = source = "street-digits"
     shared = {"panel": panel, "dataset": dataset, "source": source, "stand_in": stand_in, "protocol": PROTOCOL, "seed": 0,
-              "kernel": kernel, "patch_size": 3}  # fmt: skip
+              "draw": "0", "kernel": kernel, "patch_size": 3}  # fmt: skip
     rows = []
     images = range(1 if single else 5)
     if quantity != "sobel":
@@ -165,7 +165,7 @@ def fig04(signs, *, stand_in=False, single=False, value=1.0):
         for image in range(1 if single else 5):
             excess = value * (0.15 * sign + 0.01 * image)
             rows.append({"task": "noisy-digits" if stand_in else "bars", "stand_in": stand_in, "protocol": PROTOCOL, "seed": 0,
-                         "layer": layer, "image": image, "pearson": 0.3 + excess, "control": 0.3, "excess": excess})  # fmt: skip
+                         "draw": "0", "layer": layer, "image": image, "pearson": 0.3 + excess, "control": 0.3, "excess": excess})  # fmt: skip
     return pd.DataFrame(rows)
 
 

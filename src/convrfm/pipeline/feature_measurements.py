@@ -72,4 +72,5 @@ def operators_on(
 
 
 def _keys(run: FeatureRun, kernel: str, patch_size: int, source: str) -> dict[str, Any]:
-    return {"dataset": run.dataset, "seed": run.seed, "kernel": kernel, "patch_size": patch_size, "source": source}
+    own = {"dataset": run.dataset, "seed": run.seed, "draw": run.draw}
+    return {**own, "kernel": kernel, "patch_size": patch_size, "source": source}

@@ -9,7 +9,7 @@ from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.pipeline.finished_runs import runs_with
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job
-from convrfm.storage import load_arrays
+from convrfm.storage import load_arrays, sha256
 
 __all__ = ["FeatureRun", "natural_images", "read_runs"]
 
@@ -21,6 +21,7 @@ class FeatureRun:
     Attributes:
         dataset: its name.
         seed: of the models.
+        draw: hash of the images that they are fitted to and compared on (12 hex digits).
         images: test images `(n, channels, height, width)`.
         metrics: best metric of ConvRFM `(d, d)` by kernel, "cntk" or "laplace".
         cnfm: (W - W_0)^T (W - W_0) of the first convolution `(d, d)`, W its filters at the end of training and W_0 those
@@ -29,6 +30,7 @@ class FeatureRun:
 
     dataset: str
     seed: int
+    draw: str
     images: np.ndarray
     metrics: dict[str, np.ndarray]
     cnfm: np.ndarray | None
@@ -51,7 +53,7 @@ def read_runs(job: Job) -> list[FeatureRun]:
         images = load_arrays(path)["test/images"][: job.settings["images"]]
         images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
         cnfm = networks[0] if networks else None
-        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), images, fits, cnfm))
+        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), sha256(path)[:12], images, fits, cnfm))
     return runs
 
 

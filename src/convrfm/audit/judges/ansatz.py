@@ -32,6 +32,10 @@ NAMED_NETWORKS = ("alexnet-v1", "vgg13-v1")
 """Networks of which the paper says something for each layer."""
 
 
+INITIALISATIONS = "initialisations of the network"
+"""What intervals over seeds are over: their images may be the same."""
+
+
 def _bounds(row: pd.Series) -> Interval | None:
     """The interval of a row, if it has one."""
     low, high = float(row["low"]), float(row["high"])
@@ -119,13 +123,13 @@ def simplenet(claim: Claim, bench: Bench) -> Iterator[Reading]:
         ):
             value, bounds, gap = _over_seeds(trained - against)
             what = f"mean over layers, trained minus {words}"
-            yield read(condition, what=what, value=value, interval=bounds, gap=gap)
+            yield read(condition, what=what, value=value, interval=bounds, gap=gap, over=INITIALISATIONS)
         if dataset in PUBLISHED:
             published = PUBLISHED[str(dataset)]
             ours = rows.loc[rows["quantity"] == "test_accuracy", "value"]
             value, bounds, _ = _over_seeds(100 * (ours - published))
             what = f"test accuracy minus the published {100 * published:.1f} %"
-            yield read("accuracy", what=what, value=value, interval=bounds)
+            yield read("accuracy", what=what, value=value, interval=bounds, over=INITIALISATIONS)
 
 
 def _by_seed(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -134,7 +138,7 @@ def _by_seed(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 
 def _over_seeds(values: pd.Series) -> tuple[float, Interval | None, str]:
-    """Mean, 95 % interval over seeds, and what is wrong, or nothing."""
+    """Mean, 95 % interval over seeds, that is over `INITIALISATIONS`, and what is wrong, or nothing."""
     if not none_missing(values):
         return math.nan, None, "numbers are missing"
     mean, low, high = interval(values.to_numpy())
@@ -179,7 +183,7 @@ def from_the_first_epoch(claim: Claim, bench: Bench) -> Iterator[Reading]:
                 value, bounds, gap = _over_seeds(means[epoch] - means[0])
                 on, what = f"SimpleNet on {short_title(str(dataset))}", _after(epoch)
                 comparable, sources = not rows["stand_in"].any(), shallow.sources(dataset)
-                yield Reading(condition, on, what, value, bounds, comparable, sources, gap=gap)
+                yield Reading(condition, on, what, value, bounds, comparable, sources, gap=gap, over=INITIALISATIONS)
     if zoo is not None:
         for network, rows in zoo.rows[zoo.rows["panel"] == "B"].groupby("network", sort=False):
             course = rows.set_index("epoch")[["value", "low", "high"]].sort_index()

@@ -1,6 +1,6 @@
 """A7 to A9: what operators and eigenvectors make of images, from the tables of Figures 2, 3, 4, 10, 11 and 12.
 
-What is compared are pictures: intervals are over seeds where there are several, and over the images of the one otherwise.
+What is compared are pictures: intervals are over draws where there are several, and over the images of the one otherwise.
 """
 
 import math
@@ -25,14 +25,14 @@ NO_INTERVAL = "a single image has no interval"
 
 def _sheet(bench: Bench, figure: str) -> Evidence | None:
     """The table of one of Figures 3, 10, 11 and 12."""
-    texts = ("panel", "dataset", "source", "kernel", "quantity")
+    texts = ("panel", "dataset", "source", "kernel", "quantity", "draw")
     return bench.figure(figure, texts, ("seed", "eigenvector", "image", "value", "control"), ("stand_in",))
 
 
 def _over(rows: pd.DataFrame) -> str:
     """What an interval is over, in words."""
-    seeds = rows["seed"].nunique()
-    return f"over {seeds} seeds" if seeds > 1 else "over the images of one seed"
+    draws = rows["draw"].nunique()
+    return f"over {draws} draws" if draws > 1 else "over the images of one draw"
 
 
 def _bounds(low: float, high: float) -> Interval | None:
@@ -134,7 +134,7 @@ def kernels_and_networks(claim: Claim, bench: Bench) -> Iterator[Reading]:
                 value, bounds, gap = _excess(part[part["quantity"] == quantity])
                 sources, comparable = found.sources(dataset), not part["stand_in"].any()
                 yield Reading(condition, on, f"{words}, {_over(part)}", value, bounds, comparable, sources, gap=gap)
-    found = bench.figure("fig04", ("task",), ("seed", "layer", "pearson", "control", "excess"), ("stand_in",))
+    found = bench.figure("fig04", ("task", "draw"), ("seed", "layer", "pearson", "control", "excess"), ("stand_in",))
     if found is None:
         return
     for task, part in found.rows.groupby("task", sort=False):
