@@ -32,8 +32,9 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
 
     Returns:
         columns `task`, `stand_in`, `protocol`, `sigma` (NaN where there is none), `n_train`, `seed`, `draw` (hash of
-        its images), `layer` (from 1), `round` (the best one of the stage from round 1 on), `followed` (whether it is the best of
-        all), `image`, `pearson` of the pixels of both pictures, `control`, that with random matrices, and `excess`, their difference.
+        its images), `layer` (from 1), `round` (the best one of the stage from round 1 on), `followed` (whether it is the best
+        of all), `image`, `pearson` of the pixels of both pictures, `control`, that with random matrices, and `excess`, their
+        difference.
     """
     frames = []
     for keys, record, metrics in runs:
