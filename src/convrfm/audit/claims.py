@@ -54,10 +54,11 @@ class Condition(Model):
             bound: the number where it is not the condition's own.
         """
         number = self.bound if bound is None else bound
+        interval = f"a 95 % interval{' over draws' if self.over == 'draws' else ''} above 0"
         if self.clear and self.relation == "above" and number == 0:
-            return "a 95 % interval above 0"
+            return interval
         shown = "the tolerance" if isinstance(number, str) else f"{number:g} {self.unit}".strip()
-        return f"{self.relation} {shown}" + (", with a 95 % interval above 0" if self.clear else "")
+        return f"{self.relation} {shown}" + (f", with {interval}" if self.clear else "")
 
 
 class Claim(Model):

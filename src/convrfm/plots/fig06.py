@@ -159,6 +159,8 @@ def _draw_tasks(
     names = [_row_label(estimates, task) for task in tasks] + [short_title(task) for task in skipped]
     accuracies.set_yticks(range(len(names)), names)
     accuracies.set_ylim(len(names) - 0.5, -0.5)
+    left, right = accuracies.get_xlim()
+    accuracies.set_xlim(max(0, left), min(101, right))
     accuracies.set_xlabel("test accuracy (%)")
     gains.axvline(0, color="0.4", linewidth=0.8, zorder=1)
     gains.tick_params(axis="y", length=0)
@@ -190,6 +192,8 @@ def _draw_layers(curves: Axes, steps: Axes, estimates: pd.DataFrame, shown: list
             draw_estimates(axes, places, part, colour=colour, marker=marker, label=label, line=line)
     most = int(estimates.loc[estimates["task"].isin(shown), "layers"].max()) if shown else 0
     curves.set_ylabel("test accuracy (%)")
+    bottom, top = curves.get_ylim()
+    curves.set_ylim(max(0, bottom), min(101, top))
     steps.axhline(0, color="0.4", linewidth=0.8, zorder=1)
     steps.set_ylabel("points gained over\none layer less")
     steps.set_xticks(range(most + 1))
