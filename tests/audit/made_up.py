@@ -24,7 +24,7 @@ def put(results: Path, figure: str, table: pd.DataFrame, *, protocol=PROTOCOL, s
     folder.mkdir(parents=True, exist_ok=True)
     if "protocol" in table:
         table = table.assign(protocol=protocol)
-    if "accuracy" in table:
+    if figure in ("fig05", "fig06") and "accuracy" in table:
         table = estimated(table)
     write_table(folder / f"{figure}.parquet", table)
     record = {"inputs": {str(i): {"path": path, "sha256": ""} for i, path in enumerate(inputs)}}
