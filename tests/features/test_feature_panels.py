@@ -16,10 +16,10 @@ DATASETS = ("svhn", "street-digits")
 @pytest.fixture
 def job(tmp_path, rng):
     """The job of a figure of two data sets with two seeds each, without a network; the later seed comes first."""
-    images, fits = [], []
+    images, fits, sizes = [], [], "n_train=4,n_test=3"
     for dataset in DATASETS:
         for seed in (7, 3):
-            images.append(tmp_path / "prepare" / "corrected" / f"dataset={dataset},seed={seed}" / "arrays")
+            images.append(tmp_path / "prepare" / "corrected" / f"dataset={dataset},{sizes},seed={seed}" / "arrays")
             fits.append(tmp_path / "features" / "corrected" / f"dataset={dataset},kernel=cntk,seed={seed}" / "arrays")
             write_arrays(images[-1], {"test/images": rng.random((3, 1, 5, 5))})
             write_arrays(fits[-1], {"best": np.full((9, 9), float(seed))})
@@ -33,6 +33,7 @@ def measure(job, run):
         "source": run.dataset,
         "seed": run.seed,
         "draw": run.draw,
+        **run.sizes,
         "kernel": "cntk",
         "patch_size": 3,
     }
