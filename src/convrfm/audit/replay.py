@@ -22,7 +22,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from convrfm.audit.comparing import compare
+from convrfm.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.audit.currency import expected_of
 from convrfm.audit.outcome import Replay, Result
 from convrfm.audit.records import Product
@@ -249,4 +249,4 @@ def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
         return Result.DIFFERENT, f"It cannot be computed from its inputs: {kind}{error}"
     written = {name: Path(path) for name, path in task.written.items()}
     records = read_record(written.pop("record")), read_record(outputs["record"])
-    return compare(task.kind, written, outputs, records, is_figure=task.is_figure)
+    return compare(written, outputs, records, FIGURE if task.is_figure else TOLERANCES[task.kind])
