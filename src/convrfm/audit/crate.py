@@ -15,6 +15,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from convrfm.audit.outcome import Audit
+from convrfm.audit.records import strange_file
 from convrfm.audit.runs import Run, RunFile, as_text, find_runs
 
 __all__ = ["CRATE_FILE", "crate_of"]
@@ -160,6 +161,7 @@ class _Crate:
         inside = PurePosixPath(path).is_relative_to(self.results) and ".." not in PurePosixPath(path).parts
         # The standard has addresses of text alone.
         present = inside and path == as_text(path) and (self.project / path).is_file()
+        present = present and not any(strange_file(self.project, path))
         if not present:
             return self._entity(
                 f"#elsewhere/{as_text(path)}", "CreativeWork", {"name": as_text(path), **hashes, **properties}

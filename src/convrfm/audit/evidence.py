@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from convrfm.audit.files import read_table
+from convrfm.audit.records import open_result, received_record
 from convrfm.pipeline.paths import RUN_FILES, run_keys
-from convrfm.pipeline.record import read_record
 
 __all__ = ["Bench", "Evidence", "Interval", "Reading", "none_missing"]
 
@@ -133,7 +134,7 @@ class Bench:
         """
         path = self.results / "figures" / self.protocol / f"{name}.parquet"
         unbuilt = f"The table of {name} has not been built under the protocol {self.protocol}"
-        table = self.table(path, unbuilt, pd.read_parquet)
+        table = self.table(path, unbuilt, read_table)
         if table is None:
             return None
         record = self._record(path.with_suffix(".json"))
@@ -159,7 +160,7 @@ class Bench:
         inputs = [each["path"] for each in record.get("inputs", {}).values()]
         return Evidence(table, self.named(path), _runs_of(inputs))
 
-    def table(self, path: Path, absent: str, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame | None:
+    def table(self, path: Path, absent: str, read: Callable[[BinaryIO], pd.DataFrame]) -> pd.DataFrame | None:
         """A table from a file; None where it is not there or cannot be read, with a note why.
 
         Args:
@@ -167,11 +168,12 @@ class Bench:
             absent: what it means that it is not there.
             read: reads it.
         """
-        if not path.exists():
+        try:
+            with open_result(self.project, self.named(path)) as file:
+                return read(file)
+        except FileNotFoundError:
             self.problems.append(absent)
             return None
-        try:
-            return read(path)
         except (OSError, ValueError, pa.ArrowException) as error:
             self.problems.append(f"{self.named(path)} cannot be read ({type(error).__name__}): build it anew")
             return None
@@ -179,7 +181,7 @@ class Bench:
     def _record(self, path: Path) -> Mapping[str, Any]:
         """The record of a figure; without a readable one nothing is known of runs and skipped parts."""
         try:
-            record: Any = read_record(path)
+            record = received_record(self.project, self.named(path))
             inputs, skipped = record.get("inputs", {}), record.get("skipped", {})
             sound = all(isinstance(each["path"], str) for each in inputs.values()) and isinstance(skipped, dict)
         except (OSError, ValueError, AttributeError, KeyError, TypeError):

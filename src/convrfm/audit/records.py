@@ -1,19 +1,29 @@
 """The records of a results folder, read with suspicion: each is what it should be, or a finding."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convrfm.audit.outcome import Finding, State
 from convrfm.pipeline.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
-from convrfm.pipeline.record import SEAL, read_record, seal_of
+from convrfm.pipeline.record import SEAL, seal_of
+from convrfm.plain_files import NotPlainError, open_plain, read_json
 
-__all__ = ["Described", "Product", "Record", "find_products", "in_order", "read_product"]
+__all__ = [
+    "LIMITS", "Described", "Product", "Record", "find_products", "in_order", "open_result", "read_product", "received_record",
+    "strange_file",
+]  # fmt: skip
+
+MB = 10**6
+LIMITS = {
+    ".csv": 200 * MB, ".json": 8 * MB, ".md": 2 * MB, ".parquet": 200 * MB, ".pdf": 100 * MB, ".png": 50 * MB,
+    ".safetensors": 20_000 * MB,
+}  # fmt: skip
+"""Bytes that a file of results may have, by its suffix: many times what the largest preset writes."""
 
 
 class Described(BaseModel):
@@ -76,6 +86,43 @@ class Product:
         return str(path.with_suffix("") if self.is_figure else path.parent)
 
 
+def open_result(project: Path, file: str) -> BinaryIO:
+    """Open a file of results that somebody else may have made.
+
+    Args:
+        project: the folder of the project.
+        file: relative to it; `results/<preset>` itself may be a link, what lies in it may not.
+
+    Raises:
+        NotPlainError: it is no plain file, lies behind a link, or is larger than its kind ever is.
+        OSError: it is not there, or may not be read.
+    """
+    return open_plain(project / file, _limit(file), _root(project, file))
+
+
+def _limit(file: str) -> int:
+    return LIMITS.get(Path(file).suffix, LIMITS[".json"])
+
+
+def _root(project: Path, file: str) -> Path:
+    parts = Path(file).parts
+    return project.joinpath(*parts[:2]) if parts[0] == "results" and len(parts) > 2 else project
+
+
+def received_record(project: Path, file: str) -> Any:
+    """What a record holds that somebody else may have made, of any kind.
+
+    Args:
+        project: the folder of the project.
+        file: relative to it.
+
+    Raises:
+        OSError: see `open_result`.
+        ValueError: it is no JSON, not in UTF-8, or nested as no record is.
+    """
+    return read_json(project / file, _limit(file), _root(project, file))
+
+
 def find_products(project: Path, results: str) -> Iterator[tuple[Product, list[Finding]]]:
     """Read every run and figure of a results folder, in the order of their names, with what is wrong with its record.
 
@@ -110,7 +157,7 @@ def in_order(products: Iterable[Product]) -> list[Product]:
 
 
 def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
-    """Read one run or figure by the path of its record.
+    """Read one run or figure by the path of its record. Where one of its files is not plain, its record is not read.
 
     Args:
         project: the folder of the project.
@@ -118,11 +165,16 @@ def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
     """
     is_figure = path.name != RUN_FILES["record"]
     file = path.relative_to(project).as_posix()
-    record, findings = _read(path, file)
     if is_figure:
         files = {form: Path(file).with_suffix(f".{form}").as_posix() for form in FIGURE_FORMATS}
+    else:
+        files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
+    findings = [finding for own in (file, *files.values()) for finding in strange_file(project, own)]
+    record = None
+    if not findings:
+        record, findings = _read(project, file)
+    if is_figure:
         return Product(file, path.stem, True, {"protocol": path.parent.name}, files, record), findings
-    files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
     try:
         keys = run_keys(path.parent)
     except ValueError:
@@ -130,10 +182,28 @@ def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
     return Product(file, keys["experiment"], False, keys, files, record), findings
 
 
-def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
+def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding]:
+    """Find that a file is there and is not plain, or cannot be opened.
+
+    Args:
+        project: the folder of the project.
+        file: relative to it.
+        remedy: what to do.
+    """
+    try:
+        open_result(project, file).close()
+    except FileNotFoundError:
+        return
+    except NotPlainError as error:
+        yield Finding(State.TAMPERED, file, str(error), remedy)
+    except OSError as error:
+        yield Finding(State.TAMPERED, file, f"It cannot be opened: {error.strerror}.", remedy)
+
+
+def _read(project: Path, file: str) -> tuple[Record | None, list[Finding]]:
     """Read a record; it is None where it cannot be read as one."""
     try:
-        content = read_record(path)
+        content = received_record(project, file)
         record = Record.model_validate(content)
         seal = seal_of(content)
     except ValidationError as error:
@@ -141,7 +211,7 @@ def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         found = f"It is not a record: {where}: {first['msg']}."
         return None, [Finding(State.TAMPERED, file, found)]
-    except (ValueError, RecursionError, OSError, json.JSONDecodeError) as error:
+    except (ValueError, OSError) as error:
         return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.")]
     if record.seal is None:
         found = f"It has no {SEAL}: older code wrote it, or somebody took it out."

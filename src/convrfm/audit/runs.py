@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from convrfm.audit.commands import rebuild
+from convrfm.audit.records import received_record
 from convrfm.pipeline.paths import figure_records, run_records
-from convrfm.pipeline.record import read_record
 
 __all__ = ["Run", "RunFile", "as_text", "find_runs"]
 
@@ -107,7 +107,7 @@ def as_text(name: str) -> str:
 
 
 def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
-    record = _read(path)
+    record = _read(project, path.relative_to(project).as_posix())
     code, seconds = _mapping(record.get("code")), record.get("wall_seconds")
     outputs = _files(record.get("outputs"))
     commit, dirty = code.get("commit"), code.get("dirty")
@@ -132,11 +132,11 @@ def _run(project: Path, path: Path, name: str, kind: str, protocol: str) -> Run:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(project: Path, file: str) -> dict[str, Any]:
     """The content of a record; empty where it is none."""
     try:
-        return _mapping(json.loads(as_text(json.dumps(read_record(path), ensure_ascii=False))))
-    except (OSError, ValueError, RecursionError):
+        return _mapping(json.loads(as_text(json.dumps(received_record(project, file), ensure_ascii=False))))
+    except (OSError, ValueError):
         return {}
 
 
