@@ -130,14 +130,11 @@ def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
 def entries_below(folder: Path, levels: int) -> Iterator[Path]:
     """Give all that lies in a folder and below it but folders, in the order of names; links are not followed.
 
-    A folder more than `levels` below is given itself, and not looked into. Where the folder itself is none, it is given.
+    A folder more than `levels` below, or one that may not be read, is given itself. Where `folder` itself is none, it is given.
 
     Args:
         folder: perhaps not there.
         levels: how many levels of folders there may be.
-
-    Raises:
-        OSError: a folder may not be read.
     """
     try:
         status = folder.lstat()
@@ -146,5 +143,10 @@ def entries_below(folder: Path, levels: int) -> Iterator[Path]:
     if levels < 0 or not stat.S_ISDIR(status.st_mode):
         yield folder
         return
-    for name in sorted(os.listdir(folder)):  # noqa: PTH208 (names alone)
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 (names alone)
+    except OSError:
+        yield folder
+        return
+    for name in names:
         yield from entries_below(folder / name, levels - 1)

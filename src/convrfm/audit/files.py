@@ -2,6 +2,7 @@
 
 import hashlib
 import posixpath
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -18,13 +19,18 @@ from convrfm.pipeline.checkpoints import CHECKPOINT
 from convrfm.pipeline.paths import RUN_FILES
 from convrfm.plain_files import NotPlainError, entries_below
 
-__all__ = ["Hashes", "check_inputs", "check_outputs", "read_table", "unknown_files"]
+__all__ = ["DEEPEST", "Hashes", "check_inputs", "check_outputs", "read_table", "unknown_files"]
 
 DEEPEST = 3
 """Levels of folders below `runs`: experiment, protocol, keys."""
 
 MOST_CELLS, MOST_BYTES = 20_000_000, 10**9
 """Of a table in a Parquet file, unpacked: many times what the largest preset writes."""
+
+MOST_PIXELS = 50_000_000
+"""Of a picture, likewise."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 TEMPORARY = ".tmp-"
 """How names begin of what a writer or a training leaves when it is killed."""
@@ -84,16 +90,20 @@ def check_outputs(product: Product, hashes: Hashes) -> Iterator[Finding]:
         elif present != described.sha256:
             found = f"Its SHA-256 is {present[:12]}..., but its record says {described.sha256[:12]}...."
             yield Finding(State.TAMPERED, file, found)
-        elif file.endswith(".parquet"):
-            yield from _check_table(hashes.project, file)
+        else:
+            yield from _check_size(hashes.project, file)
 
 
-def _check_table(project: Path, file: str) -> Iterator[Finding]:
+def _check_size(project: Path, file: str) -> Iterator[Finding]:
+    """Find a table or picture that is none, or that would fill the memory, by the first or last bytes of its file."""
+    check = {".parquet": _table_fits, ".png": _picture_fits}.get(Path(file).suffix)
+    if check is None:
+        return
     try:
         with open_result(project, file) as content:
-            _table_fits(content)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        yield Finding(State.TAMPERED, file, f"It is not read as a table: {error}.")
+            check(content)
+    except (OSError, ValueError, struct.error, pa.ArrowException) as error:
+        yield Finding(State.TAMPERED, file, f"It is not opened: {error}.")
 
 
 def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
@@ -161,6 +171,15 @@ def _table_fits(file: BinaryIO) -> None:
         msg = (
             f"it holds {cells} cells of {size} bytes, and a table of results may have {MOST_CELLS} and {MOST_BYTES} bytes"
         )
+        raise ValueError(msg)
+
+
+def _picture_fits(file: BinaryIO) -> None:
+    """The same for a PNG file."""
+    start = file.read(24)
+    width, height = struct.unpack(">II", start[16:])
+    if not start.startswith(PNG) or width * height > MOST_PIXELS:
+        msg = f"it is no PNG file of at most {MOST_PIXELS} pixels"
         raise ValueError(msg)
 
 
