@@ -121,7 +121,7 @@ ARRAYS = {
     "flags": np.array([True, False]),
 }
 CONTENT = {
-    "data": ARRAYS, "labels": [1, 2, 3], "names": ("a", "b"), "set": {1, 2}, "text": "ä", "float": 0.5, "none": None,
+    "data": ARRAYS, "labels": [1, 2, 3], "names": ("a", "b"), "text": "ä", "float": 0.5, "none": None,
     "big": 2**80, "mean": np.float64(0.25), "nested": [{"x": [np.int16(3)]}],
 }  # fmt: skip
 
@@ -191,6 +191,33 @@ def hostile(marker: Path) -> dict[str, bytes]:
         "empty": b"",
         # Deeply nested: the reader of its content must not die of it.
         "deep": b"(l" * 5000 + b"a" * 4999 + b".",
+        "deep, as a key": b"}" + b")" + b"\x85" * 1_000_000 + b"Ns.",
+        "persistent": b"Px\n.",
+        "twice": b"N" + b"2\x86" * 40 + b".",
+        "a set": pickle.dumps({1, 2}),
+        # Each level holds the one below twice: a million million objects, in less than 200 bytes.
+        "doubled tuples": b"\x80\x02" + b"".join(b")q\0" if n == 0 else b"h\0h\0\x86q\0" for n in range(40)) + b".",
+        "doubled lists": b"\x80\x02]q\0" + b"".join(b"](h\0h\0eq\0" for _ in range(40)) + b".",
+        "doubled lists, after BUILD": b"\x80\x02]q\0" + b"".join(b"](h\0h\0eNbq\0" for _ in range(40)) + b".",
+        "doubled, filled later": b"\x80\x02" + b"]q\0" + b"".join(b"]q%c(h%ch%ce0" % (n + 1, n, n) for n in range(40)) + b"N.",
+        "doubled keys": b"\x80\x02}" + b"".join(b")q\0" if n == 0 else b"h\0h\0\x86q\0" for n in range(40)) + b"Ns.",
+        "itself": b"]q\0h\0a.",
+        "promised bytes": b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x.",
+        "promised text": b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"x.",
+        "promised frame": b"\x80\x04\x95" + (2**62).to_bytes(8, "little") + b"N.",
+        "a place far away": b"\x80\x02Nr\xff\xff\xff\x7f.",
+        "a place far away, in words": b"Np4000000000\n.",
+        "an integer": b"\x80\x02\x8b" + (2000).to_bytes(4, "little") + b"\x01" * 2000 + b".",
+        "an integer, in words": b"I" + b"9" * 100_000 + b"\n.",
+        "one text many times": b"c_codecs\nencode\np0\nV" + b"x" * 50_000 + b"\np1\n0(" + b"g0\ng1\n\x85R" * 5000 + b"l.",
+        "one text, many arrays": pickle.dumps([np.arange(50_000, dtype=np.uint8)], 2).replace(b"e.", b"") + b"a.",
+        "colliding keys": b"\x80\x02}(" + b"".join(
+            b"\x8a\x0c" + (n * (2**61 - 1)).to_bytes(12, "little") + b"N" for n in range(20_000)
+        ) + b"u.",
+        "steps": b"(" + b"N" * 2_000_001 + b"l.",
+        "no stack": b"a.",
+        "no mark": b"l.",
+        "no such place": b"h\x05.",
     }
 
 
