@@ -191,33 +191,6 @@ def hostile(marker: Path) -> dict[str, bytes]:
         "empty": b"",
         # Deeply nested: the reader of its content must not die of it.
         "deep": b"(l" * 5000 + b"a" * 4999 + b".",
-        "deep, as a key": b"}" + b")" + b"\x85" * 1_000_000 + b"Ns.",
-        "persistent": b"Px\n.",
-        "twice": b"N" + b"2\x86" * 40 + b".",
-        "a set": pickle.dumps({1, 2}),
-        # Each level holds the one below twice: a million million objects, in less than 200 bytes.
-        "doubled tuples": b"\x80\x02" + b"".join(b")q\0" if n == 0 else b"h\0h\0\x86q\0" for n in range(40)) + b".",
-        "doubled lists": b"\x80\x02]q\0" + b"".join(b"](h\0h\0eq\0" for _ in range(40)) + b".",
-        "doubled lists, after BUILD": b"\x80\x02]q\0" + b"".join(b"](h\0h\0eNbq\0" for _ in range(40)) + b".",
-        "doubled, filled later": b"\x80\x02" + b"]q\0" + b"".join(b"]q%c(h%ch%ce0" % (n + 1, n, n) for n in range(40)) + b"N.",
-        "doubled keys": b"\x80\x02}" + b"".join(b")q\0" if n == 0 else b"h\0h\0\x86q\0" for n in range(40)) + b"Ns.",
-        "itself": b"]q\0h\0a.",
-        "promised bytes": b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x.",
-        "promised text": b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"x.",
-        "promised frame": b"\x80\x04\x95" + (2**62).to_bytes(8, "little") + b"N.",
-        "a place far away": b"\x80\x02Nr\xff\xff\xff\x7f.",
-        "a place far away, in words": b"Np4000000000\n.",
-        "an integer": b"\x80\x02\x8b" + (2000).to_bytes(4, "little") + b"\x01" * 2000 + b".",
-        "an integer, in words": b"I" + b"9" * 100_000 + b"\n.",
-        "one text many times": b"c_codecs\nencode\np0\nV" + b"x" * 50_000 + b"\np1\n0(" + b"g0\ng1\n\x85R" * 5000 + b"l.",
-        "one text, many arrays": pickle.dumps([np.arange(50_000, dtype=np.uint8)], 2).replace(b"e.", b"") + b"a.",
-        "colliding keys": b"\x80\x02}(" + b"".join(
-            b"\x8a\x0c" + (n * (2**61 - 1)).to_bytes(12, "little") + b"N" for n in range(20_000)
-        ) + b"u.",
-        "steps": b"(" + b"N" * 2_000_001 + b"l.",
-        "no stack": b"a.",
-        "no mark": b"l.",
-        "no such place": b"h\x05.",
     }
 
 
@@ -228,6 +201,65 @@ def test_hostile_pickles_are_refused(tmp_path, name):
     with pytest.raises(CorruptDataError, match=r"batch is refused .* only arrays, strings, numbers and containers"):
         load_pickle(tmp_path / "batch")
     assert not marker.exists()
+
+
+def doubled(first: bytes, again: bytes) -> bytes:
+    """Each level holds the one below twice: a million million objects, in less than 300 bytes."""
+    return b"\x80\x02" + first + b"q\0" + (again + b"q\0") * 40
+
+
+SMALL_BUT_ENDLESS = {
+    "doubled tuples": (doubled(b")", b"h\0h\0\x86") + b".", "a container twice"),
+    "doubled lists": (doubled(b"]", b"](h\0h\0e") + b".", "a container twice"),
+    "doubled lists, after a step that does nothing": (doubled(b"]Nb", b"](h\0h\0eNb") + b".", "a container twice"),
+    "doubled keys": (doubled(b")", b"h\0h\0\x86") + b"}h\0Ns.", "a container twice"),
+    "a list in itself": (b"]q\0h\0a.", "a container twice"),
+    "the same object twice": (b"N2\x86.", "DUP is not allowed"),
+    "a deep key": (b"})" + b"\x85" * 1_000_000 + b"Ns.", "more than 50 levels"),
+    "promised bytes": (b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x.", "bytes should follow"),
+    "a promised text": (b"\x80\x04\x8d" + (2**62).to_bytes(8, "little") + b"x.", "bytes should follow"),
+    "a promised frame": (b"\x80\x04\x95" + (2**62).to_bytes(8, "little") + b"N.", "bytes should follow"),
+    "a place far away": (b"\x80\x02Nr\xff\xff\xff\x7f.", "skips places"),
+    "a place far away, in words": (b"Np4000000000\n.", "skips places"),
+    "an integer": (b"\x80\x02\x8b" + (2000).to_bytes(4, "little") + b"\x01" * 2000 + b".", "an integer of"),
+    "one text many times": (
+        b"c_codecs\nencode\np0\n(V" + b"x" * 50_000 + b"\np1\n" + b"g0\ng1\n\x85R" * 5000 + b"l.",
+        "again and again",
+    ),
+    "keys that collide": (
+        b"\x80\x02}("
+        + b"".join(b"\x8a\x0c" + (n * (2**61 - 1)).to_bytes(12, "little") + b"N" for n in range(20_000))
+        + b"u.",
+        "more than 1000 keys",
+    ),
+    "a set": (pickle.dumps({1, 2}), "EMPTY_SET is not allowed"),
+    "marks": (b"(" * 500_000 + b"l" * 500_000 + b".", "more than 50 levels"),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_BUT_ENDLESS)
+def test_pickles_that_would_take_for_ever_are_refused(tmp_path, name):
+    content, reason = SMALL_BUT_ENDLESS[name]
+    (tmp_path / "batch").write_bytes(content)
+    with pytest.raises(CorruptDataError, match=reason):
+        load_pickle(tmp_path / "batch")
+
+
+def test_pickles_of_too_many_steps_and_pipes_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "batch").write_bytes(pickle.dumps(list(range(100))))
+    monkeypatch.setattr(restricted_pickle, "MOST_STEPS", 90)
+    with pytest.raises(CorruptDataError, match="more than 90 steps"):
+        load_pickle(tmp_path / "batch")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CorruptDataError, match="It is a pipe"):
+        load_pickle(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("broken", [b"a.", b"l.", b"h\x05.", b"q\0.", b"(t", b"N\x86."])
+def test_pickles_whose_stack_is_not_one(tmp_path, broken):
+    (tmp_path / "batch").write_bytes(broken)
+    with pytest.raises(CorruptDataError, match="batch is refused"):
+        load_pickle(tmp_path / "batch")
 
 
 def test_the_hostile_pickle_is_hostile(tmp_path):
