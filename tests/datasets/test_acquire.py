@@ -149,10 +149,10 @@ def test_the_next_address_is_tried(tmp_path):
     with mirror({"good/file": b"content"}) as server:
         remote = replace(REGISTRY["usps"].remotes[0], checksum=f"md5:{md5(b'content')}")
         addresses = (f"{server.address}/bad/file", f"{server.address}/good/file")
-        _, origin = download(remote, tmp_path / "file", addresses, known=None, patience=QUICK)
+        _, origin = download(remote, tmp_path / "file", addresses, known=None, patience=QUICK, limit=100)
         assert origin == addresses[1]
         with pytest.raises(AbsentDataError, match=r"its SHA-256 is .*, but it was 0{64} when it was first seen"):
-            download(remote, tmp_path / "other", addresses, known="0" * 64, patience=QUICK)
+            download(remote, tmp_path / "other", addresses, known="0" * 64, patience=QUICK, limit=100)
     assert data_below(tmp_path) == ["file"]
 
 

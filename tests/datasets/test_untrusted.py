@@ -36,7 +36,7 @@ def test_nothing_is_written_outside(tmp_path, pack, name):
     archive = root / "archive"
     archive.write_bytes(pack({"good.txt": b"good", name: b"evil"}))
     with pytest.raises(CorruptDataError, match=r"archive holds .*evil.* outside its folder: it is refused"):
-        unpack(archive, root, Unpacking("inside"))
+        unpack(archive, root, Unpacking("inside"), 1e6)
     # Not even the good member, and nothing half unpacked.
     assert tree(tmp_path) == {"data", "data/set", "data/set/archive"}
     assert not Path("/evil.txt").exists()
@@ -68,7 +68,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/archive").write_bytes(tar_with(info))
     with pytest.raises(CorruptDataError, match="link or a device"):
-        unpack(tmp_path / "set/archive", tmp_path / "set", Unpacking(""))
+        unpack(tmp_path / "set/archive", tmp_path / "set", Unpacking(""), 1e6)
     assert tree(tmp_path) == {"set", "set/archive"}
 
 
@@ -78,14 +78,14 @@ def test_links_in_zip_files_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
         archive.writestr(info, "/etc")
     with pytest.raises(CorruptDataError, match="link or a device"):
-        unpack(tmp_path / "archive", tmp_path, Unpacking(""))
+        unpack(tmp_path / "archive", tmp_path, Unpacking(""), 1e6)
 
 
 def test_archives_in_archives_are_held_in_as_well(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set/outer.zip").write_bytes(zipped({"inner.tar.gz": tar_gz({"../../../evil.txt": b"evil"})}))
     with pytest.raises(CorruptDataError, match="outside its folder"):
-        unpack(tmp_path / "set/outer.zip", tmp_path / "set", Unpacking("", "inner.tar.gz", nested=True))
+        unpack(tmp_path / "set/outer.zip", tmp_path / "set", Unpacking("", "inner.tar.gz", nested=True), 1e6)
     assert tree(tmp_path) == {"set", "set/outer.zip"}
 
 
@@ -102,7 +102,7 @@ def test_damaged_archives(tmp_path, kind):
     archive = tmp_path / f"archive.{'gz' if kind == 'gz' else 'x'}"
     archive.write_bytes(content)
     with pytest.raises(CorruptDataError, match="archive"):
-        unpack(archive, tmp_path, Unpacking(""))
+        unpack(archive, tmp_path, Unpacking(""), 1e6)
     assert tree(tmp_path) == {archive.name}
 
 

@@ -194,13 +194,15 @@ def _provide(
     else:
         addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls
         known = manifest["files"].get(remote.path, {}).get("sha256")
-        digest, address = download(remote, target, addresses, known=known, patience=patience)
+        digest, address = download(
+            remote, target, addresses, known=known, patience=patience, limit=entry.most_bytes
+        )
         size = target.stat().st_size
         log.info("%s: %d bytes from %s", target, size, address)
         fetched.files.append(target)
         fetched.records[remote.path] = {"sha256": digest, "bytes": size, "from": address}
     if remote.unpacking is not None:
-        fetched.files += unpack(target, place.home, remote.unpacking)
+        fetched.files += unpack(target, place.home, remote.unpacking, entry.most_bytes)
 
 
 def _absent(entry: Entry, place: Place, reason: str) -> State:
