@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import pickletools
+import struct
 import tarfile
 import zipfile
 from collections import OrderedDict
@@ -104,6 +105,78 @@ def test_damaged_archives(tmp_path, kind):
     with pytest.raises(CorruptDataError, match="archive"):
         unpack(archive, tmp_path, Unpacking(""), 1e6)
     assert tree(tmp_path) == {archive.name}
+
+
+def bomb(kind: str) -> bytes:
+    """Ten megabytes from some kilobytes, or more names than content."""
+    zeros = b"0" * 10_000_000
+    if kind == "gz":
+        return gzip.compress(zeros)
+    if kind == "many names":
+        return zipped({str(number): b"" for number in range(2500)})
+    if kind == "a zip in a zip":
+        return zipped({"wanted": zipped({"a": zeros})})
+    return {"tar.gz": tar_gz, "zip": zipped}[kind.removeprefix("unwanted in a ")](
+        {("wanted" if kind in ("tar.gz", "zip") else "other"): zeros}
+    )
+
+
+@pytest.mark.parametrize("kind", ["gz", "tar.gz", "zip", "many names", "a zip in a zip", "unwanted in a tar.gz"])
+def test_no_more_is_unpacked_than_is_known_of_the_data(tmp_path, kind):
+    archive = tmp_path / "archive.gz"
+    archive.write_bytes(bomb(kind))
+    assert archive.stat().st_size < 300_000
+    wanted = "*" if kind in ("gz", "many names") else "wanted"
+    with pytest.raises(CorruptDataError, match=r"archive.gz unpacks to more than 1 MB, twice what is known of the data"):
+        unpack(archive, tmp_path, Unpacking("", wanted, nested="in a zip" in kind), 1e6)
+    assert tree(tmp_path) == {archive.name}
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+BROKEN = {
+    "a header of 4 GB": (gzip.compress(header("pax", 2**32, tarfile.XHDTYPE) + bytes(1024)), "a header of 4294967296 bytes"),
+    "members that overlap": (header("a", -1024) + bytes(2048), "archive"),
+    "a name that no disk takes": (zipped({"n" * 300: b""}), "name too long"),
+    "another compression": (zipped({"a": b"content"}, zipfile.ZIP_LZMA), "in a way that no data set is"),
+    "an unknown compression": (
+        zipped({"a": b"content"}).replace(b"PK\x01\x02\x14\x03\x14\0\0\0\x08\0", b"PK\x01\x02\x14\x03\x14\0\0\0\x63\0"),
+        "in a way that no data set is",
+    ),
+    "an encryption": (
+        zipped({"a": b"content"}).replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0").replace(
+            b"PK\x03\x04\x14\0\0\0", b"PK\x03\x04\x14\0\1\0"
+        ),
+        "encrypted",
+    ),
+    "a cut zip": (zipped({"a": os.urandom(10_000)}).replace(b"PK\x03\x04", b"PK\x03\x05"), "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_archives_that_the_libraries_stumble_over(tmp_path, name):
+    content, reason = BROKEN[name]
+    (tmp_path / "archive").write_bytes(content)
+    with pytest.raises(CorruptDataError, match=reason):
+        unpack(tmp_path / "archive", tmp_path, Unpacking(""), 1e6)
+    assert tree(tmp_path) == {"archive"}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), struct.error("x"), OverflowError("x"), OSError("Invalid data stream")])
+def test_whatever_goes_wrong_is_the_archive_s(tmp_path, monkeypatch, error):
+    (tmp_path / "archive").write_bytes(zipped({"a": b"content"}))
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("zipfile.ZipExtFile.read", fails)
+    with pytest.raises(CorruptDataError, match="archive is damaged"):
+        unpack(tmp_path / "archive", tmp_path, Unpacking(""), 1e6)
 
 
 def test_leftovers_of_a_killed_unpacking_go(tmp_path):

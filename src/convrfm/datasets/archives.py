@@ -101,16 +101,16 @@ class _Counted:
 
     def read(self, count: int) -> bytes:
         if not 0 <= count <= LARGEST_HEADER:
-            msg = f"a header of {count} bytes"
-            raise tarfile.ReadError(msg)
+            msg = f"{self.budget.archive} has a header of {count} bytes: it is refused."
+            raise CorruptDataError(msg)
         content = self.stream.read(count)
         self.budget.take(len(content))
         return content
 
     def seek(self, place: int) -> None:
         if place < self.tell():
-            msg = "its members overlap"
-            raise tarfile.ReadError(msg)
+            msg = f"{self.budget.archive} holds members that overlap: it is refused."
+            raise CorruptDataError(msg)
         self.budget.take(place - self.tell())
         self.stream.seek(place)
 
