@@ -1,5 +1,6 @@
 """Archives and pickles that want more than to be read."""
 
+import bz2
 import gzip
 import io
 import os
@@ -12,14 +13,24 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from convrfm.datasets import restricted_pickle
+from convrfm.datasets.acquire import acquire
 from convrfm.datasets.archives import clear_unpacking, unpack
 from convrfm.datasets.entries import Unpacking
+from convrfm.datasets.image_folder import read_image_folder
+from convrfm.datasets.manifest import read_manifest
+from convrfm.datasets.places import Place
+from convrfm.datasets.reading.dispatch import read_split
+from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.restricted_pickle import load_pickle
 from convrfm.errors import CorruptDataError
+from convrfm.storage import load_arrays, sha256
+from datasets.official import MAKERS
 from datasets.packing import python2_pickle, tar_gz, zipped
 
 OUTSIDE = ["../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil.txt", "a/b/../../../evil.txt"]
@@ -349,3 +360,84 @@ def test_what_a_pickle_is_given_cannot_be_spoilt_for_the_next(tmp_path):
     with suppress(CorruptDataError):
         load_pickle(tmp_path / "spoil")
     assert restricted_pickle._to_bytes.__defaults__ == ("latin1",)
+
+
+def pcam_with(folder: Path, spoil) -> Path:
+    """PCam whose labels are spoilt."""
+    made = MAKERS["pcam"]()
+    for path, content in made.files.items():
+        target = folder / path.removesuffix(".gz")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(gzip.decompress(content))
+    with h5py.File(folder / "pcam/camelyonpatch_level_2_split_train_y.h5", "r+") as file:
+        del file["y"]
+        spoil(file, folder)
+    return folder
+
+
+def external(file, folder):
+    (folder / "secret").write_bytes(bytes(9))
+    file.create_dataset("y", (9, 1, 1, 1), "u1", external=[(folder / "secret", 0, 9)])
+
+
+def external_link(file, folder):
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["y"] = np.zeros((9, 1, 1, 1), np.uint8)
+    file["y"] = h5py.ExternalLink(folder / "other.h5", "y")
+
+
+def virtual(file, folder):
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["y"] = np.zeros((9, 1, 1, 1), np.uint8)
+    layout = h5py.VirtualLayout((9, 1, 1, 1), "u1")
+    layout[:] = h5py.VirtualSource(folder / "other.h5", "y", (9, 1, 1, 1))
+    file.create_virtual_dataset("y", layout)
+
+
+HDF5 = {
+    "external": external,
+    "external link": external_link,
+    "virtual": virtual,
+    "soft link": lambda file, _: file.update({"y": h5py.SoftLink("/z")}),
+    "a group": lambda file, _: file.create_group("y"),
+    "texts": lambda file, _: file.create_dataset("y", data=np.array(["x"] * 9, object).reshape(9, 1, 1, 1)),
+    "huge": lambda file, _: file.create_dataset("y", (10**12, 1, 1, 1), "u1", chunks=(1000, 1, 1, 1)),
+    "huge chunks": lambda file, _: file.create_dataset("y", (9, 1, 1, 1), "u1", chunks=(10**9, 1, 1, 1), maxshape=(None, 1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", HDF5)
+def test_hdf5_that_is_not_what_it_seems(tmp_path, kind):
+    with pytest.raises(CorruptDataError, match=r"plain integers of its own|labels of shape \(1000000000000, 1, 1, 1\)"):
+        read_split(REGISTRY["pcam"], pcam_with(tmp_path, HDF5[kind]), "train")
+
+
+def test_bombs_in_mat_files_and_in_usps(tmp_path):
+    savemat(tmp_path / "train_32x32.mat", {"X": np.zeros((3000, 3000), np.uint8), "y": [[1]]}, do_compression=True)
+    with pytest.raises(CorruptDataError, match=r"holds arrays of shapes .*3000"):
+        read_split(REGISTRY["svhn"], tmp_path, "train")
+    (tmp_path / "usps.bz2").write_bytes(bz2.compress(b"1 1:0.5\n" * 13_000_000, 1))
+    with pytest.raises(CorruptDataError, match="unpacks to more than 100000000 bytes"):
+        read_split(REGISTRY["usps"], tmp_path, "train")
+
+
+def test_a_pipe_among_images_is_not_waited_for(tmp_path):
+    (tmp_path / "cats").mkdir()
+    os.mkfifo(tmp_path / "cats/a.png")
+    with pytest.raises(CorruptDataError, match=r"a\.png is not read: It is a pipe"):
+        read_image_folder(tmp_path)
+    with pytest.raises(OSError, match="It is a pipe"):
+        sha256(tmp_path / "cats/a.png")
+    with pytest.raises(OSError, match="It is a pipe"):
+        load_arrays(tmp_path / "cats/a.png")
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(CorruptDataError, match="It is a pipe"):
+        read_manifest(tmp_path)
+
+
+def test_a_sparse_file_of_any_size_is_not_read(tmp_path):
+    made = MAKERS["mnist"]()
+    made.write(tmp_path)
+    os.truncate(tmp_path / next(iter(made.files)), 10**13)
+    state = acquire(made.entry("mnist"), Place(tmp_path))
+    assert (state.state, "has 1e+07 MB, and all of the data set has 1 MB" in state.reason) == ("corrupt", True)
