@@ -14,7 +14,15 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from tolerance import assert_close
 
-from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, estimator_parameters, load_model, model_checks, model_files, save_model
+from convrfm import (
+    ConvRFMClassifier,
+    DeepConvRFMClassifier,
+    estimator_parameters,
+    load_model,
+    model_checks,
+    model_files,
+    save_model,
+)
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import median_bandwidth
 from convrfm.storage import digest_of, read_arrays, write_arrays

@@ -60,7 +60,9 @@ def check_model(content: dict[str, Any], arrays: Mapping[str, Header], kinds: Ma
     """
     first = content.get("format") == 1
     _need("format", is_count(content.get("format")), content.get("format"))
-    _fields("the description", content, FIELDS | ({"classes"} if first else {"targets"}), {"bandwidth"} if first else set())
+    _fields(
+        "the description", content, FIELDS | ({"classes"} if first else {"targets"}), {"bandwidth"} if first else set()
+    )
     _need("kind", isinstance(content["kind"], str) and content["kind"] in kinds, content["kind"])
     model = _check_parameters(content["parameters"], kinds[content["kind"]])
     bandwidth = content.get("bandwidth")
@@ -88,7 +90,7 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
         _need(f"the array {name!r}", "/history/" in name or bool(np.isfinite(array).all()), "not finite everywhere")
 
 
-def _need(field: str, holds: bool, found: Any) -> None:  # noqa: FBT001 (a condition)
+def _need(field: str, holds: bool, found: Any) -> None:
     if not holds:
         shown = found if isinstance(found, str) else reprlib.repr(found)
         msg = f"{field} cannot be {shown[:80]}"
@@ -139,9 +141,7 @@ def _numbers(arrays: Mapping[str, Header], name: str, shape: tuple[int | None, .
     return found.shape
 
 
-def _check_stages(
-    stages: list[Any], arrays: Mapping[str, Header], images: tuple[int, ...], model: ConvRFMBase
-) -> int:
+def _check_stages(stages: list[Any], arrays: Mapping[str, Header], images: tuple[int, ...], model: ConvRFMBase) -> int:
     """Check each stage on the features that the stage before leaves; gives the number of outputs."""
     known, outputs, size = {"images"}, None, DTYPES[arrays["images"].dtype]
     n, channels, height, width = images

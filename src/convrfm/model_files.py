@@ -102,15 +102,17 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
         backend: for the kernels, in the place of the saved one; "cpu", say, for a model that was fitted with "cuda".
 
     Raises:
-        StorageError: no such file, a damaged one, one of another origin, one of a later version of convrfm, or one that says what no
-            fitted model does; the message names the field.
+        StorageError: no such file, a damaged one, one of another origin, one of a later version of convrfm, or one that says
+            what no fitted model does; the message names the field.
         ConfigError: the saved backend cannot be used here.
     """
     path = user_path(path)
     with _opened(path) as file:
         metadata = file.metadata() or {}
         if "convrfm" not in metadata:
-            msg = f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
+            msg = (
+                f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
+            )
             raise StorageError(msg)
         content = description_of(metadata["convrfm"])
         damaged = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."

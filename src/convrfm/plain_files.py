@@ -8,8 +8,9 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 __all__ = ["NotPlainError", "entries_below", "open_plain", "read_json", "read_plain"]
 
@@ -31,7 +32,7 @@ class NotPlainError(OSError):
     """There is something else than a plain file, or one that is too large; the message is a sentence that begins with "It"."""
 
 
-def open_plain(path: Path, limit: float, root: Path | None = None) -> BinaryIO:
+def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedReader:
     """Open a plain file for reading.
 
     Args:
@@ -65,7 +66,7 @@ def open_plain(path: Path, limit: float, root: Path | None = None) -> BinaryIO:
         os.close(folder)
 
 
-def _opened(path: Path, folder: int | None, limit: float) -> BinaryIO:
+def _opened(path: Path, folder: int | None, limit: float) -> BufferedReader:
     links = folder is None
     # Before it is opened, as to open a device may have effects.
     _check(os.stat(path, dir_fd=folder, follow_symlinks=links), limit)

@@ -79,7 +79,9 @@ def png(width: int, height: int) -> bytes:
     """A picture of a single colour: 1 bit a pixel, compressed to nothing."""
     rows = zlib.compress(bytes(height * (1 + (width + 7) // 8)), 9)
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
-    body = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    body = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 

@@ -138,7 +138,9 @@ def test_no_more_is_unpacked_than_is_known_of_the_data(tmp_path, kind):
     archive.write_bytes(bomb(kind))
     assert archive.stat().st_size < 300_000
     wanted = "*" if kind in ("gz", "many names") else "wanted"
-    with pytest.raises(CorruptDataError, match=r"archive.gz unpacks to more than 1 MB, twice what is known of the data"):
+    with pytest.raises(
+        CorruptDataError, match=r"archive.gz unpacks to more than 1 MB, twice what is known of the data"
+    ):
         unpack(archive, tmp_path, Unpacking("", wanted, nested="in a zip" in kind), 1e6)
     assert tree(tmp_path) == {archive.name}
 
@@ -151,7 +153,10 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 BROKEN = {
-    "a header of 4 GB": (gzip.compress(header("pax", 2**32, tarfile.XHDTYPE) + bytes(1024)), "a header of 4294967296 bytes"),
+    "a header of 4 GB": (
+        gzip.compress(header("pax", 2**32, tarfile.XHDTYPE) + bytes(1024)),
+        "a header of 4294967296 bytes",
+    ),
     "members that overlap": (header("a", -1024) + bytes(2048), "archive"),
     "a name that no disk takes": (zipped({"n" * 300: b""}), "name too long"),
     "another compression": (zipped({"a": b"content"}, zipfile.ZIP_LZMA), "in a way that no data set is"),
@@ -160,9 +165,9 @@ BROKEN = {
         "in a way that no data set is",
     ),
     "an encryption": (
-        zipped({"a": b"content"}).replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0").replace(
-            b"PK\x03\x04\x14\0\0\0", b"PK\x03\x04\x14\0\1\0"
-        ),
+        zipped({"a": b"content"})
+        .replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0")
+        .replace(b"PK\x03\x04\x14\0\0\0", b"PK\x03\x04\x14\0\1\0"),
         "encrypted",
     ),
     "a cut zip": (zipped({"a": os.urandom(10_000)}).replace(b"PK\x03\x04", b"PK\x03\x05"), "damaged"),
@@ -178,7 +183,9 @@ def test_archives_that_the_libraries_stumble_over(tmp_path, name):
     assert tree(tmp_path) == {"archive"}
 
 
-@pytest.mark.parametrize("error", [MemoryError(), struct.error("x"), OverflowError("x"), OSError("Invalid data stream")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), struct.error("x"), OverflowError("x"), OSError("Invalid data stream")]
+)
 def test_whatever_goes_wrong_is_the_archive_s(tmp_path, monkeypatch, error):
     (tmp_path / "archive").write_bytes(zipped({"a": b"content"}))
 
@@ -402,7 +409,9 @@ HDF5 = {
     "a group": lambda file, _: file.create_group("y"),
     "texts": lambda file, _: file.create_dataset("y", data=np.array(["x"] * 9, object).reshape(9, 1, 1, 1)),
     "huge": lambda file, _: file.create_dataset("y", (10**12, 1, 1, 1), "u1", chunks=(1000, 1, 1, 1)),
-    "huge chunks": lambda file, _: file.create_dataset("y", (9, 1, 1, 1), "u1", chunks=(10**9, 1, 1, 1), maxshape=(None, 1, 1, 1)),
+    "huge chunks": lambda file, _: file.create_dataset(
+        "y", (9, 1, 1, 1), "u1", chunks=(10**9, 1, 1, 1), maxshape=(None, 1, 1, 1)
+    ),
 }
 
 

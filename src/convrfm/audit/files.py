@@ -168,9 +168,7 @@ def _table_fits(file: BinaryIO) -> None:
     size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     cells = about.num_rows * about.num_columns
     if cells > MOST_CELLS or size > MOST_BYTES:
-        msg = (
-            f"it holds {cells} cells of {size} bytes, and a table of results may have {MOST_CELLS} and {MOST_BYTES} bytes"
-        )
+        msg = f"it holds {cells} cells of {size} bytes, and a table of results may have {MOST_CELLS} and {MOST_BYTES} bytes"
         raise ValueError(msg)
 
 

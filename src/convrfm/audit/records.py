@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -86,7 +87,7 @@ class Product:
         return str(path.with_suffix("") if self.is_figure else path.parent)
 
 
-def open_result(project: Path, file: str) -> BinaryIO:
+def open_result(project: Path, file: str) -> BufferedReader:
     """Open a file of results that somebody else may have made.
 
     Args:

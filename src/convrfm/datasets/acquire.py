@@ -205,9 +205,7 @@ def _provide(
     else:
         addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls
         known = manifest["files"].get(remote.path, {}).get("sha256")
-        digest, address = download(
-            remote, target, addresses, known=known, patience=patience, limit=entry.most_bytes
-        )
+        digest, address = download(remote, target, addresses, known=known, patience=patience, limit=entry.most_bytes)
         size = target.stat().st_size
         log.info("%s: %d bytes from %s", target, size, address)
         fetched.files.append(target)

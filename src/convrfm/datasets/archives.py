@@ -1,4 +1,4 @@
-"""Unpacking of archives that nobody vouches for: nothing is written outside the folder that was named, and no more than is due."""
+"""Unpacking of archives that nobody vouches for: nothing is written outside the folder that was named, nor more than is due."""
 
 import errno
 import gzip
@@ -51,8 +51,8 @@ def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path
         the files that were written.
 
     Raises:
-        CorruptDataError: it is truncated, damaged, encrypted or compressed in another way, holds a link or a device, names a place
-            outside the folder, or unpacks to more than the limit.
+        CorruptDataError: it is truncated, damaged, encrypted or compressed in another way, holds a link or a device, names a
+            place outside the folder, or unpacks to more than the limit.
         StorageError: the disk is full, or the folder read-only.
     """
     budget = _Budget(archive, limit)
@@ -89,7 +89,8 @@ class _Budget:
     def take(self, count: int) -> None:
         self.left -= count
         if self.left < 0:
-            msg = f"{self.archive} unpacks to more than {self.limit / 1e6:.3g} MB, twice what is known of the data: it is refused."
+            size = f"{self.limit / 1e6:.3g} MB"
+            msg = f"{self.archive} unpacks to more than {size}, twice what is known of the data: it is refused."
             raise CorruptDataError(msg)
 
 
@@ -136,9 +137,9 @@ def _members(archive: Path, budget: _Budget) -> Iterator[Member]:
         file.seek(0)
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        stream = cast("IO[bytes]", gzip.open(file)) if compressed else file
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if compressed else file
         try:
-            opened = tarfile.open(fileobj=cast("IO[bytes]", _Counted(stream, budget)), mode="r:")
+            opened = tarfile.open(fileobj=cast("IO[bytes]", _Counted(stream, budget)), mode="r:")  # noqa: SIM115 (closed below)
         except tarfile.ReadError:
             if not (compressed and archive.suffix == ".gz"):
                 msg = f"{archive} is neither a zip, a tar nor a gzip file: delete it and fetch it again."

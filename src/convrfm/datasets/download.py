@@ -190,7 +190,9 @@ def _without_body(answer: requests.Response, **_: object) -> None:
 
 def _check_size(size: int, limit: float) -> None:
     if size > limit:
-        msg = f"it has more than {limit / 1e6:.3g} MB, twice what all of the data set has: it is not what is looked for."
+        msg = (
+            f"it has more than {limit / 1e6:.3g} MB, twice what all of the data set has: it is not what is looked for."
+        )
         raise _Lasting(msg)
 
 

@@ -13,7 +13,7 @@ import pickle
 import pickletools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -26,21 +26,24 @@ MOST_BYTES = 2**30
 """Of a file: a batch of ImageNet32 has 0.4 GB."""
 
 MOST_STEPS, MOST_KEYS, DEEPEST = 2_000_000, 1000, 50
-"""Of a pickle: CIFAR-100's takes 0.3 million steps, for a dictionary of 5 keys. Keys are few, as many can be made to collide."""
+"""Of a pickle: CIFAR-100's takes 0.3 million steps, for a dictionary of 5 keys. Many keys can be made to collide."""
 
 LARGEST_INTEGER = 256
 """Bytes."""
 
-ALLOWED_STEPS = frozenset(
-    "PROTO STOP FRAME MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING "
-    "SHORT_BINSTRING UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_LIST LIST APPEND "
-    "APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD PUT "
-    "BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET".split()
-)
+ALLOWED_STEPS = {
+    "PROTO", "STOP", "FRAME", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG",
+    "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE",
+    "BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "EMPTY_LIST", "LIST", "APPEND", "APPENDS",
+    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL",
+    "STACK_GLOBAL", "REDUCE", "BUILD", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET",
+}  # fmt: skip
 """By the names of `pickletools`; sets, for one, are not."""
 
-CONTAINERS = frozenset("EMPTY_LIST LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT DICT".split())
-FILLING = frozenset("APPEND APPENDS SETITEM SETITEMS".split())
+CONTAINERS = frozenset(
+    ["EMPTY_LIST", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT"]
+)
+FILLING = frozenset(["APPEND", "APPENDS", "SETITEM", "SETITEMS"])
 
 
 class _Type:
@@ -119,7 +122,7 @@ def load_pickle(path: Path) -> Any:
         the object, with text and bytes of Python 2 as text in Latin-1.
 
     Raises:
-        CorruptDataError: it holds anything else, is damaged, or would grow beyond its own size; nothing of it has been executed.
+        CorruptDataError: it holds anything else, is damaged, or would outgrow its size; nothing of it has been executed.
     """
     try:
         with open_plain(path, MOST_BYTES) as file:
@@ -127,8 +130,8 @@ def load_pickle(path: Path) -> Any:
             file.seek(0)
             return _plain(_Unpickler(file, encoding="latin1").load())
     except (
-        pickle.UnpicklingError, AttributeError, EOFError, LookupError, MemoryError, OSError, OverflowError, RecursionError, TypeError,
-        ValueError,
+        pickle.UnpicklingError, AttributeError, EOFError, LookupError, MemoryError, OSError, OverflowError, RecursionError,
+        TypeError, ValueError,
     ) as error:  # fmt: skip
         msg = f"{path} is refused ({error}): only arrays, strings, numbers and containers may be in it. Fetch it again."
         raise CorruptDataError(msg) from error
@@ -163,8 +166,8 @@ def _check_steps(file: _Whole) -> None:
     below: list[list[_Item]] = []
     memo: dict[int, _Item] = {}
     keys = reused = 0
-    for number, (step, argument, _) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
-        name = step.name
+    for number, (step, found, _) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
+        name, argument = step.name, cast("Any", found)
         _refuse(name not in ALLOWED_STEPS, f"{name} is not allowed")
         _refuse(number == MOST_STEPS, f"it has more than {MOST_STEPS} steps")
         if name == "FRAME":
@@ -212,7 +215,7 @@ class _Item(NamedTuple):
     size: int
 
 
-def _refuse(wrong: bool, found: str) -> None:  # noqa: FBT001 (a condition)
+def _refuse(wrong: bool, found: str) -> None:
     if wrong:
         raise pickle.UnpicklingError(found)
 

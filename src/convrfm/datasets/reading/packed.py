@@ -111,7 +111,10 @@ def _pcam(root: Path, split: str) -> Split:
     base = f"pcam/camelyonpatch_level_2_split_{split}"
     with h5py.File(root / f"{base}_y.h5") as file:
         stored = _stored(file, "y")
-        _refuse(stored.shape[1:] != (1, 1, 1) or len(stored) > MOST_IMAGES, f"{base}_y.h5 has labels of shape {stored.shape}")
+        _refuse(
+            stored.shape[1:] != (1, 1, 1) or len(stored) > MOST_IMAGES,
+            f"{base}_y.h5 has labels of shape {stored.shape}",
+        )
         labels = stored[:].reshape(-1)
     with h5py.File(root / f"{base}_x.h5") as file:
         shape = _stored(file, "x").shape
@@ -129,8 +132,8 @@ def _stored(file: "h5py.File", name: str) -> "h5py.Dataset":
     """Numbers that lie in an HDF5 file itself.
 
     Raises:
-        CorruptDataError: they lie in other files, by a link, as external storage or as a virtual data set; or are no integers, or
-            too many to be unpacked at once.
+        CorruptDataError: they lie in other files, by a link, as external storage or as a virtual data set; or are no integers,
+            or too many to be unpacked at once.
     """
     import h5py
 
@@ -147,7 +150,7 @@ def _stored(file: "h5py.File", name: str) -> "h5py.Dataset":
     return found
 
 
-def _refuse(wrong: bool, found: str) -> None:  # noqa: FBT001 (a condition)
+def _refuse(wrong: bool, found: str) -> None:
     if wrong:
         raise CorruptDataError(found)
 
