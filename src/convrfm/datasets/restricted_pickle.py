@@ -40,10 +40,8 @@ ALLOWED_STEPS = {
 }  # fmt: skip
 """By the names of `pickletools`; sets, for one, are not."""
 
-CONTAINERS = frozenset(
-    ["EMPTY_LIST", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT"]
-)
-FILLING = frozenset(["APPEND", "APPENDS", "SETITEM", "SETITEMS"])
+CONTAINERS = {"EMPTY_LIST", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT"}
+FILLING = {"APPEND", "APPENDS", "SETITEM", "SETITEMS"}
 
 
 class _Type:
