@@ -121,7 +121,7 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) 
     for key, path in expected.inputs.items():
         home = place if path.startswith(f"{plan.results}/") else project
         inputs[key.partition("/")[0]].append(str(home.absolute() / path))
-    recorded = record.get("threads", max(machine.get("torch_threads", 1), machine.get("numba_threads", 1)))
+    recorded = record.get("threads")
     return _Task(
         project=str(project.absolute()),
         name=product.name,
@@ -134,7 +134,7 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) 
             **{name: str(place.absolute() / file) for name, file in product.files.items()},
             "record": str(place.absolute() / product.record_file),
         },
-        threads=min(max(int(recorded), 1), cores),
+        threads=min(recorded, cores) if isinstance(recorded, int) and recorded > 0 else 1,
         on_gpu=machine.get("gpu") is not None,
     )
 
