@@ -99,7 +99,8 @@ def _hash_of(project: Path, file: str) -> str:
 
 def merkle_root(hashes: Mapping[str, str]) -> str:
     """The root (hex) of the Merkle tree of RFC 6962 over lines `<sha256>  <file>`, as `sha256sum` prints them, by name."""
-    return _root([f"{found}  {file}".encode() for file, found in sorted(hashes.items())]).hex()
+    # Names of files may be no text.
+    return _root([f"{found}  {file}".encode("utf-8", "surrogatepass") for file, found in sorted(hashes.items())]).hex()
 
 
 def _root(leaves: Sequence[bytes]) -> bytes:
