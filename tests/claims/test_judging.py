@@ -191,7 +191,7 @@ def test_judging_changes_nothing_and_gives_plain_data(results):
     first = judge(results, "paper", ["published"])
     assert judge(results, "paper", ["published"]) == first
     assert state() == before
-    text = json.dumps(Audit("paper", "results/paper", first, (), (), {}, 0).as_json(), allow_nan=False)
+    text = json.dumps(Audit("paper", "results/paper", first, (), (), (), (), "", {}, "", "").as_json(), allow_nan=False)
     assert len(json.loads(text)["judgements"]) == len(first)
 
 
