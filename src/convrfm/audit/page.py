@@ -22,7 +22,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from convrfm.audit.commands import rebuild
-from convrfm.audit.comparing import tolerance_of
+from convrfm.audit.comparing import FIGURE, TOLERANCES
 from convrfm.audit.outcome import Audit, Result
 from convrfm.audit.records import find_products
 from convrfm.audit.summary import by_kind, coverage_in_words, headline, trust
@@ -169,7 +169,7 @@ class _Page:
     def render(self, made: datetime) -> str:
         environment = Environment(loader=PackageLoader("convrfm.audit"), autoescape=True, undefined=StrictUndefined)
         environment.filters |= {
-            "allowed": lambda kind: tolerance_of(kind, is_figure=kind == "figures"),
+            "allowed": lambda kind: TOLERANCES.get(kind, FIGURE).in_words(),
             "anchor": lambda judgement: self._claim_anchors[id(judgement)],
             "basename": posixpath.basename,
             "coverage": lambda judgement: self._coverage[id(judgement)],
