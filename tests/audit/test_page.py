@@ -14,7 +14,7 @@ from PIL import Image
 
 from audit import outcomes
 from convrfm.audit import page as pages
-from convrfm.audit.comparing import tolerance_of
+from convrfm.audit.comparing import FIGURE, TOLERANCES
 from convrfm.audit.outcome import Coverage, Deviation, Replay, Result, State
 from convrfm.audit.page import LOOKS, render_page
 from convrfm.audit.summary import coverage_in_words, summary, trust
@@ -144,8 +144,8 @@ def test_what_was_recomputed_is_counted_by_kind_and_what_is_not_equal_named(proj
     for shown in ("rfm3010", "figures0100", "cnn0001", "≈ close", "✗ different", "? impossible", "ab" * 32, "drand 42"):
         assert shown in section, shown
     for kind in ("rfm", "cnn"):
-        assert tolerance_of(kind, is_figure=False) in section
-    assert tolerance_of("", is_figure=True) in section
+        assert TOLERANCES[kind].in_words() in section
+    assert FIGURE.in_words() in section
     for shown in ("1e-6 is allowed", "0.999, not 0.708", "no GPU here"):
         assert shown in section
     assert "seed=1" not in section
