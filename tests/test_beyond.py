@@ -38,7 +38,8 @@ def run(scores, *, variant="unchanged", protocol="published", task="bars", n=500
             "n_train": str(n), "seed": str(seed)}  # fmt: skip
     settings = {"sigma": 1.0, "n_train": n, "n_test": 100, "seed": seed}
     fitted = n - n // 5 if validation else n
-    record = {"settings": settings, "rfm": {"agop_samples": agop, "selection": selection}, "images_fitted": fitted}
+    record = {"settings": settings, "rfm": {"agop_samples": agop, "selection": selection}, "images_fitted": fitted,
+              "inputs": {"draw/0": {"sha256": f"{seed:064x}"[::-1]}}}  # fmt: skip
     return keys, record, history(scores, validation)
 
 

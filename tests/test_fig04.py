@@ -104,13 +104,15 @@ def test_pixel_pearson(rng):
     assert np.isnan(pixel_pearson(a, np.ones_like(a))).all()
 
 
-def run(pearson, *, dataset="svhn", seed=0, layers=2, followed=True, images=3):
+def run(pearson, *, dataset="svhn", seed=0, layers=2, followed=True, images=3, draw=None):
     rows = [
         {"layer": layer, "round": 1, "followed": followed, "image": i, "pearson": pearson + 0.01 * i, "control": 0.2 + 0.01 * i}
         for layer in range(1, layers + 1) for i in range(images)
     ]  # fmt: skip
     keys = {"protocol": "published", "dataset": dataset, "seed": str(seed)}
-    return keys, {"n_train": 50, "n_test": 40, **({"sigma": 2.0} if dataset == "bars" else {})}, pd.DataFrame(rows)
+    settings = {"n_train": 50, "n_test": 40, **({"sigma": 2.0} if dataset == "bars" else {})}
+    images = {"images/0": {"sha256": f"{seed if draw is None else draw:064x}"[::-1]}}
+    return keys, {"settings": settings, "inputs": images}, pd.DataFrame(rows)
 
 
 def pictures(layers=2, channels=3):
@@ -128,6 +130,13 @@ def test_intervals_are_over_draws_or_over_the_images_of_one():
     means = fig04.summary(table).set_index(["task", "layer"])
     assert means.loc[("svhn", 1), "excess"] == pytest.approx(0.4)
     assert means.loc[("svhn", 1), "high"] == pytest.approx(0.4 + 12.706 * 0.1, rel=1e-3)
+    # Two seeds with the same images are one draw, whose interval is over its images.
+    one, other = (run(0.5, seed=seed, draw=0) for seed in (0, 1))
+    for _, _, metrics in (one, other):
+        metrics["pearson"] += 0.1 * metrics["image"]
+    same, alone = (fig04.summary(fig04.tidy(runs)) for runs in ([one, other], [one]))
+    assert same["high"].to_list() == pytest.approx(alone["high"].to_list())
+    assert (alone["high"] > alone["excess"] + 0.1).all()
     assert means.loc[("bars", 2), "excess"] == pytest.approx(0.05)
     assert means.loc[("bars", 2), "low"] == pytest.approx(0.05)
 

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from convrfm.errors import InputError
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.plots import fig06, fig06_pairs
-from convrfm.plots.methods import gain
+from convrfm.plots.accuracies import ScoredRun, estimate_in
 from convrfm.ridge import accuracy, squared_error, targets_of
 from convrfm.training import TrainingData, TrainingSettings, train
 
@@ -30,14 +30,17 @@ def network_history(*accuracies):
     return frame.assign(selection_accuracy=frame["test_accuracy"])
 
 
-def run(experiment, metrics, *, dataset="svhn", classes="all", seed=0, protocol="published", **keys):
+def run(experiment, metrics, *, dataset="svhn", classes="all", seed=0, protocol="published", draw=None, correct=None,
+        **keys):  # fmt: skip
     task = {"dataset": dataset, "classes": classes} if experiment.startswith("image") else {"task": dataset, **keys}
-    return {"experiment": experiment, "protocol": protocol, "seed": str(seed), **task}, SETTINGS, metrics
+    keys = {"experiment": experiment, "protocol": protocol, "seed": str(seed), **task}
+    return ScoredRun(keys, SETTINGS, metrics, str(seed) if draw is None else draw, correct or {})
 
 
 def image_sizes(train, test, **keys):
     rows = [("train", label, 5) for label in train] + [("test", label, 5) for label in test]
-    return run("image-prepare", pd.DataFrame(rows, columns=["split", "label", "count"]), **keys)
+    found = run("image-prepare", pd.DataFrame(rows, columns=["split", "label", "count"]), **keys)
+    return found.keys, found.settings, found.metrics
 
 
 BEST_OF_ALL_IS_ROUND_0 = {(0, 0): 0.9, (0, 1): 0.5, (0, 2): 0.6, (1, 0): 0.55, (1, 1): 0.7, (2, 0): 0.65, (2, 1): 0.4}
@@ -59,8 +62,9 @@ def texts(figure):
 
 
 def test_no_method_takes_a_round_of_its_competitor():
-    table = fig06.tidy([run("image-rfm", kernel_history(BEST_OF_ALL_IS_ROUND_0))], []).set_index("method")
-    assert table["accuracy"].to_dict() == {
+    table = fig06.tidy([run("image-rfm", kernel_history(BEST_OF_ALL_IS_ROUND_0))], [])
+    table = table[table["quantity"] == "run"].set_index("method")
+    assert table["value"].to_dict() == {
         "CNTK": 0.9, "ConvRFM": 0.6, "Deep ConvRFM": 0.7, "Deep ConvRFM, stage 1": 0.7, "Deep ConvRFM, stage 2": 0.65,
     }  # fmt: skip
     assert table.loc["Deep ConvRFM", "stage"] == 1
@@ -71,21 +75,29 @@ def test_no_method_takes_a_round_of_its_competitor():
 def test_the_corrected_protocol_never_looks_at_test_images():
     validation = {(0, 0): 0.5, (0, 1): 0.9, (0, 2): 0.1, (1, 0): 0.3, (1, 1): 0.2, (2, 0): 0.1, (2, 1): 0.8}
     runs = [run("image-rfm", kernel_history(BEST_OF_ALL_IS_ROUND_0, validation), protocol="corrected")]
-    table = fig06.tidy(runs, []).set_index("method")
-    assert table.loc["ConvRFM", "accuracy"] == 0.5
-    assert (table.loc["Deep ConvRFM", "accuracy"], table.loc["Deep ConvRFM", "stage"]) == (0.4, 2)
+    table = fig06.tidy(runs, [])
+    table = table[table["quantity"] == "run"].set_index("method")
+    assert table.loc["ConvRFM", "value"] == 0.5
+    assert (table.loc["Deep ConvRFM", "value"], table.loc["Deep ConvRFM", "stage"]) == (0.4, 2)
 
 
-def test_gains_are_paired_by_seed():
-    table = fig06.tidy(three_seeds(0.04), [])
-    found = gain(table, "ConvRFM")
+def test_gains_are_paired_by_draw():
+    runs = three_seeds(0.04)
+    table = fig06.tidy(runs, [])
+    found = estimate_in(table, "ConvRFM", "CNTK")
     # Differences of 2, 4 and 6 points: a standard error of 2 / sqrt(3), and 4.303 of them; unpaired it would be six times that.
-    assert found.mean == pytest.approx(4)
-    assert found.high - found.mean == pytest.approx(4.3027 * 2 / np.sqrt(3), rel=1e-4)
-    without = table[~((table["method"] == "CNN") & (table["seed"] > 0))]
-    assert gain(without, "CNN").mean == pytest.approx(10)
-    assert np.isnan(gain(without, "CNN").low)
-    assert gain(table, "SVM") is None
+    assert found.value == pytest.approx(0.04)
+    assert found.high - found.value == pytest.approx(4.3027 * 0.02 / np.sqrt(3), rel=1e-4)
+    assert found[3:] == ("draws", 3, 40)
+    without = estimate_in(
+        fig06.tidy([each for each in runs if "cnn" not in each.keys["experiment"] or each.draw == "0"], []),
+        "CNN",
+        "CNTK",
+    )
+    assert without.value == pytest.approx(0.10)
+    assert np.isnan(without.low)
+    assert without.over == ""
+    assert estimate_in(table, "SVM", "CNTK") is None
 
 
 def test_figure_caption_and_what_they_admit():
@@ -99,7 +111,7 @@ def test_figure_caption_and_what_they_admit():
     assert "| Scikit-learn's digits | 50.0 % | 44.0 % | 38.0 % | no |" in caption
     assert "not comparable with the paper" in caption
     assert "**CIFAR-10**: SKIPPED (CIFAR-10 is absent. It costs $0.)" in caption
-    drawn = texts(fig06.draw(table, ["digits", "svhn"], skipped))
+    drawn = texts(fig06.draw(table, ["digits", "svhn"], skipped)).replace("\n", " ")
     assert "stand-in: scikit-learn digits" in drawn
     assert "SKIPPED: CIFAR-10 is absent" in drawn
     assert "not comparable" not in fig06.caption(table[table["task"] == "svhn"], ["svhn"], {})
@@ -124,7 +136,7 @@ def test_pairs_that_cannot_be_learned_are_left_out():
     table = fig06.tidy(runs, counts)
     found = fig06_pairs.gains(table)
     assert sorted(set(found["classes"])) == ["0-1", "0-2"]
-    row = fig06_pairs.summary(found).set_index("method").loc["Deep ConvRFM"]
+    row = fig06_pairs.summary(table).set_index("method").loc["Deep ConvRFM"]
     assert (row["pairs"], row["above"], row["below"]) == (2, 1, 1)
     # Gains of 12 and -12 points, and of the draws 2 points less, none, and 2 more.
     assert (row["mean"], row["high"]) == (pytest.approx(0, abs=1e-9), pytest.approx(4.3027 * 2 / np.sqrt(3), rel=1e-4))

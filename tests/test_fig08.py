@@ -12,7 +12,7 @@ from convrfm.plots.style import interval
 REASON = "ImageNet32 is absent: train_data_batch_1 is not in the folder."
 
 
-def made_up(dataset, seed, protocol="published", divisor=1, last=540, layers=13):
+def made_up(dataset, seed, protocol="published", divisor=1, last=540, layers=13, draw=0):
     """A training and a measurement whose numbers are known: 0.90 + 0.001 layer + 0.01 seed after training."""
     keys = {"protocol": protocol, "dataset": dataset, "seed": str(seed)}
     settings = {"network": {"width_divisor": divisor}, "n_train": 600, "n_test": 300}
@@ -37,9 +37,10 @@ def made_up(dataset, seed, protocol="published", divisor=1, last=540, layers=13)
         rows += [row(last, "pearson", 1.0, trained), row(last, "pearson", 0.5, 0.1), row(last, "cosine", 1.0, 0.99)]
         rows += [row(last, "rotated_null", 1.0, 0.7), row(last, "initial_cnfm", 1.0, 0.2)]
     measured = {**settings, "images": 40, "mode": "exact"}
+    images = {"inputs": {"images/0": {"sha256": f"{draw:064x}"[::-1]}}}
     return [
-        ({"experiment": "simplenet", **keys}, settings, history),
-        ({"experiment": "simplenet-ansatz", **keys}, measured, pd.DataFrame(rows)),
+        ({"experiment": "simplenet", **keys}, {"settings": settings, **images}, history),
+        ({"experiment": "simplenet-ansatz", **keys}, {"settings": measured, **images}, pd.DataFrame(rows)),
     ]
 
 
@@ -105,7 +106,9 @@ def test_the_caption_computes_its_numbers():
     mean, low, high = interval(np.array([0.906, 0.916, 0.926]))
     assert f"after training: {mean:.3f} [{low:.3f}, {high:.3f}]" in text
     assert f"exceeds the initial value by {mean - 0.4:.3f}" in text
-    assert "3 seeds" in text
+    assert "3 initialisations on the same images" in text
+    others = [run for seed in range(3) for run in made_up("svhn", seed, draw=seed)]
+    assert "3 initialisations each on another draw of images" in fig08.caption(fig08.tidy(others), {})
     assert "13 of 13 layers exceed their initial value" in text
     assert "After epoch 1 the mean is 0.600" in text
     assert (

@@ -22,7 +22,8 @@ def run(name, shift=0.0, seed=0):
     rows += [{"stage": 0, "round": 0, "ridge": 1e-3, **last}]
     keys = {"seed": str(seed), "protocol": "published"}
     keys |= {"dataset": "svhn", "classes": "all"} if numbers.sigma is None else {"task": numbers.task, "sigma": "1"}
-    return keys, {"n_train": numbers.n_train, "n_test": numbers.n_test}, pd.DataFrame(rows)
+    settings = {"n_train": numbers.n_train, "n_test": numbers.n_test}
+    return keys, {"settings": settings, "inputs": {"images/0": {"sha256": f"{seed:064x}"[::-1]}}}, pd.DataFrame(rows)
 
 
 def test_each_number_stands_beside_the_printed_one():
@@ -37,17 +38,17 @@ def test_each_number_stands_beside_the_printed_one():
     assert errors["difference"].to_list() == pytest.approx([0.01] * 9)
     keys, _, metrics = run("svhn-1000")
     with pytest.raises(KeyError):
-        printed.tidy([(keys, {"n_train": 999, "n_test": 1000}, metrics)])
+        printed.tidy([(keys, {"settings": {"n_train": 999, "n_test": 1000}}, metrics)])
 
 
-def test_means_over_seeds_stand_beside_the_tolerance():
+def test_means_over_draws_stand_beside_the_tolerance():
     runs = [run("svhn-1000", shift, seed) for seed, shift in enumerate((-0.2, 0.5, 0.9))]
     found = printed.summary(printed.tidy(runs))
     accuracy = found[found["quantity"] == "accuracy"]
     assert accuracy["difference"].to_list() == pytest.approx([0.4] * 5)
     assert accuracy["tolerance"].to_list() == list(PRINTED["svhn-1000"].tolerance)
     assert found.loc[found["quantity"] == "squared error", "tolerance"].isna().all()
-    assert set(accuracy["seeds"]) == {3}
+    assert set(accuracy["draws"]) == {3}
     half = 4.3027 * 0.5568 / 3**0.5
     assert accuracy["high"].iloc[0] == pytest.approx(53.4 + half, abs=1e-3)
 

@@ -149,6 +149,21 @@ def test_validation_selection_never_sees_the_test_images(data, rng):
     assert without.history["test_accuracy"].isna().all()
 
 
+def test_what_is_correct_is_that_of_the_outputs_in_the_order_of_the_test_images(data, rng):
+    settings = RFMSettings(rounds=2, ridges=(1e-5, 1e-1), selection="test")
+    result = fit_rounds(CNTK(depth=2), data, settings, rng)
+    best = result.correct[result.best_round]
+    assert np.array_equal(best, result.outputs.argmax(axis=1) == data.test_labels)
+    selected = result.history[result.history["selected"]]
+    assert [found.mean() for found in result.correct] == selected["test_accuracy"].to_list()
+    assert not fit_rounds(
+        CNTK(depth=2),
+        dataclasses.replace(data, fit=np.arange(12), test=None, test_labels=None),
+        RFMSettings(rounds=1),
+        rng,
+    ).correct
+
+
 def test_validation_outputs_are_of_the_predictor_that_is_fitted_to_the_others(data, rng):
     fit, kernel = np.arange(12), CNTK(depth=2, patch_size=3)
     result = fit_rounds(kernel, dataclasses.replace(data, fit=fit), RFMSettings(rounds=2, ridges=(1e-5, 1e-3)), rng)

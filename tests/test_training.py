@@ -14,6 +14,7 @@ from convrfm.errors import ConvRFMError, ConvRFMWarning, ImageSizeError, InputEr
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.storage import write_bytes
 from convrfm.training import TrainingData, TrainingSettings, train
+from convrfm.training import checkpoint as checkpoint_module
 from convrfm.training.augmentation import MARGIN, CropFlip
 from convrfm.training.checkpoint import _digest, previous_path
 
@@ -123,6 +124,8 @@ def assert_same_bits(found, expected):
     pairs = [(found.initial, expected.initial), (found.final, expected.final)]
     assert list(found.snapshots) == list(expected.snapshots)
     pairs += [(found.snapshots[epoch], expected.snapshots[epoch]) for epoch in expected.snapshots]
+    assert list(found.correct) == list(expected.correct)
+    pairs += [(found.correct[epoch], expected.correct[epoch]) for epoch in expected.correct]
     for one, other in pairs:
         assert set(one) == set(other)
         for name in other:
@@ -360,6 +363,34 @@ def test_mixed_precision_is_close_to_single(data):
         assert mixed[name].dtype == np.float32
         assert np.allclose(single[name], mixed[name], atol=0.01)
         assert not np.array_equal(single[name], mixed[name])
+
+
+def test_the_accuracy_of_each_epoch_is_the_mean_of_what_is_correct(data):
+    settings = TrainingSettings(epochs=5, batch_size=8, evaluate_every=2, learning_rate=1e-2)
+    data = replace(data, parts={**data.parts, "other": (data.images[8:], data.labels[8:])})
+    result = train(network(), data, settings, seed=0)
+    assert list(result.correct) == [0, 2, 4, 5]  # the epochs whose accuracy is measured
+    measured = result.history.set_index("epoch")
+    for epoch, parts in result.correct.items():
+        for name, correct in parts.items():
+            assert correct.dtype == bool
+            assert correct.shape == (len(data.parts[name][1]),)
+            assert correct.mean() == measured.loc[epoch, f"{name}_accuracy"]
+    assert measured.loc[[1, 3], "test_accuracy"].isna().all()
+    final = network()
+    final.load_state_dict({name: torch.from_numpy(value) for name, value in result.final.items()})
+    predicted = final(torch.from_numpy(data.images[:8])).argmax(1).numpy()
+    assert np.array_equal(result.correct[5]["test"], predicted == data.labels[:8])
+
+
+def test_a_checkpoint_that_lacks_what_was_correct_is_refused(data, tmp_path, monkeypatch):
+    """As an older version wrote it."""
+    checkpoint, settings = tmp_path / "checkpoint.safetensors", TrainingSettings(epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module, "FORMAT", 1)
+        train(network(), data, settings, seed=0, checkpoint=checkpoint)
+    with pytest.raises(ConvRFMError, match="belongs to other"):
+        train(network(), data, settings, seed=0, checkpoint=checkpoint)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(data, tmp_path):

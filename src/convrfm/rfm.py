@@ -22,13 +22,13 @@ from convrfm.ridge import (
     RidgeSolution,
     SolverDtype,
     accuracy,
+    correct,
     determination,
     solve_ridge,
     squared_error,
     targets_of,
 )
 from convrfm.round_journal import Round, RoundJournal
-from convrfm.witness import AgopWitness, GramWitness, witness_agop, witness_gram
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
 
@@ -153,8 +153,8 @@ class StageResult:
         scale: largest entry of the kernel matrix of the training images in the best round.
         outputs: of that predictor on the test images `(m, classes)`; None without them.
         validation_outputs: on the validation images, of the predictor that is fitted to the others; None without them.
-        grams: a block of the kernel matrix of each round, for others to compute anew.
-        agops: the same of the patch-AGOP that gives the metric of each round but the first.
+        correct: of each round, whether its predictor with the selected ridge classifies each test image correctly, `(m,)`
+            bool; its mean is `test_accuracy`. Empty without test images and for regression.
     """
 
     metrics: list[np.ndarray | None]
@@ -166,8 +166,7 @@ class StageResult:
     scale: float
     outputs: np.ndarray | None = None
     validation_outputs: np.ndarray | None = None
-    grams: list[GramWitness] = field(default_factory=list)
-    agops: list[AgopWitness] = field(default_factory=list)
+    correct: list[np.ndarray] = field(default_factory=list)
 
     @property
     def best_metric(self) -> np.ndarray | None:
@@ -239,8 +238,7 @@ def fit_rounds(
     return StageResult(
         metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale, best.outputs,
         best.validation_outputs,
-        grams=[finished.gram for finished in rounds],
-        agops=[finished.agop for finished in rounds if finished.agop is not None],
+        correct=_correct(rounds, data),
     )  # fmt: skip
 
 
@@ -262,7 +260,7 @@ def _fit_round(
     train = kernel.prepare(data.train, metric)
     train_gram = gram("train", train, None)
     test_gram = None if data.test is None else gram("test", kernel.prepare(data.test, metric), train)
-    witness, scale = witness_gram(train_gram, test_gram), float(train_gram.max())
+    scale = float(train_gram.max())
     blocks = _blocks(train_gram, test_gram, data)
     del train_gram, test_gram  # before the solver takes its part of the memory
     fits = [_fit(blocks, data, ridge, settings, kernel.backend) for ridge in settings.ridges]
@@ -271,12 +269,11 @@ def _fit_round(
     quality = {"kernel_spread": certificate.spread, "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue}
     scores = [float(fit.row[f"{settings.selection}_{data.score}"]) for fit in fits]
     chosen = int(np.argmax(scores))
-    next_metric, agop = None, None
+    next_metric = None
     if t + 1 < settings.rounds:
         alpha = (fits[chosen] if settings.agop_ridge == "selected" else fits[-1]).partial.alpha
         fitted = train if data.complete else train.take(data.fit)
         next_metric = _next_metric(kernel, fitted, alpha, settings, rng)
-        agop = witness_agop(kernel, fitted, alpha)
     return Round(
         rows=[{"round": t, **fit.row, **quality, "selected": i == chosen} for i, fit in enumerate(fits)],
         score=scores[chosen],
@@ -286,9 +283,14 @@ def _fit_round(
         next_metric=next_metric,
         validation_outputs=fits[chosen].validation_outputs,
         outputs=fits[chosen].outputs,
-        gram=witness,
-        agop=agop,
     )
+
+
+def _correct(rounds: list[Round], data: StageData) -> list[np.ndarray]:
+    """Whether test images are classified correctly, of each round."""
+    if data.classes is None or data.test_labels is None:
+        return []
+    return [correct(finished.outputs, data.test_labels) for finished in rounds if finished.outputs is not None]
 
 
 def _check_selection(data: StageData, settings: RFMSettings) -> None:

@@ -11,8 +11,8 @@ from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, InputError
 
 __all__ = [
-    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "determination", "one_hot", "solve_ridge", "squared_error",
-    "targets_of", "warn_of_clipping",
+    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "one_hot", "solve_ridge",
+    "squared_error", "targets_of", "warn_of_clipping",
 ]  # fmt: skip
 
 SolverDtype = Literal["float64", "float32"]
@@ -147,13 +147,18 @@ def targets_of(labels: np.ndarray, outputs: int) -> np.ndarray:
     return one_hot(labels, 2)[:, 1:] if outputs == 1 else one_hot(labels, outputs)
 
 
-def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """Fraction of rows of outputs `(n, classes)` whose largest entry is at the label.
+def correct(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the largest entry of each row of outputs `(n, classes)` is at the label, `(n,)` bool.
 
     A single output `(n, 1)` says 1 above 1/2, and 0 otherwise. The authors' code rounds it, so that 1.6 counts as wrong.
     """
     decided = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
-    return float((decided == labels).mean())
+    return np.asarray(decided == labels)
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Fraction of images that are classified correctly, see `correct`."""
+    return float(correct(outputs, labels).mean())
 
 
 def determination(outputs: np.ndarray, targets: np.ndarray) -> float:

@@ -17,7 +17,6 @@ from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.storage import digest_of, read_arrays, write_arrays
-from convrfm.witness import AgopWitness, GramWitness
 
 __all__ = ["LARGE", "Round", "RoundJournal"]
 
@@ -38,8 +37,6 @@ class Round:
         next_metric: `(d, d)` of the next round; None after the last.
         validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without them.
         outputs: on the test images `(m, classes)`; None without them.
-        gram: a block of the kernel matrix.
-        agop: a block of the AGOP behind the next metric; None after the last round.
     """
 
     rows: list[dict[str, float | str]]
@@ -50,8 +47,6 @@ class Round:
     next_metric: np.ndarray | None
     validation_outputs: np.ndarray | None
     outputs: np.ndarray | None
-    gram: GramWitness
-    agop: AgopWitness | None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name; none for those that are not there."""
@@ -59,25 +54,17 @@ class Round:
             "alpha": self.alpha, "next_metric": self.next_metric, "outputs": self.outputs,
             "validation_outputs": self.validation_outputs,
         }  # fmt: skip
-        named |= {f"gram/{name}": array for name, array in vars(self.gram).items()}
-        named |= {} if self.agop is None else {f"agop/{name}": array for name, array in vars(self.agop).items()}
         return {name: array for name, array in named.items() if array is not None}
 
     @classmethod
     def of(cls, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Round":
         """A round of its other fields and of its arrays."""
-        below = {
-            kind: {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
-            for kind in ("gram", "agop")
-        }
         return cls(
             **content,
             alpha=arrays["alpha"],
             next_metric=arrays.get("next_metric"),
             validation_outputs=arrays.get("validation_outputs"),
             outputs=arrays.get("outputs"),
-            gram=GramWitness(**below["gram"]),
-            agop=AgopWitness(**below["agop"]) if below["agop"] else None,
         )
 
 

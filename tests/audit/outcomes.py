@@ -28,6 +28,7 @@ def measurement(**changes) -> Measurement:
         "soft": False,
         "comparable": True,
         "sources": (f"{RESULTS}/figures/published/fig05.parquet", f"{RUN}/metrics.parquet"),
+        "over": "draws",
     }
     return Measurement(**{**values, **changes})
 

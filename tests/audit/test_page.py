@@ -156,7 +156,7 @@ def test_measured_values_stand_beside_their_claim(project):
     html = render(project, **{PNG: (project / PNG).read_bytes()})
     figure = html[html.index('id="figure-fig05"') : html.index('id="integrity"')]
     assert figure.index("data:image/png") < figure.index("feature learning overcomes noise")
-    for shown in ("5.8 points", "[4.1, 7.5]", "a 95 % interval above 0", "+4.1", "1 hold", "-- fig05"):
+    for shown in ("5.8 points", "[4.1, 7.5] over draws", "a 95 % interval above 0", "+4.1", "1 hold", "-- fig05"):
         assert shown in figure
 
 

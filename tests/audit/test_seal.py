@@ -75,7 +75,8 @@ def test_names_that_are_no_text_are_sealed_as_well(project, capsys):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"leaves": 3}', '{"format": 1, "root": "00", "leaves": {"\\ud800": ""}}', "[" * 100_000]
+    "content",
+    ["", "[]", "{}", '{"leaves": 3}', '{"format": 1, "root": "00", "leaves": {"\\ud800": ""}}', "[" * 100_000],
 )
 def test_a_seal_that_is_none(sealed, content):
     (sealed / outcomes.RESULTS / SEAL_FILE).write_text(content)

@@ -6,7 +6,7 @@ import yaml
 from matplotlib.figure import Figure
 from workflow.conftest import ROOT
 
-from claims.made_up import CLAIMS, put, tables_of
+from claims.made_up import CLAIMS, estimated, put, tables_of
 from convrfm.claims.claims import load_claims
 from convrfm.claims.evidence import Evidence
 from convrfm.claims.judging import all_judges, judge_claim
@@ -37,11 +37,12 @@ def test_a_caption_says_what_the_audit_would_say_of_its_table_alone(tmp_path, cl
             continue
         for figure, table in tables_of(claim, signs, **options).items():
             put(results, figure, table)
+            path = results / f"figures/published/{figure}.parquet"
             found = judge_claim(BY_ID[claim].model_copy(update={"tables": [figure]}), results, "published", "paper")
             said = quoted(
                 {claim: BY_ID[claim].rule()},
                 all_judges()[figure],
-                Evidence(table, f"results/paper/figures/published/{figure}.parquet"),
+                Evidence(pd.read_parquet(path), path.relative_to(tmp_path).as_posix()),
             )
             assert f"**, by this figure's table alone: {found.verdict}. " in said
             assert found.reason.partition(" A decision takes")[0] in said
@@ -78,7 +79,7 @@ def test_an_edited_threshold_makes_the_figures_stale_that_quote_it_and_no_other(
 
 @pytest.mark.parametrize(("bound", "verdict"), [(5.0, "REPRODUCED"), (50.0, "NOT REPRODUCED")])
 def test_a_figure_is_judged_by_its_settings(tmp_path, bound, verdict):
-    table = tables_of("A10", (1, 1))["fig05"]
+    table = estimated(tables_of("A10", (1, 1))["fig05"])
 
     @figure_job("Figure 5", all_judges()["fig05"])
     def draw(job, skipped):

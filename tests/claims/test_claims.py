@@ -123,7 +123,7 @@ def test_the_page_has_every_claim_and_every_bound():
         assert f"## {claim.id}: {claim.title}\n" in page
         assert claim.condition_in_words() in page
     assert (
-        "| test accuracy over that of the CNTK, paired by draw | at least 5 points, with a 95 % interval above 0 |  |"
+        "| test accuracy over that of the CNTK, paired by draw | at least 5 points, with a 95 % interval over draws above 0 |  |"
         in page
     )
     assert page == (ROOT / "docs/claims.md").read_text().replace(

@@ -374,6 +374,61 @@ def test_a10_is_about_five_points_at_the_highest_noise(results):
     assert [each.holds for each in found.measurements] == [False, True, False] * 2
 
 
+def fixed_draw(table, correct=True):
+    """The same accuracies on one draw of 500 images, seen by their test images if `correct`."""
+    rows = []
+    for row in table[table["seed"] == 0].to_dict("records"):
+        there = np.arange(500) < round(500 * row["accuracy"])
+        rows.append(
+            {**row, "draw": "one", "n_test": 500, "accuracy": there.mean(), **({"correct": there} if correct else {})}
+        )
+    return pd.DataFrame(rows)
+
+
+def test_a10_and_a11_take_no_interval_over_test_images(results):
+    """Noise is drawn anew by each seed: one draw of it proves nothing, however many images it has."""
+    for claim, table in (("A10", fig05(GOOD)), ("A11", fig05([1], tasks=("noisy-mnist",)))):
+        put(results, "fig05", fixed_draw(table))
+        found = verdict_on(results, claim)
+        assert found.verdict is Verdict.UNKNOWN
+        assert (
+            "since its interval is over test images, and the claim asks for one over draws of the data" in found.reason
+        )
+        assert "(interval over test images)" in found.reason
+        assert {each.over for each in found.measurements if each.interval} == {"test images"}
+        put(results, "fig05", table)
+        assert {each.over for each in verdict_on(results, claim).measurements if each.interval} == {"draws"}
+
+
+def test_a12_and_a13_take_the_test_images_of_a_fixed_draw(results):
+    put(results, "fig06", fixed_draw(fig06([1] * 5)))
+    found = verdict_on(results, "A12")
+    assert found.verdict is Verdict.REPRODUCED
+    assert all("by intervals over test images" in each.what for each in found.measurements)
+    put(results, "fig06", fixed_draw(fig06([1] * 5), correct=False))
+    assert verdict_on(results, "A12").verdict is Verdict.UNKNOWN
+    put(results, "fig06", fixed_draw(fig06([1], tasks=("svhn",))))
+    found = verdict_on(results, "A13")
+    assert found.verdict is Verdict.REPRODUCED
+    assert found.measurements[0].over == "test images"
+
+
+def test_three_runs_of_one_draw_exclude_nothing(results):
+    """0.8 points in each of three seeds with the same images: their interval had width 0, and lay above 0."""
+    rows = []
+    for seed in range(3):
+        for name, first, count in (("CNTK", 0, 404), ("ConvRFM", 10, 408), ("Deep ConvRFM", 10, 408), ("CNN", 10, 408)):
+            correct = (np.arange(500) >= first) & (np.arange(500) < first + count)
+            rows += [{"task": task, "stand_in": False, "sigma": NAN, "layers": NAN, "method": name, "seed": seed, "draw": "one", "n_test": 500,
+                      "accuracy": correct.mean(), "correct": correct} for task in ("svhn", "cifar10", "gtsrb", "stl10", "dtd")]  # fmt: skip
+    put(results, "fig06", pd.DataFrame(rows))
+    shares = [each for each in verdict_on(results, "A12").measurements if "share on which" in each.what]
+    assert [each.value for each in shares] == [0.0, 0.0]
+    put(results, "fig06", pd.DataFrame(rows).assign(draw=lambda table: table["seed"].map(str)))
+    shares = [each for each in verdict_on(results, "A12").measurements if "share on which" in each.what]
+    assert [each.value for each in shares] == [1.0, 1.0]
+
+
 def test_a10_reports_sgd_and_is_not_decided_by_it(results):
     table = fig05([1], tasks=("bars",))
     sgd = table[table["method"] == "CNN (Adam)"].assign(method="CNN (SGD)", accuracy=0.1)

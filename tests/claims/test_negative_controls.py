@@ -25,6 +25,7 @@ from convrfm.networks.shallow import ShallowCNN
 from convrfm.pipeline.jobs.ansatz import _means, _numbers
 from convrfm.pipeline.protocols import RFM_CHOICES
 from convrfm.plots import fig01, fig05, theorem1
+from convrfm.plots.accuracies import ScoredRun
 from convrfm.rfm import RFMSettings, StageData
 from convrfm.seeding import generator
 from convrfm.training import TrainingData, TrainingSettings, train
@@ -62,14 +63,14 @@ def accuracies(spoil):
         stages = fit_stages(CNTK(depth=3, patch_size=3), data, rfm, DeepSettings(stages=2, filters=12), rng)
         keys = {"protocol": "published", "task": "bars", "sigma": f"{SIGMA:g}", "seed": str(seed)}
         sizes = {"n_train": N_TRAIN, "n_test": N_TEST}
-        runs.append(({**keys, "experiment": "rfm"}, sizes, history_of(stages)))
+        runs.append(ScoredRun({**keys, "experiment": "rfm"}, sizes, history_of(stages), str(seed)))
         network = PlainCNN((1, 16, 32), 2, width=32, generator=torch.Generator().manual_seed(seed))
         given = TrainingData(train_images, labels, {"test": (test_images, draw.test.labels)})
         history = train(
             network, given, TrainingSettings(epochs=20, batch_size=25, learning_rate=1e-3), seed=seed
         ).history
         history = history.assign(selection_accuracy=history["test_accuracy"])
-        runs.append(({**keys, "experiment": "cnn", "optimizer": "adam"}, sizes, history))
+        runs.append(ScoredRun({**keys, "experiment": "cnn", "optimizer": "adam"}, sizes, history, str(seed)))
     return fig05.tidy(runs)
 
 

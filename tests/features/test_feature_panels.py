@@ -28,7 +28,14 @@ def job(tmp_path, rng):
 
 
 def measure(job, run):
-    keys = {"dataset": run.dataset, "source": run.dataset, "seed": run.seed, "kernel": "cntk", "patch_size": 3}
+    keys = {
+        "dataset": run.dataset,
+        "source": run.dataset,
+        "seed": run.seed,
+        "draw": run.draw,
+        "kernel": "cntk",
+        "patch_size": 3,
+    }
     rows = pd.DataFrame({"quantity": ["trace"], "value": [run.metrics["cntk"].trace()], "control": [0.0]})
     assert run.images.shape == (2, 1, 5, 5)
     return rows.assign(**keys), run.seed

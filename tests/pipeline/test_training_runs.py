@@ -73,7 +73,7 @@ def test_weights_come_back(tmp_path):
     network(torch.ones(2, 1, 3, 3))
     weights = weights_of(network)
     blank = {name: np.zeros_like(value) for name, value in weights.items()}
-    write_weights(tmp_path / "w", TrainingResult(pd.DataFrame(), blank, weights, 3, {0: blank, 2: weights}))
+    write_weights(tmp_path / "w", TrainingResult(pd.DataFrame(), blank, weights, 3, {0: blank, 2: weights}, {}))
     found = weights_when(tmp_path / "w")
     assert set(found) == {"initial", "final", "snapshot-0", "snapshot-2"}
     other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))

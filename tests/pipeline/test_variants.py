@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from convrfm import rfm
@@ -104,6 +105,20 @@ def test_corrected_is_all_of_its_choices_together(fit):
         {"selection": "validation", "agop_samples": "all", "agop_draw": "random", "agop_ridge": "selected"}
     )
     assert whole == spelled
+
+
+@pytest.mark.parametrize("protocol", ["published", "corrected"])
+def test_the_accuracy_of_each_round_is_the_mean_of_what_is_correct(fit, tmp_path, protocol):
+    arrays, _, _ = fit({}, protocol=protocol, sigma=2.0)
+    history = pd.read_parquet(tmp_path / "m.parquet")
+    chosen = history[history["selected"]]
+    assert len(chosen) == 4
+    for row in chosen.itertuples():
+        correct = arrays[f"correct/{row.stage}/{row.round}"]
+        assert correct.dtype == bool
+        assert correct.shape == (16,)
+        assert correct.mean() == row.test_accuracy
+    assert not [name for name in arrays if name.startswith("witness")]
 
 
 def test_a_larger_draw_gives_its_first_images(fit, tmp_path):

@@ -37,11 +37,19 @@ SHOWN = 4
 
 
 class Number(NamedTuple):
-    """A value with its 95 % interval (None where there is none), and why it decides nothing, or nothing."""
+    """A value with its interval.
+
+    Attributes:
+        value: NaN where there is none.
+        interval: 95 %; None where there is none.
+        gap: why it decides nothing, or nothing.
+        over: what the interval is over, such as "draws"; empty where it goes without saying.
+    """
 
     value: float
     interval: Interval | None = None
     gap: str = ""
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,12 +180,12 @@ def bounds(row: pd.Series) -> Interval | None:
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
-def mean_of(values: "np.ndarray | pd.Series") -> Number:
-    """Mean of draws, seeds or images, with Student's interval; one missing value makes the mean missing."""
+def mean_of(values: "np.ndarray | pd.Series", over: str) -> Number:
+    """Mean with Student's interval over what the values are of, such as "draws"; one that is missing makes it missing."""
     if not none_missing(values):
         return Number(math.nan, None, "numbers are missing")
     mean, low, high = interval(np.asarray(values, np.float64))
-    return Number(mean, None if len(values) < 2 else (low, high))
+    return Number(mean, None if len(values) < 2 else (low, high), over=over)
 
 
 def none_missing(values: "np.ndarray | pd.Series | pd.DataFrame") -> bool:
@@ -217,6 +225,8 @@ def _in_words(value: object) -> str:
 def _basis(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     found = {name: rows[name].dropna().sort_values() for name in ("sigma", "images", "seed") if name in rows}
     if {"n_train", "n_test"} <= set(rows):
+        # What such tables count as `images` are the test images again.
+        found.pop("images", None)
         sizes = rows[["n_train", "n_test"]].drop_duplicates()
         found["n"] = sizes["n_train"].astype(str) + "/" + sizes["n_test"].astype(str)
     if "image" in rows:

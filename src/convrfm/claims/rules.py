@@ -23,6 +23,11 @@ class Condition(Model):
         "", description="unit of value and bound"
     )
     clear: bool = Field(False, description="whether the 95 % interval of the value has to lie above 0 as well")
+    over: Literal["draws", "any"] = Field(
+        "any",
+        description="what the interval of a clear condition has to be over: distinct draws of the data; or any, such as the "
+        "test images of a draw that the protocol fixes",
+    )
     control: bool = Field(
         False,
         description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself",
@@ -36,10 +41,11 @@ class Condition(Model):
             bound: the number where it is not the condition's own.
         """
         number = self.bound if bound is None else bound
+        interval = f"a 95 % interval{' over draws' if self.over == 'draws' else ''} above 0"
         if self.clear and self.relation == "above" and number == 0:
-            return "a 95 % interval above 0"
+            return interval
         shown = "the tolerance" if isinstance(number, str) else f"{number:g} {self.unit}".strip()
-        return f"{self.relation} {shown}" + (", with a 95 % interval above 0" if self.clear else "")
+        return f"{self.relation} {shown}" + (f", with {interval}" if self.clear else "")
 
 
 class Rule(Model):

@@ -2,7 +2,8 @@
 
 - A measurement holds if its value meets the bound and, where the condition asks for it, its 95 % interval lies above 0:
   "exceeds" means that a paired interval excludes 0; one that touches 0 does not.
-- It is not decided where the value is missing, or where it needs an interval and there is none (a single draw).
+- It is not decided where the value is missing, or where it needs an interval and there is none (a single draw), or
+  one over something else than the condition asks for (test images, where it asks for draws).
 - Only hard measurements on the paper's own data count. Soft ones, for which the paper's number is lost, and those on
   stand-in data are shown and decide nothing.
 
@@ -63,13 +64,14 @@ class Measurement:
         what: the quantity, in words, with the case that it belongs to (task, network, noise level).
         value: measured; None where it is not there. Fractions are in 0-1.
         unit: "points", "cosine", "1 - rho", "seconds", or empty.
-        interval: 95 % interval over seeds or draws; None with a single one.
+        interval: 95 %; None where there is none.
         required: the condition, fixed beforehand, in words.
         margin: by how much the condition holds, in units of `value`; negative where it fails; None where it is not decided.
         holds: None where it is not decided.
         soft: whether it is reported only, since the paper's number is lost.
         comparable: False on stand-in data.
         sources: files that it was read from, relative to the project.
+        over: what the interval is over, such as "draws" or "test images"; empty where `what` says it.
     """
 
     what: str
@@ -82,6 +84,7 @@ class Measurement:
     soft: bool
     comparable: bool
     sources: tuple[str, ...]
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,12 +188,14 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
     Returns:
         the measurement, and why it is not decided, or nothing.
     """
-    value, interval, gap = reading.number
+    value, interval, gap, over = reading.number
     known = math.isfinite(value)
     bound = condition.bound if reading.bound is None else reading.bound
     gap = gap or ("" if known else "the number is missing")
     if not gap and condition.clear and interval is None:
         gap = "there is no interval, as of a single draw, seed or image"
+    if not gap and condition.clear and condition.over == "draws" and over != condition.over:
+        gap = f"its interval is over {over or 'something else'}, and the claim asks for one over draws of the data"
     # A condition that needs a printed tolerance and has none asks for nothing.
     margin, holds = (None, None) if gap or isinstance(bound, str) else _weigh(condition, bound, value, interval)
     return Measurement(
@@ -204,6 +209,7 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
         soft=condition.soft,
         comparable=reading.comparable,
         sources=reading.sources,
+        over=over if known and interval else "",
     ), gap
 
 
@@ -277,7 +283,8 @@ def _shown(each: _Weighed) -> str:
     if found.value is None:
         return found.what
     ends = (math.nan, math.nan) if found.interval is None else found.interval
-    return f"{found.what}: {with_interval(found.value, *ends, '.3g')} {found.unit}".strip()
+    over = f"(interval over {found.over})" if found.over else ""
+    return " ".join(filter(None, [f"{found.what}:", with_interval(found.value, *ends, ".3g"), found.unit, over]))
 
 
 def _of_stand_ins(hard: Sequence[_Weighed], weighed: Sequence[_Weighed]) -> Iterator[str]:

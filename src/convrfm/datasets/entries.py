@@ -107,6 +107,10 @@ class Entry:
         """What is kept of what was fetched, besides the data themselves."""
         return tuple(remote.path for remote in self.remotes if remote.unpacking is not None)
 
+    def is_fixed_draw(self, protocol: str) -> bool:
+        """Whether all seeds have the same images: `published` takes the first ones, and the official test part."""
+        return protocol == "published" and self.test_part == "official"
+
     @property
     def has_files(self) -> bool:
         """Whether it is read from files that somebody has to put there."""

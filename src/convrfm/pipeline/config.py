@@ -129,7 +129,9 @@ class Config(Model):
     )
     # Not strict: in a list on the command line, Snakemake gives numbers as strings.
     seeds: list[Annotated[int, Field(ge=0, lt=2**32, strict=False)]] = Field(
-        min_length=1, description="seeds of the replicates; each draws its own data, filters and weights"
+        min_length=1,
+        description="seeds of the replicates; each draws its own filters and weights, and its own data where the protocol does "
+        "not fix them",
     )
     threads: Positive = Field(1, description="threads of each job of the kernels and networks")
     memory_mb: Positive | None = Field(

@@ -72,5 +72,5 @@ def operators_on(
 
 
 def _keys(run: FeatureRun, kernel: str, patch_size: int, source: str) -> dict[str, Any]:
-    of_run = {"dataset": run.dataset, "seed": run.seed, **run.sizes}
+    of_run = {"dataset": run.dataset, "seed": run.seed, "draw": run.draw, **run.sizes}
     return {**of_run, "kernel": kernel, "patch_size": patch_size, "source": source}

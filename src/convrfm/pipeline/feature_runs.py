@@ -9,7 +9,7 @@ from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.pipeline.finished_runs import runs_with
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job
-from convrfm.storage import load_arrays
+from convrfm.storage import load_arrays, sha256
 
 __all__ = ["FeatureRun", "natural_images", "read_runs"]
 
@@ -21,6 +21,7 @@ class FeatureRun:
     Attributes:
         dataset: its name.
         seed: of the models.
+        draw: hash of the images that they are fitted to and compared on (12 hex digits).
         sizes: `n_train` and `n_test`, the images of the data set that models see.
         images: test images `(n, channels, height, width)`.
         metrics: best metric of ConvRFM `(d, d)` by kernel, "cntk" or "laplace".
@@ -30,6 +31,7 @@ class FeatureRun:
 
     dataset: str
     seed: int
+    draw: str
     sizes: dict[str, int]
     images: np.ndarray
     metrics: dict[str, np.ndarray]
@@ -54,7 +56,8 @@ def read_runs(job: Job) -> list[FeatureRun]:
         images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
         cnfm = networks[0] if networks else None
         sizes = {name: int(keys[name]) for name in ("n_train", "n_test")}
-        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), sizes, images, fits, cnfm))
+        draw = sha256(path)[:12]
+        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), draw, sizes, images, fits, cnfm))
     return runs
 
 

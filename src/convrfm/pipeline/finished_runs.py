@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import safe_open
 
 from convrfm.pipeline.paths import RUN_FILES, run_keys
 from convrfm.pipeline.record import read_record
+from convrfm.plots.accuracies import ScoredRun, draw_of
 
-__all__ = ["Run", "read_recorded_runs", "read_runs", "runs_with"]
+__all__ = ["Run", "read_recorded_runs", "read_runs", "read_scored_runs", "runs_with"]
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
 """Keys of a run, its settings or its whole record, and its metrics."""
@@ -26,6 +28,16 @@ def read_recorded_runs(metrics: Sequence[Path]) -> list[Run]:
         (run_keys(path.parent), read_record(path.with_name(RUN_FILES["record"])), pd.read_parquet(path))
         for path in metrics
     ]
+
+
+def read_scored_runs(metrics: Sequence[Path]) -> list[ScoredRun]:
+    """Fits and trainings with what they make of each test image, by their files of metrics; their arrays lie beside them."""
+    runs = []
+    for path, (keys, record, table) in zip(metrics, read_recorded_runs(metrics), strict=True):
+        with safe_open(path.with_name(RUN_FILES["arrays"]), framework="numpy") as file:
+            correct = {name: file.get_tensor(name) for name in file.keys() if name.startswith("correct")}  # noqa: SIM118
+        runs.append(ScoredRun(keys, record["settings"], table, draw_of(record), correct))
+    return runs
 
 
 def runs_with(files: Sequence[Path], **keys: str) -> list[Path]:

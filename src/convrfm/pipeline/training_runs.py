@@ -97,6 +97,8 @@ def write_training(
 ) -> None:
     """Write history, weights and record of a training that is the whole of a job, and remove its checkpoints.
 
+    Beside the weights, `correct` says which test images are classified correctly in the best epoch, or else in the last one.
+
     Args:
         job: of the training; its protocol and seed are noted.
         result: what came of it.
@@ -107,9 +109,10 @@ def write_training(
     Raises:
         StorageError: see `convrfm.storage`.
     """
-    write_table(job.outputs["metrics"], result.history)
-    write_weights(job.outputs["arrays"], result)
     trained = result.history[result.history["epoch"] > 0]
+    best = trained.loc[trained[chosen_by].idxmax()] if chosen_by else trained.iloc[-1]
+    write_table(job.outputs["metrics"], result.history)
+    write_weights(job.outputs["arrays"], result, result.correct[int(best["epoch"])]["test"])
     job.recorder.notes |= {
         "seed": job.settings["seed"],
         "protocol": job.settings["protocol"],
@@ -118,7 +121,6 @@ def write_training(
         "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
     }
     if chosen_by is not None:
-        best = trained.loc[trained[chosen_by].idxmax()]
         job.recorder.notes |= {
             "best_epoch": int(best["epoch"]),
             "best_epoch_test_accuracy": float(best["test_accuracy"]),
@@ -127,23 +129,31 @@ def write_training(
     remove_checkpoints(job)
 
 
-def write_weights(path: Path, result: TrainingResult) -> None:
+def write_weights(path: Path, result: TrainingResult, correct: np.ndarray | None = None) -> None:
     """Write the weights that a training leaves, as `initial/<name>`, `final/<name>` and `snapshot-<epoch>/<name>`.
+
+    Args:
+        path: of the arrays.
+        result: of the training.
+        correct: whether each test image is classified correctly in the epoch that is reported, `(m,)` bool, in their order; it
+            is written as `correct`.
 
     Raises:
         StorageError: see `convrfm.storage`.
     """
     groups = {"initial": result.initial, "final": result.final}
     groups |= {f"snapshot-{epoch}": weights for epoch, weights in result.snapshots.items()}
-    write_arrays(path, {f"{group}/{name}": a for group, weights in groups.items() for name, a in weights.items()})
+    arrays = {f"{group}/{name}": a for group, weights in groups.items() for name, a in weights.items()}
+    write_arrays(path, arrays if correct is None else {**arrays, "correct": correct})
 
 
 def weights_when(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     """Read what `write_weights` wrote: weights by name, by when."""
     found: dict[str, dict[str, torch.Tensor]] = {}
     for key, array in load_arrays(path).items():
-        when, name = key.split("/", 1)
-        found.setdefault(when, {})[name] = torch.from_numpy(array)
+        when, _, name = key.partition("/")
+        if name:
+            found.setdefault(when, {})[name] = torch.from_numpy(array)
     return found
 
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from convrfm.plots.accuracies import chosen, kernel_parts
+from convrfm.plots.accuracies import accuracy_of, chosen, difference, draw_of, kernel_parts, paired
 from convrfm.plots.names import is_stand_in, short_title, stand_in_note
 from convrfm.plots.skipped import write_reason
-from convrfm.plots.style import figure_style, interval, letter, paired_differences
+from convrfm.plots.style import figure_style, letter
 
 __all__ = ["CORRECTED", "UNCHANGED", "agop_curve", "draw", "effects", "in_words", "size_curve", "tidy"]
 
@@ -55,7 +55,8 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
 
     Returns:
         columns `task`, `stand_in`, `protocol`, `variant` (what the fit changes of its protocol), `sigma`, `n_train`,
-        `n_test`, `agop_images` (in the AGOP), `selection` ("test" or "validation"), `seed`, `method` (CNTK, ConvRFM by
+        `n_test`, `agop_images` (in the AGOP), `selection` ("test" or "validation"), `seed`, `draw` (hash of
+        its images), `method` (CNTK, ConvRFM by
         its best round or after the first one, or a stage of Deep ConvRFM by itself), `accuracy` and `last_accuracy`
         (fractions of the test images), `chosen` (round), `ridge`.
     """
@@ -74,6 +75,7 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
             "agop_images": fitted if rfm["agop_samples"] == "all" else min(rfm["agop_samples"], fitted),
             "selection": rfm["selection"],
             "seed": settings["seed"],
+            "draw": draw_of(record),
         }
         score = f"{rfm['selection']}_accuracy"
         rows += [{**shared, "method": method, **chosen(part, score)} for method, part in _parts(metrics).items()]
@@ -115,7 +117,7 @@ def _of_whole_curves(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
-    """What each change to `published` does to each method, in points of accuracy, paired by seed.
+    """What each change to `published` does to each method, in points of accuracy, paired by draw.
 
     Returns:
         columns `change` (in words), `variant`, `method`, `accuracy` (mean, per cent), `mean`, `low`, `high` (of the
@@ -132,21 +134,21 @@ def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
         for method in dict.fromkeys(part["method"]):
             both = pd.concat([frame[frame["method"] == method].assign(method=label) for label, frame in
                               (("changed", part), ("unchanged", base))])  # fmt: skip
-            differences = 100 * paired_differences(both, "changed", "unchanged")
-            if len(differences) == 0 or (method == "CNTK" and not differences.any()):
+            estimate = difference(both, "changed", "unchanged")
+            changes = np.count_nonzero(paired(both, "changed", "unchanged"))
+            if estimate is None or (method == "CNTK" and changes == 0):
                 continue
-            mean, low, high = interval(differences)
             found.append(
                 {
                     "change": name if name == CORRECTED else in_words(name),
                     "variant": name,
                     "method": method,
                     "accuracy": 100 * part.loc[part["method"] == method, "accuracy"].mean(),
-                    "mean": mean,
-                    "low": low,
-                    "high": high,
-                    "draws": len(differences),
-                    "draws_changed": int(np.count_nonzero(differences)),
+                    "mean": 100 * estimate.value,
+                    "low": 100 * estimate.low,
+                    "high": 100 * estimate.high,
+                    "draws": estimate.draws,
+                    "draws_changed": changes,
                 }
             )
     return pd.DataFrame(found)
@@ -207,7 +209,7 @@ def _add_legend(part: SubFigure, colours: Mapping[str, Any]) -> None:
 def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[str, Any]) -> None:
     """Mean and interval of each method against a number of images, on a logarithmic scale."""
     for method, rows in table.groupby("method", sort=False):
-        by_number = {number: interval(100 * part["accuracy"].to_numpy()) for number, part in rows.groupby(column)}
+        by_number = {number: 100 * np.array(accuracy_of(part)[:3]) for number, part in rows.groupby(column)}
         summary = pd.DataFrame(by_number, index=["mean", "low", "high"]).T
         axes.plot(
             summary.index,
@@ -250,4 +252,4 @@ def _draw_effects(axes: Axes, found: pd.DataFrame, colours: Mapping[str, Any]) -
     # A single wide interval would leave no room for the others.
     reach = 1.1 * max(found["mean"].abs().max() + 1, np.nanquantile(found[["mean", "low", "high"]].abs(), 0.9))
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel("points of test accuracy against the protocol published, mean and 95 % interval")
+    axes.set_xlabel("points of test accuracy against the protocol published, mean and 95 % interval over draws")

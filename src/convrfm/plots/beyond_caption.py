@@ -5,24 +5,24 @@ from typing import Any
 
 import pandas as pd
 
-from convrfm.plots.accuracies import how_chosen
+from convrfm.plots.accuracies import accuracy_of, difference, how_chosen
 from convrfm.plots.beyond import agop_curve, effects, size_curve
-from convrfm.plots.methods import gain, gain_cell
+from convrfm.plots.methods import estimate_cell
 from convrfm.plots.names import in_sentence, reservation, short_title
 from convrfm.plots.skipped import skipped_lines
-from convrfm.plots.style import interval, with_interval
+from convrfm.plots.style import with_interval
 
 __all__ = ["caption"]
 
 
 def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped: Mapping[str, str]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
-    seeds = table["seed"].nunique()
+    draws = table.groupby(["protocol", "task"])["draw"].nunique().max()
     tasks = list(dict.fromkeys(table["task"]))
     opening = (
         f"**Beyond the paper** (curves: protocol {protocol}, ridge and round chosen {how_chosen(protocol)}). CNTK is the "
         "kernel without feature learning, ConvRFM its best round from round 1 on, and beside it round 1 alone; each stage of "
-        f"Deep ConvRFM stands by itself. {seeds} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
+        f"Deep ConvRFM stands by itself. {draws} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
     )
     lines = [opening]
     letters = iter("ABCDEF")
@@ -57,7 +57,7 @@ def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list
             cells.append(_accuracy(part, method))
             both = pd.concat([frame[frame["method"] == method].assign(method=label) for label, frame in
                               (("some", part), ("all", full))])  # fmt: skip
-            cells.append("-" if number == most else gain_cell(gain(both, "some", "all")))
+            cells.append("-" if number == most else estimate_cell(difference(both, "some", "all")))
         lines.append(f"| {number} | " + " | ".join(cells) + " |")
     return lines
 
@@ -79,15 +79,22 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
         "|" + "---|" * (4 + len(deep)),
     ]
     for number, part in curve.groupby("n_train"):
-        cells = [_accuracy(part, "CNTK"), _accuracy(part, "ConvRFM"), gain_cell(gain(part, "ConvRFM", "CNTK"))]
-        cells += [gain_cell(gain(part, method, "ConvRFM")) for method in deep]
+        cells = [
+            _accuracy(part, "CNTK"),
+            _accuracy(part, "ConvRFM"),
+            estimate_cell(difference(part, "ConvRFM", "CNTK")),
+        ]
+        cells += [estimate_cell(difference(part, method, "ConvRFM")) for method in deep]
         lines.append(f"| {number} | " + " | ".join(cells) + " |")
     return lines
 
 
 def _accuracy(table: pd.DataFrame, method: str) -> str:
-    values = 100 * table.loc[table["method"] == method, "accuracy"].to_numpy()
-    return with_interval(*interval(values), ".1f") if len(values) else "-"
+    rows = table[table["method"] == method]
+    if rows.empty:
+        return "-"
+    value, low, high, *_ = accuracy_of(rows)
+    return with_interval(100 * value, 100 * low, 100 * high, ".1f")
 
 
 def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:

@@ -33,8 +33,8 @@ COHERENT = 0.2
 Shown = TypeVar("Shown")
 
 COLUMNS = [
-    "panel", "dataset", "source", "stand_in", "protocol", "seed", "n_train", "n_test", "kernel", "patch_size", "eigenvector",
-    "image", "quantity", "value", "control",
+    "panel", "dataset", "source", "stand_in", "protocol", "seed", "draw", "n_train", "n_test", "kernel", "patch_size",
+    "eigenvector", "image", "quantity", "value", "control",
 ]  # fmt: skip
 
 
@@ -71,8 +71,9 @@ def table_of(parts: Sequence[pd.DataFrame], protocol: str) -> pd.DataFrame:
 
     Args:
         parts: each with some of the columns `panel`, `dataset` (that the models were fitted to), `source` (of the images that
-            they transform), `seed`, `n_train`, `n_test` (images of the data set), `kernel`, `patch_size`, `eigenvector` (from
-            1; 0 for the matrix as a whole), `image` (from 0; -1 for all of them together), `quantity`, `value`, `control`.
+            they transform), `seed`, `draw` (hash of the images), `n_train`, `n_test` (images of the data set), `kernel`,
+            `patch_size`, `eigenvector` (from 1; 0 for the matrix as a whole), `image` (from 0; -1 for all of them together),
+            `quantity`, `value`, `control`.
         protocol: of the runs.
 
     Returns:
@@ -101,15 +102,16 @@ def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
 def excess(rows: pd.DataFrame) -> dict[str, float]:
     """Mean of values, of controls, and of their differences with a 95 % interval.
 
-    What the interval is over are the seeds, where there are several, and the images otherwise.
+    What the interval is over are the draws, where there are several, and the images otherwise. Seeds with the same images are
+    one draw.
 
     Args:
         rows: of one quantity.
 
     Returns:
-        `value`, `control`, `excess`, `low`, `high`, and `units`, the number of seeds or images.
+        `value`, `control`, `excess`, `low`, `high`, and `units`, the number of draws or images.
     """
-    unit = "seed" if rows["seed"].nunique() > 1 else "image"
+    unit = "draw" if rows["draw"].nunique() > 1 else "image"
     means = rows.groupby(unit)[["value", "control"]].mean()
     mean, low, high = interval((means["value"] - means["control"]).to_numpy())
     return {**means.mean().to_dict(), "excess": mean, "low": low, "high": high, "units": len(means)}
@@ -159,8 +161,8 @@ def headline(name: str, rest: str, table: pd.DataFrame) -> str:
 
 def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     """Last paragraphs of a caption: what the intervals are over, what stands in for other data, and what is missing."""
-    seeds = table["seed"].nunique()
-    over = f"{seeds} seeds" if seeds > 1 else "the images of one seed"
+    draws = table.groupby("dataset")["draw"].nunique().max()
+    over = f"{draws} draws" if draws > 1 else "the images of one draw"
     lines = [
         f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."
     ]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from convrfm.plots.accuracies import draw_of
 from convrfm.plots.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines
 from convrfm.plots.style import figure_style, interval, letter, with_interval
@@ -17,7 +18,7 @@ from convrfm.plots.style import figure_style, interval, letter, with_interval
 __all__ = ["caption", "draw", "summary", "tidy"]
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`protocol`, `dataset`, `seed`), its settings, and its metrics."""
+"""Keys of a run (`protocol`, `dataset`, `seed`), its record, and its metrics."""
 
 Pictures = Mapping[str, np.ndarray]
 """`image` `(channels, height, width)`, and `kernel/<layer>`, `network/<layer>`, `random/<layer>` `(height, width)`."""
@@ -27,12 +28,14 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     """Bring the runs into one table, a row for each task, seed, layer and image.
 
     Returns:
-        columns `task`, `stand_in`, `protocol`, `sigma` (NaN where there is none), `n_train`, `n_test`, `seed`, `layer`
-        (from 1), `round` (the best one of the stage from round 1 on), `followed` (whether it is the best of all), `image`,
-        `pearson` of the pixels of both pictures, `control`, that with random matrices, and `excess`, their difference.
+        columns `task`, `stand_in`, `protocol`, `sigma` (NaN where there is none), `n_train`, `n_test`, `seed`, `draw` (hash of
+        its images), `layer` (from 1), `round` (the best one of the stage from round 1 on), `followed` (whether it is the best
+        of all), `image`, `pearson` of the pixels of both pictures, `control`, that with random matrices, and `excess`, their
+        difference.
     """
     frames = []
-    for keys, settings, metrics in runs:
+    for keys, record, metrics in runs:
+        settings = record["settings"]
         shared = {
             "task": keys["dataset"],
             "stand_in": is_stand_in(keys["dataset"]),
@@ -41,6 +44,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
             "n_train": settings["n_train"],
             "n_test": settings["n_test"],
             "seed": int(keys["seed"]),
+            "draw": draw_of(record),
         }
         frames.append(pd.DataFrame(shared, index=metrics.index).join(metrics))
     table = pd.concat(frames, ignore_index=True)
@@ -54,8 +58,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (task, layer), part in table.groupby(["task", "layer"], sort=False):
-        draws = part.groupby("seed")["excess"].mean()
-        mean, low, high = interval((draws if len(draws) > 1 else part["excess"]).dropna().to_numpy())
+        unit = "draw" if part["draw"].nunique() > 1 else "image"
+        mean, low, high = interval(part.groupby(unit)["excess"].mean().dropna().to_numpy())
         means = part[["pearson", "control"]].mean().to_dict()
         rows.append({"task": task, "layer": layer, **means, "excess": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
@@ -132,7 +136,7 @@ def _show(cell: Axes, picture: np.ndarray) -> None:
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
     means, protocol = summary(table), table["protocol"].iloc[0]
-    draws = table.groupby("task")["seed"].nunique()
+    draws = table.groupby("task")["draw"].nunique()
     unit = (
         "draws" if (draws > 1).all() else "the images of the draw" if (draws == 1).all() else "draws, or images of one"
     )

@@ -1,6 +1,6 @@
 """Figure 5, local signal adaptivity: accuracy against noise, and how the learned metric dims the background."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.datasets.local_signal import TASKS
-from convrfm.plots.accuracies import chosen, how_chosen, kernel_parts, network_row, selection_score
-from convrfm.plots.methods import gain, gain_cell
+from convrfm.plots.accuracies import (
+    ScoredRun,
+    estimate_in,
+    how_chosen,
+    in_words,
+    kernel_rows,
+    network_row,
+    over_cntk,
+    with_estimates,
+)
+from convrfm.plots.methods import draw_estimates, estimate_cell, interval_handles
 from convrfm.plots.names import is_stand_in, reservation, short_title, with_stand_ins
 from convrfm.plots.skipped import skipped_lines, write_reason
-from convrfm.plots.style import figure_style, interval, letter
+from convrfm.plots.style import figure_style, letter
 from convrfm.visualize import patch_magnitude
 
 __all__ = ["caption", "contrast", "draw", "examples", "tidy"]
+
+ROWS = (
+    ("test accuracy (%)", "accuracy", ""),
+    ("points gained\nover CNTK", "difference", "CNTK"),
+    ("points gained\nover ConvRFM", "difference", "ConvRFM"),
+)
+"""Rows of panels: label, `quantity` and `against`."""
 
 NETWORK_METHODS = {"adam": "CNN (Adam)", "sgd": "CNN (SGD)"}
 
@@ -30,47 +46,43 @@ def _methods(present: Iterable[str]) -> list[str]:
     )
 
 
-Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`experiment`, `protocol`, `task`, `sigma`, `seed`, ...), its settings, and its metrics."""
-
-
-def tidy(runs: list[Run]) -> pd.DataFrame:
-    """Bring the runs into one table, a row for each method, task, noise level and seed.
+def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
+    """Bring the runs into one table, with the accuracy of each method and what it gains, for each task and noise level.
 
     Args:
         runs: fits of the kernels and trainings of the networks.
 
     Returns:
-        columns `panel`, `task`, `stand_in`, `protocol`, `method`, `sigma`, `noise_std`, `seed`, `accuracy` (of the
-        test images at the selected ridge and round, or epoch), `last_accuracy` (of the last round or epoch), `chosen`
-        (that round or epoch), `ridge`, `n_train`, `n_test`. Accuracies are fractions.
+        columns `panel`, `task`, `stand_in`, `protocol`, `sigma`, `noise_std`, `n_train`, `n_test`; `quantity` ("run",
+        "accuracy" or "difference"), `method`, `against`, `value`, `low`, `high`, `over`, `draws`, `images`, see
+        `convrfm.plots.accuracies.with_estimates`; and of single runs `stage`, `seed`, `draw` (hash of its images),
+        `last_accuracy` (of the last round or epoch), `chosen` (the round or epoch that counts), `ridge`. Accuracies and
+        differences are fractions.
     """
     rows = []
-    for keys, settings, metrics in runs:
-        sigma = float(keys["sigma"])
+    for run in runs:
+        keys, settings, sigma = run.keys, run.settings, float(run.keys["sigma"])
         shared = {
             "task": keys["task"],
             "stand_in": is_stand_in(keys["task"]),
             "protocol": keys["protocol"],
             "sigma": sigma,
             "noise_std": TASKS[keys["task"]](sigma),
-            "seed": int(keys["seed"]),
             "n_train": settings["n_train"],
             "n_test": settings["n_test"],
+            "seed": int(keys["seed"]),
+            "draw": run.draw,
         }
         if keys["experiment"] == "rfm":
-            parts = kernel_parts(metrics).items()
-            rows += [
-                {**shared, "method": method, **chosen(part, selection_score(keys["protocol"]))}
-                for method, part in parts
-            ]
+            rows += [{**shared, **row} for row in kernel_rows(run)]
         else:
-            rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(metrics)})
+            rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(run)})
     table = pd.DataFrame(rows)
     order = {task: index for index, task in enumerate(TASKS)}
     table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
     table["method"] = pd.Categorical(table["method"], _methods(table["method"]), ordered=True)
-    return table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
+    table = table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
+    return with_estimates(table, ["task", "sigma"], over_cntk)
 
 
 def contrast(magnitude: np.ndarray, inside: np.ndarray) -> float:
@@ -117,19 +129,33 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
     """
     tasks = list(dict.fromkeys(table["task"]))
     with figure_style():
-        figure = Figure(figsize=(7.2, 4.7), layout="constrained")
-        curves, strip = figure.subfigures(2, 1, height_ratios=(1.75, 1))  # type: ignore[misc]
-        panels = np.atleast_1d(curves.subplots(1, len(skipped) + len(tasks)))
-        for panel, (task, reason) in zip(panels, skipped.items(), strict=False):
-            write_reason(panel, short_title(task), reason, width=48)
-        # To the right of what is skipped: the legend stands beside the last panel.
-        axes = panels[len(skipped) :]
+        figure = Figure(figsize=(7.2, 8.4), layout="constrained")
+        curves, strip = figure.subfigures(2, 1, height_ratios=(4.6, 1))  # type: ignore[misc]
+        panels = curves.subplots(
+            len(ROWS), len(skipped) + len(tasks), squeeze=False, sharex="col", height_ratios=(1.5, 1.2, 1)
+        )
+        for column, (task, reason) in enumerate(skipped.items()):
+            write_reason(panels[0, column], short_title(task), reason, width=48)
+            for panel in panels[1:, column]:
+                panel.remove()
+        # To the right of what is skipped.
+        axes = panels[:, len(skipped) :]
+        methods = _methods(table["method"])
         for index, task in enumerate(tasks):
-            _draw_curves(axes[index], table[table["task"] == task], task)
-            letter(axes[index], "ABC"[index])
-        axes[0].set_ylabel("test accuracy (%)")
-        title = f"mean, 95 % interval\n({_draws(table)})"
-        axes[len(tasks) - 1].legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), title=title)
+            rows = table[table["task"] == task]
+            for panel, (label, quantity, against) in zip(axes[:, index], ROWS, strict=True):
+                shown = rows[(rows["quantity"] == quantity) & (rows["against"] == against)]
+                _draw_curves(panel, shown, methods, sorted(rows["sigma"].unique()))
+                panel.set_ylabel(label if index == 0 else "")
+            axes[0, index].set_title(
+                with_stand_ins(f"{short_title(task)}, n = {rows['n_train'].iloc[0]}", [task], separator="\n")
+            )
+            bottom, top = axes[0, index].get_ylim()
+            axes[0, index].set_ylim(max(0, bottom), min(101, top))
+            axes[-1, index].set_xlabel(r"noise level $\sigma$")
+            letter(axes[0, index], "ABC"[index])
+        handles = [*axes[0, -1].get_legend_handles_labels()[0], *interval_handles(table["over"])]
+        curves.legend(handles=handles, loc="outside lower center", ncols=3, title=_draws(table))
         # Wider cells for wider images, with room for the titles of narrow ones.
         shapes = [pictures[task]["image"].shape for task in tasks]
         widths = [max(width / height, 1.3) for height, width in shapes for _ in range(3)]
@@ -142,35 +168,29 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
 
 def _draws(table: pd.DataFrame) -> str:
     """How many draws stand behind the points of kernels, and of networks."""
-    by_point = table.groupby(["task", "method", "sigma"])["seed"].nunique().reset_index()
+    accuracies = table[table["quantity"] == "accuracy"]
     parts = []
     for name, networks in (("kernels", False), ("CNNs", True)):
-        counts = by_point.loc[by_point["method"].str.startswith("CNN") == networks, "seed"]
-        parts.append(f"{name} {' to '.join(str(count) for count in sorted({counts.min(), counts.max()}))}")
-    return f"draws: {', '.join(parts)}"
+        counts = accuracies.loc[accuracies["method"].str.startswith("CNN") == networks, "draws"]
+        if len(counts):
+            parts.append(f"{name} {' to '.join(str(count) for count in sorted({counts.min(), counts.max()}))}")
+    return f"mean over draws, {', '.join(parts)}"
 
 
-def _draw_curves(axes: Axes, table: pd.DataFrame, task: str) -> None:
-    methods = _methods(table["method"])
-    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
-    markers = dict(zip(methods, "osD^vPX*<>", strict=False))
-    for method in methods:
-        rows = table[table["method"] == method].groupby("sigma")["accuracy"]
-        summary = pd.DataFrame({sigma: interval(100 * values.to_numpy()) for sigma, values in rows}).T
-        axes.plot(
-            summary.index, summary[0], marker=markers[method], color=colours[method], label=method,
-            linestyle="--" if method.startswith("CNN") else "-", zorder=3,
-        )  # fmt: skip
-        axes.fill_between(summary.index, summary[1], summary[2], color=colours[method], alpha=0.13, linewidth=0)
-        # An interval without neighbours has no area.
-        there = summary[1].notna()
-        alone = summary[there & ~there.shift(fill_value=False) & ~there.shift(-1, fill_value=False)]
-        axes.vlines(alone.index, alone[1], alone[2], color=colours[method], linewidth=1.2, alpha=0.7)
-    axes.set_title(with_stand_ins(f"{short_title(task)}, n = {table['n_train'].iloc[0]}", [task], separator="\n"))
-    axes.set_xlabel(r"noise level $\sigma$")
-    axes.set_xticks(sorted(table["sigma"].unique()))
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(0, bottom), min(101, top))
+def _draw_curves(axes: Axes, rows: pd.DataFrame, methods: list[str], sigmas: list[float]) -> None:
+    """One quantity against the noise level, methods side by side."""
+    colours = sns.color_palette("colorblind", len(methods))
+    step = 0.02 * (sigmas[-1] - sigmas[0] or 1)
+    for place, (method, colour, marker) in enumerate(zip(methods, colours, "osD^vPX*<>"[: len(methods)], strict=True)):
+        own = rows[rows["method"] == method].sort_values("sigma")
+        line = "--" if method.startswith("CNN") else "-"
+        places = (own["sigma"] + step * (place - (len(methods) - 1) / 2)).tolist()
+        draw_estimates(axes, places, own, colour=colour, marker=marker, label=method, line=line)
+    if (rows["quantity"] == "difference").any():
+        axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
+    if rows.empty:
+        axes.text(0.5, 0.5, "no stage of Deep ConvRFM", transform=axes.transAxes, ha="center", fontsize=7)
+    axes.set_xticks(sigmas)
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
 
 
@@ -196,14 +216,19 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     opening = (
         f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. CNTK "
         "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM stands "
-        f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {how_chosen(protocol)}."
+        f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {how_chosen(protocol)}. "
+        "Below the accuracies: what each method gains over CNTK, and what the stages of Deep ConvRFM gain over ConvRFM."
     )
     lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
+        shown = part[
+            (part["quantity"] == "difference") | ((part["quantity"] == "accuracy") & (part["method"] == "CNTK"))
+        ]
         opening = (
             f"**{part['panel'].iloc[0]}, {short_title(task)}**{reservation(task)}: {part['n_train'].iloc[0]} training and "
-            f"{part['n_test'].iloc[0]} test images. Points gained, mean and 95 % interval over draws, paired by seed:"
+            f"{part['n_test'].iloc[0]} test images. Points gained, mean and interval ({in_words(shown['over'])}), paired by "
+            "draw:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
     lines += skipped_lines(skipped, short_title)
@@ -224,14 +249,12 @@ def _of_pictures(picture: Mapping[str, Any]) -> str:
 def _gains(table: pd.DataFrame) -> list[str]:
     """A Markdown table: rows are methods, columns noise levels."""
     sigmas = sorted(table["sigma"].unique())
-    header = "| method | " + " | ".join(f"sigma = {sigma:g}" for sigma in sigmas) + " |"
-    lines = [header, "|" + "---|" * (len(sigmas) + 1)]
-    base = table[table["method"] == "CNTK"].groupby("sigma")["accuracy"].mean()
-    lines.append("| CNTK, accuracy | " + " | ".join(f"{100 * base[sigma]:.1f} %" for sigma in sigmas) + " |")
-    methods = _methods(table["method"])
-    compared = [(method, "CNTK") for method in methods[1:]]
-    compared += [(method, "ConvRFM") for method in methods if method.startswith("Deep")]
-    for method, against in compared:
-        cells = [gain_cell(gain(table[table["sigma"] == sigma], method, against)) for sigma in sigmas]
-        lines.append(f"| {method}, over {against} | " + " | ".join(cells) + " |")
+    levels = [table[table["sigma"] == sigma] for sigma in sigmas]
+    lines = [
+        "| method | " + " | ".join(f"sigma = {sigma:g}" for sigma in sigmas) + " |",
+        "|" + "---|" * (len(sigmas) + 1),
+    ]
+    for method, against in [("CNTK", ""), *over_cntk(_methods(table["method"]))]:
+        cells = [estimate_cell(estimate_in(level, method, against), gain=bool(against)) for level in levels]
+        lines.append(f"| {method}, {f'over {against}' if against else 'accuracy'} | " + " | ".join(cells) + " |")
     return lines

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convrfm.plots.accuracies import how_chosen
-from convrfm.plots.methods import METHODS, Gain, gain_cell, method_marks
+from convrfm.plots.accuracies import DRAWS, IN_WORDS, how_chosen, in_words
+from convrfm.plots.methods import METHODS, draw_estimates, interval_handles, method_marks
 from convrfm.plots.names import star, starred_note, starred_reservation, title
 from convrfm.plots.skipped import skipped_lines, write_reason
-from convrfm.plots.style import figure_style, interval, letter
+from convrfm.plots.style import figure_style, interval, letter, with_interval
 
 __all__ = ["caption", "draw", "gains", "summary"]
 
@@ -20,41 +19,41 @@ ONE_CLASS = "in every draw, the training images hold one class only"
 
 
 def gains(table: pd.DataFrame) -> pd.DataFrame:
-    """What each method gains over CNTK on each pair and seed.
+    """What each method gains over CNTK on each pair: the rows "difference" of the table.
 
-    Pairs whose training images hold one class only are left out: first images of data that lie class by class do.
+    Pairs whose training images hold one class only are not there: first images of data that lie class by class do.
 
     Args:
         table: from `convrfm.plots.fig06.tidy`.
-
-    Returns:
-        columns `task`, `classes`, `seed`, and the points gained by each method of `METHODS` that is there but CNTK.
     """
-    learnable = table[(table["train_classes"] == 2) & table["method"].isin(METHODS)]
-    if learnable.empty:
-        return learnable[["task", "classes", "seed"]]
-    wide = learnable.pivot(index=["task", "classes", "seed"], columns="method", values="accuracy")
-    found = [method for method in METHODS[1:] if method in wide]
-    return wide[found].sub(wide["CNTK"], axis=0).mul(100).reset_index().rename_axis(columns=None)
+    return table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(METHODS)]
 
 
-def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """By task and method: `pairs`, in how many the mean over seeds is `above` and `below` zero, `mean`, `low`, `high`.
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """By task and method: `pairs`, in how many the mean over draws is `above` and `below` zero, `mean`, `low`, `high`, `draws`.
 
-    Mean and 95 % interval are over seeds, of the mean over all pairs.
+    The mean is over pairs, in points, and its 95 % interval over draws; seeds with equal images of all pairs are one draw. Of
+    a single draw there is none: pairs share images, so that their intervals over test images do not add up.
 
     Args:
-        found: from `gains`.
+        table: from `convrfm.plots.fig06.tidy`.
     """
+    found = gains(table)
+    runs = table[(table["quantity"] == "run") & (table["train_classes"] == 2)]
     rows = []
     for task, part in found.groupby("task", sort=False):
-        for method in [name for name in METHODS if name in part]:
-            by_pair = part.groupby("classes")[method].mean().dropna()
-            mean, low, high = interval(part.groupby("seed")[method].mean().dropna().to_numpy())
+        own = runs[runs["task"] == task]
+        draws = own.groupby("seed")["draw"].agg(lambda images: ",".join(sorted(set(images))))
+        values = own.pivot_table(index=["seed", "classes"], columns="method", values="value")
+        for method in [name for name in METHODS if name in set(part["method"])]:
+            by_pair = part.loc[part["method"] == method, "value"]
+            by_seed = 100 * (values[method] - values["CNTK"]).groupby("seed").mean().dropna()
+            by_draw = by_seed.groupby(draws).mean().to_numpy()
+            mean, low, high = interval(by_draw)
             rows.append(
                 {
                     "task": task, "method": method, "pairs": len(by_pair), "above": int((by_pair > 0).sum()),
-                    "below": int((by_pair < 0).sum()), "mean": mean, "low": low, "high": high,
+                    "below": int((by_pair < 0).sum()), "mean": mean, "low": low, "high": high, "draws": len(by_draw),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -91,27 +90,33 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 
 def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str) -> None:
     """One data set."""
-    methods = [method for method in METHODS if method in found]
-    means = found.groupby("classes")[methods].mean().sort_values(["ConvRFM", *methods[1:]])
+    order = found.pivot_table(index="classes", columns="method", values="value")
+    methods = [method for method in METHODS if method in order]
+    pairs = list(order.sort_values(["ConvRFM", *(name for name in methods if name != "ConvRFM")]).index)
     marks = method_marks()
     axes.axhline(0, color="0.6", linewidth=0.8)
-    # Side by side where there is room.
-    few = len(means) < 30
+    # Side by side and with intervals where there is room.
+    few = len(pairs) < 30
     for place, method in enumerate(methods):
         colour, marker = marks[method]
-        where = np.arange(len(means)) + (0.08 * (place - 1) if few else 0)
-        axes.plot(where, means[method], marker, color=colour, markersize=4.5 if few else 2.2, label=method)
+        rows = found[found["method"] == method]
+        where = [pairs.index(pair) + (0.1 * (place - 1) if few else 0) for pair in rows["classes"]]
+        if few:
+            draw_estimates(axes, where, rows, colour=colour, marker=marker, label=method)
+        else:
+            axes.plot(where, 100 * rows["value"], marker, color=colour, markersize=2.2, label=method)
     if few:
-        axes.set_xticks(range(len(means)), means.index)
-        axes.set_xlim(-0.5, len(means) - 0.5)
+        axes.set_xticks(range(len(pairs)), pairs)
+        axes.set_xlim(-0.5, len(pairs) - 0.5)
         axes.set_xlabel("pair of classes")
     else:
         axes.set_xticks([])
-        axes.set_xlabel(f"{len(means)} pairs of classes, in the order of ConvRFM's gain")
+        axes.set_xlabel(f"{len(pairs)} pairs of classes, in the order of ConvRFM's gain")
     axes.set_title(f"{title(task)}{star(task)}, n = {table['n_train'].iloc[0]}")
     axes.set_ylabel("points gained\nover CNTK")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    kinds = interval_handles(found["over"]) if few else []
+    axes.legend(handles=[*axes.get_legend_handles_labels()[0], *kinds], loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
@@ -121,18 +126,26 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"**Figure 6, pairs of classes** (protocol: {protocol}). Each pair of classes is a binary task of its own, with one "
         "output that is 1 for the first class and 0 for the second, and decides at 1/2. Points of test accuracy gained over "
         "CNTK by ConvRFM, the best stage of Deep ConvRFM from stage 1 on, and the network, mean over draws. Ridge, round, "
-        f"stage and epoch are chosen {how_chosen(protocol)}."
+        f"stage and epoch are chosen {how_chosen(protocol)}. Intervals of single pairs: "
+        f"{in_words(found['over'], 'open marks')}."
     )
     lines = [
         opening,
         *starred_reservation(table["task"]),
         "",
-        "| data set | method | pairs | above CNTK | below | mean gain over pairs, 95 % interval over draws |",
-        "|---|---|---|---|---|---|",
+        f"| data set | method | pairs | above CNTK | below | mean gain over pairs ({IN_WORDS[DRAWS]}) | draws |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for row in summary(found).itertuples():
-        cell = gain_cell(Gain(row.mean, row.low, row.high))
-        lines.append(f"| {title(row.task)} | {row.method} | {row.pairs} | {row.above} | {row.below} | {cell} |")
+    for row in summary(table).itertuples():
+        cells = [
+            title(row.task),
+            row.method,
+            row.pairs,
+            row.above,
+            row.below,
+            with_interval(row.mean, row.low, row.high, "+.1f"),
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} | {row.draws} |")
     for task in dict.fromkeys(table["task"]):
         every = table[table["task"] == task]["classes"].nunique()
         left_out = every - found[found["task"] == task]["classes"].nunique()

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convrfm.plots.accuracies import draw_of
 from convrfm.plots.names import STAND_INS, is_stand_in, short_title
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter, with_interval
@@ -27,7 +28,7 @@ BARS = {"trained": "trained", "initial": "at initialisation", "null": "rotated n
 """What is drawn for each layer: kind, with its name in the legend."""
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`experiment`, `protocol`, `dataset`, `seed`), its settings, and its metrics."""
+"""Keys of a run (`experiment`, `protocol`, `dataset`, `seed`), its record, and its metrics."""
 
 _MEANS = {"pearson": "mean_pearson", "rotated_null": "mean_rotated_null", "initial_cnfm": "mean_initial_cnfm"}
 
@@ -39,15 +40,16 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         runs: trainings, with their histories, and measurements of the ansatz.
 
     Returns:
-        columns `panel`, `dataset`, `stand_in`, `width_divisor`, `protocol`, `seed`, `n_train`, `n_test`, `agop_images`,
-        `agop_mode`, `epoch`, `layer`, `index` (of the layer, from 0; -1 for what belongs to no layer), `filters`,
-        `dimension`, `quantity`, `power`, `value`, `standard_error`, `low`, `high`. Quantities: those of
+        columns `panel`, `dataset`, `stand_in`, `width_divisor`, `protocol`, `seed`, `draw` (hash of its images), `n_train`,
+        `n_test`, `agop_images`, `agop_mode`, `epoch`, `layer`, `index` (of the layer, from 0; -1 for what belongs to no layer),
+        `filters`, `dimension`, `quantity`, `power`, `value`, `standard_error`, `low`, `high`. Quantities: those of
         `convrfm.ansatz.summarise` by layer; "mean_pearson" (by epoch), "mean_rotated_null" and "mean_initial_cnfm", means
         over the layers; "test_accuracy" (at the epoch that the protocol takes), "last_test_accuracy" and
         "published_test_accuracy", fractions.
     """
     rows: list[dict[str, Any]] = []
-    for keys, settings, metrics in runs:
+    for keys, record, metrics in runs:
+        settings = record["settings"]
         divisor = settings["network"]["width_divisor"]
         shared = {
             "dataset": keys["dataset"],
@@ -55,6 +57,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
             "width_divisor": divisor,
             "protocol": keys["protocol"],
             "seed": int(keys["seed"]),
+            "draw": draw_of(record),
             "n_train": settings["n_train"],
             "n_test": settings["n_test"],
         }
@@ -74,7 +77,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         key=lambda column: column.map(order) if column.name == "dataset" else column,
         ignore_index=True,
     )
-    first = ["panel", "dataset", "stand_in", "width_divisor", "protocol", "seed", "n_train", "n_test"]
+    first = ["panel", "dataset", "stand_in", "width_divisor", "protocol", "seed", "draw", "n_train", "n_test"]
     first += ["agop_images", "agop_mode", "epoch", "layer", "index", "filters", "dimension", "quantity", "power"]
     return table[[*first, "value", "standard_error", "low", "high"]]
 
@@ -269,8 +272,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"**Figure 8, the ansatz in SimpleNet** (protocol: {protocol}). A: Pearson correlation of W^T W and the average "
         "gradient outer product for each of the 13 convolutions, after training, at initialisation (batch norm with mean 0 "
         "and variance 1), and for the rotated null: the same filters with gradients turned at random (95 % of the draws). "
-        "Bars carry 95 % intervals, over seeds where there are several, else over parts of the images. B: mean over the layers "
-        f"against the epoch. C: test accuracies; the first is of the epoch that is {epoch}."
+        "Bars carry 95 % intervals, over networks of several initialisations, else over parts of the images. B: mean over the "
+        f"layers against the epoch. C: test accuracies; the first is of the epoch that is {epoch}."
     )
     lines = [opening]
     for name in dict.fromkeys(table["dataset"]):
@@ -285,20 +288,33 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 def _paragraph(table: pd.DataFrame) -> str:
     """What was found on one data set."""
     bars, note = _bars(table), _note(table)
-    trained, seeds = bars["trained"].value, table["seed"].nunique()
+    trained = bars["trained"].value
     shown = table.iloc[0]
     means = table[table["quantity"] == "mean_pearson"].pivot_table(index="epoch", columns="seed", values="value")
     nulls = table[table["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
     last, start = means.iloc[-1], means.iloc[0]
     return (
         f"**{short_title(shown['dataset'])}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
-        f"training images, {means.index[-1]} epochs, {seeds} {'seed' if seeds == 1 else 'seeds'}; AGOP over "
+        f"training images, {means.index[-1]} epochs, {_networks(table)}; AGOP over "
         f"{shown['agop_images']} images, mode {shown['agop_mode']}. Mean over the layers after training: {_mean(last)}; at "
         f"initialisation {_mean(start)}; rotated null {_mean(nulls)}. It exceeds the initial value by {_mean(last - start)} "
         f"and the null by {_mean(last - nulls)}. {int((trained > bars['initial'].value).sum())} of {len(trained)} layers "
         f"exceed their initial value, {int((trained > bars['null'].high).sum())} the interval of their null. After epoch "
         f"{means.index[1]} the mean is {_mean(means.iloc[1])}."
     )
+
+
+def _networks(table: pd.DataFrame) -> str:
+    """What the networks of one data set differ in, which intervals are over."""
+    seeds, draws = table["seed"].nunique(), table["draw"].nunique()
+    images = (
+        "on the same images"
+        if draws == 1
+        else "each on another draw of images"
+        if draws == seeds
+        else f"on {draws} draws"
+    )
+    return "1 initialisation" if seeds == 1 else f"{seeds} initialisations {images}"
 
 
 def _mean(values: pd.Series) -> str:

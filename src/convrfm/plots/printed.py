@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convrfm.plots.accuracies import draw_of
 from convrfm.plots.names import short_title
 from convrfm.plots.skipped import skipped_lines, write_reason
 from convrfm.plots.style import figure_style, interval, letter, with_interval
@@ -19,7 +20,7 @@ QUANTITIES = {"accuracy": "test accuracy (%)", "squared error": "squared error"}
 """What is printed, with the labels of the axes."""
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`dataset` or `task` and `sigma`, `seed`), its settings, and its metrics."""
+"""Keys of a run (`dataset` or `task` and `sigma`, `seed`), its record, and its metrics."""
 
 
 def tidy(runs: Sequence[Run]) -> pd.DataFrame:
@@ -27,15 +28,16 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
 
     Returns:
         columns `run` (of `convrfm.printed.PRINTED`), `task`, `n_train`, `n_test`, `round`, `quantity` ("accuracy" in per
-        cent, or "squared error", summed over classes and averaged over images), `seed`, `ours`, `printed`, `difference`
+        cent, or "squared error", summed over classes and averaged over images), `seed`, `draw` (hash of its
+        images), `ours`, `printed`, `difference`
         (ours minus printed), `tolerance` (in points; NaN for errors).
 
     Raises:
         KeyError: a run that no printed one belongs to.
     """
     rows = []
-    for keys, settings, metrics in runs:
-        name = _name_of(keys, settings)
+    for keys, record, metrics in runs:
+        name = _name_of(keys, record["settings"])
         run = PRINTED[name]
         history = metrics[(metrics["stage"] == 0) & np.isclose(metrics["ridge"], RIDGE)].set_index("round")
         ours = {"accuracy": 100 * history["test_accuracy"], "squared error": history["test_error"]}
@@ -50,6 +52,7 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
                         "round": number,
                         "quantity": quantity,
                         "seed": int(keys["seed"]),
+                        "draw": draw_of(record),
                         "ours": ours[quantity][number],
                         "printed": value,
                         "difference": ours[quantity][number] - value,
@@ -67,18 +70,19 @@ def _name_of(keys: Mapping[str, str], settings: Mapping[str, Any]) -> str:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds of each number.
+    """Mean over draws of each number.
 
     Returns:
-        columns `run`, `quantity`, `round`, `ours`, `low`, `high` (95 % Student interval; NaN for one seed), `seeds`,
+        columns `run`, `quantity`, `round`, `ours`, `low`, `high` (95 % Student interval; NaN for one draw), `draws`,
         `printed`, `difference`, `tolerance` (NaN for errors).
     """
     rows = []
     for (run, quantity, number), part in table.groupby(["run", "quantity", "round"], sort=False):
-        mean, low, high = interval(part["ours"].to_numpy())
+        draws = part.groupby("draw")["ours"].mean().to_numpy()
+        mean, low, high = interval(draws)
         printed, tolerance = part["printed"].iloc[0], part["tolerance"].iloc[0]
         row = {"run": run, "quantity": quantity, "round": number, "ours": mean, "low": low, "high": high}
-        row |= {"seeds": len(part), "printed": printed, "difference": mean - printed, "tolerance": tolerance}
+        row |= {"draws": len(draws), "printed": printed, "difference": mean - printed, "tolerance": tolerance}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -145,7 +149,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         part = found[found["run"] == name]
         lines += [
             "",
-            f"**{_title(PRINTED[name]).replace(chr(10), ', ')}**, {part['seeds'].iloc[0]} seed(s):",
+            f"**{_title(PRINTED[name]).replace(chr(10), ', ')}**, {part['draws'].iloc[0]} draw(s):",
             "",
             "| round | quantity | ours | printed | difference | tolerance |",
             "|---|---|---|---|---|---|",

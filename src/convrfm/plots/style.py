@@ -5,12 +5,11 @@ from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from scipy import stats
 
-__all__ = ["figure_style", "interval", "letter", "paired_differences", "with_interval"]
+__all__ = ["figure_style", "interval", "letter", "with_interval"]
 
 SETTINGS = {
     "axes.labelsize": 8,
@@ -56,11 +55,3 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, flo
 def with_interval(mean: float, low: float, high: float, form: str) -> str:
     """Write a number with its interval behind it in brackets, if there is one; all in the same format, such as "+.3f"."""
     return f"{mean:{form}}" if np.isnan(low) else f"{mean:{form}} [{low:{form}}, {high:{form}}]"
-
-
-def paired_differences(table: pd.DataFrame, method: str, against: str) -> np.ndarray:
-    """Differences of the accuracies of two methods, paired by seed; only seeds that both have."""
-    pivot = table.pivot_table(index="seed", columns="method", values="accuracy")
-    if method not in pivot or against not in pivot:
-        return np.array([])
-    return (pivot[method] - pivot[against]).dropna().to_numpy()

@@ -32,6 +32,9 @@ __all__ = [
 
 Weights = dict[str, np.ndarray]
 
+FORMAT = 2
+"""Of checkpoints: 1 lacked `Progress.correct`, and is refused."""
+
 
 @dataclass
 class Progress:
@@ -42,12 +45,14 @@ class Progress:
         initial: weights before training.
         snapshots: weights after chosen epochs.
         best: weights of the best epoch so far; empty where they are not kept.
+        correct: see `convrfm.training.TrainingResult`.
     """
 
     rows: list[dict[str, float]]
     initial: Weights
     snapshots: dict[int, Weights] = field(default_factory=dict)
     best: Weights = field(default_factory=dict)
+    correct: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 def weights_of(network: nn.Module) -> Weights:
@@ -65,7 +70,7 @@ def identity_of(network: nn.Module, data: TrainingData, settings: TrainingSettin
         digest.update(np.ascontiguousarray(data.border).data)
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
     return json.dumps(
-        {**asdict(settings), "seed": seed, "shapes": shapes, "data": digest.hexdigest()}, sort_keys=True
+        {**asdict(settings), "seed": seed, "shapes": shapes, "data": digest.hexdigest(), "format": FORMAT}, sort_keys=True
     )  # fmt: skip
 
 
@@ -136,6 +141,8 @@ def _kept(progress: Progress) -> Iterator[tuple[str, Weights]]:
     yield "best", progress.best
     for epoch, weights in progress.snapshots.items():
         yield f"snapshot-{epoch}", weights
+    for epoch, correct in progress.correct.items():
+        yield f"correct-{epoch}", correct
 
 
 def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
@@ -170,8 +177,12 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
     ]
     kept = {group: {name: tensor.numpy().copy() for name, tensor in part.items()} for group, part in groups.items()}
     initial, best = kept.pop("initial"), kept.pop("best")
-    snapshots = {int(group.removeprefix("snapshot-")): weights for group, weights in kept.items()}
-    return Progress(rows, initial, dict(sorted(snapshots.items())), best)
+    of_epochs: dict[str, dict[int, Weights]] = {"snapshot": {}, "correct": {}}
+    for group, part in kept.items():
+        kind, epoch = group.split("-")
+        of_epochs[kind][int(epoch)] = part
+    snapshots, correct = (dict(sorted(found.items())) for found in of_epochs.values())
+    return Progress(rows, initial, snapshots, best, correct)
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:

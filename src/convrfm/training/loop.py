@@ -174,7 +174,8 @@ def _note(
     due = last or epoch % settings.evaluate_every == 0
     accuracies = {f"{name}_accuracy": float("nan") for name in data.parts}
     if due:
-        accuracies = _accuracies(network, data, settings, device)
+        progress.correct[epoch] = _correct(network, data, settings, device)
+        accuracies = {f"{name}_accuracy": float(found.mean()) for name, found in progress.correct[epoch].items()}
     progress.rows.append({"epoch": epoch, "train_loss": loss, **accuracies})
     if epoch in settings.snapshots:
         progress.snapshots[epoch] = weights_of(network)
@@ -190,13 +191,14 @@ def _best_epoch(progress: Progress, data: TrainingData) -> int | None:
 
 
 @torch.no_grad()
-def _accuracies(network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str) -> dict[str, float]:
+def _correct(network: nn.Module, data: TrainingData, settings: TrainingSettings, device: str) -> dict[str, np.ndarray]:
+    """Whether the images of each part are classified correctly, `(m,)` bool."""
     found = {}
     network.eval()
     for name, (images, labels) in data.parts.items():
         batches = torch.from_numpy(images).split(settings.batch_size)
         predicted = torch.cat([_decided(network(batch.to(device))).cpu() for batch in batches])
-        found[f"{name}_accuracy"] = float((predicted.numpy() == labels).mean())
+        found[name] = np.asarray(predicted.numpy() == labels)
     return found
 
 
@@ -212,4 +214,5 @@ def _result(network: nn.Module, data: TrainingData, settings: TrainingSettings, 
         kept = _best_epoch(progress, data)
         network.load_state_dict({name: torch.from_numpy(value) for name, value in progress.best.items()})
     assert kept is not None  # the last epoch is always measured
-    return TrainingResult(pd.DataFrame(progress.rows), progress.initial, weights_of(network), kept, progress.snapshots)
+    history = pd.DataFrame(progress.rows)
+    return TrainingResult(history, progress.initial, weights_of(network), kept, progress.snapshots, progress.correct)

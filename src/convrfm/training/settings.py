@@ -123,6 +123,8 @@ class TrainingResult:
         final: weights after the last epoch, or after the best one.
         kept_epoch: which epoch that is.
         snapshots: weights after chosen epochs; one that training has not reached is not there.
+        correct: of each epoch whose accuracies were measured and each part, whether its images are classified correctly, in
+            their order, `(m,)` bool; the mean is the accuracy of the history.
     """
 
     history: pd.DataFrame
@@ -130,3 +132,4 @@ class TrainingResult:
     final: dict[str, np.ndarray]
     kept_epoch: int
     snapshots: dict[int, dict[str, np.ndarray]]
+    correct: dict[int, dict[str, np.ndarray]]

@@ -34,26 +34,30 @@ def test_figures_are_drawn_and_declare_their_stand_ins(built, protocol):
 
 
 def test_the_table_holds_the_numbers_of_the_runs(built):
-    rows = table(built, "fig06").query("task == 'digits'").set_index("method")
+    rows = table(built, "fig06").query("task == 'digits' and quantity == 'run'").set_index("method")
     runs = built.results / "runs"
     history = pd.read_parquet(runs / "image-rfm/published/dataset=digits,classes=all,seed=0/metrics.parquet")
-    assert rows.loc["CNTK", "accuracy"] == history.query("stage == 0 and round == 0")["test_accuracy"].max()
-    assert rows.loc["ConvRFM", "accuracy"] == history.query("stage == 0 and round == 1")["test_accuracy"].max()
-    assert rows.loc["Deep ConvRFM", "accuracy"] == history.query("stage == 1")["test_accuracy"].max()
+    assert rows.loc["CNTK", "value"] == history.query("stage == 0 and round == 0")["test_accuracy"].max()
+    assert rows.loc["ConvRFM", "value"] == history.query("stage == 0 and round == 1")["test_accuracy"].max()
+    assert rows.loc["Deep ConvRFM", "value"] == history.query("stage == 1")["test_accuracy"].max()
     epochs = pd.read_parquet(runs / "image-cnn/published/dataset=digits,classes=all,seed=0/metrics.parquet")
-    assert rows.loc["CNN", "accuracy"] == epochs.query("epoch > 0")["test_accuracy"].max()
+    assert rows.loc["CNN", "value"] == epochs.query("epoch > 0")["test_accuracy"].max()
     assert len(epochs) == 3
     # Under `corrected` the network of all training images is reported, and one without the validation part chooses.
     corrected = pd.read_parquet(runs / "image-cnn/corrected/dataset=digits,classes=all,seed=0/metrics.parquet")
     chosen = corrected.query("epoch > 0")
     chosen = chosen.loc[chosen["selection_accuracy"].idxmax()]
-    reported = table(built, "fig06", "corrected").query("task == 'digits' and method == 'CNN'")["accuracy"].item()
+    reported = (
+        table(built, "fig06", "corrected")
+        .query("task == 'digits' and method == 'CNN' and quantity == 'run'")["value"]
+        .item()
+    )
     assert reported == chosen["test_accuracy"]
 
 
 def test_local_signal_tasks_are_those_of_figure_5(built):
-    fifth = table(built, "fig05").query("task == 'noisy-digits'").set_index("method")["accuracy"]
-    sixth = table(built, "fig06").query("task == 'noisy-digits'").set_index("method")["accuracy"]
+    fifth = table(built, "fig05").query("task == 'noisy-digits' and quantity == 'run'").set_index("method")["value"]
+    sixth = table(built, "fig06").query("task == 'noisy-digits' and quantity == 'run'").set_index("method")["value"]
     assert sixth["ConvRFM"] == fifth["ConvRFM"]
     assert sixth["CNN"] == fifth["CNN (Adam)"]
     assert {path.name for path in (built.results / "runs/rfm/published").iterdir()} == {

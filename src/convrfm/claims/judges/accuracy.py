@@ -1,7 +1,8 @@
 """A10 to A13: accuracies of CNTK, ConvRFM, Deep ConvRFM and networks, from the tables of Figures 5 and 6.
 
 Each method is what `convrfm.plots.accuracies` makes of it: ConvRFM has learned once at least, each stage of Deep ConvRFM
-stands by itself, and none chooses from the rounds of one that it is compared with. Differences are paired by draw.
+stands by itself, and none chooses from the rounds of one that it is compared with. Differences and their intervals are those
+of the tables, over draws or over the test images of the one draw that a protocol fixes; what a claim takes, it says itself.
 """
 
 import math
@@ -11,15 +12,18 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from convrfm.claims.evidence import Evidence, Judges, Number, Reading, mean_of, none_missing
+from convrfm.claims.evidence import Evidence, Judges, Number, Reading
 from convrfm.claims.rules import Rule
+from convrfm.plots.accuracies import NONE, estimate_in, layer_name
 from convrfm.plots.names import short_title
-from convrfm.plots.style import paired_differences
 
 __all__ = ["FIG05", "FIG06", "gain"]
 
-FIG05 = Judges("fig05", ("task", "method"), ("sigma", "seed", "accuracy"), ("stand_in",))
-FIG06 = Judges("fig06", ("task", "method"), ("layers", "seed", "accuracy", "sigma"), ("stand_in",))
+WORDS = ("task", "method", "quantity", "against", "over")
+NUMBERS = ("sigma", "value", "low", "high")
+
+FIG05 = Judges("fig05", WORDS, NUMBERS, ("stand_in",))
+FIG06 = Judges("fig06", WORDS, (*NUMBERS, "layers"), ("stand_in",))
 
 SOFT_NETWORK = "CNN (SGD)"
 """Its learning rate and epochs are lost in the paper's text, so that it is reported only."""
@@ -31,23 +35,24 @@ NEEDED = ("ConvRFM", "Deep ConvRFM, stage 1", "CNN (Adam)")
 
 
 def gain(rows: pd.DataFrame, method: str, against: str) -> Number:
-    """Points that a method gains over another, paired by draw.
+    """Points that a method gains over another, as the table has them.
 
     Args:
-        rows: of one task and noise level: `method`, `seed`, `accuracy`.
+        rows: of one task and noise level.
         method: the one that should gain.
         against: the other.
 
     Returns:
-        the mean, NaN where there is none, without an interval for a single draw.
+        the mean, NaN where there is none, without an interval where the table has none.
     """
-    both = rows[rows["method"].isin([method, against])]
-    if not none_missing(both["accuracy"]):
-        return Number(
-            math.nan, None, f"accuracies of {method} or {against} are missing" if len(both) else "there are none"
-        )
-    found = 100 * paired_differences(both, method, against)
-    return mean_of(found) if len(found) else Number(math.nan, None, f"no draw has both {method} and {against}")
+    found = estimate_in(rows, method, against)
+    if found is None:
+        return Number(math.nan, None, f"no draw has both {method} and {against}")
+    if not math.isfinite(found.value):
+        return Number(math.nan, None, f"accuracies of {method} or {against} are missing")
+    if not (math.isfinite(found.low) and math.isfinite(found.high) and found.over):
+        return Number(100 * found.value)
+    return Number(100 * found.value, (100 * found.low, 100 * found.high), over=found.over)
 
 
 def _spoken_of(claim: Rule, rows: pd.DataFrame) -> pd.DataFrame:
@@ -93,11 +98,13 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
         tasks = list(dict.fromkeys(rows["task"]))
         gains = {task: {m: gain(part, m, "CNTK") for m in (*LEARNERS, "CNN")} for task, part in rows.groupby("task")}
         clear = {task: {m: _above(number) for m, number in of.items()} for task, of in gains.items()}
+        kinds = sorted({number.over for of in gains.values() for number in of.values()} - {NONE})
+        by = f", by intervals over {' or '.join(kinds)}" if kinds else ""
         on = f"{len(tasks)} data set{'s' * (len(tasks) > 1)}" + " (stand-ins)" * bool(stand_in)
         few = f"{len(tasks)} of at least {claim.fewest} data sets" if len(tasks) < claim.fewest else ""
         for method in LEARNERS:
             value, gap = _share([clear[task][method] for task in tasks])
-            what = f"share on which {method} exceeds CNTK"
+            what = f"share on which {method} exceeds CNTK{by}"
             yield found.reading(rows, "tasks", on, what, Number(value, None, few or gap))
         of_network = [task for task in tasks if clear[task]["CNN"]]
         value, gap = _share([clear[task][method] for task in of_network for method in LEARNERS])
@@ -106,7 +113,7 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
             gap = "the network exceeds CNTK by its interval on none"
         elif undecided:
             gap = f"whether the network exceeds CNTK is not known on {', '.join(map(short_title, undecided))}"
-        what = "share of comparisons that hold where the network exceeds CNTK"
+        what = f"share of comparisons that hold where the network exceeds CNTK{by}"
         yield found.reading(rows, "where_networks_gain", on, what, Number(value, None, few or gap))
 
 
@@ -128,13 +135,12 @@ def number_of_layers(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """The smallest step of the mean accuracy from one number of feature-learning layers to the next."""
     rows = _spoken_of(claim, found.rows)
     for task, part in rows[rows["layers"].notna()].groupby("task", sort=False):
-        counted = part.assign(method=part["layers"].astype(int).astype(str))
         numbers = sorted(int(layers) for layers in set(part["layers"]))
         if len(numbers) < 3:
             what = "smallest step from one number of layers to the next"
             number = Number(math.nan, None, "there is no stage of Deep ConvRFM")
         else:
-            steps = {(a, b): gain(counted, str(b), str(a)) for a, b in pairwise(numbers)}
+            steps = {(a, b): gain(part, layer_name(b), layer_name(a)) for a, b in pairwise(numbers)}
             # A step that is not known comes first, as nothing can be said without it.
             (a, b), number = min(steps.items(), key=lambda step: (math.isfinite(step[1].value), step[1].value))
             what = f"smallest step, from {a} to {b} layer{'s' * (b > 1)} that learn{'s' * (b == 1)}"

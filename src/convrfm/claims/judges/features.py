@@ -1,6 +1,6 @@
 """A8 and A9 by Figures 3, 10, 11 and 12: what operators and eigenvectors of the first layer make of images.
 
-What is compared are pictures: intervals are over seeds where there are several, and over the images of the one otherwise.
+What is compared are pictures: intervals are over draws where there are several, and over the images of the one otherwise.
 """
 
 import math
@@ -19,7 +19,7 @@ __all__ = ["FIG03", "FIG10", "FIG11", "FIG12"]
 FIG03, FIG10, FIG11, FIG12 = (
     Judges(
         figure,
-        ("panel", "dataset", "source", "kernel", "quantity"),
+        ("panel", "dataset", "source", "kernel", "quantity", "draw"),
         ("seed", "eigenvector", "image", "value", "control"),
         ("stand_in",),
     )
@@ -29,8 +29,8 @@ FIG03, FIG10, FIG11, FIG12 = (
 
 def _over(rows: pd.DataFrame) -> str:
     """What an interval is over, in words."""
-    seeds = rows["seed"].nunique()
-    return f"over {seeds} seeds" if seeds > 1 else "over the images of one seed"
+    draws = rows["draw"].nunique()
+    return f"over {draws} draws" if draws > 1 else "over the images of one draw"
 
 
 def _excess(rows: pd.DataFrame) -> Number:

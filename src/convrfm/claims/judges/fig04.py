@@ -9,7 +9,7 @@ from convrfm.plots.names import short_title
 
 __all__ = ["judges"]
 
-judges = Judges("fig04", ("task",), ("seed", "layer", "pearson", "control", "excess"), ("stand_in",))
+judges = Judges("fig04", ("task", "draw"), ("seed", "layer", "pearson", "control", "excess"), ("stand_in",))
 
 
 @judges("A9")

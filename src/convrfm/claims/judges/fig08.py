@@ -11,6 +11,9 @@ from convrfm.plots.names import short_title
 
 __all__ = ["judges"]
 
+INITIALISATIONS = "initialisations of the network"
+"""What intervals over seeds are over: their images may be the same."""
+
 judges = Judges("fig08", ("dataset", "quantity"), ("seed", "epoch", "value"), ("stand_in",))
 
 
@@ -27,12 +30,12 @@ def simplenet(claim: Rule, found: Evidence) -> Iterator[Reading]:
             ("over_null", nulls, "rotated null"),
         ):
             what = f"mean over layers, trained minus {words}"
-            yield found.reading(rows, condition, on, what, mean_of(trained - against))
+            yield found.reading(rows, condition, on, what, mean_of(trained - against, INITIALISATIONS))
         if dataset in PUBLISHED:
             published = PUBLISHED[str(dataset)]
             ours = rows.loc[rows["quantity"] == "test_accuracy", "value"]
             what = f"test accuracy minus the published {100 * published:.1f} %"
-            yield found.reading(rows, "accuracy", on, what, mean_of(100 * (ours - published)))
+            yield found.reading(rows, "accuracy", on, what, mean_of(100 * (ours - published), INITIALISATIONS))
 
 
 @judges("A14")
@@ -46,7 +49,7 @@ def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
             continue
         for condition, epoch in (("first", min(later)), ("last", max(later))):
             what = f"mean over layers after epoch {epoch:g} minus before the first step"
-            yield found.reading(rows, condition, on, what, mean_of(means[epoch] - means[0]))
+            yield found.reading(rows, condition, on, what, mean_of(means[epoch] - means[0], INITIALISATIONS))
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:

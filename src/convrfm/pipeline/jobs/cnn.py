@@ -15,6 +15,8 @@ __all__ = ["train_task"]
 def train_task(job: Job) -> None:
     """Write the accuracy after every epoch, the weights at start and end, and the record.
 
+    The array `correct` `(m,)` bool says of each test image whether it is classified correctly in the chosen epoch.
+
     Under `published` one network is trained on all training images, and the test images choose the epoch, as in the
     paper. Under `corrected` a first network is trained without the validation images, which choose the epoch, and a
     second one on all training images, which is reported. In both, `test_accuracy` is of the network on all training

@@ -6,7 +6,6 @@ from convrfm.kernels.specs import SINGULARITY
 from convrfm.pipeline.checkpoints import remove_checkpoints
 from convrfm.pipeline.fit_journals import round_journal
 from convrfm.pipeline.fit_memory import check_memory
-from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.fits import feature_choices, feature_data, feature_kernel, note_backend
 from convrfm.pipeline.session import Job
 from convrfm.rfm import fit_rounds
@@ -19,7 +18,7 @@ __all__ = ["fit_metric"]
 def fit_metric(job: Job) -> None:
     """Write the history, the metric of every round from 1 on as `metric/<round>`, the best of them as `best`, and the record.
 
-    Beside them lie a few entries for others to compute anew, see `convrfm.pipeline.fit_witnesses`.
+    `correct/0/<round>` `(m,)` bool says whether each test image is classified correctly, as in `convrfm.pipeline.jobs.rfm`.
 
     Round 0 has the identity for a metric and is never the best: what is asked for here is what was learned.
     """
@@ -35,9 +34,8 @@ def fit_metric(job: Job) -> None:
     best = later.loc[later[f"{settings.selection}_accuracy"].idxmax()]
     arrays = {f"metric/{t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
     write_table(job.outputs["metrics"], result.history)
-    write_arrays(job.outputs["arrays"], {
-        **arrays, "best": arrays[f"metric/{best['round']}"], **witness_arrays(result, 0, with_agops=True),
-    })  # fmt: skip
+    correct = {f"correct/0/{t}": found for t, found in enumerate(result.correct)}
+    write_arrays(job.outputs["arrays"], {**arrays, "best": arrays[f"metric/{best['round']}"], **correct})
     job.recorder.notes |= {
         "seed": given["seed"],
         "protocol": given["protocol"],

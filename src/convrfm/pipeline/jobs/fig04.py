@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from convrfm.claims.judges.fig04 import judges
 from convrfm.pipeline.figures import Drawn, figure_job
-from convrfm.pipeline.finished_runs import read_runs
+from convrfm.pipeline.finished_runs import read_recorded_runs
 from convrfm.pipeline.paths import run_keys
 from convrfm.pipeline.session import Job
 from convrfm.plots import fig04
@@ -16,7 +16,7 @@ __all__ = ["draw_figure"]
 @figure_job("Figure 4", judges)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
-    table = fig04.tidy(read_runs(job.inputs["metrics"]))
+    table = fig04.tidy(read_recorded_runs(job.inputs["metrics"]))
     # The first seed comes first.
     pictures = {run_keys(path.parent)["dataset"]: load_arrays(path) for path in reversed(job.inputs["arrays"])}
     return table, fig04.draw(table, pictures, skipped), fig04.caption(table, skipped)

@@ -9,7 +9,7 @@ from convrfm.claims.judges.accuracy import FIG05
 from convrfm.datasets.local_signal import TASKS
 from convrfm.pipeline.draws import read_draw
 from convrfm.pipeline.figures import Drawn, figure_job
-from convrfm.pipeline.finished_runs import read_runs, runs_with
+from convrfm.pipeline.finished_runs import read_scored_runs, runs_with
 from convrfm.pipeline.paths import RUN_FILES
 from convrfm.pipeline.record import read_record
 from convrfm.pipeline.session import Job
@@ -22,17 +22,18 @@ __all__ = ["draw_figure"]
 @figure_job("Figure 5", FIG05)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
-    table = fig05.tidy(read_runs(job.inputs["metrics"]))
+    table = fig05.tidy(read_scored_runs(job.inputs["metrics"]))
     pictures = {task: _pictures(job, table[table["task"] == task]) for task in dict.fromkeys(table["task"])}
     return table, fig05.draw(table, pictures, skipped), fig05.caption(table, pictures, skipped)
 
 
 def _pictures(job: Job, table: pd.DataFrame) -> dict[str, Any]:
     """The examples of one task: at its lowest noise level, where a reader sees the signal; first draw, ConvRFM."""
-    fitted = table[(table["method"] == "ConvRFM") & (table["sigma"] > 0)].sort_values(["sigma", "seed"]).iloc[0]
+    fitted = table[(table["quantity"] == "run") & (table["method"] == "ConvRFM") & (table["sigma"] > 0)]
+    fitted = fitted.sort_values(["sigma", "seed"]).iloc[0]
     task, sigma, seed = fitted["task"], float(fitted["sigma"]), int(fitted["seed"])
     (draw,) = runs_with(job.inputs["draws"], task=task, seed=str(seed))
-    (fit,) = runs_with(job.inputs["fits"], task=task, seed=str(seed), sigma=f"{sigma:g}")
+    (fit,) = runs_with(job.inputs["arrays"], experiment="rfm", task=task, seed=str(seed), sigma=f"{sigma:g}")
     patch_size = read_record(fit.with_name(RUN_FILES["record"]))["settings"]["patch_size"]
     metric = load_arrays(fit)[f"metric/0/{fitted['chosen']}"]
     split = read_draw(draw).test

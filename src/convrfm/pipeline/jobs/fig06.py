@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from convrfm.claims.judges.accuracy import FIG06
 from convrfm.pipeline.figures import Drawn, figure_job
-from convrfm.pipeline.finished_runs import read_runs
+from convrfm.pipeline.finished_runs import read_runs, read_scored_runs
 from convrfm.pipeline.session import Job
 from convrfm.plots import fig06
 
@@ -14,6 +14,6 @@ __all__ = ["draw_figure"]
 @figure_job("Figure 6", FIG06)
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
-    table = fig06.tidy(read_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
+    table = fig06.tidy(read_scored_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
     layers = job.settings["layers"]
     return table, fig06.draw(table, layers, skipped), fig06.caption(table, layers, skipped)

@@ -21,7 +21,6 @@ from convrfm.pipeline.fit_steps import (
     remove_scratch,
     whole_fit,
 )
-from convrfm.pipeline.fit_witnesses import witness_arrays
 from convrfm.pipeline.fits import note_backend, task_choices, task_data, task_kernel
 from convrfm.pipeline.session import Job
 from convrfm.pipeline.task_images import read_task_images
@@ -36,8 +35,10 @@ __all__ = ["fill_gram", "fit_round", "fit_task"]
 def fit_task(job: Job) -> None:
     """Write the history of all stages, the metric of every round with the filters, and the record.
 
-    Beside them lie a few entries for others to compute anew, see `convrfm.pipeline.fit_witnesses`. Where the rounds of the fit
-    are inputs of the job, see `convrfm.pipeline.fit_steps`, they are read; the record has their hashes under `rounds`.
+    Arrays: `metric/<stage>/<round>` `(d, d)`, `best_round/<stage>`, `filters/<stage>` `(k, d)` between stages, and
+    `correct/<stage>/<round>` `(m,)` bool: whether each test image is classified correctly with the ridge that was selected, in
+    the order of the test images. Where the rounds of the fit are inputs of the job, see `convrfm.pipeline.fit_steps`, they are
+    read; the record has their hashes under `rounds`.
     """
     rounds = job.inputs.get("rounds", [])
     journal = fit_journal(job)
@@ -116,7 +117,7 @@ class _Fit:
 
 
 def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:
-    """The metrics of every stage and round, the best round of each stage, and the filters between stages."""
+    """What `fit_task` writes of all stages."""
     arrays: dict[str, np.ndarray] = {}
     for index, stage in enumerate(stages):
         dimension = stage.features.shape[1] * stage.kernel.patch_size**2
@@ -125,8 +126,7 @@ def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:
             arrays[f"metric/{index}/{t}"] = np.eye(dimension) if metric is None else metric
         if stage.filters is not None:
             arrays[f"filters/{index}"] = stage.filters
-        # The AGOP of later stages is of many channels, and would take long to compute anew.
-        arrays |= witness_arrays(stage.result, index, with_agops=index == 0)
+        arrays |= {f"correct/{index}/{t}": correct for t, correct in enumerate(stage.result.correct)}
     return arrays
 
 

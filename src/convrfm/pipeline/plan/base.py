@@ -17,7 +17,7 @@ from convrfm.pipeline.sections.fig06 import ImageTask, PairTask
 from convrfm.pipeline.sections.fig08 import SimpleNetPanel
 
 __all__ = [
-    "FIGURE_FORMATS", "FILE_SETS", "Keys", "Plan", "absent_data", "data_needs", "figure_file", "figure_settings",
+    "FIGURE_FORMATS", "FILE_SETS", "Keys", "Plan", "absent_data", "data_needs", "figure_file", "figure_settings", "image_seeds",
     "ready", "recorded_state", "run_file", "split_parts", "state_file",
 ]  # fmt: skip
 
@@ -120,6 +120,11 @@ def data_needs(tasks: Iterable[str]) -> dict[str, list[str]]:
 def figure_settings(protocol: str, tasks: Iterable[str]) -> dict[str, Any]:
     """What the drawing of a figure sees of the configuration: what each of its tasks needs, beside the protocol."""
     return {"protocol": protocol, "needs": data_needs(tasks)}
+
+
+def image_seeds(plan: Plan, dataset: str, protocol: str, count: int) -> list[int]:
+    """The seeds that models are fitted with to images of a data set: the first ones; a single one where the draw is fixed."""
+    return plan.settings.config.seeds[: 1 if REGISTRY[dataset].is_fixed_draw(protocol) else count]
 
 
 def absent_data(plan: Plan, tasks: Iterable[str]) -> list[str]:

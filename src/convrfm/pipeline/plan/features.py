@@ -4,7 +4,7 @@ from typing import Any
 
 from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.pipeline.fit_time import FitSize
-from convrfm.pipeline.plan.base import Keys, Plan, absent_data, data_needs, run_file
+from convrfm.pipeline.plan.base import Keys, Plan, absent_data, data_needs, image_seeds, run_file
 from convrfm.pipeline.sections.features import FeatureTask
 
 __all__ = [
@@ -36,10 +36,6 @@ def _datasets(plan: Plan, figure: str) -> list[str]:
 
 def _section(plan: Plan, dataset: str) -> FeatureTask:
     return {task.dataset: task for task in plan.settings.preset.features.tasks}[dataset]
-
-
-def _seeds(plan: Plan) -> list[int]:
-    return plan.settings.config.seeds[: plan.settings.preset.features.seeds]
 
 
 def feature_images(plan: Plan, w: Keys) -> list[str]:
@@ -74,21 +70,22 @@ def feature_absent(plan: Plan, figure: str) -> list[str]:
     return absent_data(plan, sorted({name for names in _needs(plan, figure).values() for name in names}))
 
 
-def _runs(plan: Plan, figure: str) -> list[tuple[str, int]]:
+def _runs(plan: Plan, protocol: str, figure: str) -> list[tuple[str, int]]:
     """Every data set and seed of a figure."""
-    return [(dataset, seed) for dataset in _ready(plan, figure) for seed in _seeds(plan)]
+    count = plan.settings.preset.features.seeds
+    return [(dataset, seed) for dataset in _ready(plan, figure) for seed in image_seeds(plan, dataset, protocol, count)]
 
 
 def feature_images_shown(plan: Plan, protocol: str, figure: str) -> list[str]:
     """The images of a figure's runs."""
-    return [_images(plan, protocol, dataset, seed) for dataset, seed in _runs(plan, figure)]
+    return [_images(plan, protocol, dataset, seed) for dataset, seed in _runs(plan, protocol, figure)]
 
 
 def feature_fits(plan: Plan, protocol: str, figure: str) -> list[str]:
     """The metrics that a figure shows."""
     return [
         run_file(plan, "features", protocol, "arrays", dataset=dataset, kernel=kernel, seed=seed)
-        for dataset, seed in _runs(plan, figure)
+        for dataset, seed in _runs(plan, protocol, figure)
         for kernel in KERNELS_SHOWN[figure]
     ]
 
@@ -99,7 +96,7 @@ def feature_networks(plan: Plan, protocol: str, figure: str) -> list[str]:
         return []
     return [
         run_file(plan, "feature-network", protocol, "arrays", dataset=dataset, seed=seed)
-        for dataset, seed in _runs(plan, figure)
+        for dataset, seed in _runs(plan, protocol, figure)
     ]
 
 
@@ -114,7 +111,7 @@ def feature_natural(plan: Plan, figure: str) -> list[str]:
         return []
     colour = _section(plan, shown[0]).colour
     appearance = {"size": section.natural_size, "fit": "crop", "colour": colour, "scaling": "unit", "classes": "all"}
-    counts = {"n_train": section.natural_images, "n_test": 0, "seed": _seeds(plan)[0]}
+    counts = {"n_train": section.natural_images, "n_test": 0, "seed": plan.settings.config.seeds[0]}
     return [run_file(plan, "prepare", "corrected", "arrays", dataset=section.natural, **appearance, **counts)]
 
 

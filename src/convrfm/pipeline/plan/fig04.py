@@ -3,7 +3,7 @@
 from typing import Any
 
 from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file
-from convrfm.pipeline.plan.fig06 import counts_of_task
+from convrfm.pipeline.plan.fig06 import counts_of_task, task_seeds
 
 __all__ = ["fig04_runs", "fig04_tasks", "layer_draw", "layer_images", "layer_run", "layer_settings"]
 
@@ -51,10 +51,13 @@ def layer_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     }
 
 
-def _seeds(plan: Plan, task: str) -> list[int]:
+def _seeds(plan: Plan, protocol: str, task: str) -> list[int]:
     """The seeds of which there is both a fit and a network."""
-    trained = plan.panels[task].cnn.seeds if task in plan.panels else plan.images[task].seeds
-    return plan.settings.config.seeds[: min(trained, plan.settings.preset.fig04.seeds)]
+    if task in plan.panels:
+        trained = plan.settings.config.seeds[: plan.panels[task].cnn.seeds]
+    else:
+        trained = task_seeds(plan, protocol, plan.images[task])
+    return trained[: plan.settings.preset.fig04.seeds]
 
 
 def fig04_runs(plan: Plan, protocol: str, file: str) -> list[str]:
@@ -62,5 +65,5 @@ def fig04_runs(plan: Plan, protocol: str, file: str) -> list[str]:
     return [
         run_file(plan, "layers", protocol, file, dataset=name, seed=seed)
         for name in ready(plan, fig04_tasks(plan))
-        for seed in _seeds(plan, name)
+        for seed in _seeds(plan, protocol, name)
     ]

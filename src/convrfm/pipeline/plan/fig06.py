@@ -5,12 +5,12 @@ from typing import Any
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pipeline.fit_time import FitSize
-from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, ready, run_file
+from convrfm.pipeline.plan.base import Keys, Plan, figure_settings, image_seeds, ready, run_file
 from convrfm.pipeline.sections.fig06 import ImageTask
 
 __all__ = [
     "counts_of_task", "fig06_counts", "fig06_pair_counts", "fig06_pair_runs", "fig06_runs", "fig06_settings", "fig06_tasks",
-    "image_files", "image_fit_settings", "image_fit_size", "image_seeds", "image_training_settings",
+    "image_files", "image_fit_settings", "image_fit_size", "image_training_settings", "task_seeds",
 ]  # fmt: skip
 
 LARGEST_SMALL = (3, 32, 32)
@@ -86,9 +86,9 @@ def image_training_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     }
 
 
-def image_seeds(plan: Plan, task: ImageTask) -> list[int]:
+def task_seeds(plan: Plan, protocol: str, task: ImageTask) -> list[int]:
     """The seeds that a task is run with."""
-    return plan.settings.config.seeds[: task.seeds]
+    return image_seeds(plan, task.dataset, protocol, task.seeds)
 
 
 def fig06_runs(plan: Plan, protocol: str, file: str) -> list[str]:
@@ -98,7 +98,7 @@ def fig06_runs(plan: Plan, protocol: str, file: str) -> list[str]:
         run_file(plan, experiment, protocol, file, dataset=name, classes="all", seed=seed)
         for experiment in ("image-rfm", "image-cnn")
         for name in ready(plan, plan.images)
-        for seed in image_seeds(plan, plan.images[name])
+        for seed in task_seeds(plan, protocol, plan.images[name])
     ]
     fits = [
         run_file(plan, "rfm", protocol, file, task=name, sigma=sigma, seed=seed)
@@ -118,7 +118,7 @@ def fig06_counts(plan: Plan, protocol: str) -> list[str]:
     return [
         counts_of_task(plan, protocol, "metrics", plan.images[name], "all", seed)
         for name in ready(plan, plan.images)
-        for seed in image_seeds(plan, plan.images[name])
+        for seed in task_seeds(plan, protocol, plan.images[name])
     ]
 
 
@@ -135,7 +135,7 @@ def fig06_pair_runs(plan: Plan, protocol: str, file: str) -> list[str]:
         for experiment in ("image-rfm", "image-cnn")
         for name in ready(plan, plan.pairs)
         for pair in plan.pairs[name].pairs
-        for seed in image_seeds(plan, plan.pairs[name])
+        for seed in task_seeds(plan, protocol, plan.pairs[name])
     ]
 
 
@@ -145,5 +145,5 @@ def fig06_pair_counts(plan: Plan, protocol: str) -> list[str]:
         counts_of_task(plan, protocol, "metrics", plan.pairs[name], pair, seed)
         for name in ready(plan, plan.pairs)
         for pair in plan.pairs[name].pairs
-        for seed in image_seeds(plan, plan.pairs[name])
+        for seed in task_seeds(plan, protocol, plan.pairs[name])
     ]

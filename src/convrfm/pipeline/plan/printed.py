@@ -6,7 +6,7 @@ from convrfm.datasets.registry import files_behind
 from convrfm.pipeline.fit_time import FitSize
 from convrfm.pipeline.plan.base import Keys, Plan, ready, run_file
 from convrfm.pipeline.plan.fig05 import task_size
-from convrfm.pipeline.plan.fig06 import image_seeds
+from convrfm.pipeline.plan.fig06 import task_seeds
 from convrfm.pipeline.sections.printed import is_printed_fit
 from convrfm.printed import DEPTH, PATCH_SIZE, PRINTED, RIDGE, PrintedRun
 
@@ -57,7 +57,7 @@ def _beside(plan: Plan, run: PrintedRun) -> list[tuple[str, dict[str, Any]]]:
     seeds = plan.settings.config.seeds
     if run.sigma is None:
         keys: dict[str, Any] = {"dataset": run.task, "classes": "all"}
-        return [("image-rfm", {**keys, "seed": seed}) for seed in image_seeds(plan, plan.images[run.task])]
+        return [("image-rfm", {**keys, "seed": seed}) for seed in task_seeds(plan, "published", plan.images[run.task])]
     keys = {"task": run.task, "sigma": run.sigma}
     if run.task in plan.panels and is_printed_fit(plan.panels[run.task], run):
         return [("rfm", {**keys, "seed": seed}) for seed in seeds]

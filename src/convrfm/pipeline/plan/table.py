@@ -288,8 +288,7 @@ _DRAWN: dict[str, FigureOf] = {
         "fig05",
         lambda plan: list(plan.panels),
         {
-            **_runs(_fig05_runs, "metrics", "records"),
-            "fits": lambda plan, w: fig05.fig05_fits(plan, w["protocol"], "arrays"),
+            **_runs(_fig05_runs, "metrics", "records", "arrays"),
             "draws": lambda plan, w: fig05.fig05_draws(plan, w["protocol"]),
         },
     ),
@@ -297,7 +296,7 @@ _DRAWN: dict[str, FigureOf] = {
         "fig06",
         fig06.fig06_tasks,
         {
-            **_runs(fig06.fig06_runs, "metrics", "records"),
+            **_runs(fig06.fig06_runs, "metrics", "records", "arrays"),
             "counts": lambda plan, w: fig06.fig06_counts(plan, w["protocol"]),
         },
         fig06.fig06_settings,
@@ -306,7 +305,7 @@ _DRAWN: dict[str, FigureOf] = {
         "fig06_pairs",
         lambda plan: list(plan.pairs),
         {
-            **_runs(fig06.fig06_pair_runs, "metrics", "records"),
+            **_runs(fig06.fig06_pair_runs, "metrics", "records", "arrays"),
             "counts": lambda plan, w: fig06.fig06_pair_counts(plan, w["protocol"]),
         },
     ),

@@ -61,7 +61,10 @@ class Features(Model):
     """What the first layer learns, for Figures 3, 10, 11 and 12."""
 
     tasks: list[FeatureTask] = Field(min_length=1, description="data sets with their models")
-    seeds: Positive = Field(3, description="how many of the seeds are fitted; the first ones of the list")
+    seeds: Positive = Field(
+        3,
+        description="how many of the seeds are fitted, the first ones of the list; one where the protocol fixes the images",
+    )
     natural: Literal["photographs", "imagenet", "imagenette"] = Field(
         description="large natural images: scikit-learn's two photographs (a stand-in), ImageNet, or ten classes of it, for "
         "which nobody needs an account"

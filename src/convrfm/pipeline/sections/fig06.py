@@ -36,7 +36,10 @@ class ImageTask(Model):
     )
     depth: Positive = Field(3, description="convolutions of kernels and network, L")
     patch_size: Positive = Field(3, description="patch size q")
-    seeds: Positive = Field(3, description="how many of the seeds are run; the first ones of the list")
+    seeds: Positive = Field(
+        3,
+        description="how many of the seeds are run, the first ones of the list; one where the protocol fixes the images",
+    )
     rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
     cnn: ImageNetwork = Field(default_factory=ImageNetwork, description="the network to compare with")
 
