@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels-audit-docs unit-others figures presets browser packaging cluster docs apart faults environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit-docs unit-others figures presets browser packaging cluster docs apart faults forgeries environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -66,6 +66,10 @@ apart: environment
 # The tests of the cluster, and the table of docs/faults.md from it.
 faults: environment
 	FAULT_TABLE=docs/faults.md $(BIN)/python -m pytest -m cluster tests/cluster
+
+# The forgeries that the audit is tried with, and the table of docs/forgeries.md from it.
+forgeries: environment
+	FORGERY_TABLE=1 $(BIN)/python -m pytest tests/audit/test_forgeries.py
 
 environment: $(INSTALLED)
 

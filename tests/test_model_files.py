@@ -1,6 +1,7 @@
 """Models on disk: the same after reloading, readable without Python's pickle, and refused where they are not what they say."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,18 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from tolerance import assert_close
 
-from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, estimator_parameters, load_model, model_files, save_model
+from convrfm import (
+    ConvRFMClassifier,
+    DeepConvRFMClassifier,
+    estimator_parameters,
+    load_model,
+    model_checks,
+    model_files,
+    save_model,
+)
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import median_bandwidth
+from convrfm.storage import digest_of, read_arrays, write_arrays
 
 BUNCH = load_digits(n_class=3)
 X = (BUNCH.images[:100, None] / 16).astype(np.float32)
@@ -191,7 +201,7 @@ def flipped(content, place):
             "has format 9, of a later convrfm",
         ),
         (lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": x', 1), "is damaged: its content"),
-        (lambda content: content.replace(b'\\"format\\": 2', b'\\"farmot\\": 1', 1), "is damaged: its content"),
+        (lambda content: content.replace(b'\\"format\\": 2', b'\\"farmot\\": 1', 1), "format cannot be None"),
     ],
     ids=["empty", "other file", "cut", "data", "description", "later", "no JSON", "no format"],
 )
@@ -255,3 +265,113 @@ def test_parameters_of_numpy(tmp_path):
 def test_an_unknown_home_folder():
     with pytest.raises(InputError, match="not known here"):
         load_model("~nobody-of-this-name/model.safetensors")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(StorageError, match="It is a pipe"):
+        load_model(tmp_path / "model.safetensors")
+
+
+def at(*path, value):
+    """A change of the description: a value in the place of another, or of none."""
+
+    def change(content, arrays):
+        place = content
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = value
+
+    return change
+
+
+def without(*path):
+    def change(content, arrays):
+        place = content
+        for part in path[:-1]:
+            place = place[part]
+        del place[path[-1]]
+
+    return change
+
+
+def array(name, value):
+    def change(content, arrays):
+        arrays.pop(name, None) if value is None else arrays.update({name: value})
+
+    return change
+
+
+def with_nan(content, arrays):
+    arrays["stage 0/alpha"] = arrays["stage 0/alpha"] * np.nan
+
+
+def nested(levels: int):
+    value: list = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+WRONG = {
+    "no kind": (without("kind"), "the description cannot be without kind"),
+    "another kind": (at("kind", value="os.system"), "kind cannot be os.system"),
+    "a kind of another kind": (at("kind", value=["x"]), r"kind cannot be \['x'\]"),
+    "a truth value for the format": (at("format", value=True), "format cannot be True"),
+    "an extra key": (at("__class__", value=1), "the description cannot be with __class__"),
+    "an extra parameter": (at("parameters", "x", value=1), "parameters cannot be with x"),
+    "parameters in a list": (at("parameters", value=[]), r"parameters cannot be \[\]"),
+    "nested ridges": (at("parameters", "ridges", value=nested(5)), "parameters.ridges cannot be"),
+    "nested deeply": (at("parameters", "ridges", value=nested(900)), "is damaged|parameters.ridges cannot be"),
+    "ridges of NaN": (at("parameters", "ridges", value=[float("nan")]), r"parameters.ridges cannot be \[nan\]"),
+    "a text for the depth": (at("parameters", "depth", value="3"), "parameters: .*'depth'"),
+    "a huge depth": (at("parameters", "depth", value=10**9), "stages.0: Images of 8x8 pixels are too small"),
+    "a huge patch": (at("parameters", "patch_size", value=10**30), "stages.0: Images of 8x8 pixels are too small"),
+    "many threads": (at("parameters", "n_jobs", value=10**9), "parameters.n_jobs cannot be 1000000000"),
+    "a bandwidth of NaN": (at("bandwidth", value=float("nan")), "bandwidth cannot be nan"),
+    "a negative bandwidth": (at("bandwidth", value=-1), "bandwidth cannot be -1"),
+    "no stages": (at("stages", value=[]), "stages cannot be"),
+    "stages that are none": (at("stages", value=[1, 2]), "stages.0 cannot be 1"),
+    "huge rounds": (at("stages", 0, "rounds", value=10**12), "stages.0.rounds cannot be 1000000000000"),
+    "a round that was not": (at("stages", 0, "best_round", value=3), "stages.0.best_round cannot be 3"),
+    "a negative round": (at("stages", 0, "best_round", value=-1), "stages.0.best_round cannot be -1"),
+    "a scale of zero": (at("stages", 0, "scale", value=0.0), "stages.0.scale cannot be 0.0"),
+    "an infinite scale": (at("stages", 0, "scale", value=float("inf")), "stages.0.scale cannot be inf"),
+    "a score of NaN": (at("stages", 1, "best_score", value=float("nan")), "stages.1.best_score cannot be nan"),
+    "a history of another kind": (at("stages", 0, "history", value="x"), "stages.0.history cannot be x"),
+    "a nested history": (at("stages", 0, "history", "round", value=[[1]]), "stages.0.history.round cannot be"),
+    "a short history": (at("stages", 0, "history", "round", value=[1]), "stages.0.history cannot be of columns of"),
+    "a temperature of zero": (at("targets", "temperature", value=0), "targets.temperature cannot be 0"),
+    "too few classes": (at("targets", "classes", "values", value=["a"]), "targets.classes.values cannot be"),
+    "a class in a list": (at("targets", "classes", "values", value=["a", "b", ["c"]]), "targets.classes.values cannot be"),
+    "huge labels": (at("targets", "classes", "dtype", value="<U500000000"), "targets.classes.dtype cannot be <U500000000"),
+    "labels of another kind": (at("targets", "classes", "dtype", value="<f8"), "targets.classes.dtype cannot be <f8"),
+    "labels of a structure": (at("targets", "classes", "dtype", value="i4,i4"), "targets.classes.dtype cannot be i4,i4"),
+    "no images": (array("images", None), "the array 'images' cannot be absent"),
+    "flat images": (array("images", np.zeros((100, 64), np.float32)), "the array 'images' cannot be F32 of shape"),
+    "images of integers": (array("images", np.zeros((100, 1, 8, 8), np.int64)), "the array 'images' cannot be I64"),
+    "no image": (array("images", np.zeros((0, 1, 8, 8), np.float32)), "the array 'images' cannot be F32 of shape"),
+    "a metric of another size": (array("stage 0/metric 1", np.eye(8)), "the array 'stage 0/metric 1' cannot be F64"),
+    "no coefficients": (array("stage 1/alpha", None), "the array 'stage 1/alpha' cannot be absent"),
+    "an extra array": (array("x", np.zeros(3)), "the arrays cannot be"),
+    "coefficients of NaN": (with_nan, "the array 'stage 0/alpha' cannot be not finite everywhere"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_no_fitted_model_says_is_refused_by_its_name(saved, name):
+    """With the right hash: whoever writes a file can compute it."""
+    change, sentence = WRONG[name]
+    header, arrays = read_arrays(saved)
+    content = json.loads(header["convrfm"])
+    del content["sha256"]
+    change(content, arrays)
+    write_arrays(saved, arrays, {"convrfm": json.dumps(content | {"sha256": digest_of(content, arrays)})})
+    with pytest.raises(StorageError, match=sentence):
+        load_model(saved)
+
+
+def test_a_model_that_does_not_fit_into_the_memory(saved, monkeypatch):
+    monkeypatch.setattr(model_checks, "free_bytes", lambda: 10_000)
+    with pytest.raises(StorageError, match=r"the model cannot be one of .* GiB, as 9.31e-06 GiB are free"):
+        load_model(saved)

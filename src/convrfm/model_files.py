@@ -7,13 +7,16 @@ change in a way that older versions would misread.
 """
 
 import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from warnings import warn
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from convrfm import __version__
 from convrfm.deep_rfm import Stage, apply_filters
@@ -21,8 +24,10 @@ from convrfm.errors import ConvRFMWarning, InputError, StorageError
 from convrfm.estimator_base import ConvRFMBase
 from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
 from convrfm.kernels import PatchLaplace
+from convrfm.model_checks import Header, WrongModelError, check_finite, check_model, description_of
+from convrfm.plain_files import open_plain
 from convrfm.rfm import StageResult
-from convrfm.storage import digest_of, read_arrays, write_arrays
+from convrfm.storage import digest_of, write_arrays
 from convrfm.threads import limited_threads
 from convrfm.user_input import user_path
 
@@ -97,24 +102,37 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
         backend: for the kernels, in the place of the saved one; "cpu", say, for a model that was fitted with "cuda".
 
     Raises:
-        StorageError: no such file, a damaged one, one of another origin, or one of a later version of convrfm.
+        StorageError: no such file, a damaged one, one of another origin, one of a later version of convrfm, or one that says
+            what no fitted model does; the message names the field.
         ConfigError: the saved backend cannot be used here.
     """
     path = user_path(path)
-    metadata, arrays = _read(path)
-    if "convrfm" not in metadata:
-        msg = f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
-        raise StorageError(msg)
-    content = _content_of(metadata["convrfm"])
-    found, claimed = content.get("format"), content.pop("sha256", None)
-    if isinstance(found, int) and found > FORMAT:
-        msg = (
-            f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
-        )
-        raise StorageError(msg)
-    if claimed != digest_of(content, arrays):
-        msg = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
-        raise StorageError(msg)
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        if "convrfm" not in metadata:
+            msg = (
+                f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
+            )
+            raise StorageError(msg)
+        content = description_of(metadata["convrfm"])
+        damaged = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
+        if content is None:
+            raise StorageError(damaged)
+        found, claimed = content.get("format"), content.pop("sha256", None)
+        if isinstance(found, int) and found > FORMAT:
+            msg = f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
+            raise StorageError(msg)
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        headers = {name: Header(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+        try:
+            check_model(content, headers, KINDS)
+            arrays = {name: file.get_tensor(name) for name in headers}
+            if claimed != digest_of(content, arrays):
+                raise StorageError(damaged)
+            check_finite(arrays)
+        except WrongModelError as error:
+            msg = f"{path} is no model that can be used: {error}. Save the model again."
+            raise StorageError(msg) from error
     return _restored(content, arrays, backend)
 
 
@@ -190,25 +208,21 @@ def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
     return {"dtype": classes.dtype.str, "values": values}
 
 
-def _read(path: Path) -> tuple[dict[str, str], Arrays]:
-    """Header and arrays of a safetensors file."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, of which nothing but the header has been read."""
     try:
-        return read_arrays(path)
+        open_plain(path, math.inf).close()  # safetensors would wait for a pipe
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except StorageError:
+        raise
     except FileNotFoundError as error:
         msg = f"There is no file {path}."
         raise StorageError(msg) from error
     except (OSError, SafetensorError) as error:
         msg = f"{path} cannot be read: it is damaged, or no safetensors file ({error}). Copy or save the model again."
         raise StorageError(msg) from error
-
-
-def _content_of(text: str) -> dict[str, Any]:
-    """The description in a header; an empty one where damage has made it something else."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMBase:

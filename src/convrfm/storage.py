@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from convrfm.errors import StorageError
+from convrfm.plain_files import open_plain
 
 __all__ = [
     "clear_leftovers",
@@ -81,8 +83,12 @@ def explained_writes(path: Path) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
+    """SHA-256 of a plain file, perhaps behind links, in hex.
+
+    Raises:
+        OSError: it is not there, is no plain file, or cannot be read.
+    """
+    with open_plain(path, math.inf) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -122,7 +128,12 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, 
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what `write_arrays` wrote."""
+    """Read what `write_arrays` wrote.
+
+    Raises:
+        OSError, SafetensorError: there is none, or it cannot be read.
+    """
+    open_plain(path, math.inf).close()  # safetensors would wait for a pipe
     arrays: dict[str, np.ndarray] = load_file(path)
     return arrays
 
@@ -133,6 +144,7 @@ def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     Raises:
         OSError, SafetensorError: there is none, or it cannot be read.
     """
+    open_plain(path, math.inf).close()  # safetensors would wait for a pipe
     with safe_open(path, framework="numpy") as file:
         return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 

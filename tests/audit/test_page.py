@@ -14,6 +14,7 @@ from PIL import Image
 
 from audit import outcomes
 from convrfm.audit import page as pages
+from convrfm.audit.comparing import FIGURE, TOLERANCES
 from convrfm.audit.outcome import Coverage, Deviation, Replay, Result, State
 from convrfm.audit.page import LOOKS, render_page
 from convrfm.audit.summary import coverage_in_words, summary, trust
@@ -142,6 +143,9 @@ def test_what_was_recomputed_is_counted_by_kind_and_what_is_not_equal_named(proj
     )
     for shown in ("rfm3010", "figures0100", "cnn0001", "≈ close", "✗ different", "? impossible", "ab" * 32, "drand 42"):
         assert shown in section, shown
+    for kind in ("rfm", "cnn"):
+        assert TOLERANCES[kind].in_words() in section
+    assert FIGURE.in_words() in section
     for shown in ("1e-6 is allowed", "0.999, not 0.708", "no GPU here"):
         assert shown in section
     assert "seed=1" not in section
@@ -249,7 +253,7 @@ def test_pictures_are_those_that_were_drawn_here_and_no_others(project, rng):
 def test_a_caption_that_is_no_plain_file_or_too_long_is_not_read(project):
     caption = (project / PNG).with_suffix(".md")
     assert "CNTK" in words(render(project))
-    caption.write_text("CNTK " * 100_000)
+    caption.write_text("CNTK " * 500_000)
     assert "CNTK" not in words(render(project)).replace("ConvRFM over CNTK", "").replace("above CNTK", "")
     caption.unlink()
     os.mkfifo(caption)

@@ -65,8 +65,18 @@ def test_records_that_were_changed_removed_or_added_are_named(sealed):
     assert found_in(sealed) == [(State.MISSING, FIGURE), (State.ORPHANED, FIGURE.replace("fig05", "fig06"))]
 
 
+def test_names_that_are_no_text_are_sealed_as_well(project, capsys):
+    odd = project / outcomes.RESULTS / "figures/published" / os.fsdecode(b"fig\xff.json")
+    odd.write_text("{}")
+    assert main(["seal", str(project / outcomes.RESULTS)]) == 0
+    assert found_in(project) == []
+    odd.write_text("[]")
+    assert [state for state, _ in found_in(project)] == [State.TAMPERED]
+
+
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"leaves": 3}', '{"format": 1, "root": "00", "leaves": {}}', "[" * 100_000]
+    "content",
+    ["", "[]", "{}", '{"leaves": 3}', '{"format": 1, "root": "00", "leaves": {"\\ud800": ""}}', "[" * 100_000],
 )
 def test_a_seal_that_is_none(sealed, content):
     (sealed / outcomes.RESULTS / SEAL_FILE).write_text(content)

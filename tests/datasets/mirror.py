@@ -85,6 +85,49 @@ def stalled(handler, content):
     handler.mirror.released.wait(20)
 
 
+def trickling(handler, content):
+    """Byte by byte: it never stalls, and never ends."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    for place in range(len(content)):
+        handler.wfile.write(content[place : place + 1])
+        if handler.mirror.released.wait(0.05):
+            return
+
+
+def slow_head(handler, content):
+    """The same before the body begins."""
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
+    while not handler.mirror.released.wait(0.05):
+        handler.wfile.write(b"x")
+
+
+def endless(handler, content):
+    """More and more, of no length that was said."""
+    handler.send_response(200)
+    handler.end_headers()
+    while not handler.mirror.released.is_set():
+        handler.wfile.write(bytes(2**16))
+
+
+def endless_redirect(handler, content):
+    """To itself, and on the way there is no end."""
+    handler.send_response(302)
+    handler.send_header("Location", handler.path)
+    handler.end_headers()
+    while not handler.mirror.released.is_set():
+        handler.wfile.write(bytes(2**16))
+
+
+def too_long(handler, content):
+    """Of a length that is no number, or none that anybody has."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "9" * 5000)
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
 def marked_as_compressed(handler, content):
     """Servers that say of a .gz file that its compression is one of the way: no fault, but a trap."""
     handler.send_response(200)

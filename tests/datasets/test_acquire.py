@@ -21,7 +21,7 @@ from datasets.mirror import mirror
 from datasets.official import MAKERS, publish
 from datasets.packing import md5, tar_gz
 
-QUICK = Patience(tries=3, wait=0.01, timeout=0.3)
+QUICK = Patience(tries=3, wait=0.01, timeout=0.3, slowest=1000)
 FIRST = "MNIST/raw/train-images-idx3-ubyte.gz"
 
 
@@ -94,6 +94,9 @@ def test_a_fault_that_passes_is_tried_again(tmp_path, made, fault):
         (faults.dropped, 3, "the connection failed"),
         (faults.empty, 3, "the answer is empty"),
         (faults.stalled, 3, "nothing came for 0.3 s (tried 3 times)"),
+        (faults.trickling, 3, "it sends less than 1000 bytes a second (tried 3 times)"),
+        (faults.slow_head, 3, "the head of the answer has not come within 1.2 s (tried 3 times)"),
+        (faults.endless, 1, "it has more than 2 MB, twice what all of the data set has"),
     ],
 )
 def test_a_fault_that_lasts_leaves_nothing(tmp_path, made, fault, tries, sentence):
@@ -108,6 +111,13 @@ def test_a_fault_that_lasts_leaves_nothing(tmp_path, made, fault, tries, sentenc
     assert "127.0.0.1" in state.reason  # from where
     assert "`snakemake -c1 download_mnist`" in state.remedy  # what to do
     assert f"put {FIRST}" in state.remedy
+
+
+def test_the_way_to_a_file_is_not_read_to_its_end(tmp_path, made):
+    """Redirects with a body: they are followed, and what comes with them is left."""
+    state, asked = get(made, tmp_path, faults.endless_redirect, faults.too_long)
+    assert state.state == "present", state.reason
+    assert asked[:2] == [f"/mnist/{FIRST}"] * 2
 
 
 @pytest.mark.parametrize("fault", [faults.page_in_disguise, faults.other_content, faults.cut_off])
@@ -149,10 +159,10 @@ def test_the_next_address_is_tried(tmp_path):
     with mirror({"good/file": b"content"}) as server:
         remote = replace(REGISTRY["usps"].remotes[0], checksum=f"md5:{md5(b'content')}")
         addresses = (f"{server.address}/bad/file", f"{server.address}/good/file")
-        _, origin = download(remote, tmp_path / "file", addresses, known=None, patience=QUICK)
+        _, origin = download(remote, tmp_path / "file", addresses, known=None, patience=QUICK, limit=100)
         assert origin == addresses[1]
         with pytest.raises(AbsentDataError, match=r"its SHA-256 is .*, but it was 0{64} when it was first seen"):
-            download(remote, tmp_path / "other", addresses, known="0" * 64, patience=QUICK)
+            download(remote, tmp_path / "other", addresses, known="0" * 64, patience=QUICK, limit=100)
     assert data_below(tmp_path) == ["file"]
 
 
@@ -172,16 +182,16 @@ def test_no_room(tmp_path, made):
 
 
 def test_no_room_for_one_file(tmp_path, made, monkeypatch):
-    usage = shutil.disk_usage(tmp_path)._replace(free=2_000_000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_400_000)
     monkeypatch.setattr("convrfm.datasets.download.shutil.disk_usage", lambda _: usage)
 
     def huge(handler, content):
-        faults.send(handler, b"", length=10**12)
+        faults.send(handler, b"", length=1_900_000)
 
     state, asked = get(made, tmp_path, huge)
     assert state.state == "absent"
     assert len(asked) == 1
-    assert "it has 1000000 MB, and 2 MB of the disk are free" in state.reason
+    assert "it has 2 MB, and 1 MB of the disk are free" in state.reason
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, made):

@@ -170,7 +170,7 @@ def see_through(mode, size=(7, 5)):
         ("a.png", lambda p: p.write_bytes(b""), "empty: replace or remove it"),
         ("a.png", lambda p: p.write_text("no image"), "no image that can be read.*: replace or remove it"),
         ("a.jpg", lambda p: p.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n"), "no image"),
-        ("a.png", lambda p: p.mkdir(), "be opened: Is a directory"),
+        ("a.png", lambda p: p.mkdir(), "is not read: It is a folder"),
         ("a.png", lambda p: None, "be opened: No such file"),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from rocrate.rocrate import ROCrate
 
 from convrfm.audit.document import as_text
 from convrfm.audit.outcome import Audit
-from convrfm.audit.records import Described, Product, Record, find_products
+from convrfm.audit.records import Described, Product, Record, find_products, strange_file
 from convrfm.audit.summary import headline
 
 __all__ = ["CODECHECK_FILE", "CRATE_FILE", "codecheck_of", "crate_of"]
@@ -208,6 +208,7 @@ class _Crate:
         inside = PurePosixPath(path).is_relative_to(self.results) and ".." not in PurePosixPath(path).parts
         # The standard has addresses of text alone.
         present = inside and path == as_text(path) and (self.project / path).is_file()
+        present = present and not any(strange_file(self.project, path))
         if not present:
             return self._entity(
                 f"#elsewhere/{as_text(path)}", "CreativeWork", {"name": as_text(path), **hashes, **properties}

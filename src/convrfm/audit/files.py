@@ -1,38 +1,60 @@
 """The files of a results folder against the records: hashes of outputs and inputs, and files that no record knows."""
 
+import hashlib
 import posixpath
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
 
 from convrfm.audit.commands import remove
 from convrfm.audit.outcome import Finding, State
-from convrfm.audit.records import Product
+from convrfm.audit.records import Product, strange_file
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.checkpoints import CHECKPOINT
 from convrfm.pipeline.paths import RUN_FILES
-from convrfm.storage import sha256
+from convrfm.pipeline.received import check_table, open_result
+from convrfm.plain_files import NotPlainError, entries_below
 
-__all__ = ["Hashes", "check_inputs", "check_outputs", "unknown_files"]
+__all__ = ["DEEPEST", "Hashes", "check_inputs", "check_outputs", "unknown_files"]
+
+DEEPEST = 3
+"""Levels of folders below `runs`: experiment, protocol, keys."""
+
+MOST_PIXELS = 50_000_000
+"""Of a picture: many times what the largest preset writes."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 TEMPORARY = ".tmp-"
 """How names begin of what a writer or a training leaves when it is killed."""
 
 
 class Hashes:
-    """SHA-256 of files of a project, each read once."""
+    """SHA-256 of files of a project, each read once.
+
+    Attributes:
+        refused: what is there and is not opened, with the reason, a sentence.
+    """
 
     def __init__(self, project: Path) -> None:
         self.project = project
+        self.refused: dict[str, str] = {}
         self._known: dict[str, str | None] = {}
 
     def __getitem__(self, file: str) -> str | None:
         """The hash of a file, relative to the project; None where it is not there or cannot be read."""
         if file not in self._known:
-            path = self.project / file
+            self._known[file] = None
             try:
-                self._known[file] = sha256(path) if path.is_file() else None
+                with open_result(self.project, file) as content:
+                    self._known[file] = hashlib.file_digest(content, "sha256").hexdigest()
+            except NotPlainError as error:
+                self.refused[file] = str(error)
             except OSError:
-                self._known[file] = None
+                pass
         return self._known[file]
 
     def __len__(self) -> int:
@@ -57,11 +79,27 @@ def check_outputs(product: Product, hashes: Hashes) -> Iterator[Finding]:
             yield Finding(State.TAMPERED, product.record_file, found)
             continue
         present = hashes[file]
-        if present is None:
+        if file in hashes.refused:
+            yield Finding(State.TAMPERED, file, hashes.refused[file])
+        elif present is None:
             yield Finding(State.MISSING, file, f"{product.record_file} names it, and it is not there.")
         elif present != described.sha256:
             found = f"Its SHA-256 is {present[:12]}..., but its record says {described.sha256[:12]}...."
             yield Finding(State.TAMPERED, file, found)
+        else:
+            yield from _check_size(hashes.project, file)
+
+
+def _check_size(project: Path, file: str) -> Iterator[Finding]:
+    """Find a table or picture that is none, or that would fill the memory, by the first or last bytes of its file."""
+    check = {".parquet": check_table, ".png": _picture_fits}.get(Path(file).suffix)
+    if check is None:
+        return
+    try:
+        with open_result(project, file) as content:
+            check(content)
+    except (OSError, ValueError, struct.error, pa.ArrowException) as error:
+        yield Finding(State.TAMPERED, file, f"It is not opened: {error}.")
 
 
 def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
@@ -87,6 +125,9 @@ def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hash
             continue
         present = hashes[described.path]
         producer = products.get(described.path)
+        if described.path in hashes.refused:
+            yield Finding(State.TAMPERED, described.path, hashes.refused[described.path])
+            continue
         if present is None:
             yield Finding(State.MISSING, described.path, f"{product.record_file} was made from it.")
             continue
@@ -106,6 +147,15 @@ def _written(producer: Product, file: str) -> str | None:
     return next((described.sha256 for described in outputs.values() if described.path == file), None)
 
 
+def _picture_fits(file: BinaryIO) -> None:
+    """Refuse a picture by what its file says of its size."""
+    start = file.read(24)
+    width, height = struct.unpack(">II", start[16:])
+    if not start.startswith(PNG) or width * height > MOST_PIXELS:
+        msg = f"it is no PNG file of at most {MOST_PIXELS} pixels"
+        raise ValueError(msg)
+
+
 def unknown_files(project: Path, results: str, known: set[str]) -> Iterator[Finding]:
     """Find files among runs and figures that no record vouches for.
 
@@ -115,11 +165,12 @@ def unknown_files(project: Path, results: str, known: set[str]) -> Iterator[Find
         known: files that a record describes, and the records, relative to the project.
     """
     for part in ("runs", "figures"):
-        for path in sorted((project / results / part).rglob("*")):
+        for path in entries_below(project / results / part, DEEPEST):
             file = path.relative_to(project).as_posix()
-            if file in known or (path.is_dir() and not path.is_symlink()):
+            if file in known:
                 continue
-            yield _orphan(path, file)
+            strange = list(strange_file(project, file, f"{remove(file)}, and build what it was put in the place of."))
+            yield from strange or [_orphan(path, file)]
 
 
 def _orphan(path: Path, file: str) -> Finding:

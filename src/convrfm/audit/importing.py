@@ -6,7 +6,6 @@ Nothing reaches `results/<preset>` before everything has been checked, in a copy
 import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -18,12 +17,14 @@ from pathlib import Path
 
 from convrfm.audit.commands import remove
 from convrfm.audit.currency import settings_of
+from convrfm.audit.files import DEEPEST
 from convrfm.audit.outcome import Audit, Finding, State
-from convrfm.audit.records import find_products, in_order
+from convrfm.audit.records import find_products, in_order, strange_file
 from convrfm.errors import InputError, StorageError
 from convrfm.pipeline.config import Settings
 from convrfm.pipeline.paths import figure_records, run_records
-from convrfm.pipeline.record import read_record
+from convrfm.pipeline.received import open_result, received_record
+from convrfm.plain_files import entries_below
 from convrfm.storage import explained_writes, sha256
 
 __all__ = ["import_results"]
@@ -61,7 +62,8 @@ def import_results(folder: Path, project: Path, audit: Callable[[Settings, Path]
         ConfigError: the configuration of the project is wrong.
         StorageError: the disk is full, or the folder may not be written to.
     """
-    strange = tuple(_strange_files(folder))
+    files = [path.relative_to(folder).as_posix() for part in PARTS for path in entries_below(folder / part, DEEPEST)]
+    strange = tuple(_strange_files(folder, files))
     # Only after that is anything read: a pipe would never end.
     preset = folder.name if strange else _preset_of(folder, project / "workflow" / "presets")
     results = f"results/{preset}"
@@ -77,10 +79,9 @@ def import_results(folder: Path, project: Path, audit: Callable[[Settings, Path]
         staging = Path(tempfile.mkdtemp(prefix=".tmp-import-", dir=project / "results"))
     try:
         copy = staging / results
-        with explained_writes(copy):
-            for part in PARTS:
-                if (folder / part).is_dir():
-                    shutil.copytree(folder / part, copy / part, symlinks=True)
+        _check_room(folder, files, staging)
+        for file in files:
+            _copy(folder, file, copy / file)
         if conflicts := tuple(_conflicts(copy, project / results, results)):
             return refused(conflicts)
         found = audit(settings, staging)
@@ -100,9 +101,9 @@ def _preset_of(folder: Path, presets: Path) -> str:
     named = Counter[str]()
     for path in [*run_records(folder), *figure_records(folder)]:
         try:
-            outputs = read_record(path)["outputs"].values()
+            outputs = received_record(folder, path.relative_to(folder).as_posix())["outputs"].values()
             named.update({match[1] for file in outputs if (match := OF_PRESET.match(file["path"]))})
-        except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
             continue  # which the checks of the audit will say
     known = sorted(file.stem for file in presets.glob("*.yaml"))
     if not named:
@@ -122,22 +123,41 @@ def _there(finding: Finding) -> Finding:
     )
 
 
-def _strange_files(folder: Path) -> Iterator[Finding]:
+def _strange_files(folder: Path, files: list[str]) -> Iterator[Finding]:
     """Find what is no plain file: links may lead anywhere. And whether there is anything at all."""
     names = [part for part in PARTS if (folder / part).is_dir() and not (folder / part).is_symlink()]
     if not names:
         found = f"It has neither of the folders {' and '.join(PARTS)}: it is not what results/<preset> was."
         yield Finding(State.MISSING, folder.as_posix(), found, "Give the folder that holds them.")
-    for part in PARTS:
-        inside = [folder / part, *sorted((folder / part).rglob("*"))]
-        for path in inside:
-            if not path.is_symlink() and not path.exists():
-                continue
-            mode = path.lstat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                kind = "a symbolic link" if path.is_symlink() else "neither a file nor a folder"
-                remedy = "Put the file itself in its place, or take it out."
-                yield Finding(State.TAMPERED, path.relative_to(folder).as_posix(), f"It is {kind}.", remedy)
+    for file in files:
+        yield from strange_file(folder, file, "Put the file itself in its place, or take it out.")
+
+
+def _check_room(folder: Path, files: list[str], staging: Path) -> None:
+    """Refuse to copy more than the disk can hold.
+
+    Raises:
+        StorageError: there is not enough room.
+    """
+    size, free = sum((folder / file).lstat().st_size for file in files), shutil.disk_usage(staging).free
+    if size > free:
+        msg = f"The files in {folder} have {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free in the project: free some."
+        raise StorageError(msg)
+
+
+def _copy(folder: Path, file: str, target: Path) -> None:
+    """Copy a file as it is now: not one that was put in its place, and no more of it than it has.
+
+    Raises:
+        StorageError: it has just been replaced by something else; or see `explained_writes`.
+    """
+    with explained_writes(target), open_result(folder, file) as content:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        left = os.fstat(content.fileno()).st_size
+        with target.open("xb") as copy:
+            while chunk := content.read(min(left, 2**20)):
+                copy.write(chunk)
+                left -= len(chunk)
 
 
 def _conflicts(copy: Path, home: Path, results: str) -> Iterator[Finding]:

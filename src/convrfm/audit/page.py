@@ -4,7 +4,6 @@ import json
 import math
 import posixpath
 import re
-import stat
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from convrfm.audit.commands import rebuild
+from convrfm.audit.comparing import FIGURE, TOLERANCES
 from convrfm.audit.outcome import Audit, Result
 from convrfm.audit.records import find_products
 from convrfm.audit.summary import by_kind, coverage_in_words, headline, trust
@@ -30,6 +30,7 @@ from convrfm.claims.judging import Judgement
 from convrfm.claims.verdicts import Verdict
 from convrfm.pipeline.config import Protocol
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
+from convrfm.pipeline.received import open_result
 
 __all__ = ["render_page"]
 
@@ -40,9 +41,6 @@ FEW_MEASUREMENTS = 12
 
 MOST_FILES = 60
 """Files of one run that are listed; its record has them all."""
-
-MOST_CAPTION = 200_000
-"""Bytes; a longer caption is none of ours."""
 
 LARGEST_PICTURE = 1_000_000
 """Bytes; a picture above this is made smaller."""
@@ -171,6 +169,7 @@ class _Page:
     def render(self, made: datetime) -> str:
         environment = Environment(loader=PackageLoader("convrfm.audit"), autoescape=True, undefined=StrictUndefined)
         environment.filters |= {
+            "allowed": lambda kind: TOLERANCES.get(kind, FIGURE).in_words(),
             "anchor": lambda judgement: self._claim_anchors[id(judgement)],
             "basename": posixpath.basename,
             "coverage": lambda judgement: self._coverage[id(judgement)],
@@ -238,10 +237,9 @@ class _Page:
 
     def _caption(self, name: str, protocol: str) -> str:
         """The caption of a figure, Markdown; empty where there is none."""
-        path = self.project / self.audit.results / "figures" / protocol / f"{name}.md"
         try:
-            plain = stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_size <= MOST_CAPTION
-            return path.read_text(encoding="utf-8", errors="replace") if plain else ""
+            with open_result(self.project, f"{self.audit.results}/figures/{protocol}/{name}.md") as file:
+                return file.read().decode("utf-8", "replace")
         except OSError:
             return ""
 

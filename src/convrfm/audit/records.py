@@ -1,6 +1,5 @@
 """The records of a results folder, read with suspicion: each is what it should be, or a finding."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,10 +11,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from convrfm.audit.outcome import Finding, State
 from convrfm.pipeline.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
-from convrfm.pipeline.record import SEAL, read_record, seal_of
+from convrfm.pipeline.received import open_result, received_record
+from convrfm.pipeline.record import SEAL, seal_of
+from convrfm.plain_files import NotPlainError
 
-__all__ = ["Described", "Product", "Record", "find_products", "in_order", "read_product"]
-
+__all__ = ["Described", "Product", "Record", "find_products", "in_order", "read_product", "strange_file"]
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """What can be written as UTF-8: JSON may hold halves of letters, which a pattern refuses."""
@@ -139,7 +139,7 @@ def in_order(products: Iterable[Product]) -> list[Product]:
 
 
 def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
-    """Read one run or figure by the path of its record.
+    """Read one run or figure by the path of its record. Where one of its files is not plain, its record is not read.
 
     Args:
         project: the folder of the project.
@@ -147,11 +147,16 @@ def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
     """
     is_figure = path.name != RUN_FILES["record"]
     file = path.relative_to(project).as_posix()
-    record, findings = _read(path, file)
     if is_figure:
         files = {form: Path(file).with_suffix(f".{form}").as_posix() for form in FIGURE_FORMATS}
+    else:
+        files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
+    findings = [finding for own in (file, *files.values()) for finding in strange_file(project, own)]
+    record = None
+    if not findings:
+        record, findings = _read(project, file)
+    if is_figure:
         return Product(file, path.stem, True, {"protocol": path.parent.name}, files, record), findings
-    files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
     try:
         keys = run_keys(path.parent)
     except ValueError:
@@ -159,10 +164,28 @@ def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
     return Product(file, keys["experiment"], False, keys, files, record), findings
 
 
-def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
+def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding]:
+    """Find that a file is there and is not plain, or cannot be opened.
+
+    Args:
+        project: the folder of the project.
+        file: relative to it.
+        remedy: what to do.
+    """
+    try:
+        open_result(project, file).close()
+    except FileNotFoundError:
+        return
+    except NotPlainError as error:
+        yield Finding(State.TAMPERED, file, str(error), remedy)
+    except OSError as error:
+        yield Finding(State.TAMPERED, file, f"It cannot be opened: {error.strerror}.", remedy)
+
+
+def _read(project: Path, file: str) -> tuple[Record | None, list[Finding]]:
     """Read a record; it is None where it cannot be read as one."""
     try:
-        content = read_record(path)
+        content = received_record(project, file)
         record = Record.model_validate(content)
         seal = seal_of(content)
     except ValidationError as error:
@@ -170,7 +193,7 @@ def _read(path: Path, file: str) -> tuple[Record | None, list[Finding]]:
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         found = f"It is not a record: {where}: {first['msg']}."
         return None, [Finding(State.TAMPERED, file, found)]
-    except (ValueError, RecursionError, OSError, json.JSONDecodeError) as error:
+    except (ValueError, OSError) as error:
         return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.")]
     if record.seal is None:
         found = f"It has no {SEAL}: older code wrote it, or somebody took it out."

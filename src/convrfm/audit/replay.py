@@ -22,7 +22,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from convrfm.audit.comparing import compare
+from convrfm.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.audit.currency import expected_of
 from convrfm.audit.outcome import Replay, Result
 from convrfm.audit.records import Product
@@ -121,7 +121,7 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) 
     for key, path in expected.inputs.items():
         home = place if path.startswith(f"{plan.results}/") else project
         inputs[key.partition("/")[0]].append(str(home.absolute() / path))
-    recorded = record.get("threads", max(machine.get("torch_threads", 1), machine.get("numba_threads", 1)))
+    recorded = record.get("threads")
     return _Task(
         project=str(project.absolute()),
         name=product.name,
@@ -134,7 +134,7 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) 
             **{name: str(place.absolute() / file) for name, file in product.files.items()},
             "record": str(place.absolute() / product.record_file),
         },
-        threads=min(max(int(recorded), 1), cores),
+        threads=min(recorded, cores) if isinstance(recorded, int) and recorded > 0 else 1,
         on_gpu=machine.get("gpu") is not None,
     )
 
@@ -249,4 +249,4 @@ def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
         return Result.DIFFERENT, f"It cannot be computed from its inputs: {kind}{error}"
     written = {name: Path(path) for name, path in task.written.items()}
     records = read_record(written.pop("record")), read_record(outputs["record"])
-    return compare(task.kind, written, outputs, records, is_figure=task.is_figure)
+    return compare(written, outputs, records, FIGURE if task.is_figure else TOLERANCES[task.kind])

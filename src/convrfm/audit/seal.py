@@ -4,14 +4,15 @@
 """
 
 import hashlib
-import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from convrfm.audit.outcome import Finding, State
 from convrfm.errors import InputError
 from convrfm.pipeline.paths import figure_records, run_records
-from convrfm.storage import sha256, write_json
+from convrfm.pipeline.received import open_result, received_record
+from convrfm.storage import write_json
 
 __all__ = ["SEAL_FILE", "check_seal", "merkle_root", "record_hashes", "seal"]
 
@@ -51,18 +52,15 @@ def check_seal(project: Path, results: str) -> Iterator[Finding]:
         project: the folder of the project.
         results: the folder of the results, relative to it.
     """
-    path = project / results / SEAL_FILE
-    if not path.is_symlink() and not path.exists():
-        return
     file = f"{results}/{SEAL_FILE}"
+    if not os.path.lexists(project / file):
+        return
     remedy = f"undo that, or, if it was meant: convrfm seal {results}, and sign the new root."
     try:
-        if path.is_symlink() or not path.is_file():
-            raise ValueError("it is no plain file")  # noqa: TRY301, TRY003, EM101 (as any other content that is no seal)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = received_record(project, file)
         leaves = {str(name): str(found) for name, found in content["leaves"].items()}
         root, form = content["root"], content["format"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Finding(State.TAMPERED, file, f"It is no seal: {type(error).__name__}: {error}.", remedy)
         return
     if form != FORMAT or merkle_root(leaves) != root:
@@ -81,19 +79,28 @@ def check_seal(project: Path, results: str) -> Iterator[Finding]:
 
 
 def record_hashes(project: Path, results: str) -> dict[str, str]:
-    """SHA-256 of every record of a results folder, by file relative to the project, in the order of the names.
+    """SHA-256 of every record of a results folder, by file relative to the project; words for one that cannot be opened.
 
     Args:
         project: the folder of the project.
         results: the folder of the results, relative to it.
     """
-    paths = [*run_records(project / results), *figure_records(project / results)]
-    return {path.relative_to(project).as_posix(): sha256(path) for path in sorted(paths)}
+    paths = sorted([*run_records(project / results), *figure_records(project / results)])
+    return {file: _hash_of(project, file) for file in (path.relative_to(project).as_posix() for path in paths)}
+
+
+def _hash_of(project: Path, file: str) -> str:
+    try:
+        with open_result(project, file) as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return "not a plain file"
 
 
 def merkle_root(hashes: Mapping[str, str]) -> str:
     """The root (hex) of the Merkle tree of RFC 6962 over lines `<sha256>  <file>`, as `sha256sum` prints them, by name."""
-    return _root([f"{found}  {file}".encode() for file, found in sorted(hashes.items())]).hex()
+    # Names of files may be no text.
+    return _root([f"{found}  {file}".encode("utf-8", "surrogatepass") for file, found in sorted(hashes.items())]).hex()
 
 
 def _root(leaves: Sequence[bytes]) -> bytes:

@@ -15,7 +15,7 @@ from convrfm.claims.claims import Claim, ClaimsError, load_claims, rebuild_comma
 from convrfm.claims.evidence import Evidence, Judges, Reading, runs_of
 from convrfm.claims.verdicts import Decision, Measurement, Verdict, decide, readings_of
 from convrfm.pipeline.cost_record import cost_trouble
-from convrfm.pipeline.record import read_record
+from convrfm.pipeline.received import open_result, read_parquet, received_record
 
 __all__ = ["Judgement", "all_judges", "check_matched", "judge", "judge_claim", "read_table"]
 
@@ -164,16 +164,17 @@ def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
     if judges.file and (trouble := cost_trouble(project)) is not None:
         nothing.problems.append(f"{named} is {trouble[0]}: {trouble[1].rstrip('.')}")
         return nothing
-    if not path.exists():
+    try:
+        with open_result(project, named) as file:
+            table = pd.read_csv(file) if judges.file else read_parquet(file)
+    except FileNotFoundError:
         unbuilt = f"The table of {judges.figure} has not been built under the protocol {protocol}"
         nothing.problems.append(f"There is no {named}: it has not been measured" if judges.file else unbuilt)
         return nothing
-    try:
-        table = pd.read_csv(path) if judges.file else pd.read_parquet(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         nothing.problems.append(f"{named} cannot be read ({type(error).__name__}): build it anew")
         return nothing
-    record = {} if judges.file else _record(path.with_suffix(".json"), nothing)
+    record = {} if judges.file else _record(project, nothing)
     nothing.skipped.update({str(part): str(reason) for part, reason in record.get("skipped", {}).items()})
     if "status" in table and set(table["status"]) == {"SKIPPED"}:
         # A skipped figure's table says so itself, whatever its record says.
@@ -192,16 +193,16 @@ def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
     return Evidence(table, named, runs_of(inputs), nothing.skipped, nothing.problems)
 
 
-def _record(path: Path, evidence: Evidence) -> Mapping[str, Any]:
+def _record(project: Path, evidence: Evidence) -> Mapping[str, Any]:
     """The record of a figure; without a readable one nothing is known of runs and skipped parts."""
+    named = f"{evidence.path.removesuffix('parquet')}json"
     try:
-        record: Any = read_record(path)
+        record = received_record(project, named)
         inputs, skipped = record.get("inputs", {}), record.get("skipped", {})
         sound = all(isinstance(each["path"], str) for each in inputs.values()) and isinstance(skipped, dict)
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         sound = False
     if not sound:
-        named = f"{evidence.path.removesuffix('parquet')}json"
         evidence.problems.append(f"{named} is not there or no record, so that its runs are not known")
         return {}
     return dict(record)

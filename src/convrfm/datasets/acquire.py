@@ -133,6 +133,7 @@ def _checked(entry: Entry, place: Place) -> Manifest:
     paths += [path for path in entry.archives if (place.files / path).is_file()]
     if entry.recorded_when_read:
         paths += [path for path in manifest["files"] if (place.files / path).is_file()]
+    _check_sizes(entry, place, paths)
     if not manifest["complete"]:
         _check_published(entry.remotes, place)
     new = check_files(entry, place, paths, manifest)
@@ -143,6 +144,15 @@ def _checked(entry: Entry, place: Place) -> Manifest:
 def _listed(entry: Entry, manifest: Manifest) -> list[str]:
     """The recorded files that must be there for good."""
     return [] if entry.recorded_when_read else [path for path in manifest["files"] if path not in entry.archives]
+
+
+def _check_sizes(entry: Entry, place: Place, paths: list[str]) -> None:
+    """Refuse a file that is larger than all of the data, before it is read: a sparse file takes no room, and days to read."""
+    for path in paths:
+        size = (place.files / path).stat().st_size
+        if size > entry.most_bytes:
+            msg = f"{place.files / path} has {size / 1e6:.3g} MB, and all of the data set has {entry.megabytes:g} MB."
+            raise CorruptDataError(msg)
 
 
 def _check_published(remotes: tuple[Remote, ...], place: Place) -> None:
@@ -189,18 +199,19 @@ def _provide(
     clear_leftovers(target)
     manifest = read_manifest(place.home)
     if target.is_file():
+        _check_sizes(entry, place, [remote.path])
         _check_published((remote,), place)
         check_files(entry, place, [remote.path], {**manifest, "complete": False})
     else:
         addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls
         known = manifest["files"].get(remote.path, {}).get("sha256")
-        digest, address = download(remote, target, addresses, known=known, patience=patience)
+        digest, address = download(remote, target, addresses, known=known, patience=patience, limit=entry.most_bytes)
         size = target.stat().st_size
         log.info("%s: %d bytes from %s", target, size, address)
         fetched.files.append(target)
         fetched.records[remote.path] = {"sha256": digest, "bytes": size, "from": address}
     if remote.unpacking is not None:
-        fetched.files += unpack(target, place.home, remote.unpacking)
+        fetched.files += unpack(target, place.home, remote.unpacking, entry.most_bytes)
 
 
 def _absent(entry: Entry, place: Place, reason: str) -> State:

@@ -1,12 +1,12 @@
-"""Unpacking of archives that nobody vouches for: nothing is ever written outside the folder that was named."""
+"""Unpacking of archives that nobody vouches for: nothing is written outside the folder that was named, nor more than is due."""
 
+import errno
 import gzip
-import lzma
+import math
 import shutil
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -14,18 +14,30 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from convrfm.datasets.entries import Unpacking
-from convrfm.errors import CorruptDataError
+from convrfm.errors import ConvRFMError, CorruptDataError
+from convrfm.plain_files import open_plain
 from convrfm.storage import explained_writes
 
 __all__ = ["clear_unpacking", "unpack"]
 
 _PREFIX = ".tmp-unpack-"
 
+CHUNK = 2**20
+
+LARGEST_HEADER = 2**24
+"""Bytes of a header in a tar file, which is held in memory."""
+
+BYTES_OF_A_NAME = 512
+"""What a member counts for beside its content: also empty files take room."""
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors that are not the archive's."""
+
 Member = tuple[str, IO[bytes]]
 
 
-def unpack(archive: Path, root: Path, how: Unpacking) -> list[Path]:
-    """Unpack a zip, tar (compressed or not) or gzip file.
+def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path]:
+    """Unpack a zip file (stored or deflated), a tar file (plain or with gzip) or a gzip file.
 
     Everything is unpacked aside first, and moved when all of it has come out whole.
 
@@ -33,23 +45,26 @@ def unpack(archive: Path, root: Path, how: Unpacking) -> list[Path]:
         archive: the file.
         root: folder of the data set, which exists.
         how: which members, and where to.
+        limit: bytes that may come out of it, members that are passed over included.
 
     Returns:
         the files that were written.
 
     Raises:
-        CorruptDataError: it is truncated or damaged, holds a link or a device, or names a place outside the folder.
+        CorruptDataError: it is truncated, damaged, encrypted or compressed in another way, holds a link or a device, names a
+            place outside the folder, or unpacks to more than the limit.
         StorageError: the disk is full, or the folder read-only.
     """
+    budget = _Budget(archive, limit)
     aside = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
     try:
         with explained_writes(root):
             source = aside / "outer"
-            _unpack_members(archive, source, how.members)
+            _unpack_members(archive, source, how.members, budget)
             if how.nested:
                 outer, source = source, aside / "inner"
                 for inner in _files(outer):
-                    _unpack_members(inner, source, "*")
+                    _unpack_members(inner, source, "*", budget)
             return [_moved(path, source, root / how.into) for path in _files(source)]
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -65,53 +80,103 @@ def clear_unpacking(root: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _unpack_members(archive: Path, folder: Path, pattern: str) -> None:
+class _Budget:
+    """The bytes that may still come out of an archive, and of archives in it."""
+
+    def __init__(self, archive: Path, limit: float) -> None:
+        self.archive, self.limit, self.left = archive, limit, limit
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            size = f"{self.limit / 1e6:.3g} MB"
+            msg = f"{self.archive} unpacks to more than {size}, twice what is known of the data: it is refused."
+            raise CorruptDataError(msg)
+
+
+class _Counted:
+    """A stream whose bytes count, those that are passed over as well, as they are decompressed; it is read once."""
+
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+        self.stream, self.budget, self.tell = stream, budget, stream.tell
+
+    def read(self, count: int) -> bytes:
+        if not 0 <= count <= LARGEST_HEADER:
+            msg = f"{self.budget.archive} has a header of {count} bytes: it is refused."
+            raise CorruptDataError(msg)
+        content = self.stream.read(count)
+        self.budget.take(len(content))
+        return content
+
+    def seek(self, place: int) -> None:
+        if place < self.tell():
+            msg = f"{self.budget.archive} holds members that overlap: it is refused."
+            raise CorruptDataError(msg)
+        self.budget.take(place - self.tell())
+        self.stream.seek(place)
+
+
+def _unpack_members(archive: Path, folder: Path, pattern: str, budget: _Budget) -> None:
     with _explained(archive):
-        for name, content in _members(archive):
+        for name, content in _members(archive, budget):
+            budget.take(BYTES_OF_A_NAME)
             target = _inside(folder, name, archive)
             if fnmatch(name, pattern):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as file:
-                    shutil.copyfileobj(content, file)
+                    while chunk := content.read(CHUNK):
+                        file.write(chunk)
 
 
-def _members(archive: Path) -> Iterator[Member]:
+def _members(archive: Path, budget: _Budget) -> Iterator[Member]:
     """Names and contents of the files in an archive; a file compressed by itself is its only member."""
-    if zipfile.is_zipfile(archive):
-        yield from _zip_members(archive)
-    elif tarfile.is_tarfile(archive):
-        yield from _tar_members(archive)
-    elif archive.suffix == ".gz":
-        with gzip.open(archive) as content:
-            yield archive.name.removesuffix(".gz"), cast("IO[bytes]", content)
-    else:
-        msg = f"{archive} is neither a zip, a tar nor a gzip file: delete it and fetch it again."
-        raise CorruptDataError(msg)
+    with open_plain(archive, math.inf) as file:
+        if zipfile.is_zipfile(file):
+            yield from _zip_members(archive, file, budget)
+            return
+        file.seek(0)
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if compressed else file
+        try:
+            opened = tarfile.open(fileobj=cast("IO[bytes]", _Counted(stream, budget)), mode="r:")  # noqa: SIM115 (closed below)
+        except tarfile.ReadError:
+            if not (compressed and archive.suffix == ".gz"):
+                msg = f"{archive} is neither a zip, a tar nor a gzip file: delete it and fetch it again."
+                raise CorruptDataError(msg) from None
+            stream.seek(0)
+            yield archive.name.removesuffix(".gz"), cast("IO[bytes]", _Counted(stream, budget))
+            return
+        with opened:
+            yield from _tar_members(archive, opened)
 
 
-def _zip_members(archive: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(archive) as opened:
+def _zip_members(archive: Path, file: IO[bytes], budget: _Budget) -> Iterator[Member]:
+    with zipfile.ZipFile(file) as opened:
         for info in opened.infolist():
             kind = info.external_attr >> 28  # the file type of Unix, 0 where none is given
             if kind not in (0, 0o4, 0o10):
                 msg = f"{archive} holds {info.filename!r}, which is a link or a device: it is refused."
                 raise CorruptDataError(msg)
+            # LZMA would make room for what a header of a few bytes promises.
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                msg = f"{archive} holds {info.filename!r}, which is compressed in a way that no data set is: it is refused."
+                raise CorruptDataError(msg)
             if not info.is_dir():
                 with opened.open(info) as content:
-                    yield info.filename, content
+                    yield info.filename, cast("IO[bytes]", _Counted(content, budget))
 
 
-def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive) as opened:
-        for info in opened:
-            if info.isdir():
-                continue
-            content = opened.extractfile(info) if info.isreg() else None
-            if content is None:
-                msg = f"{archive} holds {info.name!r}, which is a link or a device: it is refused."
-                raise CorruptDataError(msg)
-            with content:
-                yield info.name, content
+def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
+    for info in opened:
+        if info.isdir():
+            continue
+        content = opened.extractfile(info) if info.isreg() else None
+        if content is None:
+            msg = f"{archive} holds {info.name!r}, which is a link or a device: it is refused."
+            raise CorruptDataError(msg)
+        with content:
+            yield info.name, content
 
 
 def _inside(folder: Path, name: str, archive: Path) -> Path:
@@ -135,9 +200,10 @@ def _explained(archive: Path) -> Iterator[None]:
     """Say of a damaged archive that it is one."""
     try:
         yield
-    except (
-        EOFError, FileExistsError, IsADirectoryError, NotADirectoryError, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
-        msg = f"{archive} is damaged ({error}): delete it and fetch it again."
+    except ConvRFMError:
+        raise
+    except Exception as error:  # the libraries fail in all ways, out of memory among them
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            raise
+        msg = f"{archive} is damaged ({error or type(error).__name__}): delete it and fetch it again."
         raise CorruptDataError(msg) from error

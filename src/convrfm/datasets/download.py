@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import queue
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ __all__ = ["Patience", "download", "wrong_checksum"]
 
 CHUNK = 2**20
 SECONDS_BETWEEN_LINES = 10.0
+TIMEOUTS_OF_A_HEAD = 4
+MOST_DIGITS = 16
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 log = logging.getLogger(__name__)
@@ -32,11 +36,13 @@ class Patience:
         tries: at each address, after errors that may pass: a lost connection, a stall, a server that is overloaded.
         wait: seconds before the second try; each further wait is twice as long.
         timeout: seconds without a byte after which a connection counts as stalled.
+        slowest: bytes a second, on average, below which a server only pretends to send: after `timeout` seconds it is left.
     """
 
     tries: int = 4
     wait: float = 2.0
     timeout: float = 30.0
+    slowest: float = 2000.0
 
 
 class _Passing(Exception):  # noqa: N818 (never leaves this module)
@@ -48,7 +54,7 @@ class _Lasting(Exception):  # noqa: N818 (never leaves this module)
 
 
 def download(
-    remote: Remote, target: Path, addresses: tuple[str, ...], *, known: str | None, patience: Patience
+    remote: Remote, target: Path, addresses: tuple[str, ...], *, known: str | None, patience: Patience, limit: float
 ) -> tuple[str, str]:
     """Fetch a file into a temporary one beside the target, check it, and move it there.
 
@@ -58,6 +64,7 @@ def download(
         addresses: to try, in order.
         known: the SHA-256 of the file when it was first seen; None if it never was.
         patience: how long to try.
+        limit: bytes that it may have.
 
     Returns:
         the SHA-256 and the address that gave it.
@@ -69,7 +76,7 @@ def download(
     failures = []
     for address in addresses:
         try:
-            return _with_retries(remote, target, address, known, patience), address
+            return _with_retries(remote, target, address, known, patience, limit), address
         except _Lasting as failure:
             log.warning("%s: %s", address, failure)
             failures.append(f"{address}: {failure}")
@@ -77,11 +84,13 @@ def download(
     raise AbsentDataError(msg)
 
 
-def _with_retries(remote: Remote, target: Path, address: str, known: str | None, patience: Patience) -> str:
+def _with_retries(
+    remote: Remote, target: Path, address: str, known: str | None, patience: Patience, limit: float
+) -> str:
     wait = patience.wait
     for left in reversed(range(patience.tries)):
         try:
-            return _fetch(remote, target, address, known, patience.timeout)
+            return _fetch(remote, target, address, known, patience, limit)
         except _Passing as failure:
             if left == 0:
                 msg = f"{failure} (tried {patience.tries} times)."
@@ -93,14 +102,14 @@ def _with_retries(remote: Remote, target: Path, address: str, known: str | None,
     raise ValueError(msg)
 
 
-def _fetch(remote: Remote, target: Path, address: str, known: str | None, timeout: float) -> str:
+def _fetch(remote: Remote, target: Path, address: str, known: str | None, patience: Patience, limit: float) -> str:
     """One try; gives the SHA-256."""
     digest = ""
 
     def write(temporary: Path) -> None:
         nonlocal digest
         with temporary.open("wb") as file:
-            for chunk in _chunks(address, temporary, timeout):
+            for chunk in _chunks(address, temporary, patience, limit):
                 file.write(chunk)
         digest = _checked(temporary, remote, known)
 
@@ -108,24 +117,30 @@ def _fetch(remote: Remote, target: Path, address: str, known: str | None, timeou
     return digest
 
 
-def _chunks(address: str, temporary: Path, timeout: float) -> Iterator[bytes]:
+def _chunks(address: str, temporary: Path, patience: Patience, limit: float) -> Iterator[bytes]:
     """The body of an answer, as it is on the server: no decompression, nothing missing, no page in its place."""
     # What requests and urllib3 raise are kinds of OSError, which would pass for errors of the disk.
     try:
-        # The body is asked for as it is: many servers would otherwise mark a .gz file as compressed on the way.
-        with requests.get(address, stream=True, timeout=timeout, headers={"Accept-Encoding": "identity"}) as answer:
+        with _answer(address, patience.timeout) as answer:
             _check_status(answer)
             # A body that is shorter than this is an error of urllib3's.
             announced = answer.headers.get("Content-Length", "")
-            size = int(announced) if announced.isdigit() else 0
+            size = int(announced) if announced.isdecimal() and len(announced) < MOST_DIGITS else 0
+            _check_size(size, limit)
             _check_room(temporary, size)
-            received, last = 0, time.monotonic()
-            for chunk in answer.raw.stream(CHUNK, decode_content=False):
+            received, start = 0, time.monotonic()
+            last = start
+            # What there is, and not the whole chunk: a server that sends a byte now and then would never fill it.
+            while chunk := answer.raw.read1(CHUNK, decode_content=False):
                 if received == 0 and _is_page(answer, chunk):
                     msg = "the answer is a web page, not the file; its quota may be used up, or a login is needed."
                     raise _Lasting(msg)
                 yield chunk
                 received += len(chunk)
+                _check_size(received, limit)
+                if received < patience.slowest * (time.monotonic() - start - patience.timeout):
+                    msg = f"it sends less than {patience.slowest:g} bytes a second"
+                    raise _Passing(msg)
                 if time.monotonic() - last > SECONDS_BETWEEN_LINES:
                     last = time.monotonic()
                     log.info("%s: %.0f of %.0f MB", address, received / 1e6, size / 1e6)
@@ -140,7 +155,45 @@ def _chunks(address: str, temporary: Path, timeout: float) -> Iterator[bytes]:
         msg = f"this is no address ({error})."
         raise _Lasting(msg) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _Passing(_plain_reason(error, timeout)) from error
+        raise _Passing(_plain_reason(error, patience.timeout)) from error
+
+
+def _answer(address: str, timeout: float) -> requests.Response:
+    """The head of an answer, redirects followed; a server that sends it byte by byte is left after some timeouts."""
+    found: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            # The body is asked for as it is: many servers would otherwise mark a .gz file as compressed on the way.
+            headers = {"Accept-Encoding": "identity"}
+            hooks = {"response": _without_body}
+            found.put(requests.get(address, stream=True, timeout=timeout, headers=headers, hooks=hooks))
+        except Exception as error:  # noqa: BLE001 (raised below)
+            found.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = found.get(timeout=TIMEOUTS_OF_A_HEAD * timeout)
+    except queue.Empty:
+        msg = f"the head of the answer has not come within {TIMEOUTS_OF_A_HEAD * timeout:g} s"
+        raise _Passing(msg) from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _without_body(answer: requests.Response, **_: object) -> None:
+    """Leave the body of a redirect: requests would read it into the memory, however long it is."""
+    if answer.is_redirect:
+        answer._content = b""
+
+
+def _check_size(size: int, limit: float) -> None:
+    if size > limit:
+        msg = (
+            f"it has more than {limit / 1e6:.3g} MB, twice what all of the data set has: it is not what is looked for."
+        )
+        raise _Lasting(msg)
 
 
 def _check_status(answer: requests.Response) -> None:

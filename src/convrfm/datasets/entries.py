@@ -93,6 +93,11 @@ class Entry:
     notes: str = ""
 
     @property
+    def most_bytes(self) -> float:
+        """What may be fetched of it, or come out of its archives: twice what it has, as `megabytes` is rounded."""
+        return 2e6 * self.megabytes
+
+    @property
     def required(self) -> tuple[str, ...]:
         """What must lie in the folder of the data set; folders end with a slash."""
         return self.needs or tuple(path for remote in self.remotes for path in remote.gives)

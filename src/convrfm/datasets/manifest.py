@@ -1,7 +1,6 @@
 """The manifest of a data set: the SHA-256 of every file, recorded when it is first seen and checked ever after."""
 
 import fcntl
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.places import MANIFEST, Place
 from convrfm.errors import CorruptDataError
+from convrfm.plain_files import read_json
 from convrfm.progress import track
 from convrfm.storage import explained_writes, sha256, write_json
 
@@ -17,6 +17,10 @@ __all__ = ["add_to_manifest", "check_files", "locked", "read_manifest", "verify"
 
 Manifest = dict[str, Any]
 """`files`: SHA-256, bytes and origin by path; `complete`: whether all files were there; `splits`: what was found in them."""
+
+
+MOST_BYTES = 10**9
+"""Of a manifest: that of ImageNet has 0.3 GB."""
 
 
 def read_manifest(home: Path) -> Manifest:
@@ -29,8 +33,8 @@ def read_manifest(home: Path) -> Manifest:
     if not path.exists():
         return {"files": {}, "complete": False, "splits": {}}
     try:
-        manifest: Manifest = json.loads(path.read_text())
-    except ValueError as error:
+        manifest: Manifest = read_json(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
         msg = f"{path} is damaged ({error}): restore it; or delete it, and the files count as never seen before."
         raise CorruptDataError(msg) from error
     return manifest

@@ -3,18 +3,45 @@
 A pickle is a program. Here it may build arrays, strings, numbers and containers of these, and nothing else: NumPy's own
 constructors are replaced by plain ones, which check what they are given, so that not even NumPy's code for unpickling
 runs on foreign data.
+
+Nor may it take more time or memory than its size: 175 bytes can stand for a list that takes years to walk through. So it is
+gone through before it is executed, with a model of its stack that holds the depth and the size of each object.
 """
 
+import os
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from convrfm.errors import CorruptDataError
+from convrfm.plain_files import open_plain
 
 __all__ = ["load_pickle"]
+
+MOST_BYTES = 2**30
+"""Of a file: a batch of ImageNet32 has 0.4 GB."""
+
+MOST_STEPS, MOST_KEYS, DEEPEST = 2_000_000, 1000, 50
+"""Of a pickle: CIFAR-100's takes 0.3 million steps, for a dictionary of 5 keys. Many keys can be made to collide."""
+
+LARGEST_INTEGER = 256
+"""Bytes."""
+
+ALLOWED_STEPS = {
+    "PROTO", "STOP", "FRAME", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG",
+    "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE",
+    "BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "EMPTY_LIST", "LIST", "APPEND", "APPENDS",
+    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "GLOBAL",
+    "STACK_GLOBAL", "REDUCE", "BUILD", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET",
+}  # fmt: skip
+"""By the names of `pickletools`; sets, for one, are not."""
+
+CONTAINERS = {"EMPTY_LIST", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT"}
+FILLING = {"APPEND", "APPENDS", "SETITEM", "SETITEMS"}
 
 
 class _Type:
@@ -71,8 +98,6 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _to_bytes,
-    # Old protocols have no codes of their own for these.
-    **{(home, kind.__name__): kind for home in ("builtins", "__builtin__") for kind in (set, frozenset, complex)},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _new_scalar for core in ("core", "_core")},
 }
@@ -95,16 +120,115 @@ def load_pickle(path: Path) -> Any:
         the object, with text and bytes of Python 2 as text in Latin-1.
 
     Raises:
-        CorruptDataError: it holds anything else, or is damaged; nothing of it has been executed.
+        CorruptDataError: it holds anything else, is damaged, or would outgrow its size; nothing of it has been executed.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path, MOST_BYTES) as file:
+            _check_steps(_Whole(file))
+            file.seek(0)
             return _plain(_Unpickler(file, encoding="latin1").load())
     except (
-        pickle.UnpicklingError, AttributeError, EOFError, LookupError, OverflowError, RecursionError, TypeError, ValueError,
+        pickle.UnpicklingError, AttributeError, EOFError, LookupError, MemoryError, OSError, OverflowError, RecursionError,
+        TypeError, ValueError,
     ) as error:  # fmt: skip
         msg = f"{path} is refused ({error}): only arrays, strings, numbers and containers may be in it. Fetch it again."
         raise CorruptDataError(msg) from error
+
+
+class _Whole:
+    """A file that refuses to read more than it has, rather than to make room for it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.size = file, os.fstat(file.fileno()).st_size
+        self.tell, self.readline = file.tell, file.readline
+
+    def read(self, count: int) -> bytes:
+        self.check(count)
+        return self.file.read(count)
+
+    def check(self, count: int) -> None:
+        left = self.size - self.tell()
+        if count > left:
+            msg = f"{count} bytes should follow, and {left} do"
+            raise pickle.UnpicklingError(msg)
+
+
+def _check_steps(file: _Whole) -> None:
+    """Go through a pickle without executing it, and refuse one that would take more time or memory than its size.
+
+    Raises:
+        UnpicklingError: it would, or has a step that no pickle of plain data has.
+        ValueError: it is no pickle.
+    """
+    stack: list[_Item] = []  # what lies above the last mark
+    below: list[list[_Item]] = []
+    memo: dict[int, _Item] = {}
+    keys = reused = 0
+    for number, (step, found, _) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
+        name, argument = step.name, cast("Any", found)
+        _refuse(name not in ALLOWED_STEPS, f"{name} is not allowed")
+        _refuse(number == MOST_STEPS, f"it has more than {MOST_STEPS} steps")
+        if name == "FRAME":
+            file.check(argument)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            place = len(memo) if argument is None else argument
+            # A place far away makes room for all places before it.
+            _refuse(place > number, f"{name} {place} skips places")
+            memo[place] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            item = memo[argument]
+            # Used twice at each level, containers would double.
+            _refuse(item.depth > 0, "it uses a container twice")
+            reused += item.size
+            _refuse(reused > file.size, "it uses its texts again and again")
+            stack.append(item)
+        elif name == "MARK":
+            below.append(stack)
+            stack = []
+        elif name != "PROTO":
+            count, taken = len(step.stack_before), []
+            if pickletools.markobject in step.stack_before:
+                count, taken, stack = count - 2, stack, below.pop()
+            _refuse(count > len(stack), "its stack is empty")
+            taken = stack[len(stack) - count :] + taken
+            del stack[len(stack) - count :]
+            if name in ("DICT", "SETITEM", "SETITEMS"):
+                keys += len(taken) // 2
+                _refuse(keys > MOST_KEYS, f"its dictionaries have more than {MOST_KEYS} keys")
+            if step.stack_after:
+                item = _made(name, argument, taken)
+                _refuse(item.depth > DEEPEST, f"it is nested more than {DEEPEST} levels deep")
+                stack.append(item)
+
+
+class _Item(NamedTuple):
+    """An object on the stack.
+
+    Attributes:
+        depth: levels of containers; 0 for what holds no other object.
+        size: bytes of text in it.
+    """
+
+    depth: int
+    size: int
+
+
+def _refuse(wrong: bool, found: str) -> None:
+    if wrong:
+        raise pickle.UnpicklingError(found)
+
+
+def _made(name: str, argument: Any, taken: list[_Item]) -> _Item:
+    """What a step leaves on the stack."""
+    if isinstance(argument, int):
+        _refuse(argument.bit_length() > 8 * LARGEST_INTEGER, f"it has an integer of {argument.bit_length()} bits")
+    size = len(argument) if isinstance(argument, str | bytes) else sum(item.size for item in taken)
+    if name in CONTAINERS:
+        return _Item(1 + max((item.depth for item in taken), default=0), size)
+    if name in FILLING:
+        return _Item(max(taken[0].depth, *(1 + item.depth for item in taken[1:]), 0), size)
+    # Arrays, types and scalars hold nothing that could be walked through; BUILD may leave a container as it was.
+    return _Item(taken[0].depth if name == "BUILD" else 0, size)
 
 
 def _plain(value: Any) -> Any:
@@ -113,7 +237,7 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, dict):
         return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return type(value)(_plain(item) for item in value)
     return value
 

@@ -1,5 +1,6 @@
 """Image files: which there are in folders of classes, and their pixels, faithfully or not at all."""
 
+import math
 import os
 import warnings
 from collections.abc import Collection
@@ -10,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convrfm.datasets.places import is_hidden, visible_files
 from convrfm.errors import AbsentDataError, CorruptDataError
+from convrfm.plain_files import NotPlainError, open_plain
 
 __all__ = ["FORMATS", "SUFFIXES", "class_files", "read_image"]
 
@@ -98,7 +100,7 @@ def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
             warnings.simplefilter("ignore", UserWarning)
             # Pillow warns of so many pixels, and refuses twice as many.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with open_plain(Path(path), math.inf) as file, Image.open(file, formats=FORMATS) as image:
                 return _pixels(image, upright=upright)
     except MemoryError:
         raise
@@ -111,6 +113,8 @@ def _reason(path: str | Path, error: Exception) -> str:
     """Why a file cannot be read, and what to do, as a sentence without its subject."""
     if isinstance(error, _Unfaithful):
         return str(error)
+    if isinstance(error, NotPlainError):
+        return f"is not read: {str(error).rstrip('.')}"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"has too many pixels ({error}): scale it down"
     if isinstance(error, OSError) and error.errno is not None:

@@ -5,9 +5,12 @@ of unlabelled images each time, and that of PatchCamelyon gives labels one by on
 """
 
 import bisect
+import bz2
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,7 +19,13 @@ from convrfm.datasets.reading.split import Split, from_arrays
 from convrfm.datasets.restricted_pickle import load_pickle
 from convrfm.errors import CorruptDataError
 
+if TYPE_CHECKING:
+    import h5py
+
 __all__ = ["PACKED"]
+
+MOST_IMAGES, MOST_TEXT, MOST_CHUNK = 2_000_000, 10**8, 2**26
+"""Images of a split, bytes of USPS, and bytes that HDF5 unpacks at once: above what any data set has."""
 
 
 def _idx(images: Path, labels: Path, classes: Sequence[str]) -> Split:
@@ -56,13 +65,20 @@ def _emnist_letters(root: Path, split: str) -> Split:
 def _usps(root: Path, split: str) -> Split:
     from torchvision.datasets import USPS
 
+    with bz2.open(root / {"train": "usps.bz2", "test": "usps.t.bz2"}[split]) as file:
+        _refuse(len(file.read(MOST_TEXT + 1)) > MOST_TEXT, f"it unpacks to more than {MOST_TEXT} bytes")
     data = USPS(root, train=split == "train")
     return from_arrays(data.data, data.targets, [str(digit) for digit in range(10)])
 
 
 def _svhn(root: Path, split: str) -> Split:
+    from scipy.io import whosmat
     from torchvision.datasets import SVHN
 
+    found = {name: shape for name, shape, _ in whosmat(root / f"{split}_32x32.mat")}
+    count = found.get("y", (0,))[0]
+    wrong = found != {"X": (32, 32, 3, count), "y": (count, 1)} or count > MOST_IMAGES
+    _refuse(wrong, f"{split}_32x32.mat holds arrays of shapes {found}")
     data = SVHN(root, split=split)
     return from_arrays(data.data.transpose(0, 2, 3, 1), data.labels, [str(digit) for digit in range(10)])
 
@@ -94,18 +110,49 @@ def _pcam(root: Path, split: str) -> Split:
 
     base = f"pcam/camelyonpatch_level_2_split_{split}"
     with h5py.File(root / f"{base}_y.h5") as file:
-        labels = file["y"][:].reshape(-1)
+        stored = _stored(file, "y")
+        _refuse(
+            stored.shape[1:] != (1, 1, 1) or len(stored) > MOST_IMAGES,
+            f"{base}_y.h5 has labels of shape {stored.shape}",
+        )
+        labels = stored[:].reshape(-1)
     with h5py.File(root / f"{base}_x.h5") as file:
-        shape = file["x"].shape
-    if shape != (len(labels), 96, 96, 3):
-        msg = f"{base}_x.h5 holds images of shape {shape} for {len(labels)} labels"
-        raise CorruptDataError(msg)
+        shape = _stored(file, "x").shape
+    wrong = f"{base}_x.h5 holds images of shape {shape} for {len(labels)} labels"
+    _refuse(shape != (len(labels), 96, 96, 3), wrong)
 
     def image(index: int) -> Image.Image:
         with h5py.File(root / f"{base}_x.h5") as file:
             return Image.fromarray(file["x"][index])
 
     return Split(labels.astype(np.int64), ("no tumour", "tumour"), image, lambda _: [])
+
+
+def _stored(file: "h5py.File", name: str) -> "h5py.Dataset":
+    """Numbers that lie in an HDF5 file itself.
+
+    Raises:
+        CorruptDataError: they lie in other files, by a link, as external storage or as a virtual data set; or are no integers,
+            or too many to be unpacked at once.
+    """
+    import h5py
+
+    link = file.get(name, getlink=True)
+    found = file[name] if isinstance(link, h5py.HardLink) else None
+    wrong = (
+        not isinstance(found, h5py.Dataset)
+        or found.is_virtual
+        or found.external is not None
+        or found.dtype.kind not in "iu"
+        or math.prod(found.chunks or ()) * found.dtype.itemsize > MOST_CHUNK
+    )
+    _refuse(wrong, f"{Path(file.filename).name} does not hold {name} as plain integers of its own")
+    return found
+
+
+def _refuse(wrong: bool, found: str) -> None:
+    if wrong:
+        raise CorruptDataError(found)
 
 
 def _imagenet32(root: Path, split: str) -> Split:
