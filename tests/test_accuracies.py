@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest, ttest_1samp
 
-from convrfm.errors import DataError
+from convrfm.errors import InputError
 from convrfm.plots import fig05, fig06
 from convrfm.plots.accuracies import (
     ScoredRun,
@@ -220,7 +220,7 @@ def test_caption_of_figure_5_names_the_kind(arrays):
 def test_an_array_that_is_not_that_of_the_history_is_refused(arrays):
     run = scored(arrays)
     wrong = ScoredRun(run.keys, run.settings, run.metrics, run.draw, {**run.correct, "correct/0/0": arrays["0/1"]})
-    with pytest.raises(DataError, match=r"0\.808 by its history and 0\.816 by its array 'correct/0/0'"):
+    with pytest.raises(InputError, match=r"0\.808 by its history and 0\.816 by its array 'correct/0/0'"):
         fig06.tidy([wrong], [])
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from convrfm.errors import DataError
+from convrfm.errors import InputError
 from convrfm.plots.style import interval
 
 __all__ = [
@@ -67,7 +67,7 @@ class ScoredRun:
         """One of `correct`; None where it is not known.
 
         Raises:
-            DataError: its mean is not the accuracy of the history.
+            InputError: its mean is not the accuracy of the history.
         """
         found = self.correct.get(name)
         if found is not None and float(found.mean()) != accuracy:
@@ -75,7 +75,7 @@ class ScoredRun:
                 f"The accuracy of {dict(self.keys)} is {accuracy} by its history and {found.mean()} by its array {name!r}: "
                 "build the run again."
             )
-            raise DataError(msg)
+            raise InputError(msg)
         return found
 
 
