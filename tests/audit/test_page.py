@@ -122,6 +122,8 @@ def test_deviations_stand_in_the_headline_and_in_a_section(project):
     assert "<title>Audit of results/quick: trusted, with 1 deviation</title>" in html
     assert seeds.found in html[html.index('id="deviations"') :]
     assert trust(found).startswith("Trusted, with 1 deviation: ")
+    part = outcomes.audit(deviations=(seeds,), checked={"records": 9})
+    assert trust(part).startswith("Trusted as far as recomputed (1 of 9 runs and figures), with 1 deviation: ")
     two = outcomes.audit(deviations=(seeds, seeds))
     assert trust(two).startswith("Trusted, with 2 deviations: ")
 

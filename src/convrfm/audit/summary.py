@@ -52,10 +52,14 @@ def summary(audit: Audit, page: str | None) -> Iterator[str]:
 
 
 def headline(audit: Audit) -> str:
-    """The audit in two to four words."""
+    """The audit in a few words: trust reaches as far as what was computed again."""
     if not audit.trusted:
         return "Not trusted"
-    return f"Trusted, with {_counted(len(audit.deviations), 'deviation')}" if audit.deviations else "Trusted"
+    again = sum(replay.result is not Result.IMPOSSIBLE for replay in audit.replays)
+    of = audit.checked.get("records", 0)
+    reach = "" if again == of else f" as far as recomputed ({again} of {of} runs and figures)"
+    shown = f", with {_counted(len(audit.deviations), 'deviation')}" if audit.deviations else ""
+    return f"Trusted{reach}{shown}"
 
 
 def trust(audit: Audit) -> str:
