@@ -107,21 +107,13 @@ def coverage_of(
         runs = behind.runs(judgement)
         drawn = [name for name in runs if behind.products[name].kind not in ALWAYS]
         done, of_drawn = len(held & set(runs)), len(held & set(drawn))
-        found.append(
-            Coverage(
-                claim=judgement.claim,
-                protocol=judgement.protocol,
-                runs=len(runs),
-                recomputed=done,
-                caught_one=done / len(runs) if runs else 0.0,
-                caught_tenth=_caught(len(drawn), of_drawn, math.ceil(len(drawn) / 10))
-                if drawn
-                else float(done == len(runs) > 0),
-            )
-        )
+        one, tenth = (_caught(len(drawn), of_drawn, forged) for forged in (1, math.ceil(len(drawn) / 10)))
+        if not drawn:
+            one = tenth = float(done == len(runs) > 0)
+        found.append(Coverage(judgement.claim, judgement.protocol, len(runs), done, one, tenth))
     return tuple(found)
 
 
 def _caught(runs: int, recomputed: int, forged: int) -> float:
     """Probability that at least one of the forged runs is among those that were computed again, drawn without replacement."""
-    return 1 - math.comb(runs - recomputed, forged) / math.comb(runs, forged)
+    return 1 - math.comb(runs - recomputed, forged) / math.comb(runs, forged) if runs else 0.0

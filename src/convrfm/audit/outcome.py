@@ -79,9 +79,9 @@ class Coverage:
         protocol: as of the judgement.
         runs: how many it rests on, from the draws of images on.
         recomputed: how many of them were computed again, and came out as they lie there.
-        caught_one: probability that one forged run, any of them, would have been found.
-        caught_tenth: the same for a tenth of the runs, and at least one, chosen by the forger among the kinds that are not
+        caught_one: probability that one forged run would have been found, chosen by the forger among the kinds that are not
             always computed again.
+        caught_tenth: the same for a tenth of these runs, and at least one.
     """
 
     claim: str
