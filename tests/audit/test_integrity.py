@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from claims.made_up import cost, put_cost
 from workflow.conftest import ROOT
 
 from audit.tiny import BUILT, configure, plan_of, rehash, reseal, settings_of
@@ -200,6 +201,17 @@ def test_a_changed_configuration_names_key_and_values(project):
 
 def _features(project) -> dict:
     return settings_of(project).preset.features.model_dump(exclude_unset=True)
+
+
+def test_the_table_of_costs(project):
+    """One that was edited is found; one of older kernels leaves its claim undecided, and is nothing about the results."""
+    path = put_cost(project, cost((1, 1, 1)))
+    assert audit(project)[0] == set()
+    path.write_text(path.read_text().replace("20.0", "30.0"))
+    assert audit(project)[0] == {(State.TAMPERED, "benchmarks/cost.csv")}
+    put_cost(project, cost((1, 1, 1)))
+    (project / "benchmarks/cost.py").write_text("pass")
+    assert audit(project)[0] == set()
 
 
 def test_a_seed_that_is_no_longer_asked_for(project):

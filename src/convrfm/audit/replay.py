@@ -12,6 +12,7 @@ import os
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager, redirect_stderr
@@ -160,6 +161,9 @@ def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]
     """Do tasks in processes of their own, which are told of their threads and devices before they import anything."""
     # It takes a moment, and most of what the audit does can do without.
     from joblib.externals.loky import get_reusable_executor
+
+    # It starts workers anew that have taken much memory, and warns of it.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
 
     def surroundings(task: _Task) -> tuple[int, bool]:
         return task.threads, task.on_gpu
