@@ -6,11 +6,11 @@
 rule audit:
     log:
         f"{RESULTS}/logs/audit.log",
-    # As many as there are: Snakemake gives no more than its cores.
-    threads: 128
     localrule: True
     conda:
         ENVIRONMENT
+    # As many as there are: Snakemake gives no more than its cores.
+    threads: 128
     params:
         settings={"config": config, "root": str(workflow.basedir)},
         code=closure_hash("convrfm.audit.auditing"),
