@@ -124,6 +124,8 @@ def test_deviations_stand_in_the_headline_and_in_a_section(project):
     assert trust(found).startswith("Trusted, with 1 deviation: ")
     part = outcomes.audit(deviations=(seeds,), checked={"records": 9})
     assert trust(part).startswith("Trusted as far as recomputed (1 of 9 runs and figures), with 1 deviation: ")
+    close = outcomes.audit(replays=(Replay(outcomes.RUN, Result.CLOSE, "as its processor was another", 1.0),))
+    assert "(1 run or figure, 1 of them close by the tolerance of their kind, not equal)" in trust(close)
     two = outcomes.audit(deviations=(seeds, seeds))
     assert trust(two).startswith("Trusted, with 2 deviations: ")
 

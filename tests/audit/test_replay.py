@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,24 @@ def test_what_cannot_be_computed_here_is_told_from_what_cannot_be_computed(proje
     found = replaying._replayed(task)
     assert found.replay.result is result
     assert str(error) in found.replay.found
+
+
+def test_without_data_a_preparation_cannot_be_computed_here(project, monkeypatch):
+    """Nobody is accused for what the auditor lacks."""
+    monkeypatch.chdir(project)
+    (run,) = products(project, "draw")
+    task = replaying._task(project, project, plan_of(project), run, 1)
+    lacking = replace(task, inputs={"state": [str(project / "data/mnist/state.json")]})
+    found = replaying._replayed(lacking).replay
+    assert (found.result, found.found.endswith("mnist/state.json.")) == (Result.IMPOSSIBLE, True)
+
+
+@pytest.mark.parametrize(("recorded", "threads"), [(2, 2), (64, 2), (True, 1), ("8", 1), (-1, 1), (None, 1)])
+def test_threads_are_those_recorded_as_far_as_there_are_any(project, recorded, threads):
+    (run,) = products(project, "draw")
+    record = json.loads((project / run.record_file).read_text())
+    (project / run.record_file).write_text(json.dumps({**record, "threads": recorded}))
+    assert replaying._task(project, project, plan_of(project), run, 2).threads == threads
 
 
 def test_settings_are_those_of_the_plan(project):

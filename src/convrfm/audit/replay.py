@@ -135,7 +135,7 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) 
             **{name: str(place.absolute() / file) for name, file in product.files.items()},
             "record": str(place.absolute() / product.record_file),
         },
-        threads=min(recorded, cores) if isinstance(recorded, int) and recorded > 0 else 1,
+        threads=min(recorded, cores) if type(recorded) is int and recorded > 0 else 1,
         on_gpu=machine.get("gpu") is not None,
     )
 
@@ -242,6 +242,9 @@ def _replayed(task: _Task) -> Replayed:
 def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
     inputs = {name: [Path(path) for path in paths] for name, paths in task.inputs.items()}
     recorder = Recorder(task.job, closure_hash(task.job.partition(":")[0]), task.settings)
+    # All others were verified: it is the state of data that were never looked for here.
+    if absent := [path for paths in inputs.values() for path in paths if not path.exists()]:
+        return Result.IMPOSSIBLE, f"It cannot be computed here: there is no {absent[0]}."
     try:
         with _quiet(task.threads):
             load_job(task.job)(Job(inputs, outputs, task.settings, task.threads, recorder))

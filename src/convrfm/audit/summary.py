@@ -68,7 +68,9 @@ def trust(audit: Audit) -> str:
     impossible = results.pop(Result.IMPOSSIBLE, 0)
     again = _counted(results.total(), "run or figure", "runs and figures")
     if audit.trusted:
-        more = f"; {impossible} more could not be" if impossible else ""
+        close = results[Result.CLOSE]
+        more = f", {close} of them close by the tolerance of their kind, not equal" if close else ""
+        more += f"; {impossible} more could not be" if impossible else ""
         return (
             f"{headline(audit)}: nothing wrong was found in these files, and nothing came out different that was computed "
             f"again ({again}{more}). How much that says stands beside each verdict."
