@@ -37,7 +37,7 @@ def test_place_of_data(home):
 
 @pytest.mark.parametrize("command", ["audit", "import-results"])
 def test_command_line_of_audits(home, monkeypatch, capsys, command):
-    def interrupted(folder, seed):
+    def interrupted(folder, choice, cores):
         assert folder == home / "results/quick"
         raise KeyboardInterrupt
 

@@ -11,6 +11,12 @@ from audit.tiny import make_project
 from convrfm.audit import currency, deviations
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> None:
+    """Nothing that another test has computed again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory) -> Path:
     return make_project(tmp_path_factory.mktemp("audited") / "project")

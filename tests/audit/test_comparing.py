@@ -88,6 +88,34 @@ def test_threads_and_builds_are_surroundings(tmp_path):
         assert compared(tmp_path, old=old, accuracy=0.751)[0] is Result.CLOSE
 
 
+@pytest.mark.parametrize("lie", [{"threads": "x"}, {"threads": True}, {"packages": {"torch": "2.0", "python": "2.7"}},
+                                 {"machine": {**RECORD["machine"], "processor": 7}}])  # fmt: skip
+def test_nonsense_about_the_surroundings_does_not_loosen_the_comparison(tmp_path, lie):
+    assert compared(tmp_path, old={**RECORD, **lie}, accuracy=0.751)[0] is Result.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("note", "result"),
+    [({"best_epoch": 4}, Result.CLOSE), ({"residual": 2e-9}, Result.CLOSE), ({"residual": None}, Result.CLOSE),
+     ({"skipped": {"SVHN": "gone"}}, Result.DIFFERENT), ({"images_fitted": 3}, Result.DIFFERENT)],
+)  # fmt: skip
+def test_elsewhere_notes_may_differ_in_measured_numbers_alone(tmp_path, note, result):
+    assert compared(tmp_path, old={**ELSEWHERE, **note})[0] is result
+
+
+def test_elsewhere_answers_may_differ_as_far_as_accuracies(tmp_path):
+    results = []
+    for changed in (1, 10):
+        paths = [files(tmp_path / f"{which}{changed}") for which in ("old", "new")]
+        right = np.ones(100, bool)
+        other = right.copy()
+        other[:changed] = False
+        for path, answers in zip(paths, (right, other), strict=True):
+            write_arrays(path["arrays"], {"correct/0/0": answers})
+        results.append(compare(*paths, (ELSEWHERE, RECORD), TOLERANCES["rfm"])[0])
+    assert results == [Result.CLOSE, Result.DIFFERENT]
+
+
 def test_every_kind_of_run_has_a_tolerance():
     assert TOLERANCES.keys() == EXPERIMENTS.keys()
 

@@ -280,7 +280,18 @@ def versions(project: Path) -> Path:
     return run
 
 
+def other_draws_in_a_record(project: Path) -> Path:
+    """What a run was made from under another name, and a draw that is none under the name that figures tell draws by."""
+    run = a_run(project, "rfm")
+    record = read_record(run / "record.json")
+    inputs = {f"zz/{name}": described for name, described in record["inputs"].items()}
+    inputs["draw/0"] = {"path": "nowhere/state.json", "sha256": "b" * 64}
+    reseal(run / "record.json", {**record, "inputs": inputs})
+    return run
+
+
 ALWAYS = {
+    "another draw in the record of a fit": other_draws_in_a_record,
     "the same draw under two seeds": a_draw_copied,
     "less noise in a draw": a_quieter_draw,
     "a draw of another seed, which suits better": a_seed_that_suits,
@@ -374,6 +385,21 @@ def test_found_where_it_is_computed_again(project, what):
     assert shown == ""
     assert all(each.caught_one < 1 for each in by_default.coverage if each.runs)
     ROWS[what] = ("with probability k / m", caught(audited(project, Choice(None))))
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [outputs_of_a_fit, deep_stages, best_epoch, nulls_and_gains, a_fit_to_test_images, a_metric, layer_tables],
+)
+@pytest.mark.parametrize("lie", [{"processor": "another"}, {"gpu": "a fast one"}])
+def test_a_lie_about_the_machine_does_not_help(project, forgery, lie):
+    """Tolerances are for the last digits, and what is no measured number has to be equal anywhere."""
+    run = forgery(project)
+    rehash(project, run / "record.json")
+    record = read_record(run / "record.json")
+    reseal(run / "record.json", {**record, "machine": {**record["machine"], **lie}})
+    follow(project, run)
+    assert not audited(project, Choice(None)).trusted
 
 
 @pytest.mark.parametrize("what", SHOWN)

@@ -17,7 +17,7 @@ from audit.tiny import configure, plan_of
 from convrfm.audit import replay as replaying
 from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import Result
-from convrfm.audit.replay import REPLAYS, replay
+from convrfm.audit.replay import kept_replays, replay
 from convrfm.errors import AbsentDataError, ConfigError, MachineError
 
 RESULTS = Path("results/quick")
@@ -42,7 +42,7 @@ def test_runs_and_figures_in_processes_of_their_own(project):
     for name, picture in pictures.items():
         assert picture == (project / f"{name}.png").read_bytes()
     assert len(pictures) == 2
-    kept = list((project / REPLAYS).glob("*.json"))
+    kept = list(kept_replays().glob("*.json"))
     assert len(kept) == len(found) - len(pictures)
     assert {json.loads(path.read_text())["result"] for path in kept} == {"equal"}
 
@@ -139,12 +139,11 @@ def children(of: int) -> list[int]:
 def test_an_audit_that_is_ended_leaves_no_process_and_goes_on_the_next_time(project, how):
     command = [sys.executable, "-m", "convrfm", "audit", "results/quick", "--replay", "all", "--cores", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    # As from a terminal, whatever the tests were started from.
     process = subprocess.Popen(
         command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        start_new_session=True,
     )  # fmt: skip
-    while not list((project / REPLAYS).glob("*.json")):
+    while not list(kept_replays().glob("*.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     workers = children(process.pid)
@@ -157,7 +156,7 @@ def test_an_audit_that_is_ended_leaves_no_process_and_goes_on_the_next_time(proj
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "processes go on"
         time.sleep(0.1)
-    kept = {path: path.stat().st_mtime_ns for path in (project / REPLAYS).glob("*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in kept_replays().glob("*.json")}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

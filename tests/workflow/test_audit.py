@@ -11,7 +11,12 @@ from convrfm.storage import sha256
 
 def everything(project):
     """Hash and time of every file of the results that the audit does not write itself."""
-    own = (project.results / "audit", project.results / "logs", project.results / "ro-crate-metadata.json")
+    own = (
+        project.results / "audit",
+        project.results / "logs",
+        project.results / "ro-crate-metadata.json",
+        project.results / "codecheck.yml",
+    )
     files = [path for path in project.results.rglob("*") if path.is_file()]
     mine = [path for path in files if not any(path.is_relative_to(place) for place in own)]
     return {path: (sha256(path), path.stat().st_mtime_ns) for path in mine}

@@ -7,6 +7,7 @@ import yaml
 
 from convrfm.audit.integrity import check_integrity
 from convrfm.pipeline.config import load_settings
+from convrfm.pipeline.plan.base import Plan, recorded_state
 from convrfm.storage import sha256
 from workflow.conftest import PANEL, Project, copy_project
 
@@ -79,5 +80,6 @@ def test_after_a_kill_the_bits_are_those_of_one_job(project, whole):
     assert not steps.exists() or not list(steps.iterdir())
     assert project.planned(TARGET) == {}
     config = yaml.safe_load((project.root / "config.yaml").read_text())
-    findings, _ = check_integrity(project.root, load_settings(config, project.root / "workflow" / "presets"))
+    settings = load_settings(config, project.root / "workflow" / "presets")
+    findings = check_integrity(project.root, Plan(settings, recorded_state(settings, project.root))).findings
     assert [finding for finding in findings if "runs/rfm" in finding.file or "steps" in finding.file] == []

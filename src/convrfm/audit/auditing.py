@@ -87,6 +87,9 @@ def write_audit(project: Path, found: Audit, pictures: Mapping[str, bytes]) -> P
         StorageError: the folder is read-only or the disk is full.
     """
     folder = project / found.results / "audit"
+    if folder.is_symlink():
+        msg = f"{folder} is a link, and nothing is written through it: remove it."
+        raise InputError(msg)
     made = datetime.now(UTC).replace(microsecond=0)
     page = folder / "index.html"
     write_bytes(page, render_page(project, found, made, pictures).encode("utf-8", "replace"))
@@ -109,7 +112,7 @@ def audit_folder(results: Path, choice: Choice, cores: int | None) -> Audit:
         InputError: there is no such folder, it does not lie in a project, or there is no such claim.
         ConfigError: the configuration of the project is wrong.
     """
-    results = results.resolve()
+    results = results.absolute()  # it may be a link to where there is room
     if not results.is_dir():
         msg = f"{results} is not a folder: name a folder of results, such as results/quick."
         raise InputError(msg)

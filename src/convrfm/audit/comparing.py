@@ -22,9 +22,10 @@ class Tolerance:
     """What may differ where machine, device or builds of packages are others.
 
     Attributes:
-        columns: of tables, by the end of their names: largest difference, relative to the size of a number or to 1e-3. Those
-            of other names are not compared.
-        arrays: by the beginning of their names: largest difference, relative to the largest entry; likewise.
+        columns: of tables, by the end of their names: largest difference, relative to the size of a number or to 1e-3. Other
+            measured numbers are not compared; what is no measured number has to be equal.
+        arrays: by the beginning of their names: largest difference, relative to the largest entry. Other arrays of numbers with
+            decimals are not compared; of truth values, so large a part may differ as accuracies may.
     """
 
     columns: Mapping[str, float]
@@ -67,6 +68,12 @@ OF_THE_OCCASION = {
 }  # fmt: skip
 """What a record holds of when, where and in how many steps a run was made; all else follows from settings and inputs."""
 
+SURROUNDINGS = {"gpu": str | None, **dict.fromkeys(("threads", "torch_threads", "numba_threads"), int)}
+"""Types of what a record says of its surroundings, where they are no words: nonsense does not loosen the comparison."""
+
+MAY_DIFFER = ("best_epoch", "best_round")
+"""What the last bits of scores that are equal decide, in notes and arrays."""
+
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -107,27 +114,34 @@ def _surroundings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     # Numbers of threads are there where something was loaded that has any.
     pairs = [
         (old.get("machine", {}), new["machine"], ("processor", "gpu", "torch_threads", "numba_threads")),
-        (old.get("packages", {}), new["packages"], new["packages"]),
+        (old.get("packages", {}), new["packages"], new["packages"].keys() - {"python", "convrfm"}),
         (old, new, ("threads", "device", "backend")),
     ]
     return "; ".join(
         f"its {key} was {before[key]}, not {now[key]}"
         for before, now, keys in pairs
         for key in keys
-        if key in before and key in now and before[key] != now[key]
+        if key in before
+        and key in now
+        and before[key] != now[key]
+        and isinstance(before[key], SURROUNDINGS.get(key, str))
     )
 
 
 def _of_values(old: Any, new: Any, where: str = "", *, exact: bool) -> Iterator[str]:
-    """Leaves that differ; unless they have to be exact, words and truth values alone."""
+    """Leaves that differ; unless they have to be exact, all but `MAY_DIFFER` and numbers with decimals, which may be missing."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from _of_values(old.get(key), new.get(key), f"{where}.{key}" if where else key, exact=exact)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from _of_values(a, b, f"{where}[{i}]", exact=exact)
-    elif old != new and (exact or isinstance(old, str | bool)):
+    elif old != new and (exact or not ((_is_measured(old) and _is_measured(new)) or where in MAY_DIFFER)):
         yield f"{where} is {old!r}, not {new!r}"
+
+
+def _is_measured(value: Any) -> bool:
+    return value is None or isinstance(value, float)
 
 
 def _differences(
@@ -141,7 +155,7 @@ def _differences(
         elif path.suffix == ".csv":
             yield from _of_tables(pd.read_csv(path), pd.read_csv(other), allowed.columns, path.name)
         elif path.suffix == ".safetensors":
-            yield from _of_arrays(load_arrays(path), load_arrays(other), allowed.arrays, path.name)
+            yield from _of_arrays(load_arrays(path), load_arrays(other), allowed, path.name)
         elif path.suffix == ".md":
             yield from _of_texts(
                 path.read_text("utf-8", "replace"), other.read_text("utf-8"), path.name, exact=allowed is EXACT
@@ -156,8 +170,9 @@ def _of_tables(table: pd.DataFrame, again: pd.DataFrame, columns: Mapping[str, f
         return
     for column in table.columns:
         left, right, limit = table[column], again[column], _longest(columns, column, str.endswith)
-        if limit is None:
+        if limit is None and pd.api.types.is_float_dtype(right) and column != "ridge":
             continue
+        limit = limit or 0.0
         if pd.api.types.is_float_dtype(left) and pd.api.types.is_float_dtype(right):
             wrong = _apart(left.to_numpy(), right.to_numpy(), limit * np.maximum(np.abs(right.to_numpy()), 1e-3))
         else:
@@ -168,19 +183,25 @@ def _of_tables(table: pd.DataFrame, again: pd.DataFrame, columns: Mapping[str, f
 
 
 def _of_arrays(
-    arrays: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], allowed: Mapping[str, float], name: str
+    arrays: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], allowed: Tolerance, name: str
 ) -> Iterator[str]:
     """The first entry of each array that differs by more than is allowed."""
     if arrays.keys() != again.keys():
         yield f"{name} has other arrays: {', '.join(sorted(arrays.keys() ^ again.keys())[:6])}"
         return
     for key, array in arrays.items():
-        limit, other = _longest(allowed, key, str.startswith), again[key]
+        limit, other = _longest(allowed.arrays, key, str.startswith), again[key]
         if array.shape != other.shape or array.dtype != other.dtype:
             yield f"{name}: {key} is {array.dtype}{list(array.shape)}, not {other.dtype}{list(other.shape)}"
-        elif limit is not None and array.size:
+        elif array.dtype == bool:
+            part = float(np.mean(array != other)) if array.size else 0.0
+            if part > allowed.columns.get("accuracy", 0.0):
+                yield f"{name}: {key} differs in {part:.3g} of its entries"
+        elif limit is None and (array.dtype.kind == "f" or key.startswith(MAY_DIFFER)):
+            continue
+        elif array.size:
             x, y = np.asarray(array, np.float64), np.asarray(other, np.float64)
-            wrong = _apart(x, y, limit * np.abs(y).max())
+            wrong = _apart(x, y, (limit or 0.0) * np.abs(y).max())
             if wrong.any():
                 place = tuple(int(i) for i in np.argwhere(wrong)[0])
                 yield f"{name}: {key}{list(place)} is {x[place]}, not {y[place]} ({int(wrong.sum())} entries differ)"

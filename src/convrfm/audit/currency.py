@@ -153,10 +153,10 @@ def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
 
 def _inputs(record: Record, expected: Expected) -> str | None:
     """What it was made from, by path; states of data come and go with each look at them."""
-    recorded = {d.path for d in record.inputs.values() if Path(d.path).name != DATA_STATE}
-    asked = {path for path in expected.inputs.values() if Path(path).name != DATA_STATE}
-    changes = [f"without {path}" for path in sorted(asked - recorded)]
-    changes += [f"from {path}, which it does not need" for path in sorted(recorded - asked)]
+    recorded = {(name, described.path) for name, described in record.made_from.items()}
+    asked = {(name, path) for name, path in expected.inputs.items() if Path(path).name != DATA_STATE}
+    changes = [f"without {path} as {name!r}" for name, path in sorted(asked - recorded)]
+    changes += [f"from {path} as {name!r}, which it does not need" for name, path in sorted(recorded - asked)]
     return f"It was made {listed(changes)}." if changes else None
 
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 from convrfm.audit.commands import remove
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, strange_file
-from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.checkpoints import CHECKPOINT
 from convrfm.pipeline.paths import RUN_FILES
 from convrfm.pipeline.received import check_table, open_result
@@ -53,7 +52,7 @@ class Hashes:
                     self._known[file] = hashlib.file_digest(content, "sha256").hexdigest()
             except NotPlainError as error:
                 self.refused[file] = str(error)
-            except OSError:
+            except (OSError, ValueError, IndexError):  # names of files that are none
                 pass
         return self._known[file]
 
@@ -115,10 +114,7 @@ def check_inputs(product: Product, products: Mapping[str, Product], hashes: Hash
     record = product.record
     if record is None:
         return
-    for name, described in sorted(record.inputs.items()):
-        # The state of data is written anew by each look at them.
-        if Path(described.path).name == DATA_STATE:
-            continue
+    for name, described in sorted(record.made_from.items()):
         if described.path.startswith("/") or posixpath.normpath(described.path).startswith(".."):
             found = f"Its input {name!r} lies outside the project: {described.path}."
             yield Finding(State.TAMPERED, product.record_file, found)

@@ -13,7 +13,6 @@ from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_fil
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, find_products, in_order
 from convrfm.audit.seal import check_seal
-from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.cost_record import COST_TABLE, cost_trouble
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.record import CHECKOUT
@@ -91,8 +90,4 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
 def _inputs_are_there(product: Product, hashes: Hashes) -> bool:
     """Whether all inputs are what they were, but for states of data, which each look at them writes anew."""
     assert product.record is not None
-    return all(
-        hashes[described.path] == described.sha256
-        for described in product.record.inputs.values()
-        if Path(described.path).name != DATA_STATE
-    )
+    return all(hashes[described.path] == described.sha256 for described in product.record.made_from.values())

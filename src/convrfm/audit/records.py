@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from convrfm.audit.outcome import Finding, State
+from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.pipeline.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.pipeline.plan.base import FIGURE_FORMATS
 from convrfm.pipeline.received import open_result, received_record
@@ -26,7 +27,7 @@ class Described(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    path: Text
+    path: Text = Field(min_length=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
@@ -59,6 +60,15 @@ class Record(BaseModel):
     resumed_from: list[str] = []
     """Files of the checkpoints that it continued from."""
     seal: str | None = None
+
+    @property
+    def made_from(self) -> dict[str, Described]:
+        """Its inputs without the states of data, which come and go with each look at them."""
+        return {
+            name: described
+            for name, described in self.inputs.items()
+            if not (name.partition("/")[0] in ("state", "states") and Path(described.path).name == DATA_STATE)
+        }
 
     @property
     def ended(self) -> datetime | None:

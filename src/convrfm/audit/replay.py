@@ -14,10 +14,9 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import contextmanager, redirect_stderr
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from io import StringIO
 from itertools import groupby, islice
 from pathlib import Path
@@ -27,7 +26,7 @@ from convrfm.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.audit.currency import expected_of
 from convrfm.audit.outcome import Replay, Result
 from convrfm.audit.records import Product
-from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError
+from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError, StorageError
 from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.record import Recorder, read_record
@@ -35,14 +34,10 @@ from convrfm.pipeline.session import Job, environment_of, load_job
 from convrfm.progress import track
 from convrfm.storage import write_json
 
-__all__ = ["ALWAYS", "REPLAYS", "Replayed", "replay"]
+__all__ = ["ALWAYS", "Replayed", "kept_replays", "replay"]
 
 ALWAYS = ("prepare", "resample", "draw", "sized-draw", "layers", "transformed")
 """Kinds of runs that are always computed again, and figures are, too: what all else rests on, and what is shown."""
-
-REPLAYS = ".replay"
-"""The folder in a project that keeps what came out, by what went in; nothing of results from elsewhere gets there."""
-
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -103,13 +98,15 @@ def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], 
     """
     tasks = [_task(project, place, plan, product, cores) for product in products]
     keys = {task.name: _key(task) for task in tasks}
-    kept = ((task.name, _known(project, keys[task.name])) for task in tasks)
+    kept = ((task.name, _known(task, keys[task.name])) for task in tasks)
     found = {name: replayed for name, replayed in kept if replayed is not None}
     todo = [task for task in tasks if task.name not in found]
     for task, replayed in track(_computed(todo, cores), len(todo), "computing again", show=True):
         found[task.name] = replayed
         if not task.is_figure and replayed.replay.result is not Result.IMPOSSIBLE:
-            write_json(project / REPLAYS / f"{keys[task.name]}.json", asdict(replayed.replay))
+            # It saves time alone: in a home that is read-only, or on a full disk, the audit goes on.
+            with suppress(StorageError):
+                write_json(kept_replays() / f"{keys[task.name]}.json", asdict(replayed.replay))
     yield from (found[task.name] for task in sorted(tasks, key=lambda task: task.name))
 
 
@@ -140,30 +137,40 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) 
     )
 
 
+def kept_replays() -> Path:
+    """The folder that keeps what came out, by what went in. It is the user's: nothing that came with results gets there."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convrfm" / "replays"
+
+
 def _key(task: _Task) -> str:
-    """Hash of all that a comparison depends on: the job, its code, and the bytes of its inputs and outputs by the record."""
+    """Hash of all that a comparison depends on: the job, its code, its inputs and outputs by the record, and what runs here."""
     record = read_record(Path(task.written["record"]))
+    code = [closure_hash(module) for module in (task.job.partition(":")[0], __name__)]
+    here = Recorder.surroundings()
     parts = [
-        task.name, task.job, closure_hash(task.job.partition(":")[0]), task.settings, task.threads, record, version("convrfm"),
-    ]  # fmt: skip
+        task.name,
+        task.job,
+        code,
+        task.settings,
+        task.threads,
+        record,
+        here["packages"],
+        here["machine"]["processor"],
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _known(project: Path, key: str) -> Replayed | None:
-    path = project / REPLAYS / f"{key}.json"
-    if not path.is_file():
+def _known(task: _Task, key: str) -> Replayed | None:
+    try:
+        content = json.loads((kept_replays() / f"{key}.json").read_text(encoding="utf-8"))
+        found = Replay(**{**content, "result": Result(content["result"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    content = json.loads(path.read_text())
-    return Replayed(Replay(**{**content, "result": Result(content["result"])}))
+    return Replayed(found) if found.name == task.name else None
 
 
 def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]]:
     """Do tasks in processes of their own, which are told of their threads and devices before they import anything."""
-    # It takes a moment, and most of what the audit does can do without.
-    from joblib.externals.loky import get_reusable_executor
-
-    # It starts workers anew that have taken much memory, and warns of it.
-    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
 
     def surroundings(task: _Task) -> tuple[int, bool]:
         return task.threads, task.on_gpu
@@ -172,21 +179,43 @@ def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]
         # Large jobs first, so that none is left over at the end: fits are larger than trainings, and these than the rest.
         members = sorted(group, key=_size, reverse=True)
         at_a_time = 1 if on_gpu else max(1, cores // threads)
-        executor = get_reusable_executor(
-            min(at_a_time, len(members)), env=_environment(threads, on_gpu), kill_workers=True, reuse=False,
-            initializer=_end_with, initargs=(os.getpid(),),
-        )  # fmt: skip
-        try:
-            # No more than are at work, so that there is nothing to take back when the audit is interrupted.
-            left = iter(members)
-            running = {executor.submit(_replayed, task): task for task in islice(left, at_a_time)}
-            while running:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                finished = [(running.pop(future), future.result()) for future in done]
-                running |= {executor.submit(_replayed, task): task for task in islice(left, len(finished))}
-                yield from finished
-        finally:
-            executor.shutdown(wait=True, kill_workers=True)
+        left = iter(members)
+        while first := list(islice(left, at_a_time)):
+            yield from _in_pool(first, left, _environment(threads, on_gpu))
+
+
+def _in_pool(
+    first: list[_Task], left: Iterator[_Task], environment: dict[str, str]
+) -> Iterator[tuple[_Task, Replayed]]:
+    """Do tasks, as many at a time as there are first ones, until none is left, or a process has died."""
+    # It takes a moment, and most of what the audit does can do without.
+    from joblib.externals.loky import get_reusable_executor
+
+    # It starts workers anew that have taken much memory, and warns of it.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+    executor = get_reusable_executor(
+        len(first), env=environment, kill_workers=True, reuse=False, initializer=_end_with, initargs=(os.getpid(),)
+    )
+    alive = True
+    try:
+        # No more than are at work, so that there is nothing to take back when the audit is interrupted.
+        running = {executor.submit(_replayed, task): task for task in first}
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = running.pop(future)
+                try:
+                    yield task, future.result()
+                except BrokenExecutor as error:
+                    alive = False
+                    found = (
+                        f"The process that computed it, or one beside it, has died, perhaps for want of memory: {error}"
+                    )
+                    yield task, Replayed(Replay(task.name, Result.IMPOSSIBLE, found, 0.0))
+            if alive:
+                running |= {executor.submit(_replayed, task): task for task in islice(left, len(done))}
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 def _size(task: _Task) -> float:
@@ -256,4 +285,9 @@ def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
         return Result.DIFFERENT, f"It cannot be computed from its inputs: {kind}{error}"
     written = {name: Path(path) for name, path in task.written.items()}
     records = read_record(written.pop("record")), read_record(outputs["record"])
-    return compare(written, outputs, records, FIGURE if task.is_figure else TOLERANCES[task.kind])
+    try:
+        return compare(written, outputs, records, FIGURE if task.is_figure else TOLERANCES[task.kind])
+    except MemoryError as error:
+        return Result.IMPOSSIBLE, f"It cannot be compared here: {error}"
+    except Exception as error:  # noqa: BLE001 (as above)
+        return Result.DIFFERENT, f"It cannot be compared with what was computed: {type(error).__name__}: {error}"

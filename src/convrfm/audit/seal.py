@@ -32,7 +32,7 @@ def seal(results: Path) -> str:
         InputError: it holds no record.
         StorageError: the folder is read-only or the disk is full.
     """
-    results = results.resolve()
+    results = results.absolute()
     named = results.parent.name == "results"
     leaves = record_hashes(results.parents[1], f"results/{results.name}") if named else {}
     if not leaves:

@@ -171,12 +171,13 @@ def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
         unbuilt = f"The table of {judges.figure} has not been built under the protocol {protocol}"
         nothing.problems.append(f"There is no {named}: it has not been measured" if judges.file else unbuilt)
         return nothing
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         nothing.problems.append(f"{named} cannot be read ({type(error).__name__}): build it anew")
         return nothing
     record = {} if judges.file else _record(project, nothing)
     nothing.skipped.update({str(part): str(reason) for part, reason in record.get("skipped", {}).items()})
-    if "status" in table and set(table["status"]) == {"SKIPPED"}:
+    words = {name for name in ("status", "part", "reason", "protocol") if _is(table, name, "words")}
+    if {"status", "part", "reason"} <= words and set(table["status"]) == {"SKIPPED"}:
         # A skipped figure's table says so itself, whatever its record says.
         nothing.skipped.update({str(row["part"]): str(row["reason"]) for row in table.to_dict("records")})
         return nothing
@@ -185,8 +186,8 @@ def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
         lacks = f"lacks {', '.join(wrong)}" if wrong else "has no rows"
         nothing.problems.append(f"{named} {lacks}, so that it is not the table of {judges.figure}: build it anew")
         return nothing
-    if "protocol" in table and set(table["protocol"]) != {protocol}:
-        found = ", ".join(sorted(map(str, set(table["protocol"]))))
+    if "protocol" in table and ("protocol" not in words or set(table["protocol"]) != {protocol}):
+        found = ", ".join(sorted(map(str, set(table["protocol"])))) if "protocol" in words else "no words"
         nothing.problems.append(f"{named} holds rows of the protocol {found}, not of {protocol} alone")
         return nothing
     inputs = [each["path"] for each in record.get("inputs", {}).values()]

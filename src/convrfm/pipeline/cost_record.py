@@ -1,12 +1,13 @@
 """The record of `benchmarks/cost.csv`, a machine's numbers: it belongs to the project, and to no preset."""
 
 import hashlib
+import os
 from contextlib import chdir
 from pathlib import Path
 
 from convrfm.pipeline.closure import closure_hash
-from convrfm.pipeline.record import SEAL, Recorder, read_record, seal_of
-from convrfm.storage import sha256
+from convrfm.pipeline.received import open_result, received_record
+from convrfm.pipeline.record import SEAL, Recorder, seal_of
 
 __all__ = ["COST_RECORD", "COST_TABLE", "cost_recorder", "cost_trouble", "write_cost_record"]
 
@@ -49,19 +50,21 @@ def cost_trouble(project: Path) -> tuple[str, str] | None:
     Args:
         project: the folder of the project.
     """
-    if not (project / COST_TABLE).exists():
+    if not os.path.lexists(project / COST_TABLE):
         return None
-    if not (project / COST_RECORD).exists():
+    if not os.path.lexists(project / COST_RECORD):
         return "orphaned", f"There is no {COST_RECORD} beside it: nothing vouches for it."
     try:
-        record = read_record(project / COST_RECORD)
+        record = received_record(project, COST_RECORD)
+        with open_result(project, COST_TABLE) as table:
+            present = hashlib.file_digest(table, "sha256").hexdigest()
         sealed, written = record[SEAL] == seal_of(record), record["outputs"]["table"]["sha256"]
         code = record["code"]["closure"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        return "tampered", f"{COST_RECORD} is no record of it: {type(error).__name__}: {error}."
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return "tampered", f"{COST_RECORD} is no sound record of it: {type(error).__name__}: {error}."
     if not sealed:
         return "tampered", f"The {SEAL} of {COST_RECORD} is not the hash of its content: it was edited."
-    if written != sha256(project / COST_TABLE):
+    if written != present:
         return "tampered", f"It is not the table that {COST_RECORD} says was written."
     if code != _code(project):
         return "stale", "The kernels, or the benchmark, have changed since it was measured."

@@ -42,7 +42,7 @@ def _limit(file: str) -> int:
 
 def _root(project: Path, file: str) -> Path:
     parts = Path(file).parts
-    return project.joinpath(*parts[:2]) if parts[0] == "results" and len(parts) > 2 else project
+    return project.joinpath(*parts[:2]) if parts[:1] == ("results",) and len(parts) > 2 else project
 
 
 def received_record(project: Path, file: str) -> Any:
@@ -79,6 +79,9 @@ def check_table(file: BinaryIO) -> None:
     about = read_metadata(file)
     size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     cells = about.num_rows * about.num_columns
+    if any(about.schema.column(i).max_repetition_level for i in range(about.num_columns)):
+        msg = "it has columns of lists, which no table of results has"
+        raise ValueError(msg)
     if cells > MOST_CELLS or size > MOST_BYTES:
         msg = f"it holds {cells} cells of {size} bytes, and a table of results may have {MOST_CELLS} and {MOST_BYTES} bytes"
         raise ValueError(msg)

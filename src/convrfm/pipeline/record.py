@@ -66,8 +66,7 @@ class Recorder:
             "inputs": {name: _described(file) for name, file in sorted(inputs.items())},
             "outputs": {name: _described(file) for name, file in sorted(outputs.items())},
             "code": {"closure": self.code, **_git_state()},
-            "packages": _versions(),
-            "machine": _machine(),
+            **self.surroundings(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
             "wall_seconds": round(time.perf_counter() - self.clock, 3),
             # ru_maxrss is in KiB on Linux.
@@ -78,6 +77,11 @@ class Recorder:
             raise ValueError(msg)
         record |= self.notes
         write_json(path, {**record, SEAL: seal_of(record)})
+
+    @staticmethod
+    def surroundings() -> dict[str, Any]:
+        """What work is done with and on: `packages`, versions by name, and `machine`."""
+        return {"packages": _versions(), "machine": _machine()}
 
 
 def _described(path: Path) -> dict[str, str]:

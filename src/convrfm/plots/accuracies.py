@@ -7,7 +7,7 @@ first. Intervals are at 95 % and of one of two kinds, which the column `over` of
 - "test images": of a single draw, exact, over its m test images. For an accuracy it is that of Clopper and Pearson. A
   difference is paired, as in McNemar's test: of the b + c images that one method alone classifies correctly, b are the
   first one's; with the interval of Clopper and Pearson for theta = b / (b + c), the difference (b - c) / m has the interval
-  (2 theta - 1)(b + c) / m, given b + c; without such images it is 0 to 0. It excludes 0 exactly where the exact test of McNemar
+  (2 theta - 1)(b + c) / m, given b + c; without such images it is as wide to both sides as the upper end for 0 of m. It excludes 0 exactly where the exact test of McNemar
   rejects at 5 %.
 """
 
@@ -253,7 +253,8 @@ def _mcnemar(first: np.ndarray, second: np.ndarray) -> Estimate:
     discordant = alone + int((second & ~first).sum())
     value = (2 * alone - discordant) / m
     if discordant == 0:
-        return Estimate(value, value, value, TEST_IMAGES, 1, m)
+        most = float(binomtest(0, m).proportion_ci(0.95, "exact").high)
+        return Estimate(value, -most, most, TEST_IMAGES, 1, m)
     found = binomtest(alone, discordant).proportion_ci(0.95, "exact")
     low, high = ((2 * float(theta) - 1) * discordant / m for theta in (found.low, found.high))
     return Estimate(value, low, high, TEST_IMAGES, 1, m)
