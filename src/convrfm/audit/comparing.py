@@ -129,7 +129,7 @@ def _surroundings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _of_values(old: Any, new: Any, where: str = "", *, exact: bool) -> Iterator[str]:
-    """Leaves that differ; unless they have to be exact, all but `MAY_DIFFER` and numbers with decimals, which may be missing."""
+    """Leaves that differ; unless they have to be exact, all but `MAY_DIFFER` and measured numbers, which may be missing."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from _of_values(old.get(key), new.get(key), f"{where}.{key}" if where else key, exact=exact)

@@ -7,8 +7,8 @@ first. Intervals are at 95 % and of one of two kinds, which the column `over` of
 - "test images": of a single draw, exact, over its m test images. For an accuracy it is that of Clopper and Pearson. A
   difference is paired, as in McNemar's test: of the b + c images that one method alone classifies correctly, b are the
   first one's; with the interval of Clopper and Pearson for theta = b / (b + c), the difference (b - c) / m has the interval
-  (2 theta - 1)(b + c) / m, given b + c; without such images it is as wide to both sides as the upper end for 0 of m. It excludes 0 exactly where the exact test of McNemar
-  rejects at 5 %.
+  (2 theta - 1)(b + c) / m, given b + c; without such images it is as wide to both sides as the upper end for 0 of m. It
+  excludes 0 exactly where the exact test of McNemar rejects at 5 %.
 """
 
 from collections.abc import Callable, Iterable, Mapping
