@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quick test check unit unit-kernels-audit-docs unit-others figures presets browser packaging cluster docs apart faults forgeries environment lock generated clean
+.PHONY: quick test check unit unit-kernels-audit-docs unit-others figures presets browser packaging forged cluster docs apart faults forgeries environment lock generated clean
 
 quick: environment
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake -c$(CORES) --rerun-incomplete
@@ -28,7 +28,7 @@ unit: environment
 	$(MAKE) --jobs=2 --output-sync=target unit-kernels-audit-docs unit-others
 
 unit-kernels-audit-docs: environment
-	$(BIN)/python -m pytest -m "not browser and not docs" tests/kernels tests/audit tests/docs tests/examples
+	$(BIN)/python -m pytest -m "not browser and not docs and not forged" tests/kernels tests/audit tests/docs tests/examples
 
 unit-others: environment
 	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging" --ignore tests/kernels --ignore tests/audit --ignore tests/docs --ignore tests/examples
@@ -53,6 +53,10 @@ packaging: environment
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 
+# Results are forged, and the audit has to find it.
+forged: environment
+	$(BIN)/python -m pytest -m forged tests/audit
+
 # The documentation as a site, strictly, into site/; then the tests that read it, follow its pages, and run the gallery.
 docs: environment
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
@@ -60,8 +64,8 @@ docs: environment
 
 # All tests that stand apart: those of the SLURM, which wait more than they work, beside one after the other of the rest.
 apart: environment
-	@echo "Tests of the cluster, the figures, the presets, the browser, the packaging and the docs: what each says follows when it has ended."
-	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser packaging docs
+	@echo "Tests of the cluster, the figures, the presets, the browser, the packaging, forgeries and the docs: what each says follows when it has ended."
+	$(MAKE) --jobs=2 --output-sync=target cluster figures presets browser packaging forged docs
 
 # The tests of the cluster, and the table of docs/faults.md from it.
 faults: environment
@@ -69,7 +73,7 @@ faults: environment
 
 # The forgeries that the audit is tried with, and the table of docs/forgeries.md from it.
 forgeries: environment
-	FORGERY_TABLE=1 $(BIN)/python -m pytest tests/audit/test_forgeries.py
+	FORGERY_TABLE=1 $(BIN)/python -m pytest -m forged tests/audit
 
 environment: $(INSTALLED)
 
