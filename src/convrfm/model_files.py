@@ -7,7 +7,6 @@ change in a way that older versions would misread.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from convrfm.estimator_base import ConvRFMBase
 from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
 from convrfm.kernels import PatchLaplace
 from convrfm.model_checks import Header, WrongModelError, check_finite, check_model, description_of
-from convrfm.plain_files import open_plain
+from convrfm.plain_files import check_plain
 from convrfm.rfm import StageResult
 from convrfm.storage import digest_of, write_arrays
 from convrfm.threads import limited_threads
@@ -212,7 +211,7 @@ def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
 def _opened(path: Path) -> Iterator[Any]:
     """A safetensors file, of which nothing but the header has been read."""
     try:
-        open_plain(path, math.inf).close()  # safetensors would wait for a pipe
+        check_plain(path)
         with safe_open(path, framework="numpy") as file:
             yield file
     except StorageError:

@@ -5,6 +5,7 @@ looked at before it is opened, opened without waiting, and looked at again, so t
 """
 
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NotPlainError", "entries_below", "open_plain", "read_json", "read_plain"]
+__all__ = ["NotPlainError", "check_plain", "entries_below", "open_plain", "read_json", "read_plain"]
 
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -64,6 +65,11 @@ def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedRe
         return _opened(Path(parts[-1]), folder, limit)
     finally:
         os.close(folder)
+
+
+def check_plain(path: Path) -> None:
+    """Check that a file is plain, before a library opens it by its name and waits for a pipe; errors as of `open_plain`."""
+    open_plain(path, math.inf).close()
 
 
 def _opened(path: Path, folder: int | None, limit: float) -> BufferedReader:

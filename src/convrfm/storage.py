@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from convrfm.errors import StorageError
-from convrfm.plain_files import open_plain
+from convrfm.plain_files import check_plain, open_plain
 
 __all__ = [
     "clear_leftovers",
@@ -133,7 +133,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         OSError, SafetensorError: there is none, or it cannot be read.
     """
-    open_plain(path, math.inf).close()  # safetensors would wait for a pipe
+    check_plain(path)
     arrays: dict[str, np.ndarray] = load_file(path)
     return arrays
 
@@ -144,7 +144,7 @@ def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     Raises:
         OSError, SafetensorError: there is none, or it cannot be read.
     """
-    open_plain(path, math.inf).close()  # safetensors would wait for a pipe
+    check_plain(path)
     with safe_open(path, framework="numpy") as file:
         return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
 

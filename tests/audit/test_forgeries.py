@@ -50,10 +50,10 @@ def in_this_process():
     def computed(tasks, cores):
         with one_thread():
             for task in tasks:
-                key, before = replaying._key(task), Path.cwd()
-                known[key] = known.get(key) or replaying._replayed(task)
+                before = Path.cwd()
+                known[task.key] = known.get(task.key) or replaying._replayed(task)
                 os.chdir(before)
-                yield task, known[key]
+                yield task, known[task.key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replaying, "_computed", computed)
@@ -169,11 +169,15 @@ def a_fit_to_test_images(project: Path) -> Path:
     return _on_test_images(project, "rfm")
 
 
+def _of_another_seed(project: Path, kind: str) -> Path:
+    run = a_run(project, kind)
+    run_again(project, run, lambda inputs: inputs, seed=1234)
+    return run
+
+
 def a_planted_checkpoint(project: Path) -> Path:
     """What a training writes that went on from weights of another one."""
-    run = a_run(project, "cnn")
-    run_again(project, run, lambda inputs: inputs, seed=77)
-    return run
+    return _of_another_seed(project, "cnn")
 
 
 def layer_tables(project: Path) -> Path:
@@ -233,9 +237,7 @@ def a_quieter_draw(project: Path) -> Path:
 
 
 def a_seed_that_suits(project: Path) -> Path:
-    run = a_run(project, "draw")
-    run_again(project, run, lambda inputs: inputs, seed=1234)
-    return run
+    return _of_another_seed(project, "draw")
 
 
 def a_preparation(project: Path) -> Path:

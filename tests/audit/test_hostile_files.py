@@ -13,6 +13,7 @@ import pytest
 
 from audit.tiny import make_project, plan_of, rehash
 from convrfm.audit import importing
+from convrfm.audit.files import Hashes
 from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import Audit, State
 from convrfm.audit.records import find_products
@@ -73,7 +74,7 @@ def test_each_is_found_and_nothing_of_it_is_read(project, spoil, suffix):
     evidence = read_table(all_judges()["theorem1"], project / RESULTS, "published")
     assert bool(evidence.problems) == (suffix in ("json", "parquet") or spoil is linked_folder)
     assert checked.sound == ()
-    assert len(record_hashes(project, RESULTS)) == 1
+    assert len(record_hashes(Hashes(project), RESULTS)) == 1
 
 
 def png(width: int, height: int) -> bytes:

@@ -54,7 +54,7 @@ def test_results_beside_no_checkout_have_the_lock_of_the_code(project, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(integrity, "locked_versions", lambda lock: versions if lock == ROOT / "envs/lock.txt" else {})
         assert {state for state, _ in audit(project)[0]} == {State.STALE}
-    monkeypatch.setattr(integrity, "CHECKOUT", project)
+    monkeypatch.setattr(currency, "CHECKOUT", project)
     assert audit(project)[0] == set()
 
 

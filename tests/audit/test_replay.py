@@ -19,6 +19,7 @@ from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import Result
 from convrfm.audit.replay import kept_replays, replay
 from convrfm.errors import AbsentDataError, ConfigError, MachineError
+from convrfm.pipeline.record import Recorder
 
 RESULTS = Path("results/quick")
 
@@ -26,6 +27,10 @@ RESULTS = Path("results/quick")
 def products(project: Path, *kinds: str):
     found = check_integrity(project, plan_of(project))
     return [product for product in found.sound if product.kind in kinds]
+
+
+def task_of(project: Path, run, settings=None, cores: int = 1):
+    return replaying._task(project, project, plan_of(project, settings), run, cores, Recorder.surroundings())
 
 
 def replayed(project: Path, *kinds: str):
@@ -93,7 +98,7 @@ def test_what_cannot_be_computed_here_is_told_from_what_cannot_be_computed(proje
         raise error
 
     (run,) = products(project, "draw")
-    task = replaying._task(project, project, plan_of(project), run, 1)
+    task = task_of(project, run)
     monkeypatch.setattr(replaying, "load_job", lambda _: job)
     monkeypatch.chdir(project)
     found = replaying._replayed(task)
@@ -105,7 +110,7 @@ def test_without_data_a_preparation_cannot_be_computed_here(project, monkeypatch
     """Nobody is accused for what the auditor lacks."""
     monkeypatch.chdir(project)
     (run,) = products(project, "draw")
-    task = replaying._task(project, project, plan_of(project), run, 1)
+    task = task_of(project, run)
     lacking = replace(task, inputs={"state": [str(project / "data/mnist/state.json")]})
     found = replaying._replayed(lacking).replay
     assert (found.result, found.found.endswith("mnist/state.json.")) == (Result.IMPOSSIBLE, True)
@@ -116,19 +121,19 @@ def test_threads_are_those_recorded_as_far_as_there_are_any(project, recorded, t
     (run,) = products(project, "draw")
     record = json.loads((project / run.record_file).read_text())
     (project / run.record_file).write_text(json.dumps({**record, "threads": recorded}))
-    assert replaying._task(project, project, plan_of(project), run, 2).threads == threads
+    assert task_of(project, run, cores=2).threads == threads
 
 
 def test_settings_are_those_of_the_plan(project):
     """Whatever the record says, which a finding would be about."""
     (run,) = products(project, "rfm")
     settings = configure(project, overrides={})
-    task = replaying._task(project, project, plan_of(project, settings), run, 1)
+    task = task_of(project, run, settings)
     recorded = json.loads((project / run.record_file).read_text())["settings"]
     assert task.settings == recorded
     record = json.loads((project / run.record_file).read_text())
     (project / run.record_file).write_text(json.dumps({**record, "settings": {}}))
-    assert replaying._task(project, project, plan_of(project, settings), run, 1).settings == recorded
+    assert task_of(project, run, settings).settings == recorded
 
 
 def children(of: int) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 
 from audit import outcomes
 from convrfm.audit.cli import main
+from convrfm.audit.files import Hashes
 from convrfm.audit.outcome import State
 from convrfm.audit.seal import SEAL_FILE, check_seal, merkle_root, record_hashes
 
@@ -26,12 +27,15 @@ def sealed(project, capsys):
     assert main(["seal", str(project / outcomes.RESULTS)]) == 0
     root = capsys.readouterr().out.strip()
     assert root == json.loads((project / outcomes.RESULTS / SEAL_FILE).read_text())["root"]
-    assert root == merkle_root(record_hashes(project, outcomes.RESULTS))
+    assert root == merkle_root(record_hashes(Hashes(project), outcomes.RESULTS))
     return project
 
 
 def found_in(project):
-    return [(each.state, each.file) for each in check_seal(project, outcomes.RESULTS)]
+    return [
+        (each.state, each.file)
+        for each in check_seal(project, outcomes.RESULTS, record_hashes(Hashes(project), outcomes.RESULTS))
+    ]
 
 
 def test_the_root_is_that_of_rfc_6962():
@@ -87,7 +91,7 @@ def test_an_edited_seal_does_not_fit_its_own_root(sealed):
     path = sealed / outcomes.RESULTS / SEAL_FILE
     (sealed / RECORD).write_text("{}")
     content = json.loads(path.read_text())
-    content["leaves"] = record_hashes(sealed, outcomes.RESULTS)
+    content["leaves"] = record_hashes(Hashes(sealed), outcomes.RESULTS)
     path.write_text(json.dumps(content))
     assert found_in(sealed) == [(State.TAMPERED, f"{outcomes.RESULTS}/{SEAL_FILE}")]
 

@@ -25,6 +25,11 @@ PATCH_SIZE = {"cntk": 3, "laplace": 7}
 SIZES = {"n_train": 60, "n_test": 40}
 
 
+def of_run(part, panel, dataset, source, kernel, seed):
+    keys = {"panel": panel, "dataset": dataset, "source": source, "kernel": kernel, "seed": seed}
+    return part.assign(**keys, patch_size=PATCH_SIZE[kernel], draw=str(seed), **SIZES)
+
+
 def eigenvectors(dataset="svhn", source="svhn", kernel="cntk", panel="A", seeds=(0, 1), gap=5.0, gain=0.3):
     """Four eigenvectors: the second is constant, the fourth has no orientation."""
     parts = []
@@ -44,18 +49,7 @@ def eigenvectors(dataset="svhn", source="svhn", kernel="cntk", panel="A", seeds=
                 [i, -1, quantity, value, 44.0 if quantity == "gap" else np.nan] for quantity, value in single.items()
             ]
         part = pd.DataFrame(rows, columns=["eigenvector", "image", "quantity", "value", "control"])
-        parts.append(
-            part.assign(
-                panel=panel,
-                dataset=dataset,
-                source=source,
-                kernel=kernel,
-                patch_size=PATCH_SIZE[kernel],
-                seed=seed,
-                draw=str(seed),
-                **SIZES,
-            )
-        )
+        parts.append(of_run(part, panel, dataset, source, kernel, seed))
     return parts
 
 
@@ -65,18 +59,7 @@ def operators(dataset="svhn", source="svhn", kernel="cntk", panel="B", seeds=(0,
         quantities = ("alike", "alike_without_means", f"sobel_{kernel}", "sobel_network")
         rows = [[j, quantity, 0.4 + gain + 0.01 * j, 0.4] for j in range(4) for quantity in quantities]
         part = pd.DataFrame(rows, columns=["image", "quantity", "value", "control"])
-        parts.append(
-            part.assign(
-                panel=panel,
-                dataset=dataset,
-                source=source,
-                kernel=kernel,
-                patch_size=PATCH_SIZE[kernel],
-                seed=seed,
-                draw=str(seed),
-                **SIZES,
-            )
-        )
+        parts.append(of_run(part, panel, dataset, source, kernel, seed))
     return parts
 
 

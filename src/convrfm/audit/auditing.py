@@ -17,7 +17,6 @@ from convrfm.audit.integrity import check_integrity
 from convrfm.audit.outcome import Audit
 from convrfm.audit.page import render_page
 from convrfm.audit.replay import replay
-from convrfm.audit.seal import merkle_root, record_hashes
 from convrfm.audit.summary import summary
 from convrfm.claims.claims import load_claims
 from convrfm.claims.judging import judge
@@ -54,9 +53,8 @@ def audit(
     plan = Plan(settings, recorded_state(settings, project))
     where = place or project
     checked = check_integrity(project, plan, place=place)
-    root = merkle_root(record_hashes(where, plan.results))
     judgements = judge(where / plan.results, preset, settings.protocols)
-    chosen = choose(choice, judgements, checked.products, checked.sound, root)
+    chosen = choose(choice, judgements, checked.products, checked.sound, checked.root)
     replayed = list(replay(project, where, plan, chosen, cores))
     replays = tuple(each.replay for each in replayed)
     found = Audit(
@@ -69,7 +67,7 @@ def audit(
         deviations=deviations(project, settings, checked.products),
         compared=compared_with(),
         checked=checked.checked,
-        root=root,
+        root=checked.root,
         beacon=choice.beacon,
     )
     return found, {f"{each.replay.name}.png": each.picture for each in replayed if each.picture is not None}
@@ -84,6 +82,7 @@ def write_audit(project: Path, found: Audit, pictures: Mapping[str, bytes]) -> P
         pictures: likewise.
 
     Raises:
+        InputError: the folder of the page is a link.
         StorageError: the folder is read-only or the disk is full.
     """
     folder = project / found.results / "audit"

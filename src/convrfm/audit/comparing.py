@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from convrfm.audit.outcome import Result
+from convrfm.pipeline.plan.table import DRAWS
 from convrfm.pipeline.record import SEAL
 from convrfm.storage import load_arrays, sha256
 
@@ -54,7 +55,7 @@ _TRAININGS = Tolerance({"accuracy": 0.1})
 _MEASURED = Tolerance({"": 1e-3}, {"": 1e-2})
 
 TOLERANCES: dict[str, Tolerance] = {
-    **dict.fromkeys(("prepare", "resample", "draw", "sized-draw"), _IMAGES),
+    **dict.fromkeys(DRAWS, _IMAGES),
     **dict.fromkeys(("rfm", "image-rfm", "variant", "printed-rfm"), _FITS),
     "features": replace(_FITS, arrays={"metric/": 0.05, "best": 0.05}),
     **dict.fromkeys(("cnn", "image-cnn", "feature-network", "simplenet", "standin", "shallow"), _TRAININGS),

@@ -7,7 +7,7 @@ exist when the root was made known, see `docs/audit.md`.
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from convrfm.audit.outcome import Coverage, Replay, Result
@@ -48,17 +48,14 @@ def choose(
     candidates = {product.name: product for product in sound}
     if choice.each is None:
         return list(candidates.values())
-    chosen = {name for name, product in candidates.items() if product.is_figure or product.kind in ALWAYS}
+    always = {name for name, product in candidates.items() if product.is_figure or product.kind in ALWAYS}
+    chosen = set(always)
     behind = _Behind(products)
     for judgement in judgements:
-        drawn = [name for name in behind.runs(judgement) if candidates.get(name) and name not in _always(candidates)]
+        drawn = [name for name in behind.runs(judgement) if name in candidates and name not in always]
         drawn.sort(key=lambda name: _rank(name, root, choice.beacon))
         chosen |= set(drawn if judgement.claim in choice.claims else drawn[: choice.each])
     return [candidates[name] for name in sorted(chosen)]
-
-
-def _always(products: Mapping[str, Product]) -> set[str]:
-    return {name for name, product in products.items() if product.kind in ALWAYS}
 
 
 def _rank(name: str, root: str, beacon: str) -> bytes:

@@ -18,9 +18,11 @@ from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, Experiment, Figure
 from convrfm.pipeline.record import CHECKOUT, ask_git
 
 __all__ = [
-    "Expected", "asked_for", "changed_modules", "check_currency", "differences", "expected_of", "listed", "locked_versions",
-    "settings_of",
+    "LOCK", "Expected", "asked_for", "changed_modules", "check_currency", "differences", "expected_of", "listed", "lock_of",
+    "locked_versions", "settings_of",
 ]  # fmt: skip
+
+LOCK = "envs/lock.txt"
 
 MOST_NAMED = 6
 """Names of modules or keys in one sentence."""
@@ -197,6 +199,11 @@ def _packages(record: Record, locked: Mapping[str, set[str]]) -> str | None:
         if name in locked and version.partition("+")[0] not in locked[name]
     ]
     return f"The environment has changed: {listed(changes)}." if changes else None
+
+
+def lock_of(project: Path) -> Path | None:
+    """The lock of a project; where it has none, as with `snakemake --directory`, that of the checkout whose code this is."""
+    return next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None)
 
 
 def locked_versions(lock: Path | None) -> dict[str, set[str]]:

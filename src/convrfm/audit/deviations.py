@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from convrfm.audit.currency import changed_modules, differences, listed, locked_versions
+from convrfm.audit.currency import LOCK, changed_modules, differences, listed, lock_of, locked_versions
 from convrfm.audit.outcome import Deviation
 from convrfm.audit.records import Product, Record
 from convrfm.errors import ConfigError
 from convrfm.pipeline.closure import import_closure
 from convrfm.pipeline.config import Config, Settings, load_settings
-from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
+from convrfm.pipeline.plan.table import DRAWS, EXPERIMENTS, FIGURES
 from convrfm.pipeline.record import CHECKOUT, CODE, ask_git, commit_of, uncommitted_code
 
 __all__ = ["compared_with", "deviations"]
@@ -31,10 +31,7 @@ NO_NUMBER = {
 NO_NUMBER_OF_PRESET = {"costs", "split"}
 """What jobs ask a scheduler for, and over how many jobs a fit is spread, to the same bits."""
 
-LOCK, CLAIMS = "envs/lock.txt", "claims.yaml"
-
-DRAWS = ("draw", "sized-draw", "prepare", "resample")
-"""Experiments that draw images by their seed."""
+CLAIMS = "claims.yaml"
 
 
 def compared_with() -> str:
@@ -116,11 +113,10 @@ def _of_presets(before: Settings, now: Settings) -> Iterator[str]:
 
 
 def _of_lock(released: Path, project: Path) -> Iterator[Deviation]:
-    own = next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).is_file()), None)
     before = released / LOCK
     old, new = (
         {name: " or ".join(sorted(versions)) for name, versions in locked_versions(lock).items()}
-        for lock in (before if before.is_file() else None, own)
+        for lock in (before if before.is_file() else None, lock_of(project))
     )
     if changed := list(differences(old, new)):
         yield Deviation("lock", f"Locked versions have changed: {listed(changed)}.")
@@ -136,16 +132,12 @@ def _of_code(release: str) -> Iterator[Deviation]:
             before = _claims(ask_git(CHECKOUT, "show", f"{release}:{file}"))
             found = list(differences(before, _claims(_text(CHECKOUT / file))))
             yield Deviation("claims", f"{file} has changed: {listed(found) or 'in its words or its order'}.")
-    for what, chosen in (
-        ("claims", [file for file in files if "/judges/" in file]),
-        ("code", [file for file in files if "/judges/" not in file and not file.endswith(f"/{CLAIMS}")]),
-    ):
+    judges = [file for file in files if "/judges/" in file]
+    others = [file for file in files if file not in judges and not file.endswith(f"/{CLAIMS}")]
+    for what, opening, chosen in (("claims", "Judges that differ", judges), ("code", "Code that differs", others)):
         if chosen:
             names = listed([f"{file} (not committed)" if file in loose else file for file in chosen])
-            yield Deviation(
-                what,
-                f"{'Judges' if what == 'claims' else 'Code'} that differ{'' if what == 'claims' else 's'}: {names}.",
-            )
+            yield Deviation(what, f"{opening}: {names}.")
 
 
 def _text(path: Path) -> str | None:

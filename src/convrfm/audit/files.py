@@ -1,6 +1,5 @@
 """The files of a results folder against the records: hashes of outputs and inputs, and files that no record knows."""
 
-import hashlib
 import posixpath
 import struct
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, strange_file
 from convrfm.pipeline.checkpoints import CHECKPOINT
 from convrfm.pipeline.paths import RUN_FILES
-from convrfm.pipeline.received import check_table, open_result
+from convrfm.pipeline.received import check_table, hash_of, open_result
 from convrfm.plain_files import NotPlainError, entries_below
 
 __all__ = ["DEEPEST", "Hashes", "check_inputs", "check_outputs", "unknown_files"]
@@ -48,8 +47,7 @@ class Hashes:
         if file not in self._known:
             self._known[file] = None
             try:
-                with open_result(self.project, file) as content:
-                    self._known[file] = hashlib.file_digest(content, "sha256").hexdigest()
+                self._known[file] = hash_of(self.project, file)
             except NotPlainError as error:
                 self.refused[file] = str(error)
             except (OSError, ValueError, IndexError):  # names of files that are none

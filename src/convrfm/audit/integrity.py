@@ -8,18 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convrfm.audit.commands import rebuild, remove
-from convrfm.audit.currency import asked_for, check_currency, expected_of, locked_versions
+from convrfm.audit.currency import asked_for, check_currency, expected_of, lock_of, locked_versions
 from convrfm.audit.files import Hashes, check_inputs, check_outputs, unknown_files
 from convrfm.audit.outcome import Finding, State
 from convrfm.audit.records import Product, find_products, in_order
-from convrfm.audit.seal import check_seal
+from convrfm.audit.seal import check_seal, merkle_root, record_hashes
 from convrfm.pipeline.cost_record import COST_TABLE, cost_trouble
 from convrfm.pipeline.plan.base import Plan
-from convrfm.pipeline.record import CHECKOUT
 
 __all__ = ["Integrity", "check_integrity"]
-
-LOCK = Path("envs") / "lock.txt"
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,14 @@ class Integrity:
         sound: those of them without a finding, whose inputs are what their records say: they can be computed again.
         checked: how many things of each kind were looked at: "records", "artefacts" (files hashed against their record) and
             "inputs".
+        root: Merkle root of all records, hex, see `convrfm.audit.seal`.
     """
 
     findings: tuple[Finding, ...]
     products: tuple[Product, ...]
     sound: tuple[Product, ...]
     checked: dict[str, int]
+    root: str
 
 
 def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> Integrity:
@@ -55,9 +54,9 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
         file: product for product, _ in found.values() for file in (product.record_file, *product.files.values())
     }
     asked = asked_for(plan)
-    # Elsewhere (`snakemake --directory`) there is none: then that of the checkout whose code this is.
-    locked = locked_versions(next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None))
-    findings = [*unknown_files(where, plan.results, set(products)), *check_seal(where, plan.results)]
+    locked = locked_versions(lock_of(project))
+    leaves = record_hashes(hashes, plan.results)
+    findings = [*unknown_files(where, plan.results, set(products)), *check_seal(where, plan.results, leaves)]
     sound = []
     # So that remedies can be followed one after the other.
     ordered = in_order([product for product, _ in found.values()])
@@ -84,7 +83,7 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
     if place is None and (trouble := cost_trouble(project)) is not None and State(trouble[0]) is not State.STALE:
         findings.append(Finding(State(trouble[0]), COST_TABLE, trouble[1], "python benchmarks/cost.py"))
     unique = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
-    return Integrity(tuple(reversed(unique.values())), tuple(ordered), tuple(sound), dict(counts))
+    return Integrity(tuple(reversed(unique.values())), tuple(ordered), tuple(sound), dict(counts), merkle_root(leaves))
 
 
 def _inputs_are_there(product: Product, hashes: Hashes) -> bool:

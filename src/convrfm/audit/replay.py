@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,17 +28,16 @@ from convrfm.audit.records import Product
 from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError, StorageError
 from convrfm.pipeline.closure import closure_hash
 from convrfm.pipeline.plan.base import Plan
+from convrfm.pipeline.plan.table import DRAWS
 from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.session import Job, environment_of, load_job
+from convrfm.pipeline.session import Job, end_with, environment_of, load_job
 from convrfm.progress import track
 from convrfm.storage import write_json
 
 __all__ = ["ALWAYS", "Replayed", "kept_replays", "replay"]
 
-ALWAYS = ("prepare", "resample", "draw", "sized-draw", "layers", "transformed")
+ALWAYS = (*DRAWS, "layers", "transformed")
 """Kinds of runs that are always computed again, and figures are, too: what all else rests on, and what is shown."""
-
-SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,9 @@ class _Task:
         written: absolute files of the run by name, with the record.
         threads: as recorded, or as many as there are here.
         on_gpu: whether it was computed on a GPU.
+        seconds: that it took by its record, which nothing depends on but the order.
+        key: hash of all that a comparison depends on: the job, its code, its inputs and outputs by the record, and what runs
+            here.
     """
 
     project: str
@@ -82,6 +83,8 @@ class _Task:
     written: dict[str, str]
     threads: int
     on_gpu: bool
+    seconds: float
+    key: str
 
 
 def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], cores: int) -> Iterator[Replayed]:
@@ -96,9 +99,9 @@ def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], 
         products: runs and figures without a finding, whose inputs are what their records say.
         cores: processor cores to use.
     """
-    tasks = [_task(project, place, plan, product, cores) for product in products]
-    keys = {task.name: _key(task) for task in tasks}
-    kept = ((task.name, _known(task, keys[task.name])) for task in tasks)
+    here = Recorder.surroundings()
+    tasks = [_task(project, place, plan, product, cores, here) for product in products]
+    kept = ((task.name, _known(task)) for task in tasks)
     found = {name: replayed for name, replayed in kept if replayed is not None}
     todo = [task for task in tasks if task.name not in found]
     for task, replayed in track(_computed(todo, cores), len(todo), "computing again", show=True):
@@ -106,20 +109,24 @@ def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], 
         if not task.is_figure and replayed.replay.result is not Result.IMPOSSIBLE:
             # It saves time alone: in a home that is read-only, or on a full disk, the audit goes on.
             with suppress(StorageError):
-                write_json(kept_replays() / f"{keys[task.name]}.json", asdict(replayed.replay))
+                write_json(kept_replays() / f"{task.key}.json", asdict(replayed.replay))
     yield from (found[task.name] for task in sorted(tasks, key=lambda task: task.name))
 
 
-def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) -> _Task:
+def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, here: Mapping[str, Any]) -> _Task:
+    """The task of a run or figure; `here` is what `Recorder.surroundings` says of this machine."""
     expected = expected_of(product, plan)
     assert expected is not None, "products of the plan alone are without a finding"
     record = read_record(place / product.record_file)
-    machine = record.get("machine", {})
     inputs: dict[str, list[str]] = {name: [] for name in expected.names}
-    for key, path in expected.inputs.items():
+    for name, path in expected.inputs.items():
         home = place if path.startswith(f"{plan.results}/") else project
-        inputs[key.partition("/")[0]].append(str(home.absolute() / path))
-    recorded = record.get("threads")
+        inputs[name.partition("/")[0]].append(str(home.absolute() / path))
+    recorded, seconds = record.get("threads"), record.get("wall_seconds")
+    threads = min(recorded, cores) if type(recorded) is int and recorded > 0 else 1
+    code = [closure_hash(module) for module in (expected.job.partition(":")[0], __name__)]
+    builds = [here["packages"], here["machine"]["processor"]]
+    depends_on = [product.name, expected.job, code, expected.settings, threads, record, builds]
     return _Task(
         project=str(project.absolute()),
         name=product.name,
@@ -132,8 +139,10 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int) 
             **{name: str(place.absolute() / file) for name, file in product.files.items()},
             "record": str(place.absolute() / product.record_file),
         },
-        threads=min(recorded, cores) if type(recorded) is int and recorded > 0 else 1,
-        on_gpu=machine.get("gpu") is not None,
+        threads=threads,
+        on_gpu=record.get("machine", {}).get("gpu") is not None,
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        key=hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32],
     )
 
 
@@ -142,27 +151,10 @@ def kept_replays() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convrfm" / "replays"
 
 
-def _key(task: _Task) -> str:
-    """Hash of all that a comparison depends on: the job, its code, its inputs and outputs by the record, and what runs here."""
-    record = read_record(Path(task.written["record"]))
-    code = [closure_hash(module) for module in (task.job.partition(":")[0], __name__)]
-    here = Recorder.surroundings()
-    parts = [
-        task.name,
-        task.job,
-        code,
-        task.settings,
-        task.threads,
-        record,
-        here["packages"],
-        here["machine"]["processor"],
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _known(task: _Task, key: str) -> Replayed | None:
+def _known(task: _Task) -> Replayed | None:
+    """What came out before; None where it is not known."""
     try:
-        content = json.loads((kept_replays() / f"{key}.json").read_text(encoding="utf-8"))
+        content = json.loads((kept_replays() / f"{task.key}.json").read_text(encoding="utf-8"))
         found = Replay(**{**content, "result": Result(content["result"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -177,7 +169,7 @@ def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]
 
     for (threads, on_gpu), group in groupby(sorted(tasks, key=surroundings), surroundings):
         # Large jobs first, so that none is left over at the end: fits are larger than trainings, and these than the rest.
-        members = sorted(group, key=_size, reverse=True)
+        members = sorted(group, key=lambda task: task.seconds, reverse=True)
         at_a_time = 1 if on_gpu else max(1, cores // threads)
         left = iter(members)
         while first := list(islice(left, at_a_time)):
@@ -218,25 +210,12 @@ def _in_pool(
         executor.shutdown(wait=True, kill_workers=True)
 
 
-def _size(task: _Task) -> float:
-    """What it took by its record, which nothing depends on but the order."""
-    seconds = read_record(Path(task.written["record"])).get("wall_seconds", 0.0)
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
-
-
 def _environment(threads: int, on_gpu: bool) -> dict[str, str]:
     return environment_of(threads) | ({} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""})
 
 
 def _end_with(parent: int) -> None:
-    """End this process soon after the one that started it has died, be it by `kill -9`."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with("The audit", lambda: os.getppid() == parent)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from convrfm.audit.files import Hashes
 from convrfm.audit.outcome import Finding, State
 from convrfm.errors import InputError
 from convrfm.pipeline.paths import figure_records, run_records
-from convrfm.pipeline.received import open_result, received_record
+from convrfm.pipeline.received import received_record
 from convrfm.storage import write_json
 
 __all__ = ["SEAL_FILE", "check_seal", "merkle_root", "record_hashes", "seal"]
@@ -34,7 +35,7 @@ def seal(results: Path) -> str:
     """
     results = results.absolute()
     named = results.parent.name == "results"
-    leaves = record_hashes(results.parents[1], f"results/{results.name}") if named else {}
+    leaves = record_hashes(Hashes(results.parents[1]), f"results/{results.name}") if named else {}
     if not leaves:
         msg = f"{results} holds no record of a run or figure, so there is nothing to seal: name results/<preset> of a project."
         raise InputError(msg)
@@ -45,12 +46,13 @@ def seal(results: Path) -> str:
     return root
 
 
-def check_seal(project: Path, results: str) -> Iterator[Finding]:
+def check_seal(project: Path, results: str, present: Mapping[str, str]) -> Iterator[Finding]:
     """Compare the seal of a folder of results, where there is one, with its records.
 
     Args:
         project: the folder of the project.
         results: the folder of the results, relative to it.
+        present: from `record_hashes`.
     """
     file = f"{results}/{SEAL_FILE}"
     if not os.path.lexists(project / file):
@@ -66,7 +68,6 @@ def check_seal(project: Path, results: str) -> Iterator[Finding]:
     if form != FORMAT or merkle_root(leaves) != root:
         yield Finding(State.TAMPERED, file, "Its root is not that of its leaves: it was edited.", remedy)
         return
-    present = record_hashes(project, results)
     for name in sorted(leaves.keys() | present.keys()):
         if name not in present:
             yield Finding(State.MISSING, name, f"{file} holds it: it was removed since.", remedy)
@@ -78,23 +79,17 @@ def check_seal(project: Path, results: str) -> Iterator[Finding]:
             )
 
 
-def record_hashes(project: Path, results: str) -> dict[str, str]:
+def record_hashes(hashes: Hashes, results: str) -> dict[str, str]:
     """SHA-256 of every record of a results folder, by file relative to the project; words for one that cannot be opened.
 
     Args:
-        project: the folder of the project.
-        results: the folder of the results, relative to it.
+        hashes: of files of the project.
+        results: the folder of the results, relative to the project.
     """
-    paths = sorted([*run_records(project / results), *figure_records(project / results)])
-    return {file: _hash_of(project, file) for file in (path.relative_to(project).as_posix() for path in paths)}
-
-
-def _hash_of(project: Path, file: str) -> str:
-    try:
-        with open_result(project, file) as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError:
-        return "not a plain file"
+    folder = hashes.project / results
+    paths = sorted([*run_records(folder), *figure_records(folder)])
+    files = [path.relative_to(hashes.project).as_posix() for path in paths]
+    return {file: hashes[file] or "not a plain file" for file in files}
 
 
 def merkle_root(hashes: Mapping[str, str]) -> str:

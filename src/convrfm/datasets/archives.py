@@ -124,8 +124,7 @@ def _unpack_members(archive: Path, folder: Path, pattern: str, budget: _Budget) 
             if fnmatch(name, pattern):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("xb") as file:
-                    while chunk := content.read(CHUNK):
-                        file.write(chunk)
+                    shutil.copyfileobj(content, file, CHUNK)
 
 
 def _members(archive: Path, budget: _Budget) -> Iterator[Member]:

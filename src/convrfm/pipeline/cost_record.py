@@ -6,7 +6,7 @@ from contextlib import chdir
 from pathlib import Path
 
 from convrfm.pipeline.closure import closure_hash
-from convrfm.pipeline.received import open_result, received_record
+from convrfm.pipeline.received import hash_of, received_record
 from convrfm.pipeline.record import SEAL, Recorder, seal_of
 
 __all__ = ["COST_RECORD", "COST_TABLE", "cost_recorder", "cost_trouble", "write_cost_record"]
@@ -56,8 +56,7 @@ def cost_trouble(project: Path) -> tuple[str, str] | None:
         return "orphaned", f"There is no {COST_RECORD} beside it: nothing vouches for it."
     try:
         record = received_record(project, COST_RECORD)
-        with open_result(project, COST_TABLE) as table:
-            present = hashlib.file_digest(table, "sha256").hexdigest()
+        present = hash_of(project, COST_TABLE)
         sealed, written = record[SEAL] == seal_of(record), record["outputs"]["table"]["sha256"]
         code = record["code"]["closure"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

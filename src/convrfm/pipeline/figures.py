@@ -28,8 +28,6 @@ METADATA = {
 def write_figure(job: Job, table: pd.DataFrame, figure: Figure, caption: str) -> None:
     """Write the outputs `png`, `pdf`, `parquet`, `csv`, `md` and `record` of a figure's job.
 
-    Where the job has no output for a picture, none is written: the audit compares tables and captions alone.
-
     Raises:
         StorageError: see `convrfm.storage`.
     """
@@ -37,8 +35,6 @@ def write_figure(job: Job, table: pd.DataFrame, figure: Figure, caption: str) ->
     write_table(job.outputs["csv"], table)
     write_bytes(job.outputs["md"], caption.encode())
     for name, metadata in METADATA.items():
-        if name not in job.outputs:
-            continue
         save = partial(figure.savefig, format=name, metadata=metadata)
         write_atomically(job.outputs[name], save)
     job.write_record()

@@ -1,5 +1,6 @@
 """Results that somebody else may have made: opened where they are plain files of a size that can be expected."""
 
+import hashlib
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,7 +10,7 @@ from pyarrow.parquet import read_metadata
 
 from convrfm.plain_files import open_plain, read_json
 
-__all__ = ["check_table", "open_result", "read_parquet", "received_record"]
+__all__ = ["check_table", "hash_of", "open_result", "read_parquet", "received_record"]
 
 MB = 10**6
 LIMITS = {
@@ -34,6 +35,12 @@ def open_result(project: Path, file: str) -> BufferedReader:
         OSError: it is not there, or may not be read.
     """
     return open_plain(project / file, _limit(file), _root(project, file))
+
+
+def hash_of(project: Path, file: str) -> str:
+    """SHA-256 (hex) of such a file; arguments and errors as of `open_result`."""
+    with open_result(project, file) as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _limit(file: str) -> int:

@@ -19,7 +19,7 @@ from convrfm.pipeline.gpus import asked_gpus, claim_gpus, sign_of_gpu
 from convrfm.pipeline.record import Recorder
 from convrfm.storage import clear_leftovers
 
-__all__ = ["Job", "environment_of", "load_job", "run_job"]
+__all__ = ["Job", "end_with", "environment_of", "load_job", "run_job"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -133,10 +133,21 @@ def _end_with_workflow() -> None:
     if workflow is None:
         return
 
+    end_with("Snakemake", lambda: _is_snakemake(workflow))
+
+
+def end_with(what: str, is_alive: Callable[[], bool]) -> None:
+    """End this process soon after something that it belongs to is no longer alive.
+
+    Args:
+        what: its name, for the log.
+        is_alive: asked again and again, in a thread of its own.
+    """
+
     def watch() -> None:
-        while _is_snakemake(workflow):
+        while is_alive():
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        logging.getLogger(__name__).error("Snakemake has died: stopping")
+        logging.getLogger(__name__).error("%s has died: stopping", what)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -5,6 +5,7 @@ What is compared are pictures: intervals are over draws where there are several,
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -95,5 +96,4 @@ def one_data_set(claim: Rule, found: Evidence) -> Iterator[Reading]:
 
 
 def _panel(found: Evidence, name: str) -> Evidence:
-    rows = found.rows[found.rows["panel"] == name]
-    return Evidence(rows, found.path, found.runs, found.skipped, found.problems)
+    return replace(found, rows=found.rows[found.rows["panel"] == name])

@@ -1,18 +1,17 @@
 """Check Theorem 1 and draw what comes out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import pandas as pd
 import torch
 
-from convrfm.ansatz.theorem import CASES, Case, TheoremCheck, check_theorem
+from convrfm.ansatz.theorem import CASES, TheoremCheck, check_theorem
 from convrfm.claims.judges.theorem1 import judges
 from convrfm.pipeline.figures import with_verdicts, write_figure
 from convrfm.pipeline.session import Job
 from convrfm.plots import theorem1
 from convrfm.seeding import generator
 
-__all__ = ["caption_of", "check_and_draw", "check_draw"]
+__all__ = ["check_and_draw", "check_draw"]
 
 
 def check_and_draw(job: Job) -> None:
@@ -28,27 +27,19 @@ def check_and_draw(job: Job) -> None:
     table = theorem1.tidy(checks, given["protocol"])
     # The first draw of the first size comes first.
     shown = [next(check for _, _, check in checks if check.case == name) for name in theorem1.SHOWN]
-    write_figure(job, table, theorem1.draw(table, shown), caption_of(job, table))
+    write_figure(job, table, theorem1.draw(table, shown), with_verdicts(theorem1.caption(table), table, job, judges))
 
 
-def caption_of(job: Job, table: pd.DataFrame) -> str:
-    """The whole caption, from the table and the settings of the job."""
-    return with_verdicts(theorem1.caption(table), table, job, judges)
-
-
-def check_draw(
-    size: Mapping[str, int], learning_rate: float, seed: int, cases: Sequence[Case] = CASES
-) -> list[TheoremCheck]:
-    """Check cases on one draw of images and targets.
+def check_draw(size: Mapping[str, int], learning_rate: float, seed: int) -> list[TheoremCheck]:
+    """Check all cases on one draw of images and targets.
 
     Args:
         size: `images`, `channels`, `height`, `width`, `patch_size` and `filters`.
         learning_rate: of the one step.
         seed: of the draw.
-        cases: which.
     """
     rng = generator(seed, "images and targets of the theorem")
     images = rng.standard_normal([size[axis] for axis in ("images", "channels", "height", "width")])
     targets = rng.standard_normal(size["images"])
     network = {name: size[name] for name in ("filters", "patch_size")}
-    return [check_theorem(case, images, targets, **network, learning_rate=learning_rate, seed=seed) for case in cases]
+    return [check_theorem(case, images, targets, **network, learning_rate=learning_rate, seed=seed) for case in CASES]

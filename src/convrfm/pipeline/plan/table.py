@@ -9,7 +9,7 @@ from convrfm.claims.claims import load_claims
 from convrfm.pipeline.plan import beyond, data, features, fig04, fig05, fig06, fig08, fig09, printed, zoo
 from convrfm.pipeline.plan.base import Keys, Plan, absent_data, figure_settings
 
-__all__ = ["EXPERIMENTS", "FIGURES", "Experiment", "FigureOf", "asked_figures"]
+__all__ = ["DRAWS", "EXPERIMENTS", "FIGURES", "Experiment", "FigureOf", "asked_figures"]
 
 Files = Callable[[Plan, Keys], list[str]]
 """Gives files, relative to the project, for the keys of a run."""
@@ -180,6 +180,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
 }
 """Every kind of run, by the name of its folder."""
+
+DRAWS = ("prepare", "resample", "draw", "sized-draw")
+"""Kinds of runs that draw images by their seed: what all others rest on."""
 
 
 def _networks(plan: Plan) -> list[str]:
