@@ -13,7 +13,7 @@ from convrfm.claims.judging import all_judges, judge_claim
 from convrfm.claims.verdicts import quoted
 from convrfm.pipeline.closure import import_closure
 from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.figures import figure_job
+from convrfm.pipeline.figures import METADATA, figure_job
 from convrfm.pipeline.plan import table as plan_table
 from convrfm.pipeline.plan.base import Plan
 from convrfm.pipeline.plan.table import FIGURES
@@ -88,7 +88,7 @@ def test_a_figure_is_judged_by_its_settings(tmp_path, bound, verdict):
     rule = BY_ID["A10"].rule()
     rule["conditions"]["gain"]["bound"] = bound
     settings = {"needs": {"bars": []}, "claims": {"A10": rule}}
-    outputs = {form: tmp_path / f"figure.{form}" for form in ("parquet", "csv", "md", "record")}
+    outputs = {form: tmp_path / f"figure.{form}" for form in (*METADATA, "parquet", "csv", "md", "record")}
     draw(Job({"states": []}, outputs, settings, 1, Recorder("test", "", settings)))
     caption = outputs["md"].read_text()
     assert caption.startswith("Numbers.\n\n**A10, Local signals in noise**, by this figure's table alone: ")
