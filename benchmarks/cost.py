@@ -18,9 +18,9 @@ from kernels import CHANNELS, OUTPUTS, PATCH_SIZE, SIDE, alone, our_agop, their_
 from measuring import photographs
 
 from convrfm.kernels.neural_tangents import expand_patches
-from convrfm.patches import unfold
-from convrfm.pipeline.cost_record import COST_TABLE, cost_recorder, write_cost_record
-from convrfm.storage import write_table
+from convrfm.numerics.patches import unfold
+from convrfm.replication.record.cost_record import COST_TABLE, cost_recorder, write_cost_record
+from convrfm.system.storage import write_table
 
 CHECKOUT = Path(__file__).parents[1]
 

@@ -26,8 +26,8 @@ from measuring import photographs, seconds
 from convrfm.kernels import CNTK
 from convrfm.kernels.neural_tangents import expand_patches, kernel_function
 from convrfm.kernels.specs import ArcCosineSpec
-from convrfm.metric import power
-from convrfm.patches import unfold
+from convrfm.numerics.patches import unfold
+from convrfm.rfm.metric import power
 
 DEPTH, PATCH_SIZE, CHANNELS, SIDE, OUTPUTS = 3, 3, 3, 32, 10
 BATCH_SIZES = (10, 20, 40, 80)
@@ -221,7 +221,7 @@ def draw(by_count: dict[int, float], by_side: dict[int, float], path: Path) -> N
     """Draw the two growths."""
     import matplotlib.pyplot as plt
 
-    from convrfm.plots.style import figure_style
+    from convrfm.replication.figures.style import figure_style
 
     with figure_style():
         figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), layout="constrained")

@@ -19,10 +19,10 @@ import pandas as pd
 
 from convrfm import DeepConvRFMClassifier
 from convrfm.datasets.local_signal import TASKS, noisy_bars
-from convrfm.deep_rfm import apply_filters
-from convrfm.extras import require
-from convrfm.seeding import generator
-from convrfm.user_input import ending_in_a_sentence, path_argument
+from convrfm.numerics.seeding import generator
+from convrfm.rfm.deep import apply_filters
+from convrfm.system.extras import require
+from convrfm.system.user_input import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -172,7 +172,7 @@ def draw(
     """
     from matplotlib.figure import Figure
 
-    from convrfm.plots.style import figure_style
+    from convrfm.replication.figures.style import figure_style
 
     images = 0.3 + 0.62 * len(shown[2])
     with figure_style():

@@ -21,13 +21,13 @@ from sklearn.model_selection import train_test_split
 
 from convrfm import ConvRFMClassifier
 from convrfm.datasets.digits import embedded_digits, in_random_greys
-from convrfm.edges import sobel_magnitude
-from convrfm.eigenfilters import CONSTANT, Eigenfilters, top_eigenfilters
-from convrfm.extras import require
-from convrfm.patches import windows
-from convrfm.seeding import generator
-from convrfm.user_input import ending_in_a_sentence, path_argument
-from convrfm.visualize import filter_magnitude, pixel_pearson
+from convrfm.numerics.patches import windows
+from convrfm.numerics.seeding import generator
+from convrfm.pictures.edges import sobel_magnitude
+from convrfm.pictures.eigenfilters import CONSTANT, Eigenfilters, top_eigenfilters
+from convrfm.pictures.magnitudes import filter_magnitude, pixel_pearson
+from convrfm.system.extras import require
+from convrfm.system.user_input import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -67,7 +67,7 @@ def edge_detectors(filters: Eigenfilters) -> np.ndarray:
 
 def show_rounds(figure: "SubFigure", rounds: Sequence[Eigenfilters], title: str) -> None:
     """Draw the leading eigenvectors, a row for each round from 1 on, with their share of the trace."""
-    from convrfm.plots.features import show_filter
+    from convrfm.replication.figures.features import show_filter
 
     cells = figure.subplots(len(rounds), SHOWN, squeeze=False)
     for number, (row, filters) in enumerate(zip(cells, rounds, strict=True), start=1):
@@ -101,7 +101,7 @@ def draw(
     """Draw eigenvectors, the weight of edge detectors by round, and the photograph."""
     from matplotlib.figure import Figure
 
-    from convrfm.plots.style import figure_style
+    from convrfm.replication.figures.style import figure_style
 
     count = len(rounds[LABELS[0]])
     with figure_style():

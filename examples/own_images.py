@@ -17,12 +17,12 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from convrfm import DeepConvRFMClassifier, load_model, save_model
-from convrfm.eigenfilters import top_eigenfilters
 from convrfm.errors import InputError
-from convrfm.estimators import KERNELS
-from convrfm.extras import require
-from convrfm.patches import windows
-from convrfm.user_input import ending_in_a_sentence, path_argument
+from convrfm.numerics.patches import windows
+from convrfm.pictures.eigenfilters import top_eigenfilters
+from convrfm.rfm.estimators import KERNELS
+from convrfm.system.extras import require
+from convrfm.system.user_input import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,8 +72,8 @@ def draw_eigenvectors(metric: np.ndarray, patch_size: int, title: str) -> "Figur
     """Draw the leading eigenvectors of a metric on patches of images, with their share of the trace."""
     from matplotlib.figure import Figure
 
-    from convrfm.plots.features import show_filter
-    from convrfm.plots.style import figure_style
+    from convrfm.replication.figures.features import show_filter
+    from convrfm.replication.figures.style import figure_style
 
     filters = top_eigenfilters(metric, patch_size, SHOWN)
     with figure_style():

@@ -22,8 +22,8 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from convrfm import measure, summarise
-from convrfm.extras import require
-from convrfm.user_input import ending_in_a_sentence, path_argument
+from convrfm.system.extras import require
+from convrfm.system.user_input import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def draw(table: pd.DataFrame, matrices: dict[str, np.ndarray], accuracies: dict[
     """Draw the correlation of each layer with its nulls, and the two matrices of the first layer."""
     from matplotlib.figure import Figure
 
-    from convrfm.plots.style import figure_style, letter
+    from convrfm.replication.figures.style import figure_style, letter
 
     layers = list(dict.fromkeys(table["layer"]))
     places = np.arange(len(layers))

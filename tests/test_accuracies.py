@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import binom, binomtest, ttest_1samp
 
 from convrfm.errors import InputError
-from convrfm.plots import fig05, fig06
-from convrfm.plots.accuracies import (
+from convrfm.replication.figures import fig05, fig06
+from convrfm.replication.figures.accuracies import (
     ScoredRun,
     accuracy_of,
     difference,

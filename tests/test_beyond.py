@@ -6,8 +6,8 @@ import pytest
 from matplotlib.text import Text
 from scipy import stats
 
-from convrfm.plots import beyond
-from convrfm.plots.beyond_caption import caption
+from convrfm.replication.figures import beyond
+from convrfm.replication.figures.beyond_caption import caption
 
 CHOICES = {
     "task": "bars",

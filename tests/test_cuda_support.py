@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convrfm.cuda_support import cuda_trouble
+from convrfm.system.cuda import cuda_trouble
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from convrfm import (
     rfm,
     save_model,
 )
-from convrfm.arrays import as_images, as_numpy
-from convrfm.deep_rfm import DeepSettings
 from convrfm.errors import ConvRFMWarning, ImageSizeError, InputError
-from convrfm.rfm import RFMSettings
+from convrfm.numerics.arrays import as_images, as_numpy
+from convrfm.rfm.deep import DeepSettings
+from convrfm.rfm.rounds import RFMSettings
 
 RNG = np.random.default_rng(0)
 Y = np.arange(30) % 2

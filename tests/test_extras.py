@@ -4,8 +4,8 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from convrfm import extras
-from convrfm.extras import MissingExtraError, how_to_install, require
+from convrfm.system import extras
+from convrfm.system.extras import MissingExtraError, how_to_install, require
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from convrfm.deep_rfm import apply_filters
-from convrfm.pipeline.jobs.layer_pictures import transform_layers
-from convrfm.pipeline.record import Recorder
-from convrfm.pipeline.session import Job
-from convrfm.plots import fig04
-from convrfm.storage import load_arrays, write_arrays, write_table
-from convrfm.visualize import patch_magnitude, pixel_pearson
+from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
+from convrfm.replication.figures import fig04
+from convrfm.replication.jobs.layers import transform_layers
+from convrfm.replication.record.record import Recorder
+from convrfm.replication.record.session import Job
+from convrfm.rfm.deep import apply_filters
+from convrfm.system.storage import load_arrays, write_arrays, write_table
 
 Q = 3
 

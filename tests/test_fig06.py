@@ -8,9 +8,9 @@ from matplotlib.text import Text
 
 from convrfm.errors import InputError
 from convrfm.networks.plain_cnn import PlainCNN
-from convrfm.plots import fig06, fig06_pairs
-from convrfm.plots.accuracies import ScoredRun, estimate_in
-from convrfm.ridge import accuracy, squared_error, targets_of
+from convrfm.replication.figures import fig06, fig06_pairs
+from convrfm.replication.figures.accuracies import ScoredRun, estimate_in
+from convrfm.rfm.ridge import accuracy, squared_error, targets_of
 from convrfm.training import TrainingData, TrainingSettings, train
 
 SETTINGS = {"n_train": 50, "n_test": 40}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm.plots import fig09
+from convrfm.replication.figures import fig09
 
 ARCHITECTURES, SIZES = ("vanilla", "Myrtle5", "MyrtleMax"), (3, 5, 7)
 

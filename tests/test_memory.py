@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convrfm.memory import free_bytes, free_memory
+from convrfm.system.memory import free_bytes, free_memory
 
 MB = 10**6
 V1_ROOT = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755"
@@ -200,7 +200,7 @@ def test_here():
     assert 0 < free_bytes() < 2**50
 
 
-FREE_MEMORY = "import json; from convrfm.memory import free_memory; print(json.dumps(vars(free_memory())))"
+FREE_MEMORY = "import json; from convrfm.system.memory import free_memory; print(json.dumps(vars(free_memory())))"
 
 
 @pytest.mark.parametrize("option", ["-v", "-d"])
@@ -244,7 +244,7 @@ def test_a_job_in_a_nested_group_of_1_gib_refuses_a_fit_of_4_gib(nested_group):
         "memory_mb": None,
     }  # fmt: skip
     program = (
-        "from convrfm.pipeline.fit_memory import check_memory, fit_bytes\n"
+        "from convrfm.replication.cluster.fit_memory import check_memory, fit_bytes\n"
         f"size = ({settings!r}, 12000, 2000, (1, 28, 28))\n"
         "assert 3.5 * 2**30 < fit_bytes(*size) < 4.5 * 2**30\n"
         "check_memory(*size)"

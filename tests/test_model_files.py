@@ -25,7 +25,7 @@ from convrfm import (
 )
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import median_bandwidth
-from convrfm.storage import digest_of, read_arrays, write_arrays
+from convrfm.system.storage import digest_of, read_arrays, write_arrays
 
 BUNCH = load_digits(n_class=3)
 X = (BUNCH.images[:100, None] / 16).astype(np.float32)

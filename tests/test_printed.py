@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from convrfm.plots import printed
-from convrfm.printed import PRINTED
+from convrfm.replication.figures import printed
+from convrfm.replication.figures.printed_runs import PRINTED
 
 
 def run(name, shift=0.0, seed=0):

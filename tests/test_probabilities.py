@@ -14,9 +14,10 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from tolerance import assert_close
 
-from convrfm import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, estimators, load_model, save_model
+from convrfm import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, load_model, save_model
 from convrfm.datasets.local_signal import TASKS, noisy_bars
 from convrfm.kernels import PatchLaplace
+from convrfm.rfm import estimators
 
 BUNCH = load_digits(n_class=3)
 X = (BUNCH.images[:120, None] / 16).astype(np.float32)

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from convrfm import progress
-from convrfm.progress import track
+from convrfm.system import progress
+from convrfm.system.progress import track
 
 
 @pytest.fixture

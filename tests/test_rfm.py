@@ -8,14 +8,15 @@ import pytest
 from kernels.cases import random_images
 from tolerance import assert_close
 
-from convrfm import device_solve, rfm
-from convrfm.deep_rfm import DeepSettings, apply_filters, fit_stages, history_of, sample_filters
 from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.kernels import CNNGP, CNTK, PatchLaplace
 from convrfm.kernels.base import BACKENDS
-from convrfm.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
-from convrfm.rfm import RFMSettings, StageData, fit_rounds
-from convrfm.ridge import accuracy, solve_ridge, squared_error, targets_of
+from convrfm.rfm import device_solve
+from convrfm.rfm import rounds as rfm
+from convrfm.rfm.deep import DeepSettings, apply_filters, fit_stages, history_of, sample_filters
+from convrfm.rfm.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
+from convrfm.rfm.ridge import accuracy, solve_ridge, squared_error, targets_of
+from convrfm.rfm.rounds import RFMSettings, StageData, fit_rounds
 
 PUBLISHED = RFMSettings(
     rounds=3, ridges=(1e-5, 1e-3), selection="test", agop_samples=4, agop_draw="first", agop_ridge="last"

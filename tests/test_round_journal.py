@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm import rfm, round_journal
-from convrfm.deep_rfm import DeepSettings, fit_stages, history_of
 from convrfm.errors import ConvRFMWarning
 from convrfm.kernels import CNTK
-from convrfm.rfm import RFMSettings, StageData, fit_rounds
-from convrfm.round_journal import Round, RoundJournal
+from convrfm.rfm import journal as round_journal
+from convrfm.rfm import rounds as rfm
+from convrfm.rfm.deep import DeepSettings, fit_stages, history_of
+from convrfm.rfm.journal import Round, RoundJournal
+from convrfm.rfm.rounds import RFMSettings, StageData, fit_rounds
 
 # The generator is used in each round, and between stages.
 SETTINGS = RFMSettings(rounds=3, agop_samples=4, agop_draw="random")

@@ -9,8 +9,8 @@ from tolerance import assert_close
 
 from convrfm.ansatz.theorem import CASES, POINTS, check_theorem, correlation_gap
 from convrfm.errors import ImageSizeError, InputError, NonFiniteError
-from convrfm.patches import unfold
-from convrfm.plots import theorem1
+from convrfm.numerics.patches import unfold
+from convrfm.replication.figures import theorem1
 
 SIZES = [  # images, channels, height, width, patch size, filters: awkward ones on purpose
     (16, 3, 8, 8, 3, 16),

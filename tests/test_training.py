@@ -12,7 +12,7 @@ from torch import nn
 
 from convrfm.errors import ConvRFMError, ConvRFMWarning, ImageSizeError, InputError, StorageError
 from convrfm.networks.plain_cnn import PlainCNN
-from convrfm.storage import write_bytes
+from convrfm.system.storage import write_bytes
 from convrfm.training import TrainingData, TrainingSettings, train
 from convrfm.training import checkpoint as checkpoint_module
 from convrfm.training.augmentation import MARGIN, CropFlip

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from convrfm.audit import auditing, cli
 from convrfm.datasets.places import find_place
 from convrfm.errors import InputError
-from convrfm.user_input import ending_in_a_sentence, expand_home, path_argument
+from convrfm.replication.audit import auditing, cli
+from convrfm.system.user_input import ending_in_a_sentence, expand_home, path_argument
 
 
 @pytest.fixture

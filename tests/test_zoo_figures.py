@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm.plots import fig01, fig02, fig07
-from convrfm.plots.zoo import STAND_IN_NOTE, order, title
+from convrfm.replication.figures import fig01, fig02, fig07
+from convrfm.replication.figures.zoo import STAND_IN_NOTE, order, title
 
 POWERS = (0.125, 0.25, 0.5, 0.75, 1.0)
 NAN = float("nan")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convrfm.ansatz import AgopAccumulator, correlations, measure, summarise
-    from convrfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
     from convrfm.kernels import CNNGP, CNTK
-    from convrfm.model_files import load_model, save_model
+    from convrfm.rfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
+    from convrfm.rfm.model_files import load_model, save_model
 
 __all__ = [
     "CNNGP", "CNTK", "AgopAccumulator", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier",
@@ -23,14 +23,14 @@ _HOMES = {
     "AgopAccumulator": "convrfm.ansatz",
     "CNNGP": "convrfm.kernels",
     "CNTK": "convrfm.kernels",
-    "ConvRFMClassifier": "convrfm.estimators",
-    "ConvRFMRegressor": "convrfm.estimators",
-    "DeepConvRFMClassifier": "convrfm.estimators",
-    "DeepConvRFMRegressor": "convrfm.estimators",
+    "ConvRFMClassifier": "convrfm.rfm.estimators",
+    "ConvRFMRegressor": "convrfm.rfm.estimators",
+    "DeepConvRFMClassifier": "convrfm.rfm.estimators",
+    "DeepConvRFMRegressor": "convrfm.rfm.estimators",
     "correlations": "convrfm.ansatz",
-    "load_model": "convrfm.model_files",
+    "load_model": "convrfm.rfm.model_files",
     "measure": "convrfm.ansatz",
-    "save_model": "convrfm.model_files",
+    "save_model": "convrfm.rfm.model_files",
     "summarise": "convrfm.ansatz",
 }
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from convrfm.audit.cli import main
+from convrfm.replication.audit.cli import main
 
 sys.exit(main())

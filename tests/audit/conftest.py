@@ -8,7 +8,7 @@ import pytest
 from workflow.conftest import ROOT
 
 from audit.tiny import make_project
-from convrfm.audit import currency, deviations
+from convrfm.replication.audit import currency, deviations
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +41,13 @@ def checkout(tmp_path, monkeypatch):
     for folder in ("workflow/presets", "envs"):
         shutil.copytree(ROOT / folder, project / folder)
     (claims,) = (ROOT / "src").rglob("claims.yaml")
-    for file in ("config.yaml", "src/convrfm/rfm.py", "src/convrfm/kernels/arc_cosine.py"):
+    for file in ("config.yaml", "src/convrfm/rfm/rounds.py", "src/convrfm/kernels/arc_cosine.py"):
         (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_text("a = 1\n")
     shutil.copy(ROOT / "config.yaml", project)
     (project / "src/convrfm/judges").mkdir()
     (project / "src/convrfm/judges/cost.py").write_text("a = 1\n")
-    shutil.copy(claims, project / "src/convrfm/claims.yaml")
+    shutil.copy(claims, project / "src/convrfm/replication/claims.yaml")
     git(project.parent, "init", "-q", str(project))
     git(project, "add", "-A")
     git(project, "commit", "-qm", "release")

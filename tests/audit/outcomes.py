@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from convrfm.audit.outcome import Audit, Coverage, Deviation, Finding, Replay, Result, State
-from convrfm.claims.judging import Judgement
-from convrfm.claims.verdicts import Measurement, Verdict
+from convrfm.replication.audit.outcome import Audit, Coverage, Deviation, Finding, Replay, Result, State
+from convrfm.replication.claims.judging import Judgement
+from convrfm.replication.claims.verdicts import Measurement, Verdict
 
 RESULTS = "results/quick"
 RUN = f"{RESULTS}/runs/rfm/published/task=bars,sigma=1,seed=0"
@@ -130,7 +130,7 @@ def lay_out(project: Path) -> None:
     (project / RUN / "metrics.parquet").write_bytes(b"metrics")
     (project / RUN / "arrays.safetensors").write_bytes(b"arrays")
     record = {
-        "job": "convrfm.pipeline.jobs.rfm:fit_task",
+        "job": "convrfm.replication.jobs.rfm:fit_task",
         "settings": {"sigma": 1.0, "task": "bars"},
         "inputs": {"state/0": {"path": "data/mnist/state.json", "sha256": "a" * 64}},
         "outputs": {
@@ -158,5 +158,5 @@ def lay_out(project: Path) -> None:
         name: {"path": f"{RESULTS}/figures/published/fig05.{name}", "sha256": "f" * 64} for name in ("png", "csv")
     }
     inputs = {"metrics/0": {"path": f"{RUN}/metrics.parquet", "sha256": "b" * 64}}
-    drawn = {**record, "job": "convrfm.pipeline.jobs.fig05:draw", "inputs": inputs, "outputs": outputs}
+    drawn = {**record, "job": "convrfm.replication.figures.drawing.fig05:draw", "inputs": inputs, "outputs": outputs}
     (figures / "fig05.json").write_text(json.dumps(drawn))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from audit import outcomes
-from convrfm.audit.crate import CRATE_FILE
-from convrfm.audit.page import render_page
+from convrfm.replication.audit.crate import CRATE_FILE
+from convrfm.replication.audit.page import render_page
 
 pytestmark = pytest.mark.browser
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: the extra `browser`")

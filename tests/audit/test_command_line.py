@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from audit import outcomes
-from convrfm.audit import auditing, cli
-from convrfm.audit.coverage import Choice
-from convrfm.audit.outcome import Finding, Replay, Result, State
+from convrfm.replication.audit import auditing, cli
+from convrfm.replication.audit.coverage import Choice
+from convrfm.replication.audit.outcome import Finding, Replay, Result, State
 
 ROOT = Path(__file__).parents[2]
 WRONG = Finding(
@@ -113,7 +113,7 @@ def test_names_and_records_that_are_no_text(project, found, capsys):
     strange = os.fsdecode(b"results/quick/runs/rfm/published/seed=\xff\xfe")
     (project / strange).mkdir()
     record = (project / outcomes.RUN / "record.json").read_text().replace("a processor", "\\ud800 \\udcff")
-    (project / strange / "record.json").write_text(record.replace("convrfm.pipeline", "\\ud800"))
+    (project / strange / "record.json").write_text(record.replace("convrfm.replication", "\\ud800"))
     found["finds"] = outcomes.audit(
         findings=(dataclasses.replace(WRONG, file=f"{strange}/record.json", found="\ud800"),)
     )
@@ -206,8 +206,8 @@ def test_wrong_use(arguments, capsys):
 
 
 def test_packages_that_are_missing_are_named(project, monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "convrfm.audit.auditing")
-    monkeypatch.delitem(sys.modules, "convrfm.audit.crate")
+    monkeypatch.delitem(sys.modules, "convrfm.replication.audit.auditing")
+    monkeypatch.delitem(sys.modules, "convrfm.replication.audit.crate")
     monkeypatch.setitem(sys.modules, "rocrate.rocrate", None)
     assert cli.main(["audit", str(project / "results/quick")]) == 2
     assert re.search(
@@ -216,7 +216,7 @@ def test_packages_that_are_missing_are_named(project, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "start", [["-m", "convrfm"], ["-c", "import sys; from convrfm.audit.cli import main; sys.exit(main())"]]
+    "start", [["-m", "convrfm"], ["-c", "import sys; from convrfm.replication.audit.cli import main; sys.exit(main())"]]
 )
 def test_help_is_there_without_waiting(start):
     code = [*start, "audit", "--help"]

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm.audit.comparing import FIGURE, TOLERANCES, compare
-from convrfm.audit.outcome import Result
-from convrfm.pipeline.plan.table import EXPERIMENTS
-from convrfm.storage import write_arrays, write_table
+from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
+from convrfm.replication.audit.outcome import Result
+from convrfm.replication.plan.table import EXPERIMENTS
+from convrfm.system.storage import write_arrays, write_table
 
 RECORD = {
     "job": "a:b", "settings": {"seed": 0}, "best_epoch": 3, "residual": 1e-9, "protocol": "published", "threads": 1,

@@ -11,8 +11,8 @@ from rocrate_validator import services
 from rocrate_validator.utils.http import HttpRequester
 
 from audit import outcomes
-from convrfm.audit.crate import CRATE_FILE, codecheck_of, crate_of
-from convrfm.storage import write_json
+from convrfm.replication.audit.crate import CRATE_FILE, codecheck_of, crate_of
+from convrfm.system.storage import write_json
 
 # The validator's own dependencies use what others of them have renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
@@ -52,7 +52,7 @@ def test_a_run_is_an_action_with_tool_inputs_and_outputs(metadata):
     assert (action["startTime"], action["endTime"]) == ("2026-11-21T19:09:55+00:00", "2026-11-21T19:10:02+00:00")
     tool = entities[action["instrument"]["@id"]]
     assert tool["@type"] == "SoftwareApplication"
-    assert tool["name"] == "convrfm.pipeline.jobs.rfm:fit_task"
+    assert tool["name"] == "convrfm.replication.jobs.rfm:fit_task"
     assert tool["softwareVersion"] == "convrfm 0.1.0 (eeeeeeeeeeee)"
     results = [entities[each["@id"]] for each in action["result"]]
     assert {each["name"].rpartition("/")[2] for each in results} == {

@@ -9,9 +9,9 @@ import yaml
 from audit import outcomes
 from audit.conftest import git
 from audit.tiny import reseal
-from convrfm.audit import deviations
-from convrfm.audit.records import find_products
-from convrfm.pipeline.config import load_settings
+from convrfm.replication.audit import deviations
+from convrfm.replication.audit.records import find_products
+from convrfm.replication.config.presets import load_settings
 
 BARS = f"{outcomes.RESULTS}/runs/draw/published/task=bars,seed="
 
@@ -30,7 +30,7 @@ def put_run(project, folder=outcomes.RUN, **changes):
     described = {"path": f"{folder}/arrays.safetensors", "sha256": changes.pop("arrays", "c" * 64)}
     code = {"closure": "d" * 64, "commit": git(project, "rev-parse", "HEAD"), "dirty": False}
     record = {
-        "job": "convrfm.pipeline.jobs.rfm:fit_task", "settings": {}, "inputs": {}, "outputs": {"arrays": described},
+        "job": "convrfm.replication.jobs.rfm:fit_task", "settings": {}, "inputs": {}, "outputs": {"arrays": described},
         "code": {**code, **changes.pop("code", {})}, "packages": {}, **changes,
     }  # fmt: skip
     reseal(project / folder / "record.json", record)
@@ -91,7 +91,7 @@ def test_presets_and_lock(checkout):
 
 
 def test_claims_judges_and_code_committed_or_not(checkout):
-    claims = checkout / "src/convrfm/claims.yaml"
+    claims = checkout / "src/convrfm/replication/claims.yaml"
     claims.write_text(claims.read_text().replace("bound: 0.7,", "bound: 0.1,", 1))
     for file in ("judges/cost.py", "kernels/arc_cosine.py"):
         (checkout / "src/convrfm" / file).write_text("a = 2\n")
@@ -100,7 +100,7 @@ def test_claims_judges_and_code_committed_or_not(checkout):
     (checkout / "notes.txt").write_text("")
     found = found_in(checkout)
     assert found[0].startswith(
-        "claims: src/convrfm/claims.yaml has changed: A1.conditions.level.bound was 0.7, and is 0.1"
+        "claims: src/convrfm/replication/claims.yaml has changed: A1.conditions.level.bound was 0.7, and is 0.1"
     )
     assert found[1:] == [
         "claims: Judges that differ: src/convrfm/judges/cost.py.",
@@ -112,7 +112,7 @@ def test_commits_of_records(checkout):
     put_run(checkout, f"{outcomes.RUN}1", code={"dirty": True})
     put_run(checkout, f"{outcomes.RUN}2", code={"commit": None, "dirty": None})
     put_run(checkout, f"{outcomes.RUN}3", code={"commit": "f" * 40})
-    (checkout / "src/convrfm/rfm.py").write_text("a = 2\n")
+    (checkout / "src/convrfm/rfm/rounds.py").write_text("a = 2\n")
     git(checkout, "commit", "-qam", "later")
     put_run(checkout, f"{outcomes.RUN}4")
     git(checkout, "checkout", "-q", "HEAD~1")
@@ -121,7 +121,7 @@ def test_commits_of_records(checkout):
         (1, "Made with changes that were not committed, at "),
         (2, "Made outside git, known by the hash of its code alone: "),
         (3, "Made at commit ffffffff, which this checkout does not know: "),
-        (4, ", where convrfm.rfm differ: "),
+        (4, ", where convrfm.rfm.rounds differ: "),
     ):
         assert f"{words}" in found
         assert f"1 of the runs and figures, rfm/published/task=bars,sigma=1,seed=0{number}" in found

@@ -9,10 +9,10 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from audit import outcomes
-from convrfm.audit.document import as_document, document_schema
-from convrfm.audit.outcome import Replay, Result
-from convrfm.claims.verdicts import Verdict
-from convrfm.storage import write_json
+from convrfm.replication.audit.document import as_document, document_schema
+from convrfm.replication.audit.outcome import Replay, Result
+from convrfm.replication.claims.verdicts import Verdict
+from convrfm.system.storage import write_json
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 VALIDATOR = Draft202012Validator(document_schema())

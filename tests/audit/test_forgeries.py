@@ -12,15 +12,15 @@ import pytest
 from audit import forgeries
 from audit.test_deviations import BARS, found_in, put_run
 from audit.tiny import follow, inside, make_project, one_thread, plan_of, rehash, reseal, settings_of
-from convrfm.audit import replay as replaying
-from convrfm.audit.auditing import audit
-from convrfm.audit.coverage import Choice
-from convrfm.audit.outcome import Audit, Result
-from convrfm.pipeline.plan.table import EXPERIMENTS
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.session import Job, load_job
-from convrfm.plots.accuracies import ScoredRun
-from convrfm.storage import load_arrays, write_arrays, write_bytes, write_table
+from convrfm.replication.audit import replay as replaying
+from convrfm.replication.audit.auditing import audit
+from convrfm.replication.audit.coverage import Choice
+from convrfm.replication.audit.outcome import Audit, Result
+from convrfm.replication.figures.accuracies import ScoredRun
+from convrfm.replication.plan.table import EXPERIMENTS
+from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.session import Job, load_job
+from convrfm.system.storage import load_arrays, write_arrays, write_bytes, write_table
 
 FIGURES = ("fig01", "fig02", "fig04", "fig05", "fig12")
 RESULTS = Path("results/quick")
@@ -325,7 +325,7 @@ SAMPLED = {
 
 
 def _other_claims(checkout: Path) -> None:
-    path = checkout / "src/convrfm/claims.yaml"
+    path = checkout / "src/convrfm/replication/claims.yaml"
     path.write_text(path.read_text().replace("bound: 5.0", "bound: 0.5"))
 
 
@@ -346,7 +346,7 @@ SHOWN: dict[str, tuple[str, Callable[[Path], object], dict]] = {
     "lower thresholds of claims": ("claims", _other_claims, {}),
     "another judge": ("claims", lambda c: (c / "src/convrfm/judges/cost.py").write_text("a = 2\n"), {}),
     "another lock": ("lock", _other_lock, {}),
-    "other code, all results made by it": ("code", lambda c: (c / "src/convrfm/rfm.py").write_text("a = 2\n"), {}),
+    "other code, all results made by it": ("code", lambda c: (c / "src/convrfm/rfm/rounds.py").write_text("a = 2\n"), {}),
     "results made by code that was not committed": ("code", lambda c: put_run(c, code={"dirty": True}), {}),
     "jobs that continued from checkpoints": ("resumed", lambda c: put_run(c, resumed_from=["checkpoint-0"]), {}),
     "one draw under several seeds, as the code makes it": (

@@ -10,14 +10,14 @@ import pytest
 from workflow.conftest import copy_project
 
 from audit.tiny import configure, follow, plan_of, rehash
-from convrfm.audit import importing
-from convrfm.audit.auditing import import_folder
-from convrfm.audit.coverage import Choice
-from convrfm.audit.importing import METADATA
-from convrfm.audit.integrity import check_integrity
-from convrfm.audit.outcome import Audit, Result, State
 from convrfm.errors import InputError
-from convrfm.storage import load_arrays, sha256, write_arrays
+from convrfm.replication.audit import importing
+from convrfm.replication.audit.auditing import import_folder
+from convrfm.replication.audit.coverage import Choice
+from convrfm.replication.audit.importing import METADATA
+from convrfm.replication.audit.integrity import check_integrity
+from convrfm.replication.audit.outcome import Audit, Result, State
+from convrfm.system.storage import load_arrays, sha256, write_arrays
 
 RESULTS = Path("results/quick")
 

@@ -11,12 +11,12 @@ from claims.made_up import cost, put_cost
 from workflow.conftest import ROOT
 
 from audit.tiny import BUILT, configure, plan_of, rehash, reseal, settings_of
-from convrfm.audit import currency, integrity
-from convrfm.audit.integrity import check_integrity
-from convrfm.audit.outcome import State
-from convrfm.pipeline import closure
-from convrfm.pipeline.record import read_record
-from convrfm.storage import load_arrays, write_arrays, write_table
+from convrfm.replication.audit import currency, integrity
+from convrfm.replication.audit.integrity import check_integrity
+from convrfm.replication.audit.outcome import State
+from convrfm.replication.record import closure
+from convrfm.replication.record.record import read_record
+from convrfm.system.storage import load_arrays, write_arrays, write_table
 
 FIGURES = Path("results/quick/figures/published")
 RUNS = Path("results/quick/runs")
@@ -143,9 +143,9 @@ def test_leftovers_and_strangers(project):
     [
         (lambda record: record["settings"]["rfm"].update(rounds=9), "rfm.rounds was 9, and is 2"),
         (lambda record: record["settings"].update(extra=1), "extra was 1, and is no longer there"),
-        (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.pipeline.jobs.rfm"),
+        (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.replication.jobs.rfm"),
         (lambda record: record["packages"].update(numpy="1.0.0"), "numpy was 1.0.0, and is locked to"),
-        (lambda record: record.update(job="convrfm.pipeline.jobs.rfm:other"), "was made by convrfm.pipeline.jobs.rfm:other"),
+        (lambda record: record.update(job="convrfm.replication.jobs.rfm:other"), "was made by convrfm.replication.jobs.rfm:other"),
     ],
 )  # fmt: skip
 def test_a_record_of_another_day(project, change, named):
@@ -269,7 +269,7 @@ def test_code_that_has_changed(project, changed_code):
     change(changed_code)
     found, findings, _ = audit(project)
     assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
-    assert "convrfm.pipeline.jobs.fig12" in only(findings, FIGURES / "fig12.json")
+    assert "convrfm.replication.figures.drawing.fig12" in only(findings, FIGURES / "fig12.json")
 
 
 def test_the_modules_that_have_changed_are_named(project, changed_code, tmp_path):
@@ -291,7 +291,7 @@ def test_the_modules_that_have_changed_are_named(project, changed_code, tmp_path
     reseal(file, record)
     change(changed_code)
     sentence = only(audit(project)[1], FIGURES / "fig12.json")
-    assert sentence.endswith(", beside changes that were not committed: convrfm.plots.fig12.")
+    assert sentence.endswith(", beside changes that were not committed: convrfm.replication.figures.fig12.")
     assert not (project / ".git").exists()
 
 

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from audit import outcomes
-from convrfm.audit import page as pages
-from convrfm.audit.comparing import FIGURE, TOLERANCES
-from convrfm.audit.outcome import Coverage, Deviation, Replay, Result, State
-from convrfm.audit.page import LOOKS, render_page
-from convrfm.audit.summary import coverage_in_words, summary, trust
-from convrfm.claims.verdicts import Verdict
+from convrfm.replication.audit import page as pages
+from convrfm.replication.audit.comparing import FIGURE, TOLERANCES
+from convrfm.replication.audit.outcome import Coverage, Deviation, Replay, Result, State
+from convrfm.replication.audit.page import LOOKS, render_page
+from convrfm.replication.audit.summary import coverage_in_words, summary, trust
+from convrfm.replication.claims.verdicts import Verdict
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 EMPTY = {"meta", "img", "link", "br", "hr", "input"}
@@ -288,7 +288,7 @@ def test_a_gpu_that_could_not_be_used_and_a_checkpoint_are_remarked(project):
 def test_a_run_shows_its_record_and_its_command(project):
     text = words(render(project))
     for shown in (
-        "convrfm.pipeline.jobs.rfm:fit_task",
+        "convrfm.replication.jobs.rfm:fit_task",
         "commit " + "e" * 40,
         "2026-11-21 19:09:55 UTC, for 7.9 s, on a processor",
         f"snakemake -c2 --force --config preset=quick protocol=published -- {outcomes.RUN}/record.json",

@@ -14,12 +14,12 @@ import pytest
 from workflow.conftest import ROOT
 
 from audit.tiny import configure, plan_of
-from convrfm.audit import replay as replaying
-from convrfm.audit.integrity import check_integrity
-from convrfm.audit.outcome import Result
-from convrfm.audit.replay import kept_replays, replay
 from convrfm.errors import AbsentDataError, ConfigError, MachineError
-from convrfm.pipeline.record import Recorder
+from convrfm.replication.audit import replay as replaying
+from convrfm.replication.audit.integrity import check_integrity
+from convrfm.replication.audit.outcome import Result
+from convrfm.replication.audit.replay import kept_replays, replay
+from convrfm.replication.record.record import Recorder
 
 RESULTS = Path("results/quick")
 

@@ -7,10 +7,10 @@ import os
 import pytest
 
 from audit import outcomes
-from convrfm.audit.cli import main
-from convrfm.audit.files import Hashes
-from convrfm.audit.outcome import State
-from convrfm.audit.seal import SEAL_FILE, check_seal, merkle_root, record_hashes
+from convrfm.replication.audit.cli import main
+from convrfm.replication.audit.files import Hashes
+from convrfm.replication.audit.outcome import State
+from convrfm.replication.audit.seal import SEAL_FILE, check_seal, merkle_root, record_hashes
 
 RECORD = f"{outcomes.RUN}/record.json"
 FIGURE = f"{outcomes.RESULTS}/figures/published/fig05.json"

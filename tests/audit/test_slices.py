@@ -6,12 +6,12 @@ import pytest
 import yaml
 from workflow.conftest import ROOT
 
-from convrfm.audit.currency import Expected, asked_for
-from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.paths import run_keys
-from convrfm.pipeline.plan.base import Plan, recorded_state
-from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES, asked_figures
-from convrfm.pipeline.session import load_job
+from convrfm.replication.audit.currency import Expected, asked_for
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.base import Plan, recorded_state
+from convrfm.replication.plan.table import EXPERIMENTS, FIGURES, asked_figures
+from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.session import load_job
 
 
 def plan_of(preset: str, *, present: bool = True, **config) -> Plan:

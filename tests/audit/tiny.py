@@ -11,16 +11,16 @@ import yaml
 from matplotlib import pyplot as plt
 from workflow.conftest import CONFIG, ROOT
 
-from convrfm.audit.records import find_products, in_order
-from convrfm.pipeline.closure import closure_hash
-from convrfm.pipeline.config import Settings, load_settings
-from convrfm.pipeline.paths import RUN_FILES, run_keys
-from convrfm.pipeline.plan.base import FIGURE_FORMATS, Plan, figure_file, recorded_state
-from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
-from convrfm.pipeline.record import Recorder, read_record, seal_of
-from convrfm.pipeline.session import Job, load_job
-from convrfm.storage import sha256, write_json
-from convrfm.threads import limited_threads
+from convrfm.replication.audit.records import find_products, in_order
+from convrfm.replication.config.presets import Settings, load_settings
+from convrfm.replication.plan.base import FIGURE_FORMATS, Plan, figure_file, recorded_state
+from convrfm.replication.plan.table import EXPERIMENTS, FIGURES
+from convrfm.replication.record.closure import closure_hash
+from convrfm.replication.record.paths import RUN_FILES, run_keys
+from convrfm.replication.record.record import Recorder, read_record, seal_of
+from convrfm.replication.record.session import Job, load_job
+from convrfm.system.storage import sha256, write_json
+from convrfm.system.threads import limited_threads
 
 BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")
 """Figures of the tiny project: kernels, networks, the ansatz, and what is computed without runs."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from convrfm.pipeline.cost_record import COST_TABLE, cost_recorder, write_cost_record
-from convrfm.plots.accuracies import layer_name, with_estimates
-from convrfm.printed import PRINTED
-from convrfm.storage import write_table
+from convrfm.replication.figures.accuracies import layer_name, with_estimates
+from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.record.cost_record import COST_TABLE, cost_recorder, write_cost_record
+from convrfm.system.storage import write_table
 
 NAN = float("nan")
 

@@ -7,18 +7,18 @@ from matplotlib.figure import Figure
 from workflow.conftest import ROOT
 
 from claims.made_up import CLAIMS, estimated, put, tables_of
-from convrfm.claims.claims import load_claims
-from convrfm.claims.evidence import Evidence
-from convrfm.claims.judging import all_judges, judge_claim
-from convrfm.claims.verdicts import quoted
-from convrfm.pipeline.closure import import_closure
-from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.figures import METADATA, figure_job
-from convrfm.pipeline.plan import table as plan_table
-from convrfm.pipeline.plan.base import Plan
-from convrfm.pipeline.plan.table import FIGURES
-from convrfm.pipeline.record import Recorder
-from convrfm.pipeline.session import Job
+from convrfm.replication.claims.claims import load_claims
+from convrfm.replication.claims.evidence import Evidence
+from convrfm.replication.claims.judging import all_judges, judge_claim
+from convrfm.replication.claims.verdicts import quoted
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.figures.job import METADATA, figure_job
+from convrfm.replication.plan import table as plan_table
+from convrfm.replication.plan.base import Plan
+from convrfm.replication.plan.table import FIGURES
+from convrfm.replication.record.closure import import_closure
+from convrfm.replication.record.record import Recorder
+from convrfm.replication.record.session import Job
 
 BY_ID = {claim.id: claim for claim in load_claims()}
 
@@ -103,10 +103,12 @@ FAMILIES = {"fig03": {"fig10", "fig12"}, "fig06_pairs": {"fig06"}, "fig11": {"fi
 @pytest.mark.parametrize("figure", FIGURES)
 def test_a_figure_goes_stale_with_its_own_drawing_and_judges_alone(figure):
     found = set(import_closure(FIGURES[figure].job.partition(":")[0]))
-    plots = {name.rpartition(".")[2] for name in found if name.startswith("convrfm.plots.")} & FIGURES.keys()
+    plots = {
+        name.rpartition(".")[2] for name in found if name.startswith("convrfm.replication.figures.")
+    } & FIGURES.keys()
     assert plots == {figure} | FAMILIES.get(figure, set())
-    judges = {name for name in found if name.startswith("convrfm.claims.judges.")}
+    judges = {name for name in found if name.startswith("convrfm.replication.claims.judges.")}
     of = all_judges().get(figure)
     assert judges == ({next(iter(of.functions.values())).__module__} if of else set())
-    assert "convrfm.claims.claims" not in found
-    assert not [name for name in found if name.startswith("convrfm.audit")]
+    assert "convrfm.replication.claims.claims" not in found
+    assert not [name for name in found if name.startswith("convrfm.replication.audit")]

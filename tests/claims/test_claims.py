@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from convrfm.claims.claims import ClaimsError, load_claims, read_claims, rebuild_command
-from convrfm.claims.evidence import Judges
-from convrfm.claims.judging import all_judges, check_matched
-from convrfm.claims.page import claims_page
-from convrfm.claims.rules import Rule
-from convrfm.pipeline.closure import import_closure
-from convrfm.printed import PRINTED
+from convrfm.replication.claims.claims import ClaimsError, load_claims, read_claims, rebuild_command
+from convrfm.replication.claims.evidence import Judges
+from convrfm.replication.claims.judging import all_judges, check_matched
+from convrfm.replication.claims.page import claims_page
+from convrfm.replication.claims.rules import Rule
+from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.record.closure import import_closure
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "src/convrfm/claims/claims.yaml").read_text()
+TEXT = (ROOT / "src/convrfm/replication/claims/claims.yaml").read_text()
 CLAIMS = {claim.id: claim for claim in load_claims()}
 
 
@@ -47,7 +47,11 @@ def test_what_decides_a_claim_is_plain_and_made_from_its_record_again():
 
 def test_nothing_here_knows_the_audit():
     for module in ("judging", "verdicts", "page"):
-        assert not [name for name in import_closure(f"convrfm.claims.{module}") if name.startswith("convrfm.audit")]
+        assert not [
+            name
+            for name in import_closure(f"convrfm.replication.claims.{module}")
+            if name.startswith("convrfm.replication.audit")
+        ]
 
 
 def gain(**changes):

@@ -14,20 +14,20 @@ from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.ansatz.layer_sums import LayerSums
-from convrfm.claims.claims import load_claims
-from convrfm.claims.judging import judge_claim
-from convrfm.claims.verdicts import Verdict
 from convrfm.datasets.local_signal import TASKS, noisy_bars
-from convrfm.deep_rfm import DeepSettings, fit_stages, history_of
 from convrfm.kernels import CNTK
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.networks.shallow import ShallowCNN
-from convrfm.pipeline.jobs.ansatz import _means, _numbers
-from convrfm.pipeline.protocols import RFM_CHOICES
-from convrfm.plots import fig01, fig05, theorem1
-from convrfm.plots.accuracies import ScoredRun
-from convrfm.rfm import RFMSettings, StageData
-from convrfm.seeding import generator
+from convrfm.numerics.seeding import generator
+from convrfm.replication.claims.claims import load_claims
+from convrfm.replication.claims.judging import judge_claim
+from convrfm.replication.claims.verdicts import Verdict
+from convrfm.replication.figures import fig01, fig05, theorem1
+from convrfm.replication.figures.accuracies import ScoredRun
+from convrfm.replication.jobs.ansatz import _means, _numbers
+from convrfm.replication.runs.protocols import RFM_CHOICES
+from convrfm.rfm.deep import DeepSettings, fit_stages, history_of
+from convrfm.rfm.rounds import RFMSettings, StageData
 from convrfm.training import TrainingData, TrainingSettings, train
 
 BY_ID = {claim.id: claim for claim in load_claims()}

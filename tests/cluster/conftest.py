@@ -20,7 +20,7 @@ from workflow.conftest import PANEL, ROOT, Project, copy_project
 from cluster.faults import Faults
 from cluster.site import SITE_PROGRAMS, Site
 from cluster.slurm import PROGRAMS, Slurm, missing
-from convrfm.storage import sha256
+from convrfm.system.storage import sha256
 
 PATIENCE = 300
 EPOCHS = 400

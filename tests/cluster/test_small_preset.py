@@ -6,7 +6,7 @@ import shutil
 import pytest
 from workflow.conftest import DIGITS, Project
 
-from convrfm.storage import sha256
+from convrfm.system.storage import sha256
 
 pytestmark = pytest.mark.cluster
 

@@ -6,10 +6,10 @@ import pandas as pd
 
 from convrfm.datasets.acquire import acquire
 from convrfm.datasets.places import Place
-from convrfm.pipeline.jobs.prepare import prepare_images
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.session import Job
-from convrfm.storage import load_arrays, write_json
+from convrfm.replication.jobs.prepare import prepare_images
+from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays, write_json
 from datasets.official import MAKERS, publish
 
 

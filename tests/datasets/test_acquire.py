@@ -15,7 +15,7 @@ from convrfm.datasets.manifest import verify
 from convrfm.datasets.places import Place, find_place, fingerprint, missing
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
-from convrfm.storage import sha256
+from convrfm.system.storage import sha256
 from datasets import mirror as faults
 from datasets.mirror import mirror
 from datasets.official import MAKERS, publish

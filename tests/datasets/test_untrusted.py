@@ -29,7 +29,7 @@ from convrfm.datasets.reading.dispatch import read_split
 from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.restricted_pickle import load_pickle
 from convrfm.errors import CorruptDataError
-from convrfm.storage import load_arrays, sha256
+from convrfm.system.storage import load_arrays, sha256
 from datasets.official import MAKERS
 from datasets.packing import python2_pickle, tar_gz, zipped
 

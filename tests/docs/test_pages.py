@@ -112,6 +112,6 @@ def test_what_is_broken_is_found(tmp_path):
     assert broken_links(page, text) == [
         "gone.md", "other.md#gone", "gone.png", "http://example.org", "/etc/hosts",
     ]  # fmt: skip
-    names = "`src/convrfm/gone.py` `src/convrfm/rfm.py` `docs/made.md` `convrfm.gone` `convrfm.rfm.gone` `convrfm.rfm.RFMSettings`"
+    names = "`src/convrfm/gone.py` `src/convrfm/rfm/rounds.py` `docs/made.md` `convrfm.gone` `convrfm.rfm.rounds.gone` `convrfm.rfm.rounds.RFMSettings`"
     assert missing_files(names, {"docs/made.md"}) == ["src/convrfm/gone.py"]
-    assert missing_names(names, set()) == ["convrfm.gone", "convrfm.rfm.gone"]
+    assert missing_names(names, set()) == ["convrfm.gone", "convrfm.rfm.rounds.gone"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convrfm import extras
+from convrfm.system import extras
 from examples.running import EXAMPLES, load
 
 SMALL = {

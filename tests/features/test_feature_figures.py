@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.config import load_settings
-from convrfm.plots import fig03, fig10, fig11, fig12
-from convrfm.plots.features import (
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.figures import fig03, fig10, fig11, fig12
+from convrfm.replication.figures.features import (
     Sheet,
     Strip,
     against_random,

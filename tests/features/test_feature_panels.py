@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm.pipeline.feature_measurements import measure_data_sets
-from convrfm.pipeline.record import Recorder
-from convrfm.pipeline.session import Job
-from convrfm.plots.features import draw_data_sets, first_seed, show
-from convrfm.storage import write_arrays
+from convrfm.replication.figures.feature_measurements import measure_data_sets
+from convrfm.replication.figures.features import draw_data_sets, first_seed, show
+from convrfm.replication.record.record import Recorder
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import write_arrays
 
 DATASETS = ("svhn", "street-digits")
 

@@ -6,13 +6,13 @@ import pytest
 from sklearn.datasets import load_sample_images
 from tolerance import assert_close
 
-from convrfm.edges import angle_between
-from convrfm.eigenfilters import compare_with_edges, picked_edges, top_eigenfilters
 from convrfm.errors import InputError
-from convrfm.operators import compare_operators
-from convrfm.patches import windows
-from convrfm.random_matrices import random_metrics
-from convrfm.visualize import filter_magnitude, patch_magnitude, pixel_pearson
+from convrfm.numerics.patches import windows
+from convrfm.numerics.random_matrices import random_metrics
+from convrfm.pictures.edges import angle_between
+from convrfm.pictures.eigenfilters import compare_with_edges, picked_edges, top_eigenfilters
+from convrfm.pictures.magnitudes import filter_magnitude, patch_magnitude, pixel_pearson
+from convrfm.pictures.operators import compare_operators
 from features.test_edges import edge_filter
 
 

@@ -7,7 +7,7 @@ from tolerance import assert_close
 
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError
 from convrfm.kernels import PatchLaplace, median_bandwidth
-from convrfm.patches import unfold
+from convrfm.numerics.patches import unfold
 from kernels.cases import framed_digits, random_images, random_metric
 
 

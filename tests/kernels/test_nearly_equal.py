@@ -6,7 +6,7 @@ import pytest
 from tolerance import assert_close
 
 from convrfm.kernels import CNTK
-from convrfm.patches import unfold
+from convrfm.numerics.patches import unfold
 from kernels.cases import random_images, random_metric
 
 DIGITS = 40

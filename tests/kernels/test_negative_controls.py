@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tolerance import assert_close
 
-from convrfm import patches
 from convrfm.kernels import CNTK, cpu, reference
+from convrfm.numerics import patches
 from kernels.cases import random_images, random_metric, singular_images
 
 

@@ -115,7 +115,7 @@ def test_agrees_with_autograd_on_unfolded_patches(kernel, depth, q, channels, he
     for backend in ("reference", "cpu"):
         ours = kernel(depth=depth, patch_size=q, backend=backend)
         assert_close(ours.patch_agop(x, z, alpha, metric if with_metric else None), expected, "smooth")
-    from convrfm.patches import unfold
+    from convrfm.numerics.patches import unfold
 
     entry = autograd_kernel(
         *(torch.from_numpy(unfold(images[:1], q)[0]) for images in (x, z)),

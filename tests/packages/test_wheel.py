@@ -66,7 +66,11 @@ def test_everything_is_packed_and_nothing_else(built):
     about = {name for name in packed if ".dist-info/" in name}
     assert packed - about == sources()
     # Negative control of the line above: what is no module is there.
-    assert {"convrfm/py.typed", "convrfm/claims/claims.yaml", "convrfm/audit/templates/page.html.j2"} <= packed
+    assert {
+        "convrfm/py.typed",
+        "convrfm/replication/claims/claims.yaml",
+        "convrfm/replication/audit/templates/page.html.j2",
+    } <= packed
     assert any(name.endswith("licenses/LICENSE") for name in about)
     with tarfile.open(archive) as content:
         names = {name.partition("/")[2] for name in content.getnames()}
@@ -87,7 +91,7 @@ def test_the_metadata_say_what_is_needed(built):
     always = {entry for entry in needed if "extra ==" not in entry}
     assert len(always) == len(PROJECT["dependencies"])
     assert len(needed) - len(always) == sum(map(len, PROJECT["optional-dependencies"].values()))
-    assert "convrfm = convrfm.audit.cli:main" in entry_points
+    assert "convrfm = convrfm.replication.audit.cli:main" in entry_points
     assert metadata.get_payload().startswith("# convrfm")
 
 
@@ -152,7 +156,7 @@ def test_the_library_needs_no_extra(installed, tmp_path):
     ("code", "sentence"),
     [
         (
-            "import convrfm.plots.fig05",
+            "import convrfm.replication.figures.fig05",
             'needs matplotlib and seaborn, not installed here: pip install "matplotlib>=3.10" "seaborn>=0.13.2"',
         ),
         ("import convrfm.datasets.reading.dispatch", 'pip install "pillow>=11"'),
@@ -171,7 +175,7 @@ def test_a_missing_extra_is_named(installed, code, sentence, tmp_path):
     finished = run(installed, "-c", code, cwd=tmp_path)
     assert finished.returncode == 1
     last = finished.stderr.strip().splitlines()[-1]
-    assert last.startswith(("convrfm.extras.MissingExtraError: ", "convrfm.errors.ConfigError: "))
+    assert last.startswith(("convrfm.system.extras.MissingExtraError: ", "convrfm.errors.ConfigError: "))
     assert sentence in last
 
 

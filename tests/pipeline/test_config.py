@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.config import Config, Preset, load_settings
-from convrfm.pipeline.generate import generated_files, main
-from convrfm.pipeline.sections.base import Model
+from convrfm.replication.config.generate import generated_files, main
+from convrfm.replication.config.models import Model
+from convrfm.replication.config.presets import Config, Preset, load_settings
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from convrfm.pipeline.closure import import_closure
-from convrfm.pipeline.figures import figure_job
-from convrfm.pipeline.finished_runs import read_recorded_runs, read_runs, runs_with
-from convrfm.pipeline.paths import RUN_FILES
-from convrfm.pipeline.record import Recorder
-from convrfm.pipeline.session import Job
-from convrfm.storage import write_json, write_table
+from convrfm.replication.figures.job import figure_job
+from convrfm.replication.record.closure import import_closure
+from convrfm.replication.record.finished_runs import read_recorded_runs, read_runs, runs_with
+from convrfm.replication.record.paths import RUN_FILES
+from convrfm.replication.record.record import Recorder
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import write_json, write_table
 
 NEEDS = {"digits": [], "svhn": ["svhn"], "both": ["mnist", "svhn"]}
 TABLE = pd.DataFrame({"value": [0.25, 0.5]})
@@ -119,18 +119,22 @@ FEATURE_FIGURES = ("fig03", "fig10", "fig11", "fig12")
     "name", ["fig01", "fig02", "fig04", "fig05", "fig06", "fig06_pairs", "fig07", "fig08", "fig09"]
 )
 def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
-    found = import_closure(f"convrfm.pipeline.jobs.{name}")
-    assert "convrfm.pipeline.figures" in found
-    apart = {"convrfm.plots.features", "convrfm.pipeline.feature_runs", "convrfm.pipeline.feature_measurements"}
+    found = import_closure(f"convrfm.replication.figures.drawing.{name}")
+    assert "convrfm.replication.figures.job" in found
+    apart = {
+        "convrfm.replication.figures.features",
+        "convrfm.replication.figures.feature_runs",
+        "convrfm.replication.figures.feature_measurements",
+    }
     assert not apart & set(found)
-    assert not {f"convrfm.plots.{figure}" for figure in FEATURE_FIGURES} & set(found)
-    others = {module for module in found if module.startswith("convrfm.pipeline.jobs.fig")}
-    assert others == {f"convrfm.pipeline.jobs.{name}"}
+    assert not {f"convrfm.replication.figures.{figure}" for figure in FEATURE_FIGURES} & set(found)
+    others = {module for module in found if module.startswith("convrfm.replication.figures.drawing.fig")}
+    assert others == {f"convrfm.replication.figures.drawing.{name}"}
 
 
 @pytest.mark.parametrize(
     "name", ["rfm", "cnn", "features", "feature_network", "ansatz", "simplenet", "shallow", "prepare"]
 )
 def test_no_run_is_done_again_for_a_figure(name):
-    found = import_closure(f"convrfm.pipeline.jobs.{name}")
-    assert not {"convrfm.pipeline.figures", "convrfm.pipeline.finished_runs"} & set(found)
+    found = import_closure(f"convrfm.replication.figures.drawing.{name}")
+    assert not {"convrfm.replication.figures.job", "convrfm.replication.record.finished_runs"} & set(found)

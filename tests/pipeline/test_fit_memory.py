@@ -9,15 +9,15 @@ from audit.test_slices import plan_of
 
 from convrfm.errors import InputError
 from convrfm.kernels import cpu, tiles
-from convrfm.memory import FreeMemory
-from convrfm.pipeline import fit_memory
-from convrfm.pipeline.fit_memory import check_memory, fit_bytes
-from convrfm.pipeline.plan import fits
-from convrfm.pipeline.plan.beyond import variant_settings
-from convrfm.pipeline.plan.features import feature_fit_settings
-from convrfm.pipeline.plan.fig05 import fit_settings
-from convrfm.pipeline.plan.fig06 import image_fit_settings, image_fit_size
-from convrfm.pipeline.plan.printed import printed_fit_settings
+from convrfm.replication.cluster import fit_memory
+from convrfm.replication.cluster.fit_memory import check_memory, fit_bytes
+from convrfm.replication.plan import fits
+from convrfm.replication.plan.beyond import variant_settings
+from convrfm.replication.plan.features import feature_fit_settings
+from convrfm.replication.plan.fig05 import fit_settings
+from convrfm.replication.plan.fig06 import image_fit_settings, image_fit_size
+from convrfm.replication.plan.printed import printed_fit_settings
+from convrfm.system.memory import FreeMemory
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30

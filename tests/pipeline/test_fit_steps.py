@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from convrfm import rfm
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import cpu, tiles
-from convrfm.pipeline.draws import write_draw
-from convrfm.pipeline.fit_memory import fit_bytes
-from convrfm.pipeline.jobs.rfm import fill_gram, fit_round, fit_task
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.session import Job
-from convrfm.storage import sha256
+from convrfm.replication.cluster.fit_memory import fit_bytes
+from convrfm.replication.jobs.draws import write_draw
+from convrfm.replication.jobs.rfm import fill_gram, fit_round, fit_task
+from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.session import Job
+from convrfm.rfm import rounds as rfm
+from convrfm.system.storage import sha256
 
 # The generator is used in each round, and between stages.
 SETTINGS = {
@@ -137,7 +137,7 @@ def test_another_generator_would_be_seen(begun, whole):
     """Negative control: a round whose state of the generator has changed gives another fit."""
     from safetensors.numpy import save_file
 
-    from convrfm.storage import digest_of, read_arrays
+    from convrfm.system.storage import digest_of, read_arrays
 
     header, arrays = read_arrays(begun.round(0, 1))
     content = json.loads(header["round"])

@@ -9,10 +9,10 @@ from audit.test_slices import plan_of
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.kernels.compiled import gradient
-from convrfm.pipeline import fit_time
-from convrfm.pipeline.fit_time import FitSize, Step, Work, fit_minutes, fit_work
-from convrfm.pipeline.plan.fits import SIZES, STEPS, expected_minutes, fit_threads
-from convrfm.pipeline.sections.costs import Costs, Rates
+from convrfm.replication.cluster import fit_time
+from convrfm.replication.cluster.fit_time import FitSize, Step, Work, fit_minutes, fit_work
+from convrfm.replication.config.costs import Costs, Rates
+from convrfm.replication.plan.fits import SIZES, STEPS, expected_minutes, fit_threads
 
 ROOT = Path(__file__).parents[2]
 BARS = {"task": "bars", "sigma": "1", "seed": "0", "protocol": "published"}

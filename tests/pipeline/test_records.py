@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from convrfm.errors import StorageError
-from convrfm.pipeline import closure, preflight, record
-from convrfm.pipeline.paths import run_keys, run_name
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.storage import (
+from convrfm.replication.cluster import preflight
+from convrfm.replication.record import closure, record
+from convrfm.replication.record.paths import run_keys, run_name
+from convrfm.replication.record.record import Recorder, read_record
+from convrfm.system.storage import (
     clear_leftovers,
     load_arrays,
     sha256,
@@ -69,7 +70,7 @@ def test_a_really_full_disk(tmp_path):
     """A file size limit makes the kernel refuse the write, as a full disk does."""
     code = (
         "import resource, signal, sys, numpy as np; from pathlib import Path\n"
-        "from convrfm.storage import write_arrays\n"
+        "from convrfm.system.storage import write_arrays\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         f"write_arrays(Path({str(tmp_path / 'a.safetensors')!r}), {{'x': np.zeros(10_000)}})\n"
@@ -122,7 +123,7 @@ def checkout(tmp_path):
     """A small checkout with a file of each kind, all of them committed; and a function that calls git in it."""
     folder = tmp_path / "project"
     for name in (
-        "src/convrfm/rfm.py", "workflow/rules/rfm.smk", "workflow/presets/quick.yaml", "Snakefile", "config.yaml",
+        "src/convrfm/rfm/rounds.py", "workflow/rules/rfm.smk", "workflow/presets/quick.yaml", "Snakefile", "config.yaml",
         "slurm/config.yaml", "profiles/generic/config.yaml", "README.md",
     ):  # fmt: skip
         write_bytes(folder / name, b"as it was\n")
@@ -152,7 +153,7 @@ def test_settings_do_not_make_a_record_dirty(checkout):
 
 @pytest.mark.parametrize(
     "name",
-    ["src/convrfm/rfm.py", "workflow/rules/rfm.smk", "Snakefile", "src/convrfm/new.py", "src/convrfm/new/room.py",
+    ["src/convrfm/rfm/rounds.py", "workflow/rules/rfm.smk", "Snakefile", "src/convrfm/new.py", "src/convrfm/new/room.py",
      "workflow/rules/new.smk", "workflow/scripts/fit.py"],
 )  # fmt: skip
 def test_changed_and_new_code_makes_a_record_dirty(checkout, name):
@@ -163,11 +164,11 @@ def test_changed_and_new_code_makes_a_record_dirty(checkout, name):
 
 def test_code_that_was_moved_or_removed_makes_a_record_dirty(checkout):
     folder, git = checkout
-    git("mv", "src/convrfm/rfm.py", "src/convrfm/fits.txt")
+    git("mv", "src/convrfm/rfm/rounds.py", "src/convrfm/fits.txt")
     assert record._git_state(folder)["dirty"]
     git("reset", "--quiet", "--hard")
     assert not record._git_state(folder)["dirty"]
-    (folder / "src/convrfm/rfm.py").unlink()
+    (folder / "src/convrfm/rfm/rounds.py").unlink()
     assert record._git_state(folder)["dirty"]
 
 
@@ -184,7 +185,9 @@ def test_the_state_of_another_project_is_not_taken_for_that_of_the_code(checkout
 
 def test_a_lock_on_the_index_is_neither_taken_nor_waited_for(checkout):
     folder, _ = checkout
-    os.utime(folder / "src/convrfm/rfm.py", (10**9, 10**9))  # git would write into its index that nothing changed
+    os.utime(
+        folder / "src/convrfm/rfm/rounds.py", (10**9, 10**9)
+    )  # git would write into its index that nothing changed
     before = (folder / ".git/index").read_bytes()
     (folder / ".git/index.lock").touch()
     assert record._git_state(folder)["dirty"] is False
@@ -202,17 +205,19 @@ def test_run_names_and_back():
 
 
 def test_closures_follow_imports_and_names():
-    fits = closure.import_closure("convrfm.pipeline.jobs.rfm")
+    fits = closure.import_closure("convrfm.replication.jobs.rfm")
     assert "convrfm.kernels.compiled.arccosine" in fits  # imported by name, through the table of backends
     assert "convrfm.kernels.coincidence" in fits
-    assert not any(name.startswith(("convrfm.plots", "convrfm.networks", "convrfm.estimators")) for name in fits)
-    networks = closure.import_closure("convrfm.pipeline.jobs.cnn")
-    assert not any(name.startswith(("convrfm.kernels", "convrfm.plots")) for name in networks)
+    assert not any(
+        name.startswith(("convrfm.replication.figures", "convrfm.networks", "convrfm.rfm.estimators")) for name in fits
+    )
+    networks = closure.import_closure("convrfm.replication.jobs.cnn")
+    assert not any(name.startswith(("convrfm.kernels", "convrfm.replication.figures")) for name in networks)
     for job in ("cnn", "feature_network"):
-        assert "convrfm.networks.plain_cnn" in closure.import_closure(f"convrfm.pipeline.jobs.{job}")
-    assert "convrfm.plots.fig05" in closure.import_closure("convrfm.pipeline.jobs.fig05")
+        assert "convrfm.networks.plain_cnn" in closure.import_closure(f"convrfm.replication.jobs.{job}")
+    assert "convrfm.replication.figures.fig05" in closure.import_closure("convrfm.replication.figures.drawing.fig05")
     for job in (fits, networks):
-        assert "convrfm.pipeline.config" not in job  # a new figure's section makes no run stale
+        assert "convrfm.replication.config.presets" not in job  # a new figure's section makes no run stale
     with pytest.raises(ModuleNotFoundError):
         closure.import_closure("convrfm.none")
 

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.sections.printed import is_printed_fit
-from convrfm.printed import PRINTED
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.config.sections.printed import is_printed_fit
+from convrfm.replication.figures.printed_runs import PRINTED
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

@@ -10,12 +10,12 @@ import yaml
 from convrfm.datasets.prepare import select
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
-from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.finished_runs import runs_with
-from convrfm.pipeline.paths import run_keys
-from convrfm.pipeline.plan import features, fig06, fig08, fig09
-from convrfm.pipeline.plan.base import Plan
-from convrfm.pipeline.sections.fig06 import DATASETS
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.config.sections.fig06 import DATASETS
+from convrfm.replication.plan import features, fig06, fig08, fig09
+from convrfm.replication.plan.base import Plan
+from convrfm.replication.record.finished_runs import runs_with
+from convrfm.replication.record.paths import run_keys
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

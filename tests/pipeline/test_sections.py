@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.plan.base import Plan, recorded_state
-from convrfm.pipeline.plan.fig05 import fig05_trainings, training_settings
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.base import Plan, recorded_state
+from convrfm.replication.plan.fig05 import fig05_trainings, training_settings
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

@@ -7,11 +7,11 @@ import torch
 
 from convrfm.ansatz.agop import measure
 from convrfm.networks.shallow import ShallowCNN
-from convrfm.pipeline.jobs.shallow import train_and_measure
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import load_weights, weights_when
-from convrfm.storage import load_arrays, sha256, write_arrays
+from convrfm.replication.jobs.shallow import train_and_measure
+from convrfm.replication.jobs.training_runs import load_weights, weights_when
+from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays, sha256, write_arrays
 
 SETTINGS = {
     "dataset": "digits", "architecture": "MyrtleMax", "patch_size": 3, "protocol": "published", "seed": 0, "device": "cpu",

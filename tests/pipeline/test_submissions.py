@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.submissions import Submission, excesses, largest_requests, read_partitions
+from convrfm.replication.cluster.submissions import Submission, excesses, largest_requests, read_partitions
 
 PARTITIONS = {
     "cpu": {"max_runtime": 2880, "max_cpus_per_task": 32, "max_mem_mb": 128000, "max_gpu": 0},

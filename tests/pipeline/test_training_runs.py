@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline.checkpoints import checkpoint_path, remove_checkpoints
-from convrfm.pipeline.record import Recorder
-from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import load_weights, prepare_torch, weights_when, write_weights
-from convrfm.storage import write_bytes
+from convrfm.replication.jobs.training_runs import load_weights, prepare_torch, weights_when, write_weights
+from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
+from convrfm.replication.record.record import Recorder
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import write_bytes
 from convrfm.training import TrainingResult
 from convrfm.training.checkpoint import weights_of
 

@@ -6,22 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm import rfm
 from convrfm.datasets.local_signal import noisy_bars
-from convrfm.deep_rfm import DeepSettings
 from convrfm.errors import InputError
-from convrfm.memory import FreeMemory
-from convrfm.metric import normalise
-from convrfm.pipeline import fit_memory
-from convrfm.pipeline.draws import write_draw
-from convrfm.pipeline.fits import task_choices
-from convrfm.pipeline.jobs.rfm import fit_task
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.sections.beyond import UNCHANGED, Change, variant_name
-from convrfm.pipeline.session import Job
-from convrfm.plots import beyond
-from convrfm.rfm import RFMSettings
-from convrfm.storage import load_arrays, sha256
+from convrfm.replication.cluster import fit_memory
+from convrfm.replication.config.sections.beyond import UNCHANGED, Change, variant_name
+from convrfm.replication.figures import beyond
+from convrfm.replication.jobs.draws import write_draw
+from convrfm.replication.jobs.fits import task_choices
+from convrfm.replication.jobs.rfm import fit_task
+from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.session import Job
+from convrfm.rfm import rounds as rfm
+from convrfm.rfm.deep import DeepSettings
+from convrfm.rfm.metric import normalise
+from convrfm.rfm.rounds import RFMSettings
+from convrfm.system.memory import FreeMemory
+from convrfm.system.storage import load_arrays, sha256
 
 # So little noise that round 0 is right everywhere, and no later round can win.
 SETTINGS = {

@@ -13,15 +13,15 @@ from convrfm.ansatz.filter_forms import FilterForm, pearson
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.networks import zoo
-from convrfm.pipeline import ansatz_runs
-from convrfm.pipeline.jobs.ansatz import measure_network
-from convrfm.pipeline.jobs.standin import train_standin
-from convrfm.pipeline.jobs.transformed import transform_images
-from convrfm.pipeline.record import Recorder, read_record
-from convrfm.pipeline.session import Job
-from convrfm.pipeline.training_runs import weights_when
-from convrfm.pipeline.zoo_networks import trained_network
-from convrfm.storage import load_arrays, write_arrays, write_json
+from convrfm.replication.jobs import ansatz_runs
+from convrfm.replication.jobs.ansatz import measure_network
+from convrfm.replication.jobs.standin import train_standin
+from convrfm.replication.jobs.training_runs import weights_when
+from convrfm.replication.jobs.transformed import transform_images
+from convrfm.replication.jobs.zoo_networks import trained_network
+from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays, write_arrays, write_json
 
 SHARED = {"network": "resnet18", "divisor": 16, "seed": 3, "protocol": "published", "device": "cpu"}
 TRAINING = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 8, "snapshots": [1]}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from convrfm.storage import sha256
+from convrfm.system.storage import sha256
 
 ROOT = Path(__file__).parents[2]
 

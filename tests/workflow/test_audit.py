@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from convrfm.storage import sha256
+from convrfm.system.storage import sha256
 
 
 def everything(project):

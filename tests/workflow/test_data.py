@@ -12,8 +12,8 @@ from datasets.mirror import mirror
 from datasets.official import MAKERS
 from datasets.packing import md5
 
-from convrfm.pipeline.record import read_record
-from convrfm.storage import load_arrays, sha256
+from convrfm.replication.record.record import read_record
+from convrfm.system.storage import load_arrays, sha256
 from workflow.conftest import CONFIG, PANEL
 
 BARS = CONFIG["overrides"]["fig05"]["panels"][0]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from convrfm.pipeline.sections.costs import LIMIT
+from convrfm.replication.config.costs import LIMIT
 from workflow.conftest import ROOT, Project, copy_project
 
 

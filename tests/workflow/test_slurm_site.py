@@ -12,10 +12,10 @@ from snakemake_executor_plugin_slurm import Executor as Plugin
 from snakemake_interface_common.exceptions import WorkflowError
 
 from convrfm.errors import ConfigError
-from convrfm.pipeline import attempts
-from convrfm.pipeline.attempts import growth, note_failure
-from convrfm.pipeline.sections.costs import Costs
-from convrfm.pipeline.site import Site, load_site
+from convrfm.replication.cluster import attempts
+from convrfm.replication.cluster.attempts import growth, note_failure
+from convrfm.replication.cluster.site import Site, load_site
+from convrfm.replication.config.costs import Costs
 from snakemake_executor_plugin_slurm_site import Executor, ExecutorSettings
 from snakemake_executor_plugin_slurm_site import executor as module
 from snakemake_executor_plugin_slurm_site.executor import JobState, parse_states, shortage_of

@@ -5,10 +5,10 @@ import json
 import pytest
 import yaml
 
-from convrfm.audit.integrity import check_integrity
-from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.plan.base import Plan, recorded_state
-from convrfm.storage import sha256
+from convrfm.replication.audit.integrity import check_integrity
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.base import Plan, recorded_state
+from convrfm.system.storage import sha256
 from workflow.conftest import PANEL, Project, copy_project
 
 RUN = "task=bars,sigma=1,seed=0"

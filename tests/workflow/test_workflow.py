@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm.storage import load_arrays
+from convrfm.system.storage import load_arrays
 from workflow.conftest import PANEL
 
 PROTOCOLS = ("published", "corrected")
@@ -91,11 +91,11 @@ def test_a_second_call_does_nothing(built):
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        ("src/convrfm/plots/fig05.py", {"draw_fig05": 2}),
+        ("src/convrfm/replication/figures/fig05.py", {"draw_fig05": 2}),
         ("src/convrfm/networks/plain_cnn.py", {"train_cnn": 12, "draw_fig05": 2}),
         ("src/convrfm/kernels/cpu.py", {"fit_rfm": 6, "draw_fig05": 2}),
-        ("src/convrfm/estimators.py", {}),
-        ("src/convrfm/pipeline/config.py", {}),
+        ("src/convrfm/rfm/estimators.py", {}),
+        ("src/convrfm/replication/config/presets.py", {}),
     ],
 )
 def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jobs):

@@ -13,6 +13,6 @@ rule audit:
     threads: 128
     params:
         settings={"config": config, "root": str(workflow.basedir)},
-        code=closure_hash("convrfm.audit.auditing"),
+        code=closure_hash("convrfm.replication.audit.auditing"),
     script:
         "../scripts/audit.py"

@@ -11,18 +11,18 @@ from snakemake.exceptions import WorkflowError
 from convrfm.datasets.places import STATE, find_place
 from convrfm.datasets.registry import files_behind
 from convrfm.errors import ConvRFMError
-from convrfm.pipeline.attempts import growth
-from convrfm.pipeline.closure import closure_hash
-from convrfm.pipeline.config import load_settings
-from convrfm.pipeline.data_states import due_attempt, read_state
-from convrfm.pipeline.orphans import cancel_orphans
-from convrfm.pipeline.paths import RUN_FILES, figure_records
-from convrfm.pipeline.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
-from convrfm.pipeline.plan.beyond import variants
-from convrfm.pipeline.plan.data import folders_of
-from convrfm.pipeline.plan.fits import expected_minutes, fit_memory, fit_threads
-from convrfm.pipeline.plan.fig08 import simplenet_memory
-from convrfm.pipeline.plan.steps import (
+from convrfm.replication.cluster.attempts import growth
+from convrfm.replication.record.closure import closure_hash
+from convrfm.replication.config.presets import load_settings
+from convrfm.replication.record.data_states import due_attempt, read_state
+from convrfm.replication.cluster.orphans import cancel_orphans
+from convrfm.replication.record.paths import RUN_FILES, figure_records
+from convrfm.replication.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
+from convrfm.replication.plan.beyond import variants
+from convrfm.replication.plan.data import folders_of
+from convrfm.replication.plan.fits import expected_minutes, fit_memory, fit_threads
+from convrfm.replication.plan.fig08 import simplenet_memory
+from convrfm.replication.plan.steps import (
     STEPPED,
     part_pattern,
     round_pattern,
@@ -32,11 +32,11 @@ from convrfm.pipeline.plan.steps import (
     step_rounds,
     step_settings,
 )
-from convrfm.pipeline.plan.table import EXPERIMENTS, FIGURES
-from convrfm.pipeline.preflight import check_folder, check_paths
-from convrfm.pipeline.record import read_record
-from convrfm.pipeline.sections.costs import PAIRS, is_pair
-from convrfm.pipeline.site import Site, load_site
+from convrfm.replication.plan.table import EXPERIMENTS, FIGURES
+from convrfm.replication.cluster.preflight import check_folder, check_paths
+from convrfm.replication.record.record import read_record
+from convrfm.replication.config.costs import PAIRS, is_pair
+from convrfm.replication.cluster.site import Site, load_site
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 

@@ -9,6 +9,6 @@ rule cost:
         ENVIRONMENT
     params:
         settings={"config": config, "root": str(workflow.basedir)},
-        code=closure_hash("convrfm.pipeline.jobs.cost"),
+        code=closure_hash("convrfm.replication.cluster.cost"),
     script:
         "../scripts/cost.py"

@@ -17,7 +17,7 @@ checkpoint fetch:
         ENVIRONMENT
     params:
         settings=fetch_settings,
-        code=closure_hash("convrfm.pipeline.jobs.datasets"),
+        code=closure_hash("convrfm.replication.jobs.datasets"),
     script:
         "../scripts/fetch.py"
 
@@ -36,7 +36,7 @@ for name in FILE_SETS:
             ENVIRONMENT
         params:
             settings={},
-            code=closure_hash("convrfm.pipeline.jobs.datasets"),
+            code=closure_hash("convrfm.replication.jobs.datasets"),
         script:
             "../scripts/require.py"
 
@@ -48,7 +48,7 @@ rule datasets:
         ENVIRONMENT
     params:
         settings=DATA_SETTINGS,
-        code=closure_hash("convrfm.pipeline.jobs.datasets"),
+        code=closure_hash("convrfm.replication.jobs.datasets"),
     script:
         "../scripts/datasets.py"
 

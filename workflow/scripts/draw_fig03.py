@@ -1,3 +1,3 @@
-from convrfm.pipeline.session import run_job
+from convrfm.replication.record.session import run_job
 
-run_job(snakemake, "convrfm.pipeline.jobs.fig03:draw_figure")
+run_job(snakemake, "convrfm.replication.figures.drawing.fig03:draw_figure")

@@ -1,3 +1,3 @@
-from convrfm.pipeline.session import run_job
+from convrfm.replication.record.session import run_job
 
-run_job(snakemake, "convrfm.pipeline.jobs.theorem1:check_and_draw")
+run_job(snakemake, "convrfm.replication.figures.drawing.theorem1:check_and_draw")

@@ -1,3 +1,3 @@
-from convrfm.pipeline.session import run_job
+from convrfm.replication.record.session import run_job
 
-run_job(snakemake, "convrfm.pipeline.jobs.rfm:fill_gram")
+run_job(snakemake, "convrfm.replication.jobs.rfm:fill_gram")

@@ -1,3 +1,3 @@
-from convrfm.pipeline.session import run_job
+from convrfm.replication.record.session import run_job
 
-run_job(snakemake, "convrfm.pipeline.jobs.layer_pictures:transform_layers")
+run_job(snakemake, "convrfm.replication.jobs.layers:transform_layers")

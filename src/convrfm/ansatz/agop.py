@@ -23,8 +23,8 @@ from convrfm.ansatz.batches import Batches
 from convrfm.ansatz.layer_agop import LayerAgop, Mode
 from convrfm.ansatz.outputs import Output
 from convrfm.errors import InputError
-from convrfm.parameters import check_integer
-from convrfm.progress import track
+from convrfm.numerics.parameters import check_integer
+from convrfm.system.progress import track
 
 __all__ = ["accumulate", "measure"]
 

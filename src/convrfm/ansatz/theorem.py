@@ -26,8 +26,8 @@ import torch
 from torch import nn
 
 from convrfm.errors import InputError, NonFiniteError
-from convrfm.patches import check_fits
-from convrfm.seeding import generator
+from convrfm.numerics.patches import check_fits
+from convrfm.numerics.seeding import generator
 
 __all__ = ["CASES", "POINTS", "Case", "TheoremCheck", "check_theorem", "correlation_gap"]
 

@@ -14,7 +14,7 @@ from convrfm.datasets.manifest import Manifest, add_to_manifest, check_files, lo
 from convrfm.datasets.places import Place, data_files, is_hidden, missing
 from convrfm.datasets.summary import summarise
 from convrfm.errors import AbsentDataError, CorruptDataError
-from convrfm.storage import clear_leftovers
+from convrfm.system.storage import clear_leftovers
 
 __all__ = ["State", "acquire", "examine"]
 

@@ -15,8 +15,8 @@ from typing import IO, cast
 
 from convrfm.datasets.entries import Unpacking
 from convrfm.errors import ConvRFMError, CorruptDataError
-from convrfm.plain_files import open_plain
-from convrfm.storage import explained_writes
+from convrfm.system.plain_files import open_plain
+from convrfm.system.storage import explained_writes
 
 __all__ = ["clear_unpacking", "unpack"]
 

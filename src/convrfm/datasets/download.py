@@ -15,7 +15,7 @@ import urllib3
 
 from convrfm.datasets.entries import Remote
 from convrfm.errors import AbsentDataError
-from convrfm.storage import sha256, write_atomically
+from convrfm.system.storage import sha256, write_atomically
 
 __all__ = ["Patience", "download", "wrong_checksum"]
 

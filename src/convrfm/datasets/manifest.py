@@ -9,9 +9,9 @@ from typing import Any
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.places import MANIFEST, Place
 from convrfm.errors import CorruptDataError
-from convrfm.plain_files import read_json
-from convrfm.progress import track
-from convrfm.storage import explained_writes, sha256, write_json
+from convrfm.system.plain_files import read_json
+from convrfm.system.progress import track
+from convrfm.system.storage import explained_writes, sha256, write_json
 
 __all__ = ["add_to_manifest", "check_files", "locked", "read_manifest", "verify"]
 

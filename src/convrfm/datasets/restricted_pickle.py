@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 
 from convrfm.errors import CorruptDataError
-from convrfm.plain_files import open_plain
+from convrfm.system.plain_files import open_plain
 
 __all__ = ["load_pickle"]
 

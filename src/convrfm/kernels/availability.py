@@ -2,8 +2,8 @@
 
 from importlib.util import find_spec
 
-from convrfm.cuda_support import cuda_trouble
-from convrfm.extras import how_to_install
+from convrfm.system.cuda import cuda_trouble
+from convrfm.system.extras import how_to_install
 
 __all__ = ["gpu_by_default", "why_no_gpu"]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from convrfm.arrays import as_images
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.patches import box_sum, check_fits
-from convrfm.seeding import generator
+from convrfm.numerics.arrays import as_images
+from convrfm.numerics.patches import box_sum, check_fits
+from convrfm.numerics.seeding import generator
 
 __all__ = ["median_bandwidth", "warn_if_vanishing"]
 

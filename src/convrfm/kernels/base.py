@@ -38,7 +38,6 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from convrfm.arrays import as_images, as_numpy, check_finite, like
 from convrfm.errors import ConfigError, InputError
 from convrfm.kernels import tiles
 from convrfm.kernels.availability import gpu_by_default, why_no_gpu
@@ -47,10 +46,11 @@ from convrfm.kernels.gram_file import compute_gram_file
 from convrfm.kernels.gram_parts import compute_gram_part
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.metric import check_metric, warn_if_rank_one
-from convrfm.parameters import check_integer, is_count, is_positive
-from convrfm.patches import check_fits, patch_dimension
-from convrfm.user_input import user_path
+from convrfm.numerics.arrays import as_images, as_numpy, check_finite, like
+from convrfm.numerics.parameters import check_integer, is_count, is_positive
+from convrfm.numerics.patches import check_fits, patch_dimension
+from convrfm.rfm.metric import check_metric, warn_if_rank_one
+from convrfm.system.user_input import user_path
 
 __all__ = [
     "BACKENDS", "CLOSEST", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "PatchLaplace", "PreparedImages",
@@ -126,7 +126,7 @@ class ConvolutionalKernel:
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later changes of
                 the array have no effect.
-            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.patches`; None is the identity.
+            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the identity.
                 It is used at the scale at which it is given. One of rank one, under which all patches are collinear,
                 brings a warning to the arc-cosine kernels.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from convrfm.errors import InputError
 from convrfm.kernels.coincidence import image_keys
-from convrfm.patches import box_sum, patch_dimension, patch_places
+from convrfm.numerics.patches import box_sum, patch_dimension, patch_places
 
 __all__ = ["NEGLIGIBLE", "Batch", "chain", "check_size", "largest_side"]
 
@@ -102,7 +102,7 @@ class Batch:
 
     @property
     def places(self) -> np.ndarray:
-        """See `convrfm.patches.patch_places`."""
+        """See `convrfm.numerics.patches.patch_places`."""
         return patch_places(*self.shape, self.patch_size)
 
     @property

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from convrfm.arrays import check_finite
 from convrfm.errors import ConvRFMWarning, InputError, StorageError
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.tiles import Backend, Tile, compute_tiles, gram_tiles, place_tile
-from convrfm.storage import explained_writes
+from convrfm.numerics.arrays import check_finite
+from convrfm.system.storage import explained_writes
 
 __all__ = [
     "GramPart", "check_suffix", "compute_gram_part", "identity_of", "part_files", "read_parts", "share_of_tiles",

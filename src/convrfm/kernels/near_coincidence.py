@@ -22,7 +22,7 @@ import numpy as np
 from convrfm.kernels.batches import Batch
 from convrfm.kernels.compiled.caching import compiled
 from convrfm.kernels.specs import ArcCosineSpec
-from convrfm.patches import unfold
+from convrfm.numerics.patches import unfold
 
 __all__ = ["NEAR", "set_nearly_coincident"]
 

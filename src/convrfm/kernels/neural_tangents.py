@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.errors import ConfigError
-from convrfm.extras import how_to_install
 from convrfm.kernels.specs import ArcCosineSpec
-from convrfm.metric import power
-from convrfm.patches import unfold
+from convrfm.numerics.patches import unfold
+from convrfm.rfm.metric import power
+from convrfm.system.extras import how_to_install
 
 if TYPE_CHECKING:
     import jax

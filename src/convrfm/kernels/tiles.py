@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from convrfm.kernels.specs import Spec
-from convrfm.memory import free_bytes
-from convrfm.progress import track
+from convrfm.system.memory import free_bytes
+from convrfm.system.progress import track
 
 __all__ = [
     "Backend", "DeviceBackend", "Preparation", "Tile", "compute_tiles", "default_memory", "gram", "gram_tiles",

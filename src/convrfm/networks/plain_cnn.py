@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from convrfm.patches import check_fits
+from convrfm.numerics.patches import check_fits
 
 __all__ = ["PlainCNN"]
 

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 from convrfm.errors import ConvRFMError, ConvRFMWarning, StorageError
-from convrfm.storage import write_bytes
+from convrfm.system.storage import write_bytes
 from convrfm.training.settings import TrainingData, TrainingSettings
 
 __all__ = [
@@ -80,7 +80,7 @@ def write_checkpoint(
     """Write everything that training needs in order to go on; what was there becomes the checkpoint before.
 
     Raises:
-        StorageError: see `convrfm.storage`.
+        StorageError: see `convrfm.system.storage`.
     """
     tensors = {f"weight/{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     for group, weights in _kept(progress):

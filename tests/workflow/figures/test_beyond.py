@@ -5,9 +5,9 @@ import pytest
 from datasets.official import MAKERS
 from datasets.packing import md5
 
-from convrfm.pipeline.record import read_record
-from convrfm.printed import PRINTED
-from convrfm.storage import sha256
+from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.record.record import read_record
+from convrfm.system.storage import sha256
 from workflow.conftest import DIGITS, PANEL
 from workflow.test_data import put_mnist
 
@@ -41,7 +41,7 @@ def test_what_single_choices_are_worth(project):
         assert (project.results / f"figures/published/beyond.{form}").stat().st_size > 0
 
     # Words of the figure draw it again, and fit nothing again; choices fit what they name.
-    assert project.planned_after_change("src/convrfm/plots/beyond.py", "beyond") == {"draw_beyond": 1}
+    assert project.planned_after_change("src/convrfm/replication/figures/beyond.py", "beyond") == {"draw_beyond": 1}
     choices = {**BEYOND["choices"], "changes": [{"metric_power": 2.0}, {"nonlinearity": "none"}]}
     project.configure(overrides={"beyond": {**BEYOND, "choices": choices}})
     assert project.planned("beyond") == {"fit_variant": 1, "draw_beyond": 1}
@@ -64,7 +64,7 @@ def miniature(project):
     assert call in reading.read_text()
     reading.write_text(reading.read_text().replace(call, "    SVHN._check_integrity = lambda self: True\n" + call))
     put_mnist(project.root / "data/mnist")
-    path = project.root / "src/convrfm/printed.py"
+    path = project.root / "src/convrfm/replication/figures/printed_runs.py"
     text = path.read_text().replace("_train=1000", "_train=20").replace("_test=1000", "_test=10")
     text = text.replace("_train=4000", "_train=16").replace("_test=4000", "_test=10")
     path.write_text(text.replace("_train=200", "_train=12").replace("_test=200", "_test=8"))

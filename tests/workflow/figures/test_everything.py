@@ -2,7 +2,7 @@
 
 import pytest
 
-from convrfm.storage import sha256
+from convrfm.system.storage import sha256
 
 BITS = ("metrics.parquet", "arrays.safetensors", "fig05.png", "fig05.parquet", "fig05.csv", "fig05.md", "fig05.pdf")
 FIGURES = [*(f"fig{number:02d}" for number in range(1, 13)), "theorem1"]

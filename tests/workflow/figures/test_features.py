@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from convrfm.storage import load_arrays
+from convrfm.system.storage import load_arrays
 from workflow.conftest import CONFIG, Project
 
 FIGURES = ("fig03", "fig10", "fig11", "fig12")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from datasets.mirror import mirror
 
-from convrfm.storage import load_arrays
+from convrfm.system.storage import load_arrays
 from workflow.conftest import CONFIG, DIGITS
 
 FIG06, FIG04 = (CONFIG["overrides"][name] for name in ("fig06", "fig04"))
@@ -76,10 +76,10 @@ def test_layers_of_figure_4(built):
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        ("src/convrfm/plots/fig04.py", {"draw_fig04": 2}),
-        ("src/convrfm/plots/fig06.py", {"draw_fig06": 2}),
-        ("src/convrfm/plots/names.py", {"draw_fig04": 2, "draw_fig06": 2}),
-        ("src/convrfm/pipeline/sections/fig06.py", {}),
+        ("src/convrfm/replication/figures/fig04.py", {"draw_fig04": 2}),
+        ("src/convrfm/replication/figures/fig06.py", {"draw_fig06": 2}),
+        ("src/convrfm/replication/figures/names.py", {"draw_fig04": 2, "draw_fig06": 2}),
+        ("src/convrfm/replication/config/sections/fig06.py", {}),
     ],
 )
 def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jobs):

@@ -10,9 +10,9 @@ from safetensors import safe_open
 
 from convrfm.ansatz.agop import measure
 from convrfm.networks.simplenet import SimpleNet
-from convrfm.pipeline.training_runs import load_weights, weights_when
-from convrfm.seeding import generator
-from convrfm.storage import load_arrays, sha256
+from convrfm.numerics.seeding import generator
+from convrfm.replication.jobs.training_runs import load_weights, weights_when
+from convrfm.system.storage import load_arrays, sha256
 from workflow.conftest import SIMPLENET
 
 RUN = "dataset=digits,seed=0"
@@ -74,7 +74,7 @@ def test_the_figure_holds_the_numbers_of_the_runs(built):
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        ("src/convrfm/plots/fig08.py", {"draw_fig08": 2}),
+        ("src/convrfm/replication/figures/fig08.py", {"draw_fig08": 2}),
         ("src/convrfm/networks/simplenet.py", dict.fromkeys(FIG08, 2)),
         ("src/convrfm/networks/plain_cnn.py", {}),
         ("src/convrfm/ansatz/filter_forms.py", {"measure_simplenet": 2, "draw_fig08": 2}),

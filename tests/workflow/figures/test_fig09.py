@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from convrfm.storage import load_arrays
+from convrfm.system.storage import load_arrays
 
 FIGURES = ("fig09", "theorem1")
 
@@ -63,7 +63,7 @@ def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jo
 
 
 def test_an_edited_threshold_redraws_the_figures_that_quote_it_and_no_other(built):
-    file = built.root / "src/convrfm/claims/claims.yaml"
+    file = built.root / "src/convrfm/replication/claims/claims.yaml"
     before = file.read_text()
     try:
         file.write_text(before.replace("bound: 1.0e-9", "bound: 2.0e-9"))

@@ -1,7 +1,7 @@
 """Judges on what the workflow itself has written: tables and judges agree on columns."""
 
-from convrfm.claims.judging import judge
-from convrfm.claims.verdicts import Verdict
+from convrfm.replication.claims.judging import judge
+from convrfm.replication.claims.verdicts import Verdict
 
 NOT_BUILT = ("A15", "P-")
 """Claims that rest on a benchmark, or on sizes that the preset does not have."""

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from datasets.mirror import mirror
 
-from convrfm.storage import load_arrays
+from convrfm.system.storage import load_arrays
 from workflow.conftest import CONFIG, ZOO
 
 FIGURES = ("fig01", "fig02", "fig07")
@@ -51,9 +51,9 @@ def test_tables_hold_the_numbers_of_the_runs(built):
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ("src/convrfm/plots/fig01.py", ["draw_fig01"]),
-        ("src/convrfm/plots/fig02.py", ["draw_fig02"]),
-        ("src/convrfm/plots/fig07.py", ["draw_fig07"]),
+        ("src/convrfm/replication/figures/fig01.py", ["draw_fig01"]),
+        ("src/convrfm/replication/figures/fig02.py", ["draw_fig02"]),
+        ("src/convrfm/replication/figures/fig07.py", ["draw_fig07"]),
         (
             "src/convrfm/ansatz/network_means.py",
             ["measure_ansatz", "transform_images", *(f"draw_{name}" for name in FIGURES)],

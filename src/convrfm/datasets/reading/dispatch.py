@@ -7,7 +7,7 @@ from convrfm.datasets.reading.embedded import EMBEDDED
 from convrfm.datasets.reading.folders import FOLDERS
 from convrfm.datasets.reading.packed import PACKED
 from convrfm.datasets.reading.split import Split, explained_reading
-from convrfm.extras import require
+from convrfm.system.extras import require
 
 __all__ = ["read_split", "splits_there"]
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convrfm.datasets.places import is_hidden, visible_files
 from convrfm.errors import AbsentDataError, CorruptDataError
-from convrfm.plain_files import NotPlainError, open_plain
+from convrfm.system.plain_files import NotPlainError, open_plain
 
 __all__ = ["FORMATS", "SUFFIXES", "class_files", "read_image"]
 

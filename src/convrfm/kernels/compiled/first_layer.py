@@ -75,7 +75,7 @@ def _make(stamp: str):
     def unfold(images, places, columns, first, out):
         """Copy patches to out `(n, positions, d)`, from row `first` of positions on; `columns` of them lie in a row.
 
-        `places` are those of `convrfm.patches.patch_places`.
+        `places` are those of `convrfm.numerics.patches.patch_places`.
         """
         assert stamp
         n, channels, height, width = images.shape

@@ -16,7 +16,7 @@ from numba import cuda
 from numba.core import config
 
 from convrfm.kernels.gpu.plan import THREADS
-from convrfm.memory import free_bytes
+from convrfm.system.memory import free_bytes
 
 __all__ = [
     "OUT_OF_MEMORY", "SIMULATED", "Hardware", "allocate", "current", "devices", "free_on", "full_precision", "launch",

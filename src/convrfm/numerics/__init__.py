@@ -1,0 +1,1 @@
+"""Arrays, patches, and seeded random draws."""

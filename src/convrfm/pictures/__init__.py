@@ -1,0 +1,1 @@
+"""What a matrix on patches does to images: transformed images, eigenfilters, edges."""

@@ -1,1 +1,0 @@
-"""The jobs of the workflow, one module for each kind; every function takes a `convrfm.pipeline.session.Job`."""

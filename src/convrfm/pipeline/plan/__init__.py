@@ -1,6 +1,0 @@
-"""What the configuration asks for: which runs and figures, what each of them reads, and what it sees of the configuration.
-
-The rules of the workflow and the audit both ask here. `convrfm.pipeline.plan.table` lists every kind of run and figure; the
-other modules say, by subject, where their inputs lie and what their settings are. Nothing is computed, and of files only
-the states of data are read.
-"""

@@ -1,0 +1,1 @@
+"""What a scheduler is asked for."""

@@ -1,0 +1,210 @@
+"""The section of costs: what a job of each rule is expected to take, which is what a scheduler is asked for."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from convrfm.replication.config.models import Model, Positive
+
+__all__ = ["PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "CostOfCase", "Costs", "Demand", "Rates", "is_pair"]
+
+PAIRS = "pairs"
+"""The case of jobs on a pair of classes, whatever the data set."""
+
+LIMIT, LEAST_LIMIT = 3, 10
+"""A scheduler is asked for so many times the expected minutes, and for at least so many minutes."""
+
+PROGRAM = 3000
+"""MiB of a fit of the kernels without its images and all that is made of them, which `convrfm.replication.cluster.fit_memory` adds: the
+libraries, with CUDA's on a GPU, and a draw as it is read."""
+
+
+SNAKEMAKE = 400
+"""MiB that a scheduler counts to a job beside its own process, whose peak the record keeps: Snakemake in the job and once more
+in its step, 170 MiB each as measured, and `srun`."""
+
+
+def is_pair(wildcards: Mapping[str, str]) -> bool:
+    """Whether a job is about a pair of classes."""
+    return wildcards.get("classes", "all") != "all"
+
+
+class CostOfCase(Model):
+    """Where some jobs of a rule take more, or less, than the others."""
+
+    of: str = Field(description="a task, data set or network; or pairs, for all jobs on a pair of classes")
+    minutes: float | None = Field(None, gt=0, description="expected minutes; without a number those of the rule")
+    memory_mb: Positive | None = Field(None, description="MiB; without a number those of the rule")
+
+
+class Cost(Model):
+    """What one job of a rule takes."""
+
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="expected minutes, of which a scheduler is asked for three times as many; null: the rule's own, which for "
+        "fits of the kernels are estimated from their size",
+    )
+    memory_mb: Positive | None = Field(
+        None,
+        description="MiB of the job's own process, to which some rules add what their images take, and all of them 400 for "
+        "Snakemake; null: the rule's own",
+    )
+    gpu: Literal["never", "device", "backend"] | None = Field(
+        None,
+        description="which key of config.yaml decides whether a GPU is asked for, which is not if it says cpu; null: the "
+        "rule's own",
+    )
+    cases: list[CostOfCase] = Field(default=[], description="jobs that take more or less; the first that fits counts")
+
+
+class Rates(Model):
+    """How fast a machine does the work of a fit of the kernels, as `convrfm.replication.cluster.fit_time` counts it."""
+
+    start: float = Field(ge=0, description="minutes until a fit begins: libraries, kernels compiled or loaded, images")
+    by_thread: bool = Field(description="whether so many threads do so many times the work")
+    maps: float = Field(
+        gt=0,
+        description="maps of a pair of images at a position of a layer, in units of 10^9 a second, as all that follow",
+    )
+    pixels: float = Field(gt=0, description="operations of products of pixels, in the first layer without a metric")
+    patches: float = Field(gt=0, description="operations of products of patches, with a metric, and of filters")
+    gradients: float = Field(gt=0, description="operations of the AGOP's products of gradients")
+    solves: float = Field(gt=0, description="operations of the solver in float64")
+    entries: float = Field(gt=0, description="entries of kernel matrices that are read or written")
+
+
+class Demand(Model):
+    """What one job is expected to take; no minutes where its size decides, see `convrfm.replication.plan.fits`."""
+
+    minutes: float | None
+    memory_mb: int
+
+
+class Costs(Model):
+    """Costs by rule; keys that a preset leaves out are as here. `figures` holds for all rules `draw_<figure>`."""
+
+    prepare: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set")
+    resample: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set, for Figure 9")
+    draw: Cost = Field(Cost(minutes=2, memory_mb=4000), description="images of a local-signal task")
+    fit_features: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figures 3 and 10 to 12")
+    train_feature_network: Cost = Field(
+        Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
+    )
+    fit_rfm: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task")
+    fill_gram: Cost = Field(
+        Cost(memory_mb=PROGRAM), description="a part of the kernel matrices of one round, see `split`"
+    )
+    fit_round: Cost = Field(Cost(memory_mb=PROGRAM), description="one round of a fit that is split")
+    train_cnn: Cost = Field(
+        Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
+    )
+    fit_images: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figure 6")
+    train_images: Cost = Field(Cost(minutes=60, memory_mb=8000, gpu="device"), description="networks of Figure 6")
+    transform_layers: Cost = Field(Cost(minutes=10, memory_mb=8000), description="images through layers, Figure 4")
+    train_simplenet: Cost = Field(Cost(minutes=600, memory_mb=4000, gpu="device"), description="training of Figure 8")
+    measure_simplenet: Cost = Field(Cost(minutes=60, memory_mb=4000, gpu="device"), description="ansatz of Figure 8")
+    train_shallow: Cost = Field(
+        Cost(minutes=30, memory_mb=6000, gpu="device"), description="training and ansatz of Figure 9"
+    )
+    train_standin: Cost = Field(
+        Cost(minutes=10, memory_mb=4000, gpu="device"), description="networks that stand in for pretrained ones"
+    )
+    measure_ansatz: Cost = Field(
+        Cost(minutes=60, memory_mb=16000, gpu="device"), description="ansatz of a pretrained network"
+    )
+    transform_images: Cost = Field(
+        Cost(minutes=10, memory_mb=8000, gpu="device"), description="images through layers, Figure 2"
+    )
+    draw_sized: Cost = Field(Cost(minutes=5, memory_mb=4000), description="images of a task, for single choices")
+    fit_variant: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels that change single choices")
+    fit_printed: Cost = Field(
+        Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of the authors' printed numbers"
+    )
+    figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
+    fits_on: Literal["cpu", "gpu"] = Field(
+        "gpu",
+        description="what fits of the kernels are expected to run on where backend is auto; with another backend that decides",
+    )
+    cpu: Rates = Field(
+        Rates(start=0.2, by_thread=True, maps=1.15, pixels=16, patches=40, gradients=85, solves=20, entries=0.5),
+        description="rates of one core, measured on an EPYC (Zen 4); see docs/benchmarks_minutes.md",
+    )
+    gpu: Rates = Field(
+        Rates(start=3, by_thread=False, maps=50, pixels=4000, patches=8000, gradients=4000, solves=1000, entries=0.5),
+        description="rates of a GPU of a data centre: estimated from its arithmetic, not measured",
+    )
+    most_threads: Positive = Field(
+        16, description="threads of the largest fits of the kernels; those to a few thousand images have `threads`"
+    )
+    most_minutes: Positive = Field(
+        2880,
+        description="no job asks a scheduler for more, whatever it is expected to take; a training that ends there goes on "
+        "from its checkpoint in the next attempt",
+    )
+
+    most_memory_mb: Positive = Field(
+        256000, description="MiB; an attempt that ran out of memory is followed by one with more, up to this"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_out_keys_are_as_here(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {
+            name: {
+                **cls.model_fields[name].default.model_dump(),
+                **{key: value for key, value in changes.items() if value is not None},
+            }
+            if name in (*cls.rules(), "cpu", "gpu") and isinstance(changes, Mapping)
+            else changes
+            for name, changes in given.items()
+        }
+
+    @classmethod
+    def rules(cls) -> list[str]:
+        """Names of all rules that have a cost."""
+        return [name for name, info in cls.model_fields.items() if info.annotation is Cost]
+
+    def limit(self, minutes: float, growth: int) -> int:
+        """Minutes after which a scheduler may end a job that is expected to take so many; `growth` times what it got first."""
+        return min(growth * max(LEAST_LIMIT, math.ceil(LIMIT * minutes)), self.most_minutes)
+
+    def memory_limit(self, memory_mb: int, growth: int) -> int:
+        """MiB that a job may take that is expected to take so many; `growth` times what it got first, but for the most."""
+        return max(memory_mb, min(growth * memory_mb, self.most_memory_mb))
+
+    def cost(self, rule: str) -> Cost:
+        """The cost of a rule.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        fields = self.rules()
+        name = "figures" if rule.startswith("draw_") and rule not in fields else rule
+        if name not in fields:
+            msg = f"{rule} has no cost: give it a key in convrfm.replication.config.costs."
+            raise ValueError(msg)
+        found: Cost = getattr(self, name)
+        return found
+
+    def demand(self, rule: str, wildcards: Mapping[str, str]) -> Demand:
+        """What a job of a rule takes, by the task, data set, network or pair that it is about, with Snakemake beside it.
+
+        Raises:
+            ValueError: see `cost`.
+        """
+        cost = self.cost(rule)
+        about = {wildcards.get(key) for key in ("task", "dataset", "network")}
+        if "run" in wildcards:  # that a step belongs to
+            about |= {part.partition("=")[2] for part in wildcards["run"].split("/")}
+        if is_pair(wildcards):
+            about.add(PAIRS)
+        assert cost.memory_mb is not None  # the rule's own stand above
+        case = next((case for case in cost.cases if case.of in about), CostOfCase(of=""))
+        memory_mb = (case.memory_mb or cost.memory_mb) + SNAKEMAKE
+        return Demand(minutes=case.minutes or cost.minutes, memory_mb=memory_mb)

@@ -1,0 +1,326 @@
+"""What counts as the accuracy of a method, what one method gains over another, and over what their intervals are.
+
+A draw is a set of images, told by their hash: seeds with equal images are one draw, whatever they are called, and are averaged
+first. Intervals are at 95 % and of one of two kinds, which the column `over` of every table names:
+
+- "draws": Student's over distinct draws, two or more.
+- "test images": of a single draw, exact, over its m test images. For an accuracy it is that of Clopper and Pearson. A
+  difference is paired, as in McNemar's test: of the b + c images that one method alone classifies correctly, b are the
+  first one's; with the interval of Clopper and Pearson for theta = b / (b + c), the difference (b - c) / m has the interval
+  (2 theta - 1)(b + c) / m, given b + c; without such images it is as wide to both sides as the upper end for 0 of m. It
+  excludes 0 exactly where the exact test of McNemar rejects at 5 %.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from convrfm.errors import InputError
+from convrfm.replication.figures.style import interval
+
+__all__ = [
+    "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "chosen", "deep_stage", "difference", "draw_of",
+    "estimate_in", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name", "network_row", "over_cntk", "paired",
+    "selection_score", "with_estimates",
+]  # fmt: skip
+
+DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
+"""What an interval is over, as the column `over` names it; nothing where there is no interval."""
+
+IN_WORDS = {
+    DRAWS: "95 % over draws",
+    TEST_IMAGES: "95 % over test images of the one draw (exact, McNemar)",
+    NONE: "no interval",
+}
+
+OF_ONE_RUN = (
+    "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "chosen", "ridge", "correct", "train_classes",
+    "unseen_classes",
+)  # fmt: skip
+"""Columns that differ between the runs, or the methods, of one task."""
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A fit of the kernels, or a training.
+
+    Attributes:
+        keys: of the run: `experiment`, `protocol`, `seed`, and what it is about.
+        settings: that it saw.
+        metrics: its history.
+        draw: hash of its images.
+        correct: whether each test image is classified correctly, `(m,)` bool, as `correct/<stage>/<round>`, or `correct` of a
+            network at the epoch that is reported; empty where that is not known, so that no interval is over test images.
+    """
+
+    keys: Mapping[str, str]
+    settings: Mapping[str, Any]
+    metrics: pd.DataFrame
+    draw: str = ""
+    correct: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def correct_at(self, name: str, accuracy: float) -> np.ndarray | None:
+        """One of `correct`; None where it is not known.
+
+        Raises:
+            InputError: its mean is not the accuracy of the history.
+        """
+        found = self.correct.get(name)
+        if found is not None and float(found.mean()) != accuracy:
+            msg = (
+                f"The accuracy of {dict(self.keys)} is {accuracy} by its history and {found.mean()} by its array {name!r}: "
+                "build the run again."
+            )
+            raise InputError(msg)
+        return found
+
+
+class Estimate(NamedTuple):
+    """An accuracy, or a difference of two, as fractions.
+
+    Attributes:
+        value: mean over draws.
+        low, high: ends of its 95 % interval; NaN where there is none.
+        over: what the interval is over: `DRAWS`, `TEST_IMAGES` or `NONE`.
+        draws: how many distinct ones.
+        images: test images of each.
+    """
+
+    value: float
+    low: float
+    high: float
+    over: str
+    draws: int
+    images: int
+
+
+def deep_stage(stage: int) -> str:
+    """Name of a stage of Deep ConvRFM by itself, from 1 on."""
+    return f"Deep ConvRFM, stage {stage}"
+
+
+def layer_name(layers: int) -> str:
+    """Name of the method with so many layers that learn features."""
+    return ("CNTK", "ConvRFM")[layers] if layers < 2 else deep_stage(layers - 1)
+
+
+def selection_score(protocol: str) -> str:
+    """The column of a kernel's history that chooses ridge and round."""
+    return "test_accuracy" if protocol == "published" else "validation_accuracy"
+
+
+def how_chosen(protocol: str) -> str:
+    """By what ridge, round and epoch are chosen, in words."""
+    if protocol == "published":
+        return "by test accuracy, as in the paper"
+    return "on a validation split of the training images"
+
+
+def kernel_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The part of a Deep ConvRFM's history that each method may choose from.
+
+    CNTK is round 0 of stage 0, ConvRFM the later rounds, and a Deep stage has its own rounds: no method chooses from the
+    rounds of one that it is compared with.
+
+    Args:
+        history: from `convrfm.rfm.deep.history_of`.
+    """
+    return {
+        "CNTK": history[(history["stage"] == 0) & (history["round"] == 0)],
+        "ConvRFM": history[(history["stage"] == 0) & (history["round"] >= 1)],
+        **{deep_stage(stage): part for stage, part in history.groupby("stage") if stage > 0},
+    }
+
+
+def chosen(part: pd.DataFrame, score: str) -> dict[str, Any]:
+    """The row of a method: its best ridge and round, the earliest of equals; and its last round.
+
+    Args:
+        part: from `kernel_parts`.
+        score: the column that chooses, from `selection_score`.
+
+    Returns:
+        `accuracy` and `last_accuracy` of the test images, `chosen` (the round), `ridge`.
+    """
+    best = part.loc[part[score].idxmax()]
+    last = part[part["round"] == part["round"].max()]
+    return {
+        "accuracy": best["test_accuracy"],
+        "last_accuracy": last.loc[last[score].idxmax(), "test_accuracy"],
+        "chosen": int(best["round"]),
+        "ridge": best["ridge"],
+    }
+
+
+def kernel_rows(run: ScoredRun) -> list[dict[str, Any]]:
+    """The rows of all methods of a fit: `method`, `stage`, those of `chosen`, and `correct` of `ScoredRun`."""
+    rows = []
+    for method, part in kernel_parts(run.metrics).items():
+        row, stage = chosen(part, selection_score(run.keys["protocol"])), int(part["stage"].iloc[0])
+        correct = run.correct_at(f"correct/{stage}/{row['chosen']}", row["accuracy"])
+        rows.append({"method": method, "stage": stage, **row, "correct": correct})
+    return rows
+
+
+def network_row(run: ScoredRun) -> dict[str, Any]:
+    """The row of a network: the best epoch, as the paper reports it, and the last one; fields as from `kernel_rows`."""
+    trained = run.metrics[run.metrics["epoch"] > 0]
+    best = trained.loc[trained["selection_accuracy"].idxmax()]
+    return {
+        "accuracy": best["test_accuracy"],
+        "last_accuracy": trained["test_accuracy"].iloc[-1],
+        "chosen": int(best["epoch"]),
+        "ridge": float("nan"),
+        "correct": run.correct_at("correct", best["test_accuracy"]),
+    }
+
+
+def draw_of(record: Mapping[str, Any]) -> str:
+    """The draw that a run was made from, by its record: the hash (12 hex digits) of its input `draw` or `images`.
+
+    Raises:
+        KeyError: it has neither.
+    """
+    inputs = record["inputs"]
+    return str(inputs["draw/0" if "draw/0" in inputs else "images/0"]["sha256"][:12])
+
+
+def accuracy_of(runs: pd.DataFrame) -> Estimate:
+    """The accuracy of one method on one task.
+
+    Args:
+        runs: of the method: `draw`, `accuracy`, `n_test`, and `correct` where it is known.
+    """
+    means = _by_draw(runs).to_numpy()
+    correct = _of_one_draw(runs)
+    if len(means) > 1 or correct is None:
+        return _over_draws(means, runs)
+    found = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, "exact")
+    return Estimate(float(means[0]), float(found.low), float(found.high), TEST_IMAGES, 1, len(correct))
+
+
+def paired(runs: pd.DataFrame, method: str, against: str) -> pd.Series:
+    """Differences of the accuracies of two methods by draw, of those that both have; arguments as of `difference`."""
+    first, second = (_by_draw(runs[runs["method"] == name]) for name in (method, against))
+    shared = first.index.intersection(second.index)
+    return first[shared] - second[shared]
+
+
+def difference(runs: pd.DataFrame, method: str, against: str) -> Estimate | None:
+    """What a method gains over another on one task, paired by draw; None where no draw has both.
+
+    Args:
+        runs: of the task: `method`, and what `accuracy_of` takes.
+        method: the one that may gain.
+        against: the one that it is compared with.
+    """
+    values = paired(runs, method, against)
+    if values.empty:
+        return None
+    shared = runs[runs["draw"].isin(values.index)]
+    first, second = (_of_one_draw(shared[shared["method"] == name]) for name in (method, against))
+    if len(values) > 1 or first is None or second is None:
+        return _over_draws(values.to_numpy(), shared)
+    return _mcnemar(first, second)
+
+
+def _by_draw(runs: pd.DataFrame) -> pd.Series:
+    """Accuracy of each draw, mean over its runs; NaN where one is missing."""
+    return runs.groupby("draw")["accuracy"].agg(lambda found: float(np.mean(found.to_numpy())))
+
+
+def _over_draws(values: np.ndarray, runs: pd.DataFrame) -> Estimate:
+    """Mean and Student's interval; none for a single draw, and where a value is missing."""
+    mean, low, high = interval(values)
+    return Estimate(mean, low, high, DRAWS if np.isfinite(low) else NONE, len(values), int(runs["n_test"].iloc[0]))
+
+
+def _of_one_draw(runs: pd.DataFrame) -> np.ndarray | None:
+    """`correct` of the runs of one method on a single draw; None where it is not known, or runs differ in it."""
+    found = list(runs["correct"]) if "correct" in runs else [None]
+    if found[0] is None or not all(other is not None and np.array_equal(found[0], other) for other in found[1:]):
+        return None
+    return np.asarray(found[0])
+
+
+def _mcnemar(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """The difference of two accuracies on the same images, see the head of this module."""
+    m, alone = len(first), int((first & ~second).sum())
+    discordant = alone + int((second & ~first).sum())
+    value = (2 * alone - discordant) / m
+    if discordant == 0:
+        most = float(binomtest(0, m).proportion_ci(0.95, "exact").high)
+        return Estimate(value, -most, most, TEST_IMAGES, 1, m)
+    found = binomtest(alone, discordant).proportion_ci(0.95, "exact")
+    low, high = ((2 * float(theta) - 1) * discordant / m for theta in (found.low, found.high))
+    return Estimate(value, low, high, TEST_IMAGES, 1, m)
+
+
+def over_cntk(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of methods to compare: each with CNTK, and each stage of Deep ConvRFM with ConvRFM."""
+    there = list(dict.fromkeys(methods))
+    deep = [(method, "ConvRFM") for method in there if method.startswith("Deep")]
+    return [(method, "CNTK") for method in there if method != "CNTK"] + deep
+
+
+def with_estimates(
+    runs: pd.DataFrame,
+    of: list[str],
+    pairs: Callable[[Iterable[str]], list[tuple[str, str]]],
+    counted: pd.Series | None = None,
+) -> pd.DataFrame:
+    """Put estimates below the runs that they are of.
+
+    Args:
+        runs: a row for each run and method: what `accuracy_of` takes, `method`, `seed`, and whatever else.
+        of: columns that tell one task from another.
+        pairs: gives the methods to compare of those that are there.
+        counted: which runs are estimated from; None for all.
+
+    Returns:
+        the rows of the runs, with `quantity` "run"; then for each task those of each method, "accuracy", and of each pair,
+        "difference" (of `method` over `against`), with the fields of `Estimate`. Of a run, `value` is its accuracy.
+    """
+    shared = [name for name in runs if name not in OF_ONE_RUN]
+    rows: list[dict[str, Any]] = []
+    for _, part in (runs if counted is None else runs[counted]).groupby(of, sort=False):
+        common, methods = part.iloc[0][shared].to_dict(), list(dict.fromkeys(part["method"]))
+        found = {(method, ""): accuracy_of(part[part["method"] == method]) for method in methods}
+        compared = {(method, against): difference(part, method, against) for method, against in pairs(methods)}
+        found |= {names: estimate for names, estimate in compared.items() if estimate is not None}
+        for (method, against), estimate in found.items():
+            names = {"quantity": "difference" if against else "accuracy", "method": method, "against": against}
+            rows.append({**common, **names, **estimate._asdict()})
+    of_runs = runs.rename(columns={"accuracy": "value"}).drop(columns="correct", errors="ignore")
+    of_runs = of_runs.assign(
+        quantity="run", against="", low=np.nan, high=np.nan, over=NONE, draws=1, images=runs["n_test"]
+    )
+    table = pd.concat([of_runs, pd.DataFrame(rows)], ignore_index=True)
+    first = [*shared, "quantity", "method", "against", *Estimate._fields]
+    integers = dict.fromkeys(("seed", "chosen"), "Int64")
+    return table[[*first, *(name for name in of_runs if name not in first)]].astype(integers).fillna({"draw": ""})
+
+
+def estimate_in(table: pd.DataFrame, method: str, against: str = "") -> Estimate | None:
+    """An estimate that a table holds; None where it does not.
+
+    Args:
+        table: rows of one task from `with_estimates`.
+        method: of which.
+        against: what a difference is to; nothing for an accuracy.
+    """
+    kind = "difference" if against else "accuracy"
+    rows = table[(table["quantity"] == kind) & (table["method"] == method) & (table["against"] == against)]
+    return None if rows.empty else Estimate(*rows.iloc[0][list(Estimate._fields)])
+
+
+def in_words(over: Iterable[str], marked: str = "where marked †") -> str:
+    """What the intervals of a table, or of a part of it, are over; with both kinds, by what the second one is marked."""
+    kinds = set(over) - {NONE}
+    if kinds == {DRAWS, TEST_IMAGES}:
+        return f"{IN_WORDS[DRAWS]}; {marked}, {IN_WORDS[TEST_IMAGES].removeprefix('95 % ')}"
+    return IN_WORDS[kinds.pop() if kinds else NONE]

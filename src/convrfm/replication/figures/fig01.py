@@ -1,0 +1,203 @@
+"""Figure 1, the ansatz in trained networks: correlation of CNFM and patch-AGOP, its controls, and first layers as pictures."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.replication.figures.skipped import write_reason
+from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.zoo import (
+    STAND_IN_NOTE,
+    Run,
+    caption_of_networks,
+    images_of,
+    is_stand_in,
+    mean_over_layers,
+    number_cell,
+    order,
+    title,
+)
+
+__all__ = ["caption", "draw", "growth", "tidy"]
+
+GAINS = {
+    "gain_over_initial": "gain over initialisation",
+    "gain_over_null": "gain over the null",
+    "gain_over_control": "gain over the control",
+}
+"""What the claims are about, with their names in the caption."""
+
+Heat = Mapping[str, np.ndarray]
+"""`cnfm` and `agop` of the first convolution of one network, each `(d, d)`."""
+
+BARS = {
+    "pearson": ("trained", "CNFM and AGOP, trained"),
+    "initial_cnfm": ("trained", "CNFM at initialisation and CNFM trained"),
+    "rotated_null": ("trained", "null: CNFM and AGOP with rotated gradients"),
+}
+"""Quantities shown as bars, of which measurement, and the name in the legend."""
+
+
+def tidy(runs: list[Run]) -> pd.DataFrame:
+    """Bring the measurements into one table.
+
+    Args:
+        runs: one for each network.
+
+    Returns:
+        columns `network`, `stand_in`, `protocol`, `images` (behind the AGOP), `layers` (how many the mean is over), `quantity`,
+        `value`, `low`, `high`. Quantities: means over the paper's layers of `pearson` (CNFM against AGOP, trained),
+        `initial_pearson` (the same at initialisation), `initial_cnfm` (CNFM at initialisation against CNFM trained),
+        `rotated_null` (CNFM against W^T U D U^T W, U random; its bounds hold 95 % of the draws), `random_filters` (CNFM of
+        Gaussian filters against AGOP); of `pearson` the lowest layer, `lowest_pearson`; and what the claims are about,
+        `gain_over_initial` (claim A1, paired), `gain_over_null` (A1; its lower bound is the lower one of `pearson` minus the
+        upper one of the null) and `gain_over_control` (A2).
+    """
+    rows = []
+    for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):
+        found = {
+            "pearson": mean_over_layers(metrics, "pearson", "trained"),
+            "initial_pearson": mean_over_layers(metrics, "pearson", "initial"),
+            **{name: mean_over_layers(metrics, name, "trained") for name in ("initial_cnfm", "rotated_null", "random_filters")},
+            "gain_over_initial": mean_over_layers(metrics, "gain", "trained"),
+        }  # fmt: skip
+        trained, null, control = (found[name] for name in ("pearson", "rotated_null", "initial_cnfm"))
+        found["gain_over_null"] = {
+            "value": trained["value"] - null["value"],
+            "low": trained["low"] - null["high"],
+            "high": trained["high"] - null["low"],
+        }
+        found["gain_over_control"] = {name: trained[name] - control["value"] for name in ("value", "low", "high")}
+        single = metrics[metrics["in_paper"] & (metrics["layer"] != "mean")]
+        each = single[(single["quantity"] == "pearson") & (single["when"] == "trained") & (single["power"] == 1)]
+        # Of NumPy: a layer that is missing makes the lowest one missing.
+        found["lowest_pearson"] = {"value": float(each["value"].to_numpy().min()), "low": np.nan, "high": np.nan}
+        shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol, **images_of(metrics)}
+        shared["layers"] = single["layer"].nunique()
+        rows += [{**shared, "quantity": quantity, **numbers} for quantity, numbers in found.items()]
+    return pd.DataFrame(rows)
+
+
+def growth(runs: list[Run]) -> pd.DataFrame:
+    """Mean correlation from the first images alone: columns `network`, `images`, `value`; no rows where it is not known."""
+    rows = []
+    for network, _, metrics in sorted(runs, key=lambda run: order(run[0])):
+        chosen = metrics[(metrics["quantity"] == "growth") & (metrics["when"] == "trained") & metrics["in_paper"]]
+        for images, value in chosen.groupby("images")["value"].mean().items():
+            rows.append({"network": network, "images": images, "value": value})
+    return pd.DataFrame(rows, columns=["network", "images", "value"])
+
+
+def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `tidy`, one protocol.
+        grown: from `growth`.
+        heats: matrices of the first convolution, by network.
+    """
+    networks = list(dict.fromkeys(table["network"]))
+    with figure_style():
+        figure = Figure(figsize=(7.2, 4.3), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=(1.7, 1))  # type: ignore[misc]
+        left, right = above.subplots(1, 2, width_ratios=(2.4, 1))
+        _draw_bars(left, table, networks)
+        letter(left, "A", offset=-0.09)
+        _draw_growth(right, grown, networks)
+        letter(right, "B", offset=-0.22)
+        cells = below.subplots(1, 2 * max(len(heats), 1), squeeze=False)[0]
+        for index, (network, heat) in enumerate(heats.items()):
+            _draw_heat(cells[2 * index : 2 * index + 2], network, heat)
+        if not heats:
+            for cell in cells:
+                write_reason(cell, "first layers", "the data of the networks to be shown are not there", width=40)
+        letter(cells[0], "C", offset=-0.2)
+        if any(is_stand_in(network) for network in networks):
+            figure.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
+    return figure
+
+
+def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
+    palette = sns.color_palette("colorblind")
+    colours = {"pearson": palette[0], "initial_cnfm": palette[3], "rotated_null": "0.72"}
+    width = 0.8 / len(BARS)
+    for place, (quantity, (_, name)) in enumerate(BARS.items()):
+        rows = table[table["quantity"] == quantity].set_index("network").loc[networks]
+        x = np.arange(len(networks)) + (place - (len(BARS) - 1) / 2) * width
+        axes.bar(x, rows["value"], width * 0.92, color=colours[quantity], label=name, zorder=2)
+        known = rows["low"].notna().to_numpy()
+        reach = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]).clip(min=0)
+        axes.errorbar(
+            x[known], rows["value"][known], reach[:, known], fmt="none", ecolor="0.15", elinewidth=0.8, capsize=1.5
+        )
+    many = len(networks) > 6
+    axes.set_xticks(
+        range(len(networks)), [title(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
+    )
+    axes.set_ylabel("correlation, mean over layers")
+    lowest = table.loc[table["quantity"].isin(list(BARS)), ["value", "low"]].min(axis=None)
+    axes.set_ylim(min(0.0, float(lowest) - 0.02), 1.0)
+    axes.axhline(0, color="0.3", linewidth=0.6)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6, zorder=0)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.2)
+
+
+def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
+    colours = dict(zip(networks, sns.color_palette("husl", len(networks)), strict=True))
+    for network, rows in grown.groupby("network", sort=False):
+        axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=title(network))
+    axes.set_xlabel("images in the AGOP")
+    axes.set_ylabel("correlation, trained")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    if len(grown):
+        many = len(networks) > 6
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=5.5 if many else 7.5,
+            ncols=3 if many else 1, columnspacing=0.8, handlelength=1.2,
+        )  # fmt: skip
+    else:
+        axes.text(0.5, 0.5, "not known from\nprobes", ha="center", va="center", transform=axes.transAxes, fontsize=7)
+
+
+def _draw_heat(cells: np.ndarray, network: str, heat: Heat) -> None:
+    """CNFM and AGOP in grey, each from its smallest to its largest entry."""
+    for cell, name in zip(cells, ("cnfm", "agop"), strict=True):
+        cell.imshow(heat[name], cmap="gray", interpolation="nearest")
+        cell.set(xticks=[], yticks=[])
+        size = len(heat[name])
+        cell.set_title(f"{title(network)}\n{name.upper()}, {size}x{size}", fontsize=7.5)
+        sns.despine(ax=cell, left=True, bottom=True)
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table.
+
+    Args:
+        table: from `tidy`, one protocol.
+        skipped: networks whose data are not there, with the reason.
+    """
+    networks = list(dict.fromkeys(table["network"]))
+    numbers = table.set_index(["network", "quantity"])
+    opening = (
+        f"**Figure 1, the ansatz in trained networks** (protocol: {table['protocol'].iloc[0]}). A: Pearson correlation of the "
+        "filter covariance W^T W (CNFM) and the patch-AGOP, mean over the layers that the paper measures, with 95 % "
+        "jackknife intervals over the images (or probes); the control of the paper, filters at initialisation against trained "
+        "ones; and a null in which the gradients are rotated at random, so that only the filters W are shared (bars: 95 % of "
+        "the draws). B: the correlation from the first images alone. C: both matrices of the first layer, grey from their "
+        "smallest to their largest entry."
+    )
+    columns = ("network", "layers", "trained", "at initialisation", *GAINS.values())
+    lines = [opening, "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    for network in networks:
+        cells = [
+            number_cell(numbers.loc[(network, name)], signed=name.startswith("gain"))
+            for name in ("pearson", "initial_pearson", *GAINS)
+        ]
+        layers = numbers.loc[(network, "pearson"), "layers"]
+        lines.append(f"| {title(network)} | {layers} | " + " | ".join(cells) + " |")
+    lines += caption_of_networks(networks, skipped)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,119 @@
+"""Figure 2, images through the CNFM and through the patch-AGOP of each layer."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from convrfm.replication.figures.style import figure_style, interval, with_interval
+from convrfm.replication.figures.zoo import STAND_IN_NOTE, caption_of_networks, is_stand_in, title
+
+__all__ = ["caption", "draw", "summary", "tidy"]
+
+Pictures = Mapping[str, np.ndarray]
+"""`input/<i>` `(3, h, w)`, `cnfm/<i>/<layer index>` and `agop/<i>/<layer index>` `(h, w)`, for shown images i."""
+
+
+def tidy(network: str, protocol: str, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Say what each row of the comparison is about.
+
+    Args:
+        network: such as "vgg11-v1" or "vgg11-standin".
+        protocol: of the run.
+        metrics: columns `layer`, `index`, `source`, `image`, `pearson`, `control`.
+
+    Returns:
+        columns `network`, `stand_in`, `protocol`, those of the metrics, and `excess`, the correlation of the pixels of both
+        pictures minus that with random matrices.
+    """
+    shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol}
+    return (
+        pd.DataFrame(shared, index=metrics.index).join(metrics).assign(excess=metrics["pearson"] - metrics["control"])
+    )
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over images by layer: columns `layer`, `pearson`, `control`, `excess`, `low`, `high` (95 %, of the excess)."""
+    rows = []
+    for _, part in table.groupby("index"):
+        known = part["excess"].dropna().to_numpy()
+        # Pictures of a single pixel, or constant ones, have no correlation.
+        mean, low, high = interval(known) if len(known) else (np.nan, np.nan, np.nan)
+        means = part[["pearson", "control"]].mean().to_dict()
+        rows.append({"layer": part["layer"].iloc[0], **means, "excess": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `tidy`.
+        pictures: of the shown images.
+    """
+    network = table["network"].iloc[0]
+    shown = sum(name.startswith("input/") for name in pictures)
+    layers = list(dict.fromkeys(table["layer"]))
+    rows_of = _rows_of_shown(table, shown)
+    with figure_style():
+        tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.01)
+        figure = Figure(figsize=(7.2, 2.05 * shown + 0.4), layout=tight)
+        cells = figure.subplots(2 * shown, 1 + len(layers), squeeze=False)
+        for i in range(shown):
+            _show(cells[2 * i, 0], pictures[f"input/{i}"].transpose(1, 2, 0))
+            cells[2 * i, 0].set_title("image", fontsize=7)
+            cells[2 * i + 1, 0].set_axis_off()
+            for place, (_, row) in enumerate(rows_of[i].iterrows()):
+                top, bottom = cells[2 * i : 2 * i + 2, 1 + place]
+                _show(top, pictures[f"cnfm/{i}/{row['index']}"])
+                _show(bottom, pictures[f"agop/{i}/{row['index']}"])
+                top.set_title(f"layer {place + 1}", fontsize=7)
+                bottom.set_xlabel(f"r = {row['pearson']:.2f}\nrand. {row['control']:.2f}", fontsize=6.5, labelpad=1.5)
+            cells[2 * i, 1].set_ylabel("CNFM", fontsize=7)
+            cells[2 * i + 1, 1].set_ylabel("AGOP", fontsize=7)
+        note = f" ({STAND_IN_NOTE})" if is_stand_in(network) else ""
+        figure.suptitle(f"{title(network)}, features entering each convolution{note}", fontsize=8)
+    return figure
+
+
+def _rows_of_shown(table: pd.DataFrame, shown: int) -> list[pd.DataFrame]:
+    """The rows of each shown image: the first of each source, or the first ones of a single source."""
+    if table["source"].nunique() > 1:
+        return [table[(table["source"] == i) & (table["image"] == 0)] for i in range(shown)]
+    return [table[table["image"] == i] for i in range(shown)]
+
+
+def _show(cell: Axes, picture: np.ndarray) -> None:
+    """A picture from its smallest to its largest value."""
+    cell.imshow(picture, cmap="viridis", interpolation="nearest")
+    cell.set(xticks=[], yticks=[])
+    sns.despine(ax=cell, left=True, bottom=True)
+
+
+def caption(table: pd.DataFrame) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table, which is from `tidy`."""
+    network, means = table["network"].iloc[0], summary(table)
+    images = len(table[["source", "image"]].drop_duplicates())
+    opening = (
+        f"**Figure 2, images through the matrices of each layer** (protocol: {table['protocol'].iloc[0]}), {title(network)}. "
+        "Features entering each convolution, with every pixel replaced by the norm of the patch around it times the square "
+        "root of the layer's filter covariance (CNFM, above) and of its patch-AGOP (below); patches wrap around the border, "
+        "the norm is over all channels. Under each pair: the Pearson correlation of their pixels, and below it that of the "
+        "upper picture with random matrices, the covariance of Gaussian filters of the same shape."
+    )
+    lines = [
+        opening,
+        "",
+        f"Means over {images} images, with 95 % intervals of the excess:",
+        "",
+        "| layer | correlation | random | excess |",
+        "|---|---|---|---|",
+    ]
+    for _, row in means.iterrows():
+        excess = with_interval(row["excess"], row["low"], row["high"], "+.3f")
+        lines.append(f"| {row['layer']} | {row['pearson']:.3f} | {row['control']:.3f} | {excess} |")
+    return "\n".join([*lines, *caption_of_networks([network], {})]) + "\n"

@@ -1,0 +1,137 @@
+"""Figure 3, what the first layer learns: eigenvectors, images beside those of a network, and natural images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure, SubFigure
+
+from convrfm.replication.figures.features import (
+    COHERENT,
+    KERNELS,
+    Strip,
+    against_random,
+    draw_strip,
+    excess,
+    first_seed,
+    headline,
+    letter_part,
+    notes,
+    proper_edges,
+    show,
+    show_filter,
+    write_missing,
+)
+from convrfm.replication.figures.fig10 import pair_labels, pair_sentences
+from convrfm.replication.figures.fig12 import edge_sentences
+from convrfm.replication.figures.names import in_sentence, short_title, with_stand_ins
+from convrfm.replication.figures.style import figure_style
+
+__all__ = ["Pictures", "caption", "draw"]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the figure shows, of the first seed.
+
+    Attributes:
+        filters: top eigenvectors by kernel `(k, channels, q, q)`.
+        pairs: test images, with the rows of `convrfm.replication.figures.fig10`.
+        natural: large images, with rows "cntk", "laplace" and "sobel"; None where they are not there.
+    """
+
+    filters: Mapping[str, np.ndarray]
+    pairs: Strip
+    natural: Strip | None
+
+
+def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `convrfm.replication.figures.features.table_of`.
+        pictures: of the first seed.
+        skipped: the natural images, if they are not there, with the reason.
+    """
+    first = first_seed(table)
+    panels = {name: first[first["panel"] == name] for name in "ABC"}
+    dataset = first["dataset"].iloc[0]
+    with figure_style():
+        heights = [2.6, 3.9, 0.9 if pictures.natural is None else 0.3 + 1.95 * len(pictures.natural.images)]
+        figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
+        top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
+        _draw_filters(top, pictures.filters, panels["A"])
+        top.suptitle(with_stand_ins(f"Top eigenvectors on {in_sentence(dataset)}", [dataset]), fontsize=8)
+        draw_strip(middle, pictures.pairs, pair_labels(panels["B"], len(pictures.pairs.images)))
+        middle.suptitle(f"{short_title(dataset)}: CNTK-ConvRFM and the first layer of the network", fontsize=8)
+        if pictures.natural is None:
+            ((name, reason),) = skipped.items()
+            write_missing(bottom, name, reason)
+        else:
+            _draw_natural(bottom, pictures.natural, panels["C"])
+            source = panels["C"]["source"].iloc[0]
+            title = f"The metrics of {in_sentence(dataset)} on {in_sentence(source)}"
+            bottom.suptitle(with_stand_ins(title, [source]), fontsize=8)
+        for part, name in zip((top, middle, bottom), "ABC", strict=True):
+            letter_part(part, name)
+    return figure
+
+
+def _draw_filters(figure: SubFigure, filters: Mapping[str, np.ndarray], rows: pd.DataFrame) -> None:
+    """A row for each kernel: patches, their share of the trace, and what they look like."""
+    cells = figure.subplots(len(filters), max(len(windows) for windows in filters.values()), squeeze=False)
+    constant = set(proper_edges(rows).index)
+    for row, (kernel, windows) in zip(cells, filters.items(), strict=True):
+        own = rows[rows["kernel"] == kernel]
+        for i, (cell, window) in enumerate(zip(row, windows, strict=False)):
+            show_filter(cell, window)
+            of = own[(own["eigenvector"] == i + 1) & (own["image"] < 0)]
+            values = of.set_index("quantity")["value"]
+            cell.set_title(f"{100 * values['share']:.2g} %", fontsize=7)
+            oriented = f"{values['orientation']:.0f}°" if values["coherence"] >= COHERENT else "no orientation"
+            label = oriented if of.index[0] in constant else "constant"
+            cell.set_xlabel(label, fontsize=6.5, labelpad=1.5)
+        for cell in row[len(windows) :]:
+            cell.set_axis_off()
+        side = windows.shape[-1]
+        row[0].set_ylabel(f"{KERNELS[kernel].split('-')[0]}\n{side}x{side}", fontsize=7)
+
+
+def _draw_natural(figure: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
+    """A row for each image: itself, its pictures under each metric, and its Sobel magnitude."""
+    cells = figure.subplots(len(strip.images), 1 + len(strip.pictures), squeeze=False)
+    for i, (row, image) in enumerate(zip(cells, strip.images, strict=True)):
+        show(row[0], image)
+        for cell, (name, pictures) in zip(row[1:], strip.pictures.items(), strict=True):
+            show(cell, pictures[i])
+            if i == 0:
+                cell.set_title(KERNELS.get(name, "Sobel magnitude"), fontsize=7)
+            if name in KERNELS:
+                of = rows[(rows["kernel"] == name) & (rows["quantity"] == f"sobel_{name}") & (rows["image"] == i)]
+                label = f"r = {of['value'].iloc[0]:.2f} (random {of['control'].iloc[0]:.2f})"
+                cell.set_xlabel(label, fontsize=6.5, labelpad=1.5)
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    dataset = in_sentence(table["dataset"].iloc[0])
+    rest = (
+        f"A: top eigenvectors of the metrics of ConvRFM on {dataset}, with their share of the trace and the orientation of the "
+        "edge that they look like. B: test images, with every pixel replaced by the norm of the patch around it times the "
+        "metric of CNTK-ConvRFM, times (W - W_0)^T (W - W_0) of the first layer of the finite network, and times a random "
+        "matrix; below each, the Pearson correlation of its pixels with those of ConvRFM's picture. C: natural images through "
+        "the same metrics, with the correlation with their Sobel magnitude, and that of random matrices' pictures."
+    )
+    lines = [headline("Figure 3, what the first layer learns", rest, table)]
+    panels = {name: table[table["panel"] == name] for name in "ABC"}
+    for kernel, rows in panels["A"].groupby("kernel", sort=False):
+        lines.append(f"**A, {KERNELS[str(kernel)]}**, measured on test images: {edge_sentences(rows)}")
+    lines.append(f"**B**: {pair_sentences(panels['B'])}")
+    for kernel, rows in panels["C"].groupby("kernel", sort=False):
+        found = excess(rows[rows["quantity"] == f"sobel_{kernel}"])
+        source = in_sentence(rows["source"].iloc[0])
+        lines.append(
+            f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {against_random(found)}."
+        )
+    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"

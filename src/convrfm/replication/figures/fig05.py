@@ -1,0 +1,260 @@
+"""Figure 5, local signal adaptivity: accuracy against noise, and how the learned metric dims the background."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.datasets.local_signal import TASKS
+from convrfm.pictures.magnitudes import patch_magnitude
+from convrfm.replication.figures.accuracies import (
+    ScoredRun,
+    estimate_in,
+    how_chosen,
+    in_words,
+    kernel_rows,
+    network_row,
+    over_cntk,
+    with_estimates,
+)
+from convrfm.replication.figures.methods import draw_estimates, estimate_cell, interval_handles
+from convrfm.replication.figures.names import is_stand_in, reservation, short_title, with_stand_ins
+from convrfm.replication.figures.skipped import skipped_lines, write_reason
+from convrfm.replication.figures.style import figure_style, letter
+
+__all__ = ["caption", "contrast", "draw", "examples", "tidy"]
+
+ROWS = (
+    ("test accuracy (%)", "accuracy", ""),
+    ("points gained\nover CNTK", "difference", "CNTK"),
+    ("points gained\nover ConvRFM", "difference", "ConvRFM"),
+)
+"""Rows of panels: label, `quantity` and `against`."""
+
+NETWORK_METHODS = {"adam": "CNN (Adam)", "sgd": "CNN (SGD)"}
+
+
+def _methods(present: Iterable[str]) -> list[str]:
+    """The methods that are there, in the order of the legend."""
+    order = ("CNTK", "ConvRFM", "Deep", "CNN")
+    return sorted(
+        set(present), key=lambda method: (next(i for i, m in enumerate(order) if method.startswith(m)), method)
+    )
+
+
+def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
+    """Bring the runs into one table, with the accuracy of each method and what it gains, for each task and noise level.
+
+    Args:
+        runs: fits of the kernels and trainings of the networks.
+
+    Returns:
+        columns `panel`, `task`, `stand_in`, `protocol`, `sigma`, `noise_std`, `n_train`, `n_test`; `quantity` ("run",
+        "accuracy" or "difference"), `method`, `against`, `value`, `low`, `high`, `over`, `draws`, `images`, see
+        `convrfm.replication.figures.accuracies.with_estimates`; and of single runs `stage`, `seed`, `draw` (hash of its images),
+        `last_accuracy` (of the last round or epoch), `chosen` (the round or epoch that counts), `ridge`. Accuracies and
+        differences are fractions.
+    """
+    rows = []
+    for run in runs:
+        keys, settings, sigma = run.keys, run.settings, float(run.keys["sigma"])
+        shared = {
+            "task": keys["task"],
+            "stand_in": is_stand_in(keys["task"]),
+            "protocol": keys["protocol"],
+            "sigma": sigma,
+            "noise_std": TASKS[keys["task"]](sigma),
+            "n_train": settings["n_train"],
+            "n_test": settings["n_test"],
+            "seed": int(keys["seed"]),
+            "draw": run.draw,
+        }
+        if keys["experiment"] == "rfm":
+            rows += [{**shared, **row} for row in kernel_rows(run)]
+        else:
+            rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(run)})
+    table = pd.DataFrame(rows)
+    order = {task: index for index, task in enumerate(TASKS)}
+    table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
+    table["method"] = pd.Categorical(table["method"], _methods(table["method"]), ordered=True)
+    table = table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
+    return with_estimates(table, ["task", "sigma"], over_cntk)
+
+
+def contrast(magnitude: np.ndarray, inside: np.ndarray) -> float:
+    """Mean magnitude inside the signal's box over the mean outside; both `(n, height, width)`."""
+    return float(magnitude[inside].mean() / magnitude[~inside].mean())
+
+
+def examples(images: np.ndarray, inside: np.ndarray, metric: np.ndarray, patch_size: int) -> dict[str, Any]:
+    """Give what the picture panel of one task shows.
+
+    Args:
+        images: `(n, 1, height, width)` at one noise level.
+        inside: where the signal lies, of the same shape.
+        metric: learned at that noise level `(d, d)`.
+        patch_size: q.
+
+    Returns:
+        `image`, `identity` and `learned`: the first image whose signal stays clear of the border, over which patches
+        wrap, and it transformed by I^{1/2} and M^{1/2} `(height, width)`;
+        `contrast_identity`, `contrast_learned`: mean of the signal over mean of the background, over all images.
+    """
+    box = inside[:, 0]
+    plain = patch_magnitude(images, np.eye(len(metric)), patch_size)
+    learned = patch_magnitude(images, metric, patch_size)
+    # Whole rows of signal, that is bars, in the two outermost rows are what wrapping would mix with the other side.
+    near_border = np.asarray(box.all(axis=2))[:, [0, 1, -2, -1]].any(axis=1)
+    shown = int(np.argmin(near_border))
+    return {
+        "image": images[shown, 0],
+        "identity": plain[shown],
+        "learned": learned[shown],
+        "contrast_identity": contrast(plain, box),
+        "contrast_learned": contrast(learned, box),
+    }
+
+
+def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `tidy`, one protocol.
+        pictures: from `examples`, by task, with the noise level as `sigma`.
+        skipped: tasks whose data are not there, with the reason; each leaves a panel that says so.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    with figure_style():
+        figure = Figure(figsize=(7.2, 8.4), layout="constrained")
+        curves, strip = figure.subfigures(2, 1, height_ratios=(4.6, 1))  # type: ignore[misc]
+        panels = curves.subplots(
+            len(ROWS), len(skipped) + len(tasks), squeeze=False, sharex="col", height_ratios=(1.5, 1.2, 1)
+        )
+        for column, (task, reason) in enumerate(skipped.items()):
+            write_reason(panels[0, column], short_title(task), reason, width=48)
+            for panel in panels[1:, column]:
+                panel.remove()
+        # To the right of what is skipped.
+        axes = panels[:, len(skipped) :]
+        methods = _methods(table["method"])
+        for index, task in enumerate(tasks):
+            rows = table[table["task"] == task]
+            for panel, (label, quantity, against) in zip(axes[:, index], ROWS, strict=True):
+                shown = rows[(rows["quantity"] == quantity) & (rows["against"] == against)]
+                _draw_curves(panel, shown, methods, sorted(rows["sigma"].unique()))
+                panel.set_ylabel(label if index == 0 else "")
+            axes[0, index].set_title(
+                with_stand_ins(f"{short_title(task)}, n = {rows['n_train'].iloc[0]}", [task], separator="\n")
+            )
+            bottom, top = axes[0, index].get_ylim()
+            axes[0, index].set_ylim(max(0, bottom), min(101, top))
+            axes[-1, index].set_xlabel(r"noise level $\sigma$")
+            letter(axes[0, index], "ABC"[index])
+        handles = [*axes[0, -1].get_legend_handles_labels()[0], *interval_handles(table["over"])]
+        curves.legend(handles=handles, loc="outside lower center", ncols=3, title=_draws(table))
+        # Wider cells for wider images, with room for the titles of narrow ones.
+        shapes = [pictures[task]["image"].shape for task in tasks]
+        widths = [max(width / height, 1.3) for height, width in shapes for _ in range(3)]
+        cells = strip.subplots(1, 3 * len(tasks), squeeze=False, width_ratios=widths)[0]
+        for index, task in enumerate(tasks):
+            _draw_pictures(cells[3 * index : 3 * index + 3], pictures[task])
+            letter(cells[3 * index], "ABCDEF"[len(tasks) + index], offset=-0.08)
+    return figure
+
+
+def _draws(table: pd.DataFrame) -> str:
+    """How many draws stand behind the points of kernels, and of networks."""
+    accuracies = table[table["quantity"] == "accuracy"]
+    parts = []
+    for name, networks in (("kernels", False), ("CNNs", True)):
+        counts = accuracies.loc[accuracies["method"].str.startswith("CNN") == networks, "draws"]
+        if len(counts):
+            parts.append(f"{name} {' to '.join(str(count) for count in sorted({counts.min(), counts.max()}))}")
+    return f"mean over draws, {', '.join(parts)}"
+
+
+def _draw_curves(axes: Axes, rows: pd.DataFrame, methods: list[str], sigmas: list[float]) -> None:
+    """One quantity against the noise level, methods side by side."""
+    colours = sns.color_palette("colorblind", len(methods))
+    step = 0.02 * (sigmas[-1] - sigmas[0] or 1)
+    for place, (method, colour, marker) in enumerate(zip(methods, colours, "osD^vPX*<>"[: len(methods)], strict=True)):
+        own = rows[rows["method"] == method].sort_values("sigma")
+        line = "--" if method.startswith("CNN") else "-"
+        places = (own["sigma"] + step * (place - (len(methods) - 1) / 2)).tolist()
+        draw_estimates(axes, places, own, colour=colour, marker=marker, label=method, line=line)
+    if (rows["quantity"] == "difference").any():
+        axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
+    if rows.empty:
+        axes.text(0.5, 0.5, "no stage of Deep ConvRFM", transform=axes.transAxes, ha="center", fontsize=7)
+    axes.set_xticks(sigmas)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+
+
+def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
+    """One image, its patch norms, and its patch norms under the learned metric."""
+    top = max(float(picture[name].max() / picture[name].mean()) for name in ("identity", "learned"))
+    bound = float(np.abs(picture["image"]).max())
+    cells[0].imshow(picture["image"], cmap="gray", vmin=-bound, vmax=bound, interpolation="nearest")
+    cells[0].set_title(rf"$\sigma$ = {picture['sigma']:g}", fontsize=7.5)
+    for cell, name, title in zip(cells[1:], ("identity", "learned"), ("patch norm", "learned metric"), strict=True):
+        # Each in units of its own mean, on one scale, so that the two can be compared.
+        cell.imshow(picture[name] / picture[name].mean(), cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+        cell.set_title(title, fontsize=7.5)
+        cell.set_xlabel(f"contrast {picture[f'contrast_{name}']:.2f}", fontsize=7.5)
+    for cell in cells:
+        cell.set(xticks=[], yticks=[])
+        sns.despine(ax=cell, left=True, bottom=True)
+
+
+def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    protocol = table["protocol"].iloc[0]
+    opening = (
+        f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. CNTK "
+        "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM stands "
+        f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {how_chosen(protocol)}. "
+        "Below the accuracies: what each method gains over CNTK, and what the stages of Deep ConvRFM gain over ConvRFM."
+    )
+    lines = [opening]
+    for task in dict.fromkeys(table["task"]):
+        part = table[table["task"] == task]
+        shown = part[
+            (part["quantity"] == "difference") | ((part["quantity"] == "accuracy") & (part["method"] == "CNTK"))
+        ]
+        opening = (
+            f"**{part['panel'].iloc[0]}, {short_title(task)}**{reservation(task)}: {part['n_train'].iloc[0]} training and "
+            f"{part['n_test'].iloc[0]} test images. Points gained, mean and interval ({in_words(shown['over'])}), paired by "
+            "draw:"
+        )
+        lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
+    lines += skipped_lines(skipped, short_title)
+    return "\n".join(lines) + "\n"
+
+
+def _of_pictures(picture: Mapping[str, Any]) -> str:
+    """What the pictures of one task show."""
+    before, after = picture["contrast_identity"], picture["contrast_learned"]
+    verb = "rises" if after > before else "does not rise:"
+    return (
+        f"Pictures: a test image at sigma = {picture['sigma']:g}, the norm of the patch around each pixel, and that norm "
+        "under ConvRFM's metric, on one colour scale in units of the mean. The contrast (mean norm inside the signal's box "
+        f"over that outside, all test images) {verb} from {before:.2f} to {after:.2f}."
+    )
+
+
+def _gains(table: pd.DataFrame) -> list[str]:
+    """A Markdown table: rows are methods, columns noise levels."""
+    sigmas = sorted(table["sigma"].unique())
+    levels = [table[table["sigma"] == sigma] for sigma in sigmas]
+    lines = [
+        "| method | " + " | ".join(f"sigma = {sigma:g}" for sigma in sigmas) + " |",
+        "|" + "---|" * (len(sigmas) + 1),
+    ]
+    for method, against in [("CNTK", ""), *over_cntk(_methods(table["method"]))]:
+        cells = [estimate_cell(estimate_in(level, method, against), gain=bool(against)) for level in levels]
+        lines.append(f"| {method}, {f'over {against}' if against else 'accuracy'} | " + " | ".join(cells) + " |")
+    return lines

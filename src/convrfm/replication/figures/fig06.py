@@ -1,0 +1,278 @@
+"""Figure 6: the methods over many data sets, and accuracy against the number of layers that learn features."""
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.replication.figures.accuracies import (
+    ScoredRun,
+    estimate_in,
+    how_chosen,
+    in_words,
+    kernel_rows,
+    layer_name,
+    network_row,
+    over_cntk,
+    selection_score,
+    with_estimates,
+)
+from convrfm.replication.figures.methods import METHODS, draw_estimates, estimate_cell, interval_handles, method_marks
+from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
+from convrfm.replication.figures.skipped import skipped_lines
+from convrfm.replication.figures.style import figure_style, letter
+
+__all__ = ["caption", "draw", "tidy"]
+
+Counts = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
+"""Keys of a preparation (`dataset`, `classes`, `seed`), its settings, and its metrics, the sizes of its classes."""
+
+
+def tidy(runs: Sequence[ScoredRun], counts: Sequence[Counts]) -> pd.DataFrame:
+    """Bring the runs into one table, with the accuracy of each method and what it gains, for each task.
+
+    Compared are each method with CNTK, each stage of Deep ConvRFM with ConvRFM, and each number of layers with the one before.
+    Of pairs, those draws are compared whose training images hold both classes.
+
+    Args:
+        runs: fits of the kernels and trainings of the networks; of the latter one for each task and seed.
+        counts: preparations of the images, whose metrics are the sizes of their classes. Local-signal tasks have none.
+
+    Returns:
+        columns `task`, `classes` ("all", or a pair such as "0-1"), `stand_in`, `protocol`, `sigma` (NaN where there is none),
+        `n_train`, `n_test`; `quantity`, `method` (one of `METHODS`, or a stage of Deep ConvRFM by itself), `against`, `value`,
+        `low`, `high`, `over`, `draws`, `images`, see `convrfm.replication.figures.accuracies.with_estimates`; `layers` of the method that
+        have learned features (0: CNTK, 1: ConvRFM, m: stage m - 1; NaN for the others); and of single runs `stage` (NaN for
+        networks), `seed`, `draw` (hash of its images), `last_accuracy`, `chosen` (round or epoch), `ridge`, `train_classes` and
+        `unseen_classes`: how many classes the training images hold, and how many of those tested they lack.
+    """
+    seen = {_identity(keys): _classes(sizes) for keys, _, sizes in counts}
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        keys, settings = run.keys, run.settings
+        task, classes, seed = _identity(keys)
+        shared = {
+            "task": task,
+            "classes": classes,
+            "stand_in": is_stand_in(task),
+            "protocol": keys["protocol"],
+            "seed": seed,
+            "draw": run.draw,
+            "sigma": float(keys.get("sigma", "nan")),
+            "n_train": settings["n_train"],
+            "n_test": settings["n_test"],
+            **seen.get((task, classes, seed), {"train_classes": np.nan, "unseen_classes": np.nan}),
+        }
+        if keys["experiment"].endswith("cnn"):
+            rows.append({**shared, "method": "CNN", "stage": np.nan, **network_row(run)})
+        else:
+            rows += [{**shared, **row} for row in _kernel_rows(run)]
+    table = pd.DataFrame(rows)
+    tasks = list(dict.fromkeys(table["task"]))
+    place = table["method"].map({name: index for index, name in enumerate(METHODS)}).fillna(2.5)
+    places = table[["classes", "stage", "seed"]].assign(task=table["task"].map(tasks.index), method=place)
+    table = table.loc[places.sort_values(["task", "classes", "method", "stage", "seed"]).index]
+    table = with_estimates(
+        table, ["task", "classes"], _pairs, (table["classes"] == "all") | (table["train_classes"] == 2)
+    )
+    layers = {layer_name(number): float(number) for number in range(1 + len(set(table["method"])))}
+    return table.assign(layers=table["method"].map(layers))
+
+
+def _pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of methods to compare."""
+    there = list(methods)
+    steps = [(layer_name(number + 1), layer_name(number)) for number in range(len(there))]
+    return list(dict.fromkeys([*over_cntk(there), *(step for step in steps if set(step) <= set(there))]))
+
+
+def _identity(keys: Mapping[str, str]) -> tuple[str, str, int]:
+    """Task, classes and seed of a run."""
+    return keys.get("dataset") or keys["task"], keys.get("classes", "all"), int(keys["seed"])
+
+
+def _classes(sizes: pd.DataFrame) -> dict[str, float]:
+    parts = {name: set(part["label"]) for name, part in sizes.groupby("split")}
+    train = parts.get("train", set())
+    return {"train_classes": len(train), "unseen_classes": len(parts.get("test", set()) - train)}
+
+
+def _kernel_rows(run: ScoredRun) -> list[dict[str, Any]]:
+    """CNTK, ConvRFM, every later stage by itself, and the best one of them."""
+    rows, score = kernel_rows(run), selection_score(run.keys["protocol"])
+    later = run.metrics[run.metrics["stage"] > 0]
+    if len(later):
+        stage = int(later.loc[later[score].idxmax(), "stage"])
+        rows += [{**row, "method": "Deep ConvRFM"} for row in rows if row["stage"] == stage]
+    return rows
+
+
+def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `tidy`, one protocol.
+        layers: the tasks of panel B, those that are there.
+        skipped: tasks whose data are not there, with the reason; each has a row that says so.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    shown = [task for task in dict.fromkeys(layers) if task in tasks]
+    estimates = table[table["quantity"] != "run"]
+    with figure_style():
+        figure = Figure(figsize=(7.2, max(5.0, 0.36 * (len(tasks) + len(skipped)) + 2.2)), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=(1.55, 1))  # type: ignore[misc]
+        accuracies, gains = left.subplots(1, 2, sharey=True, width_ratios=(1, 1))
+        _draw_tasks(accuracies, gains, estimates, tasks, skipped)
+        letter(accuracies, "A", offset=-0.3)
+        curves, steps = right.subplots(2, 1, sharex=True, height_ratios=(1.3, 1))
+        _draw_layers(curves, steps, estimates, shown)
+        letter(curves, "B", offset=-0.2)
+        handles = [*accuracies.get_legend_handles_labels()[0], *interval_handles(estimates["over"])]
+        left.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1, handletextpad=0.3)
+        note = starred_note(tasks)
+        if note:
+            figure.supxlabel(note, fontsize=7)
+    return figure
+
+
+def _draw_tasks(
+    accuracies: Axes, gains: Axes, estimates: pd.DataFrame, tasks: list[str], skipped: Mapping[str, str]
+) -> None:
+    """Panel A: a row for each task, a mark for each method, and beside it what each gains over CNTK."""
+    marks = method_marks()
+    for place, method in enumerate(METHODS):
+        colour, marker = marks[method]
+        for axes, against in ((accuracies, ""), (gains, "CNTK")):
+            rows = estimates[(estimates["method"] == method) & (estimates["against"] == against)]
+            heights = [tasks.index(task) + 0.16 * (place - 1.5) for task in rows["task"]]
+            draw_estimates(axes, heights, rows, colour=colour, marker=marker, label=method, horizontal=True)
+    for row, reason in enumerate(skipped.values(), start=len(tasks)):
+        lines = textwrap.wrap(f"SKIPPED: {reason}", 26, max_lines=2, placeholder=" ...")
+        text = "\n".join(lines).replace("$", r"\$")
+        note = accuracies.text(0.02, row, text, transform=accuracies.get_yaxis_transform(), fontsize=6.5, va="center")
+        note.set_in_layout(False)
+    names = [_row_label(estimates, task) for task in tasks] + [short_title(task) for task in skipped]
+    accuracies.set_yticks(range(len(names)), names)
+    accuracies.set_ylim(len(names) - 0.5, -0.5)
+    left, right = accuracies.get_xlim()
+    accuracies.set_xlim(max(0, left), min(101, right))
+    accuracies.set_xlabel("test accuracy (%)")
+    gains.axvline(0, color="0.4", linewidth=0.8, zorder=1)
+    gains.tick_params(axis="y", length=0)
+    gains.set_xlabel("points gained over CNTK")
+    for axes in (accuracies, gains):
+        axes.grid(axis="x", linewidth=0.4, alpha=0.6)
+
+
+def _row_label(table: pd.DataFrame, task: str) -> str:
+    rows = table[table["task"] == task]
+    sigma = rows["sigma"].iloc[0]
+    level = "" if np.isnan(sigma) else rf", $\sigma$ = {sigma:g}"
+    return f"{short_title(task)}{level}{star(task)}\nn = {rows['n_train'].iloc[0]}"
+
+
+def _draw_layers(curves: Axes, steps: Axes, estimates: pd.DataFrame, shown: list[str]) -> None:
+    """Panel B: a curve for each task, and below it the step from each number of layers to the next."""
+    colours = sns.color_palette("Dark2", max(len(shown), 1))
+    for place, (colour, marker, task) in enumerate(zip(colours, "osD^vPX*<>" * len(shown), shown, strict=False)):
+        rows = estimates[(estimates["task"] == task) & estimates["layers"].notna()].sort_values("layers")
+        shift = 0.06 * (place - (len(shown) - 1) / 2)
+        before = [layer_name(int(number) - 1) if number else "" for number in rows["layers"]]
+        for axes, part, line in (
+            (curves, rows[rows["quantity"] == "accuracy"], "-"),
+            (steps, rows[(rows["quantity"] == "difference") & (rows["against"] == before)], ""),
+        ):
+            places = (part["layers"] + shift).tolist()
+            label = short_title(task) + star(task)
+            draw_estimates(axes, places, part, colour=colour, marker=marker, label=label, line=line)
+    most = int(estimates.loc[estimates["task"].isin(shown), "layers"].max()) if shown else 0
+    curves.set_ylabel("test accuracy (%)")
+    bottom, top = curves.get_ylim()
+    curves.set_ylim(max(0, bottom), min(101, top))
+    steps.axhline(0, color="0.4", linewidth=0.8, zorder=1)
+    steps.set_ylabel("points gained over\none layer less")
+    steps.set_xticks(range(most + 1))
+    steps.set_xlabel("layers that learn features\n(0: CNTK, 1: ConvRFM, then Deep)")
+    for axes in (curves, steps):
+        axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    if shown:
+        curves.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1, handletextpad=0.4)
+
+
+def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    protocol = table["protocol"].iloc[0]
+    tasks = list(dict.fromkeys(table["task"]))
+    gains = table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(METHODS)]
+    cntk = table[(table["quantity"] == "accuracy") & (table["method"] == "CNTK")]
+    opening = (
+        f"**Figure 6, many data sets** (protocol: {protocol}). **A**: test accuracy of CNTK, the kernel without feature "
+        "learning; ConvRFM, its best round from round 1 on; Deep ConvRFM, the best of its stages from stage 1 on; and the "
+        f"network at its best epoch; beside it, what each gains over CNTK, paired by draw. Ridge, round, stage and epoch are "
+        f"chosen {how_chosen(protocol)}. Intervals: {in_words(table['over'], 'open marks')}."
+    )
+    lines = [
+        opening,
+        *starred_reservation(tasks),
+        "",
+        f"Points gained over CNTK, mean and interval ({in_words([*gains['over'], *cntk['over']])}), paired by draw:",
+        "",
+        "| task | training / test images | CNTK | " + " | ".join(METHODS[1:]) + " |",
+        "|" + "---|" * (len(METHODS) + 2),
+        *(_gains_of(table[table["task"] == task]) for task in tasks),
+        *_classes_missing(table, tasks),
+        *_of_layers(table, [task for task in dict.fromkeys(layers) if task in tasks]),
+    ]
+    lines += skipped_lines(skipped, title)
+    return "\n".join(lines) + "\n"
+
+
+def _gains_of(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    level = "" if np.isnan(first["sigma"]) else f", sigma = {first['sigma']:g}"
+    cells = [f"{title(first['task'])}{level}", f"{first['n_train']} / {first['n_test']}"]
+    cells.append(estimate_cell(estimate_in(rows, "CNTK"), gain=False))
+    cells += [estimate_cell(estimate_in(rows, method, "CNTK")) for method in METHODS[1:]]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _classes_missing(table: pd.DataFrame, tasks: list[str]) -> list[str]:
+    """Where training images lack classes that are tested, as first images of data that lie class by class do."""
+    lines = []
+    for task in tasks:
+        missing = table[table["task"] == task]["unseen_classes"].max()
+        if missing > 0:
+            lines += ["", f"The training images of {title(task)} lack {missing:.0f} of the classes that are tested."]
+    return lines
+
+
+def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
+    """What panel B shows."""
+    if not shown:
+        return []
+    rows = table[(table["quantity"] == "accuracy") & table["layers"].notna()]
+    means = {
+        task: part.set_index("layers")["value"] for task, part in rows.groupby("task", sort=False) if task in shown
+    }
+    most = max(int(found.index.max()) for found in means.values())
+    opening = (
+        "**B**: accuracy against the number of layers that learn features, each layer counted by itself: 0 is CNTK, 1 ConvRFM, "
+        "m stage m - 1 of Deep ConvRFM; below it, what each number of layers gains over the one before. Mean over draws:"
+    )
+    lines = [
+        "",
+        opening,
+        "",
+        "| task | " + " | ".join(str(number) for number in range(most + 1)) + " | non-decreasing |",
+        "|" + "---|" * (most + 3),
+    ]
+    for task, found in means.items():
+        cells = [f"{100 * found[number]:.1f} %" if number in found.index else "-" for number in range(most + 1)]
+        rises = "yes" if found.is_monotonic_increasing else "no"
+        lines.append(f"| {title(task)} | " + " | ".join(cells) + f" | {rises} |")
+    return lines

@@ -1,0 +1,155 @@
+"""Pairs of classes as binary tasks, beside Figure 6: what each method gains over the plain kernel."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.replication.figures.accuracies import DRAWS, IN_WORDS, how_chosen, in_words
+from convrfm.replication.figures.methods import METHODS, draw_estimates, interval_handles, method_marks
+from convrfm.replication.figures.names import star, starred_note, starred_reservation, title
+from convrfm.replication.figures.skipped import skipped_lines, write_reason
+from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+
+__all__ = ["caption", "draw", "gains", "summary"]
+
+ONE_CLASS = "in every draw, the training images hold one class only"
+"""Why nothing can be learned on a pair."""
+
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """What each method gains over CNTK on each pair: the rows "difference" of the table.
+
+    Pairs whose training images hold one class only are not there: first images of data that lie class by class do.
+
+    Args:
+        table: from `convrfm.replication.figures.fig06.tidy`.
+    """
+    return table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(METHODS)]
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """By task and method: `pairs`, in how many the mean over draws is `above` and `below` zero, `mean`, `low`, `high`, `draws`.
+
+    The mean is over pairs, in points, and its 95 % interval over draws; seeds with equal images of all pairs are one draw. Of
+    a single draw there is none: pairs share images, so that their intervals over test images do not add up.
+
+    Args:
+        table: from `convrfm.replication.figures.fig06.tidy`.
+    """
+    found = gains(table)
+    runs = table[(table["quantity"] == "run") & (table["train_classes"] == 2)]
+    rows = []
+    for task, part in found.groupby("task", sort=False):
+        own = runs[runs["task"] == task]
+        draws = own.groupby("seed")["draw"].agg(lambda images: ",".join(sorted(set(images))))
+        values = own.pivot_table(index=["seed", "classes"], columns="method", values="value")
+        for method in [name for name in METHODS if name in set(part["method"])]:
+            by_pair = part.loc[part["method"] == method, "value"]
+            by_seed = 100 * (values[method] - values["CNTK"]).groupby("seed").mean().dropna()
+            by_draw = by_seed.groupby(draws).mean().to_numpy()
+            mean, low, high = interval(by_draw)
+            rows.append(
+                {
+                    "task": task, "method": method, "pairs": len(by_pair), "above": int((by_pair > 0).sum()),
+                    "below": int((by_pair < 0).sum()), "mean": mean, "low": low, "high": high, "draws": len(by_draw),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
+    """Draw a panel for each data set, with the pairs in the order of what ConvRFM gains.
+
+    Args:
+        table: from `convrfm.replication.figures.fig06.tidy`, one protocol.
+        skipped: data sets that are not there, with the reason; each has a panel that says so.
+    """
+    tasks = list(dict.fromkeys(table["task"]))
+    found = gains(table)
+    with figure_style():
+        count = len(tasks) + len(skipped)
+        figure = Figure(figsize=(7.2, 2.3 * count + 0.5), layout="constrained")
+        panels = figure.subplots(count, 1, squeeze=False)[:, 0]
+        for axes, task in zip(panels, tasks, strict=False):
+            own = found[found["task"] == task]
+            if own.empty:
+                write_reason(axes, title(task), ONE_CLASS, width=100)
+            else:
+                _draw_pairs(axes, own, table[table["task"] == task], task)
+        for axes, (task, reason) in zip(panels[len(tasks) :], skipped.items(), strict=True):
+            write_reason(axes, title(task), reason, width=100)
+        for axes, name in zip(panels, "ABCDEFGHIJ", strict=False):
+            letter(axes, name, offset=-0.07)
+        note = starred_note(tasks)
+        if note:
+            figure.supxlabel(note, fontsize=7)
+    return figure
+
+
+def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str) -> None:
+    """One data set."""
+    order = found.pivot_table(index="classes", columns="method", values="value")
+    methods = [method for method in METHODS if method in order]
+    pairs = list(order.sort_values(["ConvRFM", *(name for name in methods if name != "ConvRFM")]).index)
+    marks = method_marks()
+    axes.axhline(0, color="0.6", linewidth=0.8)
+    # Side by side and with intervals where there is room.
+    few = len(pairs) < 30
+    for place, method in enumerate(methods):
+        colour, marker = marks[method]
+        rows = found[found["method"] == method]
+        where = [pairs.index(pair) + (0.1 * (place - 1) if few else 0) for pair in rows["classes"]]
+        if few:
+            draw_estimates(axes, where, rows, colour=colour, marker=marker, label=method)
+        else:
+            axes.plot(where, 100 * rows["value"], marker, color=colour, markersize=2.2, label=method)
+    if few:
+        axes.set_xticks(range(len(pairs)), pairs)
+        axes.set_xlim(-0.5, len(pairs) - 0.5)
+        axes.set_xlabel("pair of classes")
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(pairs)} pairs of classes, in the order of ConvRFM's gain")
+    axes.set_title(f"{title(task)}{star(task)}, n = {table['n_train'].iloc[0]}")
+    axes.set_ylabel("points gained\nover CNTK")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    kinds = interval_handles(found["over"]) if few else []
+    axes.legend(handles=[*axes.get_legend_handles_labels()[0], *kinds], loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    protocol, found = table["protocol"].iloc[0], gains(table)
+    opening = (
+        f"**Figure 6, pairs of classes** (protocol: {protocol}). Each pair of classes is a binary task of its own, with one "
+        "output that is 1 for the first class and 0 for the second, and decides at 1/2. Points of test accuracy gained over "
+        "CNTK by ConvRFM, the best stage of Deep ConvRFM from stage 1 on, and the network, mean over draws. Ridge, round, "
+        f"stage and epoch are chosen {how_chosen(protocol)}. Intervals of single pairs: "
+        f"{in_words(found['over'], 'open marks')}."
+    )
+    lines = [
+        opening,
+        *starred_reservation(table["task"]),
+        "",
+        f"| data set | method | pairs | above CNTK | below | mean gain over pairs ({IN_WORDS[DRAWS]}) | draws |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in summary(table).itertuples():
+        cells = [
+            title(row.task),
+            row.method,
+            row.pairs,
+            row.above,
+            row.below,
+            with_interval(row.mean, row.low, row.high, "+.1f"),
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} | {row.draws} |")
+    for task in dict.fromkeys(table["task"]):
+        every = table[table["task"] == task]["classes"].nunique()
+        left_out = every - found[found["task"] == task]["classes"].nunique()
+        if left_out:
+            lines += ["", f"{title(task)}: {left_out} of {every} pairs are left out, as {ONE_CLASS}."]
+    lines += skipped_lines(skipped, title)
+    return "\n".join(lines) + "\n"

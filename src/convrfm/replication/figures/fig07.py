@@ -1,0 +1,200 @@
+"""Figure 7, the ansatz before and after training: by network and layer, over the epochs, and for powers of the AGOP."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.zoo import (
+    STAND_IN_NOTE,
+    Run,
+    caption_of_networks,
+    images_of,
+    is_stand_in,
+    number_cell,
+    order,
+    title,
+)
+
+__all__ = ["caption", "draw", "tidy"]
+
+TIMES = ("initial", "trained")
+
+
+def tidy(runs: list[Run]) -> pd.DataFrame:
+    """Bring the measurements into one table.
+
+    Args:
+        runs: one for each network.
+
+    Returns:
+        columns `panel`, `network`, `stand_in`, `protocol`, `images` (behind the AGOP), `layer` ("mean" for the mean over the
+        paper's layers), `when`, `epoch`, `power`, `quantity`, `value`, `low`, `high`. Panel A: "pearson" of CNFM and AGOP, of
+        each of the paper's layers and of their mean, at both times, and "gain" (claim A3), trained minus initial, paired. Panel
+        B: the mean at each epoch that was kept. Panel C: the mean for each power p of the AGOP.
+    """
+    parts = []
+    for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):
+        chosen = metrics[metrics["in_paper"] & metrics["quantity"].isin(["pearson", "gain"])]
+        whole = chosen[chosen["power"] == 1]
+        means = whole[(whole["layer"] == "mean") & (whole["quantity"] == "pearson")]
+        layers = chosen[(chosen["layer"] != "mean") & chosen["when"].isin(TIMES)]
+        panels = [whole[whole["when"].isin(TIMES)].assign(panel="A"), _powers(layers).assign(panel="C")]
+        if means["epoch"].notna().all():
+            panels.append(means.sort_values("epoch").assign(panel="B"))
+        shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol, **images_of(metrics)}
+        parts.append(pd.concat(panels).assign(**shared))
+    columns = [
+        "panel",
+        "network",
+        "stand_in",
+        "protocol",
+        "images",
+        "layer",
+        "when",
+        "epoch",
+        "power",
+        "quantity",
+        "value",
+        "low",
+        "high",
+    ]
+    table = pd.concat(parts, ignore_index=True)[columns]
+    return table.sort_values("panel", kind="stable", ignore_index=True)
+
+
+def _powers(layers: pd.DataFrame) -> pd.DataFrame:
+    """Means over layers for each power, without intervals."""
+    means = layers.groupby(["when", "power"], as_index=False)["value"].mean()
+    return means.assign(layer="mean", quantity="pearson", epoch=np.nan, low=np.nan, high=np.nan)
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw the figure from the table of one protocol."""
+    networks = list(dict.fromkeys(table.loc[table["panel"] == "A", "network"]))
+    colours = dict(zip(networks, sns.color_palette("husl", len(networks)), strict=True))
+    followed = table[table["panel"] == "B"]
+    with figure_style():
+        figure = Figure(figsize=(7.2, 2.9 if len(networks) <= 6 else 4.6), layout="constrained")
+        if len(networks) <= 6:
+            panels = figure.subplots(1, 2 + (len(followed) > 0))
+        else:
+            above, *below = [["A"] * 2], ["B", "C"] if len(followed) else ["C"] * 2
+            panels = list(figure.subplot_mosaic([*above, *below]).values())
+        _draw_before_and_after(panels[0], table[table["panel"] == "A"], networks, colours)
+        if len(followed):
+            _draw_epochs(panels[1], followed, networks, colours)
+        _draw_powers(panels[-1], table[table["panel"] == "C"], networks, colours)
+        for panel, name in zip(panels, "ABC" if len(followed) else "AC", strict=True):
+            letter(panel, name, offset=-0.06 if panel is panels[0] and len(networks) > 6 else -0.2)
+        if any(is_stand_in(network) for network in networks):
+            figure.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
+    return figure
+
+
+def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str], colours: Mapping[str, tuple]) -> None:
+    places = {"initial": -0.17, "trained": 0.17}
+    for x, network in enumerate(networks):
+        rows = table[(table["network"] == network) & (table["quantity"] == "pearson")]
+        means = rows[rows["layer"] == "mean"].set_index("when").loc[list(TIMES)]
+        for _, pair in rows[rows["layer"] != "mean"].groupby("layer"):
+            pair = pair.set_index("when").loc[list(TIMES)]
+            axes.plot([x + places[when] for when in TIMES], pair["value"], color=colours[network], alpha=0.3, linewidth=0.6,
+                      marker=".", markersize=3, zorder=1)  # fmt: skip
+        for when in TIMES:
+            mean = means.loc[when]
+            reach = np.nan_to_num([[mean["value"] - mean["low"]], [mean["high"] - mean["value"]]]).clip(min=0)
+            axes.errorbar(
+                x + places[when], mean["value"], reach, marker="o", markersize=5.5, color=colours[network], capsize=2,
+                markerfacecolor="white" if when == "initial" else colours[network], elinewidth=1, zorder=3,
+            )  # fmt: skip
+    many = len(networks) > 6
+    axes.set_xticks(
+        range(len(networks)), [title(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
+    )
+    axes.set_xlim(-0.5, len(networks) - 0.5)
+    axes.set_ylabel("correlation of CNFM and AGOP")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    for name, face in (("at initialisation", "white"), ("trained", "0.3")):
+        axes.plot([], [], "o", markersize=5.5, color="0.3", markerfacecolor=face, label=name)
+    axes.plot([], [], ".-", markersize=3, linewidth=0.6, color="0.3", alpha=0.5, label="layers")
+    axes.legend(loc="best")
+
+
+def _draw_epochs(axes: Axes, table: pd.DataFrame, networks: list[str], colours: Mapping[str, tuple]) -> None:
+    for network in networks:
+        rows = table[table["network"] == network]
+        if len(rows) == 0:
+            continue
+        axes.plot(
+            rows["epoch"], rows["value"], marker="o", markersize=3.5, color=colours[network], label=title(network)
+        )
+        axes.fill_between(rows["epoch"], rows["low"], rows["high"], color=colours[network], alpha=0.15, linewidth=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("correlation, mean over layers")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.legend(loc="best")
+
+
+def _draw_powers(axes: Axes, table: pd.DataFrame, networks: list[str], colours: Mapping[str, tuple]) -> None:
+    for network in networks:
+        for when, line in (("trained", "-"), ("initial", ":")):
+            rows = table[(table["network"] == network) & (table["when"] == when)].sort_values("power")
+            axes.plot(rows["power"], rows["value"], line, marker="o", markersize=3, color=colours[network])
+    for name, line in (("trained", "-"), ("at initialisation", ":")):
+        axes.plot([], [], line, color="0.3", label=name)
+    axes.set_xlabel("power p of the AGOP")
+    axes.set_ylabel("correlation of CNFM and AGOP$^p$")
+    powers = sorted(table["power"].unique())
+    axes.set_xticks(powers, [str(Fraction(power)) for power in powers])
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.legend(loc="best")
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table.
+
+    Args:
+        table: from `tidy`, one protocol.
+        skipped: networks whose data are not there, with the reason.
+    """
+    means = table[(table["panel"] == "A") & (table["layer"] == "mean")]
+    networks = list(dict.fromkeys(means["network"]))
+    followed = set(table.loc[table["panel"] == "B", "network"])
+    lines = [
+        f"**Figure 7, the ansatz before and after training** (protocol: {table['protocol'].iloc[0]}). A: Pearson correlation "
+        "of the filter covariance W^T W (CNFM) and the patch-AGOP at initialisation and after training; small dots are "
+        "layers, large ones their mean with 95 % jackknife intervals over the images (or probes). Where a pretrained network "
+        "started is not known: a fresh initialisation takes the place. "
+        + ("B: the mean over the epochs, from before the first step. " if followed else "")
+        + "C: the mean for powers p of the AGOP.",
+        "",
+        "| network | at initialisation | trained | gain | layers that gain | best power, trained |",
+        "|---|---|---|---|---|---|",
+    ]
+    for network in networks:
+        rows = means[means["network"] == network]
+        gain = rows[rows["quantity"] == "gain"].iloc[0]
+        by_time = rows[rows["quantity"] == "pearson"].set_index("when")
+        cells = [number_cell(by_time.loc[when], signed=False) for when in TIMES]
+        sweep = table[(table["panel"] == "C") & (table["network"] == network) & (table["when"] == "trained")]
+        best = sweep.loc[sweep["value"].idxmax()]
+        cells += [
+            number_cell(gain, signed=True),
+            _layers_that_gain(table, network),
+            f"{best['power']:g} ({best['value']:.3f})",
+        ]
+        lines.append(f"| {title(network)} | " + " | ".join(cells) + " |")
+    lines += caption_of_networks(networks, skipped)
+    return "\n".join(lines) + "\n"
+
+
+def _layers_that_gain(table: pd.DataFrame, network: str) -> str:
+    rows = table[(table["panel"] == "A") & (table["network"] == network) & (table["layer"] != "mean")]
+    pivot = rows.pivot_table(index="layer", columns="when", values="value")
+    return f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"

@@ -1,0 +1,321 @@
+"""Figure 8, the ansatz in SimpleNet: correlation by layer, its course over the epochs, and test accuracies."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.replication.figures.accuracies import draw_of
+from convrfm.replication.figures.names import STAND_INS, is_stand_in, short_title
+from convrfm.replication.figures.skipped import skipped_lines, write_reason
+from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+
+__all__ = ["PUBLISHED", "caption", "draw", "tidy"]
+
+ORDER = ("cifar10", "cifar100", "imagenet32", "svhn", "gtsrb", "digits")
+"""Of the data sets in the figure."""
+
+PUBLISHED = {"cifar10": 0.953, "cifar100": 0.734, "svhn": 0.982}
+"""Test accuracies of SimpleNet that its authors published (arXiv 1608.06037); 78.4 % on CIFAR-100 in the logs of their
+later PyTorch code. There are none for the other data sets."""
+
+BARS = {"trained": "trained", "initial": "at initialisation", "null": "rotated null"}
+"""What is drawn for each layer: kind, with its name in the legend."""
+
+Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
+"""Keys of a run (`experiment`, `protocol`, `dataset`, `seed`), its record, and its metrics."""
+
+_MEANS = {"pearson": "mean_pearson", "rotated_null": "mean_rotated_null", "initial_cnfm": "mean_initial_cnfm"}
+
+
+def tidy(runs: list[Run]) -> pd.DataFrame:
+    """Bring the runs into one table, a row for each number.
+
+    Args:
+        runs: trainings, with their histories, and measurements of the ansatz.
+
+    Returns:
+        columns `panel`, `dataset`, `stand_in`, `width_divisor`, `protocol`, `seed`, `draw` (hash of its images), `n_train`,
+        `n_test`, `agop_images`, `agop_mode`, `epoch`, `layer`, `index` (of the layer, from 0; -1 for what belongs to no layer),
+        `filters`, `dimension`, `quantity`, `power`, `value`, `standard_error`, `low`, `high`. Quantities: those of
+        `convrfm.ansatz.summarise` by layer; "mean_pearson" (by epoch), "mean_rotated_null" and "mean_initial_cnfm", means
+        over the layers; "test_accuracy" (at the epoch that the protocol takes), "last_test_accuracy" and
+        "published_test_accuracy", fractions.
+    """
+    rows: list[dict[str, Any]] = []
+    for keys, record, metrics in runs:
+        settings = record["settings"]
+        divisor = settings["network"]["width_divisor"]
+        shared = {
+            "dataset": keys["dataset"],
+            "stand_in": is_stand_in(keys["dataset"]) or divisor > 1,
+            "width_divisor": divisor,
+            "protocol": keys["protocol"],
+            "seed": int(keys["seed"]),
+            "draw": draw_of(record),
+            "n_train": settings["n_train"],
+            "n_test": settings["n_test"],
+        }
+        if keys["experiment"] == "simplenet":
+            numbers = _accuracies(metrics, keys)
+        else:
+            numbers = _correlations(metrics)
+            shared |= {"agop_images": settings["images"], "agop_mode": settings["mode"]}
+        rows += [{**shared, **row} for row in numbers]
+    table = pd.DataFrame(rows)
+    for name in ("agop_images", "agop_mode"):
+        table[name] = table.groupby(["dataset", "seed"])[name].transform("first")
+    table["agop_images"] = table["agop_images"].astype(int)
+    order = {name: number for number, name in enumerate(ORDER)}
+    table = table.sort_values(
+        ["panel", "dataset", "seed", "epoch", "quantity", "power", "index"],
+        key=lambda column: column.map(order) if column.name == "dataset" else column,
+        ignore_index=True,
+    )
+    first = ["panel", "dataset", "stand_in", "width_divisor", "protocol", "seed", "draw", "n_train", "n_test"]
+    first += ["agop_images", "agop_mode", "epoch", "layer", "index", "filters", "dimension", "quantity", "power"]
+    return table[[*first, "value", "standard_error", "low", "high"]]
+
+
+def _alone(panel: str, epoch: int, quantity: str, value: float) -> dict[str, Any]:
+    """A row that belongs to no single layer."""
+    nan = float("nan")
+    return {
+        "panel": panel, "epoch": epoch, "layer": "", "index": -1, "filters": 0, "dimension": 0, "quantity": quantity,
+        "power": 1.0, "value": value, "standard_error": nan, "low": nan, "high": nan,
+    }  # fmt: skip
+
+
+def _accuracies(history: pd.DataFrame, keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Under `published` the epoch is the best on the test images, as in SimpleNet's papers; else it is the last."""
+    trained = history[(history["epoch"] > 0) & history["test_accuracy"].notna()]
+    last = trained.iloc[-1]
+    taken = trained.loc[trained["test_accuracy"].idxmax()] if keys["protocol"] == "published" else last
+    yield _alone("C", int(taken["epoch"]), "test_accuracy", float(taken["test_accuracy"]))
+    yield _alone("C", int(last["epoch"]), "last_test_accuracy", float(last["test_accuracy"]))
+    if keys["dataset"] in PUBLISHED:
+        yield _alone("C", int(last["epoch"]), "published_test_accuracy", PUBLISHED[keys["dataset"]])
+
+
+def _correlations(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    last = metrics["epoch"].max()
+    shown = metrics[metrics["epoch"].isin((0, last))].drop(columns="groups")
+    yield from ({"panel": "A", **row} for row in shown.to_dict("records"))
+    plain = metrics[metrics["power"] == 1]
+    for (epoch, quantity), values in plain.groupby(["epoch", "quantity"])["value"]:
+        if quantity in _MEANS:
+            panel = "B" if quantity == "pearson" else "A"
+            yield _alone(panel, int(epoch), _MEANS[quantity], float(values.mean(skipna=False)))
+
+
+class Bar(NamedTuple):
+    """Height and ends of the interval of the bars of one kind, by layer."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def _bars(table: pd.DataFrame) -> dict[str, Bar]:
+    """The bars of one data set: over seeds where there are several, else the interval of the measurement itself."""
+    last = table["epoch"].max()
+    rows = table[(table["panel"] == "A") & (table["index"] >= 0) & (table["power"] == 1)]
+    chosen = {
+        "trained": rows[(rows["quantity"] == "pearson") & (rows["epoch"] == last)],
+        "initial": rows[(rows["quantity"] == "pearson") & (rows["epoch"] == 0)],
+        "null": rows[(rows["quantity"] == "rotated_null")],
+    }
+    found = {}
+    for kind, part in chosen.items():
+        ends = []
+        for _, layer in part.groupby("index"):
+            if len(layer) > 1:
+                ends.append(interval(layer["value"].to_numpy()))
+            else:
+                ends.append(tuple(layer[["value", "low", "high"]].to_numpy()[0]))
+        found[kind] = Bar(*np.array(ends, np.float64).T)
+    return found
+
+
+def _note(table: pd.DataFrame) -> str:
+    """What is not the paper's about one data set; empty where all is."""
+    parts = []
+    dataset = table["dataset"].iloc[0]
+    if is_stand_in(dataset):
+        parts.append(STAND_INS[dataset])
+    divisor = table["width_divisor"].iloc[0]
+    if divisor > 1:
+        parts.append(f"SimpleNet narrowed {divisor} times")
+    return f"stand-in: {', '.join(parts)}" if parts else ""
+
+
+def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `tidy`, one protocol.
+        skipped: data sets that are not there, with the reason; each leaves a panel that says so.
+    """
+    names = list(dict.fromkeys(table["dataset"]))
+    rows = len(names) + len(skipped)
+    with figure_style():
+        figure = Figure(figsize=(7.2, max(3.6, 1.45 * rows + 0.5)), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=(1.75, 1))  # type: ignore[misc]
+        panels = left.subplots(rows, 1, squeeze=False)[:, 0]
+        for axes, name in zip(panels, names, strict=False):
+            _draw_bars(axes, table[table["dataset"] == name])
+        left.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        for axes, (name, reason) in zip(panels[len(names) :], skipped.items(), strict=True):
+            write_reason(axes, short_title(name), reason, width=78)
+        panels[len(names) - 1].set_xlabel("convolution")
+        course, accuracies = right.subplots(2, 1, height_ratios=(1.6, 1))
+        _draw_course(course, table)
+        _draw_accuracies(accuracies, table)
+        for axes, name, offset in ((panels[0], "A", -0.1), (course, "B", -0.2), (accuracies, "C", -0.2)):
+            letter(axes, name, offset=offset)
+    return figure
+
+
+def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
+    bars = _bars(table)
+    colours = dict(zip(BARS, sns.color_palette("colorblind", len(BARS)), strict=True))
+    width = 0.8 / len(bars)
+    lowest = 0.0
+    for number, (kind, bar) in enumerate(bars.items()):
+        places = 1 + np.arange(len(bar.value)) + (number - 1) * width
+        axes.bar(places, bar.value, width, color=colours[kind], label=BARS[kind], linewidth=0)
+        ends = np.abs(np.nan_to_num(np.stack([bar.value - bar.low, bar.high - bar.value])))
+        axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
+        lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()))
+    note = _note(table)
+    title = short_title(table["dataset"].iloc[0]) + (f" ({note})" if note else "")
+    axes.set_title(textwrap.fill(title, 60))
+    axes.set_xticks(range(1, len(bars["trained"].value) + 1))
+    axes.set_ylim(lowest - (0.05 if lowest < 0 else 0), 1.03)
+    axes.set_ylabel("Pearson correlation")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.set_axisbelow(True)
+
+
+def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
+    """Mean over the layers against the epoch, on a scale that shows step 0 and the last epoch alike."""
+    means = table[table["quantity"] == "mean_pearson"]
+    names = list(dict.fromkeys(means["dataset"]))
+    for name, colour, marker in zip(names, sns.color_palette("colorblind", len(names)), "osD^vP", strict=False):
+        rows = means[means["dataset"] == name].groupby("epoch")["value"]
+        summary = pd.DataFrame({epoch: interval(values.to_numpy()) for epoch, values in rows}).T
+        axes.plot(summary.index, summary[0], color=colour, marker=marker, label=short_title(name))
+        axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.15, linewidth=0)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.5)
+    axes.set_xlim(left=-0.15)
+    last = int(means["epoch"].max())
+    ticks = [0, *(epoch for epoch in (1, 3, 10, 30, 100, 300) if epoch < 0.5 * last), last]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean over layers")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    if len(names) > 1:
+        axes.legend(loc="lower right")
+    else:
+        axes.set_title(short_title(names[0]))
+
+
+def _percent(values: pd.Series) -> str:
+    if values.empty:
+        return "-"
+    mean, low, high = interval(100 * values.to_numpy())
+    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} ± {high - mean:.1f}"
+
+
+def _accuracy_cells(table: pd.DataFrame) -> list[list[str]]:
+    """Rows of the table of accuracies: data set, at the chosen epoch, at the last one, as published."""
+    quantities = ("test_accuracy", "last_test_accuracy", "published_test_accuracy")
+    cells = []
+    for name in dict.fromkeys(table["dataset"]):
+        rows = table[table["dataset"] == name]
+        found = {quantity: rows.loc[rows["quantity"] == quantity, "value"] for quantity in quantities}
+        found[quantities[2]] = found[quantities[2]].head(1)
+        cells.append([short_title(name), *(_percent(found[quantity]) for quantity in quantities)])
+    return cells
+
+
+def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
+    chosen = "best" if table["protocol"].iloc[0] == "published" else "chosen"
+    drawn = axes.table(
+        _accuracy_cells(table),
+        colLabels=["accuracy, %", chosen, "last", "published"],
+        colWidths=[0.29, 0.26, 0.26, 0.22],
+        cellLoc="center",
+        loc="upper center",
+        edges="horizontal",
+    )
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(7)
+    for (_, column), cell in drawn.get_celld().items():
+        cell.set_linewidth(0.5)
+        if column == 0:
+            cell.get_text().set_horizontalalignment("left")
+    axes.set_axis_off()
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    protocol = table["protocol"].iloc[0]
+    epoch = "the best on the test images, as in the paper" if protocol == "published" else "the last"
+    opening = (
+        f"**Figure 8, the ansatz in SimpleNet** (protocol: {protocol}). A: Pearson correlation of W^T W and the average "
+        "gradient outer product for each of the 13 convolutions, after training, at initialisation (batch norm with mean 0 "
+        "and variance 1), and for the rotated null: the same filters with gradients turned at random (95 % of the draws). "
+        "Bars carry 95 % intervals, over networks of several initialisations, else over parts of the images. B: mean over the "
+        f"layers against the epoch. C: test accuracies; the first is of the epoch that is {epoch}."
+    )
+    lines = [opening]
+    for name in dict.fromkeys(table["dataset"]):
+        lines += ["", _paragraph(table[table["dataset"] == name])]
+    accuracies = _accuracy_cells(table)
+    lines += ["", "| test accuracy, % | at that epoch | at the last epoch | published |", "|---|---|---|---|"]
+    lines += ["| " + " | ".join(row) + " |" for row in accuracies]
+    lines += skipped_lines(skipped, short_title)
+    return "\n".join(lines) + "\n"
+
+
+def _paragraph(table: pd.DataFrame) -> str:
+    """What was found on one data set."""
+    bars, note = _bars(table), _note(table)
+    trained = bars["trained"].value
+    shown = table.iloc[0]
+    means = table[table["quantity"] == "mean_pearson"].pivot_table(index="epoch", columns="seed", values="value")
+    nulls = table[table["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
+    last, start = means.iloc[-1], means.iloc[0]
+    return (
+        f"**{short_title(shown['dataset'])}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
+        f"training images, {means.index[-1]} epochs, {_networks(table)}; AGOP over "
+        f"{shown['agop_images']} images, mode {shown['agop_mode']}. Mean over the layers after training: {_mean(last)}; at "
+        f"initialisation {_mean(start)}; rotated null {_mean(nulls)}. It exceeds the initial value by {_mean(last - start)} "
+        f"and the null by {_mean(last - nulls)}. {int((trained > bars['initial'].value).sum())} of {len(trained)} layers "
+        f"exceed their initial value, {int((trained > bars['null'].high).sum())} the interval of their null. After epoch "
+        f"{means.index[1]} the mean is {_mean(means.iloc[1])}."
+    )
+
+
+def _networks(table: pd.DataFrame) -> str:
+    """What the networks of one data set differ in, which intervals are over."""
+    seeds, draws = table["seed"].nunique(), table["draw"].nunique()
+    images = (
+        "on the same images"
+        if draws == 1
+        else "each on another draw of images"
+        if draws == seeds
+        else f"on {draws} draws"
+    )
+    return "1 initialisation" if seeds == 1 else f"{seeds} initialisations {images}"
+
+
+def _mean(values: pd.Series) -> str:
+    return with_interval(*interval(values.to_numpy()), ".3f")

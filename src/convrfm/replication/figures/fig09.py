@@ -1,0 +1,278 @@
+"""Figure 9, robustness of the ansatz: CNFM against patch-AGOP in shallow networks, by patch size and pooling."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
+from convrfm.replication.figures.skipped import skipped_lines
+from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+
+__all__ = ["POOLING", "caption", "contrasts", "draw", "of_networks", "tidy"]
+
+POOLING = {"vanilla": "none", "Myrtle5": "average", "MyrtleMax": "maximum"}
+"""Pooling by architecture, in the order of the figure."""
+
+LABELS = {"vanilla": "no pooling", "Myrtle5": "average pooling", "MyrtleMax": "maximum pooling"}
+
+MEASURES = {"cosine": "cosine similarity (the paper's)", "pearson": "Pearson correlation"}
+"""What is drawn, with the titles of the panels."""
+
+LEAST_FOR_INTERVALS = 3
+"""Data sets from which on intervals are drawn; Student's for two data sets would cover the whole panel."""
+
+QUANTITIES = (*MEASURES, "off_diagonal", "rotated_null", "random_filters", "initial_cnfm")
+
+Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
+"""Keys of a run (`protocol`, `dataset`, `architecture`, `patch_size`, `seed`), its record, and its metrics."""
+
+
+def tidy(runs: Sequence[Run]) -> pd.DataFrame:
+    """Bring the runs into one table, a row for each number: network, layer, and quantity, before and after training.
+
+    Returns:
+        columns `dataset`, `stand_in`, `protocol`, `architecture`, `pooling`, `patch_size`, `seed`, `when` ("initial" or
+        "trained"), `epoch`, `layer`, `index`, `quantity` (of `convrfm.ansatz.summarise`, with G itself), `value`, `low`,
+        `high` (95 % over images, or of a null), `test_accuracy` (at the chosen epoch), `n_train` (images trained on),
+        `n_test`.
+    """
+    parts = []
+    for keys, record, metrics in runs:
+        part = metrics[(metrics["power"] == 1) & metrics["quantity"].isin(QUANTITIES)]
+        part = part[["when", "epoch", "layer", "index", "quantity", "value", "low", "high"]].astype({"index": int})
+        network = {
+            "dataset": keys["dataset"],
+            "stand_in": is_stand_in(keys["dataset"]),
+            "protocol": keys["protocol"],
+            "architecture": keys["architecture"],
+            "pooling": POOLING[keys["architecture"]],
+            "patch_size": int(keys["patch_size"]),
+            "seed": int(keys["seed"]),
+        }
+        results = {
+            "test_accuracy": record["best_epoch_test_accuracy"],
+            "n_train": record["images_trained_on"],
+            "n_test": record["images_tested_on"],
+        }
+        parts.append(pd.DataFrame({**network, **part, **results}, index=part.index))
+    table = pd.concat(parts, ignore_index=True)
+    order = ["dataset", "architecture", "patch_size", "seed", "when", "index", "quantity"]
+    return table.sort_values(order, ignore_index=True)
+
+
+def of_networks(table: pd.DataFrame, quantity: str, when: str = "trained") -> pd.DataFrame:
+    """Mean over the layers of each network, then over seeds: a row for each data set, a column for each kind of network.
+
+    Returns:
+        indexed by `dataset`; columns are pairs of architecture and patch size.
+    """
+    rows = table[(table["quantity"] == quantity) & (table["when"] == when)]
+    networks = rows.groupby(["dataset", "architecture", "patch_size", "seed"])["value"].mean()
+    return networks.groupby(["dataset", "architecture", "patch_size"]).mean().unstack(["architecture", "patch_size"])
+
+
+def contrasts(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """The paper's two statements as differences, paired by data set.
+
+    Smaller minus next larger patch size, for each architecture and averaged over them; maximum pooling minus average and
+    minus no pooling, averaged over patch sizes and for each.
+
+    Returns:
+        columns `claim` ("patch size" or "pooling"), `difference`, `within` ("all" or what it is restricted to), `mean`,
+        `low`, `high` (95 % Student interval over data sets; NaN for fewer than two), `datasets`, `agree` (how many of these
+        have a positive difference).
+    """
+    means = of_networks(table, quantity)
+    architectures = [name for name in POOLING if name in means.columns.get_level_values(0)]
+    sizes = sorted(set(means.columns.get_level_values(1)))
+    # Claim, difference, within what, and the pairs that are compared and averaged.
+    compared: list[tuple[str, str, str, list[tuple[tuple[str, int], tuple[str, int]]]]] = []
+    for small, large in pairwise(sizes):
+        each = {name: [((name, small), (name, large))] for name in architectures}
+        compared += [("patch size", f"q = {small} - q = {large}", within, pairs) for within, pairs in _with_all(each)]
+    for other in ("Myrtle5", "vanilla"):
+        if {"MyrtleMax", other} <= set(architectures):
+            each = {f"q = {size}": [(("MyrtleMax", size), (other, size))] for size in sizes}
+            name = f"maximum - {POOLING[other]}"
+            compared += [("pooling", name, within, pairs) for within, pairs in _with_all(each)]
+    rows = []
+    for claim, difference, within, pairs in compared:
+        values = np.mean([means[first] - means[second] for first, second in pairs], axis=0)
+        values = values[np.isfinite(values)]
+        mean, low, high = interval(values) if len(values) else (np.nan,) * 3
+        rows.append([claim, difference, within, mean, low, high, len(values), int((values > 0).sum())])
+    columns = ["claim", "difference", "within", "mean", "low", "high", "datasets", "agree"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _with_all(each: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
+    """What all have together, and what each has."""
+    return [("all", [pair for pairs in each.values() for pair in pairs]), *each.items()]
+
+
+def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `tidy`, one protocol.
+        skipped: data sets that are not there, with the reason; they are named below the panels.
+    """
+    with figure_style():
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        panels = figure.subplots(1, 3, width_ratios=(1, 1, 0.75))
+        low = min(of_networks(table, name, when).min().min() for name in MEASURES for when in ("initial", "trained"))
+        nulls = of_networks(table, "rotated_null").mean()
+        for axes, (quantity, title), name in zip(panels, MEASURES.items(), "AB", strict=False):
+            _draw_measure(axes, table, quantity)
+            axes.set_title(title)
+            axes.set_ylim(min(low, nulls.min()) - 0.05, 1.02)
+            letter(axes, name, offset=-0.22)
+        _draw_nulls(panels[1], nulls)
+        panels[0].set_ylabel("CNFM against patch-AGOP")
+        differences = contrasts(table, "cosine").query("within == 'all'")
+        if differences.empty:
+            panels[2].remove()
+        else:
+            _draw_contrasts(panels[2], differences)
+            letter(panels[2], "C", offset=-0.22)
+        handles, labels = panels[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=5)
+        figure.suptitle("\n".join(_heading(table, skipped)), fontsize=8)
+    return figure
+
+
+def _heading(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
+    """What stands on the face of the figure about its data."""
+    lines = []
+    stand_ins = list(dict.fromkeys(table.loc[table["stand_in"], "dataset"]))
+    if stand_ins:
+        lines.append(f"stand-in data, not the paper's: {', '.join(in_sentence(name) for name in stand_ins)}")
+    if skipped:
+        named = ", ".join(in_sentence(name) for name in skipped)
+        lines += textwrap.wrap(f"SKIPPED, reasons in the caption: {named}", 120)
+    return lines
+
+
+def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
+    """Mean over data sets with its interval, the data sets as points, and the mean at initialisation."""
+    trained, initial = (of_networks(table, quantity, when) for when in ("trained", "initial"))
+    colours, offsets = _colours(), dict(zip(POOLING, (-0.22, 0, 0.22), strict=True))
+    sizes = sorted(table["patch_size"].unique())
+    for architecture in [name for name in POOLING if name in trained.columns.get_level_values(0)]:
+        colour, label = colours[architecture], LABELS[architecture]
+        places = np.arange(len(sizes)) + offsets[architecture]
+        means = []
+        for place, size in zip(places, sizes, strict=True):
+            values = trained[architecture, size].dropna().to_numpy()
+            mean, low, high = interval(values)
+            means.append(mean)
+            axes.plot(np.full(len(values), place + 0.07), values, ".", color=colour, alpha=0.45, markersize=3, zorder=2)
+            if len(values) >= LEAST_FOR_INTERVALS:
+                # A mean of correlations cannot lie above 1, which Student's interval does not know.
+                axes.plot([place, place], [low, min(high, 1)], color=colour, linewidth=1.2, zorder=3)
+        axes.plot(places, means, "o", color=colour, label=label, zorder=4)
+        starts = [initial[architecture, size].mean() for size in sizes]
+        axes.plot(places - 0.07, starts, "o", color=colour, markerfacecolor="white", zorder=3)
+    axes.plot([], [], "o", color="0.3", markerfacecolor="white", label="before training")
+    axes.set_xticks(range(len(sizes)), [f"{size}x{size}" for size in sizes])
+    axes.set_xlabel("patch size")
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+
+
+def _draw_nulls(axes: Axes, nulls: pd.Series) -> None:
+    """The rotated null of the trained networks, mean over data sets."""
+    colours, offsets = _colours(), dict(zip(POOLING, (-0.22, 0, 0.22), strict=True))
+    sizes = sorted(set(nulls.index.get_level_values(1)))
+    for (architecture, size), value in nulls.items():
+        place = sizes.index(size) + offsets[architecture]
+        axes.plot([place - 0.09, place + 0.09], [value, value], color=colours[architecture], linewidth=1.2, zorder=3)
+    axes.plot([], [], color="0.3", linewidth=1.2, label="rotated null (in B)")
+
+
+def _colours() -> dict[str, Any]:
+    return dict(zip(POOLING, sns.color_palette("colorblind", len(POOLING)), strict=True))
+
+
+def _draw_contrasts(axes: Axes, summary: pd.DataFrame) -> None:
+    """Differences of the cosine similarity, with their intervals over data sets."""
+    heights = np.arange(len(summary))
+    axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
+    axes.plot(summary["mean"], heights, "D", color="0.15", zorder=3)
+    for height, row in zip(heights, summary.itertuples(), strict=True):
+        if row.datasets >= LEAST_FOR_INTERVALS:
+            axes.plot([row.low, row.high], [height, height], color="0.15", linewidth=1.2)
+    reach = 1.25 * max(axes.get_xlim(), key=abs)
+    axes.set_xlim(-abs(reach), abs(reach))
+    axes.set_yticks(heights, [text.replace(" - ", "\n- ") for text in summary["difference"]])
+    axes.set_ylim(len(summary) - 0.5, -0.5)
+    axes.set_xlabel("difference of cosines")
+    axes.set_title("claimed: all positive")
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    protocol = table["protocol"].iloc[0]
+    chosen = "by test accuracy, as in the paper" if protocol == "published" else "on a validation split"
+    drawn = "with replacement, as in the authors' code" if protocol == "published" else "without replacement"
+    seeds = table["seed"].nunique()
+    opening = (
+        f"**Figure 9, patch size and pooling** (protocol: {protocol}). Networks of four convolutions, without pooling, with "
+        "average and with maximum pooling. Similarity of the filters' covariance W^T W and the patch-AGOP of each "
+        "convolution, over all training images, mean over the four layers; "
+        f"{len(set(table['dataset']))} data set(s), {seeds} seed(s). Images are drawn {drawn}, and the epoch whose weights are "
+        f"measured is chosen {chosen}."
+    )
+    panels = (
+        "**A**: cosine similarity, which the paper shows. **B**: Pearson correlation. Points: data sets; filled: their mean "
+        "with 95 % interval over them; open: before training; lines in B: the rotated null, in which the AGOP's "
+        "eigenvectors are turned at random between the filters. **C**: the paper's claims, as differences of A paired by data "
+        "set, averaged over what they do not name; intervals over data sets. Intervals are drawn "
+        f"for {LEAST_FOR_INTERVALS} data sets or more."
+    )
+    lines = [opening, "", panels, "", *_means(table), "", *_contrasts(table), "", *_data(table)]
+    lines += skipped_lines(skipped, short_title)
+    return "\n".join(lines) + "\n"
+
+
+def _means(table: pd.DataFrame) -> list[str]:
+    """Means over data sets, as a Markdown table."""
+    cosine, pearson, null = (of_networks(table, name).mean() for name in ("cosine", "pearson", "rotated_null"))
+    before = of_networks(table, "cosine", "initial").mean()
+    header = "| pooling | patch size | cosine | cosine, untrained | Pearson | rotated null (Pearson) |"
+    lines = [header, "|---|---|---|---|---|---|"]
+    for name, size in cosine.sort_index().index:
+        cells = " | ".join(f"{part[name, size]:.3f}" for part in (cosine, before, pearson, null))
+        lines.append(f"| {POOLING[name]} | {size}x{size} | {cells} |")
+    return lines
+
+
+def _contrasts(table: pd.DataFrame) -> list[str]:
+    """All differences, as a Markdown table."""
+    lines = ["| difference | within | cosine | Pearson | data sets that agree (cosine) |", "|---|---|---|---|---|"]
+    pairs = zip(contrasts(table, "cosine").itertuples(), contrasts(table, "pearson").itertuples(), strict=True)
+    for cosine, pearson in pairs:
+        within = POOLING.get(cosine.within, cosine.within)
+        cells = " | ".join(with_interval(row.mean, row.low, row.high, "+.3f") for row in (cosine, pearson))
+        lines.append(f"| {cosine.difference} | {within} | {cells} | {cosine.agree} of {cosine.datasets} |")
+    return lines
+
+
+def _data(table: pd.DataFrame) -> list[str]:
+    """Data sets, their sizes and the accuracies of the networks."""
+    networks = table.drop_duplicates(["dataset", "architecture", "patch_size", "seed"])
+    lines = ["| data set | training images | test images | test accuracy of the networks |", "|---|---|---|---|"]
+    for name, rows in networks.groupby("dataset"):
+        note = " (stand-in, not comparable with the paper)" if rows["stand_in"].iloc[0] else ""
+        accuracy = rows["test_accuracy"]
+        reach = f"{100 * accuracy.min():.1f} to {100 * accuracy.max():.1f} %"
+        lines.append(
+            f"| {short_title(str(name))}{note} | {rows['n_train'].iloc[0]} | {rows['n_test'].iloc[0]} | {reach} |"
+        )
+    return lines

@@ -1,0 +1,79 @@
+"""Figure 10, images through ConvRFM's metric and through the first layer of a network."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure, SubFigure
+
+from convrfm.replication.figures.features import (
+    Strip,
+    against_random,
+    caption_of_data_sets,
+    draw_data_sets,
+    draw_strip,
+    excess,
+)
+from convrfm.replication.figures.names import short_title, with_stand_ins
+
+__all__ = ["CNN", "RANDOM", "RFM", "caption", "draw", "pair_labels"]
+
+RFM, CNN, RANDOM = "ConvRFM", "CNN", "random"
+"""Names of the rows of pictures."""
+
+
+def pair_labels(rows: pd.DataFrame, shown: int) -> dict[str, list[str]]:
+    """What stands under the pictures of the network and of the random matrix: their correlation with ConvRFM's.
+
+    Args:
+        rows: of the table, of one data set and seed.
+        shown: images on the figure.
+    """
+    alike = rows[rows["quantity"] == "alike"].set_index("image")
+    return {
+        CNN: [f"r = {alike.loc[i, 'value']:.2f}" for i in range(shown)],
+        RANDOM: [f"r = {alike.loc[i, 'control']:.2f}" for i in range(shown)],
+    }
+
+
+def draw(table: pd.DataFrame, strips: Mapping[str, Strip], skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure.
+
+    Args:
+        table: from `convrfm.replication.figures.features.table_of`.
+        strips: of the first seed, by data set, with the rows `RFM`, `CNN` and `RANDOM`.
+        skipped: data sets that are not there, with the reason.
+    """
+    return draw_data_sets(table, strips, skipped, height=lambda _: 4.1, draw=_draw_strip)
+
+
+def _draw_strip(part: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
+    """One data set."""
+    dataset = rows["dataset"].iloc[0]
+    draw_strip(part, strip, pair_labels(rows, len(strip.images)))
+    part.suptitle(with_stand_ins(short_title(dataset), [dataset]), fontsize=8)
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    rest = (
+        "Test images, with every pixel replaced by the norm of the patch around it times the metric of CNTK-ConvRFM, times "
+        "(W - W_0)^T (W - W_0) of the first layer of the finite network, and times a random matrix. Under the pictures: the "
+        "Pearson correlation of their pixels with those of ConvRFM's picture."
+    )
+    name = "Figure 10, first layers of ConvRFM and of networks"
+    return caption_of_data_sets(name, rest, table, skipped, pair_sentences)
+
+
+def pair_sentences(rows: pd.DataFrame) -> str:
+    """How alike the pictures are, and how much each looks like the Sobel magnitude."""
+    alike, balanced = (excess(rows[rows["quantity"] == name]) for name in ("alike", "alike_without_means"))
+    edges = [
+        f"{name} {rows.loc[rows['quantity'] == f'sobel_{quantity}', 'value'].mean():.3f}"
+        for name, quantity in (("ConvRFM's", "cntk"), ("the network's", "network"))
+    ]
+    random = rows.loc[rows["quantity"] == "sobel_cntk", "control"].mean()
+    return (
+        f"ConvRFM's picture and the network's correlate with {against_random(alike)}. Where brightness, the mean of each "
+        f"patch, is left out, they correlate with {against_random(balanced)}. With the Sobel magnitude, {edges[0]}, "
+        f"{edges[1]}, random matrices' {random:.3f}."
+    )

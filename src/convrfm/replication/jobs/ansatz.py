@@ -1,0 +1,127 @@
+"""Measure the ansatz in every convolution of a network: trained, at initialisation, and at snapshots between."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from convrfm.ansatz.block_estimates import without_error
+from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
+from convrfm.ansatz.summaries import correlations, layer_row, summarise
+from convrfm.networks.zoo import in_paper
+from convrfm.replication.jobs.ansatz_runs import measure_layers
+from convrfm.replication.jobs.zoo_networks import initial_network, prepare_pooling, snapshots, trained_network
+from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays, write_arrays, write_table
+
+__all__ = ["MEAN", "measure_network"]
+
+MEAN = "mean"
+"""Stands in the column `layer` of numbers that are means over the paper's layers."""
+
+Layers = Mapping[str, LayerAgop]
+
+
+def measure_network(job: Job) -> None:
+    """Write the numbers, the weights and mean cores of every convolution, and the record.
+
+    Metrics: the columns of `convrfm.ansatz.summarise`, and `when` ("trained", "initial", or "epoch" for snapshots of a
+    stand-in), `epoch` (NaN where it is not known), `images` and `in_paper`. Quantities beside those of `summarise`:
+    "growth" is Pearson from the first `images` images alone; rows whose layer is "mean" are means over the paper's layers,
+    and "gain" among them is trained minus initial.
+
+    Arrays: `<when>/<layer>/weight` `(groups, k, d)` float32 and `<when>/<layer>/core` `(groups, r, r)` float64, r =
+    min(k, d), from which `convrfm.ansatz.filter_forms` forms the CNFM and the AGOP.
+    """
+    given = job.settings
+    device = prepare_pooling(job)
+    images = load_arrays(job.input("images"))["train/images"][: given["images"]]
+
+    def measured(model: nn.Module, when: str) -> dict[str, LayerAgop]:
+        return measure_layers(
+            model, images, given, seed=given["seed"], device=device, checkpoint=checkpoint_path(job, when),
+            description=f"{given['network']}, {when}",
+        )  # fmt: skip
+
+    start = initial_network(job)
+    filters = _filters(start)
+    initial, trained = measured(start, "initial"), measured(trained_network(job), "trained")
+    between = {epoch: measured(model, f"epoch {epoch}") for epoch, model in snapshots(job)}
+    last = float(given["epochs"] or "nan")
+    parts = [
+        _numbers(trained, given, initial=filters).assign(when="trained", epoch=last),
+        _numbers(initial, given, initial=None).assign(when="initial", epoch=0.0),
+        *(correlations(found).assign(when="epoch", epoch=float(epoch)) for epoch, found in between.items()),
+    ]
+    times: list[tuple[str, float, Layers]] = [("trained", last, trained), ("initial", 0.0, initial)]
+    times += [("epoch", float(epoch), found) for epoch, found in between.items()]
+    parts.append(_means(times, given["network"]))
+    table = pd.concat(parts, ignore_index=True)
+    # Rows of the growth have a number of their own.
+    table["images"] = table.get("images", pd.Series(np.nan, table.index)).fillna(len(images)).astype(int)
+    table["in_paper"] = [layer == MEAN or in_paper(given["network"], layer) for layer in table["layer"]]
+    write_table(job.outputs["metrics"], table)
+    write_arrays(job.outputs["arrays"], {**_arrays(trained, "trained"), **_arrays(initial, "initial")})
+    job.recorder.notes |= {
+        "seed": given["seed"],
+        "protocol": given["protocol"],
+        "device": device,
+        "passes_over_images": {
+            "trained": _seen(trained) / len(images),
+            "initial": _seen(initial) / len(images),
+        },
+    }
+    job.write_record()
+    remove_checkpoints(job)
+
+
+def _filters(model: nn.Module) -> dict[str, np.ndarray]:
+    """Copies of the weights of all convolutions `(k, c, q, q)`."""
+    return {
+        f"{name}.weight": module.weight.detach().cpu().numpy().copy()
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
+
+
+def _seen(layers: Layers) -> int:
+    return next(iter(layers.values())).images
+
+
+def _numbers(layers: Layers, given: Mapping[str, Any], *, initial: dict[str, np.ndarray] | None) -> pd.DataFrame:
+    """All that is said about the layers of one network."""
+    table = summarise(layers, initial=initial, seed=given["seed"])
+    if given["mode"] != "exact":
+        return table
+    rows = [
+        {**layer_row(layer, index, "growth", 1.0, without_error(value)), "images": images}
+        for index, layer in enumerate(layers.values())
+        for images, value in growth(layer)
+    ]
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+
+
+def _means(times: list[tuple[str, float, Layers]], network: str) -> pd.DataFrame:
+    """Means over the paper's layers, at each time, and what training adds."""
+    chosen = [
+        (when, epoch, [f for name, f in found.items() if in_paper(network, name)]) for when, epoch, found in times
+    ]
+    rows = [
+        {"when": when, "epoch": epoch, "quantity": "pearson", **mean_correlation(layers)._asdict()}
+        for when, epoch, layers in chosen
+    ]
+    (_, last, trained), (_, _, initial) = chosen[:2]
+    rows.append({"when": "trained", "epoch": last, "quantity": "gain", **mean_gain(trained, initial)._asdict()})
+    return pd.DataFrame(rows).assign(layer=MEAN, index=-1, power=1.0)
+
+
+def _arrays(layers: Layers, when: str) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, layer in layers.items():
+        arrays[f"{when}/{name}/weight"] = layer.weight.astype(np.float32)
+        arrays[f"{when}/{name}/core"] = layer.core
+    return arrays

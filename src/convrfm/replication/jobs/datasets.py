@@ -1,0 +1,90 @@
+"""Fetch and verify data sets, and say which are there."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from convrfm.datasets.acquire import State, acquire, examine
+from convrfm.datasets.entries import Entry
+from convrfm.datasets.places import Place, find_place, fingerprint
+from convrfm.datasets.registry import REGISTRY, find_entry
+from convrfm.replication.record.data_states import require_present
+from convrfm.replication.record.session import Job
+from convrfm.system.progress import track
+from convrfm.system.storage import write_json
+
+__all__ = ["fetch", "print_states", "require"]
+
+log = logging.getLogger(__name__)
+
+
+def fetch(job: Job) -> None:
+    """Fetch what is missing of a data set, verify all of it, and write its state; absent data are no error here."""
+    for entry in track([find_entry(job.settings["dataset"])], 1, "data sets", show=True):
+        place = _place(job.settings, entry.name)
+        state = acquire(entry, place, mirror=job.settings["mirror"])
+        log.info("%s is %s. %s", entry.title, state.state, state.reason)
+        content = asdict(state) | {"attempt": job.settings["attempt"], "fingerprint": fingerprint(entry, place)}
+        write_json(job.outputs["state"], content)
+
+
+def require(job: Job) -> None:
+    """Fail unless a data set is present: what its own target does.
+
+    Raises:
+        AbsentDataError: it is absent.
+        CorruptDataError: it is corrupt.
+    """
+    require_present(job.input("state"))
+
+
+def print_states(job: Job) -> None:
+    """Print the state of every data set and weight file, each verified against its manifest; nothing is fetched."""
+    entries = list(REGISTRY.values())
+    states = {}
+    for entry in track(entries, len(entries), "data sets", show=True):
+        states[entry.name] = examine(entry, _place(job.settings, entry.name))
+    sys.stdout.write("\n".join(_table(states)) + "\n")
+
+
+def _place(settings: Any, name: str) -> Place:
+    return find_place(Path(settings["data_dir"]), name, settings["folders"])
+
+
+def _table(states: dict[str, State]) -> Iterator[str]:
+    """Lines of the table, and below it what is to be done by hand."""
+    row = "{:15} {:17} {:>7} {:10} {:30} {}"
+    yield row.format("name", "state", "MB", "obtained", "figures", "in the data, or how to get them").rstrip()
+    for entry in REGISTRY.values():
+        state = states[entry.name]
+        # What is made from other data is there when they are.
+        waits = any(states[base].state != "present" for base in entry.stands_on)
+        shown = (
+            "absent" if waits else "present, verified" if entry.has_files and state.state == "present" else state.state
+        )
+        size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
+        figures = " ".join(entry.figures) or "-"
+        yield row.format(entry.name, shown, size, entry.obtained, figures, _found(entry, state)).rstrip()
+    for entry in REGISTRY.values():
+        state = states[entry.name]
+        if state.state == "corrupt" or (state.state == "absent" and entry.obtained == "manual"):
+            yield f"\n{state.reason}\n  {state.remedy}"
+
+
+def _found(entry: Entry, state: State) -> str:
+    """What the data hold, and where that is not what is published; for absent data, what would fetch them."""
+    if entry.stands_on:
+        return f"from {', '.join(entry.stands_on)}"
+    if state.state == "absent" and entry.obtained != "manual":
+        return f"snakemake -c1 download_{entry.name}"
+    if state.state != "present":
+        return "see below"
+    parts = []
+    for split, numbers in state.splits.items():
+        official = entry.splits.get(split)
+        note = f" (official: {official})" if official not in (None, numbers.get("images")) else ""
+        parts.append(f"{split} " + ", ".join(f"{count} {what}" for what, count in numbers.items()) + note)
+    return "; ".join(parts)

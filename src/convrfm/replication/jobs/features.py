@@ -1,0 +1,50 @@
+"""Fit ConvRFM, with the CNTK or the patch Laplace kernel, to prepared images: the metrics of Figures 3, 10, 11 and 12."""
+
+from dataclasses import asdict
+
+from convrfm.kernels.specs import SINGULARITY
+from convrfm.numerics.seeding import generator
+from convrfm.replication.cluster.fit_memory import check_memory
+from convrfm.replication.jobs.fit_journals import round_journal
+from convrfm.replication.jobs.fits import feature_choices, feature_data, feature_kernel, note_backend
+from convrfm.replication.record.checkpoints import remove_checkpoints
+from convrfm.replication.record.session import Job
+from convrfm.rfm.rounds import fit_rounds
+from convrfm.system.storage import write_arrays, write_table
+
+__all__ = ["fit_metric"]
+
+
+def fit_metric(job: Job) -> None:
+    """Write the history, the metric of every round from 1 on as `metric/<round>`, the best of them as `best`, and the record.
+
+    `correct/0/<round>` `(m,)` bool says whether each test image is classified correctly, as in `convrfm.replication.jobs.rfm`.
+
+    Round 0 has the identity for a metric and is never the best: what is asked for here is what was learned.
+    """
+    given = job.settings
+    data, kernel, settings = feature_data(job), feature_kernel(given), feature_choices(given)
+    note_backend(job)
+    check_memory(given, len(data.train), 0 if data.test is None else len(data.test), data.train.shape[1:])
+    result = fit_rounds(
+        kernel, data, settings, generator(given["seed"], "AGOP points"),
+        journal=round_journal(job), description=f"{given['kernel']} on {given['dataset']}, rounds", show=True,
+    )  # fmt: skip
+    later = result.history[result.history["round"] >= 1]
+    best = later.loc[later[f"{settings.selection}_accuracy"].idxmax()]
+    arrays = {f"metric/{t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
+    write_table(job.outputs["metrics"], result.history)
+    correct = {f"correct/0/{t}": found for t, found in enumerate(result.correct)}
+    write_arrays(job.outputs["arrays"], {**arrays, "best": arrays[f"metric/{best['round']}"], **correct})
+    job.recorder.notes |= {
+        "seed": given["seed"],
+        "protocol": given["protocol"],
+        "backend": kernel.backend,
+        "singularity": SINGULARITY[data.train.dtype],
+        "rfm": asdict(settings),
+        "best_round": int(best["round"]),
+        "best_round_test_accuracy": float(best["test_accuracy"]),
+        "round_0_test_accuracy": float(result.history.loc[result.history["round"] == 0, "test_accuracy"].max()),
+    }
+    job.write_record()
+    remove_checkpoints(job)

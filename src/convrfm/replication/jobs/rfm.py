@@ -1,0 +1,140 @@
+"""Fit Deep ConvRFM, all stages, to a task; CNTK and ConvRFM are parts of it."""
+
+import shutil
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from convrfm.kernels import CNTK
+from convrfm.kernels.specs import SINGULARITY
+from convrfm.kernels.tiles import LARGEST_DEFAULT
+from convrfm.numerics.seeding import generator
+from convrfm.replication.cluster.fit_memory import check_memory
+from convrfm.replication.jobs.fit_steps import (
+    StepEndError,
+    filling_journal,
+    fit_journal,
+    fitting_journal,
+    remove_scratch,
+    whole_fit,
+)
+from convrfm.replication.jobs.fits import note_backend, task_choices, task_data, task_kernel
+from convrfm.replication.jobs.task_images import read_task_images
+from convrfm.replication.record.checkpoints import remove_checkpoints
+from convrfm.replication.record.session import Job
+from convrfm.rfm.deep import DeepSettings, Stage, fit_stages, history_of
+from convrfm.rfm.journal import RoundJournal
+from convrfm.rfm.rounds import RFMSettings, StageData
+from convrfm.system.storage import sha256, write_arrays, write_table
+
+__all__ = ["fill_gram", "fit_round", "fit_task"]
+
+
+def fit_task(job: Job) -> None:
+    """Write the history of all stages, the metric of every round with the filters, and the record.
+
+    Arrays: `metric/<stage>/<round>` `(d, d)`, `best_round/<stage>`, `filters/<stage>` `(k, d)` between stages, and
+    `correct/<stage>/<round>` `(m,)` bool: whether each test image is classified correctly with the ridge that was selected, in
+    the order of the test images. Where the rounds of the fit are inputs of the job, see `convrfm.replication.jobs.fit_steps`, they are
+    read; the record has their hashes under `rounds`.
+    """
+    rounds = job.inputs.get("rounds", [])
+    journal = fit_journal(job)
+    job = whole_fit(job)
+    given = job.settings
+    protocol, seed = given["protocol"], given["seed"]
+    fit = _Fit.of(job, task_kernel(given), filling=bool(rounds))
+    note_backend(job)
+    stages = fit.run(journal)
+    history = history_of(stages)
+    write_table(job.outputs["metrics"], history)
+    write_arrays(job.outputs["arrays"], _arrays(stages))
+    job.recorder.notes |= {
+        "seed": seed,
+        "protocol": protocol,
+        "backend": fit.kernel.backend,
+        "images_fitted": len(fit.data.fit),
+        "image_dtype": str(fit.data.train.dtype),
+        "singularity": SINGULARITY[fit.data.train.dtype],
+        "rfm": asdict(fit.settings),
+        "deep": asdict(fit.deep),
+        "solves": _solves(history.to_dict("records")),
+    }
+    if rounds:
+        job.recorder.notes["rounds"] = {path.as_posix(): sha256(path) for path in rounds}
+    job.write_record()
+    remove_checkpoints(job)
+
+
+def fill_gram(job: Job) -> None:
+    """Write a part of the kernel matrices of one round of one stage, see `convrfm.replication.jobs.fit_steps`.
+
+    The budget of memory is the default's largest, whatever is free: the side of the tiles follows from it, and is the same in
+    all parts.
+    """
+    journal = filling_journal(job)
+    given = job.settings
+    fit = _Fit.of(job, task_kernel(given, memory=LARGEST_DEFAULT), filling=True)
+    with suppress(StepEndError):
+        fit.run(journal)
+    shutil.rmtree(journal.scratch)
+
+
+def fit_round(job: Job) -> None:
+    """Write one round of one stage from the parts of its kernel matrices, see `convrfm.replication.jobs.fit_steps`."""
+    journal = fitting_journal(job)
+    fit = _Fit.of(job, task_kernel(job.settings), filling=False)
+    with suppress(StepEndError):
+        fit.run(journal)
+    remove_scratch(job.outputs["round"].parent)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fit to a task, ready to run."""
+
+    kernel: CNTK
+    data: StageData
+    settings: RFMSettings
+    deep: DeepSettings
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, job: Job, kernel: CNTK, *, filling: bool) -> "_Fit":
+        """The fit of a job, once there is memory for it, or for filling kernel matrices alone."""
+        given = job.settings
+        settings, deep = task_choices(given)
+        images = read_task_images(job)
+        check_memory(given, len(images.train), len(images.test), images.train.shape[1:], filling=filling)
+        data = task_data(images, settings.selection, given["seed"])
+        return cls(kernel, data, settings, deep, generator(given["seed"], "filters and AGOP points"))
+
+    def run(self, journal: RoundJournal) -> list[Stage]:
+        """Run all stages."""
+        return fit_stages(self.kernel, self.data, self.settings, self.deep, self.rng, journal=journal, show=True)
+
+
+def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:
+    """What `fit_task` writes of all stages."""
+    arrays: dict[str, np.ndarray] = {}
+    for index, stage in enumerate(stages):
+        dimension = stage.features.shape[1] * stage.kernel.patch_size**2
+        arrays[f"best_round/{index}"] = np.array(stage.result.best_round)
+        for t, metric in enumerate(stage.result.metrics):
+            arrays[f"metric/{index}/{t}"] = np.eye(dimension) if metric is None else metric
+        if stage.filters is not None:
+            arrays[f"filters/{index}"] = stage.filters
+        arrays |= {f"correct/{index}/{t}": correct for t, correct in enumerate(stage.result.correct)}
+    return arrays
+
+
+def _solves(history: list[dict[Any, Any]]) -> list[dict[str, Any]]:
+    """Residual, condition estimate and the kernel's certificate of every solve."""
+    keys = ("stage", "round", "ridge", "solver", "residual", "kernel_spread", "kernel_smallest_eigenvalue")
+    # JSON has no infinity, which is what a condition beyond the precision comes out as.
+    return [
+        {key: row[key] for key in keys} | {"condition": row["condition"] if np.isfinite(row["condition"]) else None}
+        for row in history
+    ]

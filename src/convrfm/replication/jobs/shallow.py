@@ -1,0 +1,114 @@
+"""Train one of the shallow networks of Figure 9, and measure the ansatz in it before and after."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from convrfm.ansatz.agop import measure
+from convrfm.ansatz.summaries import summarise
+from convrfm.networks.shallow import ShallowCNN
+from convrfm.replication.jobs.training_runs import (
+    load_weights,
+    prepare_torch,
+    train_resumably,
+    write_weights,
+)
+from convrfm.replication.record.checkpoints import remove_checkpoints
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays, write_table
+from convrfm.training import TrainingData, TrainingResult, TrainingSettings
+
+__all__ = ["train_and_measure"]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Images of one data set, ready for training.
+
+    Attributes:
+        data: what is trained on, with the parts to evaluate; the first of them chooses the epoch.
+        outputs: number of classes.
+    """
+
+    data: TrainingData
+    outputs: int
+
+
+def train_and_measure(job: Job) -> None:
+    """Write the correlations of CNFM and patch-AGOP, the weights at start and end, and the record.
+
+    Under `published` the test images choose the epoch whose weights are measured, as in the authors' code; under
+    `corrected` a validation part of the training images does, which is not trained on. The AGOP is the mean over all
+    images that are trained on; of an image that was drawn twice, twice.
+
+    Metrics, a row for each number: `when` ("initial", "trained", and "training" for what came of an epoch), `epoch`, and
+    the columns of `convrfm.ansatz.summarise`, which have no value in the rows of an epoch but for `quantity` ("train_loss",
+    "test_accuracy", "validation_accuracy") and `value`.
+    """
+    given = job.settings
+    device = prepare_torch(job)
+    prepared = _prepared(job)
+    settings = TrainingSettings(
+        optimizer="adam",
+        **{key: given[key] for key in ("learning_rate", "epochs", "batch_size", "evaluate_every", "stop_below")},
+        shuffle=True,
+        loss="cross-entropy",
+        keep="best",
+    )
+    network = ShallowCNN(
+        given["architecture"],
+        prepared.data.images.shape[1:],
+        prepared.outputs,
+        **{key: given[key] for key in ("width", "patch_size", "first_std", "later_std")},
+        generator=torch.Generator().manual_seed(given["seed"]),
+    )
+    description = f"{given['dataset']} {given['architecture']} q = {given['patch_size']}"
+    result = train_resumably(job, network, prepared.data, settings, device=device, description=description)
+    tables = [_history(result)]
+    for when, epoch, weights in (("initial", 0, result.initial), ("trained", result.kept_epoch, result.final)):
+        load_weights(network, {name: torch.from_numpy(array) for name, array in weights.items()})
+        found = measure(network, torch.from_numpy(prepared.data.images), batch_size=given["batch_size"], show=True)
+        initial = result.initial if when == "trained" else None
+        tables.append(summarise(found, initial=initial, seed=given["seed"]).assign(when=when, epoch=epoch))
+    write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
+    write_weights(job.outputs["arrays"], result)
+    _note(job, prepared, settings, result, device)
+    job.write_record()
+    remove_checkpoints(job)
+
+
+def _prepared(job: Job) -> _Prepared:
+    arrays = load_arrays(job.input("images"))
+    images, labels, held_out = (arrays[f"train/{name}"] for name in ("images", "labels", "validation"))
+    parts = {"test": (arrays["test/images"], arrays["test/labels"])}
+    if len(held_out) > 0:
+        parts = {"validation": (images[held_out], labels[held_out]), **parts}
+    fit = np.setdiff1d(np.arange(len(labels)), held_out)
+    return _Prepared(TrainingData(images[fit], labels[fit], parts), arrays["train/targets"].shape[1])
+
+
+def _history(result: TrainingResult) -> pd.DataFrame:
+    """What came of each epoch, a row for each number."""
+    return result.history.melt("epoch", var_name="quantity").dropna(subset="value").assign(when="training")
+
+
+def _note(job: Job, prepared: _Prepared, settings: TrainingSettings, result: TrainingResult, device: str) -> None:
+    history = result.history.set_index("epoch")
+    kept = history.loc[result.kept_epoch]
+    job.recorder.notes |= {
+        "seed": job.settings["seed"],
+        "protocol": job.settings["protocol"],
+        "device": device,
+        "training": asdict(settings),
+        "chosen_by": next(iter(prepared.data.parts)),
+        "images_trained_on": len(prepared.data.images),
+        "images_tested_on": len(prepared.data.parts["test"][1]),
+        "classes": prepared.outputs,
+        "best_epoch": result.kept_epoch,
+        "best_epoch_test_accuracy": float(kept["test_accuracy"]),
+        "last_epoch": int(history.index[-1]),
+        "last_epoch_test_accuracy": float(history["test_accuracy"].iloc[-1]),
+        "last_epoch_train_loss": float(history["train_loss"].iloc[-1]),
+    }

@@ -1,0 +1,163 @@
+"""What all jobs that train networks share: the device, reproducible arithmetic, checkpoints, and what they leave on disk."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from convrfm.errors import ConfigError
+from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
+from convrfm.replication.record.session import Job
+from convrfm.system.cuda import cuda_trouble
+from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
+
+__all__ = [
+    "load_weights",
+    "prepare_torch",
+    "prepared_data",
+    "train_resumably",
+    "weights_when",
+    "write_training",
+    "write_weights",
+]
+
+
+def prepare_torch(job: Job) -> str:
+    """Set the threads of PyTorch and have it compute the same bits each time; gives the device to use.
+
+    The setting `device` is "auto", "cpu" or "cuda".
+
+    Raises:
+        ConfigError: CUDA was asked for, and cannot be used.
+    """
+    # What cuBLAS wants for reproducible products; it is read when CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(job.threads)
+    torch.use_deterministic_algorithms(mode=True)
+    torch.backends.cudnn.allow_tf32 = False
+    wanted = job.settings["device"]
+    trouble = None if wanted == "cpu" else cuda_trouble()
+    if wanted == "cuda" and trouble is not None:
+        msg = f"device is 'cuda', but {trouble}: use 'auto' or 'cpu'."
+        raise ConfigError(msg)
+    if trouble is not None:
+        job.note_unusable_gpu(trouble)
+    return "cpu" if wanted == "cpu" or trouble is not None else "cuda"
+
+
+def prepared_data(arrays: Mapping[str, np.ndarray], border: np.ndarray | None = None) -> TrainingData:
+    """All training images of what a preparation has written, and its test images to evaluate on.
+
+    Args:
+        arrays: of the job `prepare`.
+        border: see `convrfm.training.TrainingData`.
+    """
+    test = (arrays["test/images"], arrays["test/labels"])
+    return TrainingData(arrays["train/images"], arrays["train/labels"], {"test": test}, border=border)
+
+
+def train_resumably(
+    job: Job,
+    network: nn.Module,
+    data: TrainingData,
+    settings: TrainingSettings,
+    *,
+    device: str,
+    description: str,
+    part: str | None = None,
+) -> TrainingResult:
+    """Train a network with the seed of a job, from its checkpoint on if there is one.
+
+    Args:
+        job: see `checkpoint_path`.
+        network: at initialisation.
+        data: what to train and evaluate on.
+        settings: how to train.
+        device: from `prepare_torch`.
+        description: for the log.
+        part: tells the networks of one job apart.
+
+    Raises:
+        TrainingError, StorageError: see `convrfm.training.train`.
+    """
+    checkpoint = checkpoint_path(job, *([] if part is None else [part]))
+    return train(
+        network, data, settings,
+        seed=job.settings["seed"], checkpoint=checkpoint, device=device, description=description, show=True,
+    )  # fmt: skip
+
+
+def write_training(
+    job: Job, result: TrainingResult, settings: TrainingSettings, device: str, *, chosen_by: str | None = None
+) -> None:
+    """Write history, weights and record of a training that is the whole of a job, and remove its checkpoints.
+
+    Beside the weights, `correct` says which test images are classified correctly in the best epoch, or else in the last one.
+
+    Args:
+        job: of the training; its protocol and seed are noted.
+        result: what came of it.
+        settings: how it was trained.
+        device: where.
+        chosen_by: the column of the history that chooses the best epoch, which is noted then; None where the last counts.
+
+    Raises:
+        StorageError: see `convrfm.system.storage`.
+    """
+    trained = result.history[result.history["epoch"] > 0]
+    best = trained.loc[trained[chosen_by].idxmax()] if chosen_by else trained.iloc[-1]
+    write_table(job.outputs["metrics"], result.history)
+    write_weights(job.outputs["arrays"], result, result.correct[int(best["epoch"])]["test"])
+    job.recorder.notes |= {
+        "seed": job.settings["seed"],
+        "protocol": job.settings["protocol"],
+        "device": device,
+        "training": asdict(settings),
+        "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
+    }
+    if chosen_by is not None:
+        job.recorder.notes |= {
+            "best_epoch": int(best["epoch"]),
+            "best_epoch_test_accuracy": float(best["test_accuracy"]),
+        }
+    job.write_record()
+    remove_checkpoints(job)
+
+
+def write_weights(path: Path, result: TrainingResult, correct: np.ndarray | None = None) -> None:
+    """Write the weights that a training leaves, as `initial/<name>`, `final/<name>` and `snapshot-<epoch>/<name>`.
+
+    Args:
+        path: of the arrays.
+        result: of the training.
+        correct: whether each test image is classified correctly in the epoch that is reported, `(m,)` bool, in their order; it
+            is written as `correct`.
+
+    Raises:
+        StorageError: see `convrfm.system.storage`.
+    """
+    groups = {"initial": result.initial, "final": result.final}
+    groups |= {f"snapshot-{epoch}": weights for epoch, weights in result.snapshots.items()}
+    arrays = {f"{group}/{name}": a for group, weights in groups.items() for name, a in weights.items()}
+    write_arrays(path, arrays if correct is None else {**arrays, "correct": correct})
+
+
+def weights_when(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Read what `write_weights` wrote: weights by name, by when."""
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for key, array in load_arrays(path).items():
+        when, _, name = key.partition("/")
+        if name:
+            found.setdefault(when, {})[name] = torch.from_numpy(array)
+    return found
+
+
+def load_weights(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Put weights from disk into a network, and the network into eval mode."""
+    network.load_state_dict(weights)
+    network.eval()

@@ -1,0 +1,1 @@
+"""The kinds of runs: what each is named by, reads, and sees of the configuration."""

@@ -1,0 +1,1 @@
+"""ConvRFM and Deep ConvRFM: rounds, stages, ridge regression, estimators, model files."""

@@ -1,0 +1,166 @@
+"""Kernel ridge regression on a device of PyTorch: what `convrfm.rfm.ridge` does through LAPACK, where a GPU is faster.
+
+The kernel matrix goes to the device once, in its own dtype, and the system that is factorised beside it. Only the
+coefficients come back. The certificate is that of LAPACK's route: the residual in float64 against the kernel that was passed,
+and an estimate of the condition number in the 1-norm by the power method behind LAPACK's `pocon` (Higham 1988; Higham
+& Tisseur 2000, in SciPy).
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, onenormest
+
+from convrfm.kernels.gpu.hardware import free_on, full_precision
+from convrfm.rfm.ridge import RidgeSolution, SolverDtype, check_system, solve_ridge, warn_of_clipping
+
+__all__ = ["DeviceSolution", "free_device", "solve_on_device", "solve_on_gpu"]
+
+LEAST_ON_DEVICE = 3000
+"""Rows of a system from which on a GPU solves it: LAPACK takes half a second for fewer, on one core."""
+
+ON_DEVICE = " on cuda"
+"""What follows the name of a solver that ran on a GPU."""
+
+ROWS_AT_ONCE = 1024
+"""Rows of the kernel matrix that are in float64 at a time, for norms and residuals."""
+
+ROOM = 1.2
+"""Memory of the device for each byte of the matrices: the solver's own, and the coefficients."""
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeviceSolution:
+    """What a device gives back.
+
+    Attributes:
+        alpha: `(n, outputs)` float64.
+        residual: as in `convrfm.rfm.ridge.RidgeSolution`.
+        condition: likewise, with all its digits.
+        smallest: None after a Cholesky factorisation; else the smallest eigenvalue of the kernel, which was not positive
+            definite, and whose negative eigenvalues were set to zero.
+    """
+
+    alpha: np.ndarray
+    residual: float
+    condition: float
+    smallest: float | None
+
+
+def solve_on_gpu(
+    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64"
+) -> RidgeSolution:
+    """Solve as `convrfm.rfm.ridge.solve_ridge` does, on the GPU that has the most free memory.
+
+    LAPACK solves systems of fewer than `LEAST_ON_DEVICE` rows, and, with a line in the log, those that fit into no GPU.
+
+    Raises:
+        InputError, NonFiniteError: see there.
+    """
+    if len(kernel) < LEAST_ON_DEVICE:
+        return solve_ridge(kernel, targets, ridge, dtype)
+    check_system(kernel, targets, ridge)
+    device, size = free_device(kernel, dtype), f"ridge system of {len(kernel)} rows"
+    if device is None:
+        log.info("%s: no GPU has the memory for it, so LAPACK solves it", size)
+        return solve_ridge(kernel, targets, ridge, dtype)
+    try:
+        found = solve_on_device(kernel, targets, ridge, dtype, device)
+    except RuntimeError as error:
+        # Of PyTorch's allocator, and of the solver's own.
+        if not isinstance(error, torch.OutOfMemoryError) and "ALLOC_FAILED" not in str(error):
+            raise
+        log.warning("%s: %s ran out of memory, so LAPACK solves it (%s)", size, device, str(error).splitlines()[0])
+        return solve_ridge(kernel, targets, ridge, dtype)
+    if found.smallest is not None:
+        warn_of_clipping(ridge, found.smallest)
+    solver = ("cholesky" if found.smallest is None else "clipped eigenvalues") + ON_DEVICE
+    return RidgeSolution(found.alpha, ridge, solver, found.residual, float(f"{found.condition:.3g}"))
+
+
+def free_device(kernel: np.ndarray, dtype: str) -> torch.device | None:
+    """The GPU with the most free memory, if the matrices of a solve fit into it; else None.
+
+    Args:
+        kernel: the matrix, `(n, n)`.
+        dtype: of the solver.
+    """
+    free = {index: free_on(index) for index in range(torch.cuda.device_count())}
+    most = max(free, key=free.__getitem__, default=None)
+    needed = ROOM * kernel.size * (kernel.itemsize + np.dtype(dtype).itemsize)
+    return None if most is None or free[most] < needed else torch.device("cuda", most)
+
+
+def solve_on_device(
+    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: str, device: torch.device
+) -> DeviceSolution:
+    """Solve (K + ridge I) alpha = Y; arguments as of `convrfm.rfm.ridge.solve_ridge`, which has checked them.
+
+    Where the Cholesky factorisation is refused, negative eigenvalues of K are set to zero.
+
+    Raises:
+        torch.OutOfMemoryError: the device has too little memory.
+    """
+    precision: torch.dtype = getattr(torch, dtype)
+    with torch.no_grad(), full_precision:
+        matrix = _uploaded(kernel, device)
+        right = _uploaded(targets, device).double()
+        system = matrix.to(precision, copy=True)
+        system.diagonal().add_(ridge)
+        norm = max(float(part.abs().sum(1).max()) for part in system.split(ROWS_AT_ONCE))
+        # Of a symmetric matrix the transpose is in the solver's order, and is overwritten.
+        factor, failed = system.mT, torch.empty((), dtype=torch.int32, device=device)
+        torch.linalg.cholesky_ex(factor, out=(factor, failed))
+        smallest = None
+        if failed.item():
+            del system, factor
+            values, vectors = torch.linalg.eigh(matrix.to(precision))
+            smallest = float(values[0])
+            shifted = values.double().clamp(min=0) + ridge
+            vectors = vectors.double()
+            alpha = vectors @ ((vectors.mT @ right) / shifted[:, None])
+            condition = float(shifted[-1] / shifted[0])
+            del vectors
+        else:
+            alpha = _solved(factor, right.to(precision)).double()
+            condition = norm * _inverse_norm(factor)
+            del system, factor
+        squares = 0.0
+        for first in range(0, len(matrix), ROWS_AT_ONCE):
+            rows = slice(first, first + ROWS_AT_ONCE)
+            missing = matrix[rows].double() @ alpha + ridge * alpha[rows] - right[rows]
+            squares += float(missing.square().sum())
+        length = float(torch.linalg.norm(right))
+    residual = squares**0.5 / max(length, np.finfo(float).tiny)
+    return DeviceSolution(alpha.cpu().numpy(), residual, condition, smallest)
+
+
+def _uploaded(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array on the device; PyTorch shares no read-only memory, and no order of bytes but the machine's."""
+    own = array if array.flags.writeable and array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return torch.from_numpy(own).to(device)
+
+
+def _solved(factor: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Solve L L^T x = b; `torch.cholesky_solve` would copy the factor."""
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+
+
+def _inverse_norm(factor: torch.Tensor) -> float:
+    """Estimate of the 1-norm of (L L^T)^-1, from a few solves."""
+    n = len(factor)
+
+    def solve(columns: np.ndarray) -> np.ndarray:
+        given = torch.from_numpy(np.ascontiguousarray(columns.reshape(n, -1))).to(factor)
+        solved: np.ndarray = _solved(factor, given).double().cpu().numpy()
+        return solved.reshape(columns.shape)
+
+    inverse = LinearOperator((n, n), matvec=solve, rmatvec=solve, matmat=solve, rmatmat=solve, dtype=np.float64)
+    # With one column, nothing is drawn at random.
+    return float(onenormest(inverse, t=1))

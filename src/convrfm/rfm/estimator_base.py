@@ -1,0 +1,217 @@
+"""What classifiers and regressors share: images, rounds and stages."""
+
+from copy import copy
+from typing import Any, Self
+from warnings import warn
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from convrfm.errors import ConvRFMWarning, InputError
+from convrfm.kernels import ConvolutionalKernel
+from convrfm.numerics.arrays import as_images
+from convrfm.numerics.splits import stratified_draw
+from convrfm.rfm.deep import Stage, apply_filters, fit_stages, history_of
+from convrfm.rfm.estimator_parameters import ConvRFMParameters
+from convrfm.rfm.metric import power
+from convrfm.rfm.rounds import StageData
+from convrfm.system.threads import limited_threads
+
+__all__ = ["ConvRFMBase"]
+
+
+class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMParameters):
+    """ConvRFM without an opinion on targets; see `convrfm.rfm.estimators.ConvRFMClassifier` for the parameters.
+
+    A subclass says what targets are: `_learn_targets`, `_encode`, `_strata` and `_classes`.
+    """
+
+    def fit(self, X: Any, y: Any, *, eval_set: tuple[Any, Any] | None = None) -> Self:
+        """Learn the metric and the predictor.
+
+        A fit that fails or is interrupted leaves the model as it was before.
+
+        Args:
+            X: images `(n, channels, height, width)`, array or tensor.
+            y: labels `(n,)`; targets `(n,)` or `(n, outputs)` of a regressor.
+            eval_set: test images and their labels or targets. Their score enters `history_`; under `selection="test"` it
+                also chooses ridge and round, as the paper does.
+
+        Raises:
+            InputError, ImageSizeError, NonFiniteError: see `convrfm.errors`.
+        """
+        fitting = copy(self)
+        fitting._fit(X, y, eval_set)
+        self.__dict__.update(fitting.__dict__)  # one step, which nothing interrupts
+        return self
+
+    def _fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None) -> StageData:
+        """Set all fitted attributes on the way, and give what was fitted."""
+        self._check_parameters()
+        settings, deep = self._settings(), self._deep_settings()
+        images = as_images(X, "X", copy=self.copy_X)
+        kernel = self._kernel(self._bandwidth(images))
+        targets = self._learn_targets(y, images)
+        _check_channel_axis(images, kernel)
+        self._remember_shape(images)
+        rng = self._generator()
+        test = test_targets = None
+        if eval_set is not None:
+            if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
+                msg = "eval_set must be a pair of images and labels (or targets), (X_test, y_test)."
+                raise InputError(msg)
+            test = self._checked_images(eval_set[0], "eval_set", images.dtype)
+            test_targets = self._encode(eval_set[1], test, "eval_set")
+        data = StageData(images, targets, self._classes, self._fitted_part(targets, rng), test, test_targets)
+        with limited_threads(self.n_jobs):
+            stages = fit_stages(kernel, data, settings, deep, rng, show=bool(self.verbose))
+        self._take_over(stages)
+        return data
+
+    def _take_over(self, stages: list[Stage]) -> None:
+        """Set the attributes that follow from the fitted stages."""
+        self.stages_ = stages
+        self.history_ = history_of(stages)
+        self.best_stage_ = int(np.argmax([stage.result.best_score for stage in stages]))
+        best = stages[self.best_stage_]
+        self.best_round_, self.best_ridge_ = best.result.best_round, best.result.best_ridge
+        # Of the fit: parameters may be set to something else afterwards.
+        self._nonlinearity = self._deep_settings().nonlinearity
+        channels, height, width = best.features.shape[1:]
+        q = best.kernel.patch_size
+        self._n_features_out = channels * q**2 * (height - q + 1) * (width - q + 1)
+
+    @property
+    def metrics_(self) -> list[np.ndarray]:
+        """The metric of each stage's best round, `(d_l, d_l)`."""
+        check_is_fitted(self, "stages_")
+        return [_metric_of(stage) for stage in self.stages_]
+
+    @property
+    def metric_(self) -> np.ndarray:
+        """The metric of the first stage, which acts on patches of the images."""
+        return self.metrics_[0]
+
+    def outputs(self, X: Any) -> np.ndarray:
+        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for the class of an image, 0 elsewhere.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        with limited_threads(self.n_jobs):
+            images = self._best_features(X)
+            best = self.stages_[self.best_stage_]
+            gram = best.kernel.gram(images, best.features, best.result.best_metric)
+            # The solver leaves alpha in the order of Fortran, and a file in that of C: BLAS adds up in another order.
+            return gram.astype(np.float64) / best.result.scale @ np.ascontiguousarray(best.result.alpha)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Give the features on which the predictor stands: patches times the square root of the learned metric.
+
+        Patches x_u are those of the images, or in a deep model of the random features of the best stage. The kernel sees
+        M^(1/2) x_u and nothing else.
+
+        Returns:
+            `(n, d * positions)` in the dtype of the fit: the d entries of M^(1/2) x_u, one after the other, each at all
+            positions u row by row. `get_feature_names_out` numbers them.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        with limited_threads(self.n_jobs):
+            images = self._best_features(X)
+            best = self.stages_[self.best_stage_]
+            root = power(_metric_of(best), 0.5)
+            return apply_filters(images, root, best.kernel.patch_size, "none").reshape(len(images), -1)
+
+    def _best_features(self, X: Any) -> np.ndarray:
+        """Images as the best stage sees them."""
+        check_is_fitted(self, "stages_")
+        images = self._checked_images(X, "X", self.stages_[0].features.dtype)
+        for stage in self.stages_[: self.best_stage_]:
+            assert stage.filters is not None  # only the last stage has none
+            images = apply_filters(images, stage.filters, stage.kernel.patch_size, self._nonlinearity)
+        return images
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+    @property
+    def _classes(self) -> int | None:
+        """Number of classes; None for regression."""
+        raise NotImplementedError
+
+    def _learn_targets(self, y: Any, images: np.ndarray) -> np.ndarray:
+        """Set what is to be known of the targets, and give them as `StageData.labels`."""
+        raise NotImplementedError
+
+    def _encode(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Further targets as `StageData.labels`."""
+        raise NotImplementedError
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray:
+        """Groups `(n,)` of which the validation part has equal shares."""
+        raise NotImplementedError
+
+    def _remember_shape(self, images: np.ndarray) -> None:
+        """Set what images are checked against."""
+        self.image_shape_, self.n_features_in_ = images.shape[1:], int(np.prod(images.shape[1:]))
+
+    def _checked_images(self, X: Any, name: str, dtype: Any) -> np.ndarray:
+        """Images of the shape of the fit, in its dtype; the first words about another shape are scikit-learn's."""
+        images = as_images(X, name)
+        if images.shape[1:] != self.image_shape_:
+            msg = (
+                f"{name} has {np.prod(images.shape[1:])} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input: images must have one shape, but these have {images.shape[1:]}, "
+                f"and those of the fit {self.image_shape_}."
+            )
+            raise InputError(msg)
+        if np.abs(images).max() > np.finfo(dtype).max:
+            msg = f"The pixels of {name} reach {np.abs(images).max():.3g}, which {dtype}, the dtype of the fit, cannot hold."
+            raise InputError(msg)
+        return images.astype(dtype, copy=False)
+
+    def _fitted_part(self, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Indices that predictors are fitted on: all, or all but a validation part."""
+        everything = np.arange(len(targets))
+        if self.selection == "test":
+            return everything
+        held_out = round(self.validation_fraction * len(targets))
+        if held_out == 0 or held_out == len(targets):
+            msg = (
+                f"Too few training images, n_samples = {len(targets)}, to hold out a fraction of {self.validation_fraction}: "
+                "use more images, or selection='test' with an eval_set."
+            )
+            raise InputError(msg)
+        return np.setdiff1d(everything, stratified_draw(self._strata(targets), held_out, rng))
+
+
+def _metric_of(stage: Stage) -> np.ndarray:
+    """The metric of a stage's best round, the identity written out."""
+    metric = stage.result.best_metric
+    return np.eye(stage.features.shape[1] * stage.kernel.patch_size**2) if metric is None else metric
+
+
+def _check_channel_axis(images: np.ndarray, kernel: ConvolutionalKernel) -> None:
+    """Refuse images whose channels come last, where nothing else can be meant or nothing else would fit; warn in between.
+
+    Small first axes, such as that of `(n, 3, 3, 3)`, pass in silence.
+
+    Raises:
+        InputError: square pictures of 1, 3 or 4 channels in the last axis, or ones too narrow when that is taken as width.
+    """
+    _, first, second, last = images.shape
+    if last not in (1, 3, 4) or min(first, second) < 5:
+        return
+    msg = (
+        f"Images must be (n, channels, height, width), but X of shape {images.shape} looks like (n, height, width, channels): "
+        "move the channels forward by X.transpose(0, 3, 1, 2), or permute for a tensor. If it really holds "
+        f"{first} channels of {second} x {last} pixels, swap its last two axes."
+    )
+    if first == second or last < kernel.spec.depth * (kernel.patch_size - 1) + 1:
+        raise InputError(msg)
+    warn(msg, ConvRFMWarning, stacklevel=4)

@@ -1,0 +1,288 @@
+"""ConvRFM and Deep ConvRFM as scikit-learn estimators for images `(n, channels, height, width)`."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from convrfm.errors import InputError
+from convrfm.numerics.arrays import as_array, as_numpy, check_finite
+from convrfm.rfm.estimator_base import ConvRFMBase
+from convrfm.rfm.estimator_parameters import KERNELS, DeepConvRFMParameters
+from convrfm.rfm.ridge import one_hot
+from convrfm.rfm.rounds import StageData
+
+__all__ = ["KERNELS", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier", "DeepConvRFMRegressor"]
+
+LOG_TEMPERATURES = (-4.0, 2.0)
+"""Powers of ten between which the temperature is sought."""
+
+
+class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
+    """ConvRFM: a convolutional kernel classifier that learns a metric on patches (Algorithm 1 of arXiv 2309.00570).
+
+    Args:
+        kernel: "cntk", "cnngp" or "laplace".
+        depth: convolutions of the kernel, L; the Laplace kernel has none.
+        patch_size: q. The paper uses 3, and 7 for the Laplace kernel.
+        bandwidth: of the Laplace kernel; "median" is that of the training images, for all stages, see
+            `convrfm.kernels.median_bandwidth`.
+        rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction, solver_dtype:
+            see `convrfm.rfm.rounds.RFMSettings`. The defaults are the corrected protocol.
+        validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
+            `selection="validation"`.
+        backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
+        copy_X: whether the model keeps a copy of the training images, on which its predictions stand. With False it may
+            share them, and they must not change as long as the model is in use.
+        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.threads`. None leaves them as they
+            are set: all cores, or the share that joblib gives to each process, as under `GridSearchCV(n_jobs=2)`.
+        random_state: seed or generator for the validation split, the AGOP points and the filters.
+        verbose: 0 is silent; otherwise progress is shown, see `convrfm.system.progress`.
+
+    Attributes:
+        classes_: the labels, sorted.
+        temperature_: of `predict_proba`; None under `selection="test"`.
+        image_shape_: `(channels, height, width)` of the training images; `n_features_in_` is their product.
+        metric_: the learned patch metric of the best round `(d, d)`, the identity if that is round 0.
+        history_: a row for each stage, round and ridge, see `convrfm.rfm.rounds.StageResult`.
+        best_stage_, best_round_, best_ridge_: what `predict` uses.
+        stages_: what each stage learned, see `convrfm.rfm.deep.Stage`.
+    """
+
+    def _fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None) -> StageData:
+        data = super()._fit(X, y, eval_set)
+        outputs = self.stages_[self.best_stage_].result.validation_outputs
+        self.temperature_ = None if outputs is None else _temperature(outputs, data.labels[data.validation])
+        return data
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Give a score for each class `(n, classes)`; for two classes that of the second minus that of the first `(n,)`.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        outputs = self.outputs(X)
+        return outputs if outputs.shape[1] > 2 else outputs[:, 1] - outputs[:, 0]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the label of the largest output, `(n,)`.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        largest = self.outputs(X).argmax(axis=1)
+        return self.classes_[largest]
+
+    def _calibrated(self) -> bool:
+        """Whether there are probabilities, for `predict_proba`."""
+        if self.selection == "test" and getattr(self, "temperature_", None) is None:
+            msg = (
+                "There is no predict_proba under selection='test': probabilities are calibrated on validation images, and "
+                "none are held out. Use selection='validation'."
+            )
+            raise AttributeError(msg)
+        if hasattr(self, "stages_") and self.temperature_ is None:
+            msg = (
+                "This model has no predict_proba, since its fit left no calibration (under selection='test', or in files of "
+                "older versions): fit it again."
+            )
+            raise AttributeError(msg)
+        return True
+
+    @available_if(_calibrated)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Give the probability of each class `(n, classes)`, which is largest where `predict` puts the label.
+
+        It is the softmax of the outputs divided by `temperature_`, which minimises the cross-entropy on the validation
+        images (temperature scaling: Guo et al. 2017, arXiv 1706.04599). Their targets are smoothed as Platt (1999) does, to
+        (m + 1) / (m + classes) and 1 / (m + classes) for m images, since otherwise probabilities would be 0 and 1 where no
+        validation image is wrong. The outputs there are of the predictor that is fitted to the other images.
+
+        Raises:
+            AttributeError: under `selection="test"`, which holds out no validation images; or the model is from a file of
+                before there were probabilities.
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        check_is_fitted(self, "stages_")
+        return np.asarray(softmax(self.outputs(X) / self.temperature_, axis=1))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Give the fraction of images, or of their weights, whose label is predicted.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        predicted = self.predict(X)
+        return float(accuracy_score(self._labels(y, predicted, "y"), predicted, sample_weight=sample_weight))
+
+    @property
+    def _classes(self) -> int:
+        return len(self.classes_)
+
+    def _learn_targets(self, y: Any, images: np.ndarray) -> np.ndarray:
+        labels = self._labels(y, images, "y")
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            msg = f"y holds one class only ({str(self.classes_[0])!r}): a classifier needs at least two."
+            raise InputError(msg)
+        return np.searchsorted(self.classes_, labels)
+
+    def _encode(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Integers from 0 for labels, all of which must be among `classes_`."""
+        labels = self._labels(y, images, name)
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown) > 0:
+            msg = f"Labels that are not among the training labels: {unknown[:5].tolist()}."
+            raise InputError(msg)
+        return np.searchsorted(self.classes_, labels)
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def _labels(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Labels `(n,)` as a NumPy array, one for each image."""
+        _check_given(self, y)
+        labels = as_array(y, f"The labels of {name}")
+        if labels.shape == (len(images), 1):
+            labels = column_or_1d(labels, warn=True)
+        if labels.shape != (len(images),):
+            msg = f"The labels of {name} must have shape ({len(images)},), but their shape is {labels.shape}."
+            raise InputError(msg)
+        if pd.isna(labels).any() or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
+            msg = f"The labels of {name} hold missing values, NaN or infinities."
+            raise InputError(msg)
+        try:
+            check_classification_targets(labels)
+            np.unique(labels)
+        except (TypeError, ValueError) as error:
+            msg = f"The labels of {name} are not labels of classes: {error}"
+            raise InputError(msg) from error
+        return labels
+
+
+class DeepConvRFMClassifier(DeepConvRFMParameters, ConvRFMClassifier):
+    """Deep ConvRFM: ConvRFM stage by stage on random features (Algorithm 2 of arXiv 2309.00570).
+
+    `predict` uses the stage of highest selection accuracy (the earliest of equals).
+
+    Args:
+        stages: number of stages; None stands for `depth`.
+        filters, nonlinearity, plain_filters: see `convrfm.rfm.deep.DeepSettings`.
+        others: see `ConvRFMClassifier`.
+
+    Attributes:
+        metrics_: the metric of each stage's best round; the others as in `ConvRFMClassifier`.
+    """
+
+
+class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
+    """ConvRFM for real targets: kernel ridge regression with a learned metric on patches.
+
+    The targets are fitted as they are, neither centred nor scaled, as in scikit-learn's `KernelRidge`: there is no
+    intercept. Ridge, round and stage are chosen by the R^2 of the validation images, a random part of the training images.
+    Of several targets the R^2 is averaged, while the AGOP adds up squared gradients: bring them to one scale.
+
+    Args:
+        others: see `ConvRFMClassifier`.
+
+    Attributes:
+        history_: as in `ConvRFMClassifier`, with `*_r2` in the place of `*_accuracy`.
+        others: as in `ConvRFMClassifier`, without `classes_` and `temperature_`.
+    """
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the predicted targets in float64, `(n,)` or `(n, outputs)` as y was in the fit.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        outputs = self.outputs(X)
+        return outputs[:, 0] if self._target_axes == 1 else outputs
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Give R^2, averaged over targets.
+
+        Raises:
+            InputError, NonFiniteError: see `convrfm.errors`.
+        """
+        outputs = self.outputs(X)
+        return float(r2_score(self._encode(y, outputs, "y"), outputs, sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    @property
+    def _classes(self) -> None:
+        return None
+
+    def _learn_targets(self, y: Any, images: np.ndarray) -> np.ndarray:
+        targets = self._targets(y, images, "y")
+        self._target_axes, self._target_count = targets.ndim, targets[0].size
+        return targets.reshape(len(targets), -1)
+
+    def _encode(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Targets `(n, outputs)`, as many for each image as in the fit."""
+        targets = self._targets(y, images, name)
+        if targets[0].size != self._target_count:
+            msg = f"The targets of {name} are {targets[0].size} for each image, but those of the fit {self._target_count}."
+            raise InputError(msg)
+        return targets.reshape(len(targets), -1)
+
+    def _strata(self, targets: np.ndarray) -> np.ndarray:
+        return np.zeros(len(targets))
+
+    def _targets(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
+        """Targets `(n,)` or `(n, outputs)` in float64, for each image."""
+        _check_given(self, y)
+        targets = as_numpy(y, f"The targets of {name}", copy=True, integers=np.float64)
+        if targets.ndim not in (1, 2) or len(targets) != len(images) or targets.size == 0:
+            n = len(images)
+            msg = f"The targets of {name} must have shape ({n},) or ({n}, outputs), but their shape is {targets.shape}."
+            raise InputError(msg)
+        check_finite(targets, f"The targets of {name}")
+        return targets.astype(np.float64, copy=False)
+
+
+class DeepConvRFMRegressor(DeepConvRFMParameters, ConvRFMRegressor):
+    """Deep ConvRFM for real targets, see `ConvRFMRegressor`.
+
+    `predict` uses the stage of highest selection R^2 (the earliest of equals).
+
+    Args:
+        stages, filters, nonlinearity, plain_filters: see `DeepConvRFMClassifier`.
+        others: see `ConvRFMClassifier`.
+
+    Attributes:
+        metrics_: the metric of each stage's best round; the others as in `ConvRFMRegressor`.
+    """
+
+
+def _check_given(estimator: ConvRFMBase, y: Any) -> None:
+    if y is None:
+        msg = f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        raise InputError(msg)
+
+
+def _temperature(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Temperature that minimises the cross-entropy of softmax(outputs / temperature) with smoothed targets.
+
+    Args:
+        outputs: of the validation images `(m, classes)`.
+        labels: of them `(m,)`, from 0.
+    """
+    m, classes = outputs.shape
+    targets = (m * one_hot(labels, classes) + 1) / (m + classes)
+
+    def cross_entropy(log_temperature: float) -> float:
+        return float(-(targets * log_softmax(outputs / 10**log_temperature, axis=1)).sum())
+
+    return float(10 ** minimize_scalar(cross_entropy, bounds=LOG_TEMPERATURES, method="bounded").x)

@@ -1,0 +1,157 @@
+"""Rounds of ConvRFM on disk: each is written when it ends, and read again by the call that goes on.
+
+A round is a file of its own, so that a damaged one costs itself and no other. Kernel matrices that take minutes are
+filled tile by tile in files beside it (`convrfm.kernels.gram_file`), which go when the round is written.
+"""
+
+import json
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from safetensors import SafetensorError
+
+from convrfm.errors import ConvRFMWarning, StorageError
+from convrfm.kernels import ConvolutionalKernel
+from convrfm.kernels.prepared import PreparedImages
+from convrfm.system.storage import digest_of, read_arrays, write_arrays
+
+__all__ = ["LARGE", "Round", "RoundJournal"]
+
+LARGE = 4_000_000
+"""Entries of a kernel matrix from which on it is filled in a file: below, it is there within minutes on one core."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of Algorithm 1 leaves.
+
+    Attributes:
+        rows: of the history, one for each ridge.
+        score: selection score of the selected ridge, see `convrfm.rfm.rounds.StageResult`.
+        ridge: the selected one.
+        alpha: coefficients `(n, classes)` of its predictor on all training images, for the kernel divided by `scale`.
+        scale: largest entry of the kernel matrix of the training images.
+        next_metric: `(d, d)` of the next round; None after the last.
+        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without them.
+        outputs: on the test images `(m, classes)`; None without them.
+    """
+
+    rows: list[dict[str, float | str]]
+    score: float
+    ridge: float
+    alpha: np.ndarray
+    scale: float
+    next_metric: np.ndarray | None
+    validation_outputs: np.ndarray | None
+    outputs: np.ndarray | None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by name; none for those that are not there."""
+        named: dict[str, np.ndarray | None] = {
+            "alpha": self.alpha, "next_metric": self.next_metric, "outputs": self.outputs,
+            "validation_outputs": self.validation_outputs,
+        }  # fmt: skip
+        return {name: array for name, array in named.items() if array is not None}
+
+    @classmethod
+    def of(cls, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Round":
+        """A round of its other fields and of its arrays."""
+        return cls(
+            **content,
+            alpha=arrays["alpha"],
+            next_metric=arrays.get("next_metric"),
+            validation_outputs=arrays.get("validation_outputs"),
+            outputs=arrays.get("outputs"),
+        )
+
+
+@dataclass(frozen=True)
+class RoundJournal:
+    """The finished rounds of one fit.
+
+    Attributes:
+        stem: files are named `<stem>-<round>.safetensors`.
+        fit: tells fits apart that may have the same stem: a round that was written with another one is refused. Without it, who
+            names the stem sees to it that another fit has another one.
+    """
+
+    stem: Path
+    fit: str = ""
+
+    def stage(self, index: int) -> Self:
+        """The journal of one stage of Deep ConvRFM."""
+        return replace(self, stem=self.stem.with_name(f"{self.stem.name}-{index}"))
+
+    def recall(self, t: int, rng: np.random.Generator) -> Round | None:
+        """Read round t, and put the generator where the round left it; None, with a warning if it is damaged, to fit it.
+
+        Raises:
+            StorageError: the file cannot be opened, or is of another fit.
+        """
+        path = self.path(t)
+        if not path.exists():
+            return None
+        try:
+            header, arrays = read_arrays(path)
+            content = json.loads(header["round"])
+            whole = content.pop("sha256") == digest_of(content, arrays)
+        except (SafetensorError, KeyError, ValueError, AttributeError):
+            whole = False
+        if not whole:
+            msg = f"The checkpoint {path} is damaged: round {t} is fitted again."
+            warnings.warn(msg, ConvRFMWarning, stacklevel=2)
+            return None
+        if content.pop("fit", "") != self.fit:
+            msg = f"{path} is a round of another fit (other data, settings or code): delete it."
+            raise StorageError(msg)
+        rng.bit_generator.state = content.pop("generator")
+        return Round.of(content, arrays)
+
+    def keep(self, t: int, finished: Round, rng: np.random.Generator) -> None:
+        """Write round t, and remove its kernel matrices.
+
+        Raises:
+            StorageError: see `convrfm.system.storage`.
+        """
+        arrays = finished.arrays()
+        content = {
+            "rows": finished.rows,
+            "score": finished.score,
+            "ridge": finished.ridge,
+            "scale": finished.scale,
+            "generator": rng.bit_generator.state,
+            "fit": self.fit,
+        }
+        # NaN, of accuracies that are not there, is written as Python reads it.
+        text = json.dumps(content | {"sha256": digest_of(content, arrays)})
+        write_arrays(self.path(t), arrays, {"round": text})
+        for matrix in self.stem.parent.glob(f"{self.stem.name}-{t}-*.npy*"):
+            matrix.unlink()
+
+    def gram(
+        self, t: int, part: str, kernel: ConvolutionalKernel, left: PreparedImages, right: PreparedImages | None
+    ) -> np.ndarray:
+        """Compute a kernel matrix of round t: a large one in a file, where the tiles of an earlier call are found again.
+
+        Args:
+            t: the round.
+            part: tells the matrices of a round apart.
+            kernel: the kernel.
+            left: images of the rows.
+            right: images of the columns; None for those of the rows.
+
+        Raises:
+            StorageError, NonFiniteError: see `convrfm.kernels.ConvolutionalKernel.gram`.
+        """
+        large = len(left) * len(left if right is None else right) >= LARGE
+        out = self.stem.with_name(f"{self.stem.name}-{t}-{part}.npy") if large else None
+        # It has this name only once it is complete.
+        matrix: np.ndarray = np.load(out, mmap_mode="r") if out and out.exists() else kernel.gram(left, right, out=out)
+        return matrix
+
+    def path(self, t: int) -> Path:
+        """The file of round t."""
+        return self.stem.with_name(f"{self.stem.name}-{t}.safetensors")

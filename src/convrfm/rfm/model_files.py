@@ -1,0 +1,270 @@
+"""Fitted estimators on disk: one safetensors file with a JSON description in its header. Nothing is pickled.
+
+The arrays are what was learned in every stage and round, and the training images, on which the predictions of a kernel
+machine stand. The features of later stages follow from the images and the filters and are computed again. The header holds
+the description, and in it the hash of the description and of all arrays. `FORMAT` counts up whenever files
+change in a way that older versions would misread.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
+from convrfm import __version__
+from convrfm.errors import ConvRFMWarning, InputError, StorageError
+from convrfm.kernels import PatchLaplace
+from convrfm.rfm.deep import Stage, apply_filters
+from convrfm.rfm.estimator_base import ConvRFMBase
+from convrfm.rfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
+from convrfm.rfm.model_checks import Header, WrongModelError, check_finite, check_model, description_of
+from convrfm.rfm.rounds import StageResult
+from convrfm.system.plain_files import check_plain
+from convrfm.system.storage import digest_of, write_arrays
+from convrfm.system.threads import limited_threads
+from convrfm.system.user_input import user_path
+
+__all__ = ["FORMAT", "load_model", "save_model"]
+
+FORMAT = 2
+"""Version of the file format that is written, and the newest that is read. 1 had no probabilities and no regressors."""
+
+KINDS = {
+    kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifier, ConvRFMRegressor, DeepConvRFMRegressor)
+}
+"""Classes that are saved, by name."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def save_model(model: ConvRFMBase, path: str | Path) -> None:
+    """Write a fitted estimator atomically; by custom the name ends in `.safetensors`.
+
+    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and what it drew is saved.
+
+    Args:
+        model: a fitted `ConvRFMClassifier`, `ConvRFMRegressor`, or their deep kin.
+        path: of the file; one that is there is replaced. `~` is the home folder.
+
+    Raises:
+        InputError: another kind of model, one that is not fitted, or parameters or labels that JSON cannot hold, or
+            parameters of the kernel that were changed after the fit.
+        StorageError: see `convrfm.system.storage`.
+    """
+    kind = type(model).__name__
+    if KINDS.get(kind) is not type(model):
+        msg = f"Models of {', '.join(KINDS)} are saved, but this is {kind!r}: save the estimator inside it by itself."
+        raise InputError(msg)
+    if not hasattr(model, "stages_"):
+        msg = f"This {kind} is not fitted yet: call fit before saving it."
+        raise InputError(msg)
+    fitted = model.stages_[0].kernel
+    bandwidth = fitted.bandwidth if isinstance(fitted, PatchLaplace) else None
+    kernel = model._kernel(bandwidth if model.bandwidth == "median" and bandwidth is not None else model.bandwidth)
+    now = kernel.spec, kernel.patch_size, model._deep_settings().nonlinearity
+    if now != (fitted.spec, fitted.patch_size, model._nonlinearity):
+        msg = "The kernel, patch_size or nonlinearity of this model was changed after the fit: fit it again before saving it."
+        raise InputError(msg)
+    arrays: Arrays = {"images": model.stages_[0].features}
+    stages = []
+    for index, stage in enumerate(model.stages_):
+        description, of_stage = _describe(stage)
+        stages.append(description)
+        arrays |= {f"stage {index}/{name}": array for name, array in of_stage.items()}
+    content = {
+        "format": FORMAT,
+        "version": __version__,
+        "kind": kind,
+        "parameters": {name: _plain(name, value) for name, value in model.get_params(deep=False).items()},
+        "targets": _describe_targets(model),
+        "bandwidth": bandwidth,  # a number, also where the parameter is "median"
+        "stages": stages,
+    }
+    # A single entry: safetensors writes several in any order.
+    text = json.dumps(content | {"sha256": digest_of(content, arrays)})
+    write_arrays(user_path(path), arrays, {"convrfm": text})
+
+
+def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
+    """Read what `save_model` wrote.
+
+    On the same machine, with the same backend and number of threads, the model predicts the same bits as before.
+
+    Args:
+        path: of the file; `~` is the home folder.
+        backend: for the kernels, in the place of the saved one; "cpu", say, for a model that was fitted with "cuda".
+
+    Raises:
+        StorageError: no such file, a damaged one, one of another origin, one of a later version of convrfm, or one that says
+            what no fitted model does; the message names the field.
+        ConfigError: the saved backend cannot be used here.
+    """
+    path = user_path(path)
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        if "convrfm" not in metadata:
+            msg = (
+                f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
+            )
+            raise StorageError(msg)
+        content = description_of(metadata["convrfm"])
+        damaged = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
+        if content is None:
+            raise StorageError(damaged)
+        found, claimed = content.get("format"), content.pop("sha256", None)
+        if isinstance(found, int) and found > FORMAT:
+            msg = f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
+            raise StorageError(msg)
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        headers = {name: Header(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+        try:
+            check_model(content, headers, KINDS)
+            arrays = {name: file.get_tensor(name) for name in headers}
+            if claimed != digest_of(content, arrays):
+                raise StorageError(damaged)
+            check_finite(arrays)
+        except WrongModelError as error:
+            msg = f"{path} is no model that can be used: {error}. Save the model again."
+            raise StorageError(msg) from error
+    return _restored(content, arrays, backend)
+
+
+def _describe(stage: Stage) -> tuple[dict[str, Any], Arrays]:
+    """What JSON holds of a stage, and the arrays beside it."""
+    result, history = stage.result, stage.result.history
+    numeric = [name for name in history if pd.api.types.is_numeric_dtype(history[name])]
+    arrays: Arrays = {"alpha": result.alpha} | ({} if stage.filters is None else {"filters": stage.filters})
+    arrays |= {f"metric {t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
+    # Arrays, since JSON has neither NaN nor infinity.
+    arrays |= {f"history/{name}": history[name].to_numpy() for name in numeric}
+    description = {
+        "rounds": len(result.metrics),
+        "best_round": result.best_round,
+        "best_ridge": float(result.best_ridge),
+        "best_score": result.best_score,
+        "scale": result.scale,
+        "history": {name: None if name in numeric else history[name].tolist() for name in history},
+    }
+    return description, arrays
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A parameter as JSON holds it.
+
+    Raises:
+        InputError: it is something else than a number, a text, None or a sequence of these.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(name, item) for item in value]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and np.isfinite(value)):
+        return value
+    if name == "random_state":
+        message = f"random_state is a {type(value).__name__}, which is not saved: it will be None in the loaded model."
+        warn(message, ConvRFMWarning, stacklevel=4)
+        return None
+    msg = f"The parameter {name} cannot be saved: it is {value!r}, not a finite number, a text, None or a sequence of these."
+    raise InputError(msg)
+
+
+def _describe_targets(model: ConvRFMBase) -> dict[str, Any]:
+    """What JSON holds of the targets."""
+    if isinstance(model, ConvRFMClassifier):
+        return {"classes": _plain_labels(model.classes_), "temperature": model.temperature_}
+    assert isinstance(model, ConvRFMRegressor)
+    return {"axes": model._target_axes}
+
+
+def _restore_targets(model: ConvRFMBase, content: dict[str, Any]) -> None:
+    """Set what a model knows of its targets."""
+    if isinstance(model, ConvRFMRegressor):
+        model._target_axes, model._target_count = content["targets"]["axes"], model.stages_[0].result.alpha.shape[1]
+        return
+    assert isinstance(model, ConvRFMClassifier)
+    # Format 1 has the classes alone, one level higher.
+    targets = content.get("targets", {"classes": content.get("classes"), "temperature": None})
+    model.classes_ = np.array(targets["classes"]["values"], dtype=targets["classes"]["dtype"])
+    model.temperature_ = targets["temperature"]
+
+
+def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
+    """The classes with their dtype as JSON holds them.
+
+    Raises:
+        InputError: labels that are neither numbers nor texts.
+    """
+    values = classes.tolist()
+    if classes.dtype.kind not in "biufUO" or not all(isinstance(value, str | int | float) for value in values):
+        msg = f"Labels of dtype {classes.dtype}, such as {values[0]!r}, cannot be saved: fit the model to numbers or texts."
+        raise InputError(msg)
+    return {"dtype": classes.dtype.str, "values": values}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, of which nothing but the header has been read."""
+    try:
+        check_plain(path)
+        with safe_open(path, framework="numpy") as file:
+            yield file
+    except StorageError:
+        raise
+    except FileNotFoundError as error:
+        msg = f"There is no file {path}."
+        raise StorageError(msg) from error
+    except (OSError, SafetensorError) as error:
+        msg = f"{path} cannot be read: it is damaged, or no safetensors file ({error}). Copy or save the model again."
+        raise StorageError(msg) from error
+
+
+def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMBase:
+    parameters = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in content["parameters"].items()
+    }
+    if backend is not None:
+        parameters["backend"] = backend
+    model = KINDS[content["kind"]]().set_params(**parameters)
+    model._remember_shape(arrays["images"])
+    with limited_threads(model.n_jobs):
+        model._take_over(_stages(model, content, arrays))
+    _restore_targets(model, content)
+    return model
+
+
+def _stages(model: ConvRFMBase, content: dict[str, Any], arrays: Arrays) -> list[Stage]:
+    """The stages, with their features computed anew from the images."""
+    kernel = model._kernel(content.get("bandwidth") or model.bandwidth)
+    nonlinearity = model._deep_settings().nonlinearity
+    features = arrays["images"]
+    stages: list[Stage] = []
+    for index, described in enumerate(content["stages"]):
+        if stages:
+            filters = stages[-1].filters
+            assert filters is not None  # only the last stage has none
+            features = apply_filters(features, filters, model.patch_size, nonlinearity)
+        own = {
+            name.partition("/")[2]: array
+            for name, array in arrays.items()
+            if name.partition("/")[0] == f"stage {index}"
+        }
+        columns = {
+            name: own[f"history/{name}"] if values is None else values for name, values in described["history"].items()
+        }
+        result = StageResult(
+            metrics=[own.get(f"metric {t}") for t in range(described["rounds"])],
+            best_round=described["best_round"],
+            best_ridge=described["best_ridge"],
+            best_score=described["best_score"],
+            history=pd.DataFrame(columns),
+            alpha=own["alpha"],
+            scale=described["scale"],
+        )
+        stages.append(Stage(kernel.shallower(index), result, features, own.get("filters")))
+    return stages

@@ -1,0 +1,370 @@
+"""Algorithm 1 of arXiv 2309.00570, ConvRFM: kernel ridge regression and the patch-AGOP in turn.
+
+M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor.
+Round 0 is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of
+`RFMSettings`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from convrfm.errors import InputError
+from convrfm.kernels import ConvolutionalKernel
+from convrfm.kernels.certificate import certify
+from convrfm.kernels.prepared import PreparedImages
+from convrfm.numerics.parameters import is_count, is_positive, one_of, refuse_first
+from convrfm.rfm.journal import Round, RoundJournal
+from convrfm.rfm.metric import keep_top_eigenvalues, normalise, power
+from convrfm.rfm.ridge import (
+    RidgeSolution,
+    SolverDtype,
+    accuracy,
+    correct,
+    determination,
+    solve_ridge,
+    squared_error,
+    targets_of,
+)
+from convrfm.system.progress import track
+
+__all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
+
+
+@dataclass(frozen=True)
+class RFMSettings:
+    """Settings of ConvRFM; the defaults are the corrected protocol.
+
+    Attributes:
+        rounds: T, the number of kernel fits; the metric is updated T - 1 times.
+        ridges: ridges to try in each round, on the scale of a kernel divided by its largest entry.
+        selection: "validation" chooses ridge and round on the validation part; "test" on the test images, as the paper
+            does.
+        agop_samples: points at which the AGOP is averaged: "all" training images, or a number of them.
+        agop_draw: which ones: "random", or the "first" (the authors' code takes the first 20).
+        agop_ridge: the predictor whose AGOP is taken: with the "selected" ridge, or the "last" one tried (the code).
+        metric_power: p in M = G^p. 1 is the paper's text; 2 is what the authors' code does by default, where it
+            multiplies patches by G and not by its square root.
+        eigenvalue_fraction: share of the largest eigenvalues of G that is kept (an option of the authors' code: 0.25).
+        solver_dtype: arithmetic of the solver; "float32" in the authors' code.
+    """
+
+    rounds: int = 5
+    ridges: tuple[float, ...] = (1e-8, 1e-5, 1e-3)
+    selection: Literal["validation", "test"] = "validation"
+    agop_samples: int | Literal["all"] = "all"
+    agop_draw: Literal["random", "first"] = "random"
+    agop_ridge: Literal["selected", "last"] = "selected"
+    metric_power: float = 1.0
+    eigenvalue_fraction: float = 1.0
+    solver_dtype: SolverDtype = "float64"
+
+    def __post_init__(self) -> None:
+        """Check types and ranges.
+
+        Raises:
+            InputError: a value of another type, or out of range.
+        """
+        ridges, fraction = self.ridges, self.eigenvalue_fraction
+        checks = {
+            "rounds must be an integer of at least 1": is_count(self.rounds),
+            "ridges must be one or more positive numbers in a tuple, such as (1e-3,)": isinstance(ridges, tuple | list)
+            and len(ridges) > 0
+            and all(map(is_positive, ridges)),
+            "agop_samples must be 'all' or an integer of at least 1": is_count(self.agop_samples)
+            or (isinstance(self.agop_samples, str) and self.agop_samples == "all"),
+            "metric_power must be positive": is_positive(self.metric_power),
+            "eigenvalue_fraction must be a number in (0, 1]": is_positive(fraction) and fraction <= 1,
+        }
+        options = {
+            "selection": ("validation", "test"),
+            "agop_draw": ("random", "first"),
+            "agop_ridge": ("selected", "last"),
+            "solver_dtype": ("float64", "float32"),
+        }
+        refuse_first(self, checks | one_of(self, options))
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What one stage is fitted on.
+
+    Attributes:
+        train: images `(n, channels, height, width)`.
+        labels: integer labels of the training images `(n,)`, from 0; for regression the targets `(n, outputs)` float64.
+        classes: outputs of the predictor, one for each class; 1 for a single output with labels 0 and 1; None for
+            regression.
+        fit: indices of the training images that predictors are fitted on; the others validate. All of them under test
+            selection.
+        test: images to report on, or None.
+        test_labels: their labels, or targets.
+    """
+
+    train: np.ndarray
+    labels: np.ndarray
+    classes: int | None
+    fit: np.ndarray
+    test: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether predictors are fitted on all training images, in their order."""
+        return np.array_equal(self.fit, np.arange(len(self.train)))
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What predictors are fitted to, `(n, outputs)` float64."""
+        return self.labels if self.classes is None else targets_of(self.labels, self.classes)
+
+    @property
+    def score(self) -> str:
+        """What ridges and rounds are chosen by: "accuracy", or for regression "r2"."""
+        return "r2" if self.classes is None else "accuracy"
+
+    @property
+    def validation(self) -> np.ndarray:
+        """Indices of the training images that validate."""
+        return np.setdiff1d(np.arange(len(self.train)), self.fit)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage has learned.
+
+    Attributes:
+        metrics: the metric of each round, None for the identity of round 0.
+        best_round: the round of highest selection score, which is the accuracy, or R^2 for regression; the earliest of
+            equals.
+        best_ridge: the ridge selected in that round.
+        best_score: its selection score.
+        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.rfm.ridge.squared_error`;
+            regression has `*_r2` (`convrfm.rfm.ridge.determination`) in the place of `*_accuracy`;
+            `residual` and `condition` those of `convrfm.rfm.ridge.RidgeSolution`, `kernel_spread` and
+            `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.certificate.Certificate`.
+            `selected` marks the ridge chosen in a round. Columns of test images are NaN without them. Under validation
+            selection `test_*` are those of the predictor fitted again on all training images with the metric of
+            the round, while `train_*` and the metric are of the fitted part alone: no validation label reaches the
+            metric.
+        alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
+            by `scale`.
+        scale: largest entry of the kernel matrix of the training images in the best round.
+        outputs: of that predictor on the test images `(m, classes)`; None without them.
+        validation_outputs: on the validation images, of the predictor that is fitted to the others; None without them.
+        correct: of each round, whether its predictor with the selected ridge classifies each test image correctly, `(m,)`
+            bool; its mean is `test_accuracy`. Empty without test images and for regression.
+    """
+
+    metrics: list[np.ndarray | None]
+    best_round: int
+    best_ridge: float
+    best_score: float
+    history: pd.DataFrame
+    alpha: np.ndarray
+    scale: float
+    outputs: np.ndarray | None = None
+    validation_outputs: np.ndarray | None = None
+    correct: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def best_metric(self) -> np.ndarray | None:
+        """The metric of the best round; None for the identity."""
+        return self.metrics[self.best_round]
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Kernel matrices of one round, each divided by the largest entry of the matrix that its predictor is fitted on."""
+
+    fit: np.ndarray  # fitted part with itself
+    validation: np.ndarray  # validation part with the fitted part
+    train: np.ndarray  # all training images with themselves
+    test: np.ndarray | None  # test with all training images
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One ridge in one round."""
+
+    row: dict[str, float | str]
+    partial: RidgeSolution = field(repr=False)
+    full: RidgeSolution = field(repr=False)
+    validation_outputs: np.ndarray | None = field(repr=False)
+    outputs: np.ndarray | None = field(repr=False)
+
+
+def fit_rounds(
+    kernel: ConvolutionalKernel,
+    data: StageData,
+    settings: RFMSettings,
+    rng: np.random.Generator,
+    *,
+    journal: RoundJournal | None = None,
+    description: str = "ConvRFM",
+    show: bool = False,
+) -> StageResult:
+    """Run Algorithm 1.
+
+    Args:
+        kernel: the kernel; its metric is what is learned.
+        data: images and labels.
+        settings: see `RFMSettings`.
+        rng: draws the points of the AGOP.
+        journal: keeps each round on disk, and gives back those of an earlier call, with the same result; None keeps nothing.
+        description: what the progress says.
+        show: whether to show progress.
+
+    Raises:
+        InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
+        StorageError: the journal cannot be written.
+    """
+    _check_selection(data, settings)
+    metrics: list[np.ndarray | None] = [None]
+    rounds: list[Round] = []
+    for t in track(range(settings.rounds), settings.rounds, description, show=show):
+        finished = None if journal is None else journal.recall(t, rng)
+        if finished is None:
+            finished = _fit_round(kernel, data, metrics[t], t, settings, rng, journal)
+            if journal is not None:
+                journal.keep(t, finished, rng)
+        rounds.append(finished)
+        if t + 1 < settings.rounds:
+            metrics.append(finished.next_metric)
+    best_round = int(np.argmax([finished.score for finished in rounds]))
+    best = rounds[best_round]
+    history = pd.DataFrame([row for finished in rounds for row in finished.rows])
+    return StageResult(
+        metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale, best.outputs,
+        best.validation_outputs,
+        correct=_correct(rounds, data),
+    )  # fmt: skip
+
+
+def _fit_round(
+    kernel: ConvolutionalKernel,
+    data: StageData,
+    metric: np.ndarray | None,
+    t: int,
+    settings: RFMSettings,
+    rng: np.random.Generator,
+    journal: RoundJournal | None,
+) -> Round:
+    """Fit all ridges with one metric, and take the AGOP that the next round starts from."""
+
+    def gram(part: str, left: PreparedImages, right: PreparedImages | None) -> np.ndarray:
+        matrix: np.ndarray = kernel.gram(left, right) if journal is None else journal.gram(t, part, kernel, left, right)
+        return matrix
+
+    train = kernel.prepare(data.train, metric)
+    train_gram = gram("train", train, None)
+    test_gram = None if data.test is None else gram("test", kernel.prepare(data.test, metric), train)
+    scale = float(train_gram.max())
+    blocks = _blocks(train_gram, test_gram, data)
+    del train_gram, test_gram  # before the solver takes its part of the memory
+    fits = [_fit(blocks, data, ridge, settings, kernel.backend) for ridge in settings.ridges]
+    del blocks
+    certificate = certify(kernel, data.train, metric)
+    quality = {"kernel_spread": certificate.spread, "kernel_smallest_eigenvalue": certificate.smallest_eigenvalue}
+    scores = [float(fit.row[f"{settings.selection}_{data.score}"]) for fit in fits]
+    chosen = int(np.argmax(scores))
+    next_metric = None
+    if t + 1 < settings.rounds:
+        alpha = (fits[chosen] if settings.agop_ridge == "selected" else fits[-1]).partial.alpha
+        fitted = train if data.complete else train.take(data.fit)
+        next_metric = _next_metric(kernel, fitted, alpha, settings, rng)
+    return Round(
+        rows=[{"round": t, **fit.row, **quality, "selected": i == chosen} for i, fit in enumerate(fits)],
+        score=scores[chosen],
+        ridge=fits[chosen].full.ridge,
+        alpha=fits[chosen].full.alpha,
+        scale=scale,
+        next_metric=next_metric,
+        validation_outputs=fits[chosen].validation_outputs,
+        outputs=fits[chosen].outputs,
+    )
+
+
+def _correct(rounds: list[Round], data: StageData) -> list[np.ndarray]:
+    """Whether test images are classified correctly, of each round."""
+    if data.classes is None or data.test_labels is None:
+        return []
+    return [correct(finished.outputs, data.test_labels) for finished in rounds if finished.outputs is not None]
+
+
+def _check_selection(data: StageData, settings: RFMSettings) -> None:
+    if settings.selection == "test" and data.test is None:
+        msg = (
+            "selection='test' chooses by test accuracy and needs test images; use selection='validation' without them."
+        )
+        raise InputError(msg)
+    if settings.selection == "validation" and len(data.validation) == 0:
+        msg = "selection='validation' needs training images that are left out of the fit, but there are none."
+        raise InputError(msg)
+    selecting = data.validation if settings.selection == "validation" else data.test
+    if data.classes is None and selecting is not None and len(selecting) < 2:
+        msg = f"R^2, which chooses ridge and round, needs at least two {settings.selection} images, but there is one: use more."
+        raise InputError(msg)
+
+
+def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> _Blocks:
+    """Cut and scale the kernel matrices of one round, once for all ridges.
+
+    Raises:
+        InputError: the kernel is zero everywhere.
+    """
+    fit = gram if data.complete else gram[np.ix_(data.fit, data.fit)]
+    largest = fit.max()
+    if not largest > 0:
+        msg = "The kernel of the training images is zero everywhere: are all images black?"
+        raise InputError(msg)
+    train = gram / gram.max()
+    return _Blocks(
+        fit=train if data.complete else np.divide(fit, largest, out=fit),
+        validation=gram[np.ix_(data.validation, data.fit)] / largest,
+        train=train,
+        test=None if test_gram is None else test_gram / gram.max(),
+    )
+
+
+def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings, backend: str) -> _Fit:
+    """Fit on the fitted part, and again on all training images where they differ; measure both."""
+    targets, score = data.targets, accuracy if data.classes is not None else determination
+    solve = solve_ridge
+    if backend == "cuda":
+        # Here, since it brings what is there for GPUs alone.
+        from convrfm.rfm.device_solve import solve_on_gpu as solve
+    partial = solve(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
+    full = partial if data.complete else solve(blocks.train, targets, ridge, settings.solver_dtype)
+    row: dict[str, float | str] = {"ridge": ridge}
+    parts = {
+        "train": (blocks.fit, partial, data.labels[data.fit]),
+        "validation": (blocks.validation, partial, data.labels[data.validation]),
+        "test": (blocks.test, full, data.test_labels),
+    }
+    found: dict[str, np.ndarray | None] = {}
+    for name, (matrix, solution, labels) in parts.items():
+        present = matrix is not None and labels is not None and len(labels) > 0
+        outputs = found[name] = matrix @ solution.alpha if present else None
+        row[f"{name}_{data.score}"] = float("nan") if outputs is None else score(outputs, labels)
+        row[f"{name}_error"] = float("nan") if outputs is None else squared_error(outputs, labels)
+    row |= {"solver": full.solver, "residual": full.residual, "condition": full.condition}
+    return _Fit(row, partial, full, found["validation"], found["test"])
+
+
+def _next_metric(
+    kernel: ConvolutionalKernel,
+    fitted: PreparedImages,
+    alpha: np.ndarray,
+    settings: RFMSettings,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Patch-AGOP of a predictor on the images that it is fitted to, as the metric of the next round, of trace d."""
+    points = fitted
+    if settings.agop_samples != "all" and settings.agop_samples < len(fitted):
+        count = settings.agop_samples
+        chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fitted), count, replace=False)
+        points = fitted.take(chosen)
+    agop = kernel.patch_agop(fitted, points, alpha)
+    return normalise(power(keep_top_eigenvalues(agop, settings.eigenvalue_fraction), settings.metric_power))

@@ -1,0 +1,1 @@
+"""What the machine and the terminal have: memory, threads, GPUs, files, progress."""
