@@ -17,14 +17,12 @@ from tolerance import assert_close
 from convrfm import (
     ConvRFMClassifier,
     DeepConvRFMClassifier,
-    estimator_parameters,
     load_model,
-    model_checks,
-    model_files,
     save_model,
 )
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import median_bandwidth
+from convrfm.rfm import estimator_parameters, model_checks, model_files
 from convrfm.system.storage import digest_of, read_arrays, write_arrays
 
 BUNCH = load_digits(n_class=3)
