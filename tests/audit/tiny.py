@@ -13,7 +13,7 @@ from workflow.conftest import CONFIG, ROOT
 
 from convrfm.replication.audit.records import find_products, in_order
 from convrfm.replication.config.presets import Settings, load_settings
-from convrfm.replication.plan.base import FIGURE_FORMATS, Plan, figure_file, recorded_state
+from convrfm.replication.plan.plan import FIGURE_FORMATS, Plan, figure_file, recorded_state
 from convrfm.replication.plan.table import EXPERIMENTS, FIGURES
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.paths import RUN_FILES, run_keys

@@ -12,9 +12,9 @@ from convrfm.replication.claims.evidence import Evidence
 from convrfm.replication.claims.judging import all_judges, judge_claim
 from convrfm.replication.claims.verdicts import quoted
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.figures.job import METADATA, figure_job
+from convrfm.replication.figures.figure import METADATA, figure_job
 from convrfm.replication.plan import table as plan_table
-from convrfm.replication.plan.base import Plan
+from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.record import Recorder

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from convrfm.replication.figures.job import figure_job
+from convrfm.replication.figures.figure import figure_job
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.finished_runs import read_recorded_runs, read_runs, runs_with
 from convrfm.replication.record.paths import RUN_FILES
@@ -120,10 +120,9 @@ FEATURE_FIGURES = ("fig03", "fig10", "fig11", "fig12")
 )
 def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
     found = import_closure(f"convrfm.replication.figures.drawing.{name}")
-    assert "convrfm.replication.figures.job" in found
+    assert "convrfm.replication.figures.figure" in found
     apart = {
         "convrfm.replication.figures.features",
-        "convrfm.replication.figures.feature_runs",
         "convrfm.replication.figures.feature_measurements",
     }
     assert not apart & set(found)
@@ -137,4 +136,4 @@ def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
 )
 def test_no_run_is_done_again_for_a_figure(name):
     found = import_closure(f"convrfm.replication.figures.drawing.{name}")
-    assert not {"convrfm.replication.figures.job", "convrfm.replication.record.finished_runs"} & set(found)
+    assert not {"convrfm.replication.figures.figure", "convrfm.replication.record.finished_runs"} & set(found)
