@@ -133,7 +133,7 @@ def _draw(plan: "Plan", w: Keys) -> list[str]:
     return [plan.run_file("draw", w["protocol"], "arrays", task=w["task"], seed=w["seed"])]
 
 
-JOB = "convrfm.replication.jobs.fits:fit_task"
+JOB = "fits:fit_task"
 
 KINDS = (
     RunKind("rfm", JOB, ("task", "sigma", "seed"), {"draw": _draw}, _of_panel),

@@ -46,7 +46,7 @@ def _settings(plan: "Plan", w: Keys) -> ShallowSettings:
 KINDS = (
     RunKind(
         "shallow",
-        "convrfm.replication.jobs.shallow:train_and_measure",
+        "shallow:train_and_measure",
         ("dataset", "architecture", "patch_size", "seed"),
         {"images": _images},
         _settings,
