@@ -13,10 +13,10 @@ from convrfm.replication.audit.records import Product, Record
 from convrfm.replication.config.presets import Settings, load_settings, read_yaml
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import FIGURES, RUNS, FigureKind, asked_figures
-from convrfm.replication.runs.kinds import RunKind
 from convrfm.replication.record.closure import closure_hash, import_closure
 from convrfm.replication.record.paths import run_keys
 from convrfm.replication.record.record import CHECKOUT, ask_git
+from convrfm.replication.runs.kinds import RunKind
 
 __all__ = [
     "LOCK", "Expected", "asked_for", "changed_modules", "check_currency", "differences", "expected_of", "listed", "lock_of",
