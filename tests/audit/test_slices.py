@@ -72,9 +72,7 @@ def test_a_slice_in_full():
 
 
 def test_a_slice_holds_the_digest_and_the_folder_of_its_data():
-    keys = dict(
-        zip(RUNS["prepare"].keys, ("svhn", "32", "stretch", "rgb", "unit", "1-7", "10", "5", "3"), strict=True)
-    )
+    keys = dict(zip(RUNS["prepare"].keys, ("svhn", "32", "stretch", "rgb", "unit", "1-7", "10", "5", "3"), strict=True))
     plan = plan_of("quick", data_folders={"svhn": "/somewhere", "mnist": "/else"})
     found = RUNS["prepare"].settings(plan, {**keys, "protocol": "published"})
     assert (found["digest"], found["folders"], found["pair"], found["resampled"]) == (
