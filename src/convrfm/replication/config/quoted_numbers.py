@@ -21,7 +21,9 @@ from convrfm.errors import ConfigError
 
 __all__ = ["quoted"]
 
-_BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!--).)*)(<!-- /generated -->)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!--).)*)(<!-- /generated -->)", re.DOTALL
+)
 
 _FIGURES = (
     ("1, the ansatz in trained networks", "fig01", "fig01",
