@@ -22,6 +22,7 @@ from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.page import claims_page
 from convrfm.replication.config.models import Model, as_yaml
 from convrfm.replication.config.presets import Config, Preset
+from convrfm.replication.config.quoted_numbers import quoted
 from convrfm.system.storage import write_bytes
 
 __all__ = ["generated_files", "main"]
@@ -41,6 +42,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         root / "docs/datasets.md": _data(),
         root / "docs/claims.md": claims_page(load_claims(), HEADER),
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
+        **quoted(root),
     }
 
 
