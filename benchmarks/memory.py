@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from convrfm.replication.cluster.fit_memory import fit_bytes
+from convrfm.replication.cluster.fits import fit_bytes
 from convrfm.replication.config.costs import PROGRAM
 from convrfm.replication.jobs.fits import task_choices, task_data, task_kernel
 from convrfm.replication.jobs.task_images import TaskImages
@@ -116,7 +116,7 @@ def page(rows: list[str], program: int, machine: str) -> str:
     """The page of the documentation."""
     return f"""# Memory of fits
 Before a fit of the kernels starts, its job checks that its memory is free. Its rule asks a scheduler for the same amount, and
-for {PROGRAM} MiB for the program. Both use one estimate (`convrfm.replication.cluster.fit_memory`), which goes through the fit in steps.
+for {PROGRAM} MiB for the program. Both use one estimate (`convrfm.replication.cluster.fits`), which goes through the fit in steps.
 The table compares it with the peak of real fits to noise, images included. Each ran in a process of its own, beyond the
 {program / 2**20:.0f} MiB that this takes once its libraries are loaded and its kernels compiled. CNTK of depth 3, patches of
 3x3 pixels, float32, three rounds. Written by `python benchmarks/memory.py`, on {machine}.

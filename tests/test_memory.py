@@ -244,7 +244,7 @@ def test_a_job_in_a_nested_group_of_1_gib_refuses_a_fit_of_4_gib(nested_group):
         "memory_mb": None,
     }  # fmt: skip
     program = (
-        "from convrfm.replication.cluster.fit_memory import check_memory, fit_bytes\n"
+        "from convrfm.replication.cluster.fits import check_memory, fit_bytes\n"
         f"size = ({settings!r}, 12000, 2000, (1, 28, 28))\n"
         "assert 3.5 * 2**30 < fit_bytes(*size) < 4.5 * 2**30\n"
         "check_memory(*size)"

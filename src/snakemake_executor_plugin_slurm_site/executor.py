@@ -7,7 +7,7 @@
   counts it as an attempt of the job.
 - A job that ran into its time limit after a new checkpoint, or that SLURM took from its node, is submitted again as it was, and
   does not use up an attempt.
-- What a failed job ran out of is noted for its next attempt, see `convrfm.replication.cluster.attempts`.
+- What a failed job ran out of is noted for its next attempt, see `convrfm.replication.cluster.launch`.
 """
 
 import re
@@ -26,8 +26,7 @@ from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm.job_status_query import get_min_job_age
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from convrfm.replication.cluster.attempts import Shortage, note_failure
-from convrfm.replication.cluster.orphans import ask_slurm
+from convrfm.replication.cluster.launch import Shortage, ask_slurm, note_failure
 
 __all__ = ["Executor", "ExecutorSettings", "JobState", "parse_states", "shortage_of"]
 
@@ -158,7 +157,7 @@ class Executor(SlurmExecutor):
         super().__post_init__(test_mode)
         # Every call of Snakemake imports this module, and only a call that submits needs these.
         from convrfm.errors import ConvRFMError
-        from convrfm.replication.cluster.submissions import read_partitions
+        from convrfm.replication.cluster.site import read_partitions
 
         if self._partitions is None:
             try:
@@ -359,7 +358,7 @@ def _note_failure(job: Any, shortage: Shortage | None) -> None:
 
 
 def _checkpoints(job: Any) -> Iterator[_Stamp]:
-    """Every checkpoint in the folders of a job's outputs, see `convrfm.replication.record.checkpoints`; it may be a folder itself."""
+    """Every checkpoint in the folders of a job's outputs, see `convrfm.replication.record.session`; it may be a folder itself."""
     for folder in {Path(output).parent for member in _members(job) for output in member.output}:
         with suppress(OSError):
             for path in [*folder.glob("checkpoint-*"), *folder.glob("checkpoint-*/**/*")]:

@@ -9,8 +9,8 @@ from audit.test_slices import plan_of
 
 from convrfm.errors import InputError
 from convrfm.kernels import cpu, tiles
-from convrfm.replication.cluster import fit_memory
-from convrfm.replication.cluster.fit_memory import check_memory, fit_bytes
+from convrfm.replication.cluster import fits as fit_costs
+from convrfm.replication.cluster.fits import check_memory, fit_bytes
 from convrfm.replication.plan import fits
 from convrfm.replication.plan.beyond import variant_settings
 from convrfm.replication.plan.features import feature_fit_settings
@@ -50,28 +50,28 @@ def test_the_estimate_is_near_the_measured_peaks(benchmark):
 
 
 def test_constants_are_those_of_the_kernels():
-    assert fit_memory.LARGEST_BUDGET == tiles.LARGEST_DEFAULT
-    assert (fit_memory.LARGEST_SIDE, fit_memory.FUSED_RANK) == (cpu.LARGEST_SIDE, cpu.FUSED_RANK)
-    assert fit_memory.STRIP_BYTES == cpu.STRIP_BYTES
+    assert fit_costs.LARGEST_BUDGET == tiles.LARGEST_DEFAULT
+    assert (fit_costs.LARGEST_SIDE, fit_costs.FUSED_RANK) == (cpu.LARGEST_SIDE, cpu.FUSED_RANK)
+    assert fit_costs.STRIP_BYTES == cpu.STRIP_BYTES
     assert cpu.PATCH_SHARE == 0.5
 
 
 def test_the_largest_printed_run_fits_a_laptop(monkeypatch):
     assert fit_bytes(PRINTED, 4000, 4000, FRAMED) < 1.5 * GIB
-    monkeypatch.setattr(fit_memory, "free_memory", lambda: FreeMemory(8 * GIB, "on this machine"))
+    monkeypatch.setattr(fit_costs, "free_memory", lambda: FreeMemory(8 * GIB, "on this machine"))
     check_memory(PRINTED, 4000, 4000, FRAMED)
 
 
 def test_a_fit_that_does_not_find_its_memory_is_refused(monkeypatch):
     needed = fit_bytes(PRINTED, 4000, 4000, FRAMED, budget=GIB // 8) - 8000 * 4 * 42**2
     monkeypatch.setattr(
-        fit_memory, "free_memory", lambda: FreeMemory(GIB // 2, "in the control group /job (x: 2.0 GiB)")
+        fit_costs, "free_memory", lambda: FreeMemory(GIB // 2, "in the control group /job (x: 2.0 GiB)")
     )
     with pytest.raises(InputError) as caught:
         check_memory(PRINTED, 4000, 4000, FRAMED)
     assert str(caught.value).startswith(
-        f"A fit to 4000 training and 4000 test images takes {needed / GIB:.1f} GiB beside them, but 0.5 GiB are free in the "
-        "control group /job (x: 2.0 GiB): lower n_train, n_test, stages or filters"
+        f"A fit to 4000 training and 4000 test images needs {needed / GIB:.1f} GiB beside them, but only 0.5 GiB are free in the "
+        "control group /job (x: 2.0 GiB). Lower n_train, n_test, stages or filters"
     )
 
 

@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 
 from convrfm.errors import StorageError
-from convrfm.replication.cluster import preflight
+from convrfm.replication.cluster import launch
 from convrfm.replication.record import closure, record
-from convrfm.replication.record.paths import run_keys, run_name
-from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.record import Recorder, read_record, run_keys, run_name
 from convrfm.system.storage import (
     clear_leftovers,
     load_arrays,
@@ -242,14 +241,14 @@ def test_hash_changes_with_the_closure_alone(tmp_path, monkeypatch):
 
 
 def test_preflight(tmp_path, monkeypatch):
-    preflight.check_folder(tmp_path / "not" / "yet" / "there")
+    launch.check_folder(tmp_path / "not" / "yet" / "there")
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="is a file"):
-        preflight.check_folder(tmp_path / "file" / "results")
-    monkeypatch.setattr(preflight.os, "access", lambda *_: False)
+        launch.check_folder(tmp_path / "file" / "results")
+    monkeypatch.setattr(launch.os, "access", lambda *_: False)
     with pytest.raises(StorageError, match="read-only"):
-        preflight.check_folder(tmp_path)
+        launch.check_folder(tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(preflight, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(launch, "LEAST_FREE_BYTES", 2**62)
     with pytest.raises(StorageError, match="free disk space"):
-        preflight.check_folder(tmp_path)
+        launch.check_folder(tmp_path)

@@ -15,7 +15,7 @@ from convrfm.replication.config.sections.fig06 import DATASETS
 from convrfm.replication.plan import features, fig06, fig08, fig09
 from convrfm.replication.plan.base import Plan
 from convrfm.replication.record.finished_runs import runs_with
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

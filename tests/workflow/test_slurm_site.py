@@ -12,8 +12,8 @@ from snakemake_executor_plugin_slurm import Executor as Plugin
 from snakemake_interface_common.exceptions import WorkflowError
 
 from convrfm.errors import ConfigError
-from convrfm.replication.cluster import attempts
-from convrfm.replication.cluster.attempts import growth, note_failure
+from convrfm.replication.cluster import launch
+from convrfm.replication.cluster.launch import growth, note_failure
 from convrfm.replication.cluster.site import Site, load_site
 from convrfm.replication.config.costs import Costs
 from snakemake_executor_plugin_slurm_site import Executor, ExecutorSettings
@@ -24,7 +24,7 @@ from workflow.conftest import ROOT
 
 @pytest.fixture(autouse=True)
 def nothing_noted(monkeypatch):
-    monkeypatch.setattr(attempts, "_failures", {})
+    monkeypatch.setattr(launch, "_failures", {})
 
 
 def test_states_of_squeue_and_sacct():

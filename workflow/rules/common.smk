@@ -11,12 +11,12 @@ from snakemake.exceptions import WorkflowError
 from convrfm.datasets.places import STATE, find_place
 from convrfm.datasets.registry import files_behind
 from convrfm.errors import ConvRFMError
-from convrfm.replication.cluster.attempts import growth
+from convrfm.replication.cluster.launch import growth
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.record.data_states import due_attempt, read_state
-from convrfm.replication.cluster.orphans import cancel_orphans
-from convrfm.replication.record.paths import RUN_FILES, figure_records
+from convrfm.replication.cluster.launch import cancel_orphans
+from convrfm.replication.record.record import RUN_FILES, figure_records
 from convrfm.replication.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
 from convrfm.replication.plan.beyond import variants
 from convrfm.replication.plan.data import folders_of
@@ -33,7 +33,7 @@ from convrfm.replication.plan.steps import (
     step_settings,
 )
 from convrfm.replication.plan.table import EXPERIMENTS, FIGURES
-from convrfm.replication.cluster.preflight import check_folder, check_paths
+from convrfm.replication.cluster.launch import check_folder, check_paths
 from convrfm.replication.record.record import read_record
 from convrfm.replication.config.costs import PAIRS, is_pair
 from convrfm.replication.cluster.site import Site, load_site

@@ -14,8 +14,7 @@ from convrfm.replication.config.presets import Settings, load_settings, read_yam
 from convrfm.replication.plan.base import Plan
 from convrfm.replication.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
 from convrfm.replication.record.closure import closure_hash, import_closure
-from convrfm.replication.record.paths import run_keys
-from convrfm.replication.record.record import CHECKOUT, ask_git
+from convrfm.replication.record.record import CHECKOUT, ask_git, run_keys
 
 __all__ = [
     "LOCK", "Expected", "asked_for", "changed_modules", "check_currency", "differences", "expected_of", "listed", "lock_of",

@@ -1,4 +1,4 @@
-"""Files that are generated: JSON schemas, the pages on configuration, data and claims, and the conda environment.
+"""Generated files: JSON schemas, the pages on configuration, data and claims, and the conda environment.
 
 python -m convrfm.replication.config.generate            writes them
 python -m convrfm.replication.config.generate --check    fails if one has drifted from its source
@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from packaging.markers import Marker
@@ -21,7 +21,7 @@ from convrfm.replication.audit.document import document_schema
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.page import claims_page
 from convrfm.replication.config.models import Model, as_yaml
-from convrfm.replication.config.presets import Config, Preset
+from convrfm.replication.config.presets import Config, Preset, section_in
 from convrfm.system.storage import write_bytes
 
 __all__ = ["generated_files", "main"]
@@ -32,7 +32,7 @@ _PIN = re.compile(r"^(?P<pin>[A-Za-z0-9_.\-]+==[^ ;\\]+)\s*(?:;\s*(?P<marker>[^\
 
 
 def generated_files(root: Path) -> dict[Path, str]:
-    """Give path and content of every generated file of a checkout."""
+    """Path and content of every generated file of a checkout."""
     return {
         root / "workflow/schemas/config.schema.json": _schema(Config),
         root / "workflow/schemas/preset.schema.json": _schema(Preset),
@@ -58,10 +58,10 @@ def _documentation() -> str:
         "",
         f"<!-- {HEADER} -->",
         "",
-        "`config.yaml` says which preset is built and how; `workflow/presets/<preset>.yaml` says what each figure needs at",
+        "`config.yaml` selects the preset and how it is built; `workflow/presets/<preset>.yaml` has what each figure needs at",
         "that scale. `overrides` in `config.yaml` changes single keys of the preset. Any key can also be given on the command",
         "line: `snakemake -c2 --config protocol=both -- fig05`. Wrong keys, types and ranges stop before the first job.",
-        "A path may begin with `~`, the home folder. YAML takes `1e-5` for text: write `1.0e-5`.",
+        "A path may begin with `~`, the home folder. YAML reads `1e-5` as text: write `1.0e-5`.",
     ]
     for title, model in (("config.yaml", Config), ("workflow/presets/&lt;preset&gt;.yaml", Preset)):
         lines += ["", f"## {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
@@ -70,12 +70,10 @@ def _documentation() -> str:
 
 
 def _rows(model: type[Model], prefix: str) -> Iterator[str]:
-    """Rows of a table for all keys of a section; sections alike are shown once, at the first of them."""
+    """Rows of the table for all keys of a section; equal sections are shown once, at the first of them."""
     shown: dict[type[Model], str] = {}
     for name, info in model.model_fields.items():
-        inner = next(
-            (part for part in _parts(info.annotation) if isinstance(part, type) and issubclass(part, Model)), None
-        )
+        inner = section_in(info.annotation)
         many = "[]" if inner is not None and info.annotation is not inner else ""
         kind = "section" if inner is not None else _kind(info.annotation)
         if inner in shown:
@@ -89,56 +87,48 @@ def _rows(model: type[Model], prefix: str) -> Iterator[str]:
             yield from _rows(inner, f"{prefix}{name}{many}.")
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
-    yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
-
-
 def _kind(annotation: Any) -> str:
     """A type in the words of a user."""
-    arguments = get_args(annotation)
-    if annotation in (bool, int, float, str):
+    arguments, origin = get_args(annotation), get_origin(annotation)
+    if not arguments:
         return {bool: "true / false", int: "integer", float: "number", str: "text"}[annotation]
-    if str(annotation).startswith("typing.Literal"):
+    if origin is Literal:
         return " / ".join(str(value) for value in arguments)
-    if str(annotation).startswith("list"):
-        kind = _kind(arguments[0])
-        return f"list of {kind}" if " / " in kind else f"list of {kind}s"
-    if str(annotation).startswith("dict"):
+    if origin is dict:
         return "mapping"
-    return _kind(arguments[0])
+    kind = _kind(arguments[0])
+    if origin is not list:  # annotated or optional
+        return kind
+    return f"list of {kind}" if " / " in kind else f"list of {kind}s"
 
 
 def _data() -> str:
-    """The registry, for people."""
+    """The page on data, from the registry."""
     lines = [
         "# Data",
         "",
         f"<!-- {HEADER} -->",
         "",
-        "Data sets and weights lie in `data_dir/<name>/`, in the layout that torchvision expects there. Each folder has a",
-        "`manifest.json` with the SHA-256 of every file, recorded when it is first seen and checked ever after, and a",
-        "`state.json` that says whether the data are present, absent or corrupt.",
+        "Data sets and weights are in `data_dir/<name>/`, in torchvision's layout. Each folder has a `manifest.json` with the",
+        "SHA-256 of every file, recorded when it is first seen and checked ever after, and a `state.json` that says whether",
+        "the data are present, absent or corrupt.",
         "",
         "- `snakemake -c1 datasets` prints the state of each; nothing is fetched.",
         "- `snakemake -c1 download_<name>` fetches one, or says why it cannot.",
-        "- What a figure needs is fetched when it is built, where Snakemake runs, not on the nodes of a cluster. A figure, or",
-        "  a part of it, whose data are absent or corrupt is SKIPPED with the reason, the rest is built, and the next call",
-        "  looks again.",
-        "- `data_mirror`: an HTTP address that has a copy of somebody's `data_dir`, archives included; it replaces the",
-        "  official addresses. Published checksums hold for it as well.",
-        "- `data_folders`: by name, a folder that holds a data set unpacked. It is used where it is and never written to.",
+        "- Data are fetched when a figure needs them, where Snakemake runs, not on the nodes of a cluster. A figure, or a part",
+        "  of it, whose data are absent or corrupt is SKIPPED with the reason, the rest is built, and the next call looks again.",
+        "- `data_mirror`: an HTTP address with a copy of somebody's `data_dir`, archives included; it replaces the official",
+        "  addresses. Published checksums are checked all the same.",
+        "- `data_folders`: by name, a folder with an unpacked data set. It is used in place and never written to.",
         "- Archives may be put into `data_dir/<name>/` by hand, at the paths that the message about absent data gives.",
-        "- Files are read as those of strangers. Refused in a sentence are: a download or an archive of more than twice the",
-        "  size in the table, a server that sends less than 2 kB a second, archives that are encrypted, name places outside",
-        "  their folder or hold links; pipes, devices; pickles of anything but arrays, strings, numbers, lists, tuples and",
-        "  dictionaries, or that would outgrow their size; HDF5 whose numbers lie in other files; pictures that would fill the",
-        "  memory.",
+        "- Files are not trusted. Refused are: downloads and archives of more than twice the size in the table; servers that",
+        "  send less than 2 kB a second; archives that are encrypted, or contain links or paths outside their folder; pipes",
+        "  and devices; pickles of anything but arrays, strings, numbers, lists, tuples and dictionaries, or that would outgrow",
+        "  their size; HDF5 with data in other files; pictures that would fill the memory.",
         "",
         "Images and classes are the official numbers; what is used is counted in the data, and `snakemake -c1 datasets` says",
-        "where the two differ. Splits marked * are stored class by class, so that their first images miss most classes: the",
-        "protocol `published` takes them all the same and warns; `corrected` draws images stratified by class.",
+        "where the two differ. Splits marked * are stored class by class, and their first images miss most classes: the",
+        "protocol `published` uses them all the same and warns; `corrected` draws images stratified by class.",
         "",
         "## Images",
         "",
@@ -166,15 +156,11 @@ def _data() -> str:
 
 
 def _data_row(entry: Entry) -> str:
-    images = (
-        ", ".join(f"{split}{'*' * (split in entry.class_sorted)} {n}" for split, n in entry.splits.items())
-        or "as drawn"
-    )
+    images = ", ".join(f"{split}{'*' * (split in entry.class_sorted)} {n}" for split, n in entry.splits.items())
     size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
-    figures = ", ".join(entry.figures) or "-"
     cells = (
-        entry.name, entry.title, images or "as drawn", entry.classes, entry.shape, size, entry.obtained, figures,
-        entry.licence, entry.source,
+        entry.name, entry.title, images or "as drawn", entry.classes, entry.shape, size, entry.obtained,
+        ", ".join(entry.figures) or "-", entry.licence, entry.source,
     )  # fmt: skip
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
@@ -182,18 +168,11 @@ def _data_row(entry: Entry) -> str:
 def _environment(lock: str) -> str:
     """The conda environment with the lock's pins, for Python 3.12 on Linux x86-64."""
     target = {
-        "python_full_version": f"{ENVIRONMENT_PYTHON}.0",
-        "python_version": ENVIRONMENT_PYTHON,
-        "sys_platform": "linux",
-        "platform_machine": "x86_64",
-        "platform_python_implementation": "CPython",
-        "implementation_name": "cpython",
-    }
-    pins = []
-    for line in lock.splitlines():
-        match = _PIN.match(line)
-        if match and (match["marker"] is None or Marker(match["marker"]).evaluate(target)):
-            pins.append(match["pin"])
+        "python_full_version": f"{ENVIRONMENT_PYTHON}.0", "python_version": ENVIRONMENT_PYTHON, "sys_platform": "linux",
+        "platform_machine": "x86_64", "platform_python_implementation": "CPython", "implementation_name": "cpython",
+    }  # fmt: skip
+    found = filter(None, map(_PIN.match, lock.splitlines()))
+    pins = [match["pin"] for match in found if match["marker"] is None or Marker(match["marker"]).evaluate(target)]
     content = {
         "channels": ["conda-forge", "nodefaults"],
         "dependencies": [f"python={ENVIRONMENT_PYTHON}", "pip", {"pip": pins}],
@@ -202,7 +181,7 @@ def _environment(lock: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the generated files, or check them; gives the exit status."""
+    """Write the generated files, or check them; returns the exit status."""
     parser = argparse.ArgumentParser(description="Write the generated files of the project.")
     parser.add_argument("--check", action="store_true", help="fail if a file differs from what would be written")
     check = parser.parse_args(arguments).check

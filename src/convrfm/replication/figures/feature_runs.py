@@ -7,7 +7,7 @@ import numpy as np
 
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.replication.record.finished_runs import runs_with
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, sha256
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from convrfm.replication.figures.zoo import Run
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 
 __all__ = ["measurements"]

@@ -14,8 +14,7 @@ from convrfm.ansatz.summaries import correlations, layer_row, summarise
 from convrfm.networks.zoo import in_paper
 from convrfm.replication.jobs.ansatz_runs import measure_layers
 from convrfm.replication.jobs.zoo_networks import initial_network, prepare_pooling, snapshots, trained_network
-from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
 from convrfm.system.storage import load_arrays, write_arrays, write_table
 
 __all__ = ["MEAN", "measure_network"]

@@ -4,11 +4,10 @@ from dataclasses import asdict
 
 from convrfm.kernels.specs import SINGULARITY
 from convrfm.numerics.seeding import generator
-from convrfm.replication.cluster.fit_memory import check_memory
+from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_journals import round_journal
 from convrfm.replication.jobs.fits import feature_choices, feature_data, feature_kernel, note_backend
-from convrfm.replication.record.checkpoints import remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, remove_checkpoints
 from convrfm.rfm.rounds import fit_rounds
 from convrfm.system.storage import write_arrays, write_table
 

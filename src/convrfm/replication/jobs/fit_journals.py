@@ -1,7 +1,6 @@
 """Where the rounds of a fit are kept: apart from other checkpoints, so that networks do not depend on the code of kernels."""
 
-from convrfm.replication.record.checkpoints import checkpoint_path
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, checkpoint_path
 from convrfm.rfm.journal import RoundJournal
 
 __all__ = ["round_journal"]

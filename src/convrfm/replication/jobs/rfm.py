@@ -11,7 +11,7 @@ from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
 from convrfm.kernels.tiles import LARGEST_DEFAULT
 from convrfm.numerics.seeding import generator
-from convrfm.replication.cluster.fit_memory import check_memory
+from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_steps import (
     StepEndError,
     filling_journal,
@@ -22,8 +22,7 @@ from convrfm.replication.jobs.fit_steps import (
 )
 from convrfm.replication.jobs.fits import note_backend, task_choices, task_data, task_kernel
 from convrfm.replication.jobs.task_images import read_task_images
-from convrfm.replication.record.checkpoints import remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, remove_checkpoints
 from convrfm.rfm.deep import DeepSettings, Stage, fit_stages, history_of
 from convrfm.rfm.journal import RoundJournal
 from convrfm.rfm.rounds import RFMSettings, StageData

@@ -14,7 +14,7 @@ from convrfm.replication.config.sections.fig05 import LocalSignalPanel
 from convrfm.replication.config.sections.fig06 import ImageTask, PairTask
 from convrfm.replication.config.sections.fig08 import SimpleNetPanel
 from convrfm.replication.record.data_states import read_state
-from convrfm.replication.record.paths import RUN_FILES, run_name
+from convrfm.replication.record.record import RUN_FILES, run_name
 
 __all__ = [
     "FIGURE_FORMATS", "FILE_SETS", "Keys", "Plan", "absent_data", "data_needs", "figure_file", "figure_settings", "image_seeds",

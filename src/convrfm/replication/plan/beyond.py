@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from convrfm.replication.cluster.fit_time import FitSize
+from convrfm.replication.cluster.fits import FitSize
 from convrfm.replication.config.sections.beyond import UNCHANGED, Choices, variant_name
 from convrfm.replication.plan.base import Keys, Plan, figure_settings, ready, run_file
 from convrfm.replication.plan.data import images_of_draw

@@ -3,7 +3,7 @@
 from typing import Any
 
 from convrfm.datasets.registry import REGISTRY, files_behind
-from convrfm.replication.cluster.fit_time import FitSize
+from convrfm.replication.cluster.fits import FitSize
 from convrfm.replication.config.sections.features import FeatureTask
 from convrfm.replication.plan.base import Keys, Plan, absent_data, data_needs, image_seeds, run_file
 

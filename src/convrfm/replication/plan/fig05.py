@@ -5,7 +5,7 @@ from typing import Any
 
 from convrfm.datasets.local_signal import SHAPES
 from convrfm.datasets.registry import REGISTRY
-from convrfm.replication.cluster.fit_time import FitSize
+from convrfm.replication.cluster.fits import FitSize
 from convrfm.replication.plan.base import Keys, Plan, ready, run_file
 
 __all__ = [

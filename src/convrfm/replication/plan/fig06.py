@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.replication.cluster.fit_time import FitSize
+from convrfm.replication.cluster.fits import FitSize
 from convrfm.replication.config.sections.fig06 import ImageTask
 from convrfm.replication.plan.base import Keys, Plan, figure_settings, image_seeds, ready, run_file
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from convrfm.replication.cluster.fit_time import FitSize, Step, Work, fit_minutes, fit_work
+from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, fit_work
 from convrfm.replication.config.costs import Rates, is_pair
 from convrfm.replication.plan.base import Keys, Plan, split_parts
 from convrfm.replication.plan.beyond import variant_size

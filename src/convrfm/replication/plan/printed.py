@@ -3,7 +3,7 @@
 from typing import Any
 
 from convrfm.datasets.registry import files_behind
-from convrfm.replication.cluster.fit_time import FitSize
+from convrfm.replication.cluster.fits import FitSize
 from convrfm.replication.config.sections.printed import is_printed_fit
 from convrfm.replication.figures.printed_runs import DEPTH, PATCH_SIZE, PRINTED, RIDGE, PrintedRun
 from convrfm.replication.plan.base import Keys, Plan, ready, run_file

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from convrfm.replication.cluster.fit_time import FitSize
+from convrfm.replication.cluster.fits import FitSize
 from convrfm.replication.plan.base import Keys, Plan, split_parts
 from convrfm.replication.plan.fig05 import task_size
 from convrfm.replication.plan.table import EXPERIMENTS
-from convrfm.replication.record.paths import STEP_MATRICES, run_keys, run_name
+from convrfm.replication.record.record import STEP_MATRICES, run_keys, run_name
 
 __all__ = [
     "STEPPED", "part_pattern", "round_pattern", "rounds_of_fit", "step_draw", "step_parts", "step_rounds",

@@ -8,8 +8,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from convrfm.replication.figures.accuracies import ScoredRun, draw_of
-from convrfm.replication.record.paths import RUN_FILES, run_keys
-from convrfm.replication.record.record import read_record
+from convrfm.replication.record.record import RUN_FILES, read_record, run_keys
 
 __all__ = ["Run", "read_recorded_runs", "read_runs", "read_scored_runs", "runs_with"]
 

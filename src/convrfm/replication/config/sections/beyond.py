@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.config.sections.fig05 import RFMSection
-from convrfm.replication.record.paths import run_name
+from convrfm.replication.record.record import run_name
 
 __all__ = ["UNCHANGED", "Beyond", "Change", "Choices", "StudyTask", "variant_name"]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.replication.config.models import Model, Positive, check_each_once
-from convrfm.replication.record.paths import run_name
+from convrfm.replication.record.record import run_name
 
 __all__ = ["CNNSettings", "Fig05", "LocalSignalPanel", "OptimizerSettings", "RFMSection"]
 

@@ -9,7 +9,7 @@ from convrfm.replication.claims.judges.fig01 import judges
 from convrfm.replication.figures import fig01
 from convrfm.replication.figures.job import Drawn, figure_job
 from convrfm.replication.figures.zoo_runs import measurements
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
 

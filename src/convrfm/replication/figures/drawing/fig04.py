@@ -6,7 +6,7 @@ from convrfm.replication.claims.judges.fig04 import judges
 from convrfm.replication.figures import fig04
 from convrfm.replication.figures.job import Drawn, figure_job
 from convrfm.replication.record.finished_runs import read_recorded_runs
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
 

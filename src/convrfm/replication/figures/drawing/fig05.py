@@ -11,8 +11,7 @@ from convrfm.replication.figures import fig05
 from convrfm.replication.figures.job import Drawn, figure_job
 from convrfm.replication.jobs.draws import read_draw
 from convrfm.replication.record.finished_runs import read_scored_runs, runs_with
-from convrfm.replication.record.paths import RUN_FILES
-from convrfm.replication.record.record import read_record
+from convrfm.replication.record.record import RUN_FILES, read_record
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
 
