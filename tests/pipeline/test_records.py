@@ -112,7 +112,7 @@ def test_record(tmp_path):
 
 def test_a_note_cannot_take_the_place_of_what_every_record_has(tmp_path):
     recorder = Recorder("convrfm.x:y", "c0de", {}, notes={"outputs": 10})
-    with pytest.raises(ValueError, match=r"has outputs: give the note of convrfm\.x:y another name"):
+    with pytest.raises(ValueError, match=r"convrfm\.x:y: notes may not be named outputs"):
         recorder.write(tmp_path / "record.json", {}, {})
     assert not (tmp_path / "record.json").exists()
 
