@@ -98,7 +98,7 @@ def test_gpus_by_gres(with_profiles, site):
 def test_a_wrong_key_of_a_site_is_said_before_anything_runs(with_profiles, site):
     site(acount="me")
     output = with_profiles.snakemake("-n", "--profile", "slurm", "fig05", succeeds=False)
-    assert "slurm/site.yaml: there is no key 'acount'" in output
+    assert "slurm/site.yaml: unknown key 'acount'" in output
 
 
 def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
