@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import yaml
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convrfm.system.user_input import expand_home
 
-__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_each_once"]
+__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "check_each_once"]
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -42,3 +42,21 @@ def check_each_once(values: Sequence[object], _expected: str = "") -> None:
     if duplicates := [repr(value) for value, count in Counter(values).items() if count > 1]:
         msg = f"duplicate {', '.join(duplicates)}"
         raise ValueError(msg)
+
+
+def check_among(key: str, names: Iterable[str], source: str, known: Sequence[str]) -> None:
+    """Check that names are known to another section.
+
+    Args:
+        key: of the names.
+        names: to check.
+        source: the other section, or its list.
+        known: the names there.
+
+    Raises:
+        ValueError: the first name that is not.
+    """
+    for name in names:
+        if name not in known:
+            msg = f"{key}: {name!r} is not in {source}, which has {', '.join(known)}"
+            raise ValueError(msg)

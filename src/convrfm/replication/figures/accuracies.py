@@ -11,6 +11,7 @@ first. Intervals are at 95 % and of one of two kinds, which the column `over` of
   excludes 0 exactly where the exact test of McNemar rejects at 5 %.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,12 +21,14 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from convrfm.errors import InputError
+from convrfm.replication.claims.evidence import Number
+from convrfm.replication.claims.rules import Rule
 from convrfm.replication.figures.style import interval
 
 __all__ = [
-    "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "chosen", "deep_stage", "difference", "draw_of",
-    "estimate_in", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name", "network_row", "over_cntk", "paired",
-    "selection_score", "with_estimates",
+    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "chosen", "deep_stage", "difference", "draw_of",
+    "estimate_in", "gain", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name", "network_row", "over_cntk", "paired",
+    "selection_score", "spoken_of", "with_estimates",
 ]  # fmt: skip
 
 DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
@@ -324,3 +327,34 @@ def in_words(over: Iterable[str], marked: str = "where marked †") -> str:
     if kinds == {DRAWS, TEST_IMAGES}:
         return f"{IN_WORDS[DRAWS]}; {marked}, {IN_WORDS[TEST_IMAGES].removeprefix('95 % ')}"
     return IN_WORDS[kinds.pop() if kinds else NONE]
+
+
+ACCURACY_WORDS = ("task", "method", "quantity", "against", "over")
+ACCURACY_NUMBERS = ("sigma", "value", "low", "high")
+"""Columns of a table of accuracies that its judges read."""
+
+
+def gain(rows: pd.DataFrame, method: str, against: str) -> Number:
+    """Points that a method gains over another, as the table has them.
+
+    Args:
+        rows: of one task and noise level.
+        method: the one that should gain.
+        against: the other.
+
+    Returns:
+        the mean, NaN where there is none, without an interval where the table has none.
+    """
+    found = estimate_in(rows, method, against)
+    if found is None:
+        return Number(math.nan, None, f"no draw has both {method} and {against}")
+    if not math.isfinite(found.value):
+        return Number(math.nan, None, f"accuracies of {method} or {against} are missing")
+    if not (math.isfinite(found.low) and math.isfinite(found.high) and found.over):
+        return Number(100 * found.value)
+    return Number(100 * found.value, (100 * found.low, 100 * found.high), over=found.over)
+
+
+def spoken_of(claim: Rule, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows on tasks that a claim speaks of, or that stand in for one."""
+    return rows[rows["task"].isin(claim.of) | rows["stand_in"]]
