@@ -5,6 +5,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -193,21 +194,12 @@ def table(jobs: Sequence[Planned]) -> Iterator[str]:
 def longest_chain(jobs: Sequence[Planned]) -> list[Planned]:
     """The chain of jobs, in order, that takes longest: the least time on any number of machines."""
     makers = {path: job for job in jobs for path in job.outputs}
-    ends: dict[Planned, float] = {}
+    needs = {job: [makers[path] for path in dict.fromkeys(job.inputs) if path in makers] for job in jobs}
     before: dict[Planned, Planned | None] = {}
-    for target in jobs:
-        waiting = [target]
-        while waiting:
-            job = waiting[-1]
-            needed = list(dict.fromkeys(makers[path] for path in job.inputs if path in makers))
-            missing = [earlier for earlier in needed if earlier not in ends]
-            if missing:
-                waiting += missing
-                continue
-            waiting.pop()
-            latest = max(needed, key=ends.__getitem__, default=None)
-            before[job] = latest
-            ends[job] = job.minutes + (0.0 if latest is None else ends[latest])
+    ends: dict[Planned | None, float] = {None: 0.0}
+    for job in TopologicalSorter(needs).static_order():
+        before[job] = max(needs[job], key=ends.__getitem__, default=None)
+        ends[job] = job.minutes + ends[before[job]]
     chain: list[Planned] = []
     last = max(jobs, key=ends.__getitem__, default=None)
     while last is not None:

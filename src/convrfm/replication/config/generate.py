@@ -8,7 +8,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -33,12 +33,13 @@ _PIN = re.compile(r"^(?P<pin>[A-Za-z0-9_.\-]+==[^ ;\\]+)\s*(?:;\s*(?P<marker>[^\
 
 def generated_files(root: Path) -> dict[Path, str]:
     """Path and content of every generated file of a checkout."""
+    configuration, datasets = root / "docs/configuration.md", root / "docs/datasets.md"
     return {
         root / "workflow/schemas/config.schema.json": _schema(Config),
         root / "workflow/schemas/preset.schema.json": _schema(Preset),
         root / "workflow/schemas/audit.schema.json": _dumped(document_schema()),
-        root / "docs/configuration.md": _documentation(),
-        root / "docs/datasets.md": _data(),
+        configuration: _filled(configuration, {"config": _keys(Config), "preset": _keys(Preset)}),
+        datasets: _filled(datasets, _data()),
         root / "docs/claims.md": claims_page(load_claims(), HEADER),
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
     }
@@ -52,21 +53,27 @@ def _dumped(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-def _documentation() -> str:
-    lines = [
-        "# Configuration",
-        "",
-        f"<!-- {HEADER} -->",
-        "",
-        "`config.yaml` selects the preset and how it is built; `workflow/presets/<preset>.yaml` has what each figure needs at",
-        "that scale. `overrides` in `config.yaml` changes single keys of the preset. Any key can also be given on the command",
-        "line: `snakemake -c2 --config protocol=both -- fig05`. Wrong keys, types and ranges stop before the first job.",
-        "A path may begin with `~`, the home folder. YAML reads `1e-5` as text: write `1.0e-5`.",
-    ]
-    for title, model in (("config.yaml", Config), ("workflow/presets/&lt;preset&gt;.yaml", Preset)):
-        lines += ["", f"## {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += _rows(model, "")
-    return "\n".join(lines) + "\n"
+def _filled(page: Path, blocks: Mapping[str, Iterable[str]]) -> str:
+    """A page with the tables and lists between its comments `<!-- generated: NAME -->` and `<!-- end -->` replaced."""
+    text = page.read_text(encoding="utf-8")
+    for name, lines in blocks.items():
+        before, opening, rest = text.partition(f"<!-- generated: {name} -->\n")
+        _, closing, after = rest.partition("<!-- end -->")
+        if not closing:
+            msg = f"{page}: missing block {name!r}"
+            raise ValueError(msg)
+        text = "\n".join((f"{before}{opening}", *lines, "", closing)) + after
+    return text
+
+
+def _table(header: str, rows: Iterable[str]) -> Iterator[str]:
+    yield header
+    yield "|" + "---|" * (header.count("|") - 1)
+    yield from rows
+
+
+def _keys(model: type[Model]) -> Iterator[str]:
+    return _table("| key | type | default | meaning |", _rows(model, ""))
 
 
 def _rows(model: type[Model], prefix: str) -> Iterator[str]:
@@ -102,57 +109,16 @@ def _kind(annotation: Any) -> str:
     return f"list of {kind}" if " / " in kind else f"list of {kind}s"
 
 
-def _data() -> str:
-    """The page on data, from the registry."""
-    lines = [
-        "# Data",
-        "",
-        f"<!-- {HEADER} -->",
-        "",
-        "Data sets and weights are in `data_dir/<name>/`, in torchvision's layout. Each folder has a `manifest.json` with the",
-        "SHA-256 of every file, recorded when it is first seen and checked ever after, and a `state.json` that says whether",
-        "the data are present, absent or corrupt.",
-        "",
-        "- `snakemake -c1 datasets` prints the state of each; nothing is fetched.",
-        "- `snakemake -c1 download_<name>` fetches one, or says why it cannot.",
-        "- Data are fetched when a figure needs them, where Snakemake runs, not on the nodes of a cluster. A figure, or a part",
-        "  of it, whose data are absent or corrupt is SKIPPED with the reason, the rest is built, and the next call looks again.",
-        "- `data_mirror`: an HTTP address with a copy of somebody's `data_dir`, archives included; it replaces the official",
-        "  addresses. Published checksums are checked all the same.",
-        "- `data_folders`: by name, a folder with an unpacked data set. It is used in place and never written to.",
-        "- Archives may be put into `data_dir/<name>/` by hand, at the paths that the message about absent data gives.",
-        "- Files are not trusted. Refused are: downloads and archives of more than twice the size in the table; servers that",
-        "  send less than 2 kB a second; archives that are encrypted, or contain links or paths outside their folder; pipes",
-        "  and devices; pickles of anything but arrays, strings, numbers, lists, tuples and dictionaries, or that would outgrow",
-        "  their size; HDF5 with data in other files; pictures that would fill the memory.",
-        "",
-        "Images and classes are the official numbers; what is used is counted in the data, and `snakemake -c1 datasets` says",
-        "where the two differ. Splits marked * are stored class by class, and their first images miss most classes: the",
-        "protocol `published` uses them all the same and warns; `corrected` draws images stratified by class.",
-        "",
-        "## Images",
-        "",
-        "| name | data set | images | classes | shape | MB | obtained | figures | licence | source |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(_data_row(entry) for entry in IMAGE_SETS),
-        "",
-        "## Remarks",
-        "",
-        *(f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
-        "",
-        "## By hand",
-        "",
-        *(f"- **{entry.title}**, into `data_dir/{entry.name}/`: {entry.steps}" for entry in IMAGE_SETS if entry.steps),
-        "",
-        "## Weights",
-        "",
-        "From PyTorch's model zoo, trained on ImageNet, version 1 pinned.",
-        "",
-        "| name | file | MB | figures |",
-        "|---|---|---|---|",
-        *(f"| {e.name} | {e.required[0]} | {e.megabytes:.0f} | {', '.join(e.figures)} |" for e in WEIGHTS),
-    ]
-    return "\n".join(lines) + "\n"
+def _data() -> dict[str, Iterable[str]]:
+    """Blocks of the page on data, from the registry."""
+    images = "| name | data set | images | classes | shape | MB | obtained | figures | licence | source |"
+    weights = (f"| {e.name} | {e.required[0]} | {e.megabytes:.0f} | {', '.join(e.figures)} |" for e in WEIGHTS)
+    return {
+        "images": _table(images, map(_data_row, IMAGE_SETS)),
+        "remarks": (f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
+        "steps": (f"- **{e.title}**, into `data_dir/{e.name}/`: {e.steps}" for e in IMAGE_SETS if e.steps),
+        "weights": _table("| name | file | MB | figures |", weights),
+    }
 
 
 def _data_row(entry: Entry) -> str:

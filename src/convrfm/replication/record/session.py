@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
+
 from convrfm.errors import ConvRFMError
 from convrfm.replication.record.gpus import asked_gpus, claim_gpus, sign_of_gpu
 from convrfm.replication.record.record import Recorder
@@ -167,9 +169,17 @@ def _end_with_workflow() -> None:
 
     An orphan would finish outputs that Snakemake has marked as incomplete.
     """
-    workflow = next((pid for pid in _ancestors() if _is_snakemake(pid)), None)
+    workflow = next(filter(_is_snakemake, psutil.Process().parents()), None)
     if workflow is not None:
         end_with("Snakemake", lambda: _is_snakemake(workflow))
+
+
+def _is_snakemake(process: psutil.Process) -> bool:
+    """Whether a process is alive and runs Snakemake."""
+    try:
+        return any(Path(part).name == "snakemake" for part in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def end_with(what: str, is_alive: Callable[[], bool]) -> None:
@@ -187,29 +197,6 @@ def end_with(what: str, is_alive: Callable[[], bool]) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _proc(pid: int, name: str) -> bytes:
-    """A file of a process under /proc; empty if it cannot be read."""
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
-
-
-def _is_snakemake(pid: int) -> bool:
-    """Whether a process runs Snakemake; a zombie has an empty command line."""
-    return any(part.rpartition(b"/")[2] == b"snakemake" for part in _proc(pid, "cmdline").split(b"\0"))
-
-
-def _ancestors() -> Iterator[int]:
-    """Process ids from the parent upwards."""
-    pid = os.getppid()
-    while pid > 1:
-        yield pid
-        # The parent is the second field after the command, which is in brackets and may contain anything.
-        fields = _proc(pid, "stat").rpartition(b")")[2].split()
-        pid = int(fields[1]) if len(fields) > 1 else 0
 
 
 @contextmanager
