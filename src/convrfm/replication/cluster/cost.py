@@ -32,17 +32,7 @@ PROFILE = Path("slurm/config.yaml")
 
 @dataclass(frozen=True)
 class Planned:
-    """One job of a plan.
-
-    Attributes:
-        rule: its name.
-        inputs: files that it reads.
-        outputs: files that it writes.
-        minutes: how long it is expected to take; 0 for targets, which only name files.
-        threads: CPUs.
-        gpus: requested GPUs.
-        memory_mb: MiB that its first attempt requests.
-    """
+    """One job of a plan: its files, its expected minutes (0 for targets, which only name files), and what it requests."""
 
     rule: str
     inputs: tuple[str, ...]
@@ -55,13 +45,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class _Profile:
-    """What the profile for SLURM says of submissions; the defaults are those without one.
-
-    Attributes:
-        jobs: the most at a time.
-        cores: the most CPUs of one job or group.
-        components: how many components of a group make one job, by the group's name.
-    """
+    """The profile for SLURM: the most jobs at a time, the most CPUs of one job, and the components of a group in one job."""
 
     jobs: int | None = None
     cores: int = sys.maxsize

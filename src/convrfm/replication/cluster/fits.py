@@ -59,11 +59,7 @@ def _resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The settings of a fit on which its cost depends; names as in `convrfm.rfm.deep` and `convrfm.rfm.rounds`.
-
-    Attributes:
-        depth: convolutions of the kernel; None for the Laplace kernel.
-    """
+    """The settings of a fit on which its cost depends, as in `convrfm.rfm`; `depth` is None for the Laplace kernel."""
 
     stages: int
     filters: int
@@ -127,12 +123,7 @@ class _Images:
 
 @dataclass(frozen=True)
 class _Stored(_Images):
-    """Images of one stage in memory, with a metric or, in round 0, without; sizes are in bytes.
-
-    Attributes:
-        metric: whether there is one.
-        budget: what kernels may take beside their result.
-    """
+    """Images of one stage in memory, with a metric or, in round 0, without; sizes, and the kernels' budget, are in bytes."""
 
     metric: bool
     budget: int
@@ -228,7 +219,7 @@ def fit_bytes(
 
 @cache
 def _peak(fit: _Fit, n: int, m: int, images: _Stored, filling: bool) -> int:
-    """The largest step; cached, since thousands of fits of a plan have few sizes."""
+    """The largest step; cached, since the thousands of fits of a plan have few sizes."""
     return max(_bytes_of_steps(fit, n, m, images, filling=filling))
 
 
@@ -286,13 +277,9 @@ def check_memory(
 
 @dataclass(frozen=True)
 class FitSize:
-    """What the cost of a fit depends on.
+    """What the cost of a fit depends on; attributes as the arguments of `fit_bytes`.
 
     Attributes:
-        settings: of its job, which fits a task (`rfm`) or prepared images (`features`).
-        n_train: training images.
-        n_test: test images.
-        shape: of each image.
         outputs: of the predictor, one for each class.
     """
 
@@ -308,11 +295,9 @@ class FitSize:
 
 
 class Step(NamedTuple):
-    """A part of a fit that may be a job of its own, see `convrfm.replication.jobs.fit_steps`.
+    """A part of a fit that may be a job of its own, see `convrfm.replication.jobs.fit_steps`; stages and rounds from 0.
 
     Attributes:
-        stage: from 0.
-        round: from 0.
         filling: the kernel matrices of the round; else what follows them.
     """
 
@@ -398,12 +383,9 @@ def _padded(count: int, unit: int) -> int:
 
 
 def fit_minutes(work: Work, rates: "Rates", threads: int) -> float:
-    """Minutes that a job is expected to take for the work of a fit, its start included.
+    """Minutes that a job is expected to take for work at the rates of a core or a GPU, its start included.
 
-    Args:
-        work: to do.
-        rates: of a core, or of a GPU.
-        threads: cores that work at a time; those beside a GPU do not count.
+    Threads beside a GPU do not count.
     """
     seconds = sum(amount / (1e9 * getattr(rates, kind)) for kind, amount in vars(work).items())
     return rates.start + seconds / 60 / (threads if rates.by_thread else 1)

@@ -32,11 +32,7 @@ COMMENTS = ("rule_", "group_")
 
 
 def check_paths(python: str, folders: Iterable[Path]) -> None:
-    """Check that Snakemake can start jobs: it puts these paths into shell commands.
-
-    Args:
-        python: the interpreter that runs Snakemake, and its jobs.
-        folders: those of the workflow, and of the call.
+    """Check that Snakemake can start jobs: it puts the paths of its interpreter and of its folders into shell commands.
 
     Raises:
         ConfigError: a path has a character that the shell interprets.
@@ -115,14 +111,7 @@ _failures: dict[_Job, dict[int, Shortage | None]] = {}
 
 
 def note_failure(rule: str, wildcards: Mapping[str, str], attempt: int, shortage: Shortage | None) -> None:
-    """Note why an attempt of a job failed; the first note of an attempt counts.
-
-    Args:
-        rule: of the job.
-        wildcards: of the job.
-        attempt: from 1.
-        shortage: what it ran out of; None if it failed for another reason.
-    """
+    """Note what an attempt (from 1) of a job ran out of, None if it failed for another reason; only its first note counts."""
     _failures.setdefault(_job(rule, wildcards), {}).setdefault(attempt, shortage)
 
 

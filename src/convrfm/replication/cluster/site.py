@@ -71,11 +71,7 @@ class Site(_Placement):
         return {} if given is None else given
 
     def resources(self, gpus: int) -> dict[str, str | int]:
-        """Snakemake's resources of a job, as its SLURM plugin names them; only those that the file sets.
-
-        Args:
-            gpus: how many GPUs the job requests, on one node.
-        """
+        """Snakemake's resources of a job with so many GPUs on one node, as its SLURM plugin names them, if the file sets them."""
         of_gpus = self.gpu if gpus else _GPUs()
         found: dict[str, str | int | None] = {"slurm_account": self.account}
         for key, name in PLACEMENT.items():
@@ -87,10 +83,7 @@ class Site(_Placement):
 
 
 def load_site(folder: Path) -> Site:
-    """Read the site's file; without one, the site has no wishes.
-
-    Args:
-        folder: where Snakemake was called.
+    """Read the site's file in the folder in which Snakemake was called; without a file the site has no wishes.
 
     Raises:
         ConfigError: it cannot be read, is not YAML, or has wrong keys or values.
@@ -103,10 +96,7 @@ def load_site(folder: Path) -> Site:
 
 
 def read_partitions(folder: Path) -> list[Partition]:
-    """The partitions of the site's file; none where it has no such key.
-
-    Args:
-        folder: where Snakemake was called.
+    """The partitions of the site's file, if any; arguments as of `load_site`.
 
     Raises:
         ConfigError: the file is wrong.
@@ -164,12 +154,7 @@ def largest_requests(submissions: Sequence[Submission]) -> Iterator[str]:
 
 
 def excesses(submissions: Sequence[Submission], partitions: Sequence[Partition]) -> Iterator[str]:
-    """Which jobs no partition accepts, or not the one that they name, and why; one line for each rule and subject.
-
-    Args:
-        submissions: all jobs.
-        partitions: all of the site.
-    """
+    """Which jobs no partition of the site accepts, or not the one that they name, and why; a line for each rule and subject."""
     found = Counter[str]()
     for job in submissions:
         named = job.resources.get("slurm_partition")

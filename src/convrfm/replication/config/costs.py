@@ -82,47 +82,41 @@ class _Demand(NamedTuple):
     memory_mb: int
 
 
+def _cost(
+    subject: str,
+    minutes: float | None = None,
+    memory_mb: int = PROGRAM,
+    gpu: Literal["device", "backend"] | None = None,
+) -> Any:
+    """The cost of a rule, as the default of its key."""
+    return Field(Cost(minutes=minutes, memory_mb=memory_mb, gpu=gpu), description=subject)
+
+
 class Costs(Model):
     """Costs by rule; keys that a preset leaves out are as here. `figures` holds for all rules `draw_<figure>`."""
 
-    prepare: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set")
-    resample: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set, for Figure 9")
-    draw: Cost = Field(Cost(minutes=2, memory_mb=4000), description="images of a local-signal task")
-    fit_features: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figures 3 and 10 to 12")
-    train_feature_network: Cost = Field(
-        Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
-    )
-    fit_rfm: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task")
-    fill_gram: Cost = Field(
-        Cost(memory_mb=PROGRAM), description="a part of the kernel matrices of one round, see `split`"
-    )
-    fit_round: Cost = Field(Cost(memory_mb=PROGRAM), description="one round of a fit that is split")
-    train_cnn: Cost = Field(
-        Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
-    )
-    fit_images: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figure 6")
-    train_images: Cost = Field(Cost(minutes=60, memory_mb=8000, gpu="device"), description="networks of Figure 6")
-    transform_layers: Cost = Field(Cost(minutes=10, memory_mb=8000), description="images through layers, Figure 4")
-    train_simplenet: Cost = Field(Cost(minutes=600, memory_mb=4000, gpu="device"), description="training of Figure 8")
-    measure_simplenet: Cost = Field(Cost(minutes=60, memory_mb=4000, gpu="device"), description="ansatz of Figure 8")
-    train_shallow: Cost = Field(
-        Cost(minutes=30, memory_mb=6000, gpu="device"), description="training and ansatz of Figure 9"
-    )
-    train_standin: Cost = Field(
-        Cost(minutes=10, memory_mb=4000, gpu="device"), description="networks that stand in for pretrained ones"
-    )
-    measure_ansatz: Cost = Field(
-        Cost(minutes=60, memory_mb=16000, gpu="device"), description="ansatz of a pretrained network"
-    )
-    transform_images: Cost = Field(
-        Cost(minutes=10, memory_mb=8000, gpu="device"), description="images through layers, Figure 2"
-    )
-    draw_sized: Cost = Field(Cost(minutes=5, memory_mb=4000), description="images of a task, for single choices")
-    fit_variant: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels that change single choices")
-    fit_printed: Cost = Field(
-        Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of the authors' printed numbers"
-    )
-    figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
+    prepare: Cost = _cost("images of a data set", 5, 8000)
+    resample: Cost = _cost("images of a data set, for Figure 9", 5, 8000)
+    draw: Cost = _cost("images of a local-signal task", 2, 4000)
+    fit_features: Cost = _cost("kernels of Figures 3 and 10 to 12", gpu="backend")
+    train_feature_network: Cost = _cost("networks of Figures 3 and 10", 60, 4000, gpu="device")
+    fit_rfm: Cost = _cost("kernels of a local-signal task", gpu="backend")
+    fill_gram: Cost = _cost("a part of the kernel matrices of one round, see `split`")
+    fit_round: Cost = _cost("one round of a fit that is split")
+    train_cnn: Cost = _cost("network of a local-signal task", 10, 4000, gpu="device")
+    fit_images: Cost = _cost("kernels of Figure 6", gpu="backend")
+    train_images: Cost = _cost("networks of Figure 6", 60, 8000, gpu="device")
+    transform_layers: Cost = _cost("images through layers, Figure 4", 10, 8000)
+    train_simplenet: Cost = _cost("training of Figure 8", 600, 4000, gpu="device")
+    measure_simplenet: Cost = _cost("ansatz of Figure 8", 60, 4000, gpu="device")
+    train_shallow: Cost = _cost("training and ansatz of Figure 9", 30, 6000, gpu="device")
+    train_standin: Cost = _cost("networks that stand in for pretrained ones", 10, 4000, gpu="device")
+    measure_ansatz: Cost = _cost("ansatz of a pretrained network", 60, 16000, gpu="device")
+    transform_images: Cost = _cost("images through layers, Figure 2", 10, 8000, gpu="device")
+    draw_sized: Cost = _cost("images of a task, for single choices", 5, 4000)
+    fit_variant: Cost = _cost("kernels that change single choices", gpu="backend")
+    fit_printed: Cost = _cost("kernels of the authors' printed numbers", gpu="backend")
+    figures: Cost = _cost("drawing of a figure", 2, 4000)
     fits_on: Literal["cpu", "gpu"] = Field(
         "gpu",
         description="what fits of the kernels are expected to run on where backend is auto; with another backend that decides",
@@ -152,15 +146,13 @@ class Costs(Model):
     def _left_out_keys_are_as_here(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        return {
-            name: {
-                **cls.model_fields[name].default.model_dump(),
-                **{key: value for key, value in changes.items() if value is not None},
-            }
-            if name in (*cls.rules(), "cpu", "gpu") and isinstance(changes, Mapping)
-            else changes
+        own = {name: cls.model_fields[name].default.model_dump() for name in (*cls.rules(), "cpu", "gpu")}
+        completed = {
+            name: own[name] | {key: value for key, value in changes.items() if value is not None}
             for name, changes in given.items()
+            if name in own and isinstance(changes, Mapping)
         }
+        return {**given, **completed}
 
     @classmethod
     def rules(cls) -> list[str]:

@@ -33,9 +33,6 @@ def as_yaml(value: Any) -> str:
 def check_each_once(values: Sequence[object], _expected: str = "") -> None:
     """Check that a list has no duplicates.
 
-    Args:
-        values: in their order.
-
     Raises:
         ValueError: it has; the message names them.
     """
@@ -45,13 +42,7 @@ def check_each_once(values: Sequence[object], _expected: str = "") -> None:
 
 
 def check_among(key: str, names: Iterable[str], source: str, known: Sequence[str]) -> None:
-    """Check that names are known to another section.
-
-    Args:
-        key: of the names.
-        names: to check.
-        source: the other section, or its list.
-        known: the names there.
+    """Check that the names under a key are known to another section, the source.
 
     Raises:
         ValueError: the first name that is not.

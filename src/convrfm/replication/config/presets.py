@@ -167,11 +167,7 @@ class Settings(Model):
 
 
 def load_settings(config: Mapping[str, Any], presets: Path) -> Settings:
-    """Check a configuration and resolve its preset.
-
-    Args:
-        config: the content of `config.yaml`.
-        presets: the folder of the presets.
+    """Check the content of `config.yaml`, and resolve its preset from a folder of presets.
 
     Raises:
         ConfigError: with all wrong keys, types and ranges in one message.
@@ -201,11 +197,7 @@ def _merge(base: Any, changes: Any) -> Any:
 
 
 def read_yaml(path: Path, source: str) -> Any:
-    """Read a file of a user.
-
-    Args:
-        path: the file.
-        source: its name in messages.
+    """Read a file of a user, called `source` in messages.
 
     Raises:
         FileNotFoundError: it is missing.

@@ -39,10 +39,6 @@ def due_attempt(name: str, place: Place) -> int:
     """The number of the attempt after which the state of a data set will be true.
 
     It is a parameter of the rule that writes the state, which therefore runs when an attempt is due.
-
-    Args:
-        name: of the data set.
-        place: where it is.
     """
     path = place.home / STATE
     if not path.exists():

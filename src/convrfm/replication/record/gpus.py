@@ -62,7 +62,7 @@ def claim_gpus(count: int, folder: Path | None = None) -> list[str]:
         folder: of the locks; by default one of this user in the folder for temporary files.
 
     Returns:
-        their UUIDs; empty if nothing was claimed.
+        the claimed UUIDs.
     """
     assigned = _in_scheduler()
     if assigned and "CUDA_VISIBLE_DEVICES" not in os.environ:
@@ -117,9 +117,6 @@ def asked_gpus(resources: Mapping[str, Any]) -> int | None:
     """GPUs that a job requested: 0 if none on purpose, None if it says nothing, as do rules that cannot use any.
 
     In the job of a scheduler, those count, too, that a site requests in its own words (`gres`, `slurm_extra`).
-
-    Args:
-        resources: of the job.
     """
     own: int | None = resources.get("gpu")
     words = f"{resources.get('gres', '')} {resources.get('slurm_extra', '')}"
@@ -133,10 +130,7 @@ def asked_gpus(resources: Mapping[str, Any]) -> int | None:
 def sign_of_gpu(asked: int, environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> str | None:
     """Evidence that this job has a GPU, whether or not CUDA can use it; None without any, or if all are hidden.
 
-    Args:
-        asked: GPUs that the job requested from Snakemake.
-        environment: of the process.
-        devices: folder of the device files.
+    Device files alone count if the job `asked` Snakemake for GPUs.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible in NO_DEVICE:

@@ -109,12 +109,7 @@ def check_table(file: BinaryIO) -> None:
 
 
 def cost_recorder(project: Path, settings: dict[str, object]) -> Recorder:
-    """Start the record of the cost table; its clock starts here.
-
-    Args:
-        project: the checkout.
-        settings: sizes and repetitions.
-    """
+    """Start the record of the cost table, whose settings are sizes and repetitions; its clock starts here."""
     return Recorder("benchmarks/cost.py", _cost_code(project), settings)
 
 
@@ -132,9 +127,6 @@ def cost_trouble(project: Path) -> tuple[str, str] | None:
     """What is wrong with the cost table: a state of `convrfm.replication.audit.outcome.State`, and a sentence.
 
     None if nothing is wrong, or without a table.
-
-    Args:
-        project: the folder of the project.
     """
     if not os.path.lexists(project / COST_TABLE):
         return None

@@ -61,11 +61,7 @@ class Job:
         return path
 
     def note_unusable_gpu(self, reason: str) -> None:
-        """Warn, and record, that the job continues on the CPU although it has a GPU; does nothing if it has none.
-
-        Args:
-            reason: why it cannot use the GPU.
-        """
+        """Warn, and record, that the job cannot use its GPU and continues on the CPU; does nothing if it has none."""
         if self.gpu is not None:
             self.recorder.notes |= {"gpu_granted": self.gpu, "gpu_unusable": reason}
             message = "THE GPU OF THIS JOB IS NOT USED (%s): it continues on the CPU, perhaps many times slower. %s"
@@ -183,12 +179,7 @@ def _is_snakemake(process: psutil.Process) -> bool:
 
 
 def end_with(what: str, is_alive: Callable[[], bool]) -> None:
-    """End this process soon after something that it belongs to has died.
-
-    Args:
-        what: its name, for the log.
-        is_alive: called repeatedly, in a thread of its own.
-    """
+    """End this process soon after something that it belongs to has died; a thread calls `is_alive` repeatedly."""
 
     def watch() -> None:
         while is_alive():
