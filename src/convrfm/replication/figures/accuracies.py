@@ -24,11 +24,12 @@ from convrfm.errors import InputError
 from convrfm.replication.claims.evidence import Number
 from convrfm.replication.claims.rules import Rule
 from convrfm.replication.figures.style import interval
+from convrfm.replication.runs.protocols import chosen, selection_score
 
 __all__ = [
-    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "chosen", "deep_stage", "difference", "draw_of",
+    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "deep_stage", "difference", "draw_of",
     "estimate_in", "gain", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name", "network_row", "over_cntk", "paired",
-    "selection_score", "spoken_of", "with_estimates",
+    "spoken_of", "with_estimates",
 ]  # fmt: skip
 
 DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
@@ -41,7 +42,7 @@ IN_WORDS = {
 }
 
 OF_ONE_RUN = (
-    "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "chosen", "ridge", "correct", "train_classes",
+    "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "ridge", "correct", "train_classes",
     "unseen_classes",
 )  # fmt: skip
 """Columns that differ between the runs, or the methods, of one task."""
@@ -111,11 +112,6 @@ def layer_name(layers: int) -> str:
     return ("CNTK", "ConvRFM")[layers] if layers < 2 else deep_stage(layers - 1)
 
 
-def selection_score(protocol: str) -> str:
-    """The column of a kernel's history that chooses ridge and round."""
-    return "test_accuracy" if protocol == "published" else "validation_accuracy"
-
-
 def how_chosen(protocol: str) -> str:
     """By what ridge, round and epoch are chosen, in words."""
     if protocol == "published":
@@ -136,26 +132,6 @@ def kernel_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "CNTK": history[(history["stage"] == 0) & (history["round"] == 0)],
         "ConvRFM": history[(history["stage"] == 0) & (history["round"] >= 1)],
         **{deep_stage(stage): part for stage, part in history.groupby("stage") if stage > 0},
-    }
-
-
-def chosen(part: pd.DataFrame, score: str) -> dict[str, Any]:
-    """The row of a method: its best ridge and round, the earliest of equals; and its last round.
-
-    Args:
-        part: from `kernel_parts`.
-        score: the column that chooses, from `selection_score`.
-
-    Returns:
-        `accuracy` and `last_accuracy` of the test images, `chosen` (the round), `ridge`.
-    """
-    best = part.loc[part[score].idxmax()]
-    last = part[part["round"] == part["round"].max()]
-    return {
-        "accuracy": best["test_accuracy"],
-        "last_accuracy": last.loc[last[score].idxmax(), "test_accuracy"],
-        "chosen": int(best["round"]),
-        "ridge": best["ridge"],
     }
 
 

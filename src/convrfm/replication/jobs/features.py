@@ -22,7 +22,7 @@ __all__ = ["fit_metric"]
 def fit_metric(job: Job) -> None:
     """Write the history, the metric of every round from 1 on as `metric/<round>`, the best of them as `best`, and the record.
 
-    `correct/0/<round>` `(m,)` bool says whether each test image is classified correctly, as in `convrfm.replication.jobs.rfm`.
+    `correct/0/<round>` `(m,)` bool says whether each test image is classified correctly, as in `convrfm.replication.jobs.fits`.
 
     Round 0 has the identity for a metric and is never the best: what is asked for here is what was learned.
     """
