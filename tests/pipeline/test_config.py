@@ -285,8 +285,14 @@ def test_home_folder(config, monkeypatch, key):
 
 def test_drift_is_seen(tmp_path):
     (tmp_path / "envs").mkdir()
+    (tmp_path / "docs").mkdir()
+    for page in ("configuration.md", "datasets.md"):
+        (tmp_path / "docs" / page).write_text((ROOT / "docs" / page).read_text().replace("| `preset` |", "| `prset` |"))
     (tmp_path / "envs/lock.txt").write_text("numpy==1.0 ; python_version < '3.0' \\\n    --hash=sha256:0\n")
-    environment = yaml.safe_load(generated_files(tmp_path)[tmp_path / "envs/convrfm.yaml"])
+    files = generated_files(tmp_path)
+    for page in ("configuration.md", "datasets.md"):
+        assert files[tmp_path / "docs" / page] == (ROOT / "docs" / page).read_text()
+    environment = yaml.safe_load(files[tmp_path / "envs/convrfm.yaml"])
     assert environment["dependencies"][-1] == {"pip": []}  # the marker does not hold
 
 
@@ -311,3 +317,44 @@ def test_environment_carries_the_pins_of_the_lock():
     assert "torch==2.11.0" in pins
     for text in (lock, (ROOT / "envs/bootstrap.txt").read_text(), (ROOT / "envs/convrfm.yaml").read_text()):
         assert "://" not in text
+
+
+def test_a_page_without_its_block_is_refused(tmp_path):
+    for folder in ("envs", "docs"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "docs/configuration.md").write_text("# Configuration\n")
+    with pytest.raises(ValueError, match=r"configuration\.md: missing block 'config'"):
+        generated_files(tmp_path)
+
+
+def test_messages_name_the_file_and_the_key(config):
+    """A value of the preset, one that an override changes, and one that no longer fits an override."""
+    preset = yaml.safe_load((PRESETS / "quick.yaml").read_text())
+
+    def message(overrides, **changes):
+        with pytest.raises(ConfigError) as caught:
+            load_settings({**config, "overrides": overrides, **changes}, PRESETS)
+        return str(caught.value)
+
+    (first, *_) = preset["fig06"]["datasets"]
+    assert message({"fig06": {"datasets": [first] * 2}}) == "config.yaml: overrides.fig06.datasets: duplicate 'digits'"
+    other = {**first, "dataset": "mnist"}
+    assert message({"fig06": {"datasets": [other], "layers": []}}).startswith(
+        "quick.yaml with overrides: fig04.datasets: 'digits'"
+    )
+    assert message({}, prset="quick") == "config.yaml: unknown key 'prset'; did you mean 'preset'?"
+    long = {"fig09": {"learning_rate": "x" * 50}}
+    assert message(long) == "config.yaml: overrides.fig09.learning_rate: must be a number"
+    assert message({"split": {"above": 1}}) == "config.yaml: missing key 'overrides.split.parts'"
+
+
+def test_a_wrong_preset_is_named(config, tmp_path):
+    preset = yaml.safe_load((PRESETS / "quick.yaml").read_text())
+    preset["costs"] = {"most_minutes": 0}
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump(preset))
+    with pytest.raises(ConfigError) as caught:
+        load_settings({**config, "overrides": {}}, tmp_path)
+    assert str(caught.value) == "quick.yaml: costs.most_minutes: must be >= 1, not 0"
+    (tmp_path / "quick.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="quick.yaml is not valid YAML"):
+        load_settings(config, tmp_path)

@@ -12,11 +12,7 @@ from convrfm.kernels import cpu, tiles
 from convrfm.replication.cluster import fits as fit_costs
 from convrfm.replication.cluster.fits import check_memory, fit_bytes
 from convrfm.replication.plan import fits
-from convrfm.replication.plan.beyond import variant_settings
-from convrfm.replication.plan.features import feature_fit_settings
-from convrfm.replication.plan.fig05 import fit_settings
-from convrfm.replication.plan.fig06 import image_fit_settings, image_fit_size
-from convrfm.replication.plan.printed import printed_fit_settings
+from convrfm.replication.plan.table import RUNS
 from convrfm.system.memory import FreeMemory
 
 ROOT = Path(__file__).parents[2]
@@ -107,27 +103,28 @@ def test_the_laplace_kernel_has_no_layers():
 def test_rules_ask_for_what_jobs_check():
     plan = plan_of("anchors", protocol="both")
     keys = {"protocol": "published", "seed": "0", "sigma": "1.0", "task": "noisy-mnist"}
-    expected = fit_bytes(fit_settings(plan, keys), 4000, 4000, FRAMED) // 2**20
+    expected = fit_bytes(RUNS["rfm"].settings(plan, keys), 4000, 4000, FRAMED) // 2**20
     assert fits.fit_memory(plan, "fit_rfm", keys) == expected < 1500
     sized = {**keys, "n_train": "200", "n_test": "200"}
     assert (
         fits.fit_memory(plan, "fit_printed", sized)
-        == fit_bytes(printed_fit_settings(plan, sized), 200, 200, FRAMED) // 2**20
+        == fit_bytes(RUNS["printed-rfm"].settings(plan, sized), 200, 200, FRAMED) // 2**20
     )
     varied = {**keys, "n_train": "4000", "variant": "unchanged"}
     assert (
         fits.fit_memory(plan, "fit_variant", varied)
-        == fit_bytes(variant_settings(plan, varied), 4000, 4000, FRAMED) // 2**20
+        == fit_bytes(RUNS["variant"].settings(plan, varied), 4000, 4000, FRAMED) // 2**20
     )
     of_svhn = {**keys, "dataset": "svhn", "classes": "all", "kernel": "laplace"}
     colour = (1000, 1000, (3, 32, 32))
     assert (
-        fits.fit_memory(plan, "fit_images", of_svhn) == fit_bytes(image_fit_settings(plan, of_svhn), *colour) // 2**20
+        fits.fit_memory(plan, "fit_images", of_svhn)
+        == fit_bytes(RUNS["image-rfm"].settings(plan, of_svhn), *colour) // 2**20
     )
     assert fits.fit_memory(plan, "train_cnn", keys) == 0
     assert (
         fits.fit_memory(plan, "fit_features", of_svhn)
-        == fit_bytes(feature_fit_settings(plan, of_svhn), *colour) // 2**20
+        == fit_bytes(RUNS["features"].settings(plan, of_svhn), *colour) // 2**20
     )
 
 
@@ -143,4 +140,4 @@ def test_rules_ask_for_what_jobs_check():
 )
 def test_images_have_the_shape_that_they_are_prepared_in(dataset, shape):
     keys = {"protocol": "published", "seed": "0", "dataset": dataset, "classes": "all"}
-    assert image_fit_size(plan_of("paper"), keys).shape == shape
+    assert fits.fit_size(plan_of("paper"), "image-rfm", keys).shape == shape

@@ -12,7 +12,7 @@ from convrfm.kernels.compiled import gradient
 from convrfm.replication.cluster import fits
 from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, fit_work
 from convrfm.replication.config.costs import Costs, Rates
-from convrfm.replication.plan.fits import SIZES, STEPS, expected_minutes, fit_threads
+from convrfm.replication.plan.fits import FITS, STEPS, expected_minutes, fit_size, fit_threads
 
 ROOT = Path(__file__).parents[2]
 BARS = {"task": "bars", "sigma": "1", "seed": "0", "protocol": "published"}
@@ -111,7 +111,7 @@ def test_the_steps_of_a_fit_do_its_work_once():
 
 def test_every_fit_has_a_size():
     kinds = Costs.model_fields
-    assert {*SIZES, *STEPS} == {name for name in Costs.rules() if kinds[name].default.minutes is None}
+    assert {*FITS, *STEPS} == {name for name in Costs.rules() if kinds[name].default.minutes is None}
 
 
 def variant(n):
@@ -184,7 +184,7 @@ def test_fits_of_quick_run_side_by_side():
 def test_outputs_are_those_of_the_data():
     plan = plan_of("paper")
     keys = {"seed": "0", "protocol": "published"}
-    assert SIZES["fit_rfm"](plan, BARS).outputs == REGISTRY["bars"].classes == 2
-    assert SIZES["fit_images"](plan, {**keys, "dataset": "dtd", "classes": "all"}).outputs == 47
-    assert SIZES["fit_images"](plan, {**keys, "dataset": "dtd", "classes": "0-1"}).outputs == 1
-    assert SIZES["fit_features"](plan, {**keys, "dataset": "svhn", "kernel": "cntk"}).outputs == 10
+    assert fit_size(plan, "rfm", BARS).outputs == REGISTRY["bars"].classes == 2
+    assert fit_size(plan, "image-rfm", {**keys, "dataset": "dtd", "classes": "all"}).outputs == 47
+    assert fit_size(plan, "image-rfm", {**keys, "dataset": "dtd", "classes": "0-1"}).outputs == 1
+    assert fit_size(plan, "features", {**keys, "dataset": "svhn", "kernel": "cntk"}).outputs == 10
