@@ -19,6 +19,7 @@ from convrfm.replication.cluster.fits import fit_bytes
 from convrfm.replication.config.costs import PROGRAM
 from convrfm.replication.jobs.fits import task_choices, task_data, task_kernel
 from convrfm.replication.jobs.task_images import TaskImages
+from convrfm.replication.runs.fits import TaskFit
 from convrfm.rfm.deep import fit_stages
 
 CLASSES = 10
@@ -71,11 +72,12 @@ def images(n: int, shape: tuple[int, int, int]) -> np.ndarray:
 
 def fit(case: Case, n_train: int, n_test: int) -> None:
     """Run a fit of this many images."""
-    settings, deep = task_choices(case.settings)
+    given = TaskFit(task="bars", sigma=1.0, seed=0, n_train=n_train, n_test=n_test, **case.settings)
+    settings, deep = task_choices(given)
     labels = [np.arange(n) % CLASSES for n in (n_train, n_test)]
     parts = TaskImages(images(n_train, case.shape), labels[0], images(n_test, case.shape), labels[1], CLASSES, "noise")
     rng = np.random.default_rng(0)
-    fit_stages(task_kernel(case.settings), task_data(parts, settings.selection, 0), settings, deep, rng)
+    fit_stages(task_kernel(given), task_data(parts, settings.selection, 0), settings, deep, rng)
 
 
 def status(name: str) -> int:

@@ -338,9 +338,9 @@ def test_messages_name_the_file_and_the_key(config):
 
     (first, *_) = preset["fig06"]["datasets"]
     assert message({"fig06": {"datasets": [first] * 2}}) == "config.yaml: overrides.fig06.datasets: duplicate 'digits'"
-    other = {**first, "dataset": "mnist"}
-    assert message({"fig06": {"datasets": [other], "layers": []}}).startswith(
-        "quick.yaml with overrides: fig04.datasets: 'digits'"
+    alone = {**preset["zoo"], "standins": preset["zoo"]["standins"][:1]}
+    assert (
+        message({"zoo": alone}).splitlines()[-1].startswith("quick.yaml with overrides: fig02.network: 'vgg11-standin'")
     )
     assert message({}, prset="quick") == "config.yaml: unknown key 'prset'; did you mean 'preset'?"
     long = {"fig09": {"learning_rate": "x" * 50}}

@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from convrfm.replication.runs.features import FeatureFitSettings
     from convrfm.replication.runs.fits import FitSettings
 
-__all__ = ["fill_gram", "fit_round", "fit_task", "note_backend", "of_kernel", "task_choices", "task_kernel"]
+__all__ = [
+    "fill_gram",
+    "fit_round",
+    "fit_task",
+    "note_backend",
+    "of_kernel",
+    "task_choices",
+    "task_data",
+    "task_kernel",
+]
 
 
 def fit_task(job: Job) -> None:
@@ -112,7 +121,7 @@ class _Fit:
         settings, deep = task_choices(given)
         images = read_task_images(job, given)
         check_memory(job.settings, len(images.train), len(images.test), images.train.shape[1:], filling=filling)
-        data = _task_data(images, settings.selection, given.seed)
+        data = task_data(images, settings.selection, given.seed)
         return cls(kernel, data, settings, deep, generator(given.seed, "filters and AGOP points"))
 
     def run(self, journal: RoundJournal) -> list[Stage]:
@@ -168,7 +177,7 @@ def task_kernel(given: TaskFit | ImageFit, *, memory: int | None = None) -> CNTK
     return CNTK(depth=given.depth, **{**shared, "memory": shared["memory"] or memory})
 
 
-def _task_data(images: TaskImages, selection: str, seed: int) -> StageData:
+def task_data(images: TaskImages, selection: str, seed: int) -> StageData:
     """The images of a task, with the part that validates held out.
 
     Args:
