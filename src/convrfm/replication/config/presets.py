@@ -259,7 +259,8 @@ def _sentence(model: type[Model], details: Any, source: str, overrides: Mapping[
         known = _keys_at(model, location[:-1])
         return f"{file}: unknown key {key!r}" + (_nearest(location[-1], known) or f"; known are {', '.join(known)}")
     fault = details["msg"].removeprefix("Value error, ")
-    for pattern, replacement in PLAIN:
+    # Of our own messages, only the beginning may need a change.
+    for pattern, replacement in PLAIN[:1] if details["type"] == "value_error" else PLAIN:
         fault = re.sub(pattern, replacement, fault)
     found = repr(details["input"])
     if fault.startswith("must ") and len(found) <= LONGEST_VALUE:
