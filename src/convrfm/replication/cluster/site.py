@@ -96,11 +96,7 @@ def load_site(folder: Path) -> Site:
 
 
 def read_partitions(folder: Path) -> list[Partition]:
-    """The partitions of the site's file, if any; arguments as of `load_site`.
-
-    Raises:
-        ConfigError: the file is wrong.
-    """
+    """The partitions of the site's file, if any; arguments and errors as of `load_site`."""
     if load_site(folder).partitions is None:
         return []
     try:
@@ -113,13 +109,9 @@ def read_partitions(folder: Path) -> list[Partition]:
 
 @dataclass(frozen=True)
 class Submission:
-    """A job as a scheduler would get it: one of the workflow, or a group of them.
+    """A job as a scheduler would get it: one of the workflow, or a group of them, without wildcards.
 
-    Attributes:
-        name: of the rule, or of the group with its rules.
-        resources: by Snakemake's names: `runtime` in minutes, `mem_mb`, `gpu`, ...; read by the SLURM plugin.
-        threads: CPUs; read by the plugin, too.
-        wildcards: of its rule; none of a group.
+    `resources` (`runtime` in minutes, `mem_mb`, `gpu`, ...) and `threads` have the names that the SLURM plugin reads.
     """
 
     name: str

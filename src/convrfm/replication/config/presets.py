@@ -217,13 +217,7 @@ def read_yaml(path: Path, source: str) -> Any:
 def validated(
     model: type[Section], values: Any, source: str, overrides: Mapping[str, Any] = MappingProxyType({})
 ) -> Section:
-    """Check the content of a file.
-
-    Args:
-        model: its schema.
-        values: what YAML gave.
-        source: the name of the file in messages.
-        overrides: of `config.yaml`, which `values` already contain.
+    """Check the content of a file, called `source` in messages; it already contains the overrides of `config.yaml`.
 
     Raises:
         ConfigError: with all wrong keys, types and ranges in one message.

@@ -56,10 +56,7 @@ def claim_gpus(count: int, folder: Path | None = None) -> list[str]:
     Must be called before CUDA starts. Does nothing without a GPU, and in the job of a scheduler that was assigned none or one;
     of several, which may serve several of our jobs, `count` are claimed. A process claims all of its devices or none, one
     process at a time, and so jobs that want several never block each other.
-
-    Args:
-        count: how many the job requested; if there are fewer, it gets all.
-        folder: of the locks; by default one of this user in the folder for temporary files.
+    If fewer exist, it gets all. The locks are in a folder, by default one of this user among the temporary files.
 
     Returns:
         the claimed UUIDs.
