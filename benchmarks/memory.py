@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from convrfm.replication.cluster.fit_memory import fit_bytes
+from convrfm.replication.cluster.fits import fit_bytes
 from convrfm.replication.config.costs import PROGRAM
 from convrfm.replication.jobs.fits import task_choices, task_data, task_kernel
 from convrfm.replication.jobs.task_images import TaskImages
+from convrfm.replication.runs.fits import TaskFit
 from convrfm.rfm.deep import fit_stages
 
 CLASSES = 10
@@ -71,11 +72,12 @@ def images(n: int, shape: tuple[int, int, int]) -> np.ndarray:
 
 def fit(case: Case, n_train: int, n_test: int) -> None:
     """Run a fit of this many images."""
-    settings, deep = task_choices(case.settings)
+    given = TaskFit(task="bars", sigma=1.0, seed=0, n_train=n_train, n_test=n_test, **case.settings)
+    settings, deep = task_choices(given)
     labels = [np.arange(n) % CLASSES for n in (n_train, n_test)]
     parts = TaskImages(images(n_train, case.shape), labels[0], images(n_test, case.shape), labels[1], CLASSES, "noise")
     rng = np.random.default_rng(0)
-    fit_stages(task_kernel(case.settings), task_data(parts, settings.selection, 0), settings, deep, rng)
+    fit_stages(task_kernel(given), task_data(parts, settings.selection, 0), settings, deep, rng)
 
 
 def status(name: str) -> int:
@@ -116,7 +118,7 @@ def page(rows: list[str], program: int, machine: str) -> str:
     """The page of the documentation."""
     return f"""# Memory of fits
 Before a fit of the kernels starts, its job checks that enough memory is free. Its rule requests the same amount from a scheduler, plus
-{PROGRAM} MiB for the program. Both use the same estimate (`convrfm.replication.cluster.fit_memory`), which follows the steps of a fit.
+{PROGRAM} MiB for the program. Both use the same estimate (`convrfm.replication.cluster.fits`), which follows the steps of a fit.
 The table compares it with the peak of real fits to noise, including the images. Each fit ran in a separate process; not counted are the
 {program / 2**20:.0f} MiB of the process after loading its libraries and compiling its kernels. CNTK of depth 3, patches of
 3x3 pixels, float32, three rounds. Written by `python benchmarks/memory.py`, on {machine}.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from memory import BARS, CLASSES, COLOUR, DIGITS, FRAMED, Case, fit
 
-from convrfm.replication.cluster.fit_time import FitSize, fit_minutes, fit_work
+from convrfm.replication.cluster.fits import FitSize, fit_minutes, fit_work
 from convrfm.replication.config.costs import Costs
 from convrfm.replication.plan.fits import FEW, IMAGES_PER_THREAD
 from convrfm.system.threads import limited_threads
@@ -70,7 +70,7 @@ def page(rows: list[str], machine: str) -> str:
         if name not in ("start", "by_thread")
     )
     return f"""# Minutes of fits
-The rules that fit kernels request minutes that follow from the size of the fit (`convrfm.replication.cluster.fit_time`): each
+The rules that fit kernels request minutes that follow from the size of the fit (`convrfm.replication.cluster.fits`): each
 kind of work is counted from the settings and divided by the rates in `costs.cpu` or `costs.gpu`. `snakemake -c1 cost`
 shows the same minutes. The table compares them with real fits to noise, in CPU seconds after compilation. CNTK
 of depth 3, patches of 3x3 pixels, float32, three rounds. Written by `python benchmarks/minutes.py`, on
