@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from convrfm.ansatz.filter_forms import pearson
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
+from convrfm.ansatz.summaries import LayerAgop, growth, mean_correlation, mean_gain
 from convrfm.errors import InputError
 
 

@@ -10,10 +10,8 @@ from tolerance import assert_close
 from torch import nn
 
 from convrfm.ansatz.agop import measure
-from convrfm.ansatz.block_estimates import BlockCorrelation, jackknife
-from convrfm.ansatz.filter_forms import pearson
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.summaries import POWERS, cnfm, random_filters, rotated_null, summarise
+from convrfm.ansatz.filter_forms import BlockCorrelation, jackknife, pearson
+from convrfm.ansatz.summaries import POWERS, LayerAgop, cnfm, random_filters, rotated_null, summarise
 from convrfm.errors import InputError, ProbeError
 
 

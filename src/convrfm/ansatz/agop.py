@@ -9,24 +9,25 @@ serves all layers.
 
 In the exact mode there is one backward pass for each output. In the probe mode there is one for each random cotangent v
 with entries +-1, whose gradient J^T v has E[J^T v v^T J] = J^T J: G is unbiased, and its noise, which would lower a
-correlation, is taken out by `convrfm.ansatz.block_estimates`.
+correlation, is taken out by `convrfm.ansatz.filter_forms.BlockCorrelation`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from convrfm.ansatz.accumulator import AgopAccumulator
-from convrfm.ansatz.batches import Batches
-from convrfm.ansatz.layer_agop import LayerAgop, Mode
-from convrfm.ansatz.outputs import Output
+from convrfm.ansatz.checks import ARRAYS, Output, as_tensor, check_shape, is_array, named
+from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import InputError
 from convrfm.numerics.parameters import check_integer
 from convrfm.system.progress import track
 
-__all__ = ["accumulate", "measure"]
+__all__ = ["Batches", "accumulate", "measure"]
 
 
 def measure(
@@ -44,27 +45,26 @@ def measure(
     output: Output = None,
     show: bool = False,
 ) -> dict[str, LayerAgop]:
-    """Measure images; in the probe mode, with as many probes as the tolerance asks for.
+    """Measure images; in the probe mode, with as many probes as the tolerance requires.
 
     Args:
-        model: see `AgopAccumulator`, as for all that is not explained here.
+        model: see `AgopAccumulator`, also for `blocks`, `seed`, `layers` and `output`.
         images: a tensor or array `(n, c, h, w)`, or an iterable of batches or images, such as a
-            `torch.utils.data.DataLoader`, also of `(images, labels)`; they are brought to the network's device batch by batch.
+            `torch.utils.data.DataLoader`, also of `(images, labels)`; they are moved to the network's device batch by batch.
         mode: "exact" or "probe".
-        batch_size: images at a time, where they do not come in batches.
+        batch_size: images at a time, unless they come in batches.
         probes: for each image at first.
         tolerance: of the standard error of every layer's Pearson correlation of CNFM and AGOP; as long as one is larger,
             each image gets as many probes again. None goes through the images once.
         most_probes: for each image, after which the tolerance is given up.
-        blocks: see there.
-        seed: see there.
-        layers: see there.
-        output: see there.
+        blocks: of images or probes.
+        seed: of the probes.
+        layers: names.
+        output: a choice.
         show: whether a progress bar is shown.
 
     Raises:
-        InputError: see `AgopAccumulator` and `AgopAccumulator.update`.
-        NonFiniteError: see there.
+        InputError, NonFiniteError: see `AgopAccumulator` and `AgopAccumulator.update`.
     """
     accumulator = AgopAccumulator(model, mode, probes=probes, blocks=blocks, seed=seed, layers=layers, output=output)
     return accumulate(
@@ -85,16 +85,16 @@ def accumulate(
     done: int = 0,
     after: Callable[[int], None] | None = None,
 ) -> dict[str, LayerAgop]:
-    """Give an accumulator images as often as its mode and the tolerance ask for; see `measure`.
+    """Give an accumulator images as often as its mode and the tolerance require; see `measure`.
 
     Args:
-        accumulator: new, or brought to where it was after `done` batches.
-        images: see `measure`, as for all that is not explained here.
-        batch_size: see there.
-        tolerance: see there.
-        most_probes: see there.
+        accumulator: new, or in its state after `done` batches.
+        images: see `measure`.
+        batch_size: see `measure`.
+        tolerance: see `measure`.
+        most_probes: see `measure`.
+        show: see `measure`.
         description: of the progress.
-        show: see there.
         done: batches that the accumulator has seen, over all passes.
         after: called after each batch with the number of batches seen.
 
@@ -109,7 +109,7 @@ def accumulate(
     again = accumulator.mode == "probe" and tolerance is not None
     passes = max(1, most_probes // accumulator.probes) if again else 1
     if passes > 1 and not batches.repeatable:
-        msg = "A tolerance goes through the images several times, but a generator gives them once: pass a list or a DataLoader."
+        msg = "A tolerance needs several passes over the images, but a generator gives them once: pass a list or a DataLoader."
         raise InputError(msg)
 
     def steps() -> Iterator[Any]:
@@ -129,6 +129,90 @@ def accumulate(
         if after is not None:
             after(number)
     if accumulator.images == 0:
-        msg = "There are no images to measure: the iterable gave none. An iterator gives its items only once."
+        msg = "No images to measure: the iterable is empty. An iterator gives its items only once."
         raise InputError(msg)
     return accumulator.finalize()
+
+
+class Batches:
+    """Images in batches `(n, c, h, w)`.
+
+    Args:
+        images: a tensor or array `(n, c, h, w)`; or an iterable (`torch.utils.data.DataLoader`, list, generator) of such
+            batches, of single images `(c, h, w)`, or of tuples that begin with one of these, as `(images, labels)`.
+        batch_size: images at a time, unless they come in batches.
+        pictures: whether the network takes pictures `(c, h, w)`. One with convolutions along time, say, takes batches of any
+            shape `(n, ...)`, and no item is taken for a single image.
+
+    Raises:
+        InputError: anything else.
+    """
+
+    def __init__(self, images: Any, batch_size: int, *, pictures: bool = True) -> None:
+        check_integer("batch_size", batch_size)
+        if isinstance(images, str | bytes | Mapping) or not isinstance(images, ARRAYS | Iterable | Dataset):
+            msg = f"Images must be a tensor, an array, or an iterable of batches, but they are of type {type(images).__name__}."
+            raise InputError(msg)
+        if is_array(images):
+            check_shape(images, pictures=pictures)
+        self.images: Any = images
+        self.batch_size, self.pictures = batch_size, pictures
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the images can be iterated over again; those of a generator cannot."""
+        return not isinstance(self.images, Iterator)
+
+    @property
+    def count(self) -> int | None:
+        """Number of batches, if known beforehand."""
+        if is_array(self.images):
+            return -(-len(self.images) // self.batch_size)
+        try:
+            return len(self.images) if isinstance(self.images, DataLoader) else None
+        except TypeError:  # of data that are streamed
+            return None
+
+    def _items(self) -> Iterator[Any]:
+        images = self.images
+        # Data sets with an index alone need not end by themselves.
+        by_index = isinstance(images, Dataset) and not isinstance(images, Iterable)
+        return (self.images[index] for index in range(len(self.images))) if by_index else iter(images)
+
+    def __iter__(self) -> Iterator[Any]:
+        if is_array(self.images):
+            for first in range(0, max(len(self.images), 1), self.batch_size):
+                yield self.images[first : first + self.batch_size]
+            return
+        waiting: list[torch.Tensor] = []
+        for item in self._items():
+            found = _images_of(item)
+            if found.ndim != 3 or not self.pictures:
+                yield found
+                continue
+            waiting.append(as_tensor(found))
+            if len(waiting) == self.batch_size:
+                yield _stacked(waiting)
+                waiting = []
+        if waiting:
+            yield _stacked(waiting)
+
+
+def _stacked(images: list[torch.Tensor]) -> torch.Tensor:
+    """Single images as a batch."""
+    kinds = {(tuple(image.shape), image.dtype) for image in images}
+    if len(kinds) > 1:
+        found = ", ".join(sorted(f"{shape} {named(dtype)}" for shape, dtype in kinds))
+        msg = f"Single images must have one shape and dtype, but these have {found}: bring them to one, or use batch_size=1."
+        raise InputError(msg)
+    return torch.stack(images)
+
+
+def _images_of(item: Any) -> Any:
+    """The images of an item, which may come with labels."""
+    parts = item if isinstance(item, tuple | list) and len(item) > 0 else (item,)
+    if not is_array(parts[0]) or any(is_array(part) and part.ndim > 2 for part in parts[1:]):
+        held = "several arrays of images" if is_array(parts[0]) else f"a {type(item).__name__}"
+        msg = f"Each item must be images, or a tuple of images and labels, but one is {held}: pass the images only."
+        raise InputError(msg)
+    return parts[0]

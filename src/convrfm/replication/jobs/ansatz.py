@@ -7,10 +7,8 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from convrfm.ansatz.block_estimates import without_error
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
-from convrfm.ansatz.summaries import correlations, layer_row, summarise
+from convrfm.ansatz.filter_forms import without_error
+from convrfm.ansatz.summaries import LayerAgop, correlations, growth, layer_row, mean_correlation, mean_gain, summarise
 from convrfm.networks.zoo import in_paper
 from convrfm.replication.jobs.ansatz_runs import measure_layers
 from convrfm.replication.jobs.zoo_networks import initial_network, prepare_pooling, snapshots, trained_network

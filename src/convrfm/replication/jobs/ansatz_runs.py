@@ -11,7 +11,7 @@ from torch import nn
 
 from convrfm.ansatz.accumulator import AgopAccumulator
 from convrfm.ansatz.agop import accumulate
-from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.summaries import LayerAgop
 from convrfm.errors import StorageError
 from convrfm.system.storage import load_arrays, write_arrays
 
