@@ -106,7 +106,7 @@ def test_summary_of_a_network():
         assert half["value"] == pytest.approx(pearson(found.cnfm.dense(), found.agop.power(0.5).dense()))
         assert np.isfinite(half["standard_error"])
     assert row.loc[("2", "pearson", 1.0), "groups"] == 2
-    with pytest.raises(InputError, match=r"have no '0\.weight'"):
+    with pytest.raises(InputError, match=r"lack '0\.weight'"):
         summarise(layers, initial={}, seed=0)
 
 
@@ -155,7 +155,7 @@ def test_too_few_probes_are_refused(rng):
     fixed, _, blocks = noisy_blocks(rng, 2, 0.1)
     with pytest.raises(ProbeError, match="two blocks"):
         BlockCorrelation(fixed, blocks[:1], np.ones(1), noisy=True)
-    with pytest.raises(ProbeError, match="larger than the AGOP"):
+    with pytest.raises(ProbeError, match="exceeds the AGOP"):
         BlockCorrelation(fixed, [blocks[0], -blocks[0]], np.ones(2), noisy=True).value()
     assert np.isnan(BlockCorrelation(fixed, blocks, np.ones(2), noisy=True).estimate().standard_error)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from convrfm.datasets.places import STATE, find_place
+from convrfm.datasets.entries import find_place
 from convrfm.datasets.registry import files_behind
 from convrfm.errors import ConvRFMError
 from convrfm.replication.cluster.attempts import growth
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.record.data_states import due_attempt, read_state
+from convrfm.replication.record.data_states import STATE, due_attempt, read_state
 from convrfm.replication.cluster.orphans import cancel_orphans
 from convrfm.replication.record.paths import RUN_FILES, figure_records
 from convrfm.replication.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from convrfm.datasets.entries import find_place
 from convrfm.datasets.manifest import verify
-from convrfm.datasets.places import find_place
-from convrfm.datasets.pretrained import read_weights
 from convrfm.datasets.registry import find_entry
+from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.networks import zoo
 from convrfm.replication.jobs.training_runs import prepare_torch, weights_when
 from convrfm.replication.record.data_states import require_present

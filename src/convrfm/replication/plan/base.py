@@ -6,14 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from convrfm.datasets.places import STATE
 from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.replication.config.presets import Settings
 from convrfm.replication.config.sections.beyond import StudyTask
 from convrfm.replication.config.sections.fig05 import LocalSignalPanel
 from convrfm.replication.config.sections.fig06 import ImageTask, PairTask
 from convrfm.replication.config.sections.fig08 import SimpleNetPanel
-from convrfm.replication.record.data_states import read_state
+from convrfm.replication.record.data_states import STATE, read_state
 from convrfm.replication.record.paths import RUN_FILES, run_name
 
 __all__ = [

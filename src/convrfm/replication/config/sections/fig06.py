@@ -4,8 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.pairs import PAIRED_CLASSES, class_pairs
-from convrfm.datasets.registry import IMAGE_SETS
+from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.config.sections.fig05 import RFMSection
 
