@@ -106,7 +106,9 @@ def test_other_files_are_left_out_with_a_warning(folder):
     root, _ = folder
     (root / "README.txt").write_text("by me")
     (root / "cats/image.heic").write_bytes(b"")
-    with pytest.warns(ConvRFMWarning, match=r"2 files in .* are left out, as their names are not those of images.*README.txt"):
+    with pytest.warns(
+        ConvRFMWarning, match=r"2 files in .* are left out, as their names are not those of images.*README.txt"
+    ):
         assert len(read_image_folder(root).images) == 6
 
 
