@@ -115,8 +115,8 @@ def test_other_files_are_left_out_with_a_warning(folder):
 @pytest.mark.parametrize(
     ("change", "kind", "sentence"),
     [
-        (lambda root: (root / "birds").mkdir(), CorruptDataError, r"class folder .*pets/birds holds no image.*\.png"),
-        (lambda root: litter(root / "empty", ".png"), CorruptDataError, "class folder .*pets/empty holds no image"),
+        (lambda root: (root / "birds").mkdir(), CorruptDataError, r"class folder .*pets/birds has no images.*\.png"),
+        (lambda root: litter(root / "empty", ".png"), CorruptDataError, "class folder .*pets/empty has no images"),
         (lambda root: (root / "cats/b.png").write_bytes(b""), CorruptDataError, r"pets/cats/b.png is empty: replace"),
         (
             lambda root: (root / "cats/b.png").write_bytes((root / "cats/b.png").read_bytes()[:60]),
@@ -203,9 +203,9 @@ def test_what_systems_leave_does_not_change_a_data_set(tmp_path, monkeypatch, na
 
 def test_hidden_files_that_were_recorded_once_may_go(tmp_path, monkeypatch):
     """Earlier versions took images in hidden folders for data."""
-    from convrfm.datasets import places
+    from convrfm.datasets import entries
 
-    monkeypatch.setattr(places, "is_hidden", lambda name: False)
+    monkeypatch.setattr(entries, "is_hidden", lambda name: False)
     made, state, home = present(tmp_path, "dtd", monkeypatch)
     hidden = home / "dtd/dtd/images/.ipynb_checkpoints/a.jpg"
     (home / "manifest.json").unlink()
