@@ -164,16 +164,9 @@ class AgopAccumulator:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        mode: Mode = "exact",
-        *,
-        probes: int = 16,
-        blocks: int = 8,
-        seed: int = 0,
-        layers: Sequence[str] | None = None,
-        output: Output = None,
-    ) -> None:
+        self, model: nn.Module, mode: Mode = "exact", *, probes: int = 16, blocks: int = 8, seed: int = 0,
+        layers: Sequence[str] | None = None, output: Output = None,
+    ) -> None:  # fmt: skip
         if mode not in get_args(Mode):
             msg = f"mode must be 'exact' or 'probe', but it is {mode!r}."
             raise InputError(msg)
@@ -421,7 +414,7 @@ class AgopAccumulator:
                 self._refuse_batch(call, 1)
             # A one-dimensional convolution gives a view of what a two-dimensional one gave.
             output = output.clone() if output._is_view() else output
-            tapped: torch.Tensor = Tapped.apply(output, current.anchor, collect)
+            tapped: torch.Tensor = Tapped.apply(output, current.anchor, collect)  # type: ignore[no-untyped-call]
         return tapped
 
     def _seen(self, current: _Pass, call: Call) -> LayerSums:

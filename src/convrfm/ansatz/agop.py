@@ -31,20 +31,10 @@ __all__ = ["Batches", "accumulate", "measure"]
 
 
 def measure(
-    model: nn.Module,
-    images: Any,
-    mode: Mode = "exact",
-    *,
-    batch_size: int = 32,
-    probes: int = 16,
-    tolerance: float | None = None,
-    most_probes: int = 1024,
-    blocks: int = 8,
-    seed: int = 0,
-    layers: Sequence[str] | None = None,
-    output: Output = None,
-    show: bool = False,
-) -> dict[str, LayerAgop]:
+    model: nn.Module, images: Any, mode: Mode = "exact", *, batch_size: int = 32, probes: int = 16,
+    tolerance: float | None = None, most_probes: int = 1024, blocks: int = 8, seed: int = 0,
+    layers: Sequence[str] | None = None, output: Output = None, show: bool = False,
+) -> dict[str, LayerAgop]:  # fmt: skip
     """Measure images; in the probe mode, with as many probes as the tolerance requires.
 
     Args:
@@ -74,17 +64,9 @@ def measure(
 
 
 def accumulate(
-    accumulator: AgopAccumulator,
-    images: Any,
-    *,
-    batch_size: int,
-    tolerance: float | None,
-    most_probes: int,
-    description: str,
-    show: bool,
-    done: int = 0,
-    after: Callable[[int], None] | None = None,
-) -> dict[str, LayerAgop]:
+    accumulator: AgopAccumulator, images: Any, *, batch_size: int, tolerance: float | None, most_probes: int,
+    description: str, show: bool, done: int = 0, after: Callable[[int], None] | None = None,
+) -> dict[str, LayerAgop]:  # fmt: skip
     """Give an accumulator images as often as its mode and the tolerance require; see `measure`.
 
     Args:

@@ -177,7 +177,7 @@ class _Dispatched(TorchDispatchMode):
     """Operators, whoever called them."""
 
     def __init__(self, taps: CallTaps) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.taps = taps
 
     def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -136,9 +136,9 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
         )
         raise InputError(msg)
     check_finite(images, "The images")
-    images = images.detach().to(weight.device)
+    moved: torch.Tensor = images.detach().to(weight.device)
     # Autograd cannot keep what was made in inference mode, but it can keep a copy.
-    return images.clone() if images.is_inference() else images
+    return moved.clone() if moved.is_inference() else moved
 
 
 def first_weight(model: nn.Module) -> torch.Tensor:

@@ -102,7 +102,7 @@ class FilterForm:
 
     def dense(self) -> np.ndarray:
         """Form the matrix, `(groups, d, d)`."""
-        return self._basis.directions @ self._reduced @ self._basis.directions.transpose(0, 2, 1)
+        return np.asarray(self._basis.directions @ self._reduced @ self._basis.directions.transpose(0, 2, 1))
 
     def total(self) -> float:
         """Sum of all entries."""

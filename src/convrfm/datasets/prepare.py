@@ -32,7 +32,7 @@ def pair_labels(labels: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
     if not np.isin(labels, pair).all():
         msg = f"Labels must be {pair[0]} or {pair[1]}, but they are {np.unique(labels).tolist()}."
         raise InputError(msg)
-    return (labels == pair[0]).astype(np.int64)
+    return np.asarray(labels == pair[0], np.int64)
 
 
 @dataclass(frozen=True)
