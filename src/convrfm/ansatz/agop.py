@@ -12,22 +12,20 @@ with entries +-1, whose gradient J^T v has E[J^T v v^T J] = J^T J: G is unbiased
 correlation, is taken out by `convrfm.ansatz.filter_forms.BlockCorrelation`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from typing import Any
 
-import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
 from convrfm.ansatz.accumulator import AgopAccumulator
-from convrfm.ansatz.checks import ARRAYS, Output, as_tensor, check_shape, is_array, named
+from convrfm.ansatz.checks import Batches, Output
 from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import InputError
 from convrfm.numerics.parameters import check_integer
 from convrfm.system.progress import track
 
-__all__ = ["Batches", "accumulate", "measure"]
+__all__ = ["accumulate", "measure"]
 
 
 def measure(
@@ -114,87 +112,3 @@ def accumulate(
         msg = "No images to measure: the iterable is empty. An iterator gives its items only once."
         raise InputError(msg)
     return accumulator.finalize()
-
-
-class Batches:
-    """Images in batches `(n, c, h, w)`.
-
-    Args:
-        images: a tensor or array `(n, c, h, w)`; or an iterable (`torch.utils.data.DataLoader`, list, generator) of such
-            batches, of single images `(c, h, w)`, or of tuples that begin with one of these, as `(images, labels)`.
-        batch_size: images at a time, unless they come in batches.
-        pictures: whether the network takes pictures `(c, h, w)`. One with convolutions along time, say, takes batches of any
-            shape `(n, ...)`, and no item is taken for a single image.
-
-    Raises:
-        InputError: anything else.
-    """
-
-    def __init__(self, images: Any, batch_size: int, *, pictures: bool = True) -> None:
-        check_integer("batch_size", batch_size)
-        if isinstance(images, str | bytes | Mapping) or not isinstance(images, ARRAYS | Iterable | Dataset):
-            msg = f"Images must be a tensor, an array, or an iterable of batches, but they are of type {type(images).__name__}."
-            raise InputError(msg)
-        if is_array(images):
-            check_shape(images, pictures=pictures)
-        self.images: Any = images
-        self.batch_size, self.pictures = batch_size, pictures
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether the images can be iterated over again; those of a generator cannot."""
-        return not isinstance(self.images, Iterator)
-
-    @property
-    def count(self) -> int | None:
-        """Number of batches, if known beforehand."""
-        if is_array(self.images):
-            return -(-len(self.images) // self.batch_size)
-        try:
-            return len(self.images) if isinstance(self.images, DataLoader) else None
-        except TypeError:  # of data that are streamed
-            return None
-
-    def _items(self) -> Iterator[Any]:
-        images = self.images
-        # Data sets with an index alone need not end by themselves.
-        by_index = isinstance(images, Dataset) and not isinstance(images, Iterable)
-        return (self.images[index] for index in range(len(self.images))) if by_index else iter(images)
-
-    def __iter__(self) -> Iterator[Any]:
-        if is_array(self.images):
-            for first in range(0, max(len(self.images), 1), self.batch_size):
-                yield self.images[first : first + self.batch_size]
-            return
-        waiting: list[torch.Tensor] = []
-        for item in self._items():
-            found = _images_of(item)
-            if found.ndim != 3 or not self.pictures:
-                yield found
-                continue
-            waiting.append(as_tensor(found))
-            if len(waiting) == self.batch_size:
-                yield _stacked(waiting)
-                waiting = []
-        if waiting:
-            yield _stacked(waiting)
-
-
-def _stacked(images: list[torch.Tensor]) -> torch.Tensor:
-    """Single images as a batch."""
-    kinds = {(tuple(image.shape), image.dtype) for image in images}
-    if len(kinds) > 1:
-        found = ", ".join(sorted(f"{shape} {named(dtype)}" for shape, dtype in kinds))
-        msg = f"Single images must have one shape and dtype, but these have {found}: bring them to one, or use batch_size=1."
-        raise InputError(msg)
-    return torch.stack(images)
-
-
-def _images_of(item: Any) -> Any:
-    """The images of an item, which may come with labels."""
-    parts = item if isinstance(item, tuple | list) and len(item) > 0 else (item,)
-    if not is_array(parts[0]) or any(is_array(part) and part.ndim > 2 for part in parts[1:]):
-        held = "several arrays of images" if is_array(parts[0]) else f"a {type(item).__name__}"
-        msg = f"Each item must be images, or a tuple of images and labels, but one is {held}: pass the images only."
-        raise InputError(msg)
-    return parts[0]

@@ -1,18 +1,19 @@
 """Which networks, layers, images and outputs can be measured, and what to do about the others."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from convrfm.errors import InputError, NonFiniteError
+from convrfm.numerics.parameters import check_integer
 
 __all__ = [
-    "ARRAYS", "Output", "as_batch", "as_tensor", "check_finite", "check_measurable", "check_shape", "choose_layers",
-    "first_weight", "is_array", "named", "pick_outputs",
+    "Batches", "Output", "as_batch", "check_finite", "check_measurable", "choose_layers", "first_weight", "pick_outputs",
 ]  # fmt: skip
 
 ARRAYS = torch.Tensor | np.ndarray
@@ -97,33 +98,97 @@ def choose_layers(model: nn.Module, wanted: Sequence[str] | None = None) -> list
     return [name for name in modules if name in wanted]
 
 
+class Batches:
+    """Images in batches `(n, c, h, w)`.
+
+    Args:
+        images: a tensor or array `(n, c, h, w)`; or an iterable (`torch.utils.data.DataLoader`, list, generator) of such
+            batches, of single images `(c, h, w)`, or of tuples that begin with one of these, as `(images, labels)`.
+        batch_size: images at a time, unless they come in batches.
+        pictures: whether the network takes pictures `(c, h, w)`. One with convolutions along time, say, takes batches of any
+            shape `(n, ...)`, and no item is taken for a single image.
+
+    Raises:
+        InputError: anything else.
+    """
+
+    def __init__(self, images: Any, batch_size: int, *, pictures: bool = True) -> None:
+        check_integer("batch_size", batch_size)
+        if isinstance(images, str | bytes | Mapping) or not isinstance(images, ARRAYS | Iterable | Dataset):
+            msg = f"Images must be a tensor, an array, or an iterable of batches, but they are of type {type(images).__name__}."
+            raise InputError(msg)
+        if _is_array(images):
+            _check_shape(images, pictures=pictures)
+        self.images: Any = images
+        self.batch_size, self.pictures = batch_size, pictures
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the images can be iterated over again; those of a generator cannot."""
+        return not isinstance(self.images, Iterator)
+
+    @property
+    def count(self) -> int | None:
+        """Number of batches, if known beforehand."""
+        if _is_array(self.images):
+            return -(-len(self.images) // self.batch_size)
+        try:
+            return len(self.images) if isinstance(self.images, DataLoader) else None
+        except TypeError:  # of data that are streamed
+            return None
+
+    def _items(self) -> Iterator[Any]:
+        images = self.images
+        # Data sets with an index alone need not end by themselves.
+        by_index = isinstance(images, Dataset) and not isinstance(images, Iterable)
+        return (self.images[index] for index in range(len(self.images))) if by_index else iter(images)
+
+    def __iter__(self) -> Iterator[Any]:
+        if _is_array(self.images):
+            for first in range(0, max(len(self.images), 1), self.batch_size):
+                yield self.images[first : first + self.batch_size]
+            return
+        waiting: list[torch.Tensor] = []
+        for item in self._items():
+            found = _images_of(item)
+            if found.ndim != 3 or not self.pictures:
+                yield found
+                continue
+            waiting.append(_as_tensor(found))
+            if len(waiting) == self.batch_size:
+                yield _stacked(waiting)
+                waiting = []
+        if waiting:
+            yield _stacked(waiting)
+
+
 def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.Tensor:
     """Bring a batch to the device of a network.
 
     Args:
         images: tensor or array `(n, c, h, w)`, of the dtype of the network's weights.
         model: the network.
-        pictures: see `convrfm.ansatz.agop.Batches`.
+        pictures: see `Batches`.
 
     Raises:
         InputError: another shape or dtype, or axes in another order.
         NonFiniteError: a value that is not finite.
     """
-    if not is_array(images):
+    if not _is_array(images):
         msg = f"Images must be a tensor or an array, but they are of type {type(images).__name__}."
         raise InputError(msg)
-    check_shape(images, pictures=pictures)
-    images = as_tensor(images)
+    _check_shape(images, pictures=pictures)
+    images = _as_tensor(images)
     weight = first_weight(model)
     if not images.is_floating_point():
         msg = (
-            f"Images are {named(images.dtype)}: scale them as the network was trained, for example by "
+            f"Images are {_name(images.dtype)}: scale them as the network was trained, for example by "
             f"images.to({weight.dtype}) / 255 and its normalisation."
         )
         raise InputError(msg)
     if images.dtype != weight.dtype:
         msg = (
-            f"Images are {named(images.dtype)} and the weights {named(weight.dtype)}: convert one of them, "
+            f"Images are {_name(images.dtype)} and the weights {_name(weight.dtype)}: convert one of them, "
             f"for example by images.to({weight.dtype})."
         )
         raise InputError(msg)
@@ -161,17 +226,31 @@ def check_finite(values: torch.Tensor, name: str) -> None:
         raise NonFiniteError(msg)
 
 
-def is_array(values: Any) -> bool:
-    """Whether this is a tensor or a NumPy array."""
+def _is_array(values: Any) -> bool:
     return isinstance(values, ARRAYS)
 
 
-def as_tensor(images: Any) -> torch.Tensor:
-    """A tensor as it is, or an array as one, sharing memory where PyTorch can.
+def _stacked(images: list[torch.Tensor]) -> torch.Tensor:
+    """Single images as a batch."""
+    kinds = {(tuple(image.shape), image.dtype) for image in images}
+    if len(kinds) > 1:
+        found = ", ".join(sorted(f"{shape} {_name(dtype)}" for shape, dtype in kinds))
+        msg = f"Single images must have one shape and dtype, but these have {found}: bring them to one, or use batch_size=1."
+        raise InputError(msg)
+    return torch.stack(images)
 
-    Raises:
-        InputError: a dtype that PyTorch does not have.
-    """
+
+def _images_of(item: Any) -> Any:
+    """The images of an item, which may come with labels."""
+    parts = item if isinstance(item, tuple | list) and len(item) > 0 else (item,)
+    if not _is_array(parts[0]) or any(_is_array(part) and part.ndim > 2 for part in parts[1:]):
+        held = "several arrays of images" if _is_array(parts[0]) else f"a {type(item).__name__}"
+        msg = f"Each item must be images, or a tuple of images and labels, but one is {held}: pass the images only."
+        raise InputError(msg)
+    return parts[0]
+
+
+def _as_tensor(images: Any) -> torch.Tensor:
     if isinstance(images, torch.Tensor):
         return images
     # PyTorch takes neither foreign byte orders nor negative strides, and warns of read-only memory.
@@ -183,17 +262,11 @@ def as_tensor(images: Any) -> torch.Tensor:
         raise InputError(msg) from error
 
 
-def named(dtype: torch.dtype) -> str:
-    """The name of a dtype, such as "float32"."""
+def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def check_shape(images: Any, *, pictures: bool) -> None:
-    """Check that images are `(n, channels, height, width)`, or, for a network that takes no pictures, `(n, ...)`.
-
-    Raises:
-        InputError: another shape, or an empty axis.
-    """
+def _check_shape(images: Any, *, pictures: bool) -> None:
     shape = tuple(images.shape)
     if (len(shape) != 4 if pictures else len(shape) < 2) or 0 in shape:
         wanted = "(n, channels, height, width)" if pictures else "(n, ...)"
