@@ -271,9 +271,9 @@ def test_bad_arguments(images):
         AgopAccumulator(model, probes=0)
     with pytest.raises(InputError, match="Unknown layer 'nine'; the names are 0, 2"):
         AgopAccumulator(model, layers=["nine"])
-    with pytest.raises(InputError, match="before the first call"):
+    with pytest.raises(InputError, match="Nothing has been measured yet"):
         AgopAccumulator(model).finalize()
-    with pytest.raises(InputError, match=r"none of them 0, but it is \(0, 2, 6, 6\)"):
+    with pytest.raises(InputError, match=r"without empty axes, but it is \(0, 2, 6, 6\)"):
         AgopAccumulator(model).update(images[:0])
     with pytest.raises(NonFiniteError, match="The images hold NaN"):
         AgopAccumulator(model).update(images * float("nan"))

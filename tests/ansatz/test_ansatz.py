@@ -10,8 +10,8 @@ from tolerance import assert_close
 from torch import nn
 
 from convrfm.ansatz.agop import measure
-from convrfm.ansatz.filter_forms import BlockCorrelation, jackknife, pearson
-from convrfm.ansatz.summaries import POWERS, LayerAgop, cnfm, random_filters, rotated_null, summarise
+from convrfm.ansatz.filter_forms import BlockCorrelation, FilterForm, jackknife, pearson
+from convrfm.ansatz.summaries import POWERS, LayerAgop, random_filters, rotated_null, summarise
 from convrfm.errors import InputError, ProbeError
 
 
@@ -24,7 +24,9 @@ def layer_of(rng: np.random.Generator, core: np.ndarray, weight: np.ndarray | No
 def test_cnfm_is_the_filter_covariance():
     convolution = nn.Conv2d(2, 5, 3)
     weight = convolution.weight.detach().numpy()
-    assert_close(cnfm(weight).dense()[0], weight.reshape(5, -1).astype(float).T @ weight.reshape(5, -1), "exact")
+    assert_close(
+        FilterForm.of_filters(weight).dense()[0], weight.reshape(5, -1).astype(float).T @ weight.reshape(5, -1), "exact"
+    )
 
 
 def test_an_agop_that_follows_the_ansatz_correlates_fully(rng):
@@ -95,7 +97,7 @@ def test_summary_of_a_network():
     assert sorted(row.loc["2", "pearson"].index) == sorted(POWERS)
     assert row.loc[("0", "initial_cnfm", 1.0), "value"] == pytest.approx(1)  # a factor does not matter
     assert row.loc[("2", "initial_cnfm", 1.0), "value"] == pytest.approx(
-        pearson(cnfm(initial["2.weight"], 2), layers["2"].cnfm)
+        pearson(FilterForm.of_filters(initial["2.weight"], 2), layers["2"].cnfm)
     )
     assert row.loc[("2", "initial_cnfm", 1.0), "value"] < 0.95
     for layer, found in layers.items():

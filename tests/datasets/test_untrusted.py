@@ -137,9 +137,7 @@ def test_no_more_is_unpacked_than_is_known_of_the_data(tmp_path, kind):
     archive.write_bytes(bomb(kind))
     assert archive.stat().st_size < 300_000
     wanted = "*" if kind in ("gz", "many names") else "wanted"
-    with pytest.raises(
-        CorruptDataError, match=r"archive.gz unpacks to more than 1 MB, twice the size of the data"
-    ):
+    with pytest.raises(CorruptDataError, match=r"archive.gz unpacks to more than 1 MB, twice the size of the data"):
         unpack(archive, tmp_path, Unpacking("", wanted, nested="in a zip" in kind), 1e6)
     assert tree(tmp_path) == {archive.name}
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -34,11 +34,14 @@ from convrfm.errors import ConvRFMWarning, InputError, ProbeError
 from convrfm.numerics.seeding import generator
 
 __all__ = [
-    "POWERS", "LayerAgop", "Mode", "cnfm", "correlations", "growth", "layer_row", "mean_correlation", "mean_gain",
+    "POWERS", "LayerAgop", "Mode", "correlations", "growth", "layer_row", "mean_correlation", "mean_gain",
     "random_filters", "rotated_null", "summarise",
 ]  # fmt: skip
 
 Mode = Literal["exact", "probe"]
+
+Initial: TypeAlias = "Mapping[str, np.ndarray | torch.Tensor | LayerAgop]"
+"""A state dictionary, or what was measured, by name."""
 
 POWERS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Exponents p at which the CNFM is compared with G^p."""
@@ -111,19 +114,6 @@ class LayerAgop:
         return self.by_blocks(entries).estimate()
 
 
-def cnfm(weight: np.ndarray, groups: int = 1) -> FilterForm:
-    """The Convolutional Neural Feature Matrix W^T W of the weight of a convolution.
-
-    Args:
-        weight: `(filters, channels / groups, q_h, q_w)`, as of `torch.nn.Conv2d`.
-        groups: of the convolution.
-
-    Raises:
-        InputError: another shape.
-    """
-    return FilterForm.of_filters(weight, groups)
-
-
 def _percentiles(draws: Sequence[float]) -> Estimate:
     """Mean of draws, their standard deviation, and the range that holds 95 % of them."""
     low, high = np.percentile(draws, (2.5, 97.5))
@@ -142,11 +132,8 @@ def rotated_null(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate
         ProbeError: too few probes for the correction.
     """
     rng = generator(seed, "rotated null")
-    found = []
-    for _ in range(draws):
-        rotation = _rotations(rng, *layer.core.shape[:2])
-        found.append(_correlation(layer, layer.cnfm, rotation))
-    return _percentiles(found)
+    rotations = (_rotations(rng, *layer.core.shape[:2]) for _ in range(draws))
+    return _percentiles([_correlation(layer, layer.cnfm, rotation) for rotation in rotations])
 
 
 def _correlation(layer: LayerAgop, fixed: FilterForm, rotation: np.ndarray | None = None) -> float:
@@ -173,12 +160,7 @@ def random_filters(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estima
     return _percentiles([_correlation(layer, filters) for filters in drawn])
 
 
-def summarise(
-    layers: Mapping[str, LayerAgop],
-    *,
-    initial: Mapping[str, np.ndarray | torch.Tensor | LayerAgop] | None = None,
-    seed: int,
-) -> pd.DataFrame:
+def summarise(layers: Mapping[str, LayerAgop], *, initial: Initial | None = None, seed: int) -> pd.DataFrame:
     """All numbers of the ansatz for a network as a tidy table, a row for each.
 
     Args:
@@ -198,23 +180,21 @@ def summarise(
     Raises:
         InputError: an initial weight that is missing, of another shape, or not what the layer applied.
     """
-    return pd.DataFrame(
-        [
-            layer_row(layer, index, *numbers)
-            for index, layer in enumerate(map(_apart, layers.values()))
-            for numbers in _numbers(layer, _initial_weight(layer, initial), seed)
-        ]
+    rows = (
+        layer_row(layer, index, *numbers)
+        for index, layer in enumerate(map(_apart, layers.values()))
+        for numbers in _numbers(layer, _initial_weight(layer, initial), seed)
     )
+    return pd.DataFrame(list(rows))
 
 
 def correlations(layers: Mapping[str, LayerAgop]) -> pd.DataFrame:
     """Only the Pearson correlation of CNFM and AGOP of each layer, as a table like that of `summarise`."""
-    return pd.DataFrame(
-        [
-            layer_row(layer, index, "pearson", 1.0, _or_nan(layer, layer.correlation))
-            for index, layer in enumerate(map(_apart, layers.values()))
-        ]
+    rows = (
+        layer_row(layer, index, "pearson", 1.0, _or_nan(layer, layer.correlation))
+        for index, layer in enumerate(map(_apart, layers.values()))
     )
+    return pd.DataFrame(list(rows))
 
 
 def _apart(layer: LayerAgop) -> LayerAgop:
@@ -240,9 +220,7 @@ def layer_row(layer: LayerAgop, index: int, quantity: str, power: float, estimat
     }  # fmt: skip
 
 
-def _initial_weight(
-    layer: LayerAgop, initial: Mapping[str, np.ndarray | torch.Tensor | LayerAgop] | None
-) -> FilterForm | None:
+def _initial_weight(layer: LayerAgop, initial: Initial | None) -> FilterForm | None:
     """W^T W before training."""
     if initial is None:
         return None
@@ -260,7 +238,7 @@ def _initial_weight(
         raise InputError(msg)
     # Of a parameter, perhaps.
     weight = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found)
-    return cnfm(weight, len(layer.weight))
+    return FilterForm.of_filters(weight, len(layer.weight))
 
 
 def _numbers(layer: LayerAgop, initial: FilterForm | None, seed: int) -> Iterator[tuple[str, float, Estimate]]:
