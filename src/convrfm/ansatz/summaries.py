@@ -40,9 +40,6 @@ __all__ = [
 
 Mode = Literal["exact", "probe"]
 
-Initial: TypeAlias = "Mapping[str, np.ndarray | torch.Tensor | LayerAgop]"
-"""A state dictionary, or what was measured, by name."""
-
 POWERS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Exponents p at which the CNFM is compared with G^p."""
 
@@ -112,6 +109,10 @@ class LayerAgop:
             ProbeError: too few probes for the correction.
         """
         return self.by_blocks(entries).estimate()
+
+
+Initial: TypeAlias = Mapping[str, np.ndarray | torch.Tensor | LayerAgop]
+"""A state dictionary, or what was measured, by name."""
 
 
 def _percentiles(draws: Sequence[float]) -> Estimate:
