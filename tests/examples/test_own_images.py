@@ -141,7 +141,7 @@ def test_wrong_options(example, tmp_path, monkeypatch, capsys, options, expected
         (
             {"a": 5, "b": 5},
             lambda root: (root / "b/3.png").write_text("text"),
-            "in/b/3.png is no image that can be read",
+            "in/b/3.png is no image in one",
         ),
         (
             {"a": 5, "b": 5},

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from convrfm.errors import InputError
 from convrfm.numerics.seeding import generator
@@ -151,6 +150,7 @@ def embedded_digits() -> tuple[np.ndarray, np.ndarray]:
     Returns:
         images `(1797, 28, 28)` float32 in [0, 1] and labels `(1797,)`.
     """
+    from scipy import ndimage
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
