@@ -20,7 +20,7 @@ from torchvision.models import vgg11
 from torchvision.models.vgg import VGG, make_layers
 
 from convrfm.ansatz.agop import measure
-from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.summaries import LayerAgop
 
 CHUNK = 10
 """Outputs of one Jacobian of the authors' procedure."""

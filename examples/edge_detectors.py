@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_image
 from sklearn.model_selection import train_test_split
 
 from convrfm import ConvRFMClassifier
-from convrfm.datasets.digits import embedded_digits, in_random_greys
+from convrfm.datasets.local_signal import embedded_digits, in_random_greys
 from convrfm.numerics.patches import windows
 from convrfm.numerics.seeding import generator
 from convrfm.pictures.edges import sobel_magnitude

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from convrfm.datasets.digits import embedded_digits
-from convrfm.datasets.local_signal import TASKS, karp_sigma, noisy_bars, noisy_digits
+from convrfm.datasets.local_signal import TASKS, embedded_digits, karp_sigma, noisy_bars, noisy_digits
 from convrfm.errors import InputError
 from convrfm.numerics.seeding import generator
 from convrfm.numerics.splits import stratified_draw

@@ -33,7 +33,7 @@ def test_names():
     for name in REGISTRY:
         assert short_title(name)[0].isupper()
         assert "," not in short_title(name)
-    with pytest.raises(DataError, match=r"There is no data set 'svhm'.*Did you mean 'svhn'"):
+    with pytest.raises(DataError, match=r"Unknown data set 'svhm'.*Did you mean 'svhn'"):
         short_title("svhm")
 
 

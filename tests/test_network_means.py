@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from convrfm.ansatz.filter_forms import pearson
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
+from convrfm.ansatz.summaries import LayerAgop, growth, mean_correlation, mean_gain
 from convrfm.errors import InputError
 
 
@@ -89,5 +88,5 @@ def test_what_does_not_belong_together_is_refused(rng):
     for pair in (([], [layer(rng)]), ([layer(rng)], []), ([layer(rng)], [layer(rng, blocks=4)])):
         with pytest.raises(InputError, match="same images"):
             mean_gain(*pair)
-    with pytest.raises(InputError, match="of its probes"):
+    with pytest.raises(InputError, match="its probes"):
         growth(layer(rng, mode="probe"))

@@ -15,8 +15,8 @@ from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.system.storage import write_bytes
 from convrfm.training import TrainingData, TrainingSettings, train
 from convrfm.training import checkpoint as checkpoint_module
-from convrfm.training.augmentation import MARGIN, CropFlip
 from convrfm.training.checkpoint import _digest, previous_path
+from convrfm.training.loop import MARGIN, CropFlip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -223,7 +223,7 @@ def test_nothing_but_damaged_checkpoints_is_refused(data, tmp_path, monkeypatch)
     train_killed_after(3, rich_network, data, settings, checkpoint, monkeypatch)
     cut(checkpoint)
     cut(previous_path(checkpoint))
-    with pytest.raises(StorageError, match=r"previous.safetensors is damaged .* delete it to start anew"):
+    with pytest.raises(StorageError, match=r"previous.safetensors is damaged .* delete it to start over"):
         train(rich_network(), data, settings, seed=1, checkpoint=checkpoint)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from convrfm.datasets.places import find_place
+from convrfm.datasets.entries import find_place
 from convrfm.errors import InputError
 from convrfm.replication.audit import auditing, cli
 from convrfm.system.user_input import ending_in_a_sentence, expand_home, path_argument

@@ -6,8 +6,8 @@ import torch
 from datasets.official import weights
 from torch import nn
 
-from convrfm.datasets.pretrained import read_weights
 from convrfm.datasets.registry import REGISTRY
+from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.errors import InputError
 from convrfm.networks.zoo import NETWORKS, fresh, in_paper, narrowed, with_weights
 

@@ -228,7 +228,7 @@ class Folded(nn.Module):
             "running statistics",
         ),
         (nn.Conv2d(2, 4, 3).eval(), "logits only"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(72, 2)).eval(), "no convolution to measure"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(72, 2)).eval(), "No convolution to measure"),
         (Unused().eval(), "'spare' was never called"),
         (Detached().eval(), "'spare' does not reach the outputs"),
         (Folded().eval(), r"'conv' got a batch .* by batch_size=1, or leave out"),
@@ -254,7 +254,7 @@ def test_memory_that_does_not_suffice(images, monkeypatch):
 
     model = made("groups")
     monkeypatch.setattr(model[-1], "forward", full)
-    with pytest.raises(InputError, match="memory does not suffice for 3 images at a time: lower batch_size"):
+    with pytest.raises(InputError, match="Out of memory with 3 images at a time: lower batch_size"):
         measure(model, images)
 
 
@@ -269,11 +269,11 @@ def test_bad_arguments(images):
         AgopAccumulator(model, "both")
     with pytest.raises(InputError, match="at least 1"):
         AgopAccumulator(model, probes=0)
-    with pytest.raises(InputError, match="no convolution 'nine'; the names are 0, 2"):
+    with pytest.raises(InputError, match="Unknown layer 'nine'; the names are 0, 2"):
         AgopAccumulator(model, layers=["nine"])
-    with pytest.raises(InputError, match="before the first call"):
+    with pytest.raises(InputError, match="Nothing has been measured yet"):
         AgopAccumulator(model).finalize()
-    with pytest.raises(InputError, match=r"none of them 0, but it is \(0, 2, 6, 6\)"):
+    with pytest.raises(InputError, match=r"without empty axes, but it is \(0, 2, 6, 6\)"):
         AgopAccumulator(model).update(images[:0])
     with pytest.raises(NonFiniteError, match="The images hold NaN"):
         AgopAccumulator(model).update(images * float("nan"))

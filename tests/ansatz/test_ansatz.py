@@ -10,10 +10,8 @@ from tolerance import assert_close
 from torch import nn
 
 from convrfm.ansatz.agop import measure
-from convrfm.ansatz.block_estimates import BlockCorrelation, jackknife
-from convrfm.ansatz.filter_forms import pearson
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.summaries import POWERS, cnfm, random_filters, rotated_null, summarise
+from convrfm.ansatz.filter_forms import BlockCorrelation, FilterForm, jackknife, pearson
+from convrfm.ansatz.summaries import POWERS, LayerAgop, random_filters, rotated_null, summarise
 from convrfm.errors import InputError, ProbeError
 
 
@@ -26,7 +24,9 @@ def layer_of(rng: np.random.Generator, core: np.ndarray, weight: np.ndarray | No
 def test_cnfm_is_the_filter_covariance():
     convolution = nn.Conv2d(2, 5, 3)
     weight = convolution.weight.detach().numpy()
-    assert_close(cnfm(weight).dense()[0], weight.reshape(5, -1).astype(float).T @ weight.reshape(5, -1), "exact")
+    assert_close(
+        FilterForm.of_filters(weight).dense()[0], weight.reshape(5, -1).astype(float).T @ weight.reshape(5, -1), "exact"
+    )
 
 
 def test_an_agop_that_follows_the_ansatz_correlates_fully(rng):
@@ -97,7 +97,7 @@ def test_summary_of_a_network():
     assert sorted(row.loc["2", "pearson"].index) == sorted(POWERS)
     assert row.loc[("0", "initial_cnfm", 1.0), "value"] == pytest.approx(1)  # a factor does not matter
     assert row.loc[("2", "initial_cnfm", 1.0), "value"] == pytest.approx(
-        pearson(cnfm(initial["2.weight"], 2), layers["2"].cnfm)
+        pearson(FilterForm.of_filters(initial["2.weight"], 2), layers["2"].cnfm)
     )
     assert row.loc[("2", "initial_cnfm", 1.0), "value"] < 0.95
     for layer, found in layers.items():
@@ -108,7 +108,7 @@ def test_summary_of_a_network():
         assert half["value"] == pytest.approx(pearson(found.cnfm.dense(), found.agop.power(0.5).dense()))
         assert np.isfinite(half["standard_error"])
     assert row.loc[("2", "pearson", 1.0), "groups"] == 2
-    with pytest.raises(InputError, match=r"have no '0\.weight'"):
+    with pytest.raises(InputError, match=r"lack '0\.weight'"):
         summarise(layers, initial={}, seed=0)
 
 
@@ -157,7 +157,7 @@ def test_too_few_probes_are_refused(rng):
     fixed, _, blocks = noisy_blocks(rng, 2, 0.1)
     with pytest.raises(ProbeError, match="two blocks"):
         BlockCorrelation(fixed, blocks[:1], np.ones(1), noisy=True)
-    with pytest.raises(ProbeError, match="larger than the AGOP"):
+    with pytest.raises(ProbeError, match="exceeds the AGOP"):
         BlockCorrelation(fixed, [blocks[0], -blocks[0]], np.ones(2), noisy=True).value()
     assert np.isnan(BlockCorrelation(fixed, blocks, np.ones(2), noisy=True).estimate().standard_error)
 

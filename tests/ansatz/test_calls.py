@@ -241,7 +241,7 @@ def test_convolutions_that_are_not_measured_are_named(images):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvRFMWarning)
         assert set(measure(model, images, layers=["", "along"])) == {"", "along"}
-    with pytest.raises(InputError, match="transposed convolution"):
+    with pytest.raises(InputError, match="Transposed convolution"):
         measure(model, images, layers=["transposed"])
     with pytest.raises(InputError, match="'scripted' was never called"):
         measure(model, images, layers=["scripted"])

@@ -91,9 +91,9 @@ def test_weights_of_convolutions():
     [
         (lambda: FilterForm(np.ones((3, 4))), r"\(groups, k, d\), but their shape is \(3, 4\)"),
         (lambda: FilterForm(np.ones((1, 3, 4)), np.ones((3, 3))), r"must have shape \(1, 3, 3\)"),
-        (lambda: FilterForm.of_filters(np.ones((3, 1, 2, 2)), 2), "for 2 groups"),
+        (lambda: FilterForm.of_filters(np.ones((3, 1, 2, 2)), 2), "not fit 2 groups"),
         (lambda: FilterForm(np.ones((1, 3, 4))).power(0), "must be positive"),
-        (lambda: inner(np.ones((3, 3)), np.ones((4, 4))), "the same shape"),
+        (lambda: inner(np.ones((3, 3)), np.ones((4, 4))), "differ in shape"),
         (lambda: inner(np.ones((3, 4)), np.ones((3, 4))), r"shape \(d, d\)"),
     ],
 )

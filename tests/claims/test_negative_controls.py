@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 
 from claims.made_up import put
 from convrfm.ansatz import theorem
+from convrfm.ansatz.accumulator import LayerSums
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.layer_sums import LayerSums
+from convrfm.ansatz.summaries import LayerAgop
 from convrfm.datasets.local_signal import TASKS, noisy_bars
 from convrfm.kernels import CNTK
 from convrfm.networks.plain_cnn import PlainCNN

@@ -11,10 +11,11 @@ import pytest
 from convrfm.datasets import acquire as acquire_module
 from convrfm.datasets.acquire import acquire, examine
 from convrfm.datasets.download import Patience, download
+from convrfm.datasets.entries import Place, find_place, fingerprint, missing
 from convrfm.datasets.manifest import verify
-from convrfm.datasets.places import Place, find_place, fingerprint, missing
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
+from convrfm.replication.jobs.datasets import _with_command
 from convrfm.system.storage import sha256
 from datasets import mirror as faults
 from datasets.mirror import mirror
@@ -109,8 +110,7 @@ def test_a_fault_that_lasts_leaves_nothing(tmp_path, made, fault, tries, sentenc
     assert sentence.format(**numbers) in state.reason
     assert FIRST in state.reason  # which file
     assert "127.0.0.1" in state.reason  # from where
-    assert "`snakemake -c1 download_mnist`" in state.remedy  # what to do
-    assert f"put {FIRST}" in state.remedy
+    assert f"By hand: put {FIRST}" in state.remedy  # what to do
 
 
 def test_the_way_to_a_file_is_not_read_to_its_end(tmp_path, made):
@@ -178,7 +178,7 @@ def test_no_room(tmp_path, made):
     assert state.state == "absent"
     assert asked == []
     assert "It needs 1e+12 MB" in state.reason
-    assert "free some, or move data_dir" in state.reason
+    assert "free some, or use another disk" in state.reason
 
 
 def test_no_room_for_one_file(tmp_path, made, monkeypatch):
@@ -256,7 +256,6 @@ def test_one_changed_bit_is_seen(tmp_path, made):
     known = json.loads((tmp_path / "manifest.json").read_text())["files"]["MNIST/raw/t10k-labels-idx1-ubyte"]["sha256"]
     assert f"{path} has changed: its SHA-256 is {sha256(path)}, but it was {known}" in state.reason
     assert "Delete" in state.remedy
-    assert "download_mnist" in state.remedy
     # A file that somebody has is never removed for him, and never fetched over.
     state, asked = get(made, tmp_path)
     assert (state.state, asked) == ("corrupt", [])
@@ -370,6 +369,27 @@ def test_manual_data_say_what_to_do(tmp_path):
     assert str(tmp_path) in state.remedy
     for entry in REGISTRY.values():
         assert (entry.obtained == "manual") == bool(entry.steps)
+
+
+def test_the_workflow_names_its_command(tmp_path, made):
+    """The library knows of no commands: the job adds them to the remedy."""
+    entry, place = made.entry("mnist"), Place(tmp_path)
+    absent = _with_command(examine(entry, place), entry, place)
+    assert absent.remedy.startswith("`snakemake -c1 download_mnist` fetches it. By hand: put")
+    assert absent.remedy.endswith("Or name a filled folder in data_folders.")
+    get(made, tmp_path)
+    present = examine(entry, place)
+    assert _with_command(present, entry, place) == present
+    changed(tmp_path, made)
+    corrupt = _with_command(examine(entry, place), entry, place)
+    assert (
+        corrupt.remedy
+        == f"Delete what is wrong in {tmp_path}, then fetch it again. `snakemake -c1 download_mnist` does so."
+    )
+    given = Place(tmp_path / "home", tmp_path / "given")
+    assert _with_command(examine(entry, given), entry, given).remedy.endswith("Or take mnist out of data_folders.")
+    manual = examine(REGISTRY["stanford-cars"], Place(tmp_path / "cars"))
+    assert _with_command(manual, REGISTRY["stanford-cars"], Place(tmp_path / "cars")) == manual
 
 
 def test_imagenet_is_recorded_as_it_is_read(tmp_path, monkeypatch):

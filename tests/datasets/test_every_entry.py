@@ -11,11 +11,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convrfm.datasets.acquire import acquire
-from convrfm.datasets.digits import LEAST_CONTRAST
-from convrfm.datasets.places import Place
-from convrfm.datasets.pretrained import read_weights
-from convrfm.datasets.reading.dispatch import read_split
+from convrfm.datasets.entries import Place
+from convrfm.datasets.local_signal import LEAST_CONTRAST
+from convrfm.datasets.reading.formats import READERS, read_split
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
+from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.errors import ConvRFMWarning, CorruptDataError
 from datasets.official import MAKERS, weights
@@ -26,6 +26,8 @@ from datasets.running import prepare, present
 def test_every_data_set_is_made_by_a_test():
     with_files = {entry.name for entry in IMAGE_SETS if entry.has_files}
     assert with_files == set(MAKERS)
+    assert all(entry.reader in {"", *READERS} for entry in REGISTRY.values())
+    assert {REGISTRY[name].reader or name for name in with_files} <= set(READERS)
     weights = {entry.name for entry in WEIGHTS}
     assert {"digits", "street-digits", "photographs", "photograph-patches", "bars", "noisy-digits", "noisy-mnist"} == (
         set(REGISTRY) - with_files - weights

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from tolerance import assert_close
 
-from convrfm.datasets.reading.image_files import read_image
+from convrfm.datasets.reading.images import read_image
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import CorruptDataError
 from datasets.packing import noise
@@ -154,13 +154,13 @@ def see_through(mode, size=(7, 5)):
         (
             "a.tif",
             lambda p: Image.fromarray(of_bits(17, np.int32)).save(p),
-            "whole numbers from 0 to 131071, signed or of 32 bits, whose black and white are not known",
+            "integers from 0 to 131071, signed or of 32 bits, whose black and white are unknown",
         ),
-        ("a.tif", lambda p: Image.new("LAB", (7, 5)).save(p), "mode LAB, .*save it as grey or RGB"),
+        ("a.tif", lambda p: Image.new("LAB", (7, 5)).save(p), "mode LAB, .*neither grey nor RGB"),
         (
             "a.gif",
             lambda p: Image.new("L", (7, 5)).save(p, save_all=True, append_images=[Image.new("L", (7, 5), 9)]),
-            "2 images: save the one that is wanted by itself",
+            "2 images: save the one you want by itself",
         ),
         (
             "a.tif",
@@ -168,7 +168,7 @@ def see_through(mode, size=(7, 5)):
             "3 images",
         ),
         ("a.png", lambda p: p.write_bytes(b""), "empty: replace or remove it"),
-        ("a.png", lambda p: p.write_text("no image"), "no image that can be read.*: replace or remove it"),
+        ("a.png", lambda p: p.write_text("no image"), "is no image in one.*: replace or remove it"),
         ("a.jpg", lambda p: p.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n"), "no image"),
         ("a.png", lambda p: p.mkdir(), "is not read: It is a folder"),
         ("a.png", lambda p: None, "be opened: No such file"),
@@ -188,7 +188,7 @@ def test_files_that_end_early(tmp_path, kind):
     whole = path.read_bytes()
     for share in (0.05, 0.5, 0.9):
         path.write_bytes(whole[: int(share * len(whole))])
-        with pytest.raises(CorruptDataError, match=r"is damaged|is no image that can be read"):
+        with pytest.raises(CorruptDataError, match=r"is damaged|is no image in one"):
             read_image(path)
 
 

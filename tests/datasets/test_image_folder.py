@@ -9,10 +9,10 @@ from PIL import Image
 from tolerance import assert_close
 
 from convrfm.datasets.acquire import examine
+from convrfm.datasets.entries import Place
 from convrfm.datasets.image_folder import read_image_folder
-from convrfm.datasets.places import Place
-from convrfm.datasets.reading.dispatch import read_split
-from convrfm.datasets.reading.image_files import class_files
+from convrfm.datasets.reading.formats import read_split
+from convrfm.datasets.reading.images import class_files
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from datasets.packing import noise
@@ -106,15 +106,17 @@ def test_other_files_are_left_out_with_a_warning(folder):
     root, _ = folder
     (root / "README.txt").write_text("by me")
     (root / "cats/image.heic").write_bytes(b"")
-    with pytest.warns(ConvRFMWarning, match=r"2 files in .* are no images by their names.*README.txt"):
+    with pytest.warns(
+        ConvRFMWarning, match=r"2 files in .* are left out, as their names are not those of images.*README.txt"
+    ):
         assert len(read_image_folder(root).images) == 6
 
 
 @pytest.mark.parametrize(
     ("change", "kind", "sentence"),
     [
-        (lambda root: (root / "birds").mkdir(), CorruptDataError, r"class folder .*pets/birds holds no image.*\.png"),
-        (lambda root: litter(root / "empty", ".png"), CorruptDataError, "class folder .*pets/empty holds no image"),
+        (lambda root: (root / "birds").mkdir(), CorruptDataError, r"class folder .*pets/birds has no images.*\.png"),
+        (lambda root: litter(root / "empty", ".png"), CorruptDataError, "class folder .*pets/empty has no images"),
         (lambda root: (root / "cats/b.png").write_bytes(b""), CorruptDataError, r"pets/cats/b.png is empty: replace"),
         (
             lambda root: (root / "cats/b.png").write_bytes((root / "cats/b.png").read_bytes()[:60]),
@@ -141,16 +143,16 @@ def test_what_is_wrong_is_named(folder, change, kind, sentence):
 
 
 def test_what_is_no_folder_of_classes(tmp_path):
-    with pytest.raises(AbsentDataError, match=r"There is no folder .*nowhere: name a folder"):
+    with pytest.raises(AbsentDataError, match=r"No folder .*nowhere: name a folder"):
         read_image_folder(tmp_path / "nowhere")
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
     with pytest.raises(
-        AbsentDataError, match="holds no folders: put the images of each class into a folder of their own"
+        AbsentDataError, match="has no class folders: put the images of each class into a folder of their own"
     ):
         read_image_folder(tmp_path)
     with pytest.raises(InputError, match="colour must be native, grey or rgb, but it is 'gray'"):
         read_image_folder(tmp_path, colour="gray")
-    with pytest.raises(InputError, match=r"size must be at least 1 pixel, .* but it is 0"):
+    with pytest.raises(InputError, match="size must be a positive integer, but it is 0"):
         read_image_folder(tmp_path, size=0)
 
 
@@ -201,9 +203,9 @@ def test_what_systems_leave_does_not_change_a_data_set(tmp_path, monkeypatch, na
 
 def test_hidden_files_that_were_recorded_once_may_go(tmp_path, monkeypatch):
     """Earlier versions took images in hidden folders for data."""
-    from convrfm.datasets import places
+    from convrfm.datasets import entries
 
-    monkeypatch.setattr(places, "is_hidden", lambda name: False)
+    monkeypatch.setattr(entries, "is_hidden", lambda name: False)
     made, state, home = present(tmp_path, "dtd", monkeypatch)
     hidden = home / "dtd/dtd/images/.ipynb_checkpoints/a.jpg"
     (home / "manifest.json").unlink()
@@ -225,5 +227,5 @@ def test_links_in_a_circle_are_not_followed(folder):
 
 @pytest.mark.parametrize("size", ["8", 2.5, True, (4, 4)])
 def test_sizes_of_wrong_types(folder, size):
-    with pytest.raises(InputError, match="size must be at least 1 pixel"):
+    with pytest.raises(InputError, match="size must be a positive integer"):
         read_image_folder(folder[0], size=size)

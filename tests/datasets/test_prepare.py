@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convrfm.datasets.pairs import class_pairs
 from convrfm.datasets.prepare import pair_labels, render, select
-from convrfm.datasets.reading.split import from_arrays, from_files
-from convrfm.datasets.registry import REGISTRY
+from convrfm.datasets.reading.images import from_arrays, from_files
+from convrfm.datasets.registry import REGISTRY, class_pairs
 from convrfm.datasets.transforms import SCALINGS, Appearance, black, to_array
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from datasets.running import prepare, present
@@ -79,7 +78,7 @@ def test_resampled_as_for_figure_9():
     corrected = choose(train, test, (200, 50), resampled=True, protocol="corrected")
     assert len(set(corrected.train)) == 200
     assert len(set(corrected.test)) == 12
-    with pytest.raises(InputError, match="400 images were asked for"):
+    with pytest.raises(InputError, match="n_train is 400"):
         choose(train, test, (400, 5))
 
 
@@ -137,8 +136,8 @@ def test_sorted_data_are_called_out():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"counts": (31, 1)}, "31 images were asked for, but the train part of CIFAR-10 has 30: lower n_train"),
-        ({"counts": (1, 13)}, "13 images were asked for, but the test part of CIFAR-10 has 12: lower n_test"),
+        ({"counts": (31, 1)}, "n_train is 31, but the train part of CIFAR-10 has 30 images: lower n_train"),
+        ({"counts": (1, 13)}, "n_test is 13, but the test part of CIFAR-10 has 12 images: lower n_test"),
         ({"counts": (21, 1), "pair": (0, 1)}, "has 20"),
         ({"counts": (1, 1), "pair": (0, 3)}, "two of the classes 0 ... 2, but it is 0 and 3"),
         ({"counts": (1, 1), "pair": (1, 1)}, "A pair must be two"),
@@ -239,7 +238,7 @@ def test_images_of_many_shapes_need_a_size(tmp_path):
     with pytest.raises(CorruptDataError, match="Image 0 of these cannot be read"):
         render(split, np.arange(2), Appearance(size=4), None, "these")
     (tmp_path / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n")
-    with pytest.raises(CorruptDataError, match=r"0.png is no image that can be read"):  # EPS would start Ghostscript
+    with pytest.raises(CorruptDataError, match=r"0.png is no image in one"):  # EPS would start Ghostscript
         render(split, np.arange(1), Appearance(size=4), None, "these")
 
 

@@ -51,7 +51,7 @@ def test_entries_are_complete(entry):
 
 
 def test_unknown_names():
-    with pytest.raises(DataError, match=r"no data set 'cifar-10'.*Did you mean 'cifar10'"):
+    with pytest.raises(DataError, match=r"Unknown data set 'cifar-10'.*Did you mean 'cifar10'"):
         find_entry("cifar-10")
 
 

@@ -97,7 +97,7 @@ def sentence(example, capsys, *arguments):
         (["--test-fraction", "0.01"], "Of 12 images 1 are to be held out, but 2 classes need 2 images on each side"),
         (["--test-fraction", "0.9"], "Of 12 images 11 are to be held out"),
         (["--seed", "-1"], "seed must lie between 0"),
-        (["--size", "0"], "size must be at least 1 pixel"),
+        (["--size", "0"], "size must be a positive integer"),
         (["--size", "10000000"], "images of 10000000x10000000 pixels take"),
         (["--depth", "9"], "Images of 8x8 pixels are too small for 9 convolution(s)"),
         (["--depth", "0"], "The 'depth' parameter of DeepConvRFMClassifier must be an int in the range [1, inf)"),
@@ -125,14 +125,14 @@ def test_wrong_options(example, tmp_path, monkeypatch, capsys, options, expected
 @pytest.mark.parametrize(
     ("counts", "change", "expected"),
     [
-        ({}, None, "There is no folder in: name a folder that has a folder of images for each class"),
-        ({}, lambda root: root.write_bytes(b""), "There is no folder in"),
-        ({}, lambda root: root.mkdir(), "in holds no folders: put the images of each class"),
+        ({}, None, "No folder in: name a folder that has a folder of images for each class"),
+        ({}, lambda root: root.write_bytes(b""), "No folder in"),
+        ({}, lambda root: root.mkdir(), "in has no class folders: put the images of each class"),
         ({"a": 5}, None, "There is one class only, 'a'"),
         ({"a": 5, ".ipynb_checkpoints": 5}, None, "There is one class only, 'a'"),
         ({"a": 5, "b": 1}, None, "The class 'b' has one image only"),
-        ({"a": 5, "b": 0}, None, "The class folder in/b holds no image"),
-        ({"a": 5, "b": 0}, lambda root: (root / "b/a.txt").write_text("text"), "The class folder in/b holds no image"),
+        ({"a": 5, "b": 0}, None, "The class folder in/b has no images"),
+        ({"a": 5, "b": 0}, lambda root: (root / "b/a.txt").write_text("text"), "The class folder in/b has no images"),
         (
             {"a": 5, "b": 5},
             lambda root: (root / "b/3.png").write_bytes(b""),
@@ -141,7 +141,7 @@ def test_wrong_options(example, tmp_path, monkeypatch, capsys, options, expected
         (
             {"a": 5, "b": 5},
             lambda root: (root / "b/3.png").write_text("text"),
-            "in/b/3.png is no image that can be read",
+            "in/b/3.png is no image in one",
         ),
         (
             {"a": 5, "b": 5},

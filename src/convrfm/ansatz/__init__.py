@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convrfm.ansatz.accumulator import AgopAccumulator
     from convrfm.ansatz.agop import measure
-    from convrfm.ansatz.layer_agop import LayerAgop
-    from convrfm.ansatz.summaries import correlations, summarise
+    from convrfm.ansatz.summaries import LayerAgop, correlations, summarise
 
 __all__ = ["AgopAccumulator", "LayerAgop", "correlations", "measure", "summarise"]
 
 _HOMES = {
     "AgopAccumulator": "convrfm.ansatz.accumulator",
-    "LayerAgop": "convrfm.ansatz.layer_agop",
+    "LayerAgop": "convrfm.ansatz.summaries",
     "correlations": "convrfm.ansatz.summaries",
     "measure": "convrfm.ansatz.agop",
     "summarise": "convrfm.ansatz.summaries",

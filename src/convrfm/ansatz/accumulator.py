@@ -1,8 +1,7 @@
-"""Collecting the patch-AGOP of the layers of a network, batch after batch; `convrfm.ansatz.agop` says what it is."""
+"""Collecting the patch-AGOP of the layers of a network, batch after batch; `convrfm.ansatz.agop` defines it."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NoReturn, get_args
@@ -12,20 +11,26 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from convrfm.ansatz.batches import as_batch, check_finite, first_weight
-from convrfm.ansatz.calls import Call, CallTaps, check_measurable, choose_layers
-from convrfm.ansatz.interrupts import HeldInterrupts
-from convrfm.ansatz.layer_agop import LayerAgop, Mode
-from convrfm.ansatz.layer_sums import LayerSums
-from convrfm.ansatz.outputs import Output, pick_outputs
+from convrfm.ansatz.calls import Call, CallTaps, HeldInterrupts, Tapped, differentiate, exact_arithmetic, out_of_memory
+from convrfm.ansatz.checks import (
+    Output,
+    as_batch,
+    check_finite,
+    check_measurable,
+    choose_layers,
+    first_weight,
+    pick_outputs,
+)
+from convrfm.ansatz.filter_forms import polar
+from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
 from convrfm.numerics.parameters import check_integer
 from convrfm.numerics.seeding import generator
 
-__all__ = ["AgopAccumulator"]
+__all__ = ["AgopAccumulator", "LayerSums"]
 
 HALF_SCALE = 1024.0
-"""Cotangents of networks in float16 are this much larger, as in mixed-precision training, so that gradients stay normal."""
+"""Cotangents of networks in float16 are this much larger, as in mixed-precision training, to keep gradients normal."""
 
 KEPT = ("sums", "weight", "computed")
 """Of each layer, in a state."""
@@ -35,15 +40,82 @@ ALONE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 2e-2
 
 
 @dataclass
+class LayerSums:
+    """What is collected of one layer.
+
+    Attributes:
+        weight: the filters that it applied, `(groups, k, d)`, float32 or float64.
+        computed: see `LayerAgop`.
+        isometry: V^T `(groups, d, k)` for k > d, see `filter_forms.polar`.
+        sums: of all updates, float64.
+        recent: of the current one, by block.
+        calls: of the layer in the current update.
+        gradients: that reached it.
+        largest_half: largest absolute value among gradients in float16; None if there were none.
+    """
+
+    weight: torch.Tensor
+    computed: bool
+    isometry: torch.Tensor | None
+    sums: np.ndarray
+    recent: dict[int, torch.Tensor] = field(default_factory=dict)
+    calls: int = 0
+    gradients: int = 0
+    largest_half: float | None = None
+
+    @classmethod
+    def of(cls, weight: torch.Tensor, blocks: int, *, computed: bool) -> "LayerSums":
+        """Start with the filters `(groups, k, d)` of a layer."""
+        groups, filters, dimension = weight.shape
+        isometry = None
+        if filters > dimension:
+            isometry = torch.from_numpy(polar(weight.double().cpu().numpy())[0].transpose(0, 2, 1)).to(weight)
+        size = min(filters, dimension)
+        return cls(weight, computed, isometry, np.zeros((blocks, groups, size, size)))
+
+    def add(self, block: int, gradients: torch.Tensor) -> None:
+        """Add the sum of delta delta^T over gradients `(images, filters, positions ...)`, of the weight's dtype."""
+        groups, filters, _ = self.weight.shape
+        parts = gradients.reshape(len(gradients), groups, filters, -1)
+        flat = parts.permute(1, 2, 0, 3).reshape(groups, filters, -1)
+        if self.isometry is not None:
+            flat = self.isometry @ flat
+        if block in self.recent:
+            self.recent[block].baddbmm_(flat, flat.transpose(1, 2))
+        else:
+            self.recent[block] = flat @ flat.transpose(1, 2)
+
+    def begin(self) -> None:
+        """Begin an update, dropping the rest of one that failed."""
+        self.recent = {}
+        self.calls = self.gradients = 0
+        self.largest_half = None
+
+    def end(self, scale: float, *, copy: bool) -> None:
+        """End an update whose gradients were `scale` times too large; `copy` leaves arrays that were given out unchanged."""
+        sums = self.sums.copy() if copy else self.sums
+        for block, recent in self.recent.items():
+            sums[block] += recent.double().cpu().numpy() / scale**2
+        self.sums, self.recent = sums, {}
+
+    def applies(self, weight: torch.Tensor, precision: float) -> bool:
+        """Whether filters `(groups, k, d)` are those of the layer, to within rounding to a relative precision."""
+        if self.weight.shape != weight.shape:
+            return False
+        apart = 8 * precision * self.weight.abs().max()
+        return torch.equal(self.weight, weight) or bool((self.weight - weight).abs().max() <= apart)
+
+
+@dataclass
 class _Pass:
     """The images in work.
 
     Attributes:
         count: how many there are.
-        anchor: a scalar that all tapped outputs depend on by name, and where every backward pass ends. So it goes through
-            every tapped call, whatever else in the network requires gradients, and no further than the first ones.
+        anchor: a scalar that all tapped outputs depend on by name, and where every backward pass ends. So a pass goes
+            through every tapped call, whatever else in the network requires gradients, and no further than the first ones.
         interrupts: held back until a layer is reached.
-        blocks: which block the gradients of each image belong to in the current backward pass.
+        blocks: the block of each image's gradients in the current backward pass.
         dtypes: of the tapped outputs.
         recording: whether calls are new ones, and not those of a checkpoint or of an image alone.
         alone: whether one image runs by itself, for comparison.
@@ -58,26 +130,8 @@ class _Pass:
     alone: bool = False
 
 
-class _Tapped(torch.autograd.Function):
-    """An output as it is, whose gradient is collected on its way back; later changes in place do not matter."""
-
-    @staticmethod
-    def forward(ctx: Any, output: torch.Tensor, _anchor: torch.Tensor, collect: Any) -> torch.Tensor:
-        """Pass an output on."""
-        ctx.collect = collect
-        ctx.mark_dirty(output)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        """Collect its gradient, and pass it on."""
-        if ctx.collect is not None:
-            ctx.collect(gradients[0])
-        return gradients[0], None, None
-
-
 class _Work(nn.Module):
-    """Forward and backward passes of a network as one call, so that its detached weights stay in place for all of them."""
+    """All passes of a network as one call, during which its weights are replaced by detached ones."""
 
     def __init__(self, model: nn.Module, work: Callable[[torch.Tensor], None]) -> None:
         super().__init__()
@@ -102,7 +156,7 @@ class AgopAccumulator:
         seed: of the probes; those of an image depend on the number of images before it, not on the batches.
         layers: names of modules that run a convolution (conv1d, conv2d or conv3d) or a linear map; None takes all modules
             of type `torch.nn.Conv2d`, and warns of other convolutions that run.
-        output: which part of what the network gives are its outputs `(n, classes)`: a key or attribute, an index, or a
+        output: how to get the outputs `(n, classes)` from what the network returns: a key or attribute, an index, or a
             function. None takes a tensor as it is.
 
     Raises:
@@ -110,16 +164,9 @@ class AgopAccumulator:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        mode: Mode = "exact",
-        *,
-        probes: int = 16,
-        blocks: int = 8,
-        seed: int = 0,
-        layers: Sequence[str] | None = None,
-        output: Output = None,
-    ) -> None:
+        self, model: nn.Module, mode: Mode = "exact", *, probes: int = 16, blocks: int = 8, seed: int = 0,
+        layers: Sequence[str] | None = None, output: Output = None,
+    ) -> None:  # fmt: skip
         if mode not in get_args(Mode):
             msg = f"mode must be 'exact' or 'probe', but it is {mode!r}."
             raise InputError(msg)
@@ -138,7 +185,7 @@ class AgopAccumulator:
         self._every = layers is None
         self._layers: dict[str, LayerSums] = {}
         self._compared = False  # whether images have been compared with themselves alone
-        self._given = False  # whether somebody holds the arrays of sums
+        self._given = False  # whether the arrays of sums have been given out
         self._half_added = False
 
     def update(self, images: Any) -> None:
@@ -155,32 +202,31 @@ class AgopAccumulator:
             layer.begin()
         try:
             # Tensors of inference mode cannot be kept for the backward pass: neither images nor weights, made there or here.
-            with HeldInterrupts() as held, torch.inference_mode(mode=False), torch.enable_grad(), _exact_arithmetic():
+            with HeldInterrupts() as held, torch.inference_mode(mode=False), torch.enable_grad(), exact_arithmetic():
                 batch = as_batch(images, self.model, pictures=self.pictures)
                 current = _Pass(len(batch), torch.zeros((), device=batch.device, requires_grad=True), held)
                 scale = self._differentiate(batch, current)
             self._check_gradients()
         except BaseException as error:
             self._layers = known
-            if _is_out_of_memory(error):
-                msg = f"The memory does not suffice for {len(images)} images at a time: lower batch_size, or choose `layers`."
+            if out_of_memory(error):
+                msg = f"Out of memory with {len(images)} images at a time: lower batch_size, or choose `layers`."
                 raise InputError(msg) from error
             raise
-        self._half_added = True  # until all sums have what this update brings
+        self._half_added = True  # until all sums include this update
         for layer in self._layers.values():
             layer.end(scale, copy=self._given)
         self._given = False
         if self.mode == "exact":
             self.counts = self.counts + np.bincount(self._blocks_of_images(len(batch)), minlength=self.blocks)
         else:
-            self.counts = self.counts + len(batch) * np.bincount(
-                np.arange(self.probes) % self.blocks, minlength=self.blocks
-            )
+            probes = np.bincount(np.arange(self.probes) % self.blocks, minlength=self.blocks)
+            self.counts = self.counts + len(batch) * probes
         self.images += len(batch)
         self._half_added = False
 
     def finalize(self) -> dict[str, LayerAgop]:
-        """Give what was measured, by the name of the layer, in the order of the network's modules.
+        """What was measured, by the name of the layer, in the order of the network's modules.
 
         Warns of layers whose gradients vanish: their AGOP is 0, and its correlation NaN.
 
@@ -191,35 +237,28 @@ class AgopAccumulator:
         vanished = [name for name, layer in found.items() if not layer.sums.any()]
         if vanished:
             warnings.warn(
-                "The gradients at these layers vanish, so their AGOP is 0 and correlates with nothing (NaN): "
-                f"{_listed(vanished)}. A layer behind them may be zero, for example a residual branch or the head before "
-                "training.",
+                f"The gradients vanish at {_listed(vanished)}: the AGOP is 0 there and its correlation NaN. A later layer may "
+                "be zero, for example a residual branch or the head before training.",
                 ConvRFMWarning,
                 stacklevel=2,
             )
         return found
 
     def state(self) -> dict[str, np.ndarray]:
-        """Give all that was collected, to go on from later; later updates leave the arrays as they are."""
+        """All that was collected, for `load_state`; later updates leave the arrays unchanged."""
         self._given = True
         sums = {f"sums/{name}": layer.sums for name, layer in self._layers.items()}
         weights = {f"weight/{name}": layer.weight.cpu().numpy() for name, layer in self._layers.items()}
         computed = {f"computed/{name}": np.array(layer.computed) for name, layer in self._layers.items()}
-        return {
-            "images": np.array(self.images),
-            "counts": self.counts,
-            "settings": self._numbers(),
-            **sums,
-            **weights,
-            **computed,
-        }
+        settings = {"images": np.array(self.images), "counts": self.counts, "settings": self._numbers()}
+        return settings | sums | weights | computed
 
     def _numbers(self) -> np.ndarray:
         """The settings that a state must have been measured with."""
         return np.array([get_args(Mode).index(self.mode), self.probes, self.blocks, self.seed])
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `state` gave, for the same network and settings.
+        """Go on from the arrays of `state`, for the same network and settings.
 
         Raises:
             InputError: arrays of other layers or settings. Other filters are found by the next `update`.
@@ -238,9 +277,18 @@ class AgopAccumulator:
             layers[name].sums = np.array(arrays[f"sums/{name}"])
         self.images, self.counts, self._layers = int(arrays["images"]), np.array(arrays["counts"]), layers
 
+    def precise(self, tolerance: float) -> bool:
+        """Whether the standard error of every layer's correlation is at most a tolerance, where it has one."""
+        try:
+            # Of copies, so as to free the bases of the filters.
+            errors = [replace(layer).correlation().standard_error for layer in self._collected().values()]
+        except ProbeError:  # too few for an estimate
+            return False
+        return bool(np.nanmax([0.0, *errors]) <= tolerance)
+
     def _collected(self) -> dict[str, LayerAgop]:
         if self.images == 0:
-            msg = "There is nothing to give before the first call of `update`."
+            msg = "Nothing has been measured yet: call `update` first."
             raise InputError(msg)
         self._check_whole()
         self._given = True
@@ -256,17 +304,8 @@ class AgopAccumulator:
             msg = "An update was interrupted while its sums were added: start over with a new accumulator, or a saved state."
             raise InputError(msg)
 
-    def precise(self, tolerance: float) -> bool:
-        """Whether the standard error of every layer's correlation is at most a tolerance, where it has one."""
-        try:
-            # Of copies, with which the bases of the filters go.
-            errors = [replace(layer).correlation().standard_error for layer in self._collected().values()]
-        except ProbeError:  # too few for an estimate
-            return False
-        return bool(np.nanmax([0.0, *errors]) <= tolerance)
-
     def _differentiate(self, images: torch.Tensor, current: _Pass) -> float:
-        """Collect the gradients of all backward passes; gives how many times too large they are."""
+        """Collect the gradients of all backward passes; returns how many times too large they are."""
         taps = CallTaps(self.model, self.names, partial(self._tap, current))
         scale = 1.0
 
@@ -290,7 +329,7 @@ class AgopAccumulator:
             last = (outputs.shape[1] if self.mode == "exact" else self.probes) - 1
             with torch.autocast(images.device.type, enabled=False):
                 for number, (cotangent, current.blocks) in enumerate(self._cotangents(outputs)):
-                    _backward(outputs, current.anchor, cotangent * scale, keep=number < last)
+                    differentiate(outputs, current.anchor, cotangent * scale, keep=number < last)
 
         # Without gradients of their own, and, for the buffers, with copies that the network may change.
         state = {name: _kept(value) for name, value in self.model.named_parameters()}
@@ -313,12 +352,12 @@ class AgopAccumulator:
         try:
             given = self.model(images)
         except Exception as error:
-            if isinstance(error, InputError) or _is_out_of_memory(error):
+            if isinstance(error, InputError) or out_of_memory(error):
                 raise
             reason = f"{type(error).__name__}: {error}".strip(" .:")
             msg = (
-                f"The network does not run on images of shape {tuple(images.shape)}: {reason}. If it is made for another size, "
-                "give such images; if it wants other arguments, wrap it in a module that needs images only."
+                f"The network does not run on images of shape {tuple(images.shape)}: {reason}. Give images of the size that "
+                "it is made for; if it needs other arguments, wrap it in a module that takes images only."
             )
             raise InputError(msg) from error
         return pick_outputs(given, self.output, len(images))
@@ -365,9 +404,7 @@ class AgopAccumulator:
         current.interrupts.answer()
         output = call.output
         if torch.is_inference_mode_enabled():
-            msg = (
-                f"{call.name!r} runs in inference mode, where nothing can be differentiated: take it out of `forward`."
-            )
+            msg = f"{call.name!r} runs in inference mode, which cannot be differentiated: take it out of `forward`."
             raise InputError(msg)
         with torch.enable_grad():
             collect = None
@@ -377,15 +414,14 @@ class AgopAccumulator:
                 self._refuse_batch(call, 1)
             # A one-dimensional convolution gives a view of what a two-dimensional one gave.
             output = output.clone() if output._is_view() else output
-            tapped: torch.Tensor = _Tapped.apply(output, current.anchor, collect)
+            tapped: torch.Tensor = Tapped.apply(output, current.anchor, collect)  # type: ignore[no-untyped-call]
         return tapped
 
     def _seen(self, current: _Pass, call: Call) -> LayerSums:
         """The layer of a call, whose filters must be those of its other calls."""
         shape = tuple(call.inputs.shape)
-        if min(call.inputs.ndim, call.weight.ndim) < 2 or (
-            call.kind != "linear" and call.inputs.ndim != call.weight.ndim
-        ):
+        batched = call.kind == "linear" or call.inputs.ndim == call.weight.ndim
+        if min(call.inputs.ndim, call.weight.ndim) < 2 or not batched:
             msg = f"The layer {call.name!r} got an input of shape {shape} without an axis for a batch: give it one of length 1."
             raise InputError(msg)
         # Where there is one image, all that runs belongs to it.
@@ -451,9 +487,7 @@ class AgopAccumulator:
     def _check_gradients(self) -> None:
         unreached = [name for name in self.names if self._layers[name].gradients == 0]
         if unreached:
-            self._refuse(
-                unreached, "does not reach the outputs:" if len(unreached) == 1 else "do not reach the outputs:"
-            )
+            self._refuse(unreached, f"do{'es' if len(unreached) == 1 else ''} not reach the outputs:")
         for name, layer in self._layers.items():
             if layer.largest_half is not None and layer.largest_half != 0 and not 0.01 < layer.largest_half < 60000:
                 msg = (
@@ -465,41 +499,9 @@ class AgopAccumulator:
                 check_finite(part, f"The gradients at {name!r}")
 
 
-@contextmanager
-def _exact_arithmetic() -> Iterator[None]:
-    """Convolutions and products without TF32 on GPUs, or bfloat16 on CPUs."""
-    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = convolutions
-        torch.set_float32_matmul_precision(products)
-
-
 def _kept(value: torch.Tensor) -> torch.Tensor:
     """A parameter or buffer without a gradient of its own, and fit for the backward pass."""
     return value.detach().clone() if value.is_inference() else value.detach()
-
-
-def _backward(outputs: torch.Tensor, anchor: torch.Tensor, cotangent: torch.Tensor, *, keep: bool) -> None:
-    try:
-        # The engine itself, as `torch.autograd.grad` runs it with all modes switched off, and what a checkpoint runs again
-        # must be intercepted as in the forward pass.
-        torch.autograd.Variable._execution_engine.run_backward(
-            (outputs,), (cotangent,), keep, False, (anchor,), True, False
-        )
-    except RuntimeError as error:
-        if isinstance(error, NotImplementedError) or not _is_out_of_memory(error):
-            how = " use_reentrant=False mends checkpoints." if "heckpoint" in str(error) else ""
-            msg = f"The network cannot be differentiated: {type(error).__name__}: {str(error).strip(' .')}.{how}"
-            raise InputError(msg) from error
-        raise
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ serves all layers.
 
 In the exact mode there is one backward pass for each output. In the probe mode there is one for each random cotangent v
 with entries +-1, whose gradient J^T v has E[J^T v v^T J] = J^T J: G is unbiased, and its noise, which would lower a
-correlation, is taken out by `convrfm.ansatz.block_estimates`.
+correlation, is taken out by `convrfm.ansatz.filter_forms.BlockCorrelation`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,8 @@ from typing import Any
 from torch import nn
 
 from convrfm.ansatz.accumulator import AgopAccumulator
-from convrfm.ansatz.batches import Batches
-from convrfm.ansatz.layer_agop import LayerAgop, Mode
-from convrfm.ansatz.outputs import Output
+from convrfm.ansatz.checks import Batches, Output
+from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import InputError
 from convrfm.numerics.parameters import check_integer
 from convrfm.system.progress import track
@@ -30,41 +29,30 @@ __all__ = ["accumulate", "measure"]
 
 
 def measure(
-    model: nn.Module,
-    images: Any,
-    mode: Mode = "exact",
-    *,
-    batch_size: int = 32,
-    probes: int = 16,
-    tolerance: float | None = None,
-    most_probes: int = 1024,
-    blocks: int = 8,
-    seed: int = 0,
-    layers: Sequence[str] | None = None,
-    output: Output = None,
-    show: bool = False,
-) -> dict[str, LayerAgop]:
-    """Measure images; in the probe mode, with as many probes as the tolerance asks for.
+    model: nn.Module, images: Any, mode: Mode = "exact", *, batch_size: int = 32, probes: int = 16,
+    tolerance: float | None = None, most_probes: int = 1024, blocks: int = 8, seed: int = 0,
+    layers: Sequence[str] | None = None, output: Output = None, show: bool = False,
+) -> dict[str, LayerAgop]:  # fmt: skip
+    """Measure images; in the probe mode, with as many probes as the tolerance requires.
 
     Args:
-        model: see `AgopAccumulator`, as for all that is not explained here.
+        model: see `AgopAccumulator`, also for `blocks`, `seed`, `layers` and `output`.
         images: a tensor or array `(n, c, h, w)`, or an iterable of batches or images, such as a
-            `torch.utils.data.DataLoader`, also of `(images, labels)`; they are brought to the network's device batch by batch.
+            `torch.utils.data.DataLoader`, also of `(images, labels)`; they are moved to the network's device batch by batch.
         mode: "exact" or "probe".
-        batch_size: images at a time, where they do not come in batches.
+        batch_size: images at a time, unless they come in batches.
         probes: for each image at first.
         tolerance: of the standard error of every layer's Pearson correlation of CNFM and AGOP; as long as one is larger,
             each image gets as many probes again. None goes through the images once.
         most_probes: for each image, after which the tolerance is given up.
-        blocks: see there.
-        seed: see there.
-        layers: see there.
-        output: see there.
+        blocks: of images or probes.
+        seed: of the probes.
+        layers: names.
+        output: a choice.
         show: whether a progress bar is shown.
 
     Raises:
-        InputError: see `AgopAccumulator` and `AgopAccumulator.update`.
-        NonFiniteError: see there.
+        InputError, NonFiniteError: see `AgopAccumulator` and `AgopAccumulator.update`.
     """
     accumulator = AgopAccumulator(model, mode, probes=probes, blocks=blocks, seed=seed, layers=layers, output=output)
     return accumulate(
@@ -74,27 +62,19 @@ def measure(
 
 
 def accumulate(
-    accumulator: AgopAccumulator,
-    images: Any,
-    *,
-    batch_size: int,
-    tolerance: float | None,
-    most_probes: int,
-    description: str,
-    show: bool,
-    done: int = 0,
-    after: Callable[[int], None] | None = None,
-) -> dict[str, LayerAgop]:
-    """Give an accumulator images as often as its mode and the tolerance ask for; see `measure`.
+    accumulator: AgopAccumulator, images: Any, *, batch_size: int, tolerance: float | None, most_probes: int,
+    description: str, show: bool, done: int = 0, after: Callable[[int], None] | None = None,
+) -> dict[str, LayerAgop]:  # fmt: skip
+    """Give an accumulator images as often as its mode and the tolerance require; see `measure`.
 
     Args:
-        accumulator: new, or brought to where it was after `done` batches.
-        images: see `measure`, as for all that is not explained here.
-        batch_size: see there.
-        tolerance: see there.
-        most_probes: see there.
+        accumulator: new, or in its state after `done` batches.
+        images: see `measure`.
+        batch_size: see `measure`.
+        tolerance: see `measure`.
+        most_probes: see `measure`.
+        show: see `measure`.
         description: of the progress.
-        show: see there.
         done: batches that the accumulator has seen, over all passes.
         after: called after each batch with the number of batches seen.
 
@@ -109,7 +89,7 @@ def accumulate(
     again = accumulator.mode == "probe" and tolerance is not None
     passes = max(1, most_probes // accumulator.probes) if again else 1
     if passes > 1 and not batches.repeatable:
-        msg = "A tolerance goes through the images several times, but a generator gives them once: pass a list or a DataLoader."
+        msg = "A tolerance needs several passes over the images, but a generator gives them once: pass a list or a DataLoader."
         raise InputError(msg)
 
     def steps() -> Iterator[Any]:
@@ -129,6 +109,6 @@ def accumulate(
         if after is not None:
             after(number)
     if accumulator.images == 0:
-        msg = "There are no images to measure: the iterable gave none. An iterator gives its items only once."
+        msg = "No images to measure: the iterable is empty. An iterator gives its items only once."
         raise InputError(msg)
     return accumulator.finalize()

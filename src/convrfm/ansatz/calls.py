@@ -1,18 +1,20 @@
-"""The convolutions that a network really runs: their filters and outputs, taken at the call.
+"""The convolutions that a network really runs: their filters and outputs at the call, and the gradients there.
 
 A module's attribute `weight` is not always what is convolved: subclasses of `torch.nn.Conv2d` standardise, normalise or
-quantise it in `forward`, and hooks change what comes out of the module. So the *call* of `torch.nn.functional.conv2d` (or
-conv1d, conv3d, linear) is intercepted by a mode of PyTorch's `__torch_function__` protocol, and belongs to the innermost
-module that runs at the time. A second mode, below the first, sees every convolution that reaches the dispatcher, so that
-one that came another way (TorchScript, say) is at least named.
+quantise it in `forward`, and hooks change the module's output. So the *call* of `torch.nn.functional.conv2d` (or conv1d,
+conv3d, linear) is intercepted by a mode of PyTorch's `__torch_function__` protocol, and belongs to the innermost module
+that runs at the time. A second mode, below the first, sees every convolution that reaches the dispatcher; one that came
+another way (TorchScript, say) is at least named.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -23,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convrfm.errors import InputError
 
-__all__ = ["Call", "CallTaps", "check_measurable", "choose_layers"]
+__all__ = ["Call", "CallTaps", "HeldInterrupts", "Tapped", "differentiate", "exact_arithmetic", "out_of_memory"]
 
 SERVED: dict[Any, str] = {
     torch.conv1d: "conv1d",
@@ -32,9 +34,6 @@ SERVED: dict[Any, str] = {
     functional.linear: "linear",
 }
 """Functions whose outputs are W times each patch, plus a bias."""
-
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-"""Modules that can be chosen as layers by the look of them."""
 
 TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
 """Functions whose outputs are sums over several patches."""
@@ -55,7 +54,7 @@ class Call:
         weight: the filters that were applied, `(filters, channels / groups, ...)`, rounded to the dtype of the output.
         groups: of the convolution.
         inputs: what was convolved, `(n, channels, ...)`; for a linear map `(n, ..., channels)`.
-        output: what came of it, before anything else changed it.
+        output: its result, before anything else changed it.
     """
 
     name: str
@@ -67,15 +66,15 @@ class Call:
 
 
 class CallTaps:
-    """Hands the calls of chosen layers to a function, and takes down which other convolutions ran.
+    """Hands the calls of chosen layers to a function, and notes which other convolutions ran.
 
     Args:
         model: the network.
         chosen: names of layers.
-        tap: gets each call of a chosen layer; what it returns takes the place of the call's output.
+        tap: gets each call of a chosen layer; its result replaces the call's output.
 
     Attributes:
-        others: convolutions that ran and are none of the chosen layers, as `{"name (what)": None}`, in order.
+        others: convolutions that ran outside the chosen layers, as `{"name (what)": None}`, in order.
         incomplete: chosen layers that ran a convolution which could not be intercepted, and its name in the dispatcher.
     """
 
@@ -105,7 +104,7 @@ class CallTaps:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Take down the convolutions that are not intercepted, of all that runs inside."""
+        """Note the convolutions that are not intercepted, of all that runs inside."""
         with _Dispatched(self):
             yield
 
@@ -128,23 +127,23 @@ class CallTaps:
         name = self.names[module]
         if name not in self.chosen:
             if kind != "linear":
-                self.take_down(kind)
+                self.note(kind)
             return output
         if kind == "transposed":
-            msg = f"{name!r} is a transposed convolution, which has no patches to filter: leave it out of `layers`."
+            msg = f"Transposed convolutions have no patches to filter: leave {name!r} out of `layers`."
             raise InputError(msg)
         weight, inputs = given["weight"], given["input"]
         if weight.requires_grad and not weight.is_leaf:
             msg = (
                 f"The filters of {name!r} are computed from the images, or from tensors that are neither parameters nor "
-                "buffers of the network: such a layer has no filters of its own. Leave it out of `layers`."
+                "buffers of the network: it has no filters of its own. Leave it out of `layers`."
             )
             raise InputError(msg)
         weight = weight.detach().to(output.dtype)
         return self.tap(Call(name, kind, weight, given.get("groups", 1), inputs, output))
 
-    def take_down(self, kind: str) -> None:
-        """Note a convolution that ran in the module at hand and is not measured."""
+    def note(self, kind: str) -> None:
+        """Note a convolution that ran in the current module and is not measured."""
         module = self._running[-1]
         what = "TorchScript" if isinstance(module, torch.jit.ScriptModule) else kind
         self.others[f"{self.names[module]!r} ({what})"] = None
@@ -155,7 +154,7 @@ class CallTaps:
             return
         if self.names[self._running[-1]] in self.chosen:
             self.incomplete[self.names[self._running[-1]]] = name
-        self.take_down(f"{name}, not called through torch.nn.functional")
+        self.note(f"{name}, not called through torch.nn.functional")
 
 
 class _Functions(TorchFunctionMode):
@@ -178,7 +177,7 @@ class _Dispatched(TorchDispatchMode):
     """Operators, whoever called them."""
 
     def __init__(self, taps: CallTaps) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.taps = taps
 
     def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -187,74 +186,90 @@ class _Dispatched(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def check_measurable(model: nn.Module) -> None:
-    """Check that a network can be run, and that each image has gradients of its own.
+class Tapped(torch.autograd.Function):
+    """An output as it is, whose gradient is collected on its way back; later changes in place do not matter."""
+
+    @staticmethod
+    def forward(ctx: Any, output: torch.Tensor, _anchor: torch.Tensor, collect: Any) -> torch.Tensor:
+        """Pass an output on."""
+        ctx.collect = collect
+        ctx.mark_dirty(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Collect its gradient, and pass it on."""
+        if ctx.collect is not None:
+            ctx.collect(gradients[0])
+        return gradients[0], None, None
+
+
+def differentiate(outputs: torch.Tensor, anchor: torch.Tensor, cotangent: torch.Tensor, *, keep: bool) -> None:
+    """Run the backward pass of outputs `(n, classes)` down to an anchor.
 
     Raises:
-        InputError: a scripted, compiled or wrapped network, one in train mode, one with weights that are not there yet, or
-            one whose batch norm mixes the images.
+        InputError: the network cannot be differentiated.
     """
-    if not isinstance(model, nn.Module):
-        msg = f"The network must be a torch.nn.Module, but it is of type {type(model).__name__}."
-        raise InputError(msg)
-    if isinstance(model, torch.jit.ScriptModule):
-        msg = "TorchScript networks are not supported: pass the torch.nn.Module that was scripted or traced."
-        raise InputError(msg)
-    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        msg = f"{type(model).__name__} spreads a batch over devices: pass the network inside, its attribute `module`."
-        raise InputError(msg)
-    for name, module in model.named_modules():
-        where = f"The module {name!r}" if name else "The network"
-        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
-            msg = f"{where} is compiled, which hides its convolutions: pass the network from before torch.compile."
-            raise InputError(msg)
-        if module.training:
-            msg = f"{where} is in train mode: call eval() on the network first."
-            raise InputError(msg)
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
-            msg = (
-                f"The batch norm {name!r} has no running statistics: the output of one image depends on the others of its "
-                "batch, and per-image gradients are not defined. Use track_running_stats=True."
-            )
-            raise InputError(msg)
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if nn.parameter.is_lazy(tensor):
-            msg = f"{name!r} is lazy and has no size yet: run the network once on an image first."
-            raise InputError(msg)
-        if tensor.is_meta:
-            msg = f"{name!r} is on the meta device and has no values: load the weights first."
-            raise InputError(msg)
+    try:
+        # The engine itself, as `torch.autograd.grad` runs it with all modes switched off, and what a checkpoint runs again
+        # must be intercepted as in the forward pass.
+        torch.autograd.Variable._execution_engine.run_backward(
+            (outputs,), (cotangent,), keep, False, (anchor,), True, False
+        )
+    except RuntimeError as error:
+        if isinstance(error, NotImplementedError) or not out_of_memory(error):
+            how = " use_reentrant=False mends checkpoints." if "heckpoint" in str(error) else ""
+            msg = f"The network cannot be differentiated: {type(error).__name__}: {str(error).strip(' .')}.{how}"
+            raise InputError(msg) from error
+        raise
 
 
-def choose_layers(model: nn.Module, wanted: Sequence[str] | None = None) -> list[str]:
-    """Give the names of the layers to measure, in the order of the network's modules.
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is exhausted, on the CPU or a GPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
-    Args:
-        model: the network.
-        wanted: names of modules that run a convolution or a linear map; None takes every `torch.nn.Conv2d`.
 
-    Raises:
-        InputError: something else than names, an unknown name, or no layer at all.
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Convolutions and products without TF32 on GPUs, or bfloat16 on CPUs."""
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
+
+
+class HeldInterrupts:
+    """Holds Ctrl-C back until `answer` is called, or until the end of the block.
+
+    While a network runs with other weights, an interrupt just as they are put back would leave it without its parameters.
+    Does nothing in threads other than the main one, or if the program has no handler in Python.
     """
-    modules = dict(model.named_modules())
-    known = [name for name, module in modules.items() if isinstance(module, LAYERS)]
-    if wanted is not None and not isinstance(wanted, str):
-        wanted = list(wanted) if isinstance(wanted, Iterable) else [wanted]
-    if wanted is None:
-        wanted = [name for name in known if isinstance(modules[name], nn.Conv2d)]
-        if not wanted:
-            others = f" Choose others by `layers`: {', '.join(known)}." if known else ""
-            msg = f"There is no convolution to measure: the network has no module of type torch.nn.Conv2d.{others}"
-            raise InputError(msg)
-    if isinstance(wanted, str) or not all(isinstance(name, str) for name in wanted):
-        example = f", such as {known[:1]!r}" if known else ""
-        msg = f"`layers` must be a list of names{example}, but it is {wanted!r}."
-        raise InputError(msg)
-    unknown = [name for name in wanted if name not in modules]
-    if unknown:
-        msg = f"There is no convolution {unknown[0]!r}; the names are {', '.join(known)}."
-        raise InputError(msg)
-    if not wanted:
-        msg = "There is no convolution to measure: `layers` is empty."
-        raise InputError(msg)
-    return [name for name in modules if name in wanted]
+
+    def __init__(self) -> None:
+        self._waiting = False
+        self._handler: Callable[[int, Any], Any] | None = None
+
+    def __enter__(self) -> Self:
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and callable(handler):
+            self._handler = handler
+            signal.signal(signal.SIGINT, self._hold)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self.answer()
+
+    def answer(self) -> None:
+        """Handle an interrupt that was held back, usually by KeyboardInterrupt."""
+        if self._waiting and self._handler is not None:
+            self._waiting = False
+            self._handler(signal.SIGINT, None)
+
+    def _hold(self, _number: int, _frame: Any) -> None:
+        self._waiting = True

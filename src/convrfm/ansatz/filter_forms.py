@@ -1,36 +1,30 @@
-"""Matrices of the form W^T D W, which the filters W of a convolution and a small matrix D between them give.
+"""Matrices of the form W^T D W, their correlations, and how sure a correlation is.
 
 Both sides of the Convolutional Neural Feature Ansatz have this form: the CNFM W^T W, where D is the identity, and the
 patch-AGOP (see `convrfm.ansatz.agop`). W has a row for each of k filters and a column for each of the d = c q_h q_w numbers of
 a patch, in the patch order (channel, row, column). With W^T = Q T, Q an orthonormal basis of r = min(k, d) directions,
 the `(d, d)` matrix is Q R Q^T with R = T D T^T `(r, r)`: sums, inner products and powers follow from R, and the large
-matrix is formed only where somebody wants to see it. In the last layers of VGG, d is nine times k. A grouped convolution
-has one such matrix for each group; all their entries count together.
+matrix is formed only on demand. In the last layers of VGG, d is nine times k. A grouped convolution has one such matrix for
+each group; all their entries count together.
 
-Where there are more filters than numbers in a patch, k > d, W is split into polar factors, W = V H with H = (W^T W)^{1/2}
-`(d, d)`, and V^T D V `(d, d)` says all that D `(k, k)` can say of W^T D W = H (V^T D V) H. Such a *core* is min(k, d)
-wide, whatever the layer.
+With more filters than numbers in a patch, k > d, W is split into polar factors, W = V H with H = (W^T W)^{1/2} `(d, d)`, and
+V^T D V `(d, d)` determines W^T D W = H (V^T D V) H. Such a *core* is min(k, d) wide, whatever the layer.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, TypeAlias
+from itertools import combinations_with_replacement
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from scipy.special import stdtrit
 
-from convrfm.errors import InputError
+from convrfm.errors import InputError, ProbeError
 
 __all__ = [
-    "Entries",
-    "FilterForm",
-    "Matrix",
-    "correlate",
-    "cosine",
-    "inner",
-    "off_diagonal_pearson",
-    "pearson",
-    "polar",
-    "squared_norm",
-]
+    "BlockCorrelation", "Entries", "Estimate", "FilterForm", "Matrix", "correlate", "cosine", "filters_by_group", "inner",
+    "jackknife", "leave_one_out", "off_diagonal_pearson", "pearson", "polar", "squared_norm", "without_error",
+]  # fmt: skip
 
 Entries = Literal["pearson", "cosine", "off_diagonal"]
 """Which inner product: of centred entries, of entries as they are, of centred entries off the diagonal."""
@@ -38,11 +32,14 @@ Entries = Literal["pearson", "cosine", "off_diagonal"]
 RANK_TOLERANCE = 1e-13
 """Eigenvalues below this fraction of the largest are rounding errors of a lower rank; powers leave them out."""
 
+LEVEL = 0.95
+"""Coverage of the intervals."""
+
 
 def polar(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split filters W `(groups, k, d)`, k > d, into V `(groups, k, d)` and H = (W^T W)^{1/2} `(groups, d, d)`, W = V H.
 
-    Both are float64 and unique but for directions in which W vanishes, where V does, too.
+    Both are float64, and unique except in directions in which W vanishes; V vanishes there, too.
     """
     directions, triangle = np.linalg.qr(np.asarray(weight, np.float64))
     left, values, right = np.linalg.svd(triangle)
@@ -70,7 +67,7 @@ class FilterForm:
     Args:
         weight: W, `(groups, k, d)`; k filters of each group. Becomes float64.
         core: D, `(groups, k, k)`, symmetric positive semi-definite, or for k > d the smaller V^T D V, `(groups, d, d)`;
-            None stands for the identity.
+            None for the identity.
 
     Raises:
         InputError: shapes that do not fit.
@@ -86,15 +83,15 @@ class FilterForm:
 
     @classmethod
     def of_filters(cls, weight: np.ndarray, groups: int = 1) -> "FilterForm":
-        """Give W^T W for the weight of a convolution, `(filters, channels / groups, ...)`, or of a linear map.
+        """W^T W for the weight of a convolution, `(filters, channels / groups, ...)`, or of a linear map.
 
         Raises:
-            InputError: a single axis, or filters that the groups cannot share.
+            InputError: see `filters_by_group`.
         """
         return cls(filters_by_group(weight, groups))
 
     def with_core(self, core: np.ndarray | None) -> "FilterForm":
-        """Give W^T D W for the same filters and another D; cheaper than to begin with W."""
+        """W^T D W for the same filters and another D; cheaper than to begin with W."""
         return self._of(self._reduce(core))
 
     @property
@@ -105,7 +102,7 @@ class FilterForm:
 
     def dense(self) -> np.ndarray:
         """Form the matrix, `(groups, d, d)`."""
-        return self._basis.directions @ self._reduced @ self._basis.directions.transpose(0, 2, 1)
+        return np.asarray(self._basis.directions @ self._reduced @ self._basis.directions.transpose(0, 2, 1))
 
     def total(self) -> float:
         """Sum of all entries."""
@@ -126,7 +123,7 @@ class FilterForm:
         return self._of((vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1))
 
     def factor(self) -> np.ndarray:
-        """Give a matrix L `(groups, r, d)` with L^T L = W^T D W, so that |L x| = |(W^T D W)^{1/2} x|."""
+        """A matrix L `(groups, r, d)` with L^T L = W^T D W, hence |L x| = |(W^T D W)^{1/2} x|."""
         values, vectors = self._raised(0.5)
         return np.asarray((values[:, :, None] * vectors.transpose(0, 2, 1)) @ self._basis.directions.transpose(0, 2, 1))
 
@@ -146,11 +143,8 @@ class FilterForm:
         """R = T D T^T."""
         coordinates, isometry = self._basis.coordinates, self._basis.isometry
         groups, _, size = coordinates.shape
-        if (
-            core is not None
-            and isometry is not None
-            and core.shape == (groups, self._basis.filters, self._basis.filters)
-        ):
+        whole = (groups, self._basis.filters, self._basis.filters)
+        if core is not None and isometry is not None and core.shape == whole:
             core = isometry.transpose(0, 2, 1) @ core @ isometry
         if core is not None and core.shape != (groups, size, size):
             msg = f"The core must have shape {(groups, size, size)}, but its shape is {core.shape}."
@@ -168,9 +162,8 @@ class FilterForm:
             msg = f"The exponent must be positive, but it is {exponent}."
             raise InputError(msg)
         values, vectors = self._spectrum
-        return np.where(
-            values > RANK_TOLERANCE * values.max(axis=1, keepdims=True), np.abs(values), 0
-        ) ** exponent, vectors
+        kept = values > RANK_TOLERANCE * values.max(axis=1, keepdims=True)
+        return np.where(kept, np.abs(values), 0) ** exponent, vectors
 
     @cached_property
     def _spectrum(self) -> tuple[np.ndarray, np.ndarray]:
@@ -184,10 +177,10 @@ def filters_by_group(weight: np.ndarray, groups: int = 1) -> np.ndarray:
     The numbers of a patch come in the order of the weight's axes: (channel, row, column) in two dimensions.
 
     Raises:
-        InputError: a single axis, or filters that the groups cannot share.
+        InputError: a single axis, or a number of filters that the groups do not divide.
     """
     if weight.ndim < 2 or weight.shape[0] % groups:
-        msg = f"A weight must have shape (filters, channels, ...) for {groups} groups, but it is {weight.shape}."
+        msg = f"A weight of shape {weight.shape} does not fit {groups} groups: it must be (filters, channels / groups, ...)."
         raise InputError(msg)
     return np.asarray(weight, np.float64).reshape(groups, weight.shape[0] // groups, -1)
 
@@ -204,7 +197,7 @@ def inner(a: Matrix, b: Matrix, entries: Entries = "pearson") -> float:
     """
     a, b = (_three_axes(matrix) for matrix in (a, b))
     if a.shape != b.shape:
-        msg = f"The matrices must have the same shape (groups, d, d), but these are {a.shape} and {b.shape}."
+        msg = f"The matrices differ in shape: {a.shape} and {b.shape}."
         raise InputError(msg)
     groups, dimension, _ = a.shape
     count, first, second, product = groups * dimension**2, _total(a), _total(b), _product(a, b)
@@ -267,3 +260,107 @@ def _product(a: Matrix, b: Matrix) -> float:
     if isinstance(a, FilterForm):
         return a.product(b) if isinstance(b, FilterForm) else a.product_with(b)
     return b.product_with(a) if isinstance(b, FilterForm) else float((a * b).sum())
+
+
+class Estimate(NamedTuple):
+    """A number with its standard error and 95 % interval; NaN where these cannot be estimated."""
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+
+
+def without_error(value: float) -> Estimate:
+    """A number without a standard error or interval."""
+    return Estimate(value, float("nan"), float("nan"), float("nan"))
+
+
+def jackknife(value: float, without: Sequence[float]) -> Estimate:
+    """The delete-one jackknife of a number, from its values without each of the blocks (Efron 1982).
+
+    The interval is Student's, with one degree of freedom less than blocks.
+    """
+    blocks = len(without)
+    if blocks < 2:
+        return without_error(value)
+    spread = np.asarray(without) - np.mean(without)
+    error = float(np.sqrt((blocks - 1) / blocks * (spread**2).sum()))
+    half = float(stdtrit(blocks - 1, (1 + LEVEL) / 2)) * error
+    return Estimate(value, error, value - half, value + half)
+
+
+def leave_one_out(counts: np.ndarray, *, noisy: bool) -> list[np.ndarray]:
+    """For each block with units, the indices of the other blocks with units.
+
+    Empty where there are too few for a jackknife: fewer than two, or fewer than three noisy ones, of which two must remain.
+    """
+    present = np.flatnonzero(counts)
+    least = 3 if noisy else 2
+    return [np.delete(present, i) for i in range(len(present))] if len(present) >= least else []
+
+
+class BlockCorrelation:
+    """The correlation of a fixed matrix with the mean of a matrix given as sums over the units of blocks.
+
+    Noise in the second matrix raises its norm, which lowers the correlation. If blocks are independent estimates of one
+    matrix, inner products of *different* blocks are unbiased for its squared norm; all pairs are used.
+
+    Args:
+        fixed: the first matrix.
+        blocks: sums over the units of each block.
+        counts: the units of each block; blocks without any are left out.
+        entries: which correlation.
+        noisy: whether the blocks are noisy estimates of one matrix, rather than parts of a population.
+
+    Raises:
+        ProbeError: fewer than two noisy blocks.
+    """
+
+    def __init__(
+        self, fixed: Matrix, blocks: Sequence[Matrix], counts: np.ndarray, entries: Entries = "pearson", *, noisy: bool
+    ) -> None:
+        self.noisy = noisy
+        self.units = np.asarray(counts, np.float64)
+        self.present = np.flatnonzero(self.units)
+        if noisy and len(self.present) < 2:
+            msg = "The noise of the probes needs at least two blocks: use more probes, or more blocks."
+            raise ProbeError(msg)
+        self._norm = squared_norm(fixed, entries)
+        self._with_fixed = np.zeros(len(blocks))
+        self._products = np.zeros((len(blocks), len(blocks)))
+        numbers = self.present.tolist()
+        for i in numbers:
+            self._with_fixed[i] = inner(fixed, blocks[i], entries)
+        for i, j in combinations_with_replacement(numbers, 2):
+            self._products[i, j] = self._products[j, i] = inner(blocks[i], blocks[j], entries)
+
+    def value(self, chosen: np.ndarray | None = None) -> float:
+        """The correlation from some of the blocks, by index; from all by default.
+
+        Not clipped: noise may take an estimate beyond 1. NaN where a matrix is constant, in particular zero.
+
+        Raises:
+            ProbeError: noisy blocks whose squared norm is not positive.
+        """
+        chosen = self.present if chosen is None else chosen
+        pairs = np.ix_(chosen, chosen)
+        units = self.units[chosen]
+        some, weights = self._products[pairs], np.outer(units, units)
+        if self.noisy:
+            apart = ~np.eye(len(chosen), dtype=bool)
+            some, weights = some[apart], weights[apart]
+        squared = some.sum() / weights.sum()
+        if self.noisy and squared <= 0 and self._products[pairs].any():
+            msg = "The noise of the probes exceeds the AGOP, whose norm cannot be estimated: use more probes."
+            raise ProbeError(msg)
+        scale = np.sqrt(self._norm * max(squared, 0.0))
+        return float(self._with_fixed[chosen].sum() / units.sum() / scale) if scale > 0 else float("nan")
+
+    def estimate(self) -> Estimate:
+        """The correlation from all blocks, with its delete-one-block jackknife.
+
+        Raises:
+            ProbeError: see `value`.
+        """
+        return jackknife(self.value(), [self.value(rest) for rest in leave_one_out(self.units, noisy=self.noisy)])

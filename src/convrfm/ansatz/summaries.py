@@ -1,36 +1,44 @@
-"""The Convolutional Neural Feature Ansatz, W^T W proportional to the patch-AGOP, in numbers, with what to compare them to.
+"""What was measured of each layer, and the Convolutional Neural Feature Ansatz in numbers, with nulls.
 
-G = W^T D W shares its filters with the CNFM W^T W, so that the two correlate in a network that has learned nothing. A high
-correlation says something only beside its null: the rotated one keeps W and the spectrum of D, and turns the
+G = W^T D W shares its filters with the CNFM W^T W, which correlates the two even in a network that has learned nothing. A
+high correlation is evidence only beside its null: the rotated one keeps W and the spectrum of D, and rotates the
 eigenvectors of D at random; random filters share nothing. The paper compares the CNFM with G; later work of its authors
 (Radhakrishnan et al. 2024) with its square root, and both are given.
+
+All layers are measured on the same images, which correlates their errors: the interval of a mean over layers leaves out one
+part of the images (or of the probes) at a time in all layers at once (delete-one jackknife, Efron and Stein 1981).
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
 
-from convrfm.ansatz.block_estimates import BlockCorrelation, Estimate, jackknife, leave_one_out, without_error
-from convrfm.ansatz.filter_forms import Entries, FilterForm, correlate, pearson
-from convrfm.ansatz.layer_agop import LayerAgop
+from convrfm.ansatz.filter_forms import (
+    BlockCorrelation,
+    Entries,
+    Estimate,
+    FilterForm,
+    correlate,
+    jackknife,
+    leave_one_out,
+    pearson,
+    without_error,
+)  # fmt: skip
 from convrfm.errors import ConvRFMWarning, InputError, ProbeError
 from convrfm.numerics.seeding import generator
 
 __all__ = [
-    "POWERS",
-    "cnfm",
-    "correlations",
-    "layer_row",
-    "random_filters",
-    "rotated_null",
-    "summarise",
-]
+    "POWERS", "LayerAgop", "Mode", "correlations", "growth", "layer_row", "mean_correlation", "mean_gain",
+    "random_filters", "rotated_null", "summarise",
+]  # fmt: skip
+
+Mode = Literal["exact", "probe"]
 
 POWERS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Exponents p at which the CNFM is compared with G^p."""
@@ -39,17 +47,72 @@ DRAWS = 10
 """Draws of a null."""
 
 
-def cnfm(weight: np.ndarray, groups: int = 1) -> FilterForm:
-    """Give the Convolutional Neural Feature Matrix W^T W of the weight of a convolution.
+@dataclass(frozen=True)
+class LayerAgop:
+    """The patch-AGOP of one convolution, in blocks that show how sure it is.
 
-    Args:
-        weight: `(filters, channels / groups, q_h, q_w)`, as of `torch.nn.Conv2d`.
-        groups: of the convolution.
-
-    Raises:
-        InputError: another shape.
+    Attributes:
+        name: of the convolution in the network.
+        weight: the filters W that it applied, `(groups, k, d)`, float32 or float64 as the network; d in the patch order
+            (channel, row, column).
+        sums: cores summed over the units of each block, `(blocks, groups, r, r)` float64, r = min(k, d). A core is D, or
+            for k > d V^T D V, see `convrfm.ansatz.filter_forms`. A unit is an image in the exact mode, an image with a
+            probe in the probe mode; blocks partition the images, or the probes.
+        counts: units of each block, `(blocks,)`.
+        images: how many were seen; an image seen twice counts twice.
+        mode: how it was measured.
+        computed: whether W is computed in the forward pass, as by weight standardisation, rather than the module's `weight`.
     """
-    return FilterForm.of_filters(weight, groups)
+
+    name: str
+    weight: np.ndarray
+    sums: np.ndarray
+    counts: np.ndarray
+    images: int
+    mode: Mode
+    computed: bool = False
+
+    @cached_property
+    def cnfm(self) -> FilterForm:
+        """W^T W."""
+        return FilterForm(self.weight)
+
+    @property
+    def core(self) -> np.ndarray:
+        """The core of the AGOP, the mean over the images, `(groups, r, r)`: D, or V^T D V for k > d."""
+        return np.asarray(self.sums.sum(axis=0) / self.counts.sum())
+
+    @property
+    def agop(self) -> FilterForm:
+        """G = W^T D W, the mean over the images."""
+        return self.cnfm.with_core(self.core)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether blocks are noisy estimates of one matrix, rather than parts of the images."""
+        return self.mode == "probe"
+
+    def by_blocks(self, entries: Entries = "pearson") -> BlockCorrelation:
+        """Correlation of CNFM and AGOP, from all blocks or from some.
+
+        Raises:
+            ProbeError: too few probes for the correction.
+        """
+        # The forms are not kept, as they are as large as the sums.
+        forms = [self.cnfm.with_core(core) for core in self.sums]
+        return BlockCorrelation(self.cnfm, forms, self.counts, entries, noisy=self.noisy)
+
+    def correlation(self, entries: Entries = "pearson") -> Estimate:
+        """Correlation of CNFM and AGOP with its interval, corrected for the noise of probes; NaN if the AGOP vanishes.
+
+        Raises:
+            ProbeError: too few probes for the correction.
+        """
+        return self.by_blocks(entries).estimate()
+
+
+Initial: TypeAlias = Mapping[str, np.ndarray | torch.Tensor | LayerAgop]
+"""A state dictionary, or what was measured, by name."""
 
 
 def _percentiles(draws: Sequence[float]) -> Estimate:
@@ -70,11 +133,8 @@ def rotated_null(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate
         ProbeError: too few probes for the correction.
     """
     rng = generator(seed, "rotated null")
-    found = []
-    for _ in range(draws):
-        rotation = _rotations(rng, *layer.core.shape[:2])
-        found.append(_correlation(layer, layer.cnfm, rotation))
-    return _percentiles(found)
+    rotations = (_rotations(rng, *layer.core.shape[:2]) for _ in range(draws))
+    return _percentiles([_correlation(layer, layer.cnfm, rotation) for rotation in rotations])
 
 
 def _correlation(layer: LayerAgop, fixed: FilterForm, rotation: np.ndarray | None = None) -> float:
@@ -101,18 +161,13 @@ def random_filters(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estima
     return _percentiles([_correlation(layer, filters) for filters in drawn])
 
 
-def summarise(
-    layers: Mapping[str, LayerAgop],
-    *,
-    initial: Mapping[str, np.ndarray | torch.Tensor | LayerAgop] | None = None,
-    seed: int,
-) -> pd.DataFrame:
-    """Put all that the ansatz says of a network into a tidy table, a row for each number.
+def summarise(layers: Mapping[str, LayerAgop], *, initial: Initial | None = None, seed: int) -> pd.DataFrame:
+    """All numbers of the ansatz for a network as a tidy table, a row for each.
 
     Args:
         layers: from `AgopAccumulator.finalize`.
-        initial: the state dictionary before training, from which `<layer>.weight` are read, or what was measured then,
-            which layers need that compute their filters.
+        initial: the state dictionary before training, from which `<layer>.weight` are read; or what was measured before
+            training, which is needed for layers that compute their filters.
         seed: of the nulls.
 
     Returns:
@@ -126,32 +181,30 @@ def summarise(
     Raises:
         InputError: an initial weight that is missing, of another shape, or not what the layer applied.
     """
-    return pd.DataFrame(
-        [
-            layer_row(layer, index, *numbers)
-            for index, layer in enumerate(map(_apart, layers.values()))
-            for numbers in _numbers(layer, _initial_weight(layer, initial), seed)
-        ]
+    rows = (
+        layer_row(layer, index, *numbers)
+        for index, layer in enumerate(map(_apart, layers.values()))
+        for numbers in _numbers(layer, _initial_weight(layer, initial), seed)
     )
+    return pd.DataFrame(list(rows))
 
 
 def correlations(layers: Mapping[str, LayerAgop]) -> pd.DataFrame:
-    """Put only the Pearson correlation of CNFM and AGOP of each layer into a table like that of `summarise`."""
-    return pd.DataFrame(
-        [
-            layer_row(layer, index, "pearson", 1.0, _or_nan(layer, layer.correlation))
-            for index, layer in enumerate(map(_apart, layers.values()))
-        ]
+    """Only the Pearson correlation of CNFM and AGOP of each layer, as a table like that of `summarise`."""
+    rows = (
+        layer_row(layer, index, "pearson", 1.0, _or_nan(layer, layer.correlation))
+        for index, layer in enumerate(map(_apart, layers.values()))
     )
+    return pd.DataFrame(list(rows))
 
 
 def _apart(layer: LayerAgop) -> LayerAgop:
-    """The same layer as an object of its own, with which the basis of its filters goes: all of them would take gigabytes."""
+    """A copy of a layer, whose basis of filters is freed with it: those of all layers would take gigabytes."""
     return replace(layer)
 
 
 def _or_nan(layer: LayerAgop, estimate: Callable[[], Estimate]) -> Estimate:
-    """An estimate, or NaN with a warning where probes are too few for it; one layer does not lose the others."""
+    """An estimate, or NaN with a warning if probes are too few for it, without losing the other layers."""
     try:
         return estimate()
     except ProbeError as error:
@@ -162,19 +215,13 @@ def _or_nan(layer: LayerAgop, estimate: Callable[[], Estimate]) -> Estimate:
 def layer_row(layer: LayerAgop, index: int, quantity: str, power: float, estimate: Estimate) -> dict[str, Any]:
     """One row of the table of `summarise`."""
     groups, filters, dimension = layer.weight.shape
-    shared = {
-        "layer": layer.name,
-        "index": index,
-        "filters": groups * filters,
-        "dimension": dimension,
-        "groups": groups,
-    }
-    return {**shared, "quantity": quantity, "power": power, **estimate._asdict()}
+    shape = {"filters": groups * filters, "dimension": dimension, "groups": groups}
+    return {
+        "layer": layer.name, "index": index, **shape, "quantity": quantity, "power": power, **estimate._asdict(),
+    }  # fmt: skip
 
 
-def _initial_weight(
-    layer: LayerAgop, initial: Mapping[str, np.ndarray | torch.Tensor | LayerAgop] | None
-) -> FilterForm | None:
+def _initial_weight(layer: LayerAgop, initial: Initial | None) -> FilterForm | None:
     """W^T W before training."""
     if initial is None:
         return None
@@ -182,17 +229,17 @@ def _initial_weight(
     if isinstance(found, LayerAgop):
         return found.cnfm
     if found is None and not layer.computed:
-        msg = f"The initial weights have no {layer.name + '.weight'!r}; they are {', '.join(initial)}."
+        msg = f"The initial weights lack {layer.name + '.weight'!r}; they have {', '.join(initial)}."
         raise InputError(msg)
     if layer.computed:
         msg = (
             f"The layer {layer.name!r} computes its filters in its forward pass, and the state dictionary does not hold them: "
-            "give as `initial` what `measure` found in the network before training."
+            "pass as `initial` the result of `measure` before training."
         )
         raise InputError(msg)
     # Of a parameter, perhaps.
     weight = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found)
-    return cnfm(weight, len(layer.weight))
+    return FilterForm.of_filters(weight, len(layer.weight))
 
 
 def _numbers(layer: LayerAgop, initial: FilterForm | None, seed: int) -> Iterator[tuple[str, float, Estimate]]:
@@ -224,3 +271,66 @@ def _powers(layer: LayerAgop) -> dict[tuple[Entries, float], Estimate]:
         key: jackknife(value, [found[number] for found in apart])
         for number, (key, value) in enumerate(zip(wanted, values, strict=True))
     }
+
+
+def mean_correlation(layers: Sequence[LayerAgop]) -> Estimate:
+    """Mean over layers of Pearson(CNFM, AGOP), with a 95 % jackknife interval, NaN if there are too few parts.
+
+    Raises:
+        InputError: no layer, or layers of different measurements.
+        ProbeError: see `convrfm.ansatz.filter_forms.BlockCorrelation`.
+    """
+    _check_parts(layers)
+    return jackknife(*_with_and_without(layers))
+
+
+def mean_gain(layers: Sequence[LayerAgop], against: Sequence[LayerAgop]) -> Estimate:
+    """Difference of two means over layers of Pearson(CNFM, AGOP), with a 95 % jackknife interval, paired by part.
+
+    Args:
+        layers: of a trained network.
+        against: the same layers at initialisation, measured on the same images in the same way.
+
+    Raises:
+        InputError: no layer, or layers of different measurements.
+        ProbeError: see `convrfm.ansatz.filter_forms.BlockCorrelation`.
+    """
+    for group in (layers, against, [*layers, *against]):
+        _check_parts(group)
+    value, without = _with_and_without(layers)
+    base, base_without = _with_and_without(against)
+    return jackknife(value - base, np.subtract(without, base_without).tolist())
+
+
+def growth(layer: LayerAgop) -> list[tuple[int, float]]:
+    """Pearson(CNFM, AGOP) from the first part of the images, from the first two, and so on; number of images and value.
+
+    Raises:
+        InputError: the parts are not of the images.
+    """
+    if layer.mode != "exact":
+        msg = (
+            f"The parts of {layer.name} are its probes: measure in the mode 'exact' to see the growth with the images."
+        )
+        raise InputError(msg)
+    correlation = layer.by_blocks()
+    return [
+        (int(layer.counts[chosen].sum()), correlation.value(chosen))
+        for chosen in (correlation.present[:end] for end in range(1, len(correlation.present) + 1))
+    ]
+
+
+def _with_and_without(layers: Sequence[LayerAgop]) -> tuple[float, list[float]]:
+    """The mean over layers, and the means without each of the parts; none where there are too few."""
+    correlations = [layer.by_blocks() for layer in layers]
+
+    def mean(chosen: np.ndarray | None) -> float:
+        return float(np.mean([correlation.value(chosen) for correlation in correlations]))
+
+    return mean(None), [mean(rest) for rest in leave_one_out(layers[0].counts, noisy=layers[0].noisy)]
+
+
+def _check_parts(layers: Sequence[LayerAgop]) -> None:
+    if not layers or any(not np.array_equal(layer.counts, layers[0].counts) for layer in layers):
+        msg = "Needs at least one layer, and all layers measured on the same images in the same parts."
+        raise InputError(msg)

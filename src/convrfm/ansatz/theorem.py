@@ -1,6 +1,6 @@
 """Theorem 1 of arXiv 2309.00570 as an executable check, in float64.
 
-A convolutional network is a function of the patches of what enters one of its convolutions (Eq. 1),
+A convolutional network is a function of the patches of the input of one of its convolutions (Eq. 1),
 
     f(x) = g(W x_1, ..., W x_S),    W of shape (filters, d), x_s patch number s, of length d.
 
@@ -9,12 +9,12 @@ of full-batch gradient descent on the squared error from W = 0 then gives (Eq. 3
 
     W^T W  proportional to  sum_s grad_{u_s} f(u) grad_{u_s} f(u)^T,
 
-exactly, since both are multiples of a a^T with a = sum_p y_p sum_s x_{p,s}; hence at every point u, and on average over
-points. The paper's example of such a network has tanh as activation, constant weights in all remaining layers and one
-output. A later layer is the first one of the sub-network behind it, and the layers in front of it may be anything.
+exactly, as both are multiples of a a^T with a = sum_p y_p sum_s x_{p,s}; at every point u, and on average over points. The
+paper's example has tanh as activation, constant weights in all remaining layers and one output. A later layer is the first
+one of the sub-network behind it, and the layers in front of it may be anything.
 
-Nothing of the proof is used here: networks are built, PyTorch's autograd differentiates the loss for the step, of all
-weights, and the outputs with respect to every patch as a variable of its own for the right side.
+The proof is not used: networks are built, and PyTorch's autograd differentiates the loss for the step, of all weights, and
+the outputs with respect to every patch as a variable of its own for the right side.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ POINTS = ("zero", "image", "mean")
 """Where the right side of Eq. 3 is evaluated: all patches zero, the first image, the mean over all images."""
 
 BEHIND_PATCH_SIZE = 3
-"""Patch size of the convolutions behind the one that is looked at, and of those in front of it."""
+"""Patch size of the convolutions behind the one under test, and of those in front of it."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Case:
         name: in tables.
         title: in figures.
         kind: "theorem": as in the paper's theorem and its remarks. "weaker": b has one direction but not one length, which
-            the theorem does not cover; the sum in a then has weights, and Eq. 3 holds all the same. "control": W does not
-            start from 0, or b differs at all positions, and Eq. 3 has to fail. "border": b differs near the border alone,
-            and Eq. 3 has to fail by as much as the border counts.
+            the theorem does not cover; the sum in a then has weights, and Eq. 3 still holds. "control": W does not start
+            from 0, or b differs at all positions, and Eq. 3 must fail. "border": b differs near the border only, and Eq. 3
+            must fail by as much as the border counts.
         start: how W begins.
         in_front: random convolutions with tanh before W; the images are then their input.
         behind: convolutions with tanh behind W.
@@ -82,7 +82,7 @@ CASES: tuple[Case, ...] = (
         behind=2, filters="random", padding="zeros", readout="mean",
     ),
 )  # fmt: skip
-"""What is looked at. "third-of-five" is the argument for deeper layers; "random-behind" satisfies the theorem's assumption
+"""The cases. "third-of-five" is the argument for deeper layers; "random-behind" satisfies the theorem's assumption
 without constant weights; "random-zero-padding" is the same network with a padding that makes b differ near the border."""
 
 
@@ -108,11 +108,11 @@ class TheoremCheck:
 def correlation_gap(a: np.ndarray, b: np.ndarray) -> float:
     """1 - Pearson correlation of all entries of two arrays of one shape.
 
-    Computed as half the squared distance of the two centred arrays of unit norm, which is the same number and keeps its
-    digits where the correlation is 1 up to rounding.
+    Computed as half the squared distance of the two centred arrays of unit norm, which is equal and keeps its digits for
+    correlations of 1 up to rounding.
 
     Raises:
-        NonFiniteError: an entry is not finite, or one array is constant, so that it has no correlation with anything.
+        NonFiniteError: an entry is not finite, or an array is constant, for which no correlation is defined.
     """
     units = []
     for array in (a, b):
@@ -171,12 +171,12 @@ def check_theorem(
 def _check(images: np.ndarray, targets: np.ndarray, filters: int, learning_rate: float) -> None:
     if images.ndim != 4 or len(images) < 1 or targets.shape != (len(images),):
         msg = (
-            "Images of shape (n, channels, height, width) and targets of shape (n,) are needed, but their shapes are "
+            "Images must have shape (n, channels, height, width) and targets (n,), but their shapes are "
             f"{images.shape} and {targets.shape}."
         )
         raise InputError(msg)
     if not (np.isfinite(images).all() and np.isfinite(targets).all()):
-        msg = "Images and targets must be finite, but they hold NaN or infinity."
+        msg = "Images or targets hold NaN or infinity."
         raise NonFiniteError(msg)
     if filters < 1 or not learning_rate > 0:
         msg = f"filters must be at least 1 and learning_rate positive, but they are {filters} and {learning_rate}."

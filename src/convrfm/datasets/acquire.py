@@ -9,10 +9,8 @@ from typing import Any
 
 from convrfm.datasets.archives import clear_unpacking, unpack
 from convrfm.datasets.download import Patience, download, wrong_checksum
-from convrfm.datasets.entries import Entry, Remote
+from convrfm.datasets.entries import Entry, Place, Remote, data_files, missing, top_names
 from convrfm.datasets.manifest import Manifest, add_to_manifest, check_files, locked, read_manifest
-from convrfm.datasets.places import Place, data_files, is_hidden, missing
-from convrfm.datasets.summary import summarise
 from convrfm.errors import AbsentDataError, CorruptDataError
 from convrfm.system.storage import clear_leftovers
 
@@ -29,7 +27,7 @@ class State:
         dataset: its name.
         state: "present" (and verified), "absent" or "corrupt".
         reason: one or two sentences; "" if it is present.
-        remedy: what to do; "" if it is present.
+        remedy: what to do by hand; "" if it is present.
         digest: hash over the hashes of all its files; "" unless it is present.
         splits: for each split, `images` and `classes` (their numbers), taken from the data; for weights, `tensors`.
     """
@@ -51,12 +49,12 @@ class _Fetched:
 
 
 def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: Patience | None = None) -> State:
-    """Fetch what is missing of a data set, if it can be fetched, and check all of it. Never raises for bad data.
+    """Fetch what is missing of a data set, if possible, and check all of it. Never raises for bad data.
 
     Args:
         entry: from the registry.
         place: where it lies; nothing is fetched into a given folder.
-        mirror: an address to use instead of the official ones; it has the files of a data set below its name.
+        mirror: an address to use instead of the official ones, with the files of a data set below its name.
         patience: how long a download is tried.
 
     Raises:
@@ -96,13 +94,19 @@ def examine(entry: Entry, place: Place) -> State:
         StorageError: the manifest cannot be written to.
     """
     if not entry.has_files:
-        return State(
-            entry.name, "present", splits=summarise(entry, place.files) if entry.obtained == "embedded" else {}
-        )
+        splits = _summarise(entry, place) if entry.obtained == "embedded" else {}
+        return State(entry.name, "present", splits=splits)
     if missing(entry, place) and not place.home.exists():
         return _examine(entry, place)  # without making a folder for it
     with locked(place.home):
         return _examine(entry, place)
+
+
+def _summarise(entry: Entry, place: Place) -> dict[str, Any]:
+    # Readers bring in torchvision, which nothing else here needs.
+    from convrfm.datasets.reading.formats import summarise
+
+    return summarise(entry, place.files)
 
 
 def _examine(entry: Entry, place: Place) -> State:
@@ -114,7 +118,11 @@ def _examine(entry: Entry, place: Place) -> State:
         manifest = _checked(entry, place)
     except CorruptDataError as error:
         return _corrupt(entry, place, error)
-    return State(entry.name, "present", digest=_digest(entry, place, manifest), splits=manifest["splits"])
+    lines = [f"{path}\0{manifest['files'][path]['sha256']}\n" for path in data_files(entry, place)]
+    # Of files that are recorded when they are read, the names of their folders count.
+    lines += sorted(f"{path}\n" for path in top_names(entry, place))
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return State(entry.name, "present", digest=digest, splits=manifest["splits"])
 
 
 def _checked(entry: Entry, place: Place) -> Manifest:
@@ -125,11 +133,13 @@ def _checked(entry: Entry, place: Place) -> Manifest:
     """
     manifest = read_manifest(place.home)
     paths = data_files(entry, place)
-    # What is hidden counts no more, but may have been recorded once.
-    vanished = sorted(path for path in set(_listed(entry, manifest)) - set(paths) if not (place.files / path).exists())
-    if manifest["complete"] and vanished:
-        msg = f"{place.files / vanished[0]} is gone; in all, {len(vanished)} of {len(manifest['files'])} files are."
-        raise CorruptDataError(msg)
+    if manifest["complete"] and not entry.recorded_when_read:
+        # What is hidden counts no more, but may have been recorded once.
+        recorded = set(manifest["files"]) - set(entry.archives)
+        gone = sorted(path for path in recorded - set(paths) if not (place.files / path).exists())
+        if gone:
+            msg = f"{place.files / gone[0]} is gone; in all, {len(gone)} of {len(manifest['files'])} files are."
+            raise CorruptDataError(msg)
     paths += [path for path in entry.archives if (place.files / path).is_file()]
     if entry.recorded_when_read:
         paths += [path for path in manifest["files"] if (place.files / path).is_file()]
@@ -137,17 +147,12 @@ def _checked(entry: Entry, place: Place) -> Manifest:
     if not manifest["complete"]:
         _check_published(entry.remotes, place)
     new = check_files(entry, place, paths, manifest)
-    facts = {} if manifest["complete"] else {"complete": True, "splits": summarise(entry, place.files)}
+    facts = {} if manifest["complete"] else {"complete": True, "splits": _summarise(entry, place)}
     return add_to_manifest(entry, place, new, **facts)
 
 
-def _listed(entry: Entry, manifest: Manifest) -> list[str]:
-    """The recorded files that must be there for good."""
-    return [] if entry.recorded_when_read else [path for path in manifest["files"] if path not in entry.archives]
-
-
 def _check_sizes(entry: Entry, place: Place, paths: list[str]) -> None:
-    """Refuse a file that is larger than all of the data, before it is read: a sparse file takes no room, and days to read."""
+    """Refuse a file larger than the data set before it is read: a sparse file takes no room, and days to read."""
     for path in paths:
         size = (place.files / path).stat().st_size
         if size > entry.most_bytes:
@@ -156,7 +161,7 @@ def _check_sizes(entry: Entry, place: Place, paths: list[str]) -> None:
 
 
 def _check_published(remotes: tuple[Remote, ...], place: Place) -> None:
-    """Compare what somebody has put there with the published checksums."""
+    """Compare files that were put there by hand with the published checksums."""
     for remote in remotes:
         file = place.files / remote.path
         problem = wrong_checksum(file, remote.checksum) if file.is_file() else None
@@ -165,28 +170,14 @@ def _check_published(remotes: tuple[Remote, ...], place: Place) -> None:
             raise CorruptDataError(msg)
 
 
-def _digest(entry: Entry, place: Place, manifest: Manifest) -> str:
-    """A hash over all data files; where they are recorded when they are read, over the names of their folders."""
-    lines = [f"{path}\0{manifest['files'][path]['sha256']}\n" for path in data_files(entry, place)]
-    if entry.recorded_when_read:
-        folders = [place.files / path for path in entry.required if path.endswith("/")]
-        found = [path for folder in folders for path in folder.glob("*") if not is_hidden(path.name)]
-        lines += sorted(f"{path.relative_to(place.files)}\n" for path in found)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def _check_room(entry: Entry, place: Place) -> None:
-    """Free disk space for all of it, before the first byte is fetched.
-
-    Raises:
-        AbsentDataError: there is not enough.
-    """
+    """Check that the disk has room for all of it, before the first byte is fetched."""
     free = shutil.disk_usage(place.home).free
     held = sum(path.stat().st_size for path in place.home.rglob("*") if path.is_file())
     if entry.megabytes * 1e6 > free + held:
         msg = (
-            f"It needs {entry.megabytes:g} MB in {place.home}, and {free / 1e6:.0f} MB are free there: free some, or move "
-            "data_dir."
+            f"It needs {entry.megabytes:g} MB in {place.home}, and {free / 1e6:.0f} MB are free there: free some, or use "
+            "another disk."
         )
         raise AbsentDataError(msg)
 
@@ -194,7 +185,7 @@ def _check_room(entry: Entry, place: Place) -> None:
 def _provide(
     entry: Entry, remote: Remote, place: Place, mirror: str | None, patience: Patience, fetched: _Fetched
 ) -> None:
-    """Fetch one file, unless it lies there already, and unpack it."""
+    """Fetch one file, unless it is present already, and unpack it."""
     target = place.home / remote.path
     clear_leftovers(target)
     manifest = read_manifest(place.home)
@@ -216,19 +207,17 @@ def _provide(
 
 def _absent(entry: Entry, place: Place, reason: str) -> State:
     if place.given is not None:
-        remedy = f"Fill {place.given}, or take {entry.name} out of data_folders."
+        remedy = f"Fill {place.given}."
     elif entry.obtained == "manual":
         remedy = f"By hand, into {place.home}: {entry.steps}"
     else:
-        by_hand = ", ".join(remote.path for remote in entry.remotes if set(remote.gives) & set(missing(entry, place)))
-        remedy = (
-            f"`snakemake -c1 download_{entry.name}` fetches it. By hand: put {by_hand} (see {entry.source}) into "
-            f"{place.home}; or name a filled folder in data_folders."
-        )
+        wanted = set(missing(entry, place))
+        files = ", ".join(remote.path for remote in entry.remotes if wanted & set(remote.gives))
+        remedy = f"By hand: put {files} (see {entry.source}) into {place.home}."
     return State(entry.name, "absent", f"{entry.title} is absent: {reason}", remedy)
 
 
 def _corrupt(entry: Entry, place: Place, error: CorruptDataError) -> State:
-    source = entry.steps if entry.obtained == "manual" else f"`snakemake -c1 download_{entry.name}` fetches it again."
-    remedy = f"Delete what is wrong in {place.files}, then: {source}"
+    source = f": {entry.steps}" if entry.obtained == "manual" else " fetch it again."
+    remedy = f"Delete what is wrong in {place.files}, then{source}"
     return State(entry.name, "corrupt", f"{entry.title} is corrupt: {error}", remedy)

@@ -1,4 +1,4 @@
-"""Unpacking of archives that nobody vouches for: nothing is written outside the folder that was named, nor more than is due."""
+"""Unpacking of untrusted archives: nothing is written outside the given folder, nor more than expected."""
 
 import errno
 import gzip
@@ -28,7 +28,7 @@ LARGEST_HEADER = 2**24
 """Bytes of a header in a tar file, which is held in memory."""
 
 BYTES_OF_A_NAME = 512
-"""What a member counts for beside its content: also empty files take room."""
+"""Counted for a member beside its content: empty files take room, too."""
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors that are not the archive's."""
@@ -39,13 +39,13 @@ Member = tuple[str, IO[bytes]]
 def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path]:
     """Unpack a zip file (stored or deflated), a tar file (plain or with gzip) or a gzip file.
 
-    Everything is unpacked aside first, and moved when all of it has come out whole.
+    Everything is unpacked aside first, and moved once it is complete.
 
     Args:
         archive: the file.
         root: folder of the data set, which exists.
         how: which members, and where to.
-        limit: bytes that may come out of it, members that are passed over included.
+        limit: bytes that may come out of it, including members that are skipped.
 
     Returns:
         the files that were written.
@@ -75,7 +75,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def clear_unpacking(root: Path) -> None:
-    """Remove what an unpacking that was killed has left."""
+    """Remove the rest of an unpacking that was killed."""
     for leftover in root.glob(f"{_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -89,13 +89,12 @@ class _Budget:
     def take(self, count: int) -> None:
         self.left -= count
         if self.left < 0:
-            size = f"{self.limit / 1e6:.3g} MB"
-            msg = f"{self.archive} unpacks to more than {size}, twice what is known of the data: it is refused."
+            msg = f"{self.archive} unpacks to more than {self.limit / 1e6:.3g} MB, twice the size of the data: it is refused."
             raise CorruptDataError(msg)
 
 
 class _Counted:
-    """A stream whose bytes count, those that are passed over as well, as they are decompressed; it is read once."""
+    """A stream whose bytes are counted, including skipped ones, which are decompressed as well; it is read once."""
 
     def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
         self.stream, self.budget, self.tell = stream, budget, stream.tell
@@ -159,7 +158,7 @@ def _zip_members(archive: Path, file: IO[bytes], budget: _Budget) -> Iterator[Me
                 raise CorruptDataError(msg)
             # LZMA would make room for what a header of a few bytes promises.
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                msg = f"{archive} holds {info.filename!r}, which is compressed in a way that no data set is: it is refused."
+                msg = f"{archive} holds {info.filename!r}, which is compressed in an unknown way: it is refused."
                 raise CorruptDataError(msg)
             if not info.is_dir():
                 with opened.open(info) as content:
@@ -179,7 +178,7 @@ def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
 
 
 def _inside(folder: Path, name: str, archive: Path) -> Path:
-    """The path of a member, which must lie in the folder; links are never made, so that names alone decide."""
+    """The path of a member, which must lie in the folder; as links are never made, names alone decide."""
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or not parts.parts:
         msg = f"{archive} holds {name!r}, which would be written outside its folder: it is refused. Delete the archive."
@@ -196,7 +195,7 @@ def _moved(path: Path, source: Path, target: Path) -> Path:
 
 @contextmanager
 def _explained(archive: Path) -> Iterator[None]:
-    """Say of a damaged archive that it is one."""
+    """Explain errors as those of a damaged archive."""
     try:
         yield
     except ConvRFMError:

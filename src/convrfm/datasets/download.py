@@ -33,10 +33,10 @@ class Patience:
     """How long a download is tried.
 
     Attributes:
-        tries: at each address, after errors that may pass: a lost connection, a stall, a server that is overloaded.
+        tries: at each address, after errors that may pass: a lost connection, a stall, an overloaded server.
         wait: seconds before the second try; each further wait is twice as long.
         timeout: seconds without a byte after which a connection counts as stalled.
-        slowest: bytes a second, on average, below which a server only pretends to send: after `timeout` seconds it is left.
+        slowest: average bytes a second below which a server is given up, after `timeout` seconds.
     """
 
     tries: int = 4
@@ -46,7 +46,7 @@ class Patience:
 
 
 class _Passing(Exception):  # noqa: N818 (never leaves this module)
-    """This try has failed; another one may not."""
+    """This try has failed; another may succeed."""
 
 
 class _Lasting(Exception):  # noqa: N818 (never leaves this module)
@@ -67,10 +67,10 @@ def download(
         limit: bytes that it may have.
 
     Returns:
-        the SHA-256 and the address that gave it.
+        the SHA-256, and the address that served it.
 
     Raises:
-        AbsentDataError: no address gave it; nothing is left. The message names each address with its reason.
+        AbsentDataError: no address served it; nothing is left. The message names each address with its reason.
         StorageError: the disk is full, or the folder read-only.
     """
     failures = []
@@ -118,7 +118,7 @@ def _fetch(remote: Remote, target: Path, address: str, known: str | None, patien
 
 
 def _chunks(address: str, temporary: Path, patience: Patience, limit: float) -> Iterator[bytes]:
-    """The body of an answer, as it is on the server: no decompression, nothing missing, no page in its place."""
+    """The body of an answer, as it is on the server: not decompressed, complete, and no web page."""
     # What requests and urllib3 raise are kinds of OSError, which would pass for errors of the disk.
     try:
         with _answer(address, patience.timeout) as answer:
@@ -159,7 +159,7 @@ def _chunks(address: str, temporary: Path, patience: Patience, limit: float) -> 
 
 
 def _answer(address: str, timeout: float) -> requests.Response:
-    """The head of an answer, redirects followed; a server that sends it byte by byte is left after some timeouts."""
+    """The head of an answer, redirects followed; a server that sends it byte by byte is given up after some timeouts."""
     found: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -190,9 +190,7 @@ def _without_body(answer: requests.Response, **_: object) -> None:
 
 def _check_size(size: int, limit: float) -> None:
     if size > limit:
-        msg = (
-            f"it has more than {limit / 1e6:.3g} MB, twice what all of the data set has: it is not what is looked for."
-        )
+        msg = f"it has more than {limit / 1e6:.3g} MB, twice what all of the data set has: it is another file."
         raise _Lasting(msg)
 
 
@@ -214,9 +212,8 @@ def _check_room(temporary: Path, size: int) -> None:
 
 def _is_page(answer: requests.Response, start: bytes) -> bool:
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml") or start.lstrip()[:14].lower().startswith(
-        (b"<!doctype html", b"<html")
-    )
+    head = start.lstrip()[:14].lower()
+    return kind in ("text/html", "application/xhtml+xml") or head.startswith((b"<!doctype html", b"<html"))
 
 
 def _plain_reason(error: Exception, timeout: float) -> str:
@@ -232,7 +229,7 @@ def _plain_reason(error: Exception, timeout: float) -> str:
 
 
 def _checked(path: Path, remote: Remote, known: str | None) -> str:
-    """The SHA-256 of a fetched file, if it is the published one and the one that was seen before."""
+    """The SHA-256 of a fetched file, if it is the published one and that of the file seen before."""
     problem = wrong_checksum(path, remote.checksum)
     if problem is not None:
         msg = f"{problem} It was thrown away."

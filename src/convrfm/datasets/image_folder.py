@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from convrfm.datasets.places import visible_files
+from convrfm.datasets.entries import visible_files
 from convrfm.datasets.prepare import render
-from convrfm.datasets.reading.image_files import class_files
-from convrfm.datasets.reading.split import from_files
+from convrfm.datasets.reading.images import class_files, from_files
 from convrfm.datasets.transforms import Appearance
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from convrfm.numerics.parameters import is_count
@@ -40,10 +39,10 @@ def read_image_folder(
 ) -> LabelledImages:
     """Read images that lie in a folder for each class, for the estimators.
 
-    Folders below that of a class belong to it. Hidden files and folders are passed over, and so is what systems leave
-    behind (`convrfm.datasets.places.is_hidden`); other files that are no images by their names are left out with a warning.
-    Images are turned as their EXIF orientation says. `convrfm.datasets.reading.image_files.read_image` says how each kind of
-    image becomes pixels, and which are refused.
+    Folders below that of a class belong to it. Hidden files and folders are skipped, and so is what systems leave behind
+    (`convrfm.datasets.entries.is_hidden`); other files that do not look like images by their names are left out with a
+    warning. Images are turned as their EXIF orientation says. `convrfm.datasets.reading.images.read_image` says how each kind
+    of image becomes pixels, and which are refused.
 
     Args:
         folder: with a folder of images for each class; a leading `~` is the home folder.
@@ -53,20 +52,20 @@ def read_image_folder(
             must then be the same for all.
 
     Raises:
-        AbsentDataError: there is no such folder, or no folder of a class in it.
-        CorruptDataError: a file is damaged or cannot be read faithfully, or the folder of a class holds no image.
+        AbsentDataError: no such folder, or no class folder in it.
+        CorruptDataError: a file is damaged or cannot be read faithfully, or a class folder without an image.
         InputError: a size below 1 or beyond the free memory, an unknown colour, or images of different shapes.
     """
     root = user_path(folder)
     if colour not in ("native", "grey", "rgb"):
-        msg = f"The colour must be native, grey or rgb, but it is {colour!r}."
+        msg = f"colour must be native, grey or rgb, but it is {colour!r}."
         raise InputError(msg)
     if size is not None and not is_count(size):
-        msg = f"The size must be at least 1 pixel, a whole number, but it is {size!r}."
+        msg = f"size must be a positive integer, but it is {size!r}."
         raise InputError(msg)
     try:
         if not root.is_dir():
-            msg = f"There is no folder {root}: name a folder that has a folder of images for each class."
+            msg = f"No folder {root}: name a folder that has a folder of images for each class."
             raise AbsentDataError(msg)
         paths, labels, classes = class_files(root)
         _warn_of_others(root, paths)
@@ -82,7 +81,7 @@ def read_image_folder(
 
 
 def _check_memory(images: int, size: int, channels: int) -> None:
-    """Refuse a size at which images, of which there is a list before there is an array, do not fit into the memory."""
+    """Refuse a size at which images, held as a list and as an array, do not fit into memory."""
     needed, free = 2 * images * channels * size**2 * np.dtype(np.float32).itemsize, free_bytes()
     if needed > free:
         msg = (
@@ -93,8 +92,10 @@ def _check_memory(images: int, size: int, channels: int) -> None:
 
 
 def _warn_of_others(root: Path, paths: list[str]) -> None:
-    """Say which visible files are not read."""
+    """Warn of visible files that are not read."""
     others = sorted(set(visible_files(root, follow_links=True)) - set(paths))
     if others:
-        msg = f"{len(others)} files in {root} are no images by their names and are left out, such as {others[0]}."
+        msg = (
+            f"{len(others)} files in {root} are left out, as their names are not those of images, such as {others[0]}."
+        )
         warnings.warn(msg, ConvRFMWarning, stacklevel=3)

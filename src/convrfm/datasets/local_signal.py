@@ -1,11 +1,11 @@
-"""The two local-signal tasks of Karp et al. 2021 (section 4 of arXiv 2309.00570, Figure 5): a signal in a noise frame.
+"""The two local-signal tasks of Karp et al. 2021 (section 4 of arXiv 2309.00570): a signal in a noise frame. And digits.
 
-One draw fixes frames, labels and positions; it is composed at any noise level sigma by scaling the frame, so that
-curves over sigma compare the same draws. Two parametrisations of the noise are in use, and every table holds both sigma
-and the standard deviation of a noise pixel, `noise_std`:
+One draw fixes frames, labels and positions; scaling the frame composes it at any noise level sigma, and curves over sigma
+compare the same draws. Two parametrisations of the noise are in use, and `noise_std` is the standard deviation of a noise
+pixel:
 
-* sigma, of the authors' code, which configuration and tables use. Bars: `noise_std` = sqrt(sigma / 32), so that a row of
-  noise has mean squared norm sigma against 1 for the bar. Digits: `noise_std` = 0.5 sqrt(sigma).
+* sigma, of the authors' code. Bars: `noise_std` = sqrt(sigma / 32), which gives a row of noise the mean squared norm sigma
+  against 1 for the bar. Digits: `noise_std` = 0.5 sqrt(sigma).
 * s, of the code of Karp et al., which draws noise of standard deviation s and multiplies it by s once more: `noise_std` =
   s^2, for digits; `karp_sigma` gives the sigma of the same noise. Their digits lie at offsets 0 to 14, those of the
   authors and ours at 0 to 13. The bars of their theory have noise of standard deviation log k / sqrt(k), k rows.
@@ -19,10 +19,16 @@ import numpy as np
 from convrfm.errors import InputError
 from convrfm.numerics.seeding import generator
 
-__all__ = ["SHAPES", "TASKS", "LocalSignalDraw", "LocalSignalSplit", "karp_sigma", "noisy_bars", "noisy_digits"]
+__all__ = [
+    "LEAST_CONTRAST", "SHAPES", "TASKS", "LocalSignalDraw", "LocalSignalSplit", "embedded_digits", "in_random_greys",
+    "karp_sigma", "noisy_bars", "noisy_digits",
+]  # fmt: skip
 
 BAR_HEIGHT, BAR_WIDTH = 16, 32
 DIGIT_SIZE, FRAME_SIZE = 28, 42
+
+LEAST_CONTRAST = 90
+"""Smallest difference of the greys of a digit and its ground, of 255."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +72,11 @@ def _digits_noise_std(sigma: float) -> float:
 
 
 TASKS: dict[str, Callable[[float], float]] = {
-    "bars": _bars_noise_std,
-    "noisy-digits": _digits_noise_std,
-    "noisy-mnist": _digits_noise_std,
-}
+    "bars": _bars_noise_std, "noisy-digits": _digits_noise_std, "noisy-mnist": _digits_noise_std,
+}  # fmt: skip
 """The tasks by name, with the map from sigma (the authors' parametrisation) to the standard deviation of the noise."""
 
-
-SHAPES = {
-    "bars": (BAR_HEIGHT, BAR_WIDTH),
-    "noisy-digits": (FRAME_SIZE, FRAME_SIZE),
-    "noisy-mnist": (FRAME_SIZE, FRAME_SIZE),
-}
+SHAPES = {"bars": (BAR_HEIGHT, BAR_WIDTH), **dict.fromkeys(("noisy-digits", "noisy-mnist"), (FRAME_SIZE, FRAME_SIZE))}
 """Height and width of the images of each task."""
 
 
@@ -94,14 +93,14 @@ def karp_sigma(task: str, s: float) -> float:
 
 
 def noisy_bars(n_train: int, n_test: int, *, seed: int) -> LocalSignalDraw:
-    """Draw noisy bars: one uniformly random row of a 16x32 frame holds y / sqrt(32), y = +1 or -1 by a fair coin.
-
-    Label 1 stands for y = +1. The bar has unit norm.
+    """Draw noisy bars: one uniformly random row of a 16x32 frame holds y / sqrt(32), y = +1 (label 1) or -1 by a fair coin.
 
     Raises:
         InputError: a size below one.
     """
-    _check_sizes(n_train, n_test)
+    if n_train < 1 or n_test < 1:
+        msg = f"n_train and n_test must be at least 1, but they are {n_train} and {n_test}."
+        raise InputError(msg)
     train, test = (_bars(n, generator(seed, f"bars, {split}")) for split, n in (("train", n_train), ("test", n_test)))
     return LocalSignalDraw(train, test)
 
@@ -145,7 +144,33 @@ def noisy_digits(
     return LocalSignalDraw(*splits)
 
 
-def _check_sizes(n_train: int, n_test: int) -> None:
-    if n_train < 1 or n_test < 1:
-        msg = f"n_train and n_test must be at least 1, but they are {n_train} and {n_test}."
-        raise InputError(msg)
+def embedded_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Scikit-learn's 1797 digits (UCI optical recognition, 8x8), interpolated linearly to the size of MNIST's.
+
+    Returns:
+        images `(1797, 28, 28)` float32 in [0, 1] and labels `(1797,)`.
+    """
+    from scipy import ndimage
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    scale = 28 / bunch.images.shape[1]
+    images = ndimage.zoom(bunch.images / 16, (1, scale, scale), order=1, mode="nearest", grid_mode=True)
+    return images.astype(np.float32), bunch.target
+
+
+def in_random_greys(strokes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw digits in a random grey on another one: brightness says nothing of the class, edges do.
+
+    Args:
+        strokes: `(n, height, width)` in [0, 1], 0 the ground and 1 the digit.
+        rng: draws both greys of each image.
+
+    Returns:
+        `(n, height, width)` float64, in [0, 255].
+    """
+    ground = rng.integers(0, 256, len(strokes))
+    # Around the circle of greys, so that the way back is as long as that.
+    grey = (ground + rng.integers(LEAST_CONTRAST, 257 - LEAST_CONTRAST, len(strokes))) % 256
+    images: np.ndarray = ground[:, None, None] + (grey - ground)[:, None, None] * strokes
+    return images

@@ -1,4 +1,4 @@
-"""The manifest of a data set: the SHA-256 of every file, recorded when it is first seen and checked ever after."""
+"""The manifest of a data set: the SHA-256 of every file, recorded when first seen and checked from then on."""
 
 import fcntl
 from collections.abc import Iterator, Mapping
@@ -6,18 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from convrfm.datasets.entries import Entry
-from convrfm.datasets.places import MANIFEST, Place
+from convrfm.datasets.entries import MANIFEST, Entry, Place
 from convrfm.errors import CorruptDataError
 from convrfm.system.plain_files import read_json
 from convrfm.system.progress import track
 from convrfm.system.storage import explained_writes, sha256, write_json
 
-__all__ = ["add_to_manifest", "check_files", "locked", "read_manifest", "verify"]
+__all__ = ["Manifest", "add_to_manifest", "check_files", "locked", "read_manifest", "verify"]
 
 Manifest = dict[str, Any]
 """`files`: SHA-256, bytes and origin by path; `complete`: whether all files were there; `splits`: what was found in them."""
-
 
 MOST_BYTES = 10**9
 """Of a manifest: that of ImageNet has 0.3 GB."""
@@ -35,7 +33,7 @@ def read_manifest(home: Path) -> Manifest:
     try:
         manifest: Manifest = read_json(path, MOST_BYTES)
     except (OSError, ValueError) as error:
-        msg = f"{path} is damaged ({error}): restore it; or delete it, and the files count as never seen before."
+        msg = f"{path} is damaged ({error}): restore it, or delete it to have the files recorded again."
         raise CorruptDataError(msg) from error
     return manifest
 
@@ -56,20 +54,14 @@ def locked(home: Path) -> Iterator[None]:
 
 
 def check_files(entry: Entry, place: Place, paths: list[str], manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Compare files with the manifest.
-
-    Args:
-        entry: the data set.
-        place: where it lies.
-        paths: of files, relative to the root of the data.
-        manifest: from `read_manifest`.
+    """Compare files, by paths relative to the root of the data, with the manifest from `read_manifest`.
 
     Returns:
-        what is to be recorded of those that were never seen before.
+        records for the manifest of those that are seen for the first time.
 
     Raises:
-        CorruptDataError: a file has another hash than when it was first seen, or was not among the files of a data set
-            that was complete.
+        CorruptDataError: a file has another hash than when it was first seen, or is not among the files of a data set that
+            was complete.
     """
     known = manifest["files"]
     closed = manifest["complete"] and not entry.recorded_when_read
@@ -78,7 +70,7 @@ def check_files(entry: Entry, place: Place, paths: list[str], manifest: Manifest
         file = place.files / path
         if path not in known and closed and path not in entry.archives:
             msg = (
-                f"{file} does not belong to the data set: it was not there when all of it was first seen. Remove it; or, if "
+                f"{file} does not belong to the data set: it was not there when the data set was first seen. Remove it; or, if "
                 f"the data set was changed on purpose, delete {place.home / MANIFEST}."
             )
             raise CorruptDataError(msg)
@@ -108,10 +100,7 @@ def add_to_manifest(entry: Entry, place: Place, files: Mapping[str, Any], **fact
 
 
 def verify(entry: Entry, place: Place, paths: list[str]) -> dict[str, str]:
-    """Check files that are about to be read, and record those that are seen for the first time.
-
-    Returns:
-        the SHA-256 of each.
+    """Check files that are about to be read, record those seen for the first time, and return the SHA-256 of each.
 
     Raises:
         CorruptDataError: see `check_files`.

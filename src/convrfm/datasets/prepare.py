@@ -7,25 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from convrfm.datasets.entries import Entry
-from convrfm.datasets.reading.split import Split, explained_reading
+from convrfm.datasets.reading.images import Split, explained_reading
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.numerics.seeding import generator
 from convrfm.numerics.splits import stratified_draw
-from convrfm.rfm.ridge import one_hot
 from convrfm.system.progress import track
 
 __all__ = ["TEST_FRACTION", "Part", "Selection", "pair_labels", "render", "select"]
 
 TEST_FRACTION = 0.2
-"""Share of the training split that tests where it has to."""
+"""Share of the training split that serves as test part where there is no other."""
 
 
 def pair_labels(labels: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
     """Labels of a binary task: 1 for the first class of the pair and 0 for the second, as in the authors' code.
 
-    Their code writes the new labels over the old ones one class after the other, so that the pair (0, 1) loses its 1s:
-    every label of it becomes 0. Here both are set at once.
+    Their code overwrites the labels of one class after the other, and for the pair (0, 1) every label becomes 0. Here both
+    are set at once.
 
     Raises:
         InputError: labels of another class.
@@ -33,7 +32,7 @@ def pair_labels(labels: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
     if not np.isin(labels, pair).all():
         msg = f"Labels must be {pair[0]} or {pair[1]}, but they are {np.unique(labels).tolist()}."
         raise InputError(msg)
-    return (labels == pair[0]).astype(np.int64)
+    return np.asarray(labels == pair[0], np.int64)
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def select(
             fewer, and "published" draws them from the whole data set, with replacement.
 
     Raises:
-        InputError: fewer images than were asked for, or an unknown class.
+        InputError: fewer images than requested, or an unknown class.
     """
     first = protocol == "published"
     from_train = test is None or entry.test_part == "train" or (entry.test_part == "train-published" and first)
@@ -106,9 +105,7 @@ def select(
         if resampled:
             count = min(count, len(pool))
         if count > len(pool):
-            msg = (
-                f"{count} images were asked for, but the {name} part of {entry.title} has {len(pool)}: lower n_{name}."
-            )
+            msg = f"n_{name} is {count}, but the {name} part of {entry.title} has {len(pool)} images: lower n_{name}."
             raise InputError(msg)
         if first and resampled:
             drawn = _draws(entry, name, seed).integers(0, len(pool), count)
@@ -141,7 +138,7 @@ def _check_pair(pair: tuple[int, int], split: Split) -> None:
 
 
 def _warn_of_classes(entry: Entry, part: str, available: np.ndarray, chosen: np.ndarray) -> None:
-    """Call out first images that miss classes because the data lie class by class; the labels themselves tell."""
+    """Warn of first images that miss classes because the data are stored class by class, as the labels show."""
     present, possible = len(np.unique(chosen)), len(np.unique(available))
     if present < possible and (np.diff(available) >= 0).all():
         msg = (
@@ -152,11 +149,11 @@ def _warn_of_classes(entry: Entry, part: str, available: np.ndarray, chosen: np.
 
 
 def render(split: Split, indices: np.ndarray, appearance: Appearance, pair: tuple[int, int] | None, title: str) -> Part:
-    """Read the chosen images and bring them into form.
+    """Read the images of some indices and bring them into form.
 
     Args:
-        split: where they are.
-        indices: which.
+        split: of the images.
+        indices: of the images in the split.
         appearance: the form.
         pair: see `select`.
         title: what they are, for messages.
@@ -182,7 +179,7 @@ def render(split: Split, indices: np.ndarray, appearance: Appearance, pair: tupl
         labels = pair_labels(labels, pair)
         targets = labels[:, None].astype(np.float32)
     else:
-        targets = one_hot(labels, len(split.classes)).astype(np.float32)
+        targets = np.eye(len(split.classes), dtype=np.float32)[labels]
     images = np.stack(arrays) if arrays else np.empty((0, 1, 1, 1), np.float32)
     return Part(images, labels, targets, np.asarray(indices, np.int64))
 

@@ -1,11 +1,11 @@
-"""Reading of pickles that others have made: CIFAR's and ImageNet32's batches.
+"""Reading of pickles from others as data: the batches of CIFAR and ImageNet32, and weights of networks.
 
 A pickle is a program. Here it may build arrays, strings, numbers and containers of these, and nothing else: NumPy's own
-constructors are replaced by plain ones, which check what they are given, so that not even NumPy's code for unpickling
-runs on foreign data.
+constructors are replaced by plain ones, which check their arguments; not even NumPy's code for unpickling runs on foreign
+data.
 
-Nor may it take more time or memory than its size: 175 bytes can stand for a list that takes years to walk through. So it is
-gone through before it is executed, with a model of its stack that holds the depth and the size of each object.
+Nor may it take more time or memory than its size: 175 bytes can encode a list that takes years to walk through. So it is
+scanned before it is executed, with a model of its stack that holds the depth and the size of each object.
 """
 
 import os
@@ -13,14 +13,18 @@ import pickle
 import pickletools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from convrfm.datasets.entries import Entry
 from convrfm.errors import CorruptDataError
 from convrfm.system.plain_files import open_plain
 
-__all__ = ["load_pickle"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["load_pickle", "read_weights"]
 
 MOST_BYTES = 2**30
 """Of a file: a batch of ImageNet32 has 0.4 GB."""
@@ -120,7 +124,7 @@ def load_pickle(path: Path) -> Any:
         the object, with text and bytes of Python 2 as text in Latin-1.
 
     Raises:
-        CorruptDataError: it holds anything else, is damaged, or would outgrow its size; nothing of it has been executed.
+        CorruptDataError: it holds anything else, is damaged, or would outgrow its size; nothing of it was executed.
     """
     try:
         with open_plain(path, MOST_BYTES) as file:
@@ -131,8 +135,41 @@ def load_pickle(path: Path) -> Any:
         pickle.UnpicklingError, AttributeError, EOFError, LookupError, MemoryError, OSError, OverflowError, RecursionError,
         TypeError, ValueError,
     ) as error:  # fmt: skip
-        msg = f"{path} is refused ({error}): only arrays, strings, numbers and containers may be in it. Fetch it again."
+        msg = f"{path} is refused ({error}): it may hold only arrays, strings, numbers and containers. Fetch it again."
         raise CorruptDataError(msg) from error
+
+
+def read_weights(entry: Entry, root: Path) -> dict[str, "torch.Tensor"]:
+    """Read a weight file as tensors and nothing else, compare it with the architecture, and give the state dictionary (CPU).
+
+    Args:
+        entry: of weights.
+        root: the folder of the file.
+
+    Raises:
+        CorruptDataError: the file holds anything but tensors, or tensors of other names or shapes than the network has.
+    """
+    import torch
+    from torchvision.models import get_model
+
+    path = root / entry.required[0]
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # it fails in all ways
+        msg = f"{path} cannot be read ({type(error).__name__}: {error})."
+        raise CorruptDataError(msg) from error
+    with torch.device("meta"):
+        expected = get_model(entry.network, weights=None).state_dict()
+    # Files from before PyTorch 0.4.1 lack the counters of batch normalisation, which nothing computes with.
+    needed = {name for name in expected if not name.endswith("num_batches_tracked")}
+    if not isinstance(found, dict) or not needed <= set(found) <= set(expected):
+        msg = f"{path} does not hold the weights of {entry.network}: the names of its tensors differ."
+        raise CorruptDataError(msg)
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape:
+            msg = f"{path}: {name} has shape {tuple(tensor.shape)}, but {entry.network} has {tuple(expected[name].shape)}."
+            raise CorruptDataError(msg)
+    return dict(found)
 
 
 class _Whole:

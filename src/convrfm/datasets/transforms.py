@@ -1,4 +1,4 @@
-"""From images as they are on disk to arrays as kernels and networks want them."""
+"""From images on disk to arrays for kernels and networks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,14 +18,14 @@ SCALINGS: dict[str, Constants | None] = {
     "cifar100": ((129.3 / 255, 124.1 / 255, 112.4 / 255), (68.2 / 255, 65.4 / 255, 70.4 / 255)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-"""Mean and standard deviation by channel that are taken out of images in [0, 1]; None leaves them there.
+"""Mean and standard deviation by channel to standardise images in [0, 1]; None leaves them unscaled.
 
 "cifar10" and "cifar100" are SimpleNet's, which the paper uses for all colour data of Figures 8 and 9. Its text has some of
 them over 225 or 125; the code of both divides all of them by 255. "imagenet" is torchvision's.
 """
 
 CROP = 256 / 224
-"""What the shorter side is resized to before the crop of 224 pixels that networks for ImageNet take."""
+"""The shorter side before the crop, relative to the crop of 224 pixels that networks for ImageNet take."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Appearance:
         fit: "stretch" resizes to a square, as in Figures 3-6, 8 and 9; "crop" resizes the shorter side to 256/224 of the
             size and cuts out the centre, as in Figures 1, 2 and 7.
         colour: "native"; "grey", one channel (ITU-R 601 luma); "rgb", three; "grey-rgb", luma in all three, as the authors'
-            code has Caltech101. What is grey becomes three equal channels.
+            code has Caltech101. Grey images become three equal channels.
         scaling: a name in `SCALINGS`.
     """
 
@@ -91,13 +91,13 @@ def black(channels: int, scaling: str) -> np.ndarray:
 
 def _scaled(array: np.ndarray, scaling: str) -> np.ndarray:
     if scaling not in SCALINGS:
-        msg = f"The scaling must be one of {', '.join(SCALINGS)}, but it is {scaling!r}."
+        msg = f"scaling must be one of {', '.join(SCALINGS)}, but it is {scaling!r}."
         raise InputError(msg)
     constants = SCALINGS[scaling]
     if constants is None:
         return array
     if len(array) != 3:
-        msg = f"The scaling {scaling!r} is for three channels, but the image has {len(array)}: use the scaling 'unit'."
+        msg = f"scaling {scaling!r} needs three channels, but the image has {len(array)}: use the scaling 'unit'."
         raise InputError(msg)
     mean, deviation = (np.array(values, np.float32)[:, None, None] for values in constants)
     return (array - mean) / deviation

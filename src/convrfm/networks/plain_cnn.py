@@ -27,15 +27,9 @@ class PlainCNN(nn.Module):
     """
 
     def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        outputs: int,
-        *,
-        width: int = 64,
-        depth: int = 3,
-        patch_size: int = 3,
-        generator: torch.Generator,
-    ) -> None:
+        self, image_shape: tuple[int, int, int], outputs: int, *, width: int = 64, depth: int = 3,
+        patch_size: int = 3, generator: torch.Generator,
+    ) -> None:  # fmt: skip
         super().__init__()
         channels, height, columns = image_shape
         check_fits(height, columns, patch_size, depth)
@@ -53,4 +47,5 @@ class PlainCNN(nn.Module):
         """Outputs `(n, outputs)` for images `(n, channels, height, width)`."""
         for convolution in self.convolutions:
             images = torch.relu(convolution(images))
-        return self.readout(images.flatten(1))
+        outputs: torch.Tensor = self.readout(images.flatten(1))
+        return outputs

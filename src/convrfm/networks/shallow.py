@@ -44,17 +44,9 @@ class ShallowCNN(nn.Module):
     """
 
     def __init__(
-        self,
-        architecture: Architecture,
-        image_shape: tuple[int, int, int],
-        outputs: int,
-        *,
-        width: int = 64,
-        patch_size: int = 3,
-        first_std: float = 5e-3,
-        later_std: float = 1e-2,
-        generator: torch.Generator,
-    ) -> None:
+        self, architecture: Architecture, image_shape: tuple[int, int, int], outputs: int, *, width: int = 64,
+        patch_size: int = 3, first_std: float = 5e-3, later_std: float = 1e-2, generator: torch.Generator,
+    ) -> None:  # fmt: skip
         super().__init__()
         channels, height, columns = image_shape
         _check(architecture, height, columns, patch_size)

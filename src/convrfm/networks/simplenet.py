@@ -41,16 +41,9 @@ class SimpleNet(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        outputs: int,
-        *,
-        extra_pool: bool = True,
-        init_std: float = 1e-2,
-        width_divisor: int = 1,
-        dropout: float = 0.1,
-        generator: torch.Generator,
-    ) -> None:
+        self, channels: int, outputs: int, *, extra_pool: bool = True, init_std: float = 1e-2, width_divisor: int = 1,
+        dropout: float = 0.1, generator: torch.Generator,
+    ) -> None:  # fmt: skip
         super().__init__()
         if min(channels, outputs, width_divisor) < 1 or width_divisor > 64 or init_std <= 0 or not 0 <= dropout < 1:
             msg = (
@@ -88,7 +81,8 @@ class SimpleNet(nn.Module):
             raise ImageSizeError(msg)
         # The maximum over all positions; unlike adaptive pooling, its gradient is reproducible on GPUs.
         features = self.features(images).amax(dim=(2, 3))
-        return self.readout(self.dropout(features))
+        outputs: torch.Tensor = self.readout(self.dropout(features))
+        return outputs
 
 
 def _convolution(channels: int, filters: int, side: int) -> list[nn.Module]:

@@ -1,6 +1,6 @@
-"""The state of a training on disk: written after each epoch, and read again by the call that goes on.
+"""The state of a training on disk: written after each epoch, and read by the call that resumes.
 
-The checkpoint before the last is kept, in case that the last is damaged: each holds a hash of its tensors.
+The checkpoint before the last is kept in case the last one is damaged: each holds a hash of its tensors.
 """
 
 import hashlib
@@ -21,14 +21,8 @@ from convrfm.system.storage import write_bytes
 from convrfm.training.settings import TrainingData, TrainingSettings
 
 __all__ = [
-    "Progress",
-    "identity_of",
-    "latest_checkpoint",
-    "previous_path",
-    "read_checkpoint",
-    "weights_of",
-    "write_checkpoint",
-]
+    "Progress", "identity_of", "latest_checkpoint", "previous_path", "read_checkpoint", "weights_of", "write_checkpoint",
+]  # fmt: skip
 
 Weights = dict[str, np.ndarray]
 
@@ -38,7 +32,7 @@ FORMAT = 2
 
 @dataclass
 class Progress:
-    """How far a training has come, beside the network and its optimizer.
+    """The progress of a training, beside the network and its optimizer.
 
     Attributes:
         rows: of the history, one for each epoch from 0.
@@ -77,7 +71,7 @@ def identity_of(network: nn.Module, data: TrainingData, settings: TrainingSettin
 def write_checkpoint(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, identity: str
 ) -> None:
-    """Write everything that training needs in order to go on; what was there becomes the checkpoint before.
+    """Write everything that training needs to resume; the present checkpoint becomes the previous one.
 
     Raises:
         StorageError: see `convrfm.system.storage`.
@@ -95,14 +89,14 @@ def write_checkpoint(
 
 
 def previous_path(path: Path) -> Path:
-    """Where the checkpoint before the one at `path` lies."""
+    """The path of the checkpoint before the one at `path`."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def latest_checkpoint(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str
 ) -> Progress | None:
-    """Load the last checkpoint that is whole, with a warning if it is not the last that there is; None without any.
+    """Load the last undamaged checkpoint, with a warning if a later one is damaged; None if there is no checkpoint.
 
     Raises:
         ConvRFMError: it belongs to another training.
@@ -122,7 +116,7 @@ def latest_checkpoint(
             warnings.warn(msg, ConvRFMWarning, stacklevel=2)
         return progress
     if damage is not None:
-        msg = f"{damage}: delete it to start anew."
+        msg = f"{damage}: delete it to start over."
         raise StorageError(msg) from damage
     return None
 
@@ -150,7 +144,7 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
 
     Raises:
         ConvRFMError: it belongs to another training.
-        StorageError: it is damaged; what to do about it is for the caller to say.
+        StorageError: it is damaged; the caller adds what to do.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -163,7 +157,7 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         msg = f"The checkpoint {path} is damaged ({error})"
         raise StorageError(msg) from error
     if metadata["identity"] != identity:
-        msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start anew."
+        msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start over."
         raise ConvRFMError(msg)
     groups: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "initial": {}, "best": {}, "optimizer": {}}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""The loop over epochs and batches."""
+"""The loop over epochs and batches, and random crops and flips of training images."""
 
 import logging
 from collections.abc import Iterator
@@ -14,34 +14,64 @@ from convrfm.errors import ConvRFMError, InputError
 from convrfm.numerics.seeding import generator
 from convrfm.rfm.ridge import targets_of
 from convrfm.system.progress import track
-from convrfm.training.augmentation import CropFlip
 from convrfm.training.checkpoint import Progress, identity_of, latest_checkpoint, weights_of, write_checkpoint
 from convrfm.training.settings import TrainingData, TrainingResult, TrainingSettings
 
-__all__ = ["train"]
+__all__ = ["MARGIN", "CropFlip", "train"]
 
 log = logging.getLogger(__name__)
 
 # SimpleNet's settings of Adadelta.
 RHO, EPSILON = 0.9, 1e-3
 
+MARGIN = 4
+"""Pixels by which a crop may lie outside the image on each side."""
+
+
+class CropFlip:
+    """Crops at random from images with a border of `MARGIN` pixels, and flips left to right with probability 1/2.
+
+    The draws of an epoch are made at once, by image, and do not depend on the order and the size of the batches.
+
+    Args:
+        count: number of images.
+        border: value of each channel outside the images `(c,)`.
+        rng: makes the draws of one epoch.
+    """
+
+    def __init__(self, count: int, border: torch.Tensor, rng: np.random.Generator) -> None:
+        self.border = border
+        self.shifts = torch.from_numpy(rng.integers(-MARGIN, MARGIN + 1, (count, 2))).to(border.device)
+        self.flips = torch.from_numpy(rng.integers(0, 2, count).astype(bool)).to(border.device)
+
+    def __call__(self, images: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Give the images `(b, c, h, w)` of the indices `(b,)`, moved and flipped."""
+        height, width = images.shape[2:]
+        shifts, flips = self.shifts[indices], self.flips[indices]
+        down = torch.arange(height, device=images.device)
+        along = torch.arange(width, device=images.device)
+        rows = down + shifts[:, :1]  # (b, h): which row of the image each row of the crop is
+        columns = torch.where(flips[:, None], along.flip(0), along) + shifts[:, 1:]  # (b, w)
+        inside = _within(rows, height)[:, None, :, None] & _within(columns, width)[:, None, None, :]
+        batch = torch.arange(len(images), device=images.device)[:, None, None]
+        # Indices on both sides of the channel axis put it last: (b, h, w, c).
+        moved = images[batch, :, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
+        return torch.where(inside, moved.movedim(3, 1), self.border[:, None, None])
+
+
+def _within(positions: torch.Tensor, length: int) -> torch.Tensor:
+    return (positions >= 0) & (positions < length)
+
 
 def train(
-    network: nn.Module,
-    data: TrainingData,
-    settings: TrainingSettings,
-    *,
-    seed: int,
-    checkpoint: Path | None = None,
-    device: str = "cpu",
-    description: str = "training",
-    show: bool = False,
-) -> TrainingResult:
+    network: nn.Module, data: TrainingData, settings: TrainingSettings, *, seed: int, checkpoint: Path | None = None,
+    device: str = "cpu", description: str = "training", show: bool = False,
+) -> TrainingResult:  # fmt: skip
     """Train a classifier; afterwards the network has the final weights and is in eval mode.
 
-    With a checkpoint, the state is saved after every epoch, and a later call with the same network, data and settings goes on
-    from there with the same result: the order of the images, their augmentation and what dropout drops depend on the seed
-    and the epoch alone. PyTorch's global generators are left as they were.
+    With a checkpoint, the state is saved after every epoch, and a later call with the same network, data and settings resumes
+    from there with the same result: the order of the images, their augmentation and dropout depend on the seed and the epoch
+    alone. PyTorch's global generators are left unchanged.
 
     Raises:
         InputError: the best weights are to be kept, and there is no part to measure accuracy on.
@@ -49,7 +79,7 @@ def train(
         StorageError: the checkpoint and the one before are damaged, or it cannot be written.
     """
     if settings.keep == "best" and not data.parts:
-        msg = "keep is 'best', but the data have no part, such as 'test', to choose the epoch by: give one."
+        msg = "keep is 'best', but the data have no part to choose the epoch by: give one, such as 'test'."
         raise InputError(msg)
     progress = Progress([], weights_of(network))
     network.to(device)
@@ -98,7 +128,7 @@ def _on_device(
 
 
 def _epochs(progress: Progress, settings: TrainingSettings, description: str, *, show: bool) -> Iterator[int]:
-    """The epochs that are still to be done, up to the one that meets `stop_below`."""
+    """The remaining epochs, up to the one that meets `stop_below`."""
     first = len(progress.rows)
     if progress.rows[-1]["train_loss"] < settings.stop_below:
         return
@@ -121,16 +151,9 @@ def _dropout_of(seed: int, epoch: int, device: str) -> Iterator[None]:
 
 
 def _epoch(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    data: TrainingData,
-    settings: TrainingSettings,
-    *,
-    seed: int,
-    epoch: int,
-) -> float:
+    network: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, targets: torch.Tensor,
+    data: TrainingData, settings: TrainingSettings, *, seed: int, epoch: int,
+) -> float:  # fmt: skip
     """One pass over the images; gives the mean loss over them."""
     rng = generator(seed, "order of the training images", epoch)
     order = torch.from_numpy(rng.permutation(len(images))) if settings.shuffle else torch.arange(len(images))
@@ -161,15 +184,10 @@ def _augmentation(
 
 
 def _note(
-    progress: Progress,
-    network: nn.Module,
-    data: TrainingData,
-    settings: TrainingSettings,
-    epoch: int,
-    loss: float,
+    progress: Progress, network: nn.Module, data: TrainingData, settings: TrainingSettings, epoch: int, loss: float,
     device: str,
-) -> None:
-    """Add what has come of an epoch: a row, the accuracies if they are due, weights that are to be kept."""
+) -> None:  # fmt: skip
+    """Record an epoch: a row, the accuracies if they are due, and weights to keep."""
     last = epoch == settings.epochs or loss < settings.stop_below
     due = last or epoch % settings.evaluate_every == 0
     accuracies = {f"{name}_accuracy": float("nan") for name in data.parts}

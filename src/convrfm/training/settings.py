@@ -1,4 +1,4 @@
-"""What a training is told, what it is given, and what it leaves."""
+"""The settings, data and results of a training."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -71,9 +71,8 @@ class TrainingSettings:
             self._check(name, getattr(self, name) > 0, "positive")
         for name in ("weight_decay", "stop_below"):
             self._check(name, getattr(self, name) >= 0, "0 or positive")
-        self._check(
-            "milestones", _rising(self.milestones) and min(self.milestones, default=1) >= 1, "rising epochs from 1"
-        )
+        milestones = _rising(self.milestones) and min(self.milestones, default=1) >= 1
+        self._check("milestones", milestones, "rising epochs from 1")
         reached = _rising(self.snapshots) and min(self.snapshots, default=0) >= 0
         self._check(
             "snapshots", reached and max(self.snapshots, default=0) <= self.epochs,
@@ -114,7 +113,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training leaves. Weights are parameters and buffers, by name.
+    """The result of a training. Weights are parameters and buffers, by name.
 
     Attributes:
         history: a row for each epoch from 0 (before training): `epoch`, `train_loss` (mean over the images of the epoch,
@@ -122,9 +121,9 @@ class TrainingResult:
         initial: weights before training.
         final: weights after the last epoch, or after the best one.
         kept_epoch: which epoch that is.
-        snapshots: weights after chosen epochs; one that training has not reached is not there.
-        correct: of each epoch whose accuracies were measured and each part, whether its images are classified correctly, in
-            their order, `(m,)` bool; the mean is the accuracy of the history.
+        snapshots: weights after chosen epochs, as far as training has reached them.
+        correct: of each epoch with accuracies and each part, whether its images are classified correctly, in their order,
+            `(m,)` bool; the mean is the accuracy of the history.
     """
 
     history: pd.DataFrame

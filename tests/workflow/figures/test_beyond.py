@@ -51,7 +51,7 @@ def miniature(project):
     """Official archives of a few images, and printed runs of so many, in a copy of the project."""
     folder = project.root / "data/svhn"
     folder.mkdir(parents=True)
-    catalogue = project.root / "src/convrfm/datasets/catalogue/colour.py"
+    catalogue = project.root / "src/convrfm/datasets/catalogue.py"
     text = catalogue.read_text()
     published = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}
     for name, content in MAKERS["svhn"]().files.items():
@@ -59,7 +59,7 @@ def miniature(project):
         text = text.replace(published[name.partition("_")[0]], md5(content))
     catalogue.write_text(text)
     # torchvision's loader compares with the published checksums as well.
-    reading = project.root / "src/convrfm/datasets/reading/packed.py"
+    reading = project.root / "src/convrfm/datasets/reading/formats.py"
     call = "    data = SVHN(root, split=split)\n"
     assert call in reading.read_text()
     reading.write_text(reading.read_text().replace(call, "    SVHN._check_integrity = lambda self: True\n" + call))

@@ -55,7 +55,7 @@ def test_tables_hold_the_numbers_of_the_runs(built):
         ("src/convrfm/replication/figures/fig02.py", ["draw_fig02"]),
         ("src/convrfm/replication/figures/fig07.py", ["draw_fig07"]),
         (
-            "src/convrfm/ansatz/network_means.py",
+            "src/convrfm/ansatz/summaries.py",
             ["measure_ansatz", "transform_images", *(f"draw_{name}" for name in FIGURES)],
         ),
         ("src/convrfm/networks/plain_cnn.py", []),

@@ -134,5 +134,5 @@ def put_data(project: Path, names: list[str]) -> None:
     (package / "sums.json").write_text(json.dumps(sums))
     with (package / "registry.py").open("a") as file:
         file.write(PATCH)
-    with (package / "reading/dispatch.py").open("a") as file:
+    with (package / "reading/formats.py").open("a") as file:
         file.write(TORCHVISION)

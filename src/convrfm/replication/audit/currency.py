@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.errors import ConfigError
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.audit.records import Product, Record
@@ -14,6 +13,7 @@ from convrfm.replication.config.presets import Settings, load_settings, read_yam
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import FIGURES, RUNS, FigureKind, asked_figures
 from convrfm.replication.record.closure import closure_hash, import_closure
+from convrfm.replication.record.data_states import STATE as DATA_STATE
 from convrfm.replication.record.record import CHECKOUT, ask_git, run_keys
 from convrfm.replication.runs.kinds import RunKind
 

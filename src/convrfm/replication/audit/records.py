@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.plan.plan import FIGURE_FORMATS
+from convrfm.replication.record.data_states import STATE as DATA_STATE
 from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.record import RUN_FILES, SEAL, figure_records, run_keys, run_records, seal_of
 from convrfm.system.plain_files import NotPlainError

@@ -18,8 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.pairs import PAIRED_CLASSES, class_pairs
-from convrfm.datasets.registry import IMAGE_SETS
+from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading
 from convrfm.replication.claims.rules import Rule
 from convrfm.replication.config.models import Model, Positive, check_each_once

@@ -11,10 +11,8 @@ from torch import nn
 
 from convrfm.ansatz.accumulator import AgopAccumulator
 from convrfm.ansatz.agop import accumulate
-from convrfm.ansatz.block_estimates import without_error
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
-from convrfm.ansatz.summaries import correlations, layer_row, summarise
+from convrfm.ansatz.filter_forms import without_error
+from convrfm.ansatz.summaries import LayerAgop, correlations, growth, layer_row, mean_correlation, mean_gain, summarise
 from convrfm.errors import StorageError
 from convrfm.networks.zoo import in_paper
 from convrfm.replication.jobs.zoo import initial_network, prepare_pooling, snapshots, trained_network

@@ -3,13 +3,12 @@
 import logging
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from convrfm.datasets.acquire import State, acquire, examine
-from convrfm.datasets.entries import Entry
-from convrfm.datasets.places import Place, find_place, fingerprint
+from convrfm.datasets.entries import Entry, Place, find_place, fingerprint
 from convrfm.datasets.registry import REGISTRY, find_entry
 from convrfm.replication.record.data_states import require_present
 from convrfm.replication.record.session import Job
@@ -25,7 +24,7 @@ def fetch(job: Job) -> None:
     """Fetch what is missing of a data set, verify all of it, and write its state; absent data are no error here."""
     for entry in track([find_entry(job.settings["dataset"])], 1, "data sets", show=True):
         place = _place(job.settings, entry.name)
-        state = acquire(entry, place, mirror=job.settings["mirror"])
+        state = _with_command(acquire(entry, place, mirror=job.settings["mirror"]), entry, place)
         log.info("%s is %s. %s", entry.title, state.state, state.reason)
         content = asdict(state) | {"attempt": job.settings["attempt"], "fingerprint": fingerprint(entry, place)}
         write_json(job.outputs["state"], content)
@@ -46,8 +45,21 @@ def print_states(job: Job) -> None:
     entries = list(REGISTRY.values())
     states = {}
     for entry in track(entries, len(entries), "data sets", show=True):
-        states[entry.name] = examine(entry, _place(job.settings, entry.name))
+        place = _place(job.settings, entry.name)
+        states[entry.name] = _with_command(examine(entry, place), entry, place)
     sys.stdout.write("\n".join(_table(states)) + "\n")
+
+
+def _with_command(state: State, entry: Entry, place: Place) -> State:
+    """A state whose remedy says what the workflow can do as well."""
+    command, remedy = f"`snakemake -c1 download_{entry.name}`", state.remedy
+    if state.state != "present" and place.given is not None:
+        remedy += f" Or take {entry.name} out of data_folders."
+    elif state.state == "absent" and entry.obtained != "manual":
+        remedy = f"{command} fetches it. {remedy} Or name a filled folder in data_folders."
+    elif state.state == "corrupt" and entry.obtained != "manual":
+        remedy += f" {command} does so."
+    return replace(state, remedy=remedy)
 
 
 def _place(settings: Any, name: str) -> Place:

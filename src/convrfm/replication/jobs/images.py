@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from convrfm.datasets.entries import Entry
+from convrfm.datasets.entries import Entry, Place, find_place
 from convrfm.datasets.manifest import verify
-from convrfm.datasets.places import Place, find_place
 from convrfm.datasets.prepare import Part, Selection, render, select
-from convrfm.datasets.reading.dispatch import read_split, splits_there
-from convrfm.datasets.reading.split import Split
+from convrfm.datasets.reading.formats import read_split, splits_there
+from convrfm.datasets.reading.images import Split
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.transforms import Appearance
 from convrfm.replication.record.data_states import require_present

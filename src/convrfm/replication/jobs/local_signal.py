@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from convrfm.datasets.digits import embedded_digits
-from convrfm.datasets.local_signal import LocalSignalDraw, noisy_bars, noisy_digits
+from convrfm.datasets.local_signal import LocalSignalDraw, embedded_digits, noisy_bars, noisy_digits
 from convrfm.errors import InputError
 from convrfm.numerics.seeding import generator
 from convrfm.replication.jobs.task_images import write_draw

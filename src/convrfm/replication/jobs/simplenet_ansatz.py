@@ -4,8 +4,7 @@ import pandas as pd
 import torch
 
 from convrfm.ansatz.agop import measure
-from convrfm.ansatz.layer_agop import LayerAgop
-from convrfm.ansatz.summaries import correlations, summarise
+from convrfm.ansatz.summaries import LayerAgop, correlations, summarise
 from convrfm.numerics.seeding import generator
 from convrfm.replication.jobs.simplenet import build_simplenet
 from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when
@@ -25,7 +24,7 @@ def measure_network(job: Job) -> None:
 
     Metrics: the columns of `convrfm.ansatz.summarise` and `epoch`. For the last epoch there is all that it gives; for the
     others, the correlation alone. Arrays: `core/<layer>` `(groups, r, r)` float64, the core of the AGOP at the last epoch,
-    see `convrfm.ansatz.layer_agop.LayerAgop`.
+    see `convrfm.ansatz.summaries.LayerAgop`.
 
     The network is in eval mode, so that batch norm uses its running statistics: before training, mean 0 and variance 1.
     """

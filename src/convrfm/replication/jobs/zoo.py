@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from convrfm.datasets.entries import find_place
 from convrfm.datasets.manifest import verify
-from convrfm.datasets.places import find_place
-from convrfm.datasets.pretrained import read_weights
 from convrfm.datasets.registry import find_entry
+from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.networks import zoo
 from convrfm.replication.jobs.training import (
     prepare_torch,

@@ -10,11 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from convrfm.datasets.places import STATE
 from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.replication.config.models import Model
 from convrfm.replication.config.presets import Settings
-from convrfm.replication.record.data_states import read_state
+from convrfm.replication.record.data_states import STATE, read_state
 from convrfm.replication.record.record import RUN_FILES, run_name
 from convrfm.replication.runs.kinds import Keys
 

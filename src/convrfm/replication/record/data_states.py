@@ -8,11 +8,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from convrfm.datasets.places import STATE, Place, fingerprint
+from convrfm.datasets.entries import Place, fingerprint
 from convrfm.datasets.registry import find_entry
 from convrfm.errors import AbsentDataError, CorruptDataError
 
-__all__ = ["due_attempt", "read_state", "require_present"]
+__all__ = ["STATE", "due_attempt", "read_state", "require_present"]
+
+STATE = "state.json"
+"""In the home of a data set: whether it is present, absent or corrupt."""
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -1,19 +1,30 @@
-"""Image files: which there are in folders of classes, and their pixels, faithfully or not at all."""
+"""Splits of a data set whatever their format, folders of classes, and the pixels of image files, faithfully or not at all."""
 
 import math
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from convrfm.datasets.places import is_hidden, visible_files
-from convrfm.errors import AbsentDataError, CorruptDataError
+from convrfm.datasets.entries import is_hidden, visible_files
+from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError
 from convrfm.system.plain_files import NotPlainError, open_plain
 
-__all__ = ["FORMATS", "SUFFIXES", "class_files", "read_image"]
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Split",
+    "class_files",
+    "explained_reading",
+    "from_arrays",
+    "from_files",
+    "read_image",
+]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What image files may be, by Pillow's names: it would start other programs for some of the others."""
@@ -35,12 +46,96 @@ BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO, SAMPLE_FORMAT, SIGNED = 258, 262, 0
 """Tags of TIFF, and a value of the second and of the third."""
 
 
+@dataclass(frozen=True)
+class Split:
+    """Labels in memory, images read on demand.
+
+    Attributes:
+        labels: `(n,)` int64, from 0.
+        classes: their names; labels index them.
+        image: reads one image by its index, in mode L (grey), RGB, or F (grey in [0, 1], of more than 8 bits).
+        files: the files, relative to the root of the data, that reading these images opens beyond those that hold labels.
+    """
+
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    image: Callable[[int], Image.Image]
+    files: Callable[[Iterable[int]], list[str]]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def from_arrays(images: np.ndarray, labels: Sequence[int] | np.ndarray, classes: Sequence[str]) -> Split:
+    """A split that lies in memory: images `(n, height, width)` or `(n, height, width, 3)` uint8.
+
+    Raises:
+        CorruptDataError: images and labels do not fit together.
+    """
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        msg = f"images of type {images.dtype} and shape {images.shape} were found, not of uint8 and (n, height, width[, 3])"
+        raise CorruptDataError(msg)
+    found = _checked(labels, len(images), classes)
+    return Split(found, tuple(classes), lambda i: Image.fromarray(images[i]), lambda _: [])
+
+
+def from_files(
+    root: Path, paths: Sequence[Path | str], labels: Sequence[int], classes: Sequence[str], *, upright: bool = False
+) -> Split:
+    """A split of one file for each image, below `root`; for `upright`, see `read_image`.
+
+    Raises:
+        CorruptDataError: files and labels do not fit together.
+    """
+
+    def image(index: int) -> Image.Image:
+        return read_image(paths[index], upright=upright)
+
+    def files(indices: Iterable[int]) -> list[str]:
+        return [Path(paths[index]).relative_to(root).as_posix() for index in indices]
+
+    return Split(_checked(labels, len(paths), classes), tuple(classes), image, files)
+
+
+def _checked(labels: Sequence[int] | np.ndarray, images: int, classes: Sequence[str]) -> np.ndarray:
+    found = np.asarray(labels, np.int64)
+    if found.shape != (images,):
+        msg = f"{images} images and {found.size} labels do not fit together"
+        raise CorruptDataError(msg)
+    if images == 0:
+        msg = "no image found"
+        raise CorruptDataError(msg)
+    if found.min() < 0 or found.max() >= len(classes):
+        msg = f"labels run from {found.min()} to {found.max()}, but there are {len(classes)} classes"
+        raise CorruptDataError(msg)
+    return found
+
+
+@contextmanager
+def explained_reading(what: str) -> Iterator[None]:
+    """Raise `CorruptDataError`, with `what` and the reason, for files that cannot be read.
+
+    Raises:
+        CorruptDataError: see above.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except ConvRFMError as error:
+        msg = f"{what} cannot be read: {error}"
+        raise CorruptDataError(msg) from error
+    except Exception as error:  # the libraries behind the readers fail in all ways
+        msg = f"{what} cannot be read ({type(error).__name__}: {error})."
+        raise CorruptDataError(msg) from error
+
+
 def class_files(
     folder: Path, suffixes: Collection[str] = SUFFIXES, without: str = ""
 ) -> tuple[list[str], list[int], list[str]]:
     """List the image files of a folder that has one folder for each class.
 
-    Hidden files and folders, and those that systems leave behind, are passed over (`convrfm.datasets.places.is_hidden`).
+    Hidden files and folders, and those that systems leave behind, are passed over (`convrfm.datasets.entries.is_hidden`).
     The order is that of torchvision's `ImageFolder`: classes by name, files by the folder below and by name.
 
     Args:
@@ -52,13 +147,13 @@ def class_files(
         paths of the files, their labels from 0, and the names of the classes, which are those of their folders.
 
     Raises:
-        AbsentDataError: there is no folder of a class.
-        CorruptDataError: the folder of a class holds no image.
+        AbsentDataError: no class folder.
+        CorruptDataError: a class folder without an image.
     """
     folders = (entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
     classes = sorted(name for name in folders if name != without)
     if not classes:
-        msg = f"{folder} holds no folders: put the images of each class into a folder of their own there."
+        msg = f"{folder} has no class folders: put the images of each class into a folder of their own there."
         raise AbsentDataError(msg)
     paths: list[str] = []
     labels: list[int] = []
@@ -67,8 +162,8 @@ def class_files(
         images = [path for path in found if path.lower().endswith(tuple(suffixes))]
         if not images:
             msg = (
-                f"The class folder {folder / name} holds no image, that is no file whose name ends in "
-                f"{', '.join(suffixes)}: put images there, or remove it."
+                f"The class folder {folder / name} has no images (files that end in {', '.join(suffixes)}): add some, or "
+                "remove it."
             )
             raise CorruptDataError(msg)
         paths += images
@@ -77,7 +172,7 @@ def class_files(
 
 
 def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
-    """Read the pixels of an image file, faithfully, or say why this cannot be done.
+    """Read the pixels of an image file, faithfully or not at all.
 
     Grey values of 16 bits are divided by the white of the file, 65535 as a rule. Palettes, CMYK and YCbCr become RGB.
     Colours of 16 bits a channel lose the lower 8, less than 1/255 of white. An alpha channel is dropped if every pixel is
@@ -91,8 +186,8 @@ def read_image(path: str | Path, *, upright: bool = False) -> Image.Image:
         an image in mode L or RGB, of 8 bits, or in mode F, grey in [0, 1].
 
     Raises:
-        CorruptDataError: it is no image or a damaged one, cannot be opened, has more pixels than
-            `PIL.Image.MAX_IMAGE_PIXELS`, several frames, transparent pixels, or values whose black and white are not known.
+        CorruptDataError: not an image, a damaged one, or one that cannot be opened; more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS`, several frames, transparent pixels, or values whose black and white are unknown.
     """
     try:
         with warnings.catch_warnings():
@@ -121,7 +216,7 @@ def _reason(path: str | Path, error: Exception) -> str:
         return f"cannot be opened: {error.strerror}"
     reason = f"is damaged ({type(error).__name__}: {error})"
     if isinstance(error, UnidentifiedImageError):
-        reason = f"is no image that can be read, in one of the formats {', '.join(FORMATS)}"
+        reason = f"is no image in one of the formats {', '.join(FORMATS)}"
         reason = reason if Path(path).stat().st_size else "is empty"
     return f"{reason}: replace or remove it"
 
@@ -133,10 +228,10 @@ class _Unfaithful(Exception):  # noqa: N818 (a sentence without its subject)
 def _pixels(image: Image.Image, *, upright: bool) -> Image.Image:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        msg = f"holds {frames} images: save the one that is wanted by itself"
+        msg = f"holds {frames} images: save the one you want by itself"
         raise _Unfaithful(msg)
     if getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, (1,))[0] == SIGNED and image.mode in EIGHT_BITS:
-        msg = "holds signed numbers of 8 bits, whose black and white are not known: save it without sign"
+        msg = "holds signed 8-bit numbers, whose black and white are unknown: save it without sign"
         raise _Unfaithful(msg)
     image.load()
     if upright:
@@ -148,7 +243,7 @@ def _pixels(image: Image.Image, *, upright: bool) -> Image.Image:
         return opaque.convert(EIGHT_BITS[image.mode])
     if image.mode in INTEGERS or image.mode == "F":
         return Image.fromarray(_grey(image))
-    msg = f"has Pillow's mode {image.mode}, which has no certain meaning as grey or RGB: save it as grey or RGB"
+    msg = f"has Pillow's mode {image.mode}, which is neither grey nor RGB: save it as one of them"
     raise _Unfaithful(msg)
 
 
@@ -161,7 +256,7 @@ def _check_opaque(image: Image.Image) -> None:
     else:
         opaque = image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
     if not opaque:
-        msg = "has transparent pixels: put it on a background of your choice, and save it without an alpha channel"
+        msg = "has transparent pixels: put it on a background, and save it without an alpha channel"
         raise _Unfaithful(msg)
 
 
@@ -176,8 +271,8 @@ def _grey(image: Image.Image) -> np.ndarray:
             raise _Unfaithful(msg)
     elif image.mode == "I" and tags:
         msg = (
-            f"holds whole numbers from {values.min():g} to {values.max():g}, signed or of 32 bits, whose black and white are "
-            "not known: save it with 8 or 16 bits, without sign"
+            f"holds integers from {values.min():g} to {values.max():g}, signed or of 32 bits, whose black and white are "
+            "unknown: save it with 8 or 16 bits, without sign"
         )
         raise _Unfaithful(msg)
     else:
