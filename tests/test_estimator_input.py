@@ -18,7 +18,7 @@ from convrfm import (
     save_model,
 )
 from convrfm.errors import ConvRFMWarning, ImageSizeError, InputError
-from convrfm.numerics.arrays import as_images, as_numpy
+from convrfm.numerics.inputs import as_images, as_numpy
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.rounds import RFMSettings
 

@@ -261,7 +261,7 @@ def test_parameters_of_numpy(tmp_path):
 
 
 def test_an_unknown_home_folder():
-    with pytest.raises(InputError, match="not known here"):
+    with pytest.raises(InputError, match="unknown user"):
         load_model("~nobody-of-this-name/model.safetensors")
 
 

@@ -30,7 +30,7 @@ ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIO
 IN_ASCII = """
 import os, pty, sys
 import convrfm.kernels
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 from convrfm.system.memory import free_bytes
 assert free_bytes() > 0
 list(track(range(3), 3, "tiles", show=True))

@@ -265,7 +265,7 @@ def test_home_folder(config, monkeypatch, key):
 
     assert loaded("~/a") == "/home/me/a"
     assert loaded("./a/~b/") == "./a/~b/"
-    with pytest.raises(ConfigError, match=rf"{key}.* is '~nobody-here/a', but .* user who is not known here"):
+    with pytest.raises(ConfigError, match=rf"{key}.* is '~nobody-here/a', but .* home folder of an unknown user"):
         loaded("~nobody-here/a")
     with pytest.raises(ConfigError, match=f"{key}.* is ''"):
         loaded("")

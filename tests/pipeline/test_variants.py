@@ -8,6 +8,7 @@ import pytest
 
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import InputError
+from convrfm.numerics.metric import normalise
 from convrfm.replication.cluster import fit_memory
 from convrfm.replication.config.sections.beyond import UNCHANGED, Change, variant_name
 from convrfm.replication.figures import beyond
@@ -18,7 +19,6 @@ from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings
-from convrfm.rfm.metric import normalise
 from convrfm.rfm.rounds import RFMSettings
 from convrfm.system.memory import FreeMemory
 from convrfm.system.storage import load_arrays, sha256

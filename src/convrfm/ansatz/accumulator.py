@@ -19,8 +19,8 @@ from convrfm.ansatz.layer_agop import LayerAgop, Mode
 from convrfm.ansatz.layer_sums import LayerSums
 from convrfm.ansatz.outputs import Output, pick_outputs
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
-from convrfm.numerics.parameters import check_integer
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.inputs import check_integer
+from convrfm.numerics.sampling import generator
 
 __all__ = ["AgopAccumulator"]
 

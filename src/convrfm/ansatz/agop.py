@@ -23,8 +23,8 @@ from convrfm.ansatz.batches import Batches
 from convrfm.ansatz.layer_agop import LayerAgop, Mode
 from convrfm.ansatz.outputs import Output
 from convrfm.errors import InputError
-from convrfm.numerics.parameters import check_integer
-from convrfm.system.progress import track
+from convrfm.numerics.inputs import check_integer
+from convrfm.system.terminal import track
 
 __all__ = ["accumulate", "measure"]
 

@@ -20,7 +20,7 @@ from convrfm.ansatz.block_estimates import BlockCorrelation, Estimate, jackknife
 from convrfm.ansatz.filter_forms import Entries, FilterForm, correlate, pearson
 from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.errors import ConvRFMWarning, InputError, ProbeError
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 
 __all__ = [
     "POWERS",

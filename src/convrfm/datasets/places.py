@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convrfm.datasets.entries import Entry
-from convrfm.system.user_input import user_path
+from convrfm.system.terminal import user_path
 
 __all__ = [
     "MANIFEST", "STATE", "Place", "data_files", "find_place", "fingerprint", "is_hidden", "missing", "visible_files",

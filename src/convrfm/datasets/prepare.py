@@ -10,10 +10,9 @@ from convrfm.datasets.entries import Entry
 from convrfm.datasets.reading.split import Split, explained_reading
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.seeding import generator
-from convrfm.numerics.splits import stratified_draw
+from convrfm.numerics.sampling import generator, stratified_draw
 from convrfm.rfm.ridge import one_hot
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 
 __all__ = ["TEST_FRACTION", "Part", "Selection", "pair_labels", "render", "select"]
 

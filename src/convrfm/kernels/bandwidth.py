@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.arrays import as_images
+from convrfm.numerics.inputs import as_images
 from convrfm.numerics.patches import box_sum, check_fits
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 
 __all__ = ["median_bandwidth", "warn_if_vanishing"]
 

@@ -40,17 +40,16 @@ import numpy as np
 
 from convrfm.errors import ConfigError, InputError
 from convrfm.kernels import tiles
-from convrfm.kernels.availability import gpu_by_default, why_no_gpu
 from convrfm.kernels.bandwidth import warn_if_vanishing
 from convrfm.kernels.gram_file import compute_gram_file
 from convrfm.kernels.gram_parts import compute_gram_part
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.numerics.arrays import as_images, as_numpy, check_finite, like
-from convrfm.numerics.parameters import check_integer, is_count, is_positive
+from convrfm.numerics.inputs import as_images, as_numpy, check_finite, check_integer, is_count, is_positive, like
+from convrfm.numerics.metric import check_metric, warn_if_rank_one
 from convrfm.numerics.patches import check_fits, patch_dimension
-from convrfm.rfm.metric import check_metric, warn_if_rank_one
-from convrfm.system.user_input import user_path
+from convrfm.system.processors import gpu_by_default, why_no_gpu
+from convrfm.system.terminal import user_path
 
 __all__ = [
     "BACKENDS", "CLOSEST", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "PatchLaplace", "PreparedImages",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convrfm.kernels.base import ConvolutionalKernel
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 
 __all__ = ["Certificate", "certify"]
 

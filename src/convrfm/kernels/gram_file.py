@@ -19,7 +19,7 @@ from convrfm.errors import StorageError
 from convrfm.kernels.gram_parts import GramPart, check_suffix, identity_of, part_files, read_parts, warn_of_damage
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.tiles import Backend, Tile, compute_tiles, gram_tiles, place_tile
-from convrfm.numerics.arrays import check_finite
+from convrfm.numerics.inputs import check_finite
 from convrfm.system.storage import write_json
 
 __all__ = ["compute_gram_file"]

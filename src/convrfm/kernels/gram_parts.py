@@ -25,7 +25,7 @@ import numpy as np
 from convrfm.errors import ConvRFMWarning, InputError, StorageError
 from convrfm.kernels.prepared import PreparedImages
 from convrfm.kernels.tiles import Backend, Tile, compute_tiles, gram_tiles, place_tile
-from convrfm.numerics.arrays import check_finite
+from convrfm.numerics.inputs import check_finite
 from convrfm.system.storage import explained_writes
 
 __all__ = [

@@ -17,8 +17,8 @@ import numpy as np
 
 from convrfm.errors import ConfigError
 from convrfm.kernels.specs import ArcCosineSpec
+from convrfm.numerics.metric import power
 from convrfm.numerics.patches import unfold
-from convrfm.rfm.metric import power
 from convrfm.system.extras import how_to_install
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 
 from convrfm.kernels.specs import Spec
 from convrfm.system.memory import free_bytes
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 
 __all__ = [
     "Backend", "DeviceBackend", "Preparation", "Tile", "compute_tiles", "default_memory", "gram", "gram_tiles",

@@ -10,13 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.numerics.arrays import as_images
-from convrfm.numerics.splits import stratified_draw
+from convrfm.numerics.inputs import as_images
+from convrfm.numerics.metric import power
+from convrfm.numerics.sampling import stratified_draw
 from convrfm.rfm.deep import Stage, apply_filters, fit_stages, history_of
 from convrfm.rfm.estimator_parameters import ConvRFMParameters
-from convrfm.rfm.metric import power
 from convrfm.rfm.rounds import StageData
-from convrfm.system.threads import limited_threads
+from convrfm.system.processors import limited_threads
 
 __all__ = ["ConvRFMBase"]
 

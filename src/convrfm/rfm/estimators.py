@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from convrfm.errors import InputError
-from convrfm.numerics.arrays import as_array, as_numpy, check_finite
+from convrfm.numerics.inputs import as_array, as_numpy, check_finite
 from convrfm.rfm.estimator_base import ConvRFMBase
 from convrfm.rfm.estimator_parameters import KERNELS, DeepConvRFMParameters
 from convrfm.rfm.ridge import one_hot
@@ -41,10 +41,10 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
         copy_X: whether the model keeps a copy of the training images, on which its predictions stand. With False it may
             share them, and they must not change as long as the model is in use.
-        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.threads`. None leaves them as they
+        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.processors`. None leaves them as they
             are set: all cores, or the share that joblib gives to each process, as under `GridSearchCV(n_jobs=2)`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.
-        verbose: 0 is silent; otherwise progress is shown, see `convrfm.system.progress`.
+        verbose: 0 is silent; otherwise progress is shown, see `convrfm.system.terminal`.
 
     Attributes:
         classes_: the labels, sorted.

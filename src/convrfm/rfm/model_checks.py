@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from convrfm.errors import ConfigError, InputError
-from convrfm.numerics.parameters import is_count, is_positive
+from convrfm.numerics.inputs import is_count, is_positive
 from convrfm.numerics.patches import check_fits
 from convrfm.rfm.estimator_base import ConvRFMBase
 from convrfm.system.memory import free_bytes

@@ -26,9 +26,9 @@ from convrfm.rfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConv
 from convrfm.rfm.model_checks import Header, WrongModelError, check_finite, check_model, description_of
 from convrfm.rfm.rounds import StageResult
 from convrfm.system.plain_files import check_plain
+from convrfm.system.processors import limited_threads
 from convrfm.system.storage import digest_of, write_arrays
-from convrfm.system.threads import limited_threads
-from convrfm.system.user_input import user_path
+from convrfm.system.terminal import user_path
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.arrays import check_finite
+from convrfm.numerics.inputs import check_finite
 
 __all__ = [
     "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "one_hot", "solve_ridge",
@@ -45,7 +45,7 @@ class RidgeSolution:
 def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
 
-    LAPACK takes the threads that BLAS is set to, see `convrfm.system.threads`; its last bits depend on their number.
+    LAPACK takes the threads that BLAS is set to, see `convrfm.system.processors`; its last bits depend on their number.
     `convrfm.rfm.device_solve` does the same on a GPU.
 
     Args:

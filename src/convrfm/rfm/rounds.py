@@ -15,9 +15,9 @@ from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.certificate import certify
 from convrfm.kernels.prepared import PreparedImages
-from convrfm.numerics.parameters import is_count, is_positive, one_of, refuse_first
+from convrfm.numerics.inputs import is_count, is_positive, one_of, refuse_first
+from convrfm.numerics.metric import keep_top_eigenvalues, normalise, power
 from convrfm.rfm.journal import Round, RoundJournal
-from convrfm.rfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.rfm.ridge import (
     RidgeSolution,
     SolverDtype,
@@ -28,7 +28,7 @@ from convrfm.rfm.ridge import (
     squared_error,
     targets_of,
 )
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from convrfm.datasets.digits import in_random_greys
 from convrfm.datasets.reading.split import Split, from_arrays
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 
 __all__ = ["EMBEDDED"]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from convrfm.numerics.patches import windows
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.pictures.eigenfilters import compare_with_edges, picked_edges, top_eigenfilters
-from convrfm.pictures.operators import Comparison, compare_operators
+from convrfm.pictures.magnitudes import Comparison, compare_operators
 from convrfm.replication.figures.feature_runs import FeatureRun, read_runs
 from convrfm.replication.figures.features import LETTERS, Sheet, table_of
 from convrfm.replication.record.session import Job

@@ -8,7 +8,7 @@ import pandas as pd
 from convrfm.datasets.digits import embedded_digits
 from convrfm.datasets.local_signal import LocalSignalDraw, noisy_bars, noisy_digits
 from convrfm.errors import InputError
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.replication.jobs.draws import write_draw
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, write_table

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from convrfm.kernels.specs import SINGULARITY
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.replication.cluster.fit_memory import check_memory
 from convrfm.replication.jobs.fit_journals import round_journal
 from convrfm.replication.jobs.fits import feature_choices, feature_data, feature_kernel, note_backend

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
-from convrfm.kernels.availability import why_no_gpu
 from convrfm.replication.jobs.task_images import TaskImages
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.protocols import RFM_CHOICES, held_out_part
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.rounds import RFMSettings, StageData
+from convrfm.system.processors import why_no_gpu
 from convrfm.system.storage import load_arrays
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 from convrfm.kernels import CNTK
 from convrfm.kernels.specs import SINGULARITY
 from convrfm.kernels.tiles import LARGEST_DEFAULT
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.replication.cluster.fit_memory import check_memory
 from convrfm.replication.jobs.fit_steps import (
     StepEndError,

@@ -6,12 +6,12 @@ import torch
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.ansatz.summaries import correlations, summarise
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.replication.jobs.simplenets import build_simplenet
 from convrfm.replication.jobs.training_runs import load_weights, prepare_torch, weights_when
 from convrfm.replication.record.session import Job
-from convrfm.system.progress import track
 from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.terminal import track
 
 __all__ = ["measure_network"]
 
