@@ -24,8 +24,8 @@ import numpy as np
 from measuring import photographs, seconds
 
 from convrfm.kernels import CNTK
+from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.kernels.neural_tangents import expand_patches, kernel_function
-from convrfm.kernels.specs import ArcCosineSpec
 from convrfm.numerics.metric import power
 from convrfm.numerics.patches import unfold
 

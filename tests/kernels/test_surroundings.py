@@ -20,8 +20,8 @@ caching.CacheImpl._locator_classes = []
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import numpy
-    from convrfm.kernels import cpu, coincidence, near_coincidence
-    assert len(coincidence.image_keys(numpy.zeros((2, 1, 3, 3), numpy.float32))) == 2
+    from convrfm.kernels import batches, cpu
+    assert len(batches.image_keys(numpy.zeros((2, 1, 3, 3), numpy.float32))) == 2
 print(*(f"{found.category.__name__}: {found.message}" for found in caught), sep="\\n")
 """
 

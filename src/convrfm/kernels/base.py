@@ -40,20 +40,16 @@ import numpy as np
 
 from convrfm.errors import ConfigError, InputError
 from convrfm.kernels import tiles
-from convrfm.kernels.bandwidth import warn_if_vanishing
-from convrfm.kernels.gram_file import compute_gram_file
-from convrfm.kernels.gram_parts import compute_gram_part
-from convrfm.kernels.prepared import PreparedImages
-from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.backends import ArcCosineSpec, Backend, LaplaceSpec, PreparedImages, Spec
+from convrfm.kernels.gram_file import compute_gram_file, compute_gram_part
+from convrfm.kernels.quality import warn_if_vanishing
 from convrfm.numerics.inputs import as_images, as_numpy, check_finite, check_integer, is_count, is_positive, like
 from convrfm.numerics.metric import check_metric, warn_if_rank_one
 from convrfm.numerics.patches import check_fits, patch_dimension
 from convrfm.system.processors import gpu_by_default, why_no_gpu
 from convrfm.system.terminal import user_path
 
-__all__ = [
-    "BACKENDS", "CLOSEST", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "PatchLaplace", "PreparedImages",
-]  # fmt: skip
+__all__ = ["BACKENDS", "CNNGP", "CNTK", "ConvolutionalKernel", "PatchLaplace"]
 
 BACKENDS = {
     "cpu": "convrfm.kernels.cpu",
@@ -72,9 +68,9 @@ class ConvolutionalKernel:
         backend: "cuda" (on all GPUs, in the dtype of the images), "cpu" (compiled, likewise), "reference" (plain NumPy in
             float64), "neural-tangents" (the paper's own route, in float64; slow), or "auto": cuda where there is a GPU and
             numba-cuda is installed, and cpu elsewhere.
-        memory: bytes that may be taken beside the images and the result; None takes a quarter of what is free, and 896 MiB
-            at most, or with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a
-            result beyond rounding.
+        memory: bytes to take beside the images and the result; None takes a quarter of what is free, and 896 MiB at most, or
+            with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a result beyond
+            rounding.
 
     Raises:
         InputError: a size below one.
@@ -93,7 +89,7 @@ class ConvolutionalKernel:
         if backend == "auto":
             backend = "cuda" if gpu_by_default() else "cpu"
         elif backend == "cuda" and (missing := why_no_gpu()) is not None:
-            msg = f'{missing} Or choose backend="cpu" (or "auto", which does so by itself).'
+            msg = f'{missing} Or choose backend="cpu" (or "auto", which falls back to it).'
             raise ConfigError(msg)
         self.backend = backend
         self.memory = None if memory is None else int(memory)
@@ -112,8 +108,8 @@ class ConvolutionalKernel:
         raise NotImplementedError
 
     @property
-    def _module(self) -> tiles.Backend:
-        return cast("tiles.Backend", import_module(BACKENDS[self.backend]))
+    def _module(self) -> Backend:
+        return cast("Backend", import_module(BACKENDS[self.backend]))
 
     @property
     def _bytes(self) -> int:
@@ -126,8 +122,7 @@ class ConvolutionalKernel:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later changes of
                 the array have no effect.
             metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the identity.
-                It is used at the scale at which it is given. One of rank one, under which all patches are collinear,
-                brings a warning to the arc-cosine kernels.
+                Its scale matters. The arc-cosine kernels warn of rank one, under which all patches are collinear.
 
         Raises:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
@@ -158,20 +153,19 @@ class ConvolutionalKernel:
         """Give the kernel matrix K(X_i, Z_j).
 
         In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those of the
-        CNTK for nearly equal images are computed in float64, see `convrfm.kernels.coincidence` and `near_coincidence`.
+        CNTK for nearly equal images are computed in float64, see `convrfm.kernels.batches`.
 
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64; or prepared images.
-            Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle
-                only.
+            Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle.
             metric: as in `prepare`; None for prepared images, which carry theirs.
-            out: a `.npy` file, ~ being the home folder, for a matrix larger than memory. An interrupted computation goes on
-                from its finished tiles when it is called again with the same arguments; the file is there under its name
-                only once it is complete. See `convrfm.kernels.gram_file`.
+            out: a `.npy` file (`~` is the home folder) for a matrix larger than memory. Called again with the same arguments,
+                an interrupted computation continues from its finished tiles; the file has its name only once it is complete.
+                See `convrfm.kernels.gram_file`.
             part: (i, k) computes the tiles of part i of k alone, i from 0 to k - 1, and writes them to a file of their own
-                beside `out`: for several jobs, on several machines. A call with the same arguments and without `part` then puts
-                together the parts that it finds beside `out`, computes what is missing, and removes them. The bits are those of
-                one job, as long as all have the same `memory`. See `convrfm.kernels.gram_parts`.
+                beside `out`: for several jobs, on several machines. A call with the same arguments and without `part` then
+                joins the parts that it finds beside `out`, computes what is missing, and removes them. The bits are those of
+                one job, as long as all have the same `memory`.
 
         Returns:
             `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends. With `out`, a read-only
@@ -187,12 +181,12 @@ class ConvolutionalKernel:
             if share is not None:
                 return compute_gram_part(path, self._module, left, right, self._bytes, share)
             gram = compute_gram_file(path, self._module, left, right, self._bytes)
-            self._look_at(gram, symmetric=right is None)
+            self._check_use(gram, symmetric=right is None)
             return gram
         other = None if right is None else right.form
         result = tiles.gram(self._module, left.form, other, self.spec, self._bytes)
         check_finite(result, "The kernel matrix (pixels or metric of extreme size?)")
-        self._look_at(result, symmetric=right is None)
+        self._check_use(result, symmetric=right is None)
         return like(result, left.template)
 
     def patch_agop(self, X: Any, Z: Any, alpha: Any, metric: Any = None) -> Any:
@@ -202,7 +196,7 @@ class ConvolutionalKernel:
             X: training images `(n, channels, height, width)`, or prepared images.
             Z: points of evaluation `(m, channels, height, width)`, or prepared images; they may be training images.
             alpha: coefficients `(n, outputs)`.
-            metric: as in `prepare`; the gradient is with respect to the raw patch, the chain rule through M included.
+            metric: as in `prepare`; the gradient is with respect to the raw patch, chain rule through M included.
 
         Returns:
             `(d, d)` float64, symmetric PSD up to rounding, of the kind of X.
@@ -221,8 +215,8 @@ class ConvolutionalKernel:
         check_finite(result, "The patch-AGOP (pixels, metric or coefficients of extreme size?)")
         return like(result, train.template)
 
-    def _look_at(self, gram: np.ndarray, *, symmetric: bool) -> None:
-        """Warn about a kernel matrix that is right, and of no use."""
+    def _check_use(self, gram: np.ndarray, *, symmetric: bool) -> None:
+        """Warn about a kernel matrix that is correct but useless."""
         if isinstance(self.spec, LaplaceSpec):
             warn_if_vanishing(gram, symmetric=symmetric, bandwidth=self.spec.bandwidth)
 
@@ -231,7 +225,7 @@ class ConvolutionalKernel:
         given = [images for images in (X, Z) if isinstance(images, PreparedImages)]
         for prepared in given:
             if metric is not None or (prepared.spec, prepared.backend) != (self.spec, self.backend):
-                msg = "Prepared images carry their metric, and serve the kernel and backend that prepared them only."
+                msg = "Prepared images carry their metric, and can be used only with the kernel and backend that prepared them."
                 raise InputError(msg)
         if given:
             metric = given[0].metric
@@ -252,10 +246,10 @@ class ConvolutionalKernel:
 
 
 def _checked_part(part: Any, path: Path | None) -> tuple[int, int]:
-    """Part i of k, of a matrix in a file.
+    """Check (i, k) of a matrix in a file.
 
     Raises:
-        InputError: it is no such pair, or there is no file.
+        InputError: not such a pair, or no file.
     """
     index, count = part if isinstance(part, tuple | list) and len(part) == 2 else (0, 0)
     if not (is_count(count) and is_count(index, least=0) and index < count):
@@ -281,11 +275,6 @@ class _ArcCosineKernel(ConvolutionalKernel):
         return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
 
     def shallower(self, layers: int) -> Self:
-        """Give the kernel of the same network without its first `layers` convolutions.
-
-        Raises:
-            InputError: no convolution is left.
-        """
         if layers >= self.depth:
             msg = f"stages must be at most the depth of the kernel, {self.depth}: no convolution is left for a further one."
             raise InputError(msg)
@@ -325,8 +314,8 @@ class PatchLaplace(ConvolutionalKernel):
     """Mean over positions of the Laplace kernel of two patches.
 
     Args:
-        bandwidth: positive, on the scale of ||x_u - z_u||_M: the default is for pixels in [0, 1]. `median_bandwidth` gives one
-            for other images. Where the kernel of different images all but vanishes, `gram` warns.
+        bandwidth: positive, on the scale of ||x_u - z_u||_M: the default is for pixels in [0, 1]; `median_bandwidth` gives one
+            for other images. `gram` warns where the kernel of different images all but vanishes.
         patch_size, backend, memory: see `ConvolutionalKernel`. The paper uses q = 7.
 
     Raises:

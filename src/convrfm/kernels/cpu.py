@@ -15,8 +15,8 @@ import numpy as np
 from numba import get_num_threads
 from threadpoolctl import ThreadpoolController
 
-from convrfm.kernels.batches import Batch, chain, check_size, largest_side
-from convrfm.kernels.coincidence import set_coincident
+from convrfm.kernels.backends import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.batches import Batch, chain, check_size, largest_side, set_coincident, set_nearly_coincident
 from convrfm.kernels.compiled import arccosine, laplace
 from convrfm.kernels.compiled.arccosine import Layers
 from convrfm.kernels.compiled.first_layer import (
@@ -31,8 +31,6 @@ from convrfm.kernels.compiled.first_layer import (
 )
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
-from convrfm.kernels.near_coincidence import set_nearly_coincident
-from convrfm.kernels.specs import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.errors import ConfigError
-from convrfm.kernels.specs import ArcCosineSpec
+from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.numerics.metric import power
 from convrfm.numerics.patches import unfold
 from convrfm.system.extras import how_to_install

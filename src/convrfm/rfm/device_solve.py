@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, onenormest
 
-from convrfm.kernels.gpu.hardware import free_on, full_precision
+from convrfm.kernels.gpu.launch import free_on, full_precision
 from convrfm.rfm.ridge import RidgeSolution, SolverDtype, check_system, solve_ridge, warn_of_clipping
 
 __all__ = ["DeviceSolution", "free_device", "solve_on_device", "solve_on_gpu"]

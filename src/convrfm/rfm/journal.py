@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.kernels.prepared import PreparedImages
+from convrfm.kernels.backends import PreparedImages
 from convrfm.system.storage import digest_of, read_arrays, write_arrays
 
 __all__ = ["LARGE", "Round", "RoundJournal"]

@@ -13,8 +13,8 @@ import pandas as pd
 
 from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.kernels.certificate import certify
-from convrfm.kernels.prepared import PreparedImages
+from convrfm.kernels.backends import PreparedImages
+from convrfm.kernels.quality import certify
 from convrfm.numerics.inputs import is_count, is_positive, one_of, refuse_first
 from convrfm.numerics.metric import keep_top_eigenvalues, normalise, power
 from convrfm.rfm.journal import Round, RoundJournal
@@ -143,7 +143,7 @@ class StageResult:
         history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.rfm.ridge.squared_error`;
             regression has `*_r2` (`convrfm.rfm.ridge.determination`) in the place of `*_accuracy`;
             `residual` and `condition` those of `convrfm.rfm.ridge.RidgeSolution`, `kernel_spread` and
-            `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.certificate.Certificate`.
+            `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.quality.Certificate`.
             `selected` marks the ridge chosen in a round. Columns of test images are NaN without them. Under validation
             selection `test_*` are those of the predictor fitted again on all training images with the metric of
             the round, while `train_*` and the metric are of the fitted part alone: no validation label reaches the

@@ -11,16 +11,16 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
-from convrfm.kernels.compiled.functions import arccos_factor, kappa1_factor
 from convrfm.kernels.compiled.simd import (
     VECTOR_BYTES,
     absolute,
+    arccos_factor,
     broadcast,
     fma,
     full,
+    kappa1_factor,
     load,
     room,
     sqrt,

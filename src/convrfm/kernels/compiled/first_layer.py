@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
 
 __all__ = [

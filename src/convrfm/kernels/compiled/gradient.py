@@ -10,8 +10,7 @@ in the cache: in the arithmetic of the images within a position, in float64 over
 import numba
 import numpy as np
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, room, store, total
 
 __all__ = ["OUTPUTS", "contract", "patches_by_position"]

@@ -2,11 +2,9 @@
 
 import numba
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
-from convrfm.kernels.compiled.functions import exp2_of_minus
-from convrfm.kernels.compiled.simd import VECTOR_BYTES, full, load, room, sqrt, store, where_less
+from convrfm.kernels.compiled.simd import VECTOR_BYTES, exp2_of_minus, full, load, room, sqrt, store, where_less
 
 __all__ = ["forward", "reverse"]
 

@@ -6,10 +6,9 @@ from typing import Any, cast
 
 from numba import cuda
 
-from convrfm.kernels.gpu.first_layer import first_layer, pair_sides
-from convrfm.kernels.gpu.functions import along, device, store
-from convrfm.kernels.gpu.plan import COLUMNS, ROWS, THREADS, Plan
-from convrfm.kernels.specs import CLOSEST, LaplaceSpec
+from convrfm.kernels.backends import CLOSEST, LaplaceSpec
+from convrfm.kernels.gpu.device_functions import along, device, first_layer, pair_sides, store
+from convrfm.kernels.gpu.launch import COLUMNS, ROWS, THREADS, Plan
 
 __all__ = ["forward", "reverse"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from convrfm.kernels.specs import SINGULARITY
+from convrfm.kernels.backends import SINGULARITY
 from convrfm.numerics.sampling import generator
 from convrfm.replication.cluster.fit_memory import check_memory
 from convrfm.replication.jobs.fit_journals import round_journal

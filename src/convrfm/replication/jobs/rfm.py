@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convrfm.kernels import CNTK
-from convrfm.kernels.specs import SINGULARITY
+from convrfm.kernels.backends import SINGULARITY
 from convrfm.kernels.tiles import LARGEST_DEFAULT
 from convrfm.numerics.sampling import generator
 from convrfm.replication.cluster.fit_memory import check_memory

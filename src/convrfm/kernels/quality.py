@@ -1,7 +1,13 @@
-"""The bandwidth of the patch Laplace kernel: one from the images themselves, and a warning where one is far too small."""
+"""Whether a kernel matrix is of use: the bandwidth of the Laplace kernel, and the accuracy of the entries.
+
+A certificate compares a random sub-block of the matrix with the same entries in double precision. A difference near the
+smallest eigenvalue, or a negative eigenvalue beyond a ridge, says that the matrix in use is not the positive definite one of
+the theory.
+"""
 
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +16,10 @@ from convrfm.numerics.inputs import as_images
 from convrfm.numerics.patches import box_sum, check_fits
 from convrfm.numerics.sampling import generator
 
-__all__ = ["median_bandwidth", "warn_if_vanishing"]
+if TYPE_CHECKING:
+    from convrfm.kernels.base import ConvolutionalKernel
+
+__all__ = ["Certificate", "certify", "median_bandwidth", "warn_if_vanishing"]
 
 PAIRS = 256
 """Pairs of images whose patches are compared."""
@@ -19,15 +28,17 @@ SAMPLE = 64
 """Rows, and columns, of a kernel matrix that are looked at."""
 
 VANISHING = 1e-6
-"""Median of the entries of different images, where equal ones have 1, below which they count as vanishing: patches lie 14
-bandwidths apart."""
+"""Median entry of different images, where equal ones have 1, that counts as vanishing: patches lie 14 bandwidths apart."""
+
+IMAGES = 16
+"""Images in the sub-block of a certificate."""
 
 
 def median_bandwidth(images: Any, patch_size: int) -> float:
     """Give the median distance of patches at equal positions in pairs of different images, on the scale of the pixels.
 
-    Distances are Euclidean, as under the identity, which is the metric of round 0. At most 256 pairs are drawn, always the same
-    ones. Patches that are equal, such as those of a black frame, are left out.
+    Distances are Euclidean, as under the identity, the metric of round 0. At most 256 pairs are drawn, always the same.
+    Equal patches, such as those of a black frame, are left out.
 
     Args:
         images: training images `(n, channels, height, width)`, array or tensor, at least two.
@@ -58,10 +69,10 @@ def median_bandwidth(images: Any, patch_size: int) -> float:
 
 
 def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) -> None:
-    """Warn where the Laplace kernel of different images all but vanishes, so that predictions say nothing.
+    """Warn where the Laplace kernel `(n, m)` of different images all but vanishes, which makes predictions noise.
 
     Args:
-        gram: `(n, m)`.
+        gram: the kernel matrix.
         symmetric: whether its diagonal is of images with themselves.
         bandwidth: of the kernel.
     """
@@ -78,3 +89,42 @@ def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) ->
             ConvRFMWarning,
             stacklevel=3,
         )
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Accuracy of a kernel matrix; numbers are fractions of the largest entry of the sub-block.
+
+    Attributes:
+        images: size of the sub-block.
+        spread: the largest difference between the entries in the dtype of the images and in float64.
+        smallest_eigenvalue: of the sub-block in float64.
+    """
+
+    images: int
+    spread: float
+    smallest_eigenvalue: float
+
+
+def certify(
+    kernel: "ConvolutionalKernel", images: np.ndarray, metric: np.ndarray | None, *, seed: int = 0
+) -> Certificate:
+    """Certify the kernel matrix of some images `(n, channels, height, width)`.
+
+    Args:
+        kernel: the kernel; its backend computes in both dtypes.
+        images: float32 or float64.
+        metric: see `convrfm.kernels.ConvolutionalKernel.prepare`.
+        seed: draws the sub-block, apart from all other random numbers.
+
+    Raises:
+        InputError, MetricError, NonFiniteError: as `convrfm.kernels.ConvolutionalKernel.gram`.
+    """
+    rng = generator(seed, "certificate")
+    chosen = images[np.sort(rng.choice(len(images), min(IMAGES, len(images)), replace=False))]
+    exact = kernel.gram(chosen.astype(np.float64), None, metric)
+    spread = np.abs(kernel.gram(chosen, None, metric) - exact).max()
+    largest = exact.max()
+    if not largest > 0:  # all images black: nothing to compare
+        return Certificate(len(chosen), 0.0, 0.0)
+    return Certificate(len(chosen), float(spread / largest), float(np.linalg.eigvalsh(exact)[0] / largest))
