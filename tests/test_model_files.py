@@ -196,7 +196,7 @@ def flipped(content, place):
         (lambda content: content.replace(b"0.001", b"0.003", 1), "is damaged: its content"),
         (
             lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": 9', 1),
-            "has format 9, of a later convrfm",
+            "has format 9, but convrfm",
         ),
         (lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": x', 1), "is damaged: its content"),
         (lambda content: content.replace(b'\\"format\\": 2', b'\\"farmot\\": 1', 1), "format cannot be None"),
