@@ -215,9 +215,9 @@ def test_bad_eval_set(fitted):
         ConvRFMClassifier(**SMALL).fit(X, Y, eval_set=(X_TEST[..., :-1], Y_TEST))
     with pytest.raises(InputError, match="X has 496 features, but DeepConvRFMClassifier is expecting 512"):
         fitted.predict(X_TEST[..., :-1])
-    with pytest.raises(InputError, match=r"\(1, 32, 16\), but those of the fit had \(1, 16, 32\)"):
+    with pytest.raises(InputError, match=r"\(1, 32, 16\), those of the fit \(1, 16, 32\)"):
         fitted.predict(X_TEST.transpose(0, 1, 3, 2))
-    with pytest.raises(InputError, match="beyond the range of float32, the dtype of the fit"):
+    with pytest.raises(InputError, match="beyond the range of float32, as in the fit"):
         fitted.predict(X_TEST.astype(np.float64) * 1e200)
 
 

@@ -1,4 +1,4 @@
-"""What the simulator cannot show: the CUDA kernels compile, keep to their dtype, and leave registers for nothing slower.
+"""What the simulator cannot show: CUDA kernels compile, keep to their dtype, and leave registers for nothing slower.
 
 NVIDIA's compiler makes code for a GPU without one being there.
 """

@@ -1,4 +1,4 @@
-"""Kernels where the surroundings are poor: no folder for compiled code, an ASCII locale, the caller's arrays that change."""
+"""Kernels in poor surroundings: no folder for compiled code, an ASCII locale, the caller's arrays that change."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ def test_without_a_folder_for_compiled_code_one_warning_is_given():
     done = run("-c", NO_CACHE)
     assert done.returncode == 0, done.stderr
     (warning,) = done.stdout.splitlines()
-    assert warning.startswith("ConvRFMWarning: Numba finds no folder")
+    assert warning.startswith("ConvRFMWarning: Numba finds no writable folder")
     assert "NUMBA_CACHE_DIR" in warning
 
 

@@ -1,4 +1,4 @@
-"""What backends receive and offer: the definition of a kernel, prepared images, and the protocol of a backend module."""
+"""What backends receive and offer: the definition of a kernel, prepared images, the protocol of a backend module."""
 
 import math
 from contextlib import AbstractContextManager

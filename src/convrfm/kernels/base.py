@@ -1,9 +1,8 @@
 """The protocol of convolutional kernels, and the classes that a user imports.
 
 For images x, z of c channels, patches x_u, z_u of q x q pixels at position u, and a patch metric M, the kernel of a
-network of L unpadded q x q convolutions (standard deviation q / sqrt(fan-in), no bias, sqrt(2) ReLU), flattened
-into a linear layer, obeys, with s = x_u^T M z_u / c in the first layer and a sum over each q x q window after it
-(`box`):
+network of L unpadded q x q convolutions (standard deviation q / sqrt(fan-in), no bias, sqrt(2) ReLU), flattened into a
+linear layer, obeys, with s = x_u^T M z_u / c in the first layer and a sum over each q x q window after it (`box`):
 
     s, s_x, s_z   = box(k), box(k_x), box(k_z)            covariances before the nonlinearity
     T             = s + box(Theta)                        tangent kernel before the nonlinearity (T = s at first)
@@ -23,13 +22,13 @@ g g^T, with g the gradient of f_o with respect to the raw patch z_u, every patch
     g = (1/c) M [ sum_i alpha_io (dK/ds)[i, u] x_{i,u} + 2 (sum_i alpha_io (dK/ds_z)[i, u]) z_u ]
 
 The patch Laplace kernel, in place of a network, is the mean over positions of exp(-||x_u - z_u||_M / bandwidth), with
-||v||_M^2 = v^T M v. Its gradient with respect to z_u is -K_u M (z_u - x_u) / (bandwidth ||z_u - x_u||_M), and zero for patches
-closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv 2309.00570
-names it for patches, whose average over positions is ours: no formula or code of it was published.
+||v||_M^2 = v^T M v. Its gradient with respect to z_u is -K_u M (z_u - x_u) / (bandwidth ||z_u - x_u||_M), and zero for
+patches closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv
+2309.00570 names it for patches, whose average over positions is ours: no formula or code of it was published.
 
 Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]`, derivatives lack the
-terms that contain dr and keep the rest; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of s_z are
-zero. This is what Neural Tangents computes in double precision.
+terms that contain dr and keep the rest; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of s_z
+are zero. This is what Neural Tangents computes in double precision.
 """
 
 from importlib import import_module
@@ -65,12 +64,12 @@ class ConvolutionalKernel:
 
     Args:
         patch_size: q, at least 1; odd or even.
-        backend: "cuda" (on all GPUs, in the dtype of the images), "cpu" (compiled, likewise), "reference" (plain NumPy in
-            float64), "neural-tangents" (the paper's own route, in float64; slow), or "auto": cuda where there is a GPU and
-            numba-cuda is installed, and cpu elsewhere.
-        memory: bytes to take beside the images and the result; None takes a quarter of what is free, and 896 MiB at most, or
-            with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a result beyond
-            rounding.
+        backend: "cuda" (on all GPUs, in the dtype of the images), "cpu" (compiled, likewise), "reference" (plain NumPy
+            in float64), "neural-tangents" (the paper's own route, in float64; slow), or "auto": cuda where there is a
+            GPU and numba-cuda is installed, and cpu elsewhere.
+        memory: bytes to take beside the images and the result; None takes a quarter of what is free, and 896 MiB at
+            most, or with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a
+            result beyond rounding.
 
     Raises:
         InputError: a size below one.
@@ -119,10 +118,11 @@ class ConvolutionalKernel:
         """Check images and bring them under a metric, once for several calls of `gram` and `patch_agop`.
 
         Args:
-            X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later changes of
-                the array have no effect.
-            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the identity.
-                Its scale matters. The arc-cosine kernels warn of rank one, under which all patches are collinear.
+            X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later
+                changes of the array have no effect.
+            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the
+                identity. Its scale matters. The arc-cosine kernels warn of rank one, under which all patches are
+                collinear.
 
         Raises:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
@@ -152,20 +152,20 @@ class ConvolutionalKernel:
     ) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
 
-        In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those of the
-        CNTK for nearly equal images are computed in float64, see `convrfm.kernels.batches`.
+        In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those
+        of the CNTK for nearly equal images are computed in float64, see `convrfm.kernels.batches`.
 
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64; or prepared images.
             Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle.
             metric: as in `prepare`; None for prepared images, which carry theirs.
-            out: a `.npy` file (`~` is the home folder) for a matrix larger than memory. Called again with the same arguments,
-                an interrupted computation continues from its finished tiles; the file has its name only once it is complete.
-                See `convrfm.kernels.gram_file`.
-            part: (i, k) computes the tiles of part i of k alone, i from 0 to k - 1, and writes them to a file of their own
-                beside `out`: for several jobs, on several machines. A call with the same arguments and without `part` then
-                joins the parts that it finds beside `out`, computes what is missing, and removes them. The bits are those of
-                one job, as long as all have the same `memory`.
+            out: a `.npy` file (`~` is the home folder) for a matrix larger than memory. Called again with the same
+                arguments, an interrupted computation continues from its finished tiles; the file has its name only once
+                it is complete. See `convrfm.kernels.gram_file`.
+            part: (i, k) computes the tiles of part i of k alone, i from 0 to k - 1, and writes them to a file of their
+                own beside `out`: for several jobs, on several machines. A call with the same arguments and without
+                `part` then joins the parts that it finds beside `out`, computes what is missing, and removes them. The
+                bits are those of one job, as long as all have the same `memory`.
 
         Returns:
             `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends. With `out`, a read-only
@@ -225,7 +225,7 @@ class ConvolutionalKernel:
         given = [images for images in (X, Z) if isinstance(images, PreparedImages)]
         for prepared in given:
             if metric is not None or (prepared.spec, prepared.backend) != (self.spec, self.backend):
-                msg = "Prepared images carry their metric, and can be used only with the kernel and backend that prepared them."
+                msg = "Prepared images carry their metric, and fit only the kernel and backend that prepared them."
                 raise InputError(msg)
         if given:
             metric = given[0].metric
@@ -276,7 +276,7 @@ class _ArcCosineKernel(ConvolutionalKernel):
 
     def shallower(self, layers: int) -> Self:
         if layers >= self.depth:
-            msg = f"stages must be at most the depth of the kernel, {self.depth}: no convolution is left for a further one."
+            msg = f"stages must be at most the depth of the kernel, {self.depth}: each takes one convolution."
             raise InputError(msg)
         return type(self)(
             depth=self.depth - layers, patch_size=self.patch_size, backend=self.backend, memory=self.memory
@@ -314,8 +314,8 @@ class PatchLaplace(ConvolutionalKernel):
     """Mean over positions of the Laplace kernel of two patches.
 
     Args:
-        bandwidth: positive, on the scale of ||x_u - z_u||_M: the default is for pixels in [0, 1]; `median_bandwidth` gives one
-            for other images. `gram` warns where the kernel of different images all but vanishes.
+        bandwidth: positive, on the scale of ||x_u - z_u||_M: the default is for pixels in [0, 1]; `median_bandwidth`
+            gives one for other images. `gram` warns where the kernel of different images all but vanishes.
         patch_size, backend, memory: see `ConvolutionalKernel`. The paper uses q = 7.
 
     Raises:

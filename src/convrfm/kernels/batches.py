@@ -2,14 +2,15 @@
 
 A batch is prepared once for a metric, before any pair of images is looked at: its norms, and the root of its metric.
 
-Equal images, pixel by pixel: there r = 1 at every position, and after layer l the recursion of `convrfm.kernels.base` has
-k = s_x and Theta = l s_x, hence K = (L + 1) mean_u s_x[u] (CNTK) or mean_u s_x[u] (CNNGP) with s_x of the last layer. Computed
-through r, these entries would carry an error of the square root of the machine precision: in float32 up to 2e-4 of the
-largest entry, all on the diagonal and of one sign, which acts like a negative ridge.
+Equal images, pixel by pixel: there r = 1 at every position, and after layer l the recursion of `convrfm.kernels.base`
+has k = s_x and Theta = l s_x, hence K = (L + 1) mean_u s_x[u] (CNTK) or mean_u s_x[u] (CNNGP) with s_x of the last
+layer. Computed through r, these entries would carry an error of the square root of the machine precision: in float32 up
+to 2e-4 of the largest entry, all on the diagonal and of one sign, which acts like a negative ridge.
 
-Nearly equal images: near r = 1, kappa0(r) turns an error e of r into one of sqrt(e). For two images that differ by little
-noise, the recursion loses up to 9e-4 of the largest entry in float32, and 1e-8 in float64. Here it runs in double precision on
-the distance d = 1 - r instead, which comes from differences alone. In the first layer, and from the norms of a window later,
+Nearly equal images: near r = 1, kappa0(r) turns an error e of r into one of sqrt(e). For two images that differ by
+little noise, the recursion loses up to 9e-4 of the largest entry in float32, and 1e-8 in float64. Here it runs in
+double precision on the distance d = 1 - r instead, which comes from differences alone. In the first layer, and from the
+norms of a window later,
 
     d = |x_u / |x_u| - z_u / |z_u||^2 / 2,      d = box(n - k) / N + |x_w / X - z_w / Z|^2 / 2
 
@@ -17,8 +18,8 @@ with the norms x, z = sqrt(k_x), sqrt(k_z), n = x z of the positions w of a wind
 second is N - box(k) over N, since by Cauchy and Schwarz box(n) falls short of N. Then arccos r = 2 arcsin sqrt(d/2).
 
 Which pairs: by Cauchy and Schwarz an entry of the CNTK is at most (L + 1) mean_u(x_u z_u) of the last layer, and falls
-short of it as the angles between patches grow. Pairs within `NEAR` of that bound are computed here. CNNGP entries contain no
-kappa0 and lose nothing.
+short of it as the angles between patches grow. Pairs within `NEAR` of that bound are computed here. CNNGP entries
+contain no kappa0 and lose nothing.
 """
 
 import math
@@ -34,15 +35,15 @@ from convrfm.kernels.compiled import compiled
 from convrfm.numerics.patches import box_sum, patch_dimension, patch_places, unfold
 
 __all__ = [
-    "NEGLIGIBLE", "Batch", "chain", "check_size", "image_keys", "largest_side", "set_coincident", "set_nearly_coincident",
+    "Batch", "chain", "check_size", "image_keys", "largest_side", "set_coincident", "set_nearly_coincident",
 ]  # fmt: skip
 
 NEGLIGIBLE = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
 """Fraction of the largest norm below which patches count as zero: products of their norms would underflow."""
 
 NEAR = {np.dtype(np.float32): 5e-3, np.dtype(np.float64): 1e-5}
-"""How far below the bound, as a fraction of it, entries are computed in double precision: beyond, rounding costs less than
-3e-6 of the largest entry in float32 and 1e-11 in float64."""
+"""How far below the bound, as a fraction of it, entries are computed in double precision: beyond, rounding costs less
+than 3e-6 of the largest entry in float32 and 1e-11 in float64."""
 
 ROWS_AT_ONCE = 256
 """Rows of the kernel matrix that are compared with their bounds at a time."""

@@ -1,9 +1,9 @@
 """The compiled CPU backend (Numba): pairs of images along the SIMD lanes, positions in cache, all cores.
 
 A batch is prepared once for a metric M = R^T R. A tile of a kernel matrix then brings its columns into blocks of one
-SIMD vector of images, and compiled code (`convrfm.kernels.compiled`) goes through the blocks and the rows. What it needs
-of the first layer is computed on the way: from pixels without a metric, from patches R x_u of up to `FUSED_RANK` numbers,
-and by BLAS, one matrix product for each position, beyond. The arithmetic is in the dtype of the images.
+SIMD vector of images, and compiled code (`convrfm.kernels.compiled`) goes through the blocks and the rows. What it
+needs of the first layer is computed on the way: from pixels without a metric, from patches R x_u of up to `FUSED_RANK`
+numbers, and by BLAS, one matrix product for each position, beyond. The arithmetic is in the dtype of the images.
 """
 
 import math
@@ -47,7 +47,7 @@ OPERATIONS_PER_CALL = 5 * 10**9
 interrupt."""
 
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
-"""Of a pair at a position of a layer, about, beside the products of patches; a reverse sweep takes three times as many."""
+"""Of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times as many."""
 
 PATCH_SHARE = 0.5
 """Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
@@ -278,7 +278,7 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
 
 
 def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
-    """Points of evaluation whose derivatives with respect to all training images take half of the memory; at least 1."""
+    """Points of evaluation whose derivatives for all training images take half of the memory; at least 1."""
     rows, columns = train.positions
     per_point = (
         rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
@@ -287,7 +287,7 @@ def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
 
 
 class _Derivatives(NamedTuple):
-    """The gradient with respect to R z_u is scale (sum_i alpha_i d_s R x_{i,u} + row_weight sum_i alpha_i d_row R z_u)."""
+    """The gradient for R z_u is scale (sum_i alpha_i d_s R x_{i,u} + row_weight sum_i alpha_i d_row R z_u)."""
 
     d_s: np.ndarray  # flat (points, blocks, positions, lanes)
     d_row: np.ndarray  # the same
@@ -342,7 +342,7 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
 
 
 def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, rank: int) -> list[slice]:
-    """Positions in parts for `contract`, each of whole rounds of the threads: the same thread adds the same terms up."""
+    """Positions in parts for `contract`, each of whole rounds of the threads: a thread always adds the same terms."""
     gradients = coefficients.size * rank
     products = coefficients.shape[1] * rank**2
     work = 4 * points * (gradients + products) * coefficients.itemsize // 4

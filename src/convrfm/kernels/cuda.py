@@ -1,13 +1,14 @@
 """The CUDA backend (Numba and PyTorch): one thread for each pair of images, all layers in one sweep.
 
-A batch is prepared as on the CPU, and stays in the memory of the host. A tile of a kernel matrix brings its images to the
-device, where PyTorch arranges them, and one kernel (`convrfm.kernels.gpu`) computes its entries. What it needs of the first
-layer is computed on the way from pixels or short patches; for long patches one matrix product for each position comes before.
-The arithmetic is in the dtype of the images, without TF32; sums over the gradients are in float64.
+A batch is prepared as on the CPU, and stays in the memory of the host. A tile of a kernel matrix brings its images to
+the device, where PyTorch arranges them, and one kernel (`convrfm.kernels.gpu`) computes its entries. What it needs of
+the first layer is computed on the way from pixels or short patches; for long patches one matrix product for each
+position comes before. The arithmetic is in the dtype of the images, without TF32; sums over the gradients are in
+float64.
 
-Derivatives are computed likewise, and contracted by matrix products: at position u of point z and for output o, the gradient is
-sum_i alpha_io a[z, i, u] R x_{i,u} + (sum_i alpha_io b[z, i, u]) R z_u up to constants, for each position one product of a[z, i]
-with alpha_io R x_{i,u}, whose columns are all o and all numbers of the patch.
+Derivatives are computed likewise, and contracted by matrix products: at position u of point z and for output o, the
+gradient is sum_i alpha_io a[z, i, u] R x_{i,u} + (sum_i alpha_io b[z, i, u]) R z_u up to constants, for each position
+one product of a[z, i] with alpha_io R x_{i,u}, whose columns are all o and all numbers of the patch.
 
 Where there are several devices, each takes tiles from one queue, see `convrfm.kernels.tiles`.
 """
@@ -46,8 +47,8 @@ __all__ = [
 ]  # fmt: skip
 
 FUSED_RANK = 8
-"""Numbers in a patch up to which covariances are computed within the sweep (an estimate). Beyond, a matrix product for each
-position is cheaper, although its result goes through memory: the sweep loads two numbers for each product."""
+"""Numbers in a patch up to which covariances are computed within the sweep (an estimate). Beyond, a matrix product for
+each position is cheaper, although its result goes through memory: the sweep loads two numbers for each product."""
 
 LARGEST_SIDE = 8192
 """Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
@@ -93,7 +94,7 @@ def _in_blocks(numbers: torch.Tensor, lanes: int) -> torch.Tensor:
 
 
 def _patches_of(batch: Batch, images: torch.Tensor, first: int, last: int) -> torch.Tensor:
-    """R x_u for the rows first ... last - 1 of positions `(n, positions, rank)`, from the batch's images on the device."""
+    """R x_u for the rows first ... last - 1 of positions `(n, positions, rank)`, from its images on the device."""
     width = batch.shape[2]
     starts = np.arange(first, last)[:, None] * width + np.arange(batch.positions[1])
     places = torch.from_numpy(starts.reshape(-1, 1) + batch.places).to(images.device)
@@ -120,9 +121,8 @@ def _operands(left: Batch, right: Batch, spec: Spec) -> _Operands:
             _patches_of(side, images, 0, side.positions[0]) for side, images in ((left, of_left), (right, of_right))
         )
     if kind != COVARIANCES:
-        return _Operands(
-            kind, _in_blocks(of_left.reshape(len(left), -1) / scale, ROWS), _in_blocks(of_right.reshape(len(right), -1), COLUMNS)
-        )  # fmt: skip
+        rows, columns = of_left.reshape(len(left), -1) / scale, of_right.reshape(len(right), -1)
+        return _Operands(kind, _in_blocks(rows, ROWS), _in_blocks(columns, COLUMNS))
     padded = torch.nn.functional.pad(of_right, (0, 0, 0, 0, 0, _whole_blocks(len(right)) - len(right)))
     with full_precision:
         s = torch.matmul((of_left / scale).transpose(0, 1), padded.permute(1, 2, 0))

@@ -1,15 +1,16 @@
 """Kernel matrices larger than memory, in files that are filled tile by tile and continue after an interruption.
 
-While the matrix `gram.npy` grows it is called `gram.npy.partial`, and entries not yet computed are NaN. `gram.npy.tiles.json`
-says what the matrix is of and which tiles are on disk; a tile is entered there after its entries have reached the disk. A
-complete matrix takes its name, and the second file is removed.
+While the matrix `gram.npy` grows it is called `gram.npy.partial`, and entries not yet computed are NaN.
+`gram.npy.tiles.json` says what the matrix is of and which tiles are on disk; a tile is entered there after its entries
+have reached the disk. A complete matrix takes its name, and the second file is removed.
 
 Tiles do not depend on each other, and several processes on several machines can share them. Part i of k is the file
-`gram.part-<i>-of-<k>.npz` beside the matrix, as NumPy writes several arrays to a zip archive: `identity`, the hash of all that
-the entries depend on; `side`, of the tiles; `tiles`, the numbers of those that belong to the part, in the order of
-`convrfm.kernels.tiles.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are those on and above
-the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in `.partial`, and each tile is
-appended when it is done. The matrix takes over the parts beside it first, and removes them when it is complete.
+`gram.part-<i>-of-<k>.npz` beside the matrix, as NumPy writes several arrays to a zip archive: `identity`, the hash of
+all that the entries depend on; `side`, of the tiles; `tiles`, the numbers of those that belong to the part, in the
+order of `convrfm.kernels.tiles.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are
+those on and above the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in
+`.partial`, and each tile is appended when it is done. The matrix takes over the parts beside it first, and removes them
+when it is complete.
 """
 
 import hashlib
@@ -128,8 +129,8 @@ def compute_gram_file(
         state = _State(identity, side, [])
     elif parts and parts[0].side != state.side:
         msg = (
-            f"{partial} has tiles of {state.side} images, and {parts[0].file} of {parts[0].side}: entries depend on that "
-            f"within rounding. Delete {partial.name} and {progress.name}, to start over from the parts."
+            f"{partial} has tiles of {state.side} images, and {parts[0].file} of {parts[0].side}, which changes the "
+            f"rounding of entries. Delete {partial.name} and {progress.name}, to start over from the parts."
         )
         raise StorageError(msg)
     matrix = np.load(partial, mmap_mode="r+")
@@ -317,8 +318,8 @@ def _read_parts(files: list[Path], identity: str) -> list[_Part]:
     for part in found[1:]:
         if part.side != found[0].side:
             msg = (
-                f"{found[0].file} has tiles of {found[0].side} images, and {part.file} of {part.side}: entries depend on that "
-                "within rounding. Delete one of them, and compute all parts with the same `memory`."
+                f"{found[0].file} has tiles of {found[0].side} images, and {part.file} of {part.side}, which changes "
+                "the rounding of entries. Delete one of them, and compute all parts with the same `memory`."
             )
             raise StorageError(msg)
     return found

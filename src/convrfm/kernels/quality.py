@@ -1,8 +1,8 @@
 """Whether a kernel matrix is of use: the bandwidth of the Laplace kernel, and the accuracy of the entries.
 
 A certificate compares a random sub-block of the matrix with the same entries in double precision. A difference near the
-smallest eigenvalue, or a negative eigenvalue beyond a ridge, says that the matrix in use is not the positive definite one of
-the theory.
+smallest eigenvalue, or a negative eigenvalue beyond a ridge, says that the matrix in use is not the positive definite
+one of the theory.
 """
 
 import warnings
@@ -28,7 +28,7 @@ SAMPLE = 64
 """Rows, and columns, of a kernel matrix that are looked at."""
 
 VANISHING = 1e-6
-"""Median entry of different images, where equal ones have 1, that counts as vanishing: patches lie 14 bandwidths apart."""
+"""Median entry of different images (equal ones have 1) that counts as vanishing: patches lie 14 bandwidths apart."""
 
 IMAGES = 16
 """Images in the sub-block of a certificate."""
@@ -51,7 +51,7 @@ def median_bandwidth(images: Any, patch_size: int) -> float:
     given = as_images(images, "The images")
     check_fits(given.shape[2], given.shape[3], patch_size, depth=1)
     if len(given) < 2:
-        msg = "The median bandwidth needs at least two images, but there is one: pass more images, or a number as bandwidth."
+        msg = "The median bandwidth needs at least two images: pass more images, or a number as bandwidth."
         raise InputError(msg)
     rng = generator(0, "bandwidth")
     first = rng.integers(len(given), size=PAIRS)
@@ -63,7 +63,7 @@ def median_bandwidth(images: Any, patch_size: int) -> float:
         found.append(distances[distances > 0])
     every = np.concatenate(found)
     if len(every) == 0:
-        msg = "The median bandwidth is zero, since all images drawn are equal: pass other images, or a number as bandwidth."
+        msg = "The median bandwidth is zero, since all drawn images are equal: pass others, or a number as bandwidth."
         raise InputError(msg)
     return float(np.median(every))
 
@@ -82,10 +82,10 @@ def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) ->
         entries = entries[rows[:, None] != columns]
     if entries.size > 0 and np.median(entries) < VANISHING:
         warnings.warn(
-            f"The Laplace kernel of different images all but vanishes (its median is {np.median(entries):.2g}, and 1 for equal "
-            f"ones): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. "
-            "Scale the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size), which is "
-            'bandwidth="median" of the estimators; it is that of the first stage in all stages.',
+            f"The Laplace kernel of different images all but vanishes (median {np.median(entries):.2g}; equal ones have 1): "
+            f"the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. Scale "
+            "the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size), which is "
+            'bandwidth="median" of the estimators; all stages use that of the first.',
             ConvRFMWarning,
             stacklevel=3,
         )

@@ -3,8 +3,8 @@
 The budget decides the side of the tiles. If memory runs out all the same, the tile is halved, and so are those to come.
 Tiles do not change a result beyond rounding.
 
-A backend with several devices has a thread for each, and all take tiles from one queue. With a single device, that thread
-computes the next tile while the last one is put in its place.
+A backend with several devices has a thread for each, and all take tiles from one queue. With a single device, that
+thread computes the next tile while the last one is put in its place.
 """
 
 import logging

@@ -48,7 +48,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
         msg = f"{name} cannot be converted to an array: {error}"
         raise InputError(msg) from error
     if array.dtype.kind == "c":
-        msg = f"Complex data not supported: {name} must be real numbers (float32 or float64), but its dtype is {array.dtype}."
+        msg = f"Complex data not supported: {name} must be float32 or float64, but its dtype is {array.dtype}."
         raise InputError(msg)
     return array
 

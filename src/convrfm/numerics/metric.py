@@ -1,4 +1,4 @@
-"""Patch metrics: symmetric positive semi-definite matrices `(d, d)` in the patch order of `convrfm.numerics.patches`."""
+"""Patch metrics: symmetric positive semi-definite `(d, d)` in the patch order of `convrfm.numerics.patches`."""
 
 import warnings
 

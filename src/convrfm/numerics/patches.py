@@ -30,14 +30,14 @@ def check_fits(height: int, width: int, patch_size: int, depth: int) -> None:
     least = depth * (patch_size - 1) + 1
     if min(height, width) < least:
         msg = (
-            f"Images of {height}x{width} pixels are too small for {depth} convolution(s) with {patch_size}x{patch_size} "
-            f"patches and no padding: at least {least}x{least} pixels are needed. Use a smaller depth or patch size."
+            f"Images of {height}x{width} pixels are too small for {depth} convolution(s) with "
+            f"{patch_size}x{patch_size} patches and no padding: at least {least}x{least} pixels are needed. Use a smaller depth or patch size."
         )
         raise ImageSizeError(msg)
 
 
 def unfold(images: np.ndarray, patch_size: int) -> np.ndarray:
-    """Copy every patch of images `(n, channels, height, width)` to `(n, P, Q, d)`, P = height - q + 1, Q = width - q + 1."""
+    """Copy all patches of images `(n, channels, height, width)`: `(n, height - q + 1, width - q + 1, d)`."""
     windows = np.lib.stride_tricks.sliding_window_view(images, (patch_size, patch_size), axis=(2, 3))
     # (n, channel, P, Q, row, column) -> (n, P, Q, channel, row, column)
     ordered = np.array(windows.transpose(0, 2, 3, 1, 4, 5), order="C")

@@ -1,9 +1,9 @@
 """Edges of images, their orientation, and which of them a filter picks.
 
 Orientations are those of the edge itself, in degrees within [0, 180): 0 is horizontal, 90 vertical, and angles grow
-anticlockwise in the displayed picture. Channels are combined by the sum of their structure tensors g g^T (Di Zenzo 1986);
-the orientation is that of the smaller eigenvalue, its strength the coherence (l1 - l2) / (l1 + l2) (Bigun and Granlund
-1987). Images wrap around, as the patches of `convrfm.pictures.magnitudes` do.
+anticlockwise in the displayed picture. Channels are combined by the sum of their structure tensors g g^T (Di Zenzo
+1986); the orientation is that of the smaller eigenvalue, its strength the coherence (l1 - l2) / (l1 + l2) (Bigun and
+Granlund 1987). Images wrap around, as the patches of `convrfm.pictures.magnitudes` do.
 """
 
 import numpy as np
@@ -47,9 +47,9 @@ def filter_orientation(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def picked_orientation(response: np.ndarray, images: np.ndarray, scale: float) -> tuple[float, float]:
     """Orientation of the edges to which a filter responds.
 
-    Images do not have equally many edges of all orientations. The squared response is therefore compared with the squared
-    gradient among pixels of about one orientation, by least squares through zero, which strong edges dominate; the
-    orientation is that of the mean of these gains around the circle.
+    Images do not have equally many edges of all orientations. The squared response is therefore compared with the
+    squared gradient among pixels of about one orientation, by least squares through zero, which strong edges dominate;
+    the orientation is that of the mean of these gains around the circle.
 
     Args:
         response: of the filter `(n, h, w)`, such as from `convrfm.pictures.magnitudes.filter_magnitude`.
@@ -81,7 +81,7 @@ def angle_between(first: np.ndarray | float, second: np.ndarray | float) -> np.n
 
 
 def _doubled(down: np.ndarray, right: np.ndarray, axis: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The structure tensor, summed over axes, as (l1 - l2) e^{2 i phi}, phi the gradient's angle downwards, and its trace."""
+    """The structure tensor summed over axes: (l1 - l2) e^{2 i phi}, phi the gradient's angle downwards, and trace."""
     vector = ((right + 1j * down) ** 2).sum(axis=axis)
     return vector, (right**2 + down**2).sum(axis=axis)
 

@@ -81,8 +81,9 @@ def compare_with_edges(
 
     Returns:
         two rows for each eigenvector (from 1) and image (from 0), columns `eigenvector`, `image`, `quantity`, `value`,
-        `control`: the Pearson correlation of the pixels, and the mean of those of random filters, which are Gaussian for
-        "sobel", and Gaussian without their mean for "sobel_zero_mean". And the filtered images `(k, n, height, width)`.
+        `control`: the Pearson correlation of the pixels, and the mean of those of random filters, which are Gaussian
+        for "sobel", and Gaussian without their mean for "sobel_zero_mean". And the filtered images
+        `(k, n, height, width)`.
 
     Raises:
         InputError: no draws.
@@ -113,10 +114,10 @@ def picked_edges(filters: Eigenfilters, pictures: np.ndarray, images: np.ndarray
         images: in these `(n, channels, height, width)`.
 
     Returns:
-        a row for each eigenvector (from 1) and quantity, columns `eigenvector`, `quantity`, `value`, `control`: "share",
-        "constant_share", "orientation", "coherence", "picked" and "selectivity" (see `picked_orientation`), and "gap",
-        between orientation and picked, in degrees; its control is the mean gap to the edges that the other eigenvectors
-        pick, which would be 45 by chance. Other controls are NaN.
+        a row for each eigenvector (from 1) and quantity, columns `eigenvector`, `quantity`, `value`, `control`:
+        "share", "constant_share", "orientation", "coherence", "picked" and "selectivity" (see `picked_orientation`),
+        and "gap", between orientation and picked, in degrees; its control is the mean gap to the edges that the other
+        eigenvectors pick, which would be 45 by chance. Other controls are NaN.
     """
     found = [picked_orientation(picture, images, SCALE * filters.patch_size) for picture in pictures]
     picked, selectivity = np.array(found).T

@@ -1,7 +1,7 @@
 """How patch metrics and filters transform images, and how alike the resulting pictures are.
 
-The transformation is that of section 2.2 of arXiv 2309.00570; Figures 3 and 10 put the matrix of ConvRFM beside the filter
-covariance of a network.
+The transformation is that of section 2.2 of arXiv 2309.00570; Figures 3 and 10 put the matrix of ConvRFM beside the
+filter covariance of a network.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ def patch_magnitude(
 ) -> np.ndarray:
     """Replace every pixel by the norm of the transformed patch around it, |M^p x_ij|.
 
-    The norm is over all entries of the patch, as in the successor of the authors' code; their code itself adds up the norms
-    over the window of each channel.
+    The norm is over all entries of the patch, as in the successor of the authors' code; their code itself adds up the
+    norms over the window of each channel.
 
     Args:
         images: `(n, channels, height, width)`.
@@ -79,7 +79,7 @@ def pixel_pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _wrapped_patches(images: np.ndarray, patch_size: int) -> Iterator[np.ndarray]:
-    """The patches `(height, width, d)` around every pixel, of one image at a time: those of many would take gigabytes."""
+    """The patches `(height, width, d)` around every pixel, one image at a time: many would take gigabytes."""
     before, after = patch_size // 2, (patch_size - 1) // 2
     wrapped = np.pad(images, [(0, 0), (0, 0), (before, after), (before, after)], mode="wrap")
     for image in wrapped[:, None]:
@@ -123,10 +123,10 @@ def compare_operators(
         draws: number of random matrices.
 
     Returns:
-        quantities "alike", the Pearson correlation of the pixels of two pictures, whose control is that of the first with
-        pictures of random matrices; "alike_without_means", the same for matrices that do not see the mean of a patch in each
-        channel, that is brightness; and "sobel_<name>", that of a picture and the Sobel magnitude, whose control is that of
-        random matrices' pictures and the Sobel magnitude.
+        quantities "alike", the Pearson correlation of the pixels of two pictures, whose control is that of the first
+        with pictures of random matrices; "alike_without_means", the same for matrices that do not see the mean of a
+        patch in each channel, that is brightness; and "sobel_<name>", that of a picture and the Sobel magnitude, whose
+        control is that of random matrices' pictures and the Sobel magnitude.
 
     Raises:
         InputError: no draws.

@@ -1,8 +1,8 @@
 """Algorithm 2 of arXiv 2309.00570, Deep ConvRFM: ConvRFM stage by stage on random features drawn from each metric.
 
-Stage l fits ConvRFM with a kernel of L - l convolutions to the features X_l (X_0 the images), and keeps the metric of its best
-round. The next features are X_{l+1} = ReLU(W * X_l), without padding or bias, with filters W of rows g M^{1/2}, g standard
-normal.
+Stage l fits ConvRFM with a kernel of L - l convolutions to the features X_l (X_0 the images), and keeps the metric of
+its best round. The next features are X_{l+1} = ReLU(W * X_l), without padding or bias, with filters W of rows g
+M^{1/2}, g standard normal.
 """
 
 from dataclasses import dataclass, replace

@@ -1,9 +1,9 @@
-"""Kernel ridge regression on a device of PyTorch, for systems on which a GPU is faster than LAPACK (`convrfm.rfm.ridge`).
+"""Kernel ridge regression on a device of PyTorch, where a GPU is faster than LAPACK (`convrfm.rfm.ridge`).
 
-The kernel matrix goes to the device once, in its own dtype, beside the system that is factorised; only the coefficients come
-back. The certificate is that of LAPACK's route: the residual in float64 against the kernel that was passed, and an estimate of
-the condition number in the 1-norm by the power method behind LAPACK's `pocon` (Higham 1988; Higham & Tisseur 2000, in SciPy).
-A module of its own, since fits on the CPU do without importing PyTorch.
+The kernel matrix goes to the device once, in its own dtype, beside the system that is factorised; only the coefficients
+come back. The certificate is that of LAPACK's route: the residual in float64 against the kernel that was passed, and an
+estimate of the condition number in the 1-norm by the power method behind LAPACK's `pocon` (Higham 1988; Higham &
+Tisseur 2000, in SciPy). A module of its own, since fits on the CPU do without importing PyTorch.
 """
 
 import logging
@@ -41,8 +41,8 @@ class DeviceSolution:
         alpha: `(n, outputs)` float64.
         residual: as in `convrfm.rfm.ridge.RidgeSolution`.
         condition: likewise, with all its digits.
-        smallest: None after a Cholesky factorisation; else the smallest eigenvalue of the indefinite kernel, whose negative
-            eigenvalues were set to zero.
+        smallest: None after a Cholesky factorisation; else the smallest eigenvalue of the indefinite kernel, whose
+            negative eigenvalues were set to zero.
     """
 
     alpha: np.ndarray

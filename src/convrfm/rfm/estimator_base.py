@@ -217,7 +217,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.metrics_[0]
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for the class of an image, 0 elsewhere.
+        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for an image's class, else 0.
 
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
@@ -288,12 +288,12 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if images.shape[1:] != self.image_shape_:
             msg = (
                 f"{name} has {np.prod(images.shape[1:])} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input: the images have shape {images.shape[1:]}, but those of the fit "
-                f"had {self.image_shape_}."
+                f"{self.n_features_in_} features as input: the images have shape {images.shape[1:]}, those of the fit "
+                f"{self.image_shape_}."
             )
             raise InputError(msg)
         if np.abs(images).max() > np.finfo(dtype).max:
-            msg = f"The pixels of {name} reach {np.abs(images).max():.3g}, beyond the range of {dtype}, the dtype of the fit."
+            msg = f"The pixels of {name} reach {np.abs(images).max():.3g}, beyond the range of {dtype}, as in the fit."
             raise InputError(msg)
         return images.astype(dtype, copy=False)
 
@@ -305,8 +305,8 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         held_out = round(self.validation_fraction * len(targets))
         if held_out == 0 or held_out == len(targets):
             msg = (
-                f"Too few training images, n_samples = {len(targets)}, to hold out a fraction of {self.validation_fraction}: "
-                "use more images, or selection='test' with an eval_set."
+                f"Too few training images, n_samples = {len(targets)}, to hold out a fraction of "
+                f"{self.validation_fraction}: use more images, or selection='test' with an eval_set."
             )
             raise InputError(msg)
         return np.setdiff1d(everything, stratified_draw(self._strata(targets), held_out, rng))
@@ -322,14 +322,15 @@ def _check_channel_axis(images: np.ndarray, kernel: ConvolutionalKernel) -> None
     """Refuse images whose channels clearly come last, and warn of ones whose channels may; small first axes pass.
 
     Raises:
-        InputError: square pictures of 1, 3 or 4 channels in the last axis, or ones too narrow when that is taken as width.
+        InputError: square pictures of 1, 3 or 4 channels in the last axis, or ones too narrow when that is taken as
+            width.
     """
     _, first, second, last = images.shape
     if last not in (1, 3, 4) or min(first, second) < 5:
         return
     msg = (
-        f"Images must be (n, channels, height, width), but X of shape {images.shape} looks like (n, height, width, channels): "
-        "move the channels forward by X.transpose(0, 3, 1, 2), or permute for a tensor. If it really holds "
+        f"Images must be (n, channels, height, width), but X of shape {images.shape} looks like (n, height, width, "
+        "channels): move the channels forward by X.transpose(0, 3, 1, 2), or permute for a tensor. If it really holds "
         f"{first} channels of {second} x {last} pixels, swap its last two axes."
     )
     if first == second or last < kernel.spec.depth * (kernel.patch_size - 1) + 1:

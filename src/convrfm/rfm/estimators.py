@@ -114,8 +114,9 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
         copy_X: whether the model keeps a copy of the training images, which predictions need. With False it may share
             them, and they must not change while the model is in use.
-        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.processors`. None changes
-            nothing: all cores, or the share that joblib gives to each process, as under `GridSearchCV(n_jobs=2)`.
+        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.processors`. None
+            changes nothing: all cores, or the share that joblib gives to each process, as under
+            `GridSearchCV(n_jobs=2)`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.
         verbose: 0 is silent; otherwise progress is shown, see `convrfm.system.terminal.track`.
 
@@ -136,7 +137,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         return data
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Give a score for each class `(n, classes)`; for two classes that of the second minus that of the first `(n,)`.
+        """Give a score for each class `(n, classes)`; for two classes that of the second minus the first `(n,)`.
 
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
@@ -163,8 +164,8 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
             raise AttributeError(msg)
         if hasattr(self, "stages_") and self.temperature_ is None:
             msg = (
-                "predict_proba is missing: the model was fitted without calibration (with selection='test', or by an older "
-                "version). Fit it again."
+                "predict_proba is missing: the model was fitted without calibration (with selection='test', or by an "
+                "older version). Fit it again."
             )
             raise AttributeError(msg)
         return True
@@ -174,12 +175,13 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         """Give the probability of each class `(n, classes)`; `predict` gives the largest.
 
         It is the softmax of the outputs divided by `temperature_`, which minimises the cross-entropy on the validation
-        images (temperature scaling: Guo et al. 2017, arXiv 1706.04599), for the predictor that is fitted to the other images.
-        Targets are smoothed as by Platt (1999), to (m + 1) / (m + classes) and 1 / (m + classes) for m images; otherwise
-        probabilities would be 0 and 1 where no validation image is wrong.
+        images (temperature scaling: Guo et al. 2017, arXiv 1706.04599), for the predictor that is fitted to the other
+        images. Targets are smoothed as by Platt (1999), to (m + 1) / (m + classes) and 1 / (m + classes) for m images;
+        otherwise probabilities would be 0 and 1 where no validation image is wrong.
 
         Raises:
-            AttributeError: `selection="test"`, which holds out no validation images; or a model from a file of format 1.
+            AttributeError: `selection="test"`, which holds out no validation images; or a model from a file of format
+                1.
             InputError, NonFiniteError: see `convrfm.errors`.
         """
         check_is_fitted(self, "stages_")
@@ -257,9 +259,9 @@ class DeepConvRFMClassifier(_DeepParameters, ConvRFMClassifier):
 class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
     """ConvRFM for real targets: kernel ridge regression with a learned metric on patches.
 
-    Targets are neither centred nor scaled, as in scikit-learn's `KernelRidge`: there is no intercept. Ridge, round and stage
-    are chosen by the R^2 of the validation images, a random part of the training images. R^2 is averaged over several
-    targets, while the AGOP adds up squared gradients: bring targets to one scale.
+    Targets are neither centred nor scaled, as in scikit-learn's `KernelRidge`: there is no intercept. Ridge, round and
+    stage are chosen by the R^2 of the validation images, a random part of the training images. R^2 is averaged over
+    several targets, while the AGOP adds up squared gradients: bring targets to one scale.
 
     Args:
         others: see `ConvRFMClassifier`.

@@ -35,7 +35,8 @@ class Round:
         alpha: coefficients `(n, classes)` of its predictor on all training images, for the kernel divided by `scale`.
         scale: largest entry of the kernel matrix of the training images.
         next_metric: `(d, d)` of the next round; None after the last.
-        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without them.
+        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without
+            them.
         outputs: on the test images `(m, classes)`; None without them.
     """
 
@@ -74,7 +75,8 @@ class RoundJournal:
 
     Attributes:
         stem: files are named `<stem>-<round>.safetensors`.
-        fit: tells apart fits that share a stem: a round of another fit is refused. If empty, each fit needs a stem of its own.
+        fit: tells apart fits that share a stem: a round of another fit is refused. If empty, each fit needs a stem of
+            its own.
     """
 
     stem: Path

@@ -1,8 +1,8 @@
 """Fitted estimators on disk: one safetensors file with a JSON description in its header. Nothing is pickled.
 
-The arrays are those learned in every stage and round, and the training images, which predictions of a kernel machine need. The
-features of later stages are computed again from the images and the filters. The description includes a hash of itself and of all
-arrays. `FORMAT` counts up whenever files change in a way that older versions would misread.
+The arrays are those learned in every stage and round, and the training images, which predictions of a kernel machine
+need. The features of later stages are computed again from the images and the filters. The description includes a hash
+of itself and of all arrays. `FORMAT` counts up whenever files change in a way that older versions would misread.
 """
 
 import json
@@ -45,7 +45,8 @@ Arrays = dict[str, np.ndarray]
 def save_model(model: ConvRFMBase, path: str | Path) -> None:
     """Write a fitted estimator atomically; by custom the name ends in `.safetensors`.
 
-    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and its draws are saved.
+    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and its draws are
+    saved.
 
     Args:
         model: a fitted `ConvRFMClassifier`, `ConvRFMRegressor`, or their deep versions.
@@ -68,7 +69,7 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
     kernel = model._kernel(bandwidth if model.bandwidth == "median" and bandwidth is not None else model.bandwidth)
     now = kernel.spec, kernel.patch_size, model._deep_settings().nonlinearity
     if now != (fitted.spec, fitted.patch_size, model._nonlinearity):
-        msg = "The kernel, patch_size or nonlinearity of this model was changed after the fit: fit it again before saving it."
+        msg = "The kernel, patch_size or nonlinearity was changed after the fit: fit the model again before saving it."
         raise InputError(msg)
     arrays: Arrays = {"images": model.stages_[0].features}
     stages = []
@@ -201,7 +202,7 @@ def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
     """
     values = classes.tolist()
     if classes.dtype.kind not in "biufUO" or not all(isinstance(value, str | int | float) for value in values):
-        msg = f"Labels of dtype {classes.dtype}, such as {values[0]!r}, cannot be saved: fit the model to numbers or texts."
+        msg = f"Labels of dtype {classes.dtype} ({values[0]!r}) cannot be saved: fit the model to numbers or texts."
         raise InputError(msg)
     return {"dtype": classes.dtype.str, "values": values}
 

@@ -28,8 +28,8 @@ class RidgeSolution:
     Attributes:
         alpha: `(n, outputs)` float64.
         ridge: the ridge.
-        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both by LAPACK; "cholesky on
-            cuda" and "clipped eigenvalues on cuda" where a GPU solved it.
+        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both by LAPACK;
+            "cholesky on cuda" and "clipped eigenvalues on cuda" where a GPU solved it.
         residual: |(K + ridge I) alpha - Y| / |Y| in the Frobenius norm, in float64, for the K that was passed.
         condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues), to
             three digits: LAPACK's last digits change with the address of its work space.
@@ -45,8 +45,8 @@ class RidgeSolution:
 def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
 
-    The last bits depend on the number of BLAS threads, see `convrfm.system.processors`. `convrfm.rfm.device_solve` does the
-    same on a GPU.
+    The last bits depend on the number of BLAS threads, see `convrfm.system.processors`. `convrfm.rfm.device_solve` does
+    the same on a GPU.
 
     Args:
         kernel: `(n, n)`, symmetric.
@@ -162,7 +162,7 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
 
 
 def determination(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Give R^2 of outputs `(n, outputs)`, averaged over outputs as by scikit-learn's `r2_score`; NaN for a single row."""
+    """Give R^2 of outputs `(n, outputs)`, averaged over outputs as in scikit-learn's `r2_score`; NaN for one row."""
     from sklearn.metrics import r2_score  # takes a second, and classification does not need it
 
     return float(r2_score(targets, outputs)) if len(outputs) > 1 else float("nan")

@@ -1,7 +1,8 @@
 """Algorithm 1 of arXiv 2309.00570, ConvRFM: kernel ridge regression and the patch-AGOP in turn.
 
-M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor. Round 0 is the
-plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of `RFMSettings`.
+M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor. Round
+0 is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of
+`RFMSettings`.
 """
 
 from dataclasses import dataclass, field
@@ -44,8 +45,8 @@ class RFMSettings:
         agop_samples: points at which the AGOP is averaged: "all" training images, or a number of them.
         agop_draw: which ones: "random", or the "first" (the authors' code takes the first 20).
         agop_ridge: the predictor whose AGOP is taken: with the "selected" ridge, or the "last" one tried (the code).
-        metric_power: p in M = G^p. 1 is the paper's text; 2 is the default of the authors' code, which multiplies patches by
-            G and not by its square root.
+        metric_power: p in M = G^p. 1 is the paper's text; 2 is the default of the authors' code, which multiplies
+            patches by G and not by its square root.
         eigenvalue_fraction: share of the largest eigenvalues of G that is kept (an option of the authors' code: 0.25).
         solver_dtype: arithmetic of the solver; "float32" in the authors' code.
     """
@@ -138,20 +139,20 @@ class StageResult:
             equals.
         best_ridge: the ridge selected in that round.
         best_score: its selection score.
-        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.rfm.ridge.squared_error`;
-            regression has `*_r2` (`convrfm.rfm.ridge.determination`) in place of `*_accuracy`; `residual` and `condition` are
-            those of `convrfm.rfm.ridge.RidgeSolution`, `kernel_spread` and `kernel_smallest_eigenvalue` those of the round's
-            `convrfm.kernels.quality.Certificate`. `selected` marks the ridge chosen in a round. Columns of test images are NaN
-            without them. With validation selection, `test_*` are those of the predictor fitted again on all training images
-            with the metric of the round, while `train_*` and the metric are of the fitted part alone: no validation label
-            reaches the metric.
+        history: a row for each round and ridge; accuracies are fractions, errors as in
+            `convrfm.rfm.ridge.squared_error`; regression has `*_r2` (`convrfm.rfm.ridge.determination`) in place of
+            `*_accuracy`; `residual` and `condition` are those of `convrfm.rfm.ridge.RidgeSolution`, `kernel_spread` and
+            `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.quality.Certificate`. `selected` marks
+            the ridge chosen in a round. Columns of test images are NaN without them. With validation selection,
+            `test_*` are those of the predictor fitted again on all training images with the metric of the round, while
+            `train_*` and the metric are of the fitted part alone: no validation label reaches the metric.
         alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
             by `scale`.
         scale: largest entry of the kernel matrix of the training images in the best round.
         outputs: of that predictor on the test images `(m, classes)`; None without them.
         validation_outputs: on the validation images, of the predictor that is fitted to the others; None without them.
-        correct: for each round, whether its predictor with the selected ridge classifies each test image correctly, `(m,)`
-            bool; the mean is `test_accuracy`. Empty without test images and for regression.
+        correct: for each round, whether its predictor with the selected ridge classifies each test image correctly,
+            `(m,)` bool; the mean is `test_accuracy`. Empty without test images and for regression.
     """
 
     metrics: list[np.ndarray | None]

@@ -1,13 +1,15 @@
-"""How much memory this process may still take, and what sets that limit: the smallest of
+"""How much memory this process may still take, and what sets that limit.
+
+The smallest of these counts:
 
 - what the machine has free, by `psutil`;
 - what each visible control group of the process leaves (a container's, a SLURM job's, a user slice's): version 2
-  (`memory.max`, and `memory.high`, above which processes are slowed down), version 1 (`memory.limit_in_bytes`), or both;
+  (`memory.max`, and `memory.high`, above which processes slow down), version 1 (`memory.limit_in_bytes`), or both;
 - what `ulimit -v` and `ulimit -d` leave of the address space and of data.
 
-A group's use includes file pages. Those that the kernel would drop first (`inactive_file` in `memory.stat`) count as free,
-as in `docker stats`. Swap does not count.
-"""  # noqa: D415 (a list follows)
+A group's use includes file pages. Those that the kernel would drop first (`inactive_file` in `memory.stat`) count as
+free, as in `docker stats`. Swap does not count.
+"""
 
 import re
 import resource
@@ -121,7 +123,7 @@ def _unescaped(field: str) -> PurePosixPath:
 
 
 def _below(top: PurePosixPath, group: PurePosixPath) -> PurePosixPath:
-    """A group relative to the mounted one; the mounted one itself if the group is not below it, as in some containers."""
+    """A group relative to the mounted one; the mounted one if the group is not below it, as in some containers."""
     if ".." in group.parts or not group.is_relative_to(top):
         return PurePosixPath()
     return group.relative_to(top)

@@ -1,7 +1,7 @@
 """Opening files that somebody else may have made: only plain ones, of a limited size, without waiting.
 
-A pipe, a device or a link may lie where a file should be, and a sparse file of any size costs its author nothing. A file is
-checked before it is opened, opened without waiting, and checked again in case it was replaced in between.
+A pipe, a device or a link may lie where a file should be, and a sparse file of any size costs its author nothing. A
+file is checked before it is opened, opened without waiting, and checked again in case it was replaced in between.
 """
 
 import json
@@ -39,8 +39,8 @@ def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedRe
     Args:
         path: of the file.
         limit: largest size in bytes.
-        root: a folder, itself perhaps behind links, below which the file must lie, with no link on the way. None, for paths
-            that users give, follows links.
+        root: a folder, itself perhaps behind links, below which the file must lie, with no link on the way. None, for
+            paths that users give, follows links.
 
     Raises:
         NotPlainError: a folder, pipe, socket, device or link, a file outside the root, or a larger one.
@@ -68,7 +68,7 @@ def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedRe
 
 
 def check_plain(path: Path) -> None:
-    """Check that a file is plain before a library opens it by name, and would wait for a pipe; errors as `open_plain`."""
+    """Check that a file is plain, before a library that would wait for a pipe opens it; errors as `open_plain`."""
     open_plain(path, math.inf).close()
 
 
@@ -137,8 +137,8 @@ def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
 def entries_below(folder: Path, levels: int) -> Iterator[Path]:
     """Give everything in and below a folder except folders, in the order of names; links are not followed.
 
-    A folder more than `levels` below, or an unreadable one, is given itself, and so is `folder` if it is no folder. A missing
-    `folder` gives nothing.
+    A folder more than `levels` below, or an unreadable one, is given itself, and so is `folder` if it is no folder. A
+    missing `folder` gives nothing.
     """
     try:
         status = folder.lstat()

@@ -50,8 +50,8 @@ def limited_threads(n_jobs: Any) -> Iterator[None]:
 def cuda_trouble() -> str | None:
     """Say why PyTorch cannot compute on the visible GPUs, without a full stop; None where it can.
 
-    The reason is the driver (none, or too old), the build (without CUDA, or not for GPUs of this generation), or that no
-    GPU is visible.
+    The reason is the driver (none, or too old), the build (without CUDA, or not for GPUs of this generation), or that
+    no GPU is visible.
     """
     import torch
 
@@ -72,7 +72,7 @@ def cuda_trouble() -> str | None:
 
 
 def _serves(arch: str, capability: tuple[int, int]) -> bool:
-    """Whether code for an architecture runs: binary code (sm) within its generation, intermediate (compute) after it."""
+    """Whether code for an architecture runs: binary (sm) within its generation, intermediate (compute) after it."""
     found = re.match(r"(sm|compute)_(\d+)(\d)", arch)
     if found is None:
         return False
@@ -91,8 +91,8 @@ def why_no_gpu() -> str | None:
         return None
     if not cuda.is_available():
         return (
-            "The backend cuda needs an NVIDIA GPU with its driver, and finds none: check whether nvidia-smi lists one, and "
-            "whether CUDA_VISIBLE_DEVICES hides it."
+            "The backend cuda needs an NVIDIA GPU with its driver, and finds none: check whether nvidia-smi lists one, "
+            "and whether CUDA_VISIBLE_DEVICES hides it."
         )
     trouble = cuda_trouble()
     return None if trouble is None else f"The backend cuda needs a build of PyTorch for CUDA, but {trouble}."

@@ -31,8 +31,8 @@ def track(
 ) -> Iterator[Item]:
     """Pass items on, showing how many of `total` are done.
 
-    On a terminal this is a tqdm bar; elsewhere lines at level INFO, at least five seconds apart, and one at the end. The
-    lines go to stderr where logging is not set up, as in a notebook.
+    On a terminal this is a tqdm bar; elsewhere lines at level INFO, at least five seconds apart, and one at the end.
+    The lines go to stderr where logging is not set up, as in a notebook.
 
     Args:
         items: what to pass on.

@@ -1,7 +1,7 @@
 """The compiled loops of the CPU backend (Numba), one SIMD vector of image pairs at a time.
 
-`simd` makes LLVM's vectors a Numba type, with the arc cosine and the exponential on them, `first_layer` is what the kernels
-read from images, `arccosine` and `laplace` are the kernels and their derivatives.
+`simd` makes LLVM's vectors a Numba type, with the arc cosine and the exponential on them, `first_layer` is what the
+kernels read from images, `arccosine` and `laplace` are the kernels and their derivatives.
 
 Numba caches compiled code on disk and looks for changes in one file only. Every cached function therefore also carries
 `SOURCES`, the hash of this package's sources: as a closure variable it becomes part of the cache key.
@@ -45,8 +45,8 @@ def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 @cache
 def _warn_once() -> None:
     warnings.warn(
-        "Numba finds no writable folder for compiled code, and each process compiles the kernels, which takes up to a minute: "
-        "set NUMBA_CACHE_DIR to a writable folder.",
+        "Numba finds no writable folder for compiled code, and each process compiles for up to a minute: set "
+        "NUMBA_CACHE_DIR to a writable folder.",
         ConvRFMWarning,
         stacklevel=2,
     )

@@ -15,8 +15,8 @@ from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
 
 __all__ = [
-    "COVARIANCES", "GROUP", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "positions_of",
-    "room_size", "unfold",
+    "COVARIANCES", "GROUP", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "mirror",
+    "positions_of", "room_size", "unfold",
 ]  # fmt: skip
 
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2

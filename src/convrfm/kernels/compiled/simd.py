@@ -2,8 +2,8 @@
 
 `Vector` exists inside compiled code only. `load` and `store` move it between registers and flat arrays, `full` makes
 one from a scalar, and +, -, *, / act on vectors, and on vectors with scalars of the same dtype. LLVM splits it on
-processors with shorter registers; AVX-512 holds it in one register. Arrays are flat and places in them computed by hand,
-because slices count references, which costs time where threads share an array.
+processors with shorter registers; AVX-512 holds it in one register. Arrays are flat and places in them computed by
+hand, because slices count references, which costs time where threads share an array.
 
 The arc cosine's kernel functions and the exponential are polynomials. With d = 1 - |r| in [0, 1] and w = sqrt(d), the
 functions of `convrfm.kernels.base` are, without cancellation,
@@ -11,8 +11,8 @@ functions of `convrfm.kernels.base` are, without cancellation,
     kappa0(|r|) = 1 - w P(d),  kappa1(|r|) = |r| + w d R(d),  P(d) = arccos(1 - d) / (pi w)
 
 and kappa0(-r) = 1 - kappa0(r), kappa1(-r) = kappa1(r) - r. P and R are analytic within |d| < 2: from the series of the
-arcsine, P = sum_k p_k d^k with p_k = sqrt(2) C(2k, k) / (pi 8^k (2k + 1)), and since kappa1' = kappa0, R = sum_k p_k / (k +
-3/2) d^k. Their Chebyshev interpolants on [0, 1] gain a factor 5.8 with each degree.
+arcsine, P = sum_k p_k d^k with p_k = sqrt(2) C(2k, k) / (pi 8^k (2k + 1)), and since kappa1' = kappa0, R = sum_k p_k /
+(k + 3/2) d^k. Their Chebyshev interpolants on [0, 1] gain a factor 5.8 with each degree.
 """
 
 import math
@@ -37,8 +37,9 @@ __all__ = [
 VECTOR_BYTES = 64
 
 FAST = ("contract", "nsz", "arcp")
-"""Contraction into fused multiply-adds is allowed; NaN and infinities keep their meaning. Reassociation is not allowed: its
-effect on a sum differs between the copies of a function that Numba optimises, one to run at once and one for its cache."""
+"""Contraction into fused multiply-adds is allowed; NaN and infinities keep their meaning. Reassociation is not allowed:
+its effect on a sum differs between the copies of a function that Numba optimises, one to run at once and one for its
+cache."""
 
 TERMS = 60
 """Of the series: the rest is below 2^-60."""

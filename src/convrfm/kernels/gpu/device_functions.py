@@ -1,11 +1,11 @@
-"""Functions of one thread: loads and stores, sums over windows, the arc cosine, and the first layer of a pair of images.
+"""Functions of one thread: loads and stores, window sums, the arc cosine, and the first layer of a pair of images.
 
 The mathematics of the arc cosine is that of `convrfm.kernels.compiled.simd`: with d = 1 - |r|, two polynomials in d.
 
-The first layer goes from images to s, or to squared distances, at one position after another. What a thread reads lies beside
-what its neighbours read: numbers of the images of the rows in blocks of `ROWS` images `(blocks, numbers, ROWS)`, those of the
-columns in blocks of `COLUMNS`. They are pixels if M is the identity, and patches R x_u with M = R^T R otherwise; or s was
-computed before, `(positions, n, m)`.
+The first layer goes from images to s, or to squared distances, at one position after another. What a thread reads lies
+beside what its neighbours read: numbers of the images of the rows in blocks of `ROWS` images `(blocks, numbers, ROWS)`,
+those of the columns in blocks of `COLUMNS`. They are pixels if M is the identity, and patches R x_u with M = R^T R
+otherwise; or s was computed before, `(positions, n, m)`.
 """
 
 import math
@@ -109,7 +109,7 @@ def _total(count: int) -> Any:
 
 
 def along(column: Any, columns: int) -> Any:
-    """Make a loop over a row of positions: (state, row) to the state after `column(i, state, row)` for i in range(columns)."""
+    """Make a loop over a row: (state, row) to the state after `column(i, state, row)` for i in range(columns)."""
     chunks, rest = divmod(columns, TOGETHER)
     many, few = _unrolled(column, TOGETHER), _unrolled(column, rest)
 

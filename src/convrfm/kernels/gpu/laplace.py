@@ -66,7 +66,7 @@ def forward(plan: Plan) -> Any:
 
 @cache
 def reverse(plan: Plan) -> Any:
-    """Compile the kernel that computes K_u / (bandwidth P Q ||x_u - z_u||), and zero where patches are closer than `CLOSEST`.
+    """Compile the kernel of K_u / (bandwidth P Q ||x_u - z_u||), zero where patches are closer than `CLOSEST`.
 
     Its arguments are those of `convrfm.kernels.gpu.arccosine.reverse`, without norms and d_row.
     """

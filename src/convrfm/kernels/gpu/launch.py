@@ -1,9 +1,9 @@
 """The devices, and how kernels are planned for and launched on them.
 
-A block is one warp, `ROWS` x `COLUMNS` pairs. A thread goes through its pair's positions in strips of columns, which bounds
-what it has to remember whatever the width of the images: of each layer but the last, the last q rows of k and of k + Theta,
-and of products of pixels the window sums along the last q - 1 rows. Narrow strips let more threads keep all that in shared
-memory, but compute the columns near their borders twice.
+A block is one warp, `ROWS` x `COLUMNS` pairs. A thread goes through its pair's positions in strips of columns, which
+bounds what it has to remember whatever the width of the images: of each layer but the last, the last q rows of k and of
+k + Theta, and of products of pixels the window sums along the last q - 1 rows. Narrow strips let more threads keep all
+that in shared memory, but compute the columns near their borders twice.
 
 PyTorch owns all memory and does the matrix products; Numba's kernels read and write its tensors in the same stream. In
 Numba's simulator (NUMBA_ENABLE_CUDASIM=1) there is one device, tensors are on the CPU and kernels see NumPy arrays.
@@ -27,13 +27,13 @@ from convrfm.system.memory import free_bytes
 
 __all__ = [
     "COLUMNS", "COVARIANCES", "OUT_OF_MEMORY", "PATCHES", "PIXELS", "ROWS", "SHARED_BYTES", "SIMULATED", "THREADS",
-    "Hardware", "Plan", "allocate", "current", "devices", "free_on", "full_precision", "launch", "reverse_plan", "sweep_plan",
-    "upload",
+    "Hardware", "Plan", "allocate", "current", "devices", "free_on", "full_precision", "launch", "reverse_plan",
+    "sweep_plan", "upload",
 ]  # fmt: skip
 
 ROWS, COLUMNS = 4, 8
-"""Images of the rows and of the columns of a kernel matrix in a block: with them side by side in memory, a load of either
-is one sector, and each serves 8 or 4 threads."""
+"""Images of the rows and of the columns of a kernel matrix in a block: with them side by side in memory, a load of
+either is one sector, and each serves 8 or 4 threads."""
 
 THREADS = ROWS * COLUMNS
 """Threads of a block: one warp."""
@@ -299,8 +299,8 @@ def sweep_plan(
 ) -> Plan:
     """Choose the strips of a kernel's forward sweep; arguments as of `Plan`.
 
-    The plan is the cheapest strip that fits into shared memory, of which a multiprocessor has `shared_memory` bytes; one
-    strip in global memory where none fits.
+    The plan is the cheapest strip that fits into shared memory, of which a multiprocessor has `shared_memory` bytes;
+    one strip in global memory where none fits.
     """
 
     def plan(width: int, shared: bool) -> Plan:
