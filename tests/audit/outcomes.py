@@ -130,7 +130,7 @@ def lay_out(project: Path) -> None:
     (project / RUN / "metrics.parquet").write_bytes(b"metrics")
     (project / RUN / "arrays.safetensors").write_bytes(b"arrays")
     record = {
-        "job": "convrfm.replication.jobs.rfm:fit_task",
+        "job": "convrfm.replication.jobs.fits:fit_task",
         "settings": {"sigma": 1.0, "task": "bars"},
         "inputs": {"state/0": {"path": "data/mnist/state.json", "sha256": "a" * 64}},
         "outputs": {
@@ -158,5 +158,5 @@ def lay_out(project: Path) -> None:
         name: {"path": f"{RESULTS}/figures/published/fig05.{name}", "sha256": "f" * 64} for name in ("png", "csv")
     }
     inputs = {"metrics/0": {"path": f"{RUN}/metrics.parquet", "sha256": "b" * 64}}
-    drawn = {**record, "job": "convrfm.replication.figures.drawing.fig05:draw", "inputs": inputs, "outputs": outputs}
+    drawn = {**record, "job": "convrfm.replication.figures.fig05:draw", "inputs": inputs, "outputs": outputs}
     (figures / "fig05.json").write_text(json.dumps(drawn))

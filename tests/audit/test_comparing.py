@@ -6,7 +6,7 @@ import pytest
 
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.replication.audit.outcome import Result
-from convrfm.replication.plan.table import EXPERIMENTS
+from convrfm.replication.plan.table import RUNS
 from convrfm.system.storage import write_arrays, write_table
 
 RECORD = {
@@ -117,7 +117,7 @@ def test_elsewhere_answers_may_differ_as_far_as_accuracies(tmp_path):
 
 
 def test_every_kind_of_run_has_a_tolerance():
-    assert TOLERANCES.keys() == EXPERIMENTS.keys()
+    assert TOLERANCES.keys() == RUNS.keys()
 
 
 def drawn(folder, *, number="0.5", cell=0.5, csv_cell=0.5, picture=b"png"):

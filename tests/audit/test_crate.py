@@ -52,7 +52,7 @@ def test_a_run_is_an_action_with_tool_inputs_and_outputs(metadata):
     assert (action["startTime"], action["endTime"]) == ("2026-11-21T19:09:55+00:00", "2026-11-21T19:10:02+00:00")
     tool = entities[action["instrument"]["@id"]]
     assert tool["@type"] == "SoftwareApplication"
-    assert tool["name"] == "convrfm.replication.jobs.rfm:fit_task"
+    assert tool["name"] == "convrfm.replication.jobs.fits:fit_task"
     assert tool["softwareVersion"] == "convrfm 0.1.0 (eeeeeeeeeeee)"
     results = [entities[each["@id"]] for each in action["result"]]
     assert {each["name"].rpartition("/")[2] for each in results} == {

@@ -30,7 +30,7 @@ def put_run(project, folder=outcomes.RUN, **changes):
     described = {"path": f"{folder}/arrays.safetensors", "sha256": changes.pop("arrays", "c" * 64)}
     code = {"closure": "d" * 64, "commit": git(project, "rev-parse", "HEAD"), "dirty": False}
     record = {
-        "job": "convrfm.replication.jobs.rfm:fit_task", "settings": {}, "inputs": {}, "outputs": {"arrays": described},
+        "job": "convrfm.replication.jobs.fits:fit_task", "settings": {}, "inputs": {}, "outputs": {"arrays": described},
         "code": {**code, **changes.pop("code", {})}, "packages": {}, **changes,
     }  # fmt: skip
     reseal(project / folder / "record.json", record)

@@ -143,9 +143,9 @@ def test_leftovers_and_strangers(project):
     [
         (lambda record: record["settings"]["rfm"].update(rounds=9), "rfm.rounds was 9, and is 2"),
         (lambda record: record["settings"].update(extra=1), "extra was 1, and is no longer there"),
-        (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.replication.jobs.rfm"),
+        (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.replication.jobs.fits"),
         (lambda record: record["packages"].update(numpy="1.0.0"), "numpy was 1.0.0, and is locked to"),
-        (lambda record: record.update(job="convrfm.replication.jobs.rfm:other"), "was made by convrfm.replication.jobs.rfm:other"),
+        (lambda record: record.update(job="convrfm.replication.jobs.fits:other"), "was made by convrfm.replication.jobs.fits:other"),
     ],
 )  # fmt: skip
 def test_a_record_of_another_day(project, change, named):
@@ -269,7 +269,7 @@ def test_code_that_has_changed(project, changed_code):
     change(changed_code)
     found, findings, _ = audit(project)
     assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
-    assert "convrfm.replication.figures.drawing.fig12" in only(findings, FIGURES / "fig12.json")
+    assert "convrfm.replication.figures.fig12" in only(findings, FIGURES / "fig12.json")
 
 
 def test_the_modules_that_have_changed_are_named(project, changed_code, tmp_path):

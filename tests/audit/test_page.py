@@ -288,7 +288,7 @@ def test_a_gpu_that_could_not_be_used_and_a_checkpoint_are_remarked(project):
 def test_a_run_shows_its_record_and_its_command(project):
     text = words(render(project))
     for shown in (
-        "convrfm.replication.jobs.rfm:fit_task",
+        "convrfm.replication.jobs.fits:fit_task",
         "commit " + "e" * 40,
         "2026-11-21 19:09:55 UTC, for 7.9 s, on a processor",
         f"snakemake -c2 --force --config preset=quick protocol=published -- {outcomes.RUN}/record.json",

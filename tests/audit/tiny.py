@@ -13,8 +13,8 @@ from workflow.conftest import CONFIG, ROOT
 
 from convrfm.replication.audit.records import find_products, in_order
 from convrfm.replication.config.presets import Settings, load_settings
-from convrfm.replication.plan.base import FIGURE_FORMATS, Plan, figure_file, recorded_state
-from convrfm.replication.plan.table import EXPERIMENTS, FIGURES
+from convrfm.replication.plan.plan import FIGURE_FORMATS, Plan, recorded_state
+from convrfm.replication.plan.table import FIGURES, RUNS
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.paths import RUN_FILES, run_keys
 from convrfm.replication.record.record import Recorder, read_record, seal_of
@@ -92,7 +92,7 @@ def follow(project: Path, run: Path) -> None:
         for product in in_order([product for product, _ in find_products(project, plan.results)]):
             if changed.isdisjoint(described.path for described in product.record.inputs.values()):
                 continue
-            of = (FIGURES if product.is_figure else EXPERIMENTS)[product.kind]
+            of = (FIGURES if product.is_figure else RUNS)[product.kind]
             outputs = {name: Path(file) for name, file in {**product.files, "record": product.record_file}.items()}
             _run(plan, of, product.keys, outputs)
             plt.close("all")
@@ -101,8 +101,8 @@ def follow(project: Path, run: Path) -> None:
 
 def _build_figure(plan: Plan, figure: str, protocol: str) -> None:
     of, keys = FIGURES[figure], {"protocol": protocol}
-    outputs = {form: Path(figure_file(plan, figure, protocol, form)) for form in FIGURE_FORMATS}
-    outputs["record"] = Path(figure_file(plan, figure, protocol, "json"))
+    outputs = {form: Path(plan.figure_file(figure, protocol, form)) for form in FIGURE_FORMATS}
+    outputs["record"] = Path(plan.figure_file(figure, protocol, "json"))
     _run(plan, of, keys, outputs)
     plt.close("all")
 
@@ -113,7 +113,7 @@ def _run(plan: Plan, of, keys, outputs: dict[str, Path]) -> None:
         if not (path / RUN_FILES["record"]).exists():
             own = run_keys(path)
             files = {name: path / file for name, file in RUN_FILES.items()}
-            _run(plan, EXPERIMENTS[own["experiment"]], own, files)
+            _run(plan, RUNS[own["experiment"]], own, files)
     settings = of.settings(plan, keys)
     recorder = Recorder(of.job, closure_hash(of.job.partition(":")[0]), settings)
     load_job(of.job)(Job(inputs, outputs, settings, 1, recorder))

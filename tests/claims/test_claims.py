@@ -12,7 +12,7 @@ from convrfm.replication.claims.evidence import Judges
 from convrfm.replication.claims.judging import all_judges, check_matched
 from convrfm.replication.claims.page import claims_page
 from convrfm.replication.claims.rules import Rule
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.closure import import_closure
 
 ROOT = Path(__file__).parents[2]

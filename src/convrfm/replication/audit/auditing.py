@@ -22,7 +22,7 @@ from convrfm.replication.audit.summary import summary
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.judging import judge
 from convrfm.replication.config.presets import Settings, load_settings
-from convrfm.replication.plan.base import Plan, recorded_state
+from convrfm.replication.plan.plan import Plan, recorded_state
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import write_bytes, write_json
 

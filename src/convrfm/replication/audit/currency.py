@@ -11,11 +11,12 @@ from convrfm.errors import ConfigError
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.audit.records import Product, Record
 from convrfm.replication.config.presets import Settings, load_settings, read_yaml
-from convrfm.replication.plan.base import Plan
-from convrfm.replication.plan.table import EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
+from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan.table import FIGURES, RUNS, FigureKind, asked_figures
 from convrfm.replication.record.closure import closure_hash, import_closure
 from convrfm.replication.record.paths import run_keys
 from convrfm.replication.record.record import CHECKOUT, ask_git
+from convrfm.replication.runs.kinds import RunKind
 
 __all__ = [
     "LOCK", "Expected", "asked_for", "changed_modules", "check_currency", "differences", "expected_of", "listed", "lock_of",
@@ -52,7 +53,7 @@ class Expected:
         inputs: files by name, numbered as records do.
     """
 
-    def __init__(self, of: Experiment | FigureOf, plan: Plan, keys: Mapping[str, str]) -> None:
+    def __init__(self, of: RunKind | FigureKind, plan: Plan, keys: Mapping[str, str]) -> None:
         self.job = of.job
         self.names = tuple(of.inputs)
         self.settings = of.settings(plan, keys)
@@ -63,7 +64,7 @@ class Expected:
 
 def expected_of(product: Product, plan: Plan) -> Expected | None:
     """What a plan asks of a run or figure; None where it knows no such thing."""
-    of = (FIGURES if product.is_figure else EXPERIMENTS).get(product.kind)
+    of = (FIGURES if product.is_figure else RUNS).get(product.kind)
     if of is None:
         return None
     try:
@@ -79,7 +80,7 @@ def asked_for(plan: Plan) -> set[str]:
     The figure that `all` leaves out in some presets, and that is built by its name, counts as asked for.
     """
     figures = set(asked_figures(plan)) | {("beyond", protocol) for protocol in plan.settings.protocols}
-    waiting: list[tuple[str, Experiment | FigureOf, Mapping[str, str]]] = [
+    waiting: list[tuple[str, RunKind | FigureKind, Mapping[str, str]]] = [
         (f"{plan.results}/figures/{protocol}/{figure}", FIGURES[figure], {"protocol": protocol})
         for figure, protocol in sorted(figures)
     ]
@@ -93,7 +94,7 @@ def asked_for(plan: Plan) -> set[str]:
             folder = Path(file).parent
             if folder.is_relative_to(plan.results):
                 own = run_keys(folder)
-                waiting.append((folder.as_posix(), EXPERIMENTS[own["experiment"]], own))
+                waiting.append((folder.as_posix(), RUNS[own["experiment"]], own))
     return found
 
 

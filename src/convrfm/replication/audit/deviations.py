@@ -13,7 +13,7 @@ from convrfm.replication.audit.currency import LOCK, changed_modules, difference
 from convrfm.replication.audit.outcome import Deviation
 from convrfm.replication.audit.records import Product, Record
 from convrfm.replication.config.presets import Config, Settings, load_settings
-from convrfm.replication.plan.table import DRAWS, EXPERIMENTS, FIGURES
+from convrfm.replication.plan.table import DRAWS, FIGURES, RUNS
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.record import CHECKOUT, CODE, ask_git, commit_of, uncommitted_code
 
@@ -167,7 +167,7 @@ def _of_commits(release: str, recorded: Sequence[tuple[Product, Record]]) -> Ite
         if ask_git(CHECKOUT, "cat-file", "-e", f"{commit}^{{commit}}") is None:
             yield Deviation("code", f"Made at commit {commit[:8]}, which this checkout does not know: {named}.")
             continue
-        kinds = [(FIGURES if product.is_figure else EXPERIMENTS).get(product.kind) for product, _ in own]
+        kinds = [(FIGURES if product.is_figure else RUNS).get(product.kind) for product, _ in own]
         imported = {
             name for job in {kind.job for kind in kinds if kind} for name in import_closure(job.partition(":")[0])
         }

@@ -13,7 +13,7 @@ from convrfm.replication.audit.files import Hashes, check_inputs, check_outputs,
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.audit.records import Product, find_products, in_order
 from convrfm.replication.audit.seal import check_seal, merkle_root, record_hashes
-from convrfm.replication.plan.base import Plan
+from convrfm.replication.plan.plan import Plan
 from convrfm.replication.record.cost_record import COST_TABLE, cost_trouble
 
 __all__ = ["Integrity", "check_integrity"]

@@ -29,7 +29,7 @@ from convrfm.replication.audit.summary import by_kind, coverage_in_words, headli
 from convrfm.replication.claims.judging import Judgement
 from convrfm.replication.claims.verdicts import Verdict
 from convrfm.replication.config.presets import Protocol
-from convrfm.replication.plan.base import FIGURE_FORMATS
+from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.record.received import open_result
 
 __all__ = ["render_page"]

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.replication.audit.outcome import Finding, State
-from convrfm.replication.plan.base import FIGURE_FORMATS
+from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.record.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.record import SEAL, seal_of

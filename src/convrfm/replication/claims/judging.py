@@ -1,19 +1,18 @@
 """Verdicts on all claims of the paper by what lies in a folder of results; see `convrfm.replication.claims.verdicts` for their rules."""
 
-import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from convrfm.replication.claims import judges as modules
+import convrfm.replication.claims.cost  # noqa: F401 (has judges)
 from convrfm.replication.claims.claims import Claim, ClaimsError, load_claims, rebuild_command
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, runs_of
 from convrfm.replication.claims.verdicts import Decision, Measurement, Verdict, decide, readings_of
+from convrfm.replication.figures.figure import figures
 from convrfm.replication.record.cost_record import cost_trouble
 from convrfm.replication.record.received import open_result, read_parquet, received_record
 
@@ -52,9 +51,8 @@ class Judgement:
 
 
 def all_judges() -> Mapping[str, Judges]:
-    """The judges of each figure's table, by figure: of all modules in `convrfm.replication.claims.judges`."""
-    for module in pkgutil.iter_modules(modules.__path__):
-        import_module(f"{modules.__name__}.{module.name}")
+    """The judges of each table, by figure: those of the figures, and that of the cost of kernels."""
+    figures()
     return Judges.every
 
 
@@ -71,7 +69,7 @@ def check_matched(claims: Iterable[Claim], judges: Mapping[str, Judges]) -> None
         msg = (
             f"Every claim needs a judge for each of its tables, and every judge a claim, but there is no judge of "
             f"{', '.join(unjudged) or 'none'} and no claim for {', '.join(unclaimed) or 'none'}: mend claims.yaml or "
-            "convrfm.replication.claims.judges."
+            "the figures' modules."
         )
         raise ClaimsError(msg)
 

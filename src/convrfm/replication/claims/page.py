@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from convrfm.replication.claims.claims import Claim, rebuild_command
 from convrfm.replication.claims.rules import Condition
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED
 
 __all__ = ["claims_page"]
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import torch
+from convrfm.replication.claims.judges.theorem1 import judges
+from convrfm.replication.figures.job import with_verdicts, write_figure
 
 from convrfm.ansatz.theorem import CASES, TheoremCheck, check_theorem
 from convrfm.numerics.sampling import generator
-from convrfm.replication.claims.judges.theorem1 import judges
 from convrfm.replication.figures import theorem1
-from convrfm.replication.figures.job import with_verdicts, write_figure
 from convrfm.replication.record.session import Job
 
 __all__ = ["check_and_draw", "check_draw"]
