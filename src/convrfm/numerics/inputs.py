@@ -38,7 +38,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
         raise InputError(msg)
     # NumPy drops masks silently, also those of list items.
     parts = values if isinstance(values, list | tuple) else [values]
-    masked = sum(int(np.ma.count_masked(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
+    masked = sum(int(np.ma.getmaskarray(part).sum()) for part in parts if isinstance(part, np.ma.MaskedArray))
     if masked > 0:
         msg = f"{name} has {masked} masked entries: fill them, or remove the samples they belong to."
         raise InputError(msg)

@@ -103,7 +103,7 @@ def solve_on_device(
         right = _uploaded(targets, device).double()
         system = matrix.to(precision, copy=True)
         system.diagonal().add_(ridge)
-        norm = max(float(part.abs().sum(1).max()) for part in system.split(ROWS_AT_ONCE))
+        norm = max(float(part.abs().sum(1).max()) for part in torch.split(system, ROWS_AT_ONCE))
         # The transpose of a symmetric matrix is in the solver's order, and is overwritten.
         factor, failed = system.mT, torch.empty((), dtype=torch.int32, device=device)
         torch.linalg.cholesky_ex(factor, out=(factor, failed))

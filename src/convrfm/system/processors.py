@@ -58,7 +58,7 @@ def cuda_trouble() -> str | None:
     version = f"PyTorch {torch.__version__}"
     if not torch.cuda.is_available():
         try:
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
         except (RuntimeError, AssertionError) as error:
             return f"{version} cannot use a GPU: {str(error).split('. ')[0].rstrip('.')}"
         return f"{version} sees no GPU"
