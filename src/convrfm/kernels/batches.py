@@ -38,21 +38,18 @@ __all__ = [
     "Batch", "chain", "check_size", "image_keys", "largest_side", "set_coincident", "set_nearly_coincident",
 ]  # fmt: skip
 
+# Fraction of the largest norm below which patches count as zero: products of their norms would underflow.
 NEGLIGIBLE = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
-"""Fraction of the largest norm below which patches count as zero: products of their norms would underflow."""
 
+# How far below the bound, as a fraction of it, entries are computed in double precision: beyond, rounding costs less
+# than 3e-6 of the largest entry in float32 and 1e-11 in float64.
 NEAR = {np.dtype(np.float32): 5e-3, np.dtype(np.float64): 1e-5}
-"""How far below the bound, as a fraction of it, entries are computed in double precision: beyond, rounding costs less
-than 3e-6 of the largest entry in float32 and 1e-11 in float64."""
 
-ROWS_AT_ONCE = 256
-"""Rows of the kernel matrix that are compared with their bounds at a time."""
+ROWS_AT_ONCE = 256  # rows of the kernel matrix that are compared with their bounds at a time
+BYTES_AT_ONCE = 16 * 2**20  # patches of images on either side
 
-BYTES_AT_ONCE = 16 * 2**20
-"""Patches of images on either side."""
-
+# Positions of all layers and pairs in a call of compiled code: half a second, after which an interrupt is answered.
 POSITIONS_AT_ONCE = 10**7
-"""Positions of all layers and pairs in a call of compiled code: half a second, after which an interrupt is answered."""
 
 
 def check_size(name: str, largest: np.floating, dtype: np.dtype) -> None:

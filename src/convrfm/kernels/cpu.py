@@ -36,30 +36,24 @@ __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "
 
 OUT_OF_MEMORY = (MemoryError,)
 
-FUSED_RANK = 96
-"""Numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond."""
+FUSED_RANK = 96  # numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond
+ROWS_PER_TASK = 64  # rows of one block that a thread takes at a time, at most
 
-ROWS_PER_TASK = 64
-"""Rows of one block that a thread takes at a time, at most."""
-
+# Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Between calls Python answers an
+# interrupt.
 OPERATIONS_PER_CALL = 5 * 10**9
-"""Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Between calls Python answers an
-interrupt."""
 
+# Of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times as many.
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
-"""Of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times as many."""
 
+# Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile.
 PATCH_SHARE = 0.5
-"""Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
 
+# Patches that are brought under a metric in one product: enough for BLAS, few enough to stay in the last cache.
 PATCHES_AT_ONCE = 4096
-"""Patches that are brought under a metric in one product: enough for BLAS, few enough to stay in the last cache."""
 
-STRIP_BYTES = 4 * 2**20
-"""Patches that the AGOP holds at a time: few enough to stay in the last cache."""
-
-LARGEST_SIDE = 2048
-"""Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
+STRIP_BYTES = 4 * 2**20  # patches that the AGOP holds at a time: few enough to stay in the last cache
+LARGEST_SIDE = 2048  # images on a side of a tile, at most: a larger one gains nothing and delays progress
 
 
 @dataclass(frozen=True)

@@ -40,30 +40,21 @@ from convrfm.kernels.gpu.launch import (
     reverse_plan,
     sweep_plan,
     upload,
-)  # fmt: skip
+)
 
 __all__ = [
     "OUT_OF_MEMORY", "agop_side", "agop_sum", "default_memory", "devices", "gram_side", "gram_tile", "prepare",
 ]  # fmt: skip
 
+# Numbers in a patch up to which covariances are computed within the sweep (an estimate). Beyond, a matrix product for
+# each position is cheaper, although its result goes through memory: the sweep loads two numbers for each product.
 FUSED_RANK = 8
-"""Numbers in a patch up to which covariances are computed within the sweep (an estimate). Beyond, a matrix product for
-each position is cheaper, although its result goes through memory: the sweep loads two numbers for each product."""
 
-LARGEST_SIDE = 8192
-"""Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
-
-LARGEST_POINTS = 1024
-"""Points of evaluation in a tile, at most."""
-
-FREE_SHARE = 0.8
-"""Share of the device's free memory that a tile may take; libraries need the rest."""
-
-SCRATCH_SHARE = 0.125
-"""Share of the device's free memory for the numbers of threads that do not fit into shared memory."""
-
-BLOCKS = 16
-"""Largest number of blocks on a multiprocessor whose threads keep their numbers in global memory."""
+LARGEST_SIDE = 8192  # images on a side of a tile, at most: a larger one gains nothing and delays progress
+LARGEST_POINTS = 1024  # points of evaluation in a tile, at most
+FREE_SHARE = 0.8  # share of the device's free memory that a tile may take; libraries need the rest
+SCRATCH_SHARE = 0.125  # share of the device's free memory for the numbers of threads that do not fit into shared memory
+BLOCKS = 16  # largest number of blocks on a multiprocessor whose threads keep their numbers in global memory
 
 
 class _Operands(NamedTuple):

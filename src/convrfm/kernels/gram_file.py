@@ -37,17 +37,15 @@ from convrfm.system.storage import explained_writes, write_json
 
 __all__ = ["compute_gram_file", "compute_gram_part", "share_of_tiles"]
 
+# Work that a killed process loses at most, beside the current tile; an interrupt or an error loses nothing.
 SECONDS_BETWEEN_SAVES = 20.0
-"""Work that a killed process loses at most, beside the current tile; an interrupt or an error loses nothing."""
 
-ROWS_PER_FILL = 1024
-"""Rows set to NaN at a time when the file is made."""
+ROWS_PER_FILL = 1024  # rows set to NaN at a time when the file is made
 
+# Exceptions of reading a damaged archive.
 DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
-"""Exceptions of reading a damaged archive."""
 
-TILE = "tile-"
-"""Prefix of the names of tiles in an archive."""
+TILE = "tile-"  # prefix of the names of tiles in an archive
 
 
 @dataclass(frozen=True)

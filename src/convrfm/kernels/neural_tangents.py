@@ -30,8 +30,7 @@ __all__ = [
 
 OUT_OF_MEMORY = (MemoryError,)
 
-PAIRS_PER_CALL = 400
-"""Kernel entries computed by one call, which bounds the memory."""
+PAIRS_PER_CALL = 400  # kernel entries computed by one call, which bounds the memory
 
 
 @cache

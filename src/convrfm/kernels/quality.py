@@ -21,17 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Certificate", "certify", "median_bandwidth", "warn_if_vanishing"]
 
-PAIRS = 256
-"""Pairs of images whose patches are compared."""
+PAIRS = 256  # pairs of images whose patches are compared
+SAMPLE = 64  # rows, and columns, of a kernel matrix that are looked at
 
-SAMPLE = 64
-"""Rows, and columns, of a kernel matrix that are looked at."""
-
+# Median entry of different images (equal ones have 1) that counts as vanishing: patches lie 14 bandwidths apart.
 VANISHING = 1e-6
-"""Median entry of different images (equal ones have 1) that counts as vanishing: patches lie 14 bandwidths apart."""
 
-IMAGES = 16
-"""Images in the sub-block of a certificate."""
+IMAGES = 16  # images in the sub-block of a certificate
 
 
 def median_bandwidth(images: Any, patch_size: int) -> float:
@@ -83,8 +79,8 @@ def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) ->
     if entries.size > 0 and np.median(entries) < VANISHING:
         warnings.warn(
             f"The Laplace kernel of different images all but vanishes (median {np.median(entries):.2g}; equal ones "
-            f"have 1): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be noise. "
-            "Scale the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size), which is "
+            f"have 1): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be "
+            "noise. Scale the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size), that is "
             'bandwidth="median" of the estimators; all stages use that of the first.',
             ConvRFMWarning,
             stacklevel=3,

@@ -15,8 +15,7 @@ __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "
 
 OUT_OF_MEMORY = (MemoryError,)
 
-ARRAYS_PER_LAYER = 12
-"""Arrays `(n, m, P, Q)` that a layer keeps or needs for a moment."""
+ARRAYS_PER_LAYER = 12  # arrays `(n, m, P, Q)` that a layer keeps or needs for a moment
 
 
 class Layer(NamedTuple):

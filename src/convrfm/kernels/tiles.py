@@ -22,14 +22,9 @@ from convrfm.system.terminal import track
 
 __all__ = ["Tile", "compute_tiles", "default_memory", "gram", "gram_tiles", "patch_agop", "place_tile"]
 
-LARGEST_DEFAULT = 896 * 2**20
-"""Bytes taken by default beside the result, if a quarter of the free memory is more."""
-
-SECONDS_BEFORE_PROGRESS = 5.0
-"""Tiles are shown where they take longer than this, if the caller shows progress."""
-
-MIRRORED_ROWS = 32
-"""Rows of a tile that are written as columns at a time."""
+LARGEST_DEFAULT = 896 * 2**20  # bytes taken by default beside the result, if a quarter of the free memory is more
+SECONDS_BEFORE_PROGRESS = 5.0  # tiles are shown where they take longer than this, if the caller shows progress
+MIRRORED_ROWS = 32  # rows of a tile that are written as columns at a time
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

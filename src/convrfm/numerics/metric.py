@@ -9,11 +9,8 @@ from convrfm.numerics.inputs import check_finite
 
 __all__ = ["check_metric", "keep_top_eigenvalues", "normalise", "power", "warn_if_rank_one"]
 
-SYMMETRY_TOLERANCE = 1e-5
-"""Largest |M - M^T| allowed, as a fraction of the largest |M|."""
-
-EIGENVALUE_TOLERANCE = 1e-6
-"""Most negative eigenvalue allowed, as a fraction of the largest."""
+SYMMETRY_TOLERANCE = 1e-5  # largest |M - M^T| allowed, as a fraction of the largest |M|
+EIGENVALUE_TOLERANCE = 1e-6  # most negative eigenvalue allowed, as a fraction of the largest
 
 
 def check_metric(metric: np.ndarray, dimension: int) -> np.ndarray:

@@ -13,8 +13,7 @@ from convrfm.errors import InputError
 
 __all__ = ["angle_between", "filter_orientation", "picked_orientation", "sobel_magnitude"]
 
-BINS = 18
-"""Classes of orientation, of 10 degrees, in which the response of a filter to edges is measured."""
+BINS = 18  # classes of orientation, of 10 degrees, in which the response of a filter to edges is measured
 
 
 def sobel_magnitude(images: np.ndarray) -> np.ndarray:

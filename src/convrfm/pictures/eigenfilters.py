@@ -20,8 +20,7 @@ __all__ = ["CONSTANT", "Eigenfilters", "compare_with_edges", "picked_edges", "to
 CONSTANT = 0.5
 """An eigenvector counts as constant if more than this share of its squared norm is that of its mean in each channel."""
 
-SCALE = 1 / 6
-"""Standard deviation of the gradient that a filter's response is compared with, in window sizes."""
+SCALE = 1 / 6  # standard deviation of the gradient that a filter's response is compared with, in window sizes
 
 
 @dataclass(frozen=True)

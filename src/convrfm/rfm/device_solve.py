@@ -18,17 +18,10 @@ from convrfm.rfm.ridge import RidgeSolution, SolverDtype, check_system, solve_ri
 
 __all__ = ["DeviceSolution", "free_device", "solve_on_device", "solve_on_gpu"]
 
-LEAST_ON_DEVICE = 3000
-"""Fewest rows of a system that a GPU solves: LAPACK takes half a second for fewer, on one core."""
-
-ON_DEVICE = " on cuda"
-"""Suffix of the name of a solver that ran on a GPU."""
-
-ROWS_AT_ONCE = 1024
-"""Rows of the kernel matrix in float64 at a time, for norms and residuals."""
-
-ROOM = 1.2
-"""Memory of the device for each byte of the matrices: the solver's own, and the coefficients."""
+LEAST_ON_DEVICE = 3000  # fewest rows of a system that a GPU solves: LAPACK takes half a second for fewer, on one core
+ON_DEVICE = " on cuda"  # suffix of the name of a solver that ran on a GPU
+ROWS_AT_ONCE = 1024  # rows of the kernel matrix in float64 at a time, for norms and residuals
+ROOM = 1.2  # memory of the device for each byte of the matrices: the solver's own, and the coefficients
 
 log = logging.getLogger(__name__)
 

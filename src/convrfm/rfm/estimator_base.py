@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import KW_ONLY, dataclass, fields
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 from warnings import warn
@@ -35,14 +36,18 @@ class _Number(Interval):
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
+_NATURAL = _Number(Integral, 0, None, closed="left")
+
 COUNT = _Number(Integral, 1, None, closed="left")
 """Constraint of a parameter: an integer of at least 1."""
 
 
+@dataclass(eq=False, repr=False)
 class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """ConvRFM without an opinion on targets; see `convrfm.rfm.estimators.ConvRFMClassifier` for the parameters.
 
-    A subclass says what targets are: `_learn_targets`, `_encode`, `_strata` and `_classes`.
+    A subclass says what targets are: `_learn_targets`, `_encode`, `_strata` and `_classes`. The fields of the dataclass
+    are the parameters of `__init__`, which scikit-learn reads from its signature.
     """
 
     # RFMSettings and DeepSettings check the others.
@@ -56,56 +61,31 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "memory": [COUNT, None],
         "copy_X": ["boolean"],
         "n_jobs": [_Number(Integral, None, None, closed="neither"), None],
-        "random_state": [
-            _Number(Integral, 0, None, closed="left"), np.random.RandomState, np.random.Generator, None,
-        ],
-        "verbose": [_Number(Integral, 0, None, closed="left"), "boolean"],
-    }  # fmt: skip
+        "random_state": [_NATURAL, np.random.RandomState, np.random.Generator, None],
+        "verbose": [_NATURAL, "boolean"],
+    }
 
-    def __init__(
-        self,
-        kernel: str = "cntk",
-        *,
-        depth: int = 3,
-        patch_size: int = 3,
-        bandwidth: float | Literal["median"] = 10.0,
-        rounds: int = 5,
-        ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
-        selection: Literal["validation", "test"] = "validation",
-        validation_fraction: float = 0.2,
-        agop_samples: int | Literal["all"] = "all",
-        agop_draw: Literal["random", "first"] = "random",
-        agop_ridge: Literal["selected", "last"] = "selected",
-        metric_power: float = 1.0,
-        eigenvalue_fraction: float = 1.0,
-        solver_dtype: SolverDtype = "float64",
-        backend: str = "auto",
-        memory: int | None = None,
-        copy_X: bool = True,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.kernel = kernel
-        self.depth = depth
-        self.patch_size = patch_size
-        self.bandwidth = bandwidth
-        self.rounds = rounds
-        self.ridges = ridges
-        self.selection = selection
-        self.validation_fraction = validation_fraction
-        self.agop_samples = agop_samples
-        self.agop_draw = agop_draw
-        self.agop_ridge = agop_ridge
-        self.metric_power = metric_power
-        self.eigenvalue_fraction = eigenvalue_fraction
-        self.solver_dtype = solver_dtype
-        self.backend = backend
-        self.memory = memory
-        self.copy_X = copy_X
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    kernel: str = "cntk"
+    _: KW_ONLY
+    depth: int = 3
+    patch_size: int = 3
+    bandwidth: float | Literal["median"] = 10.0
+    rounds: int = 5
+    ridges: Sequence[float] = (1e-8, 1e-5, 1e-3)
+    selection: Literal["validation", "test"] = "validation"
+    validation_fraction: float = 0.2
+    agop_samples: int | Literal["all"] = "all"
+    agop_draw: Literal["random", "first"] = "random"
+    agop_ridge: Literal["selected", "last"] = "selected"
+    metric_power: float = 1.0
+    eigenvalue_fraction: float = 1.0
+    solver_dtype: SolverDtype = "float64"
+    backend: str = "auto"
+    memory: int | None = None
+    copy_X: bool = True
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: int = 0
 
     def _check_parameters(self) -> None:
         try:
@@ -135,17 +115,10 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
 
     def _settings(self) -> RFMSettings:
-        return RFMSettings(
-            rounds=self.rounds,
-            ridges=tuple(self.ridges) if np.iterable(self.ridges) else self.ridges,
-            selection=self.selection,
-            agop_samples=self.agop_samples,
-            agop_draw=self.agop_draw,
-            agop_ridge=self.agop_ridge,
-            metric_power=self.metric_power,
-            eigenvalue_fraction=self.eigenvalue_fraction,
-            solver_dtype=self.solver_dtype,
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(RFMSettings)}
+        if np.iterable(self.ridges):
+            given["ridges"] = tuple(self.ridges)
+        return RFMSettings(**given)
 
     def _deep_settings(self) -> DeepSettings:
         return DeepSettings(stages=1)

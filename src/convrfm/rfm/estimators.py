@@ -1,6 +1,6 @@
 """ConvRFM and Deep ConvRFM as scikit-learn estimators for images `(n, channels, height, width)`."""
 
-from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,77 +17,27 @@ from convrfm.errors import InputError
 from convrfm.numerics.inputs import as_array, as_numpy, check_finite
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.estimator_base import COUNT, KERNELS, ConvRFMBase
-from convrfm.rfm.ridge import SolverDtype, one_hot
+from convrfm.rfm.ridge import one_hot
 from convrfm.rfm.rounds import StageData
 
 __all__ = ["KERNELS", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier", "DeepConvRFMRegressor"]
 
-LOG_TEMPERATURES = (-4.0, 2.0)
-"""Range of the temperature, in powers of ten."""
+LOG_TEMPERATURES = (-4.0, 2.0)  # range of the temperature, in powers of ten
 
 
+@dataclass(eq=False, repr=False)
 class _DeepParameters(ConvRFMBase):
     """Parameters of Deep ConvRFM; see `DeepConvRFMClassifier`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ConvRFMBase._parameter_constraints,
-        "stages": [COUNT, None],
-    }
+        **ConvRFMBase._parameter_constraints, "stages": [COUNT, None],
+    }  # fmt: skip
 
-    def __init__(
-        self,
-        kernel: str = "cntk",
-        *,
-        depth: int = 3,
-        stages: int | None = None,
-        patch_size: int = 3,
-        bandwidth: float | Literal["median"] = 10.0,
-        rounds: int = 5,
-        ridges: Sequence[float] = (1e-8, 1e-5, 1e-3),
-        selection: Literal["validation", "test"] = "validation",
-        validation_fraction: float = 0.2,
-        agop_samples: int | Literal["all"] = "all",
-        agop_draw: Literal["random", "first"] = "random",
-        agop_ridge: Literal["selected", "last"] = "selected",
-        metric_power: float = 1.0,
-        eigenvalue_fraction: float = 1.0,
-        solver_dtype: SolverDtype = "float64",
-        filters: int = 64,
-        nonlinearity: Literal["relu", "none"] = "relu",
-        plain_filters: Literal["gaussian", "torch"] = "gaussian",
-        backend: str = "auto",
-        memory: int | None = None,
-        copy_X: bool = True,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        super().__init__(
-            kernel,
-            depth=depth,
-            patch_size=patch_size,
-            bandwidth=bandwidth,
-            rounds=rounds,
-            ridges=ridges,
-            selection=selection,
-            validation_fraction=validation_fraction,
-            agop_samples=agop_samples,
-            agop_draw=agop_draw,
-            agop_ridge=agop_ridge,
-            metric_power=metric_power,
-            eigenvalue_fraction=eigenvalue_fraction,
-            solver_dtype=solver_dtype,
-            backend=backend,
-            memory=memory,
-            copy_X=copy_X,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.stages = stages
-        self.filters = filters
-        self.nonlinearity = nonlinearity
-        self.plain_filters = plain_filters
+    _: KW_ONLY
+    stages: int | None = None
+    filters: int = 64
+    nonlinearity: Literal["relu", "none"] = "relu"
+    plain_filters: Literal["gaussian", "torch"] = "gaussian"
 
     def _deep_settings(self) -> DeepSettings:
         return DeepSettings(

@@ -23,6 +23,8 @@ __all__ = ["LARGE", "Round", "RoundJournal"]
 LARGE = 4_000_000
 """Fewest entries of a kernel matrix that is filled in a file: smaller ones take minutes on one core."""
 
+ARRAYS = ("alpha", "next_metric", "outputs", "validation_outputs")  # fields of a round that are arrays, or None
+
 
 @dataclass(frozen=True)
 class Round:
@@ -51,22 +53,13 @@ class Round:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays by name, without missing ones."""
-        named: dict[str, np.ndarray | None] = {
-            "alpha": self.alpha, "next_metric": self.next_metric, "outputs": self.outputs,
-            "validation_outputs": self.validation_outputs,
-        }  # fmt: skip
-        return {name: array for name, array in named.items() if array is not None}
+        return {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
 
     @classmethod
     def of(cls, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Round":
         """A round from its other fields and its arrays."""
-        return cls(
-            **content,
-            alpha=arrays["alpha"],
-            next_metric=arrays.get("next_metric"),
-            validation_outputs=arrays.get("validation_outputs"),
-            outputs=arrays.get("outputs"),
-        )
+        named: dict[str, Any] = {name: arrays.get(name) for name in ARRAYS}
+        return cls(**content, **named)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,8 @@ from convrfm.system.memory import free_bytes
 
 __all__ = ["Header", "WrongModelError", "check_finite", "check_model", "description_of"]
 
-DTYPES = {"F32": 4, "F64": 8}
-"""Types of numbers, by the names of safetensors, with their bytes."""
-
-MOST_LABELS = 2**28
-"""Bytes of the labels of classes."""
+DTYPES = {"F32": 4, "F64": 8}  # types of numbers, by the names of safetensors, with their bytes
+MOST_LABELS = 2**28  # bytes of the labels of classes
 
 FIELDS = {"format", "version", "kind", "parameters", "bandwidth", "stages"}
 FIELDS_OF_STAGES = {"rounds", "best_round", "best_ridge", "best_score", "scale", "history"}

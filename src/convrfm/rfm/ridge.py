@@ -17,8 +17,7 @@ __all__ = [
 
 SolverDtype = Literal["float64", "float32"]
 
-COLUMNS_AT_ONCE = 256
-"""Columns of a matrix whose absolute values are held at a time."""
+COLUMNS_AT_ONCE = 256  # columns of a matrix whose absolute values are held at a time
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from convrfm.rfm.ridge import (
     solve_ridge,
     squared_error,
     targets_of,
-)  # fmt: skip
+)
 from convrfm.system.terminal import track
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]

@@ -8,8 +8,7 @@ from convrfm.errors import ConvRFMError
 
 __all__ = ["MissingExtraError", "how_to_install", "require"]
 
-PACKAGES = {"PIL": "pillow", "yaml": "pyyaml"}
-"""Packages whose modules have another name."""
+PACKAGES = {"PIL": "pillow", "yaml": "pyyaml"}  # packages whose modules have another name
 
 
 class MissingExtraError(ConvRFMError, ImportError):

@@ -25,8 +25,7 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-DEEPEST_JSON = 32
-"""Levels of nesting; records have six."""
+DEEPEST_JSON = 32  # levels of nesting; records have six
 
 
 class NotPlainError(OSError):

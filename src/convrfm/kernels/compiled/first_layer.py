@@ -25,8 +25,7 @@ PIXELS, PATCHES, COVARIANCES = 0, 1, 2
 GROUP = 8
 """Rows handled together where patches are multiplied, so that the columns are read once for all."""
 
-CHUNK = 32
-"""Positions for which the patches of a block stay in the first caches, while the rows of a group pass."""
+CHUNK = 32  # positions for which the patches of a block stay in the first caches, while the rows of a group pass
 
 
 class Operands(NamedTuple):

@@ -15,8 +15,7 @@ from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, fu
 
 __all__ = ["OUTPUTS", "contract", "patches_by_position"]
 
-ROWS = 8
-"""Rows of an outer product handled together."""
+ROWS = 8  # rows of an outer product handled together
 
 OUTPUTS = 5
 """Outputs handled together; alpha is padded to a multiple."""

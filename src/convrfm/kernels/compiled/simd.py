@@ -36,13 +36,12 @@ __all__ = [
 
 VECTOR_BYTES = 64
 
+# Contraction into fused multiply-adds is allowed; NaN and infinities keep their meaning. Reassociation is not allowed:
+# its effect on a sum differs between the copies of a function that Numba optimises, one to run at once and one for its
+# cache.
 FAST = ("contract", "nsz", "arcp")
-"""Contraction into fused multiply-adds is allowed; NaN and infinities keep their meaning. Reassociation is not allowed:
-its effect on a sum differs between the copies of a function that Numba optimises, one to run at once and one for its
-cache."""
 
-TERMS = 60
-"""Of the series: the rest is below 2^-60."""
+TERMS = 60  # of the series: the rest is below 2^-60
 
 
 def lanes(dtype: Any) -> int:

@@ -25,11 +25,10 @@ __all__ = [
     "pair_sides", "store", "windows",
 ]  # fmt: skip
 
-TOGETHER = 4
-"""Columns that a thread computes without a jump: instructions overlap, and places differ by constants."""
+TOGETHER = 4  # columns that a thread computes without a jump: instructions overlap, and places differ by constants
 
+# Replaces a norm of zero in a division: the quotient then vanishes beside all else.
 SHORTAGE = {np.dtype(np.float32): 1e30, np.dtype(np.float64): 1e300}
-"""Replaces a norm of zero in a division: the quotient then vanishes beside all else."""
 
 
 def device(function: Callable[..., Any]) -> Any:

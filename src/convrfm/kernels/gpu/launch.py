@@ -41,11 +41,10 @@ THREADS = ROWS * COLUMNS
 SHARED_BYTES = 48 * 1024
 """Shared memory that a block may take on any device; with one warp in a block, a multiprocessor holds many."""
 
-RESERVED_BYTES = 1024
-"""Shared memory that the driver takes for each block."""
+RESERVED_BYTES = 1024  # shared memory that the driver takes for each block
 
+# Warps on a multiprocessor from which on more of them hide no more latency than they cost; an estimate.
 ENOUGH_WARPS = 6
-"""Warps on a multiprocessor from which on more of them hide no more latency than they cost; an estimate."""
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 
