@@ -80,8 +80,8 @@ def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) ->
         warnings.warn(
             f"The Laplace kernel of different images all but vanishes (median {np.median(entries):.2g}; equal ones "
             f"have 1): the bandwidth {bandwidth:.3g} is far below the distances of patches, and predictions would be "
-            "noise. Scale the images to [0, 1], or choose the bandwidth by median_bandwidth(images, patch_size): "
-            'bandwidth="median" of the estimators; all stages use that of the first.',
+            "noise. Scale the images to [0, 1], or use median_bandwidth(images, patch_size), which is "
+            'bandwidth="median" of the estimators (all stages use that of the first).',
             ConvRFMWarning,
             stacklevel=3,
         )
