@@ -77,7 +77,7 @@ class Backend(Protocol):
         """Images on a side of the tiles that fit into `memory` bytes."""
 
     def gram_tile(self, left: Any, right: Any | None, spec: Spec) -> np.ndarray:
-        """Kernel matrix `(n, m)`; None stands for the left images, and the result is then symmetric."""
+        """Kernel matrix `(n, m)`; None means the left images, with a symmetric result."""
 
     def agop_side(self, train: Any, outputs: int, spec: Spec, memory: int) -> int:
         """Points of evaluation that fit into `memory` bytes."""

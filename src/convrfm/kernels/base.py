@@ -157,7 +157,7 @@ class ConvolutionalKernel:
 
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64; or prepared images.
-            Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle.
+            Z: images `(m, channels, height, width)`, or prepared images; None is X, and computes one triangle.
             metric: as in `prepare`; None for prepared images, which carry theirs.
             out: a `.npy` file (`~` is the home folder) for a matrix larger than memory. Called again with the same
                 arguments, an interrupted computation continues from its finished tiles; the file has its name only once

@@ -200,7 +200,7 @@ def compute_tiles(
 
 
 def gram(backend: Backend, left: Any, right: Any | None, spec: Spec, memory: int) -> np.ndarray:
-    """Kernel matrix `(n, m)`; None stands for the left images, and then one triangle is computed."""
+    """Kernel matrix `(n, m)`; None means the left images, and computes one triangle."""
     symmetric = right is None
     n, m = len(left), len(left) if right is None else len(right)
     tiles = gram_tiles(n, m, backend.gram_side(left, spec, memory), symmetric)

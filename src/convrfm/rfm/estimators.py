@@ -197,7 +197,7 @@ class DeepConvRFMClassifier(_DeepParameters, ConvRFMClassifier):
     `predict` uses the stage of highest selection accuracy, the earliest of equals.
 
     Args:
-        stages: number of stages; None stands for `depth`.
+        stages: number of stages; None means `depth`.
         filters, nonlinearity, plain_filters: see `convrfm.rfm.deep.DeepSettings`.
         others: see `ConvRFMClassifier`.
 

@@ -127,7 +127,7 @@ def _check_parameters(parameters: Any, kind: type[ConvRFMBase]) -> ConvRFMBase:
 
 
 def _numbers(arrays: Mapping[str, Header], name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
-    """The shape of an array, which must be present and have these axes; None stands for any length from 1."""
+    """The shape of an array, which must be present and have these axes; None means any length from 1."""
     found = arrays.get(name)
     _need(f"the array {name!r}", found is not None, "absent")
     assert found is not None

@@ -23,7 +23,7 @@ PIXELS, PATCHES, COVARIANCES = 0, 1, 2
 """What the rows and columns hold: `(channels, height, width)`; `(positions, rank)`; or s itself, see `fill`."""
 
 GROUP = 8
-"""Rows handled together where patches are multiplied, so that the columns are read once for all."""
+"""Rows handled together where patches are multiplied, which reads the columns once for all."""
 
 CHUNK = 32  # positions for which the patches of a block stay in the first caches, while the rows of a group pass
 

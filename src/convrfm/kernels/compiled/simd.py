@@ -94,9 +94,8 @@ def _element(context: Any, builder: Any, array: types.Array, value_and_index: An
 
 
 def _pointer(context: Any, builder: Any, array: types.Array, value_and_index: Any, vector: Vector) -> Any:
-    return builder.bitcast(
-        _element(context, builder, array, value_and_index), context.get_value_type(vector).as_pointer()
-    )
+    kind = context.get_value_type(vector).as_pointer()
+    return builder.bitcast(_element(context, builder, array, value_and_index), kind)
 
 
 @intrinsic
@@ -204,38 +203,34 @@ for _function, _name in (
     _overload_operator(_function, _arithmetic(_name))
 
 
-def _llvm_function(name: str, arity: int, context: Any, builder: Any, vector: Vector, arguments: Any) -> Any:
-    kind = context.get_value_type(vector)
-    full_name = f"llvm.{name}.v{vector.count}f{vector.dtype.bitwidth}"
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * arity), full_name), arguments
-    )
+def _llvm_function(name: str, arity: int, vector: Vector) -> Any:
+    """What generates a call of one of LLVM's functions of vectors."""
+
+    def generate(context, builder, signature, arguments):
+        kind = context.get_value_type(vector)
+        full_name = f"llvm.{name}.v{vector.count}f{vector.dtype.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * arity), full_name)
+        return builder.call(function, arguments)
+
+    return generate
 
 
 @intrinsic
 def sqrt(typing_context, x):
     """Square root, rounded correctly."""
-    return x(x), lambda context, builder, signature, arguments: _llvm_function(
-        "sqrt", 1, context, builder, x, arguments
-    )
+    return x(x), _llvm_function("sqrt", 1, x)
 
 
 @intrinsic
 def absolute(typing_context, x):
     """|x|."""
-    return x(x), lambda context, builder, signature, arguments: _llvm_function(
-        "fabs", 1, context, builder, x, arguments
-    )
+    return x(x), _llvm_function("fabs", 1, x)
 
 
 @intrinsic
 def fma(typing_context, x, y, z):
     """Fused multiply-add x y + z."""
-
-    def generate(context, builder, signature, arguments):
-        return _llvm_function("fma", 3, context, builder, x, arguments)
-
-    return x(x, y, z), generate
+    return x(x, y, z), _llvm_function("fma", 3, x)
 
 
 @intrinsic
@@ -257,8 +252,8 @@ def total(typing_context, x):
         name = f"llvm.vector.reduce.fadd.v{x.count}f{x.dtype.bitwidth}"
         function = ir.FunctionType(kind.element, [kind.element, kind])
         start = ir.Constant(kind.element, 0.0)
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [start, *arguments],
-                            fastmath=("reassoc",))  # fmt: skip
+        reduce = cgutils.get_or_insert_function(builder.module, function, name)
+        return builder.call(reduce, [start, *arguments], fastmath=("reassoc",))
 
     return x.dtype(x), generate
 

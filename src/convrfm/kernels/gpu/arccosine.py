@@ -2,7 +2,7 @@
 
 As on the CPU (`convrfm.kernels.compiled.arccosine`) the layers run together, one row of positions at a time, and a
 layer keeps k and k + Theta, because s = box(k) and T = box(k + Theta). Each layer is a function of its own, made for
-its place in the network and calling the next one, so that all sizes and strides are constants. For the reverse, r and T
+its place in the network and calling the next one, which makes all sizes and strides constants. For the reverse, r and T
 of each position are kept on the way up, and the rest is computed again from them: memory is slower than arithmetic
 here.
 """
