@@ -39,19 +39,16 @@ OUT_OF_MEMORY = (MemoryError,)
 FUSED_RANK = 96  # numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond
 ROWS_PER_TASK = 64  # rows of one block that a thread takes at a time, at most
 
-# Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Between calls Python answers an
-# interrupt.
+# Operations, on 4 bytes each, of a thread in one call of compiled code: a quarter of a second, after which Python
+# answers an interrupt.
 OPERATIONS_PER_CALL = 5 * 10**9
 
-# Of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times as many.
+# Operations of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times
+# as many.
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
 
-# Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile.
-PATCH_SHARE = 0.5
-
-# Patches that are brought under a metric in one product: enough for BLAS, few enough to stay in the last cache.
-PATCHES_AT_ONCE = 4096
-
+PATCH_SHARE = 0.5  # share of the memory in which the patches of a batch are kept; larger ones are made for each tile
+PATCHES_AT_ONCE = 4096  # patches in one product with a metric: enough for BLAS, few enough to stay in the last cache
 STRIP_BYTES = 4 * 2**20  # patches that the AGOP holds at a time: few enough to stay in the last cache
 LARGEST_SIDE = 2048  # images on a side of a tile, at most: a larger one gains nothing and delays progress
 
