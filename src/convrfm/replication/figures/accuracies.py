@@ -27,9 +27,9 @@ from convrfm.replication.figures.style import interval
 from convrfm.replication.runs.protocols import chosen, selection_score
 
 __all__ = [
-    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "deep_stage", "difference", "draw_of",
-    "estimate_in", "gain", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name", "network_row", "over_cntk", "paired",
-    "spoken_of", "with_estimates",
+    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "deep_stage",
+    "difference", "draw_of", "estimate_in", "gain", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name",
+    "network_row", "over_cntk", "paired", "spoken_of", "with_estimates",
 ]  # fmt: skip
 
 DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
