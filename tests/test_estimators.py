@@ -194,7 +194,7 @@ def test_float64_and_other_kernel():
         ({}, X, np.linspace(0, 1, 120), InputError, "not class labels"),
         ({}, X * 0, Y, InputError, "zero everywhere"),
         ({}, X * 1e-24, Y, InputError, "rescale the images"),
-        ({}, [[1.0], [2.0, 3.0]], Y, InputError, "cannot be made an array"),
+        ({}, [[1.0], [2.0, 3.0]], Y, InputError, "cannot be converted to an array"),
         ({}, X * 1j, Y, InputError, "Complex"),
         ({}, X.astype(object), Y, InputError, "real numbers"),
         ({}, csr_array(X[:, 0, 0]), Y, InputError, "sparse csr_array"),

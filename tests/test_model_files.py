@@ -159,7 +159,7 @@ def test_files_of_format_1_are_read():
     assert model.copy_X
     with pytest.raises(AttributeError) as caught:
         model.predict_proba(images)
-    assert "older versions): fit it again" in str(caught.value.__cause__)
+    assert "older version). Fit it again" in str(caught.value.__cause__)
 
 
 def test_generators_become_none(tmp_path):

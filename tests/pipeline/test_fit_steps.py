@@ -226,7 +226,7 @@ def test_a_damaged_part_costs_its_tiles(begun, whole):
 
 def test_parts_of_another_round_are_refused(begun):
     shutil.copy(begun.parts(0, 1)[0], begun.parts(1, 0)[0])
-    with pytest.raises(StorageError, match="part of another kernel matrix"):
+    with pytest.raises(StorageError, match="belongs to another kernel matrix"):
         begun.fit_round(1, 0)
 
 
