@@ -46,7 +46,7 @@ def job(tmp_path, rng):
     scores = [(0, 0, 0.5), (0, 1, 0.7), (0, 2, 0.6), (1, 0, 0.9), (1, 1, 0.4)]
     history = pd.DataFrame(scores, columns=["stage", "round", "test_accuracy"]).assign(ridge=1e-5)
     write_table(tmp_path / "history.parquet", history)
-    settings = {"dataset": "digits", "classes": "all", "patch_size": Q, "images": 2, "control_draws": 2, "seed": 0,
+    settings = {"dataset": "digits", "classes": "all", "n_train": 5, "n_test": 5, "patch_size": Q, "images": 2, "control_draws": 2, "seed": 0,
                 "protocol": "published"}  # fmt: skip
     inputs = {"draw": [], **{name: [tmp_path / name] for name in ("images", "fit", "network")}}
     inputs["history"] = [tmp_path / "history.parquet"]

@@ -11,6 +11,7 @@ from convrfm.ansatz.theorem import CASES, POINTS, check_theorem, correlation_gap
 from convrfm.errors import ImageSizeError, InputError, NonFiniteError
 from convrfm.numerics.patches import unfold
 from convrfm.replication.figures import theorem1
+from convrfm.replication.jobs.theorem1 import tidy
 
 SIZES = [  # images, channels, height, width, patch size, filters: awkward ones on purpose
     (16, 3, 8, 8, 3, 16),
@@ -179,7 +180,7 @@ def test_bad_input(changes, error, words, rng):
 def table_and_checks():
     size = dict(zip(theorem1.SIZE, SIZES[0], strict=True))
     checks = [(size, seed, check(kind, SIZES[0], seed)) for seed in range(2) for kind in CASES]
-    return theorem1.tidy(checks, "published"), [found for _, _, found in checks]
+    return tidy(checks, "published"), [found for _, _, found in checks]
 
 
 def test_the_figure(table_and_checks, tmp_path):

@@ -1,6 +1,7 @@
 """Negative controls: the code is broken on purpose, run for real on small inputs, and verdicts are seen to turn."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,10 @@ from convrfm.numerics.sampling import generator
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.judging import judge_claim
 from convrfm.replication.claims.verdicts import Verdict
-from convrfm.replication.figures import fig01, fig05, theorem1
+from convrfm.replication.figures import fig01, fig05
 from convrfm.replication.figures.accuracies import ScoredRun
 from convrfm.replication.jobs.ansatz import _means, _numbers
+from convrfm.replication.jobs.theorem1 import tidy
 from convrfm.replication.runs.protocols import RFM_CHOICES
 from convrfm.rfm.deep import DeepSettings, fit_stages, history_of
 from convrfm.rfm.rounds import RFMSettings, StageData
@@ -94,7 +96,7 @@ def check_of_theorem():
         images, targets = rng.standard_normal((8, 3, 8, 8)), rng.standard_normal(8)
         run = partial(theorem.check_theorem, images=images, targets=targets, filters=6, patch_size=3, learning_rate=0.5)
         checks += [(size, seed, run(case, seed=seed)) for case in theorem.CASES]
-    return theorem1.tidy(checks, "published")
+    return tidy(checks, "published")
 
 
 def test_a_swapped_patch_order_turns_a6(tmp_path, monkeypatch):
@@ -133,7 +135,7 @@ def measured_ansatz(networks):
     start, trained, images = networks
     before, after = (measure(model, images) for model in (start, trained))
     filters = {name: value.numpy() for name, value in start.state_dict().items()}
-    given = {"seed": 0, "mode": "exact"}
+    given = SimpleNamespace(seed=0, mode="exact")
     parts = [
         _numbers(after, given, initial=filters).assign(when="trained"),
         _numbers(before, given, initial=None).assign(when="initial"),

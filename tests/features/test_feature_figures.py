@@ -189,7 +189,7 @@ def test_presets_name_the_papers_data():
     ({"features": {"tasks": [{**TASK, "dataset": "shvn"}]}}, "no data set with classes"),
     ({"features": {"tasks": [{**TASK, "patch_size": 1}]}}, "orientation"),
     ({"features": {"tasks": [{**TASK, "n_test": 5}]}}, "images must be at most"),
-    ({"fig12": {"datasets": ["svhn"]}}, "must be a data set of the section features"),
+    ({"fig12": {"datasets": ["svhn"]}}, "fig12.datasets: 'svhn' is not in features.tasks"),
     ({"fig03": {"datasets": ["street-digits", "photograph-patches"]}}, "one data set only"),
     ({"fig10": {"datasets": ["street-digits", "street-digits"]}}, "only once"),
     ({"features": {"natural": "imagnet"}}, "photographs"),
