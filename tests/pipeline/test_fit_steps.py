@@ -242,7 +242,7 @@ def test_parts_of_another_round_are_refused(begun):
 def test_rounds_of_another_fit_are_refused(begun, change):
     begun.settings["rfm"] = dict(SETTINGS["rfm"])
     change(begun)
-    with pytest.raises(StorageError, match=r"round-0-0\.safetensors is a round of another fit"):
+    with pytest.raises(StorageError, match=r"round-0-0\.safetensors belongs to another fit"):
         begun.fill(1, 0, 0)
     assert not begun.run.exists()
 
