@@ -20,7 +20,7 @@ from measuring import timed
 
 from convrfm.errors import ConfigError
 from convrfm.kernels import CNTK
-from convrfm.kernels.compiled.functions import arccos_coefficients, kappa1_coefficients
+from convrfm.kernels.compiled.simd import arccos_coefficients, kappa1_coefficients
 
 PATCH_SIZE, CHANNELS = 3, 3
 RIVAL_SIDE = 128
@@ -66,7 +66,7 @@ def rates() -> tuple[float, float] | None:
     """Additions and multiplications, and loads and stores, per second at the most; None in the simulator."""
     from numba import cuda
 
-    from convrfm.kernels.gpu.hardware import SIMULATED
+    from convrfm.kernels.gpu.launch import SIMULATED
 
     if SIMULATED:
         return None

@@ -24,10 +24,10 @@ import numpy as np
 from measuring import photographs, seconds
 
 from convrfm.kernels import CNTK
+from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.kernels.neural_tangents import expand_patches, kernel_function
-from convrfm.kernels.specs import ArcCosineSpec
+from convrfm.numerics.metric import power
 from convrfm.numerics.patches import unfold
-from convrfm.rfm.metric import power
 
 DEPTH, PATCH_SIZE, CHANNELS, SIDE, OUTPUTS = 3, 3, 3, 32, 10
 BATCH_SIZES = (10, 20, 40, 80)

@@ -22,12 +22,12 @@ from sklearn.model_selection import train_test_split
 from convrfm import ConvRFMClassifier
 from convrfm.datasets.local_signal import embedded_digits, in_random_greys
 from convrfm.numerics.patches import windows
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.pictures.edges import sobel_magnitude
 from convrfm.pictures.eigenfilters import CONSTANT, Eigenfilters, top_eigenfilters
 from convrfm.pictures.magnitudes import filter_magnitude, pixel_pearson
 from convrfm.system.extras import require
-from convrfm.system.user_input import ending_in_a_sentence, path_argument
+from convrfm.system.terminal import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure

@@ -22,7 +22,7 @@ from convrfm.numerics.patches import windows
 from convrfm.pictures.eigenfilters import top_eigenfilters
 from convrfm.rfm.estimators import KERNELS
 from convrfm.system.extras import require
-from convrfm.system.user_input import ending_in_a_sentence, path_argument
+from convrfm.system.terminal import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ from torch import nn
 
 from convrfm import measure, summarise
 from convrfm.system.extras import require
-from convrfm.system.user_input import ending_in_a_sentence, path_argument
+from convrfm.system.terminal import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

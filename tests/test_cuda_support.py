@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convrfm.system.cuda import cuda_trouble
+from convrfm.system.processors import cuda_trouble
 
 
 @pytest.fixture

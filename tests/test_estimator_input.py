@@ -14,11 +14,11 @@ from convrfm import (
     DeepConvRFMClassifier,
     DeepConvRFMRegressor,
     load_model,
-    rfm,
     save_model,
 )
 from convrfm.errors import ConvRFMWarning, ImageSizeError, InputError
-from convrfm.numerics.arrays import as_images, as_numpy
+from convrfm.numerics.inputs import as_images, as_numpy
+from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.rounds import RFMSettings
 
@@ -87,7 +87,7 @@ def test_parameters_that_change_after_the_fit_do_not_reach_it(tmp_path):
     model.set_params(patch_size=3, nonlinearity="none", kernel="laplace")
     assert (model.outputs(X) == outputs).all()
     assert [metric.shape for metric in model.metrics_] == [metric.shape for metric in metrics]
-    with pytest.raises(InputError, match="was changed after the fit: fit it again"):
+    with pytest.raises(InputError, match="was changed after the fit: fit the model again"):
         save_model(model, tmp_path / "model.safetensors")
 
 

@@ -178,7 +178,7 @@ def test_float64_and_other_kernel():
 @pytest.mark.parametrize(
     ("changes", "x", "y", "error", "sentence"),
     [
-        ({}, X, np.zeros(120), InputError, "one class only"),
+        ({}, X, np.zeros(120), InputError, "holds one class"),
         ({}, X, Y[:5], InputError, r"shape \(120,\)"),
         ({}, X[:, 0], Y, InputError, r"\(n, channels, height, width\)"),
         ({}, np.where(X > 0, X, np.nan), Y, NonFiniteError, "non-finite"),
@@ -190,11 +190,11 @@ def test_float64_and_other_kernel():
         ({"validation_fraction": 1e-3}, X, Y, InputError, "Too few"),
         ({}, X, np.full(120, np.nan), InputError, "NaN"),
         ({}, X, np.array([None, *Y[1:]], dtype=object), InputError, "missing values"),
-        ({}, X, np.array([1, *Y[1:]], dtype=object), InputError, "not labels of classes"),
-        ({}, X, np.linspace(0, 1, 120), InputError, "not labels of classes"),
+        ({}, X, np.array([1, *Y[1:]], dtype=object), InputError, "not class labels"),
+        ({}, X, np.linspace(0, 1, 120), InputError, "not class labels"),
         ({}, X * 0, Y, InputError, "zero everywhere"),
         ({}, X * 1e-24, Y, InputError, "rescale the images"),
-        ({}, [[1.0], [2.0, 3.0]], Y, InputError, "cannot be made an array"),
+        ({}, [[1.0], [2.0, 3.0]], Y, InputError, "cannot be converted to an array"),
         ({}, X * 1j, Y, InputError, "Complex"),
         ({}, X.astype(object), Y, InputError, "real numbers"),
         ({}, csr_array(X[:, 0, 0]), Y, InputError, "sparse csr_array"),
@@ -215,9 +215,9 @@ def test_bad_eval_set(fitted):
         ConvRFMClassifier(**SMALL).fit(X, Y, eval_set=(X_TEST[..., :-1], Y_TEST))
     with pytest.raises(InputError, match="X has 496 features, but DeepConvRFMClassifier is expecting 512"):
         fitted.predict(X_TEST[..., :-1])
-    with pytest.raises(InputError, match=r"\(1, 32, 16\), and those of the fit \(1, 16, 32\)"):
+    with pytest.raises(InputError, match=r"\(1, 32, 16\), those of the fit \(1, 16, 32\)"):
         fitted.predict(X_TEST.transpose(0, 1, 3, 2))
-    with pytest.raises(InputError, match="float32, the dtype of the fit, cannot hold"):
+    with pytest.raises(InputError, match="beyond the range of float32, as in the fit"):
         fitted.predict(X_TEST.astype(np.float64) * 1e200)
 
 

@@ -22,7 +22,7 @@ from convrfm import (
 )
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import median_bandwidth
-from convrfm.rfm import estimator_parameters, model_checks, model_files
+from convrfm.rfm import estimator_base, model_checks, model_files
 from convrfm.system.storage import digest_of, read_arrays, write_arrays
 
 BUNCH = load_digits(n_class=3)
@@ -103,7 +103,7 @@ def test_the_median_bandwidth_is_that_of_the_training_images(tmp_path, monkeypat
     assert model.score(255 * Z, np.array(["zero", "one", "two"])[BUNCH.target[100:140]]) > 0.9
     assert model.stages_[0].kernel.bandwidth == median_bandwidth(large, 3)
     save_model(model, tmp_path / "model.safetensors")
-    monkeypatch.setattr(estimator_parameters, "median_bandwidth", None)  # the number is in the file
+    monkeypatch.setattr(estimator_base, "median_bandwidth", None)  # the number is in the file
     loaded = load_model(tmp_path / "model.safetensors")
     assert_same(loaded, model, 255 * Z)
     assert loaded.get_params()["bandwidth"] == "median"
@@ -159,12 +159,12 @@ def test_files_of_format_1_are_read():
     assert model.copy_X
     with pytest.raises(AttributeError) as caught:
         model.predict_proba(images)
-    assert "older versions): fit it again" in str(caught.value.__cause__)
+    assert "older version). Fit it again" in str(caught.value.__cause__)
 
 
 def test_generators_become_none(tmp_path):
     model = ConvRFMClassifier(**{**SMALL, "random_state": np.random.default_rng(0)}).fit(X, NAMES)
-    with pytest.warns(ConvRFMWarning, match="random_state is a Generator, which is not saved"):
+    with pytest.warns(ConvRFMWarning, match="random_state, a Generator, is not saved"):
         save_model(model, tmp_path / "model.safetensors")
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.random_state is None
@@ -196,7 +196,7 @@ def flipped(content, place):
         (lambda content: content.replace(b"0.001", b"0.003", 1), "is damaged: its content"),
         (
             lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": 9', 1),
-            "has format 9, of a later convrfm",
+            "has format 9, but convrfm",
         ),
         (lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": x', 1), "is damaged: its content"),
         (lambda content: content.replace(b'\\"format\\": 2', b'\\"farmot\\": 1', 1), "format cannot be None"),
@@ -212,12 +212,12 @@ def test_damage_is_refused(saved, damage, sentence):
 
 
 def test_foreign_files_are_refused(tmp_path):
-    with pytest.raises(StorageError, match="no file"):
+    with pytest.raises(StorageError, match="does not exist"):
         load_model(tmp_path / "nothing.safetensors")
     with pytest.raises(StorageError, match="cannot be read"):
         load_model(tmp_path)
     save_file({"weight": np.zeros(3)}, tmp_path / "network.safetensors")
-    with pytest.raises(StorageError, match="none that convrfm has written"):
+    with pytest.raises(StorageError, match="not a model of convrfm"):
         load_model(tmp_path / "network.safetensors")
 
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_saved(deep, tmp_path):
 
     path = tmp_path / "model.safetensors"
     for model in (make_pipeline(deep), Own()):
-        with pytest.raises(InputError, match=f"this is '{type(model).__name__}'"):
+        with pytest.raises(InputError, match=f"A {type(model).__name__} cannot be saved"):
             save_model(model, path)
     with pytest.raises(InputError, match="not fitted"):
         save_model(ConvRFMClassifier(), path)
@@ -261,7 +261,7 @@ def test_parameters_of_numpy(tmp_path):
 
 
 def test_an_unknown_home_folder():
-    with pytest.raises(InputError, match="not known here"):
+    with pytest.raises(InputError, match="unknown user"):
         load_model("~nobody-of-this-name/model.safetensors")
 
 

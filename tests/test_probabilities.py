@@ -97,10 +97,10 @@ def test_where_there_are_no_probabilities():
         assert not hasattr(at, "predict_proba")
         with pytest.raises(AttributeError) as caught:
             at.predict_proba(X)
-        assert "none are held out. Use selection='validation'" in str(caught.value.__cause__)
+        assert "selection='test' holds out none" in str(caught.value.__cause__)
     with pytest.raises(AttributeError) as caught:
         model.set_params(selection="validation").predict_proba(X)
-    assert "under selection='test', or in files of older versions): fit it again" in str(caught.value.__cause__)
+    assert "with selection='test', or by an older version). Fit it again" in str(caught.value.__cause__)
 
 
 def test_features_are_what_the_kernel_sees():

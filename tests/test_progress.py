@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from convrfm.system import progress
-from convrfm.system.progress import track
+from convrfm.system import terminal as progress
+from convrfm.system.terminal import track
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_bad_targets(y, error, sentence):
 
 
 def test_other_targets_than_those_of_the_fit():
-    with pytest.raises(InputError, match="targets of eval_set are 1 for each image, but those of the fit 2"):
+    with pytest.raises(InputError, match="eval_set has 1 targets for each image, but the fit had 2"):
         ConvRFMRegressor(**SMALL).fit(X[TRAIN], Y[TRAIN], eval_set=(X[TEST], Y[TEST, 0]))
 
 

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 from convrfm import ConvRFMClassifier
 from convrfm.errors import InputError
-from convrfm.system.threads import limited_threads
+from convrfm.system.processors import limited_threads
 
 BUNCH = load_digits(n_class=3)
 X, Y = (BUNCH.images[:90, None] / 16).astype(np.float32), BUNCH.target[:90]

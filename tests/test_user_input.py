@@ -8,7 +8,7 @@ import pytest
 from convrfm.datasets.entries import find_place
 from convrfm.errors import InputError
 from convrfm.replication.audit import auditing, cli
-from convrfm.system.user_input import ending_in_a_sentence, expand_home, path_argument
+from convrfm.system.terminal import ending_in_a_sentence, expand_home, path_argument
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_command_line_of_audits(home, monkeypatch, capsys, command):
     assert capsys.readouterr().err == ""
     with pytest.raises(SystemExit, match="2"):
         cli.main([command, "~nobody-here/results"])
-    assert "a user who is not known here: write the path in full" in capsys.readouterr().err
+    assert "an unknown user: write the path in full" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback():

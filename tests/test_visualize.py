@@ -51,5 +51,5 @@ def test_images_do_not_mix(rng):
 
 def test_groups_are_refused(rng):
     form = FilterForm(rng.standard_normal((2, 4, 9)))
-    with pytest.raises(InputError, match="without groups, but this one has 2"):
+    with pytest.raises(InputError, match="A grouped convolution, with 2 groups"):
         patch_magnitude(rng.standard_normal((1, 1, 5, 5)), form, 3)

@@ -1,6 +1,6 @@
 """ConvRFM, Deep ConvRFM and the Convolutional Neural Feature Ansatz of arXiv 2309.00570.
 
-Names are imported when they are first used, so that `import convrfm` is fast.
+Names are imported when they are first used: `import convrfm` is fast.
 """
 
 from importlib import import_module
@@ -20,24 +20,19 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AgopAccumulator": "convrfm.ansatz",
-    "CNNGP": "convrfm.kernels",
-    "CNTK": "convrfm.kernels",
-    "ConvRFMClassifier": "convrfm.rfm.estimators",
-    "ConvRFMRegressor": "convrfm.rfm.estimators",
-    "DeepConvRFMClassifier": "convrfm.rfm.estimators",
-    "DeepConvRFMRegressor": "convrfm.rfm.estimators",
-    "correlations": "convrfm.ansatz",
-    "load_model": "convrfm.rfm.model_files",
-    "measure": "convrfm.ansatz",
-    "save_model": "convrfm.rfm.model_files",
-    "summarise": "convrfm.ansatz",
-}
+    "convrfm.ansatz": ("AgopAccumulator", "correlations", "measure", "summarise"),
+    "convrfm.kernels": ("CNNGP", "CNTK"),
+    "convrfm.rfm.estimators": (
+        "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier", "DeepConvRFMRegressor",
+    ),
+    "convrfm.rfm.model_files": ("load_model", "save_model"),
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

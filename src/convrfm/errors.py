@@ -1,20 +1,9 @@
-"""Errors and warnings of the package: each says what was found, what was expected, and what to do."""
+"""Errors and warnings of the package; messages say what was found, what was expected, and what to do."""
 
 __all__ = [
-    "AbsentDataError",
-    "ConfigError",
-    "ConvRFMError",
-    "ConvRFMWarning",
-    "CorruptDataError",
-    "DataError",
-    "ImageSizeError",
-    "InputError",
-    "MachineError",
-    "MetricError",
-    "NonFiniteError",
-    "ProbeError",
-    "StorageError",
-]
+    "AbsentDataError", "ConfigError", "ConvRFMError", "ConvRFMWarning", "CorruptDataError", "DataError",
+    "ImageSizeError", "InputError", "MachineError", "MetricError", "NonFiniteError", "ProbeError", "StorageError",
+]  # fmt: skip
 
 
 class ConvRFMError(Exception):
@@ -38,11 +27,11 @@ class MetricError(InputError):
 
 
 class MachineError(InputError):
-    """This machine has not the memory that is asked for."""
+    """This machine has too little memory."""
 
 
 class ProbeError(ConvRFMError):
-    """Random probes are too few for what is asked of them."""
+    """There are too few random probes."""
 
 
 class ConfigError(ConvRFMError, ValueError):
@@ -54,11 +43,11 @@ class DataError(ConvRFMError):
 
 
 class AbsentDataError(DataError):
-    """Files of a data set are not there, or cannot be fetched."""
+    """Files of a data set are missing, or cannot be fetched."""
 
 
 class CorruptDataError(DataError):
-    """Files of a data set are there and are not what they should be."""
+    """Files of a data set are not what they should be."""
 
 
 class StorageError(ConvRFMError, OSError):
@@ -66,4 +55,4 @@ class StorageError(ConvRFMError, OSError):
 
 
 class ConvRFMWarning(UserWarning):
-    """Something that does not stop the work, but that a careful reader wants to know."""
+    """Something that does not stop the work, but that a careful user wants to know."""

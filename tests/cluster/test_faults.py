@@ -124,7 +124,7 @@ def test_the_disk_is_full(cluster_project, expected, faults):
         project.training.send_signal(signal.SIGCONT)
         project.finish(snakemake, succeeds=False)
         said = [path.read_text() for path in (project.root / "results/slurm-logs").rglob("*.log")]
-        assert any("the disk is full. Nothing was left half-written" in text for text in said)
+        assert any("the disk is full. No partial file is left" in text for text in said)
         assert not (project.root / TRAINING).exists()
         filler.unlink()
         project.adapt(retries=3)

@@ -79,7 +79,7 @@ def test_home(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(read_image_folder("~/pets").images) == 6
     assert not (root / "~").exists()
-    with pytest.raises(InputError, match=r"'~nobody-here/pets' begins with the home folder of a user who is not known"):
+    with pytest.raises(InputError, match=r"'~nobody-here/pets' begins with the home folder of an unknown user"):
         read_image_folder("~nobody-here/pets")
 
 

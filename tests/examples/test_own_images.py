@@ -109,7 +109,7 @@ def sentence(example, capsys, *arguments):
         (["--n-jobs", "0"], "n_jobs must be None or an integer other than 0"),
         (["--output", "taken/a"], "taken"),
         (["--output", "taken"], "taken is a file, but model and picture need a folder"),
-        (["--output", "~nobody-here/a"], "a user who is not known here"),
+        (["--output", "~nobody-here/a"], "an unknown user"),
     ],
 )
 def test_wrong_options(example, tmp_path, monkeypatch, capsys, options, expected):
@@ -209,7 +209,7 @@ def test_interrupted(folder, tmp_path):
     ("error", "status", "said"),
     [
         (KeyboardInterrupt(), 130, ""),
-        (MemoryError("Unable to allocate 9 TiB"), 1, "memory does not suffice (Unable to allocate 9 TiB)"),
+        (MemoryError("Unable to allocate 9 TiB"), 1, "out of memory (Unable to allocate 9 TiB)"),
         (OSError(28, "No space left on device", "a.png"), 1, "a.png: No space left on device."),
     ],
 )

@@ -4,7 +4,8 @@ import pytest
 from numba import cuda
 
 from convrfm.errors import ConfigError
-from convrfm.kernels import CNTK, PatchLaplace, availability
+from convrfm.kernels import CNTK, PatchLaplace
+from convrfm.system import processors
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def gpu(monkeypatch):
     def pretend(*, packages: bool, device: bool, torch_device: bool) -> None:
         import torch
 
-        monkeypatch.setattr(availability, "find_spec", lambda name: object() if packages else None)
+        monkeypatch.setattr(processors, "find_spec", lambda name: object() if packages else None)
         monkeypatch.setattr(cuda, "is_available", lambda: device)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: torch_device)
 

@@ -15,15 +15,15 @@ pytestmark = pytest.mark.gpu
 def parts():
     """The modules of the backend, without kernels compiled for what another test has changed."""
     from convrfm.kernels import cuda
-    from convrfm.kernels.gpu import arccosine, first_layer, functions, hardware, laplace, operands, plan
+    from convrfm.kernels.gpu import arccosine, device_functions, laplace, launch
 
     caches = (
-        arccosine.forward, arccosine.reverse, laplace.forward, laplace.reverse, first_layer.first_layer,
-        functions.angles, functions.divide, functions.windows,
+        arccosine.forward, arccosine.reverse, laplace.forward, laplace.reverse, device_functions.first_layer,
+        device_functions.angles, device_functions.divide, device_functions.windows,
     )  # fmt: skip
     for cached in caches:
         cached.cache_clear()
-    return {"cuda": cuda, "plan": plan, "operands": operands, "functions": functions, "hardware": hardware}
+    return {"cuda": cuda, "device_functions": device_functions, "launch": launch}
 
 
 def low_rank(rng, dimension, rank):
@@ -102,7 +102,7 @@ def test_the_three_ways_into_the_first_layer_agree(monkeypatch, parts, fused_ran
     x, alpha = random_images(rng, 5, 2, 6, 5), rng.standard_normal((5, 2))
     kernel = CNTK(depth=2, patch_size=3, backend="cuda")
     gram, agop = kernel.gram(x), kernel.patch_agop(x, x, alpha)
-    monkeypatch.setattr(parts["operands"], "FUSED_RANK", fused_rank)
+    monkeypatch.setattr(parts["cuda"], "FUSED_RANK", fused_rank)
     assert_close(kernel.gram(x, None, np.eye(18)), gram, "gram")
     assert_close(kernel.patch_agop(x, x, alpha, np.eye(18)), agop, "agop")
 
@@ -114,9 +114,9 @@ def test_strips_and_where_numbers_are_kept_change_nothing(monkeypatch, parts, ke
     x = random_images(rng, 5, 1, 6, 9)
     ours = kernel.__class__(patch_size=3, backend="cuda", **({"depth": 2} if isinstance(kernel, CNTK) else {}))
     whole = ours.gram(x)
-    monkeypatch.setattr(parts["plan"], "SHARED_BYTES", shared_bytes)
+    monkeypatch.setattr(parts["launch"], "SHARED_BYTES", shared_bytes)
     assert_close(ours.gram(x), whole, "exact")
-    plan = parts["plan"].sweep_plan(ours.spec, (1, 6, 9), 0, 9, np.dtype(np.float64), 100 * 1024)
+    plan = parts["launch"].sweep_plan(ours.spec, (1, 6, 9), 0, 9, np.dtype(np.float64), 100 * 1024)
     assert plan.shared == (0 < plan.block_bytes <= shared_bytes)
     if isinstance(kernel, CNTK):
         assert plan.strips == {0: 1, 1100 * 8: 3, 1500 * 8: 2}[shared_bytes]
@@ -128,7 +128,7 @@ def test_fewer_blocks_than_the_pairs_need(monkeypatch, parts, rng):
     kernel = CNTK(depth=2, patch_size=2, backend="cuda")
     gram, agop = kernel.gram(x), kernel.patch_agop(x, z, alpha)
     monkeypatch.setattr(parts["cuda"], "SCRATCH_SHARE", 0)  # one block
-    monkeypatch.setattr(parts["plan"], "SHARED_BYTES", 0)
+    monkeypatch.setattr(parts["launch"], "SHARED_BYTES", 0)
     assert_close(kernel.gram(x), gram, "exact")
     assert_close(kernel.patch_agop(x, z, alpha), agop, "exact")
 
@@ -166,7 +166,7 @@ def test_negligible_patches_count_as_zero(rng):
 
 
 def test_tensors_in_tensors_out(parts, rng):
-    device = parts["hardware"].current().name
+    device = parts["launch"].current().name
     x = torch.from_numpy(random_images(rng, 3, 1, 5, 5).astype(np.float32)).to(device)
     kernel = CNTK(depth=1, patch_size=3, backend="cuda")
     gram, agop = kernel.gram(x), kernel.patch_agop(x, x, torch.ones(3, 1))
@@ -182,7 +182,7 @@ def test_same_bits_twice(rng):
 
 
 def test_precision_is_what_it_was_before(parts):
-    matmul, full_precision = torch.backends.cuda.matmul, parts["hardware"].full_precision
+    matmul, full_precision = torch.backends.cuda.matmul, parts["launch"].full_precision
     before = matmul.fp32_precision
     with full_precision:
         with full_precision:
@@ -204,7 +204,7 @@ def test_a_broken_chain_rule_is_seen(monkeypatch, parts, rng):
 def test_a_wrong_singular_rule_is_seen(monkeypatch, parts, rng):
     x = singular_images(rng, 5, 1, 6, 6)
     ours, reference = (CNTK(depth=2, patch_size=3, backend=name) for name in ("cuda", "reference"))
-    monkeypatch.setattr(parts["plan"], "SINGULARITY", {np.dtype(np.float64): 0.9})
+    monkeypatch.setattr(parts["launch"], "SINGULARITY", {np.dtype(np.float64): 0.9})
     with pytest.raises(AssertionError, match=r"gram|agop"):
         check(ours, reference, x, x, None, rng)
 
@@ -212,7 +212,7 @@ def test_a_wrong_singular_rule_is_seen(monkeypatch, parts, rng):
 def test_a_window_too_small_is_seen(monkeypatch, parts, rng):
     x = random_images(rng, 4, 1, 6, 6)
     ours, reference = (CNTK(depth=2, patch_size=3, backend=name) for name in ("cuda", "reference"))
-    windows = parts["functions"].windows
+    windows = parts["device_functions"].windows
     from convrfm.kernels.gpu import arccosine
 
     monkeypatch.setattr(arccosine, "windows", lambda q, dtype: windows(2, dtype))
@@ -222,7 +222,7 @@ def test_a_window_too_small_is_seen(monkeypatch, parts, rng):
 
 @pytest.mark.parametrize(("dtype", "n"), [("float32", 300), ("float64", 90)])
 def test_agrees_with_the_cpu_at_the_size_of_the_paper(parts, dtype, n, rng):
-    if parts["hardware"].SIMULATED:
+    if parts["launch"].SIMULATED:
         pytest.skip("too large for the simulator")
     x = rng.random((n, 3, 32, 32)).astype(dtype)
     alpha, metric = rng.standard_normal((n, 10)), random_metric(rng, 27)

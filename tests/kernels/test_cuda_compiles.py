@@ -1,4 +1,4 @@
-"""What the simulator cannot show: the CUDA kernels compile, keep to their dtype, and leave registers for nothing slower.
+"""What the simulator cannot show: CUDA kernels compile, keep to their dtype, and leave registers for nothing slower.
 
 NVIDIA's compiler makes code for a GPU without one being there.
 """
@@ -13,9 +13,9 @@ pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
 from numba import cuda, float32, float64, int64
 from numba.cuda import dispatcher
 
+from convrfm.kernels.backends import ArcCosineSpec, LaplaceSpec
 from convrfm.kernels.gpu import arccosine, laplace
-from convrfm.kernels.gpu.plan import COVARIANCES, PATCHES, PIXELS, reverse_plan, sweep_plan
-from convrfm.kernels.specs import ArcCosineSpec, LaplaceSpec
+from convrfm.kernels.gpu.launch import COVARIANCES, PATCHES, PIXELS, reverse_plan, sweep_plan
 
 CNTK, CNNGP, LAPLACE = ArcCosineSpec(2, 2, tangent=True), ArcCosineSpec(2, 1, tangent=False), LaplaceSpec(2, 10.0)
 SHARED_MEMORY = 228 * 1024

@@ -10,7 +10,7 @@ import pytest
 
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, StorageError
 from convrfm.kernels import CNTK, PatchLaplace, cpu
-from convrfm.kernels.gram_parts import share_of_tiles
+from convrfm.kernels.gram_file import share_of_tiles
 from convrfm.kernels.tiles import gram_tiles
 from kernels.cases import random_images, random_metric
 
@@ -215,11 +215,11 @@ def test_parts_of_another_matrix_are_refused(x, rng, tmp_path):
     )  # fmt: skip
     for kernel, left, right, metric in others:
         for part in (None, (0, 2)):
-            with pytest.raises(StorageError, match=r"gram\.part-0-of-2\.npz is part of another kernel matrix"):
+            with pytest.raises(StorageError, match=r"gram\.part-0-of-2\.npz belongs to another kernel matrix"):
                 kernel.gram(left, right, metric, out=path, part=part)
     assert list(tmp_path.iterdir()) == [file]
     file.rename(file.with_name(f"{file.name}.partial"))
-    with pytest.raises(StorageError, match=r"npz\.partial is part of another kernel matrix"):
+    with pytest.raises(StorageError, match=r"npz\.partial belongs to another kernel matrix"):
         KERNEL.gram(changed, out=path, part=(0, 2))
     # Under other names they are in nobody's way.
     assert (KERNEL.gram(changed, out=tmp_path / "other.npy") == KERNEL.gram(changed)).all()

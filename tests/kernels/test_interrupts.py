@@ -1,4 +1,4 @@
-"""Ctrl-C during long work: compiled code runs in calls of bounded work, between which Python raises KeyboardInterrupt."""
+"""Ctrl-C during long work: compiled code runs in calls of bounded work, after which Python raises KeyboardInterrupt."""
 
 import numba
 import numpy as np

@@ -107,7 +107,7 @@ def test_the_median_bandwidth(rng):
     assert median_bandwidth(framed, 3) > 0.3 * np.median(distances)
     with pytest.raises(InputError, match="at least two images"):
         median_bandwidth(x[:1], 3)
-    with pytest.raises(InputError, match="all images drawn are equal"):
+    with pytest.raises(InputError, match="all drawn images are equal"):
         median_bandwidth(x[[0, 0, 0]], 3)
     with pytest.raises(InputError, match="median_bandwidth"):
         PatchLaplace(bandwidth="median")

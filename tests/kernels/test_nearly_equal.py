@@ -74,12 +74,12 @@ def test_half_an_image_that_nearly_coincides(rng):
 
 
 def test_ordinary_pairs_are_left_to_the_fast_sweep(rng, monkeypatch):
-    from convrfm.kernels import near_coincidence
+    from convrfm.kernels import batches
 
     def refuse(*_):
         raise AssertionError
 
-    monkeypatch.setattr(near_coincidence, "_entries", refuse)
+    monkeypatch.setattr(batches, "_near_entries", refuse)
     x = random_images(rng, 30, 3, 9, 9).astype(np.float32)
     x[3] = 1  # flat
     x[4] = 0  # black

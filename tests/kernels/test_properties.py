@@ -155,10 +155,10 @@ def test_cached_code_depends_on_all_compiled_sources():
     """Numba's own cache notices a change of the file that holds the cached function, and of no other."""
     from numba.core.registry import CPUDispatcher
 
-    from convrfm.kernels.compiled import SOURCES, arccosine, first_layer, functions, gradient, laplace, simd
+    from convrfm.kernels.compiled import SOURCES, arccosine, first_layer, gradient, laplace, simd
 
     cached = 0
-    for module in (arccosine, first_layer, functions, gradient, laplace, simd):
+    for module in (arccosine, first_layer, gradient, laplace, simd):
         for function in vars(module).values():
             if isinstance(function, CPUDispatcher) and function.stats.cache_path is not None:
                 cells = function.py_func.__closure__ or ()
@@ -172,7 +172,7 @@ def test_functions_to_rounding(dtype, tolerance):
     """kappa0, kappa1 and the exponential on vectors, against NumPy in double precision."""
     import numba
 
-    from convrfm.kernels.compiled import arccosine, functions, simd
+    from convrfm.kernels.compiled import arccosine, simd
 
     lanes = simd.lanes(dtype)
 
@@ -184,7 +184,7 @@ def test_functions_to_rounding(dtype, tolerance):
             k, _, angle, _, _ = arccosine._activate(value, one, one, True, simd.full(r, 0.0))
             simd.store(kappa0, i, angle)
             simd.store(kappa1, i, k)
-            simd.store(exponential, i, functions.exp2_of_minus(simd.load(x, i)))
+            simd.store(exponential, i, simd.exp2_of_minus(simd.load(x, i)))
 
     r = np.concatenate([np.linspace(-1, 1, 3990), 1 - np.logspace(-14, 0, 100), [0.0, -0.0, 1.0, -1.0, 0.5, -0.5]])
     r = r.astype(dtype)

@@ -1,4 +1,4 @@
-"""Kernels where the surroundings are poor: no folder for compiled code, an ASCII locale, the caller's arrays that change."""
+"""Kernels in poor surroundings: no folder for compiled code, an ASCII locale, the caller's arrays that change."""
 
 import os
 import subprocess
@@ -20,8 +20,8 @@ caching.CacheImpl._locator_classes = []
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import numpy
-    from convrfm.kernels import cpu, coincidence, near_coincidence
-    assert len(coincidence.image_keys(numpy.zeros((2, 1, 3, 3), numpy.float32))) == 2
+    from convrfm.kernels import batches, cpu
+    assert len(batches.image_keys(numpy.zeros((2, 1, 3, 3), numpy.float32))) == 2
 print(*(f"{found.category.__name__}: {found.message}" for found in caught), sep="\\n")
 """
 
@@ -30,7 +30,7 @@ ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIO
 IN_ASCII = """
 import os, pty, sys
 import convrfm.kernels
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 from convrfm.system.memory import free_bytes
 assert free_bytes() > 0
 list(track(range(3), 3, "tiles", show=True))
@@ -55,7 +55,7 @@ def test_without_a_folder_for_compiled_code_one_warning_is_given():
     done = run("-c", NO_CACHE)
     assert done.returncode == 0, done.stderr
     (warning,) = done.stdout.splitlines()
-    assert warning.startswith("ConvRFMWarning: Numba finds no folder")
+    assert warning.startswith("ConvRFMWarning: Numba finds no writable folder")
     assert "NUMBA_CACHE_DIR" in warning
 
 

@@ -226,7 +226,7 @@ def test_a_damaged_part_costs_its_tiles(begun, whole):
 
 def test_parts_of_another_round_are_refused(begun):
     shutil.copy(begun.parts(0, 1)[0], begun.parts(1, 0)[0])
-    with pytest.raises(StorageError, match="part of another kernel matrix"):
+    with pytest.raises(StorageError, match="belongs to another kernel matrix"):
         begun.fit_round(1, 0)
 
 
@@ -242,7 +242,7 @@ def test_parts_of_another_round_are_refused(begun):
 def test_rounds_of_another_fit_are_refused(begun, change):
     begun.settings["rfm"] = dict(SETTINGS["rfm"])
     change(begun)
-    with pytest.raises(StorageError, match=r"round-0-0\.safetensors is a round of another fit"):
+    with pytest.raises(StorageError, match=r"round-0-0\.safetensors belongs to another fit"):
         begun.fill(1, 0, 0)
     assert not begun.run.exists()
 

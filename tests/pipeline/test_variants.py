@@ -8,6 +8,7 @@ import pytest
 
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import InputError
+from convrfm.numerics.metric import normalise
 from convrfm.replication.cluster import fits as fit_costs
 from convrfm.replication.figures.beyond import UNCHANGED, Change, variant_name
 from convrfm.replication.jobs.fits import fit_task, task_choices
@@ -17,7 +18,6 @@ from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import fit_settings
 from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings
-from convrfm.rfm.metric import normalise
 from convrfm.rfm.rounds import RFMSettings
 from convrfm.system.memory import FreeMemory
 from convrfm.system.storage import load_arrays, sha256

@@ -24,8 +24,8 @@ from convrfm.ansatz.checks import (
 from convrfm.ansatz.filter_forms import polar
 from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
-from convrfm.numerics.parameters import check_integer
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.inputs import check_integer
+from convrfm.numerics.sampling import generator
 
 __all__ = ["AgopAccumulator", "LayerSums"]
 

@@ -22,8 +22,8 @@ from convrfm.ansatz.accumulator import AgopAccumulator
 from convrfm.ansatz.checks import Batches, Output
 from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import InputError
-from convrfm.numerics.parameters import check_integer
-from convrfm.system.progress import track
+from convrfm.numerics.inputs import check_integer
+from convrfm.system.terminal import track
 
 __all__ = ["accumulate", "measure"]
 

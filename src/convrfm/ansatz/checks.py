@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from convrfm.errors import InputError, NonFiniteError
-from convrfm.numerics.parameters import check_integer
+from convrfm.numerics.inputs import check_integer
 
 __all__ = [
     "Batches", "Output", "as_batch", "check_finite", "check_measurable", "choose_layers", "first_weight", "pick_outputs",

@@ -27,7 +27,7 @@ from torch import nn
 
 from convrfm.errors import InputError, NonFiniteError
 from convrfm.numerics.patches import check_fits
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 
 __all__ = ["CASES", "POINTS", "Case", "TheoremCheck", "check_theorem", "correlation_gap"]
 

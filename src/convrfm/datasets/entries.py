@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from convrfm.system.user_input import user_path
+from convrfm.system.terminal import user_path
 
 __all__ = [
     "MANIFEST", "Entry", "Place", "Remote", "Unpacking", "data_files", "find_place", "fingerprint", "is_hidden", "missing",

@@ -11,9 +11,9 @@ from convrfm.datasets.prepare import render
 from convrfm.datasets.reading.images import class_files, from_files
 from convrfm.datasets.transforms import Appearance
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
-from convrfm.numerics.parameters import is_count
+from convrfm.numerics.inputs import is_count
 from convrfm.system.memory import free_bytes
-from convrfm.system.user_input import user_path
+from convrfm.system.terminal import user_path
 
 __all__ = ["LabelledImages", "read_image_folder"]
 

@@ -10,9 +10,8 @@ from convrfm.datasets.entries import Entry
 from convrfm.datasets.reading.images import Split, explained_reading
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.seeding import generator
-from convrfm.numerics.splits import stratified_draw
-from convrfm.system.progress import track
+from convrfm.numerics.sampling import generator, stratified_draw
+from convrfm.system.terminal import track
 
 __all__ = ["TEST_FRACTION", "Part", "Selection", "pair_labels", "render", "select"]
 

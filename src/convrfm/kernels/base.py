@@ -1,9 +1,8 @@
 """The protocol of convolutional kernels, and the classes that a user imports.
 
 For images x, z of c channels, patches x_u, z_u of q x q pixels at position u, and a patch metric M, the kernel of a
-network of L unpadded q x q convolutions (standard deviation q / sqrt(fan-in), no bias, sqrt(2) ReLU), flattened
-into a linear layer, obeys, with s = x_u^T M z_u / c in the first layer and a sum over each q x q window after it
-(`box`):
+network of L unpadded q x q convolutions (standard deviation q / sqrt(fan-in), no bias, sqrt(2) ReLU), flattened into a
+linear layer, obeys, with s = x_u^T M z_u / c in the first layer and a sum over each q x q window after it (`box`):
 
     s, s_x, s_z   = box(k), box(k_x), box(k_z)            covariances before the nonlinearity
     T             = s + box(Theta)                        tangent kernel before the nonlinearity (T = s at first)
@@ -23,13 +22,13 @@ g g^T, with g the gradient of f_o with respect to the raw patch z_u, every patch
     g = (1/c) M [ sum_i alpha_io (dK/ds)[i, u] x_{i,u} + 2 (sum_i alpha_io (dK/ds_z)[i, u]) z_u ]
 
 The patch Laplace kernel, in place of a network, is the mean over positions of exp(-||x_u - z_u||_M / bandwidth), with
-||v||_M^2 = v^T M v. Its gradient with respect to z_u is -K_u M (z_u - x_u) / (bandwidth ||z_u - x_u||_M), and zero for patches
-closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv 2309.00570
-names it for patches, whose average over positions is ours: no formula or code of it was published.
+||v||_M^2 = v^T M v. Its gradient with respect to z_u is -K_u M (z_u - x_u) / (bandwidth ||z_u - x_u||_M), and zero for
+patches closer than `CLOSEST`. Source: Radhakrishnan et al. 2022 (arXiv 2212.13881) for whole inputs; Section 3 of arXiv
+2309.00570 names it for patches, whose average over positions is ours: no formula or code of it was published.
 
 Singular points follow one rule, at each position and layer: where 1 - r^2 <= `SINGULARITY[dtype]`, derivatives lack the
-terms that contain dr and keep the rest; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of s_z are
-zero. This is what Neural Tangents computes in double precision.
+terms that contain dr and keep the rest; where a norm is zero, r is 0, dk/ds = kappa0 = 1/2 is kept and the terms of s_z
+are zero. This is what Neural Tangents computes in double precision.
 """
 
 from importlib import import_module
@@ -40,21 +39,16 @@ import numpy as np
 
 from convrfm.errors import ConfigError, InputError
 from convrfm.kernels import tiles
-from convrfm.kernels.availability import gpu_by_default, why_no_gpu
-from convrfm.kernels.bandwidth import warn_if_vanishing
-from convrfm.kernels.gram_file import compute_gram_file
-from convrfm.kernels.gram_parts import compute_gram_part
-from convrfm.kernels.prepared import PreparedImages
-from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.numerics.arrays import as_images, as_numpy, check_finite, like
-from convrfm.numerics.parameters import check_integer, is_count, is_positive
+from convrfm.kernels.backends import ArcCosineSpec, Backend, LaplaceSpec, PreparedImages, Spec
+from convrfm.kernels.gram_file import compute_gram_file, compute_gram_part
+from convrfm.kernels.quality import warn_if_vanishing
+from convrfm.numerics.inputs import as_images, as_numpy, check_finite, check_integer, is_count, is_positive, like
+from convrfm.numerics.metric import check_metric, warn_if_rank_one
 from convrfm.numerics.patches import check_fits, patch_dimension
-from convrfm.rfm.metric import check_metric, warn_if_rank_one
-from convrfm.system.user_input import user_path
+from convrfm.system.processors import gpu_by_default, why_no_gpu
+from convrfm.system.terminal import user_path
 
-__all__ = [
-    "BACKENDS", "CLOSEST", "CNNGP", "CNTK", "SINGULARITY", "ConvolutionalKernel", "PatchLaplace", "PreparedImages",
-]  # fmt: skip
+__all__ = ["BACKENDS", "CNNGP", "CNTK", "ConvolutionalKernel", "PatchLaplace"]
 
 BACKENDS = {
     "cpu": "convrfm.kernels.cpu",
@@ -70,11 +64,11 @@ class ConvolutionalKernel:
 
     Args:
         patch_size: q, at least 1; odd or even.
-        backend: "cuda" (on all GPUs, in the dtype of the images), "cpu" (compiled, likewise), "reference" (plain NumPy in
-            float64), "neural-tangents" (the paper's own route, in float64; slow), or "auto": cuda where there is a GPU and
-            numba-cuda is installed, and cpu elsewhere.
-        memory: bytes that may be taken beside the images and the result; None takes a quarter of what is free, and 896 MiB
-            at most, or with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a
+        backend: "cuda" (on all GPUs, in the dtype of the images), "cpu" (compiled, likewise), "reference" (plain NumPy
+            in float64), "neural-tangents" (the paper's own route, in float64; slow), or "auto": cuda where there is a
+            GPU and numba-cuda is installed, and cpu elsewhere.
+        memory: bytes to take beside the images and the result; None takes a quarter of what is free, and 896 MiB at
+            most, or with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a
             result beyond rounding.
 
     Raises:
@@ -94,7 +88,7 @@ class ConvolutionalKernel:
         if backend == "auto":
             backend = "cuda" if gpu_by_default() else "cpu"
         elif backend == "cuda" and (missing := why_no_gpu()) is not None:
-            msg = f'{missing} Or choose backend="cpu" (or "auto", which does so by itself).'
+            msg = f'{missing} Or choose backend="cpu" (or "auto", which falls back to it).'
             raise ConfigError(msg)
         self.backend = backend
         self.memory = None if memory is None else int(memory)
@@ -113,8 +107,8 @@ class ConvolutionalKernel:
         raise NotImplementedError
 
     @property
-    def _module(self) -> tiles.Backend:
-        return cast("tiles.Backend", import_module(BACKENDS[self.backend]))
+    def _module(self) -> Backend:
+        return cast("Backend", import_module(BACKENDS[self.backend]))
 
     @property
     def _bytes(self) -> int:
@@ -124,11 +118,11 @@ class ConvolutionalKernel:
         """Check images and bring them under a metric, once for several calls of `gram` and `patch_agop`.
 
         Args:
-            X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later changes of
-                the array have no effect.
-            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the identity.
-                It is used at the scale at which it is given. One of rank one, under which all patches are collinear,
-                brings a warning to the arc-cosine kernels.
+            X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later
+                changes of the array have no effect.
+            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the
+                identity. Its scale matters. The arc-cosine kernels warn of rank one, under which all patches are
+                collinear.
 
         Raises:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
@@ -158,21 +152,20 @@ class ConvolutionalKernel:
     ) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
 
-        In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those of the
-        CNTK for nearly equal images are computed in float64, see `convrfm.kernels.coincidence` and `near_coincidence`.
+        In the backends cpu and cuda, entries of images that are equal pixel by pixel are set in closed form, and those
+        of the CNTK for nearly equal images are computed in float64, see `convrfm.kernels.batches`.
 
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64; or prepared images.
-            Z: images `(m, channels, height, width)`, or prepared images; None stands for X, and computes one triangle
-                only.
+            Z: images `(m, channels, height, width)`, or prepared images; None is X, and computes one triangle.
             metric: as in `prepare`; None for prepared images, which carry theirs.
-            out: a `.npy` file, ~ being the home folder, for a matrix larger than memory. An interrupted computation goes on
-                from its finished tiles when it is called again with the same arguments; the file is there under its name
-                only once it is complete. See `convrfm.kernels.gram_file`.
-            part: (i, k) computes the tiles of part i of k alone, i from 0 to k - 1, and writes them to a file of their own
-                beside `out`: for several jobs, on several machines. A call with the same arguments and without `part` then puts
-                together the parts that it finds beside `out`, computes what is missing, and removes them. The bits are those of
-                one job, as long as all have the same `memory`. See `convrfm.kernels.gram_parts`.
+            out: a `.npy` file (`~` is the home folder) for a matrix larger than memory. Called again with the same
+                arguments, an interrupted computation continues from its finished tiles; the file has its name only once
+                it is complete. See `convrfm.kernels.gram_file`.
+            part: (i, k) computes the tiles of part i of k alone, i from 0 to k - 1, and writes them to a file of their
+                own beside `out`: for several jobs, on several machines. A call with the same arguments and without
+                `part` then joins the parts that it finds beside `out`, computes what is missing, and removes them. The
+                bits are those of one job, as long as all have the same `memory`.
 
         Returns:
             `(n, m)`, of the kind (array or tensor) of X; float64 from the float64 backends. With `out`, a read-only
@@ -188,12 +181,12 @@ class ConvolutionalKernel:
             if share is not None:
                 return compute_gram_part(path, self._module, left, right, self._bytes, share)
             gram = compute_gram_file(path, self._module, left, right, self._bytes)
-            self._look_at(gram, symmetric=right is None)
+            self._check_use(gram, symmetric=right is None)
             return gram
         other = None if right is None else right.form
         result = tiles.gram(self._module, left.form, other, self.spec, self._bytes)
         check_finite(result, "The kernel matrix (pixels or metric of extreme size?)")
-        self._look_at(result, symmetric=right is None)
+        self._check_use(result, symmetric=right is None)
         return like(result, left.template)
 
     def patch_agop(self, X: Any, Z: Any, alpha: Any, metric: Any = None) -> Any:
@@ -203,7 +196,7 @@ class ConvolutionalKernel:
             X: training images `(n, channels, height, width)`, or prepared images.
             Z: points of evaluation `(m, channels, height, width)`, or prepared images; they may be training images.
             alpha: coefficients `(n, outputs)`.
-            metric: as in `prepare`; the gradient is with respect to the raw patch, the chain rule through M included.
+            metric: as in `prepare`; the gradient is with respect to the raw patch, chain rule through M included.
 
         Returns:
             `(d, d)` float64, symmetric PSD up to rounding, of the kind of X.
@@ -222,8 +215,8 @@ class ConvolutionalKernel:
         check_finite(result, "The patch-AGOP (pixels, metric or coefficients of extreme size?)")
         return like(result, train.template)
 
-    def _look_at(self, gram: np.ndarray, *, symmetric: bool) -> None:
-        """Warn about a kernel matrix that is right, and of no use."""
+    def _check_use(self, gram: np.ndarray, *, symmetric: bool) -> None:
+        """Warn about a kernel matrix that is correct but useless."""
         if isinstance(self.spec, LaplaceSpec):
             warn_if_vanishing(gram, symmetric=symmetric, bandwidth=self.spec.bandwidth)
 
@@ -232,7 +225,7 @@ class ConvolutionalKernel:
         given = [images for images in (X, Z) if isinstance(images, PreparedImages)]
         for prepared in given:
             if metric is not None or (prepared.spec, prepared.backend) != (self.spec, self.backend):
-                msg = "Prepared images carry their metric, and serve the kernel and backend that prepared them only."
+                msg = "Prepared images carry their metric, and fit only the kernel and backend that prepared them."
                 raise InputError(msg)
         if given:
             metric = given[0].metric
@@ -253,10 +246,10 @@ class ConvolutionalKernel:
 
 
 def _checked_part(part: Any, path: Path | None) -> tuple[int, int]:
-    """Part i of k, of a matrix in a file.
+    """Check (i, k) of a matrix in a file.
 
     Raises:
-        InputError: it is no such pair, or there is no file.
+        InputError: not such a pair, or no file.
     """
     index, count = part if isinstance(part, tuple | list) and len(part) == 2 else (0, 0)
     if not (is_count(count) and is_count(index, least=0) and index < count):
@@ -282,13 +275,8 @@ class _ArcCosineKernel(ConvolutionalKernel):
         return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
 
     def shallower(self, layers: int) -> Self:
-        """Give the kernel of the same network without its first `layers` convolutions.
-
-        Raises:
-            InputError: no convolution is left.
-        """
         if layers >= self.depth:
-            msg = f"stages must be at most the depth of the kernel, {self.depth}: no convolution is left for a further one."
+            msg = f"stages must be at most the depth of the kernel, {self.depth}: each takes one convolution."
             raise InputError(msg)
         return type(self)(
             depth=self.depth - layers, patch_size=self.patch_size, backend=self.backend, memory=self.memory
@@ -326,8 +314,8 @@ class PatchLaplace(ConvolutionalKernel):
     """Mean over positions of the Laplace kernel of two patches.
 
     Args:
-        bandwidth: positive, on the scale of ||x_u - z_u||_M: the default is for pixels in [0, 1]. `median_bandwidth` gives one
-            for other images. Where the kernel of different images all but vanishes, `gram` warns.
+        bandwidth: positive, on the scale of ||x_u - z_u||_M: the default is for pixels in [0, 1]; `median_bandwidth`
+            gives one for other images. `gram` warns where the kernel of different images all but vanishes.
         patch_size, backend, memory: see `ConvolutionalKernel`. The paper uses q = 7.
 
     Raises:

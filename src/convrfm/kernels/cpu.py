@@ -1,9 +1,9 @@
 """The compiled CPU backend (Numba): pairs of images along the SIMD lanes, positions in cache, all cores.
 
 A batch is prepared once for a metric M = R^T R. A tile of a kernel matrix then brings its columns into blocks of one
-SIMD vector of images, and compiled code (`convrfm.kernels.compiled`) goes through the blocks and the rows. What it needs
-of the first layer is computed on the way: from pixels without a metric, from patches R x_u of up to `FUSED_RANK` numbers,
-and by BLAS, one matrix product for each position, beyond. The arithmetic is in the dtype of the images.
+SIMD vector of images, and compiled code (`convrfm.kernels.compiled`) goes through the blocks and the rows. What it
+needs of the first layer is computed on the way: from pixels without a metric, from patches R x_u of up to `FUSED_RANK`
+numbers, and by BLAS, one matrix product for each position, beyond. The arithmetic is in the dtype of the images.
 """
 
 import math
@@ -15,8 +15,8 @@ import numpy as np
 from numba import get_num_threads
 from threadpoolctl import ThreadpoolController
 
-from convrfm.kernels.batches import Batch, chain, check_size, largest_side
-from convrfm.kernels.coincidence import set_coincident
+from convrfm.kernels.backends import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.batches import Batch, chain, check_size, largest_side, set_coincident, set_nearly_coincident
 from convrfm.kernels.compiled import arccosine, laplace
 from convrfm.kernels.compiled.arccosine import Layers
 from convrfm.kernels.compiled.first_layer import (
@@ -31,37 +31,26 @@ from convrfm.kernels.compiled.first_layer import (
 )
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
-from convrfm.kernels.near_coincidence import set_nearly_coincident
-from convrfm.kernels.specs import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 
 OUT_OF_MEMORY = (MemoryError,)
 
-FUSED_RANK = 96
-"""Numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond."""
+FUSED_RANK = 96  # numbers in a patch up to which covariances are computed within the sweep; BLAS is faster beyond
+ROWS_PER_TASK = 64  # rows of one block that a thread takes at a time, at most
 
-ROWS_PER_TASK = 64
-"""Rows of one block that a thread takes at a time, at most."""
-
+# Operations, on 4 bytes each, of a thread in one call of compiled code: a quarter of a second, after which Python
+# answers an interrupt.
 OPERATIONS_PER_CALL = 5 * 10**9
-"""Of each thread in one call of compiled code, on 4 bytes each: a quarter of a second. Between calls Python answers an
-interrupt."""
 
+# Operations of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times
+# as many.
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
-"""Of a pair at a position of a layer, about, beside the products of patches; a reverse sweep takes three times as many."""
 
-PATCH_SHARE = 0.5
-"""Of the memory that may be used, for keeping the patches of a batch; otherwise they are made for each tile."""
-
-PATCHES_AT_ONCE = 4096
-"""Patches that are brought under a metric in one product: enough for BLAS, few enough to stay in the last cache."""
-
-STRIP_BYTES = 4 * 2**20
-"""Patches that the AGOP holds at a time: few enough to stay in the last cache."""
-
-LARGEST_SIDE = 2048
-"""Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
+PATCH_SHARE = 0.5  # share of the memory in which the patches of a batch are kept; larger ones are made for each tile
+PATCHES_AT_ONCE = 4096  # patches in one product with a metric: enough for BLAS, few enough to stay in the last cache
+STRIP_BYTES = 4 * 2**20  # patches that the AGOP holds at a time: few enough to stay in the last cache
+LARGEST_SIDE = 2048  # images on a side of a tile, at most: a larger one gains nothing and delays progress
 
 
 @dataclass(frozen=True)
@@ -280,7 +269,7 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
 
 
 def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
-    """Points of evaluation whose derivatives with respect to all training images take half of the memory; at least 1."""
+    """Points of evaluation whose derivatives for all training images take half of the memory; at least 1."""
     rows, columns = train.positions
     per_point = (
         rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
@@ -289,7 +278,7 @@ def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
 
 
 class _Derivatives(NamedTuple):
-    """The gradient with respect to R z_u is scale (sum_i alpha_i d_s R x_{i,u} + row_weight sum_i alpha_i d_row R z_u)."""
+    """The gradient for R z_u is scale (sum_i alpha_i d_s R x_{i,u} + row_weight sum_i alpha_i d_row R z_u)."""
 
     d_s: np.ndarray  # flat (points, blocks, positions, lanes)
     d_row: np.ndarray  # the same
@@ -344,7 +333,7 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
 
 
 def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, rank: int) -> list[slice]:
-    """Positions in parts for `contract`, each of whole rounds of the threads: the same thread adds the same terms up."""
+    """Positions in parts for `contract`, each of whole rounds of the threads: a thread always adds the same terms."""
     gradients = coefficients.size * rank
     products = coefficients.shape[1] * rank**2
     work = 4 * points * (gradients + products) * coefficients.itemsize // 4

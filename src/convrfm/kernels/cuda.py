@@ -1,52 +1,127 @@
 """The CUDA backend (Numba and PyTorch): one thread for each pair of images, all layers in one sweep.
 
-A batch is prepared as on the CPU, and stays in the memory of the host. A tile of a kernel matrix brings its images to the
-device, where PyTorch arranges them, and one kernel (`convrfm.kernels.gpu`) computes its entries. What it needs of the first
-layer is computed on the way from pixels or short patches; for long patches one matrix product for each position comes before.
-Derivatives are computed likewise, and contracted by matrix products. The arithmetic is in the dtype of the images, without
-TF32; sums over the gradients are in float64.
+A batch is prepared as on the CPU, and stays in the memory of the host. A tile of a kernel matrix brings its images to
+the device, where PyTorch arranges them, and one kernel (`convrfm.kernels.gpu`) computes its entries. What it needs of
+the first layer is computed on the way from pixels or short patches; for long patches one matrix product for each
+position comes before. The arithmetic is in the dtype of the images, without TF32; sums over the gradients are in
+float64.
+
+Derivatives are computed likewise, and contracted by matrix products: at position u of point z and for output o, the
+gradient is sum_i alpha_io a[z, i, u] R x_{i,u} + (sum_i alpha_io b[z, i, u]) R z_u up to constants, for each position
+one product of a[z, i] with alpha_io R x_{i,u}, whose columns are all o and all numbers of the patch.
 
 Where there are several devices, each takes tiles from one queue, see `convrfm.kernels.tiles`.
 """
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from convrfm.kernels.batches import Batch, chain, largest_side
-from convrfm.kernels.coincidence import set_coincident
+from convrfm.kernels.backends import ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.batches import Batch, chain, largest_side, set_coincident, set_nearly_coincident
 from convrfm.kernels.gpu import arccosine, laplace
-from convrfm.kernels.gpu.gradient import Gradients
-from convrfm.kernels.gpu.hardware import OUT_OF_MEMORY, allocate, current, devices, launch, upload
-from convrfm.kernels.gpu.operands import Operands, in_blocks, kind_of, operands, variances, whole_blocks
-from convrfm.kernels.gpu.plan import COLUMNS, COVARIANCES, PIXELS, ROWS, THREADS, Plan, reverse_plan, sweep_plan
-from convrfm.kernels.near_coincidence import set_nearly_coincident
-from convrfm.kernels.specs import ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.gpu.launch import (
+    COLUMNS,
+    COVARIANCES,
+    OUT_OF_MEMORY,
+    PATCHES,
+    PIXELS,
+    ROWS,
+    THREADS,
+    Plan,
+    allocate,
+    current,
+    devices,
+    full_precision,
+    launch,
+    reverse_plan,
+    sweep_plan,
+    upload,
+)
 
 __all__ = [
     "OUT_OF_MEMORY", "agop_side", "agop_sum", "default_memory", "devices", "gram_side", "gram_tile", "prepare",
 ]  # fmt: skip
 
-LARGEST_SIDE = 8192
-"""Images on a side of a tile, at most: a larger one gains nothing and delays progress."""
+# Numbers in a patch up to which covariances are computed within the sweep (an estimate). Beyond, a matrix product for
+# each position is cheaper, although its result goes through memory: the sweep loads two numbers for each product.
+FUSED_RANK = 8
 
-LARGEST_POINTS = 1024
-"""Points of evaluation in a tile, at most."""
+LARGEST_SIDE = 8192  # images on a side of a tile, at most: a larger one gains nothing and delays progress
+LARGEST_POINTS = 1024  # points of evaluation in a tile, at most
+FREE_SHARE = 0.8  # share of the device's free memory that a tile may take; libraries need the rest
+SCRATCH_SHARE = 0.125  # share of the device's free memory for the numbers of threads that do not fit into shared memory
+BLOCKS = 16  # largest number of blocks on a multiprocessor whose threads keep their numbers in global memory
 
-FREE_SHARE = 0.8
-"""Of the device's free memory, that a tile may take; what libraries need stays free."""
 
-SCRATCH_SHARE = 0.125
-"""Of the device's free memory, for the numbers of threads where they do not fit into shared memory."""
+class _Operands(NamedTuple):
+    """What a kernel reads first; see `convrfm.kernels.gpu.device_functions`."""
 
-BLOCKS = 16
-"""Blocks on a multiprocessor, at most, whose threads keep their numbers in global memory."""
+    kind: int
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+
+def _whole_blocks(count: int) -> int:
+    """Columns, rounded up to whole blocks."""
+    return -(-count // COLUMNS) * COLUMNS
+
+
+def _kind_of(batch: Batch, spec: Spec) -> int:
+    """Whether pixels, patches or covariances are read."""
+    if batch.root is None:
+        return PIXELS
+    return PATCHES if isinstance(spec, LaplaceSpec) or batch.rank <= FUSED_RANK else COVARIANCES
+
+
+def _in_blocks(numbers: torch.Tensor, lanes: int) -> torch.Tensor:
+    """Bring `(n, k)` into blocks of images `(blocks, k, lanes)`; the images that the last block lacks are zero."""
+    missing = -len(numbers) % lanes
+    padded = torch.nn.functional.pad(numbers, (0, 0, 0, missing))
+    return padded.reshape(-1, lanes, numbers.shape[1]).transpose(1, 2).contiguous()
+
+
+def _patches_of(batch: Batch, images: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    """R x_u for the rows first ... last - 1 of positions `(n, positions, rank)`, from its images on the device."""
+    width = batch.shape[2]
+    starts = np.arange(first, last)[:, None] * width + np.arange(batch.positions[1])
+    places = torch.from_numpy(starts.reshape(-1, 1) + batch.places).to(images.device)
+    raw = images.reshape(len(images), -1)[:, places]
+    if batch.root is None:
+        return raw
+    with full_precision:
+        return raw @ torch.from_numpy(batch.root.T).to(images.device)
+
+
+def _variances(batch: Batch) -> np.ndarray:
+    """s_x of the first layer under a metric, `(n, P, Q)`."""
+    patches = _patches_of(batch, upload(batch.images), 0, batch.positions[0])
+    squares = torch.einsum("npk,npk->np", patches, patches) / batch.shape[0]
+    return squares.reshape(len(batch), *batch.positions).cpu().numpy()
+
+
+def _operands(left: Batch, right: Batch, spec: Spec) -> _Operands:
+    """Pixels, patches or covariances of a tile; the rows of an arc-cosine kernel carry the factor 1 / channels."""
+    kind, scale = _kind_of(left, spec), 1 if isinstance(spec, LaplaceSpec) else left.shape[0]
+    of_left, of_right = upload(left.images), upload(right.images)
+    if kind != PIXELS:
+        of_left, of_right = (
+            _patches_of(side, images, 0, side.positions[0]) for side, images in ((left, of_left), (right, of_right))
+        )
+    if kind != COVARIANCES:
+        rows, columns = of_left.reshape(len(left), -1) / scale, of_right.reshape(len(right), -1)
+        return _Operands(kind, _in_blocks(rows, ROWS), _in_blocks(columns, COLUMNS))
+    padded = torch.nn.functional.pad(of_right, (0, 0, 0, 0, 0, _whole_blocks(len(right)) - len(right)))
+    with full_precision:
+        s = torch.matmul((of_left / scale).transpose(0, 1), padded.permute(1, 2, 0))
+    return _Operands(kind, s, s[:1, :1, :1])
 
 
 def default_memory() -> int:
-    """Bytes of the device that may be taken where nothing else is asked for: a quarter of what is free."""
+    """Bytes of the device to take by default: a quarter of what is free."""
     return current().free // 4
 
 
@@ -65,14 +140,14 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
     # Pixels' places, raw patches and patches.
     per_image = positions * (batch.rank + 2 * len(batch.places)) * images.itemsize
     step = max(1, _usable(memory) // per_image)
-    parts = [variances(batch.take(slice(first, first + step))) for first in range(0, len(batch), step)]
+    parts = [_variances(batch.take(slice(first, first + step))) for first in range(0, len(batch), step)]
     return batch.with_norms(np.concatenate(parts), spec.depth)
 
 
-def _launch(kernel: Any, plan: Plan, left: Batch, right: Batch, given: Operands, *results: torch.Tensor | int) -> None:
+def _launch(kernel: Any, plan: Plan, left: Batch, right: Batch, given: _Operands, *results: torch.Tensor | int) -> None:
     """Run a kernel for all pairs of a tile; `results` are the arguments that follow the scratch memory."""
     hardware = current()
-    blocks = -(-len(left) // ROWS) * (whole_blocks(len(right)) // COLUMNS)
+    blocks = -(-len(left) // ROWS) * (_whole_blocks(len(right)) // COLUMNS)
     if plan.shared:
         scratch = allocate((1,), plan.dtype)
     else:
@@ -81,7 +156,7 @@ def _launch(kernel: Any, plan: Plan, left: Batch, right: Batch, given: Operands,
         scratch = allocate((blocks * plan.numbers * THREADS,), plan.dtype)
     norms = []
     if isinstance(plan.spec, ArcCosineSpec):
-        norms = [in_blocks(upload(side.norms), lanes) for side, lanes in ((left, ROWS), (right, COLUMNS))]
+        norms = [_in_blocks(upload(side.norms), lanes) for side, lanes in ((left, ROWS), (right, COLUMNS))]
     launch(
         kernel, blocks, plan.block_bytes if plan.shared else 0,
         given.rows, given.columns, *norms, scratch, *results,
@@ -91,8 +166,8 @@ def _launch(kernel: Any, plan: Plan, left: Batch, right: Batch, given: Operands,
 def gram_tile(left: Batch, right: Batch | None, spec: Spec) -> np.ndarray:
     """Kernel matrix `(n, m)` in the dtype of the images; one triangle is computed when right is None."""
     other = left if right is None else right
-    n, m, padded = len(left), len(other), whole_blocks(len(other))
-    given = operands(left, other, spec)
+    n, m, padded = len(left), len(other), _whole_blocks(len(other))
+    given = _operands(left, other, spec)
     plan = sweep_plan(spec, left.shape, given.kind, left.rank, left.images.dtype, current().shared_memory)
     kernel = (laplace if isinstance(spec, LaplaceSpec) else arccosine).forward(plan)
     out = allocate((n, padded), plan.dtype)
@@ -112,14 +187,14 @@ def _image_bytes(batch: Batch, spec: Spec) -> int:
     """Bytes of the device that an image takes: as it came, in blocks, and as patches with their places."""
     pixels, positions = math.prod(batch.shape), math.prod(batch.positions)
     numbers = 3 * pixels + 2 * batch.norms.shape[1]
-    if kind_of(batch, spec) != PIXELS:
+    if _kind_of(batch, spec) != PIXELS:
         numbers += positions * (len(batch.places) + 3 * batch.rank)
     return numbers * batch.images.itemsize
 
 
 def _pair_bytes(batch: Batch, spec: Spec, numbers: int) -> int:
-    """Bytes of the device that a pair takes with so many numbers, and s at all positions if it is computed before."""
-    covariances = math.prod(batch.positions) if kind_of(batch, spec) == COVARIANCES else 0
+    """Bytes of the device that a pair with `numbers` numbers takes, and s at all positions if it is computed before."""
+    covariances = math.prod(batch.positions) if _kind_of(batch, spec) == COVARIANCES else 0
     return (numbers + covariances) * batch.images.itemsize
 
 
@@ -146,7 +221,7 @@ def agop_side(train: Batch, outputs: int, spec: Spec, memory: int) -> int:
 
 def agop_sum(train: Batch, points: Batch, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:
     """Sum over the points of the patch-AGOP `(d, d)`, float64; one reverse sweep for each pair serves all outputs."""
-    gradients = Gradients.zero(points, alpha.shape[1], _usable(memory) // 4)
+    gradients = _Gradients.zero(points, alpha.shape[1], _usable(memory) // 4)
     together = max(1, _pairs(train, spec, memory) // len(points) // COLUMNS) * COLUMNS
     for first in range(0, len(train), together):
         part = slice(first, first + together)
@@ -160,9 +235,9 @@ def agop_sum(train: Batch, points: Batch, alpha: np.ndarray, spec: Spec, memory:
 
 def _derivatives(points: Batch, train: Batch, spec: Spec) -> tuple[torch.Tensor, torch.Tensor]:
     """Derivatives with respect to s and to s of the points, `(P, Q, points, n)`; of the Laplace kernel, one weight."""
-    given = operands(points, train, spec)
+    given = _operands(points, train, spec)
     plan = reverse_plan(spec, points.shape, given.kind, points.rank, points.images.dtype)
-    n, m, padded = len(points), len(train), whole_blocks(len(train))
+    n, m, padded = len(points), len(train), _whole_blocks(len(train))
     d_s = allocate((*points.positions, n, padded), plan.dtype)
     if isinstance(spec, LaplaceSpec):
         _launch(laplace.reverse(plan), plan, points, train, given, d_s, n, m, padded)
@@ -170,3 +245,67 @@ def _derivatives(points: Batch, train: Batch, spec: Spec) -> tuple[torch.Tensor,
     d_row = allocate(tuple(d_s.shape), plan.dtype)
     _launch(arccosine.reverse(plan), plan, points, train, given, d_s, d_row, n, m, padded)
     return d_s[..., :m], d_row[..., :m]
+
+
+@dataclass(frozen=True)
+class _Gradients:
+    """Gradients of all outputs at all positions of some points, summed over training images.
+
+    Attributes:
+        points: the points.
+        images: theirs, on the device.
+        values: `(P, Q, points, outputs, rank)`.
+        memory: bytes for temporary arrays.
+    """
+
+    points: Batch
+    images: torch.Tensor
+    values: torch.Tensor
+    memory: int
+
+    @classmethod
+    def zero(cls, points: Batch, outputs: int, memory: int) -> "_Gradients":
+        """Begin with no training images."""
+        shape = (*points.positions, len(points), outputs, points.rank)
+        return cls(points, upload(points.images), allocate(shape, points.images.dtype).zero_(), memory)
+
+    def add(self, train: Batch, alpha: torch.Tensor, d_s: torch.Tensor, d_row: torch.Tensor, row_weight: float) -> None:
+        """Add the share of some training images.
+
+        Args:
+            train: n images.
+            alpha: their coefficients `(n, outputs)`.
+            d_s: a, `(P, Q, points, n)`.
+            d_row: b, the same shape.
+            row_weight: factor of the second sum.
+        """
+        images, columns = upload(train.images), train.positions[1]
+        for first, last in self._strips(len(train)):
+            patches = self._by_position(train, images, first, last)
+            factors = (patches[:, :, None] * alpha[:, :, None]).flatten(2)
+            strip, positions = self.values[first:last], (last - first) * columns
+            a, b = (map_[first:last].reshape(positions, len(self.points), len(train)) for map_ in (d_s, d_row))
+            own = self._by_position(self.points, self.images, first, last)
+            with full_precision:
+                strip.view(positions, len(self.points), -1).baddbmm_(a, factors)
+                of_row = (b @ alpha) * row_weight
+            strip.view(positions, *self.values.shape[2:]).addcmul_(of_row[..., None], own[:, :, None])
+
+    def outer_product(self) -> torch.Tensor:
+        """Sum of g g^T over points, positions and outputs, `(rank, rank)` float64."""
+        total = torch.zeros((self.points.rank,) * 2, dtype=torch.float64, device=self.values.device)
+        for first, last in self._strips(len(self.points)):
+            gradients = self.values[first:last].reshape(-1, self.points.rank).double()
+            total += gradients.T @ gradients
+        return total
+
+    def _by_position(self, batch: Batch, images: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        return _patches_of(batch, images, first, last).transpose(0, 1)
+
+    def _strips(self, images: int) -> list[tuple[int, int]]:
+        """Rows of positions in strips for which factors of so many images fit into the memory."""
+        rows, columns, points, outputs, rank = self.values.shape
+        # Patches, and their products with the coefficients; maps are copied where they are not contiguous.
+        per_row = columns * ((images + points) * rank * (outputs + 2) + 2 * points * images) * 8
+        step = max(1, self.memory // per_row)
+        return [(first, min(first + step, rows)) for first in range(0, rows, step)]

@@ -1,61 +1,125 @@
-"""Kernel matrices larger than memory: a `.npy` file that is filled tile by tile and goes on where it was interrupted.
+"""Kernel matrices larger than memory, in files that are filled tile by tile and continue after an interruption.
 
-While it grows the file has another name, `<name>.partial`, and each entry that has not been computed is NaN. A second file,
-`<name>.tiles.json`, says what the matrix is of and which tiles are on disk; a tile is entered there after its entries have
-reached the disk. When all are, the matrix takes its name and the second file goes.
+While the matrix `gram.npy` grows it is called `gram.npy.partial`, and entries not yet computed are NaN.
+`gram.npy.tiles.json` says what the matrix is of and which tiles are on disk; a tile is entered there after its entries
+have reached the disk. A complete matrix takes its name, and the second file is removed.
 
-Parts that other processes have computed (`convrfm.kernels.gram_parts`) are placed first, and go when the matrix is complete.
+Tiles do not depend on each other, and several processes on several machines can share them. Part i of k is the file
+`gram.part-<i>-of-<k>.npz` beside the matrix, as NumPy writes several arrays to a zip archive: `identity`, the hash of
+all that the entries depend on; `side`, of the tiles; `tiles`, the numbers of those that belong to the part, in the
+order of `convrfm.kernels.tiles.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are
+those on and above the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in
+`.partial`, and each tile is appended when it is done. The matrix takes over the parts beside it first, and removes them
+when it is complete.
 """
 
+import hashlib
+import io
 import json
 import os
+import re
+import struct
 import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from convrfm.errors import StorageError
-from convrfm.kernels.gram_parts import GramPart, check_suffix, identity_of, part_files, read_parts, warn_of_damage
-from convrfm.kernels.prepared import PreparedImages
-from convrfm.kernels.tiles import Backend, Tile, compute_tiles, gram_tiles, place_tile
-from convrfm.numerics.arrays import check_finite
-from convrfm.system.storage import write_json
+from convrfm.errors import ConvRFMWarning, InputError, StorageError
+from convrfm.kernels.backends import Backend, PreparedImages
+from convrfm.kernels.tiles import Tile, compute_tiles, gram_tiles, place_tile
+from convrfm.numerics.inputs import check_finite
+from convrfm.system.storage import explained_writes, write_json
 
-__all__ = ["compute_gram_file"]
+__all__ = ["compute_gram_file", "compute_gram_part", "share_of_tiles"]
 
+# Work that a killed process loses at most, beside the current tile; an interrupt or an error loses nothing.
 SECONDS_BETWEEN_SAVES = 20.0
-"""What is lost at most when the process is killed, beside the current tile; an interrupt or an error loses nothing."""
 
-ROWS_PER_FILL = 1024
-"""Rows set to NaN at a time when the file is made."""
+ROWS_PER_FILL = 1024  # rows set to NaN at a time when the file is made
+
+# Exceptions of reading a damaged archive.
+DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
+
+TILE = "tile-"  # prefix of the names of tiles in an archive
+
+
+@dataclass(frozen=True)
+class _State:
+    """Content of the second file: a hash of all that the entries depend on, the side of the tiles, and those done."""
+
+    identity: str
+    side: int
+    done: list[int]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part on disk; its entries are read tile by tile.
+
+    Attributes:
+        file: its archive.
+        identity: of the matrix, see `_identity_of`.
+        side: of the tiles.
+        tiles: numbers of the tiles that belong to it.
+        done: those whose entries are present; all of them once it is complete.
+    """
+
+    file: Path
+    identity: str
+    side: int
+    tiles: tuple[int, ...]
+    done: frozenset[int]
+
+    def entries(self, number: int, tile: Tile) -> np.ndarray | None:
+        """Read a tile of the expected shape; None where it is damaged."""
+        try:
+            with zipfile.ZipFile(self.file) as archive:
+                entries = _read(archive, f"{TILE}{number}")
+        except DAMAGE:
+            return None
+        return entries if entries.shape == tile.shape else None
+
+    def is_whole(self) -> bool:
+        """Whether all entries can be read; warns if not."""
+        try:
+            with zipfile.ZipFile(self.file) as archive:
+                whole = archive.testzip() is None and self.done == set(self.tiles)
+        except DAMAGE:
+            whole = False
+        if not whole:
+            _warn_of_damage(self.file)
+        return whole
 
 
 def compute_gram_file(
     path: Path, backend: Backend, left: PreparedImages, right: PreparedImages | None, memory: int
 ) -> np.ndarray:
-    """Compute a kernel matrix `(n, m)` in a file, or go on with it; give it as a read-only array on disk.
+    """Compute a kernel matrix `(n, m)` in a file, or continue it; give it as a read-only array on disk.
 
     Args:
-        path: ends in `.npy`. A complete matrix that is there already is replaced.
-        backend: what computes.
+        path: ends in `.npy`. A complete matrix under this name is replaced.
+        backend: computes the tiles.
         left: images of the rows.
         right: images of the columns, or None for those of the rows.
         memory: bytes for a tile.
 
     Raises:
         InputError: another suffix.
-        StorageError: a matrix of other images, another metric or kernel has been begun under this name, or a part of one lies
-            beside it; the tiles of parts differ in their side from each other, or from those that have been begun; or the disk
-            is full.
+        StorageError: under this name a matrix of other images, another metric or kernel was begun, or a part of one was
+            written; parts whose tiles differ in their side from each other, or from those on disk; or a full disk.
         NonFiniteError: an entry is not finite.
     """
-    check_suffix(path)
+    _check_suffix(path)
     partial, progress = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.tiles.json")
-    shape = (len(left), len(left if right is None else right))
-    identity = identity_of(left, right)
-    state, files = _resumed(partial, progress, identity), part_files(path)
-    parts = read_parts(files, identity)
+    shape, symmetric = (len(left), len(left if right is None else right)), right is None
+    identity = _identity_of(left, right)
+    state, files = _resumed(partial, progress, identity), _part_files(path)
+    parts = _read_parts(files, identity)
     if state is None:
         entry = backend.gram_tile(left.form.take(slice(0, 1)), None, left.spec)
         _make_file(partial, shape, entry.dtype)
@@ -63,28 +127,23 @@ def compute_gram_file(
         state = _State(identity, side, [])
     elif parts and parts[0].side != state.side:
         msg = (
-            f"{partial} has tiles of {state.side} images, and {parts[0].file} of {parts[0].side}: entries depend on that "
-            f"within rounding. Delete {partial.name} and {progress.name}, to start over from the parts."
+            f"{partial} has tiles of {state.side} images, and {parts[0].file} of {parts[0].side}, which changes the "
+            f"rounding of entries. Delete {partial.name} and {progress.name}, to start over from the parts."
         )
         raise StorageError(msg)
     matrix = np.load(partial, mmap_mode="r+")
-    tiles = gram_tiles(*shape, state.side, right is None)
-    numbers = {(tile.rows.start, tile.columns.start): number for number, tile in enumerate(tiles)}
+    tiles = gram_tiles(*shape, state.side, symmetric)
     for part in parts:
-        _place_part(part, matrix, tiles, state, symmetric=right is None)
+        _place_part(part, matrix, tiles, state, symmetric=symmetric)
         _save(matrix, progress, state)
     done = set(state.done)
-    waiting = [tile for number, tile in enumerate(tiles) if number not in done]
-    results = compute_tiles(backend, left.form, None if right is None else right.form, left.spec, waiting)
+    waiting = {number: tile for number, tile in enumerate(tiles) if number not in done}
     saved = time.monotonic()
     try:
-        for pieces in results:
+        for number, pieces in _computed(path, backend, left, right, waiting):
             for tile, entries in pieces:
-                check_finite(entries, f"The tile of {path.name} that starts at {(tile.rows.start, tile.columns.start)}")
-                place_tile(matrix, tile, entries, right is None)
-            # Devices finish in any order, and a tile that was halved begins with its first piece.
-            first = min((tile.rows.start, tile.columns.start) for tile, _ in pieces)
-            state.done.append(numbers[first])
+                place_tile(matrix, tile, entries, symmetric)
+            state.done.append(number)
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 _save(matrix, progress, state)
                 saved = time.monotonic()
@@ -97,21 +156,106 @@ def compute_gram_file(
     return np.load(path, mmap_mode="r")
 
 
-@dataclass(frozen=True)
-class _State:
-    """What the second file holds: a hash of all that the entries depend on, the tiles' side, and those that are done."""
+def compute_gram_part(
+    path: Path, backend: Backend, left: PreparedImages, right: PreparedImages | None, memory: int, part: tuple[int, int]
+) -> Path:
+    """Compute a part of a kernel matrix, or continue it; give its file. A complete part is left as it is.
 
-    identity: str
-    side: int
-    done: list[int]
+    Args:
+        path: of the whole matrix, which ends in `.npy`.
+        backend: computes the tiles.
+        left: images of the rows.
+        right: images of the columns, or None for those of the rows.
+        memory: bytes for a tile.
+        part: (i, k), from 0 to k - 1.
+
+    Raises:
+        InputError: another suffix of the matrix.
+        StorageError: a part of another matrix lies under its name; or it cannot be written.
+        NonFiniteError: an entry is not finite.
+    """
+    _check_suffix(path)
+    target = path.with_name(f"{path.stem}.part-{part[0]}-of-{part[1]}.npz")
+    partial = target.with_name(f"{target.name}.partial")
+    identity, symmetric = _identity_of(left, right), right is None
+    if target.exists() and (finished := _part_of(target, identity)) is not None and finished.is_whole():
+        return target
+    begun = _part_of(partial, identity) if partial.exists() else None
+    side = backend.gram_side(left.form, left.spec, memory) if begun is None else begun.side
+    tiles = gram_tiles(len(left), len(left if right is None else right), side, symmetric)
+    own = share_of_tiles(tiles, part, symmetric=symmetric)
+    with explained_writes(partial):
+        if begun is None:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            _append(partial, identity=np.array(identity), side=np.array(side), tiles=np.array(own, dtype=np.int64))
+    waiting = {number: tiles[number] for number in own if begun is None or number not in begun.done}
+    for number, pieces in _computed(path, backend, left, right, waiting):
+        entries = _joined(pieces, tiles[number], symmetric=symmetric)
+        with explained_writes(partial):
+            _append(partial, **{f"{TILE}{number}": entries})
+    with explained_writes(target):
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+    return target
 
 
-def _place_part(part: GramPart, matrix: np.memmap, tiles: list[Tile], state: _State, *, symmetric: bool) -> None:
-    """Put the tiles of a part that are not there yet in their places."""
+def share_of_tiles(tiles: list[Tile], part: tuple[int, int], *, symmetric: bool) -> list[int]:
+    """Numbers of the tiles of part i of k: neighbours, with about as much work as the other parts have.
+
+    Args:
+        tiles: of the whole matrix.
+        part: (i, k), from 0 to k - 1.
+        symmetric: whether tiles on the diagonal are half the work.
+    """
+    halved = [symmetric and tile.rows == tile.columns for tile in tiles]
+    work = np.array([tile.shape[0] * tile.shape[1] / (1 + half) for tile, half in zip(tiles, halved, strict=True)])
+    middle = np.cumsum(work) - work / 2
+    index, count = part
+    return np.flatnonzero(np.floor(middle * count / work.sum()) == index).tolist()
+
+
+def _computed(
+    path: Path, backend: Backend, left: PreparedImages, right: PreparedImages | None, waiting: dict[int, Tile]
+) -> Iterator[tuple[int, list[tuple[Tile, np.ndarray]]]]:
+    """Compute numbered tiles; gives the number of each and its pieces, of which it has several where memory ran out.
+
+    Raises:
+        NonFiniteError: an entry is not finite.
+    """
+    # Devices finish in any order, and a halved tile begins with its first piece.
+    numbers = {tile.start: number for number, tile in waiting.items()}
+    other = None if right is None else right.form
+    for pieces in compute_tiles(backend, left.form, other, left.spec, list(waiting.values())):
+        for tile, entries in pieces:
+            check_finite(entries, f"The tile of {path.name} that starts at {tile.start}")
+        yield numbers[min(tile.start for tile, _ in pieces)], pieces
+
+
+def _identity_of(left: PreparedImages, right: PreparedImages | None) -> str:
+    """Hash (hex) of everything that the entries depend on, except for rounding."""
+    digest = hashlib.sha256()
+    for images in (left, right):
+        if images is not None:
+            digest.update(repr((images.spec, images.backend, images.images.dtype, images.images.shape)).encode())
+            digest.update(b"" if images.metric is None else images.metric.tobytes())
+            digest.update(np.ascontiguousarray(images.images).data)
+    return digest.hexdigest()
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix != ".npy":
+        msg = f"A kernel matrix is written as .npy, but the file is {path}."
+        raise InputError(msg)
+
+
+def _place_part(part: _Part, matrix: np.memmap, tiles: list[Tile], state: _State, *, symmetric: bool) -> None:
+    """Put the tiles of a part that are still missing in their places."""
     for number in sorted(set(part.tiles) - set(state.done)):
         entries = part.entries(number, tiles[number]) if number < len(tiles) else None
         if entries is None or entries.dtype != matrix.dtype:
-            warn_of_damage(part.file)
+            _warn_of_damage(part.file)
             return
         place_tile(matrix, tiles[number], entries, symmetric)
         state.done.append(number)
@@ -128,7 +272,7 @@ def _resumed(partial: Path, progress: Path, identity: str) -> _State | None:
         raise StorageError(msg) from error
     if state.identity != identity:
         msg = (
-            f"{partial} is the beginning of another kernel matrix (other images, metric, kernel, dtype or backend). "
+            f"{partial} belongs to another kernel matrix (other images, metric, kernel, dtype or backend). "
             f"Delete it and {progress.name}, or choose another file."
         )
         raise StorageError(msg)
@@ -154,3 +298,82 @@ def _make_file(partial: Path, shape: tuple[int, int], dtype: np.dtype) -> None:
 def _save(matrix: np.memmap, progress: Path, state: _State) -> None:
     matrix.flush()
     write_json(progress, asdict(state))
+
+
+def _part_files(path: Path) -> list[Path]:
+    """The files of complete parts beside a kernel matrix, whatever they hold."""
+    name = re.compile(re.escape(path.stem) + r"\.part-\d+-of-\d+\.npz")
+    return sorted(file for file in path.parent.glob("*.npz") if name.fullmatch(file.name))
+
+
+def _read_parts(files: list[Path], identity: str) -> list[_Part]:
+    """Read the descriptions of parts; damaged ones are left out, with a warning.
+
+    Raises:
+        StorageError: a part is of another matrix; or the tiles of two parts differ in their side.
+    """
+    found = [part for file in files if (part := _part_of(file, identity)) is not None]
+    for part in found[1:]:
+        if part.side != found[0].side:
+            msg = (
+                f"{found[0].file} has tiles of {found[0].side} images, and {part.file} of {part.side}, which changes "
+                "the rounding of entries. Delete one of them, and compute all parts with the same `memory`."
+            )
+            raise StorageError(msg)
+    return found
+
+
+def _warn_of_damage(file: Path) -> None:
+    msg = f"{file} is damaged: its missing content is computed again."
+    warnings.warn(msg, ConvRFMWarning, stacklevel=4)
+
+
+def _part_of(file: Path, identity: str) -> _Part | None:
+    """Read the description of a part; None, with a warning, where it is damaged.
+
+    Raises:
+        StorageError: it is of another matrix.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            done = frozenset(int(name.removeprefix(TILE)) for name in names if name.startswith(TILE))
+            found, side, tiles = (_read(archive, name) for name in ("identity", "side", "tiles"))
+            part = _Part(file, str(found), int(side), tuple(tiles.tolist()), done)
+    except DAMAGE:
+        _warn_of_damage(file)
+        return None
+    if part.identity != identity:
+        msg = (
+            f"{file} belongs to another kernel matrix (other images, metric, kernel, dtype or backend). "
+            "Delete it, or choose another file."
+        )
+        raise StorageError(msg)
+    return part
+
+
+def _append(file: Path, **arrays: np.ndarray) -> None:
+    """Append arrays to an archive, which is made if it is missing; they can be read when this returns."""
+    with zipfile.ZipFile(file, "a") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read an array; its bytes come first, whose checksum is verified before anything in them is believed."""
+    array: np.ndarray = np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+    return array
+
+
+def _joined(pieces: list[tuple[Tile, np.ndarray]], tile: Tile, *, symmetric: bool) -> np.ndarray:
+    """The entries of a tile from those of its pieces."""
+    if len(pieces) == 1:
+        return pieces[0][1]
+    row, column = tile.start
+    entries = np.empty(tile.shape, pieces[0][1].dtype)
+    for piece, values in pieces:
+        rows = slice(piece.rows.start - row, piece.rows.stop - row)
+        columns = slice(piece.columns.start - column, piece.columns.stop - column)
+        place_tile(entries, Tile(rows, columns), values, symmetric and tile.rows == tile.columns)
+    return entries

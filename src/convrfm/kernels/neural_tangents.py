@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.errors import ConfigError
-from convrfm.kernels.specs import ArcCosineSpec
+from convrfm.kernels.backends import ArcCosineSpec
+from convrfm.numerics.metric import power
 from convrfm.numerics.patches import unfold
-from convrfm.rfm.metric import power
 from convrfm.system.extras import how_to_install
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ __all__ = [
 
 OUT_OF_MEMORY = (MemoryError,)
 
-PAIRS_PER_CALL = 400
-"""Kernel entries computed by one call, which bounds the memory."""
+PAIRS_PER_CALL = 400  # kernel entries computed by one call, which bounds the memory
 
 
 @cache

@@ -8,15 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convrfm.kernels.specs import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.backends import CLOSEST, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.numerics.patches import box_sum, box_sum_adjoint, unfold
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 
 OUT_OF_MEMORY = (MemoryError,)
 
-ARRAYS_PER_LAYER = 12
-"""Arrays `(n, m, P, Q)` that a layer keeps or needs for a moment."""
+ARRAYS_PER_LAYER = 12  # arrays `(n, m, P, Q)` that a layer keeps or needs for a moment
 
 
 class Layer(NamedTuple):

@@ -1,10 +1,10 @@
 """Kernel matrices and patch-AGOPs tile by tile, within a budget of memory, for every backend.
 
-The budget decides the side of the tiles. Where memory runs out all the same, the tile is halved, and so are those to
-come. Tiles do not change a result beyond rounding.
+The budget decides the side of the tiles. If memory runs out all the same, the tile is halved, and so are those to come.
+Tiles do not change a result beyond rounding.
 
-A backend of several devices is given a thread for each, and all take tiles from one queue. With a single device, that thread
-computes the next tile while the last one is put in its place.
+A backend with several devices has a thread for each, and all take tiles from one queue. With a single device, that
+thread computes the next tile while the last one is put in its place.
 """
 
 import logging
@@ -12,76 +12,24 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from convrfm.kernels.specs import Spec
+from convrfm.kernels.backends import Backend, DeviceBackend, Spec
 from convrfm.system.memory import free_bytes
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 
-__all__ = [
-    "Backend", "DeviceBackend", "Preparation", "Tile", "compute_tiles", "default_memory", "gram", "gram_tiles",
-    "patch_agop", "place_tile",
-]  # fmt: skip
+__all__ = ["Tile", "compute_tiles", "default_memory", "gram", "gram_tiles", "patch_agop", "place_tile"]
 
-LARGEST_DEFAULT = 896 * 2**20
-"""Bytes that are taken by default beside the result, if a quarter of the free memory is more."""
-
-SECONDS_BEFORE_PROGRESS = 5.0
-"""Tiles are shown where they take longer than this, if the caller shows progress."""
-
-MIRRORED_ROWS = 32
-"""Rows of a tile that are written as columns at a time."""
+LARGEST_DEFAULT = 896 * 2**20  # bytes taken by default beside the result, if a quarter of the free memory is more
+SECONDS_BEFORE_PROGRESS = 5.0  # tiles are shown where they take longer than this, if the caller shows progress
+MIRRORED_ROWS = 32  # rows of a tile that are written as columns at a time
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
-Errors = tuple[type[BaseException], ...]
 
 log = logging.getLogger(__name__)
-
-
-class Preparation(Protocol):
-    """A backend's own form of a batch of images under a metric."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def take(self, indices: np.ndarray | slice) -> "Preparation":
-        """Give some images of the batch."""
-
-
-class Backend(Protocol):
-    """What a backend module offers: images are prepared once for a metric, and used many times."""
-
-    OUT_OF_MEMORY: tuple[type[BaseException], ...]
-    """What is raised where memory runs out."""
-
-    def prepare(self, images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Preparation:
-        """Bring checked images `(n, c, h, w)` and a float64 metric into the backend's own form."""
-
-    def gram_side(self, prepared: Any, spec: Spec, memory: int) -> int:
-        """Images on a side of the tiles that fit into `memory` bytes."""
-
-    def gram_tile(self, left: Any, right: Any | None, spec: Spec) -> np.ndarray:
-        """Kernel matrix `(n, m)`; None stands for the left images, and then the result is symmetric."""
-
-    def agop_side(self, train: Any, outputs: int, spec: Spec, memory: int) -> int:
-        """Points of evaluation that fit into `memory` bytes."""
-
-    def agop_sum(self, train: Any, points: Any, alpha: np.ndarray, spec: Spec, memory: int) -> np.ndarray:
-        """Sum over the points of the patch-AGOP `(d, d)`, float64."""
-
-
-@runtime_checkable
-class DeviceBackend(Protocol):
-    """What a backend offers besides if it computes on devices with memory of their own."""
-
-    def devices(self) -> list[AbstractContextManager[None]]:
-        """The devices; a thread that enters one computes there."""
-
-    def default_memory(self) -> int:
-        """Bytes of a device that may be taken where nothing else is asked for."""
 
 
 class Tile(NamedTuple):
@@ -90,12 +38,22 @@ class Tile(NamedTuple):
     rows: slice
     columns: slice
 
+    @property
+    def start(self) -> tuple[int, int]:
+        """First row and column."""
+        return self.rows.start, self.columns.start
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
     def halves(self, symmetric: bool) -> list["Tile"]:
         """Cut the longer side in two, or both sides of a tile on the diagonal; a single entry stays whole."""
         rows, columns = _halves(self.rows), _halves(self.columns)
         if symmetric and self.rows == self.columns:
             return [Tile(rows[i], columns[j]) for i in range(len(rows)) for j in range(i, len(columns))]
-        if self.rows.stop - self.rows.start >= self.columns.stop - self.columns.start:
+        if self.shape[0] >= self.shape[1]:
             return [Tile(part, self.columns) for part in rows]
         return [Tile(self.rows, part) for part in columns]
 
@@ -110,7 +68,7 @@ def _cut(count: int, side: int) -> list[slice]:
 
 
 def default_memory(backend: Backend) -> int:
-    """Bytes that may be taken beside the result where nothing else is asked for."""
+    """Bytes to take beside the result by default."""
     if isinstance(backend, DeviceBackend):
         return backend.default_memory()
     return min(free_bytes() // 4, LARGEST_DEFAULT)
@@ -123,7 +81,10 @@ def gram_tiles(n: int, m: int, side: int, symmetric: bool) -> list[Tile]:
 
 
 def _within_memory(
-    parts: Iterable[Part], compute: Callable[[Part], Result], halves: Callable[[Part], list[Part]], errors: Errors
+    parts: Iterable[Part],
+    compute: Callable[[Part], Result],
+    halves: Callable[[Part], list[Part]],
+    errors: tuple[type[BaseException], ...],
 ) -> Iterator[list[tuple[Part, Result]]]:
     """For each part, give it and its result, or its pieces and theirs if memory did not suffice for the whole."""
     cuts = 0
@@ -157,7 +118,7 @@ def _on_devices(
     """Give `work(parts)` in the order in which it is done, by one thread for each device; an error ends all."""
     waiting, lock, stop = iter(parts), threading.Lock(), threading.Event()
     done: queue.SimpleQueue[Result | BaseException | None] = queue.SimpleQueue()
-    # A device is one part ahead at most of whoever takes the results, so that these do not pile up.
+    # A device is at most one part ahead of the consumer, so results do not pile up.
     ahead = threading.Semaphore(2 * len(devices))
 
     def take() -> Iterator[Part]:
@@ -223,7 +184,7 @@ def place_tile(out: np.ndarray, tile: Tile, entries: np.ndarray, symmetric: bool
 def compute_tiles(
     backend: Backend, left: Any, right: Any | None, spec: Spec, tiles: list[Tile]
 ) -> Iterator[list[tuple[Tile, np.ndarray]]]:
-    """Compute some tiles of a kernel matrix, in any order if there are devices; see `_within_memory` for what is given."""
+    """Compute some tiles of a kernel matrix, on devices in any order; gives each tile as in `_within_memory`."""
 
     def compute(tile: Tile) -> np.ndarray:
         rows = _part(left, tile.rows)
@@ -239,7 +200,7 @@ def compute_tiles(
 
 
 def gram(backend: Backend, left: Any, right: Any | None, spec: Spec, memory: int) -> np.ndarray:
-    """Kernel matrix `(n, m)`; None stands for the left images, and then one triangle is computed."""
+    """Kernel matrix `(n, m)`; None means the left images, and computes one triangle."""
     symmetric = right is None
     n, m = len(left), len(left) if right is None else len(right)
     tiles = gram_tiles(n, m, backend.gram_side(left, spec, memory), symmetric)

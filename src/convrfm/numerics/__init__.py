@@ -1,1 +1,1 @@
-"""Arrays, patches, and seeded random draws."""
+"""Arrays and settings that callers pass, patches and their metrics, and seeded random draws."""

@@ -9,15 +9,7 @@ import numpy as np
 
 from convrfm.errors import ImageSizeError, InputError
 
-__all__ = [
-    "box_sum",
-    "box_sum_adjoint",
-    "check_fits",
-    "patch_dimension",
-    "patch_places",
-    "unfold",
-    "windows",
-]
+__all__ = ["box_sum", "box_sum_adjoint", "check_fits", "patch_dimension", "patch_places", "unfold", "windows"]
 
 
 def patch_dimension(channels: int, patch_size: int) -> int:
@@ -38,22 +30,15 @@ def check_fits(height: int, width: int, patch_size: int, depth: int) -> None:
     least = depth * (patch_size - 1) + 1
     if min(height, width) < least:
         msg = (
-            f"Images of {height}x{width} pixels are too small for {depth} convolution(s) with {patch_size}x{patch_size} "
-            f"patches and no padding: at least {least}x{least} pixels are needed. Use a smaller depth or patch size."
+            f"Images of {height}x{width} pixels are too small for {depth} convolution(s) with "
+            f"{patch_size}x{patch_size} patches and no padding: at least {least}x{least} pixels are needed. "
+            "Use a smaller depth or patch size."
         )
         raise ImageSizeError(msg)
 
 
 def unfold(images: np.ndarray, patch_size: int) -> np.ndarray:
-    """Give every patch of every image.
-
-    Args:
-        images: `(n, channels, height, width)`.
-        patch_size: q.
-
-    Returns:
-        `(n, P, Q, d)` with P = height - q + 1, Q = width - q + 1, d = channels q q. A copy.
-    """
+    """Copy all patches of images `(n, channels, height, width)`: `(n, height - q + 1, width - q + 1, d)`."""
     windows = np.lib.stride_tricks.sliding_window_view(images, (patch_size, patch_size), axis=(2, 3))
     # (n, channel, P, Q, row, column) -> (n, P, Q, channel, row, column)
     ordered = np.array(windows.transpose(0, 2, 3, 1, 4, 5), order="C")
@@ -74,7 +59,7 @@ def windows(vectors: np.ndarray, patch_size: int) -> np.ndarray:
 
 
 def patch_places(channels: int, height: int, width: int, patch_size: int) -> np.ndarray:
-    """Where the numbers of a patch `(d,)` lie in a flat image, counted from the patch's first pixel in channel 0."""
+    """Offsets `(d,)` of a patch's numbers in a flat image, from the patch's first pixel in channel 0."""
     channel, row, column = np.ix_(np.arange(channels), np.arange(patch_size), np.arange(patch_size))
     return ((channel * height + row) * width + column).reshape(-1)
 

@@ -1,9 +1,9 @@
-"""Edges of images, how they lie, and which of them a filter picks.
+"""Edges of images, their orientation, and which of them a filter picks.
 
-Orientations are those of the edge itself, in degrees within [0, 180): 0 is horizontal and 90 vertical, and angles grow
-anticlockwise as one sees the picture, whose rows go down. Channels count together, through the sum of their structure
-tensors g g^T (Di Zenzo 1986); the orientation is that of the smaller eigenvalue, its strength the coherence
-(l1 - l2) / (l1 + l2) (Bigun and Granlund 1987). Images wrap around, as the patches of `convrfm.pictures.magnitudes` do.
+Orientations are those of the edge itself, in degrees within [0, 180): 0 is horizontal, 90 vertical, and angles grow
+anticlockwise in the displayed picture. Channels are combined by the sum of their structure tensors g g^T (Di Zenzo
+1986); the orientation is that of the smaller eigenvalue, its strength the coherence (l1 - l2) / (l1 + l2) (Bigun and
+Granlund 1987). Images wrap around, as the patches of `convrfm.pictures.magnitudes` do.
 """
 
 import numpy as np
@@ -13,8 +13,7 @@ from convrfm.errors import InputError
 
 __all__ = ["angle_between", "filter_orientation", "picked_orientation", "sobel_magnitude"]
 
-BINS = 18
-"""Classes of orientation, of 10 degrees, in which the response of a filter to edges is measured."""
+BINS = 18  # classes of orientation, of 10 degrees, in which the response of a filter to edges is measured
 
 
 def sobel_magnitude(images: np.ndarray) -> np.ndarray:
@@ -29,16 +28,12 @@ def sobel_magnitude(images: np.ndarray) -> np.ndarray:
 
 
 def filter_orientation(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orientation of the edges that a filter looks like, by its structure tensor.
+    """Orientations `(k,)` and coherences `(k,)` in [0, 1] of filters `(k, channels, q, q)`, by their structure tensors.
 
-    Args:
-        filters: `(k, channels, q, q)`, q >= 2.
-
-    Returns:
-        orientations `(k,)` and coherences `(k,)` in [0, 1]; a filter that is constant has coherence 0.
+    A constant filter has coherence 0.
 
     Raises:
-        InputError: a window of one pixel, which has no orientation.
+        InputError: q = 1: a single pixel has no orientation.
     """
     if min(filters.shape[-2:]) < 2:
         msg = "The orientation of a filter needs windows of at least 2x2 pixels."
@@ -51,17 +46,17 @@ def filter_orientation(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def picked_orientation(response: np.ndarray, images: np.ndarray, scale: float) -> tuple[float, float]:
     """Orientation of the edges to which a filter responds.
 
-    Images do not have equally many edges of all orientations. The squared response is therefore compared with the squared
-    gradient among pixels of about one orientation, by least squares through zero, which strong edges dominate; the
-    orientation is that of the mean of these gains around the circle.
+    Images do not have equally many edges of all orientations. The squared response is therefore compared with the
+    squared gradient among pixels of about one orientation, by least squares through zero, which strong edges dominate;
+    the orientation is that of the mean of these gains around the circle.
 
     Args:
         response: of the filter `(n, h, w)`, such as from `convrfm.pictures.magnitudes.filter_magnitude`.
-        images: to which it responds `(n, c, h, w)`.
+        images: `(n, c, h, w)`.
         scale: standard deviation in pixels of the Gaussian whose derivatives give the gradient.
 
     Returns:
-        the orientation, and the selectivity in [0, 1]: 0 where all orientations are picked alike.
+        the orientation, and the selectivity in [0, 1], which is 0 where all orientations are picked alike.
     """
     doubled = images.astype(np.float64)
     down, right = (
@@ -85,18 +80,18 @@ def angle_between(first: np.ndarray | float, second: np.ndarray | float) -> np.n
 
 
 def _doubled(down: np.ndarray, right: np.ndarray, axis: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The structure tensor, summed over axes, as (l1 - l2) e^{2 i phi}, phi the gradient's angle downwards, and its trace."""
+    """The structure tensor summed over axes: (l1 - l2) e^{2 i phi}, phi the gradient's angle downwards, and trace."""
     vector = ((right + 1j * down) ** 2).sum(axis=axis)
     return vector, (right**2 + down**2).sum(axis=axis)
 
 
 def _orientation(vector: np.ndarray) -> np.ndarray:
-    """From the gradient's angle to the edge's, which stands upright on it and is counted the other way round."""
+    """From the gradient's angle to the edge's, which is perpendicular and counted the other way round."""
     # Rounding can make 180 of what is just below 0.
     return (90 - np.rad2deg(np.angle(vector)) / 2) % 180 % 180
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Quotient; 0 where there is nothing to divide by."""
+    """Quotient; 0 where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

@@ -1,7 +1,7 @@
 """The eigenvectors of a patch metric as filters: what they look like, and which edges of images they pick.
 
-Section 3 of arXiv 2309.00570 says of the top eigenvectors that they resemble edge detectors, and that horizontal, vertical
-and diagonal ones find edges of the same alignment.
+Section 3 of arXiv 2309.00570 says that the top eigenvectors resemble edge detectors, and that horizontal, vertical and
+diagonal ones find edges of the same alignment.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from convrfm.numerics.patches import windows
-from convrfm.numerics.random_matrices import check_draws
+from convrfm.numerics.sampling import check_draws
 from convrfm.pictures.edges import angle_between, filter_orientation, picked_orientation, sobel_magnitude
 from convrfm.pictures.magnitudes import filter_magnitude, pixel_pearson
 
@@ -20,8 +20,7 @@ __all__ = ["CONSTANT", "Eigenfilters", "compare_with_edges", "picked_edges", "to
 CONSTANT = 0.5
 """An eigenvector counts as constant if more than this share of its squared norm is that of its mean in each channel."""
 
-SCALE = 1 / 6
-"""Standard deviation of the gradient that a filter's response is compared with, in window sizes."""
+SCALE = 1 / 6  # standard deviation of the gradient that a filter's response is compared with, in window sizes
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Eigenfilters:
         patch_size: q.
         shares: eigenvalues over the trace `(k,)`.
         constant_shares: share of the squared norm that is the mean in each channel `(k,)`.
-        orientations: of the edge that each looks like `(k,)`, see `convrfm.pictures.edges`.
-        coherences: how much it has one `(k,)`.
+        orientations: of the edge that each resembles `(k,)`, see `convrfm.pictures.edges`.
+        coherences: strength of the orientation `(k,)`.
     """
 
     vectors: np.ndarray
@@ -81,9 +80,9 @@ def compare_with_edges(
 
     Returns:
         two rows for each eigenvector (from 1) and image (from 0), columns `eigenvector`, `image`, `quantity`, `value`,
-        `control`: the Pearson correlation of the pixels, and the mean of those of random filters. The control of "sobel"
-        are Gaussian filters; that of "sobel_zero_mean" are Gaussian filters without their mean, each of which answers to
-        changes only. And the filtered images `(k, n, height, width)`.
+        `control`: the Pearson correlation of the pixels, and the mean of those of random filters, which are Gaussian
+        for "sobel", and Gaussian without their mean for "sobel_zero_mean". And the filtered images
+        `(k, n, height, width)`.
 
     Raises:
         InputError: no draws.
@@ -114,10 +113,10 @@ def picked_edges(filters: Eigenfilters, pictures: np.ndarray, images: np.ndarray
         images: in these `(n, channels, height, width)`.
 
     Returns:
-        a row for each eigenvector (from 1) and quantity, columns `eigenvector`, `quantity`, `value`, `control`: "share",
-        "constant_share", "orientation", "coherence", "picked" and "selectivity" (see
-        `convrfm.pictures.edges.picked_orientation`), and "gap", between orientation and picked, in degrees; its control is the mean
-        gap to the edges that the other eigenvectors pick, which would be 45 by chance. Other controls are NaN.
+        a row for each eigenvector (from 1) and quantity, columns `eigenvector`, `quantity`, `value`, `control`:
+        "share", "constant_share", "orientation", "coherence", "picked" and "selectivity" (see `picked_orientation`),
+        and "gap", between orientation and picked, in degrees; its control is the mean gap to the edges that the other
+        eigenvectors pick, which would be 45 by chance. Other controls are NaN.
     """
     found = [picked_orientation(picture, images, SCALE * filters.patch_size) for picture in pictures]
     picked, selectivity = np.array(found).T
@@ -133,15 +132,14 @@ def picked_edges(filters: Eigenfilters, pictures: np.ndarray, images: np.ndarray
         "selectivity": selectivity,
         "gap": np.diag(gaps),
     }
+    eigenvectors = np.arange(count) + 1
     parts = [
-        pd.DataFrame(
-            {
-                "eigenvector": np.arange(count) + 1,
-                "quantity": quantity,
-                "value": values,
-                "control": to_others if quantity == "gap" else np.nan,
-            }
-        )
-        for quantity, values in measured.items()
+        {
+            "eigenvector": eigenvectors,
+            "quantity": name,
+            "value": values,
+            "control": to_others if name == "gap" else np.nan,
+        }
+        for name, values in measured.items()
     ]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)

@@ -1,9 +1,8 @@
 """Algorithm 2 of arXiv 2309.00570, Deep ConvRFM: ConvRFM stage by stage on random features drawn from each metric.
 
 Stage l fits ConvRFM with a kernel of L - l convolutions to the features X_l (X_0 the images), and keeps the metric of
-its
-best round. The next features are X_{l+1} = ReLU(W * X_l), without padding or bias, with filters W of rows g M^{1/2},
-g standard normal.
+its best round. The next features are X_{l+1} = ReLU(W * X_l), without padding or bias, with filters W of rows g
+M^{1/2}, g standard normal.
 """
 
 from dataclasses import dataclass, replace
@@ -13,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.numerics.parameters import is_count, one_of, refuse_first
+from convrfm.numerics.inputs import is_count, one_of, refuse_first
+from convrfm.numerics.metric import power
 from convrfm.numerics.patches import check_fits, patch_dimension, windows
 from convrfm.rfm.journal import RoundJournal
-from convrfm.rfm.metric import power
 from convrfm.rfm.rounds import RFMSettings, StageData, StageResult, fit_rounds
 
 __all__ = ["DeepSettings", "Stage", "apply_filters", "fit_stages", "history_of", "sample_filters"]
@@ -31,7 +30,7 @@ class DeepSettings:
     Attributes:
         stages: number of stages, at most the depth of an arc-cosine kernel.
         filters: k, the number of random filters of each stage.
-        nonlinearity: "relu", as the paper's text says; "none" is what the authors' code does.
+        nonlinearity: "relu", as in the paper's text; "none" as in the authors' code.
         plain_filters: filters of a stage whose round 0 (the identity) wins: "gaussian", or "torch", the default
             initialisation of `torch.nn.Conv2d`, uniform in +-1/sqrt(d), as in the authors' code.
     """
@@ -74,7 +73,7 @@ class Stage:
 def sample_filters(
     metric: np.ndarray | None, dimension: int, settings: DeepSettings, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw filters `(k, d)` with covariance M; None stands for the identity of a stage whose round 0 won."""
+    """Draw filters `(k, d)` with covariance M; None is the identity of a stage whose round 0 won."""
     if metric is None and settings.plain_filters == "torch":
         bound = dimension**-0.5
         return rng.uniform(-bound, bound, (settings.filters, dimension))
@@ -87,7 +86,7 @@ def apply_filters(images: np.ndarray, filters: np.ndarray, patch_size: int, nonl
     n, channels, height, width = images.shape
     features = np.zeros((n, len(filters), height - patch_size + 1, width - patch_size + 1), images.dtype)
     rows, columns = features.shape[2:]
-    # One product of each image with the weights of all places in a filter; then these responses, shifted, are added up.
+    # One product of each image with the weights of all places in a filter; these responses are shifted and added up.
     weights = windows(filters.astype(images.dtype), patch_size).transpose(2, 3, 0, 1).reshape(-1, channels)
     for image, feature in zip(images, features, strict=True):
         responses = (weights @ image.reshape(channels, -1)).reshape(patch_size, patch_size, -1, height, width)
@@ -115,15 +114,16 @@ def fit_stages(
         settings: of each stage.
         deep: of the stack.
         rng: draws AGOP points and filters.
-        journal: keeps each round of each stage on disk, see `convrfm.rfm.rounds.fit_rounds`.
+        journal: keeps each round of each stage on disk.
         show: whether to show progress.
 
     Raises:
-        InputError: more stages than the depth, and as in `convrfm.rfm.rounds.fit_rounds`.
+        InputError: more stages than the depth.
+        ConvRFMError: as `convrfm.rfm.rounds.fit_rounds`.
     """
     q = kernel.patch_size
     height, width = data.train.shape[2:]
-    kernel.shallower(deep.stages - 1)  # before there is a list of very many
+    kernel.shallower(deep.stages - 1)  # refuses a huge number before the list is made
     check_fits(height, width, q, max(deep.stages, kernel.spec.depth))
     kernels = [kernel.shallower(index) for index in range(deep.stages)]
     stages: list[Stage] = []

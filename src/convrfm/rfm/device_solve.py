@@ -1,9 +1,9 @@
-"""Kernel ridge regression on a device of PyTorch: what `convrfm.rfm.ridge` does through LAPACK, where a GPU is faster.
+"""Kernel ridge regression on a device of PyTorch, where a GPU is faster than LAPACK (`convrfm.rfm.ridge`).
 
-The kernel matrix goes to the device once, in its own dtype, and the system that is factorised beside it. Only the
-coefficients come back. The certificate is that of LAPACK's route: the residual in float64 against the kernel that was passed,
-and an estimate of the condition number in the 1-norm by the power method behind LAPACK's `pocon` (Higham 1988; Higham
-& Tisseur 2000, in SciPy).
+The kernel matrix goes to the device once, in its own dtype, beside the system that is factorised; only the coefficients
+come back. The certificate is that of LAPACK's route: the residual in float64 against the kernel that was passed, and an
+estimate of the condition number in the 1-norm by the power method behind LAPACK's `pocon` (Higham 1988; Higham &
+Tisseur 2000, in SciPy). A module of its own, since fits on the CPU do without importing PyTorch.
 """
 
 import logging
@@ -13,37 +13,29 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, onenormest
 
-from convrfm.kernels.gpu.hardware import free_on, full_precision
+from convrfm.kernels.gpu.launch import free_on, full_precision
 from convrfm.rfm.ridge import RidgeSolution, SolverDtype, check_system, solve_ridge, warn_of_clipping
 
 __all__ = ["DeviceSolution", "free_device", "solve_on_device", "solve_on_gpu"]
 
-LEAST_ON_DEVICE = 3000
-"""Rows of a system from which on a GPU solves it: LAPACK takes half a second for fewer, on one core."""
-
-ON_DEVICE = " on cuda"
-"""What follows the name of a solver that ran on a GPU."""
-
-ROWS_AT_ONCE = 1024
-"""Rows of the kernel matrix that are in float64 at a time, for norms and residuals."""
-
-ROOM = 1.2
-"""Memory of the device for each byte of the matrices: the solver's own, and the coefficients."""
-
+LEAST_ON_DEVICE = 3000  # fewest rows of a system that a GPU solves: LAPACK takes half a second for fewer, on one core
+ON_DEVICE = " on cuda"  # suffix of the name of a solver that ran on a GPU
+ROWS_AT_ONCE = 1024  # rows of the kernel matrix in float64 at a time, for norms and residuals
+ROOM = 1.2  # memory of the device for each byte of the matrices: the solver's own, and the coefficients
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DeviceSolution:
-    """What a device gives back.
+    """A solution on a device.
 
     Attributes:
         alpha: `(n, outputs)` float64.
         residual: as in `convrfm.rfm.ridge.RidgeSolution`.
         condition: likewise, with all its digits.
-        smallest: None after a Cholesky factorisation; else the smallest eigenvalue of the kernel, which was not positive
-            definite, and whose negative eigenvalues were set to zero.
+        smallest: None after a Cholesky factorisation; else the smallest eigenvalue of the indefinite kernel, whose
+            negative eigenvalues were set to zero.
     """
 
     alpha: np.ndarray
@@ -55,19 +47,16 @@ class DeviceSolution:
 def solve_on_gpu(
     kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64"
 ) -> RidgeSolution:
-    """Solve as `convrfm.rfm.ridge.solve_ridge` does, on the GPU that has the most free memory.
+    """Solve as `convrfm.rfm.ridge.solve_ridge`, with its errors, on the GPU with the most free memory.
 
     LAPACK solves systems of fewer than `LEAST_ON_DEVICE` rows, and, with a line in the log, those that fit into no GPU.
-
-    Raises:
-        InputError, NonFiniteError: see there.
     """
     if len(kernel) < LEAST_ON_DEVICE:
         return solve_ridge(kernel, targets, ridge, dtype)
     check_system(kernel, targets, ridge)
     device, size = free_device(kernel, dtype), f"ridge system of {len(kernel)} rows"
     if device is None:
-        log.info("%s: no GPU has the memory for it, so LAPACK solves it", size)
+        log.info("%s: no GPU has enough memory, LAPACK solves it", size)
         return solve_ridge(kernel, targets, ridge, dtype)
     try:
         found = solve_on_device(kernel, targets, ridge, dtype, device)
@@ -75,7 +64,7 @@ def solve_on_gpu(
         # Of PyTorch's allocator, and of the solver's own.
         if not isinstance(error, torch.OutOfMemoryError) and "ALLOC_FAILED" not in str(error):
             raise
-        log.warning("%s: %s ran out of memory, so LAPACK solves it (%s)", size, device, str(error).splitlines()[0])
+        log.warning("%s: %s ran out of memory, LAPACK solves it (%s)", size, device, str(error).splitlines()[0])
         return solve_ridge(kernel, targets, ridge, dtype)
     if found.smallest is not None:
         warn_of_clipping(ridge, found.smallest)
@@ -84,12 +73,7 @@ def solve_on_gpu(
 
 
 def free_device(kernel: np.ndarray, dtype: str) -> torch.device | None:
-    """The GPU with the most free memory, if the matrices of a solve fit into it; else None.
-
-    Args:
-        kernel: the matrix, `(n, n)`.
-        dtype: of the solver.
-    """
+    """The GPU with the most free memory, if a solve with a kernel `(n, n)` in a dtype fits into it; else None."""
     free = {index: free_on(index) for index in range(torch.cuda.device_count())}
     most = max(free, key=free.__getitem__, default=None)
     needed = ROOM * kernel.size * (kernel.itemsize + np.dtype(dtype).itemsize)
@@ -99,9 +83,9 @@ def free_device(kernel: np.ndarray, dtype: str) -> torch.device | None:
 def solve_on_device(
     kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: str, device: torch.device
 ) -> DeviceSolution:
-    """Solve (K + ridge I) alpha = Y; arguments as of `convrfm.rfm.ridge.solve_ridge`, which has checked them.
+    """Solve (K + ridge I) alpha = Y; arguments as of `convrfm.rfm.ridge.solve_ridge`, not checked.
 
-    Where the Cholesky factorisation is refused, negative eigenvalues of K are set to zero.
+    If the Cholesky factorisation fails, negative eigenvalues of K are set to zero.
 
     Raises:
         torch.OutOfMemoryError: the device has too little memory.
@@ -112,8 +96,8 @@ def solve_on_device(
         right = _uploaded(targets, device).double()
         system = matrix.to(precision, copy=True)
         system.diagonal().add_(ridge)
-        norm = max(float(part.abs().sum(1).max()) for part in system.split(ROWS_AT_ONCE))
-        # Of a symmetric matrix the transpose is in the solver's order, and is overwritten.
+        norm = max(float(part.abs().sum(1).max()) for part in torch.split(system, ROWS_AT_ONCE))
+        # The transpose of a symmetric matrix is in the solver's order, and is overwritten.
         factor, failed = system.mT, torch.empty((), dtype=torch.int32, device=device)
         torch.linalg.cholesky_ex(factor, out=(factor, failed))
         smallest = None
@@ -141,7 +125,7 @@ def solve_on_device(
 
 
 def _uploaded(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """An array on the device; PyTorch shares no read-only memory, and no order of bytes but the machine's."""
+    """An array on the device; PyTorch shares no read-only memory, and only the native byte order."""
     own = array if array.flags.writeable and array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     return torch.from_numpy(own).to(device)
 

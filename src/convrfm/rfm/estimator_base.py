@@ -1,31 +1,127 @@
-"""What classifiers and regressors share: images, rounds and stages."""
+"""What classifiers and regressors share: their parameters, and the fit of rounds and stages to images."""
 
+from collections.abc import Sequence
 from copy import copy
-from typing import Any, Self
+from dataclasses import KW_ONLY, dataclass, fields
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
 from warnings import warn
 
 import numpy as np
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.kernels import ConvolutionalKernel
-from convrfm.numerics.arrays import as_images
-from convrfm.numerics.splits import stratified_draw
-from convrfm.rfm.deep import Stage, apply_filters, fit_stages, history_of
-from convrfm.rfm.estimator_parameters import ConvRFMParameters
-from convrfm.rfm.metric import power
-from convrfm.rfm.rounds import StageData
-from convrfm.system.threads import limited_threads
+from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace, median_bandwidth
+from convrfm.numerics.inputs import as_images
+from convrfm.numerics.metric import power
+from convrfm.numerics.sampling import stratified_draw
+from convrfm.rfm.deep import DeepSettings, Stage, apply_filters, fit_stages, history_of
+from convrfm.rfm.ridge import SolverDtype
+from convrfm.rfm.rounds import RFMSettings, StageData
+from convrfm.system.processors import limited_threads
 
-__all__ = ["ConvRFMBase"]
+__all__ = ["COUNT", "KERNELS", "ConvRFMBase"]
+
+KERNELS = ("cntk", "cnngp", "laplace")
+"""Names of kernels: `convrfm.kernels.CNTK`, `CNNGP` and `PatchLaplace`."""
 
 
-class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMParameters):
+class _Number(Interval):
+    """A number in an interval, other than True and False, which Python counts as integers."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+_NATURAL = _Number(Integral, 0, None, closed="left")
+
+COUNT = _Number(Integral, 1, None, closed="left")
+"""Constraint of a parameter: an integer of at least 1."""
+
+
+@dataclass(eq=False, repr=False)
+class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """ConvRFM without an opinion on targets; see `convrfm.rfm.estimators.ConvRFMClassifier` for the parameters.
 
-    A subclass says what targets are: `_learn_targets`, `_encode`, `_strata` and `_classes`.
+    A subclass says what targets are: `_learn_targets`, `_encode`, `_strata` and `_classes`. The fields of the dataclass
+    are the parameters of `__init__`, which scikit-learn reads from its signature.
     """
+
+    # RFMSettings and DeepSettings check the others.
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "kernel": [StrOptions(set(KERNELS))],
+        "depth": [COUNT],
+        "patch_size": [COUNT],
+        "bandwidth": [_Number(Real, 0, None, closed="neither"), StrOptions({"median"})],
+        "validation_fraction": [_Number(Real, 0, 1, closed="neither")],
+        "backend": [str],
+        "memory": [COUNT, None],
+        "copy_X": ["boolean"],
+        "n_jobs": [_Number(Integral, None, None, closed="neither"), None],
+        "random_state": [_NATURAL, np.random.RandomState, np.random.Generator, None],
+        "verbose": [_NATURAL, "boolean"],
+    }
+
+    kernel: str = "cntk"
+    _: KW_ONLY
+    depth: int = 3
+    patch_size: int = 3
+    bandwidth: float | Literal["median"] = 10.0
+    rounds: int = 5
+    ridges: Sequence[float] = (1e-8, 1e-5, 1e-3)
+    selection: Literal["validation", "test"] = "validation"
+    validation_fraction: float = 0.2
+    agop_samples: int | Literal["all"] = "all"
+    agop_draw: Literal["random", "first"] = "random"
+    agop_ridge: Literal["selected", "last"] = "selected"
+    metric_power: float = 1.0
+    eigenvalue_fraction: float = 1.0
+    solver_dtype: SolverDtype = "float64"
+    backend: str = "auto"
+    memory: int | None = None
+    copy_X: bool = True
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: int = 0
+
+    def _check_parameters(self) -> None:
+        try:
+            self._validate_params()
+        except InvalidParameterError as error:
+            raise InputError(str(error)) from None
+
+    def _generator(self) -> np.random.Generator:
+        if isinstance(self.random_state, np.random.Generator):
+            return self.random_state
+        if self.random_state is None or isinstance(self.random_state, int | np.integer):
+            return np.random.default_rng(self.random_state)
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+
+    def _bandwidth(self, images: np.ndarray) -> Any:
+        """The bandwidth of the Laplace kernel as a number, for these training images; others have none."""
+        if self.kernel == "laplace" and self.bandwidth == "median":
+            return median_bandwidth(images, self.patch_size)
+        return self.bandwidth
+
+    def _kernel(self, bandwidth: Any) -> ConvolutionalKernel:
+        if self.kernel == "laplace":
+            return PatchLaplace(
+                bandwidth=bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
+            )
+        kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
+        return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
+
+    def _settings(self) -> RFMSettings:
+        given = {field.name: getattr(self, field.name) for field in fields(RFMSettings)}
+        if np.iterable(self.ridges):
+            given["ridges"] = tuple(self.ridges)
+        return RFMSettings(**given)
+
+    def _deep_settings(self) -> DeepSettings:
+        return DeepSettings(stages=1)
 
     def fit(self, X: Any, y: Any, *, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Learn the metric and the predictor.
@@ -35,8 +131,8 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         Args:
             X: images `(n, channels, height, width)`, array or tensor.
             y: labels `(n,)`; targets `(n,)` or `(n, outputs)` of a regressor.
-            eval_set: test images and their labels or targets. Their score enters `history_`; under `selection="test"` it
-                also chooses ridge and round, as the paper does.
+            eval_set: test images and their labels or targets. Their score enters `history_`; with `selection="test"` it
+                also chooses ridge and round, as in the paper.
 
         Raises:
             InputError, ImageSizeError, NonFiniteError: see `convrfm.errors`.
@@ -47,7 +143,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         return self
 
     def _fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None) -> StageData:
-        """Set all fitted attributes on the way, and give what was fitted."""
+        """Set all fitted attributes, and give the data of the fit."""
         self._check_parameters()
         settings, deep = self._settings(), self._deep_settings()
         images = as_images(X, "X", copy=self.copy_X)
@@ -76,7 +172,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         self.best_stage_ = int(np.argmax([stage.result.best_score for stage in stages]))
         best = stages[self.best_stage_]
         self.best_round_, self.best_ridge_ = best.result.best_round, best.result.best_ridge
-        # Of the fit: parameters may be set to something else afterwards.
+        # That of the fit: parameters may be changed afterwards.
         self._nonlinearity = self._deep_settings().nonlinearity
         channels, height, width = best.features.shape[1:]
         q = best.kernel.patch_size
@@ -94,7 +190,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         return self.metrics_[0]
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for the class of an image, 0 elsewhere.
+        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for an image's class, else 0.
 
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
@@ -103,14 +199,13 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
             images = self._best_features(X)
             best = self.stages_[self.best_stage_]
             gram = best.kernel.gram(images, best.features, best.result.best_metric)
-            # The solver leaves alpha in the order of Fortran, and a file in that of C: BLAS adds up in another order.
+            # The solver leaves alpha in Fortran order, and a file in C order, for which BLAS adds up in another order.
             return gram.astype(np.float64) / best.result.scale @ np.ascontiguousarray(best.result.alpha)
 
     def transform(self, X: Any) -> np.ndarray:
-        """Give the features on which the predictor stands: patches times the square root of the learned metric.
+        """Give the features that the kernel sees: patches x_u times the square root of the learned metric.
 
-        Patches x_u are those of the images, or in a deep model of the random features of the best stage. The kernel sees
-        M^(1/2) x_u and nothing else.
+        Patches are those of the images, or in a deep model of the random features of the best stage.
 
         Returns:
             `(n, d * positions)` in the dtype of the fit: the d entries of M^(1/2) x_u, one after the other, each at all
@@ -145,7 +240,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         raise NotImplementedError
 
     def _learn_targets(self, y: Any, images: np.ndarray) -> np.ndarray:
-        """Set what is to be known of the targets, and give them as `StageData.labels`."""
+        """Set the attributes that describe the targets, and give the targets as `StageData.labels`."""
         raise NotImplementedError
 
     def _encode(self, y: Any, images: np.ndarray, name: str) -> np.ndarray:
@@ -157,21 +252,21 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         raise NotImplementedError
 
     def _remember_shape(self, images: np.ndarray) -> None:
-        """Set what images are checked against."""
+        """Set the shape that later images are checked against."""
         self.image_shape_, self.n_features_in_ = images.shape[1:], int(np.prod(images.shape[1:]))
 
     def _checked_images(self, X: Any, name: str, dtype: Any) -> np.ndarray:
-        """Images of the shape of the fit, in its dtype; the first words about another shape are scikit-learn's."""
+        """Images of the shape of the fit, in its dtype; the first words of the error are those of scikit-learn."""
         images = as_images(X, name)
         if images.shape[1:] != self.image_shape_:
             msg = (
                 f"{name} has {np.prod(images.shape[1:])} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input: images must have one shape, but these have {images.shape[1:]}, "
-                f"and those of the fit {self.image_shape_}."
+                f"{self.n_features_in_} features as input: the images have shape {images.shape[1:]}, those of the fit "
+                f"{self.image_shape_}."
             )
             raise InputError(msg)
         if np.abs(images).max() > np.finfo(dtype).max:
-            msg = f"The pixels of {name} reach {np.abs(images).max():.3g}, which {dtype}, the dtype of the fit, cannot hold."
+            msg = f"The pixels of {name} reach {np.abs(images).max():.3g}, beyond the range of {dtype}, as in the fit."
             raise InputError(msg)
         return images.astype(dtype, copy=False)
 
@@ -183,8 +278,8 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ConvRFMPara
         held_out = round(self.validation_fraction * len(targets))
         if held_out == 0 or held_out == len(targets):
             msg = (
-                f"Too few training images, n_samples = {len(targets)}, to hold out a fraction of {self.validation_fraction}: "
-                "use more images, or selection='test' with an eval_set."
+                f"Too few training images, n_samples = {len(targets)}, to hold out a fraction of "
+                f"{self.validation_fraction}: use more images, or selection='test' with an eval_set."
             )
             raise InputError(msg)
         return np.setdiff1d(everything, stratified_draw(self._strata(targets), held_out, rng))
@@ -197,19 +292,18 @@ def _metric_of(stage: Stage) -> np.ndarray:
 
 
 def _check_channel_axis(images: np.ndarray, kernel: ConvolutionalKernel) -> None:
-    """Refuse images whose channels come last, where nothing else can be meant or nothing else would fit; warn in between.
-
-    Small first axes, such as that of `(n, 3, 3, 3)`, pass in silence.
+    """Refuse images whose channels clearly come last, and warn of ones whose channels may; small first axes pass.
 
     Raises:
-        InputError: square pictures of 1, 3 or 4 channels in the last axis, or ones too narrow when that is taken as width.
+        InputError: square pictures of 1, 3 or 4 channels in the last axis, or ones too narrow when that is taken as
+            width.
     """
     _, first, second, last = images.shape
     if last not in (1, 3, 4) or min(first, second) < 5:
         return
     msg = (
-        f"Images must be (n, channels, height, width), but X of shape {images.shape} looks like (n, height, width, channels): "
-        "move the channels forward by X.transpose(0, 3, 1, 2), or permute for a tensor. If it really holds "
+        f"Images must be (n, channels, height, width), but X of shape {images.shape} looks like (n, height, width, "
+        "channels): move the channels forward by X.transpose(0, 3, 1, 2), or permute for a tensor. If it really holds "
         f"{first} channels of {second} x {last} pixels, swap its last two axes."
     )
     if first == second or last < kernel.spec.depth * (kernel.patch_size - 1) + 1:

@@ -1,6 +1,7 @@
 """ConvRFM and Deep ConvRFM as scikit-learn estimators for images `(n, channels, height, width)`."""
 
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,38 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from convrfm.errors import InputError
-from convrfm.numerics.arrays import as_array, as_numpy, check_finite
-from convrfm.rfm.estimator_base import ConvRFMBase
-from convrfm.rfm.estimator_parameters import KERNELS, DeepConvRFMParameters
+from convrfm.numerics.inputs import as_array, as_numpy, check_finite
+from convrfm.rfm.deep import DeepSettings
+from convrfm.rfm.estimator_base import COUNT, KERNELS, ConvRFMBase
 from convrfm.rfm.ridge import one_hot
 from convrfm.rfm.rounds import StageData
 
 __all__ = ["KERNELS", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier", "DeepConvRFMRegressor"]
 
-LOG_TEMPERATURES = (-4.0, 2.0)
-"""Powers of ten between which the temperature is sought."""
+LOG_TEMPERATURES = (-4.0, 2.0)  # range of the temperature, in powers of ten
+
+
+@dataclass(eq=False, repr=False)
+class _DeepParameters(ConvRFMBase):
+    """Parameters of Deep ConvRFM; see `DeepConvRFMClassifier`."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ConvRFMBase._parameter_constraints, "stages": [COUNT, None],
+    }  # fmt: skip
+
+    _: KW_ONLY
+    stages: int | None = None
+    filters: int = 64
+    nonlinearity: Literal["relu", "none"] = "relu"
+    plain_filters: Literal["gaussian", "torch"] = "gaussian"
+
+    def _deep_settings(self) -> DeepSettings:
+        return DeepSettings(
+            stages=self.depth if self.stages is None else self.stages,
+            filters=self.filters,
+            nonlinearity=self.nonlinearity,
+            plain_filters=self.plain_filters,
+        )
 
 
 class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
@@ -39,12 +62,13 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
             `selection="validation"`.
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
-        copy_X: whether the model keeps a copy of the training images, on which its predictions stand. With False it may
-            share them, and they must not change as long as the model is in use.
-        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.threads`. None leaves them as they
-            are set: all cores, or the share that joblib gives to each process, as under `GridSearchCV(n_jobs=2)`.
+        copy_X: whether the model keeps a copy of the training images, which predictions need. With False it may share
+            them, and they must not change while the model is in use.
+        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.processors`. None
+            changes nothing: all cores, or the share that joblib gives to each process, as under
+            `GridSearchCV(n_jobs=2)`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.
-        verbose: 0 is silent; otherwise progress is shown, see `convrfm.system.progress`.
+        verbose: 0 is silent; otherwise progress is shown, see `convrfm.system.terminal.track`.
 
     Attributes:
         classes_: the labels, sorted.
@@ -63,7 +87,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         return data
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Give a score for each class `(n, classes)`; for two classes that of the second minus that of the first `(n,)`.
+        """Give a score for each class `(n, classes)`; for two classes that of the second minus the first `(n,)`.
 
         Raises:
             InputError, NonFiniteError: see `convrfm.errors`.
@@ -84,30 +108,30 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         """Whether there are probabilities, for `predict_proba`."""
         if self.selection == "test" and getattr(self, "temperature_", None) is None:
             msg = (
-                "There is no predict_proba under selection='test': probabilities are calibrated on validation images, and "
-                "none are held out. Use selection='validation'."
+                "predict_proba needs selection='validation': probabilities are calibrated on validation images, and "
+                "selection='test' holds out none."
             )
             raise AttributeError(msg)
         if hasattr(self, "stages_") and self.temperature_ is None:
             msg = (
-                "This model has no predict_proba, since its fit left no calibration (under selection='test', or in files of "
-                "older versions): fit it again."
+                "predict_proba is missing: the model was fitted without calibration (with selection='test', or by an "
+                "older version). Fit it again."
             )
             raise AttributeError(msg)
         return True
 
     @available_if(_calibrated)
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Give the probability of each class `(n, classes)`, which is largest where `predict` puts the label.
+        """Give the probability of each class `(n, classes)`; `predict` gives the largest.
 
         It is the softmax of the outputs divided by `temperature_`, which minimises the cross-entropy on the validation
-        images (temperature scaling: Guo et al. 2017, arXiv 1706.04599). Their targets are smoothed as Platt (1999) does, to
-        (m + 1) / (m + classes) and 1 / (m + classes) for m images, since otherwise probabilities would be 0 and 1 where no
-        validation image is wrong. The outputs there are of the predictor that is fitted to the other images.
+        images (temperature scaling: Guo et al. 2017, arXiv 1706.04599), for the predictor that is fitted to the other
+        images. Targets are smoothed as by Platt (1999), to (m + 1) / (m + classes) and 1 / (m + classes) for m images;
+        otherwise probabilities would be 0 and 1 where no validation image is wrong.
 
         Raises:
-            AttributeError: under `selection="test"`, which holds out no validation images; or the model is from a file of
-                before there were probabilities.
+            AttributeError: `selection="test"`, which holds out no validation images; or a model from a file of format
+                1.
             InputError, NonFiniteError: see `convrfm.errors`.
         """
         check_is_fitted(self, "stages_")
@@ -130,7 +154,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         labels = self._labels(y, images, "y")
         self.classes_ = np.unique(labels)
         if len(self.classes_) < 2:
-            msg = f"y holds one class only ({str(self.classes_[0])!r}): a classifier needs at least two."
+            msg = f"y holds one class ({str(self.classes_[0])!r}): a classifier needs at least two."
             raise InputError(msg)
         return np.searchsorted(self.classes_, labels)
 
@@ -139,7 +163,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         labels = self._labels(y, images, name)
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown) > 0:
-            msg = f"Labels that are not among the training labels: {unknown[:5].tolist()}."
+            msg = f"{name} has labels that are not among the training labels: {unknown[:5].tolist()}."
             raise InputError(msg)
         return np.searchsorted(self.classes_, labels)
 
@@ -162,18 +186,18 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
             check_classification_targets(labels)
             np.unique(labels)
         except (TypeError, ValueError) as error:
-            msg = f"The labels of {name} are not labels of classes: {error}"
+            msg = f"The labels of {name} are not class labels: {error}"
             raise InputError(msg) from error
         return labels
 
 
-class DeepConvRFMClassifier(DeepConvRFMParameters, ConvRFMClassifier):
+class DeepConvRFMClassifier(_DeepParameters, ConvRFMClassifier):
     """Deep ConvRFM: ConvRFM stage by stage on random features (Algorithm 2 of arXiv 2309.00570).
 
-    `predict` uses the stage of highest selection accuracy (the earliest of equals).
+    `predict` uses the stage of highest selection accuracy, the earliest of equals.
 
     Args:
-        stages: number of stages; None stands for `depth`.
+        stages: number of stages; None means `depth`.
         filters, nonlinearity, plain_filters: see `convrfm.rfm.deep.DeepSettings`.
         others: see `ConvRFMClassifier`.
 
@@ -185,9 +209,9 @@ class DeepConvRFMClassifier(DeepConvRFMParameters, ConvRFMClassifier):
 class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
     """ConvRFM for real targets: kernel ridge regression with a learned metric on patches.
 
-    The targets are fitted as they are, neither centred nor scaled, as in scikit-learn's `KernelRidge`: there is no
-    intercept. Ridge, round and stage are chosen by the R^2 of the validation images, a random part of the training images.
-    Of several targets the R^2 is averaged, while the AGOP adds up squared gradients: bring them to one scale.
+    Targets are neither centred nor scaled, as in scikit-learn's `KernelRidge`: there is no intercept. Ridge, round and
+    stage are chosen by the R^2 of the validation images, a random part of the training images. R^2 is averaged over
+    several targets, while the AGOP adds up squared gradients: bring targets to one scale.
 
     Args:
         others: see `ConvRFMClassifier`.
@@ -233,7 +257,7 @@ class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
         """Targets `(n, outputs)`, as many for each image as in the fit."""
         targets = self._targets(y, images, name)
         if targets[0].size != self._target_count:
-            msg = f"The targets of {name} are {targets[0].size} for each image, but those of the fit {self._target_count}."
+            msg = f"{name} has {targets[0].size} targets for each image, but the fit had {self._target_count}."
             raise InputError(msg)
         return targets.reshape(len(targets), -1)
 
@@ -252,7 +276,7 @@ class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
         return targets.astype(np.float64, copy=False)
 
 
-class DeepConvRFMRegressor(DeepConvRFMParameters, ConvRFMRegressor):
+class DeepConvRFMRegressor(_DeepParameters, ConvRFMRegressor):
     """Deep ConvRFM for real targets, see `ConvRFMRegressor`.
 
     `predict` uses the stage of highest selection R^2 (the earliest of equals).

@@ -1,7 +1,7 @@
-"""Rounds of ConvRFM on disk: each is written when it ends, and read again by the call that goes on.
+"""Rounds of ConvRFM on disk: each is written when it ends, and read by a call that continues the fit.
 
-A round is a file of its own, so that a damaged one costs itself and no other. Kernel matrices that take minutes are
-filled tile by tile in files beside it (`convrfm.kernels.gram_file`), which go when the round is written.
+A round is a file of its own: a damaged one costs no other. Kernel matrices that take minutes are filled tile by tile in
+files beside it (`convrfm.kernels.gram_file`), which are removed when the round is written.
 """
 
 import json
@@ -15,18 +15,20 @@ from safetensors import SafetensorError
 
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.kernels.prepared import PreparedImages
+from convrfm.kernels.backends import PreparedImages
 from convrfm.system.storage import digest_of, read_arrays, write_arrays
 
 __all__ = ["LARGE", "Round", "RoundJournal"]
 
 LARGE = 4_000_000
-"""Entries of a kernel matrix from which on it is filled in a file: below, it is there within minutes on one core."""
+"""Fewest entries of a kernel matrix that is filled in a file: smaller ones take minutes on one core."""
+
+ARRAYS = ("alpha", "next_metric", "outputs", "validation_outputs")  # fields of a round that are arrays, or None
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one round of Algorithm 1 leaves.
+    """Result of one round of Algorithm 1.
 
     Attributes:
         rows: of the history, one for each ridge.
@@ -35,7 +37,8 @@ class Round:
         alpha: coefficients `(n, classes)` of its predictor on all training images, for the kernel divided by `scale`.
         scale: largest entry of the kernel matrix of the training images.
         next_metric: `(d, d)` of the next round; None after the last.
-        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without them.
+        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without
+            them.
         outputs: on the test images `(m, classes)`; None without them.
     """
 
@@ -49,23 +52,14 @@ class Round:
     outputs: np.ndarray | None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All arrays by name; none for those that are not there."""
-        named: dict[str, np.ndarray | None] = {
-            "alpha": self.alpha, "next_metric": self.next_metric, "outputs": self.outputs,
-            "validation_outputs": self.validation_outputs,
-        }  # fmt: skip
-        return {name: array for name, array in named.items() if array is not None}
+        """All arrays by name, without missing ones."""
+        return {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
 
     @classmethod
     def of(cls, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> "Round":
-        """A round of its other fields and of its arrays."""
-        return cls(
-            **content,
-            alpha=arrays["alpha"],
-            next_metric=arrays.get("next_metric"),
-            validation_outputs=arrays.get("validation_outputs"),
-            outputs=arrays.get("outputs"),
-        )
+        """A round from its other fields and its arrays."""
+        named: dict[str, Any] = {name: arrays.get(name) for name in ARRAYS}
+        return cls(**content, **named)
 
 
 @dataclass(frozen=True)
@@ -74,8 +68,8 @@ class RoundJournal:
 
     Attributes:
         stem: files are named `<stem>-<round>.safetensors`.
-        fit: tells fits apart that may have the same stem: a round that was written with another one is refused. Without it, who
-            names the stem sees to it that another fit has another one.
+        fit: tells apart fits that share a stem: a round of another fit is refused. If empty, each fit needs a stem of
+            its own.
     """
 
     stem: Path
@@ -86,7 +80,7 @@ class RoundJournal:
         return replace(self, stem=self.stem.with_name(f"{self.stem.name}-{index}"))
 
     def recall(self, t: int, rng: np.random.Generator) -> Round | None:
-        """Read round t, and put the generator where the round left it; None, with a warning if it is damaged, to fit it.
+        """Read round t, and set the generator to its state after the round; None if missing, or damaged with a warning.
 
         Raises:
             StorageError: the file cannot be opened, or is of another fit.
@@ -105,7 +99,7 @@ class RoundJournal:
             warnings.warn(msg, ConvRFMWarning, stacklevel=2)
             return None
         if content.pop("fit", "") != self.fit:
-            msg = f"{path} is a round of another fit (other data, settings or code): delete it."
+            msg = f"{path} belongs to another fit (other data, settings or code): delete it."
             raise StorageError(msg)
         rng.bit_generator.state = content.pop("generator")
         return Round.of(content, arrays)
@@ -117,15 +111,9 @@ class RoundJournal:
             StorageError: see `convrfm.system.storage`.
         """
         arrays = finished.arrays()
-        content = {
-            "rows": finished.rows,
-            "score": finished.score,
-            "ridge": finished.ridge,
-            "scale": finished.scale,
-            "generator": rng.bit_generator.state,
-            "fit": self.fit,
-        }
-        # NaN, of accuracies that are not there, is written as Python reads it.
+        content = {name: getattr(finished, name) for name in ("rows", "score", "ridge", "scale")}
+        content |= {"generator": rng.bit_generator.state, "fit": self.fit}
+        # NaN, of missing accuracies, is written as Python reads it.
         text = json.dumps(content | {"sha256": digest_of(content, arrays)})
         write_arrays(self.path(t), arrays, {"round": text})
         for matrix in self.stem.parent.glob(f"{self.stem.name}-{t}-*.npy*"):
@@ -134,11 +122,11 @@ class RoundJournal:
     def gram(
         self, t: int, part: str, kernel: ConvolutionalKernel, left: PreparedImages, right: PreparedImages | None
     ) -> np.ndarray:
-        """Compute a kernel matrix of round t: a large one in a file, where the tiles of an earlier call are found again.
+        """Compute a kernel matrix of round t, a large one in a file, which keeps the tiles of an earlier call.
 
         Args:
             t: the round.
-            part: tells the matrices of a round apart.
+            part: name of the matrix within the round.
             kernel: the kernel.
             left: images of the rows.
             right: images of the columns; None for those of the rows.
@@ -148,7 +136,7 @@ class RoundJournal:
         """
         large = len(left) * len(left if right is None else right) >= LARGE
         out = self.stem.with_name(f"{self.stem.name}-{t}-{part}.npy") if large else None
-        # It has this name only once it is complete.
+        # The file has this name only once it is complete.
         matrix: np.ndarray = np.load(out, mmap_mode="r") if out and out.exists() else kernel.gram(left, right, out=out)
         return matrix
 

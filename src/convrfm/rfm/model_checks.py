@@ -1,4 +1,4 @@
-"""What a file of a model says of itself, checked before anything is made of it: anybody may have written it."""
+"""Checks of a model file before anything is made of it, since anybody may have written it."""
 
 import json
 import math
@@ -10,36 +10,33 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from convrfm.errors import ConfigError, InputError
-from convrfm.numerics.parameters import is_count, is_positive
+from convrfm.numerics.inputs import is_count, is_positive
 from convrfm.numerics.patches import check_fits
 from convrfm.rfm.estimator_base import ConvRFMBase
 from convrfm.system.memory import free_bytes
 
 __all__ = ["Header", "WrongModelError", "check_finite", "check_model", "description_of"]
 
-DTYPES = {"F32": 4, "F64": 8}
-"""Types of numbers, by the names of safetensors, with their bytes."""
-
-MOST_LABELS = 2**28
-"""Bytes of the labels of classes."""
+DTYPES = {"F32": 4, "F64": 8}  # types of numbers, by the names of safetensors, with their bytes
+MOST_LABELS = 2**28  # bytes of the labels of classes
 
 FIELDS = {"format", "version", "kind", "parameters", "bandwidth", "stages"}
 FIELDS_OF_STAGES = {"rounds", "best_round", "best_ridge", "best_score", "scale", "history"}
 
 
 class WrongModelError(ValueError):
-    """A field is not what it is in a fitted model; the message is the end of a sentence."""
+    """A field has no value of a fitted model; the message is the end of a sentence."""
 
 
 class Header(NamedTuple):
-    """What the header of a safetensors file says of an array."""
+    """Type and shape of an array in the header of a safetensors file."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def description_of(text: str) -> dict[str, Any] | None:
-    """The description in a header; None where damage has made it something else."""
+    """The description in a header; None if it is damaged."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -48,15 +45,15 @@ def description_of(text: str) -> dict[str, Any] | None:
 
 
 def check_model(content: dict[str, Any], arrays: Mapping[str, Header], kinds: Mapping[str, type[ConvRFMBase]]) -> None:
-    """Refuse a description that no fitted model has, and arrays that do not belong to it; nothing is read or made for it.
+    """Refuse a description that no fitted model has, and arrays that do not match it, without reading the arrays.
 
     Args:
         content: the description, without its hash.
-        arrays: what the header says of the arrays.
+        arrays: their types and shapes in the header.
         kinds: classes by name.
 
     Raises:
-        WrongModelError: the field that is wrong; the message is the end of a sentence.
+        WrongModelError: names the wrong field; the message is the end of a sentence.
     """
     first = content.get("format") == 1
     _need("format", is_count(content.get("format")), content.get("format"))
@@ -81,7 +78,7 @@ def check_model(content: dict[str, Any], arrays: Mapping[str, Header], kinds: Ma
 
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse NaN and infinities in what predictions are made of; histories have NaN where there are no test images.
+    """Refuse NaN and infinities in arrays that predictions need; histories have NaN without test images.
 
     Raises:
         WrongModelError: the message is the end of a sentence.
@@ -104,7 +101,7 @@ def _fields(name: str, content: Any, due: set[str], optional: set[str] | frozens
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a text, None, a truth value or a finite number."""
+    """Whether this is a text, None, a truth value or a finite number."""
     return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
@@ -130,7 +127,7 @@ def _check_parameters(parameters: Any, kind: type[ConvRFMBase]) -> ConvRFMBase:
 
 
 def _numbers(arrays: Mapping[str, Header], name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
-    """The shape of an array, which must be there and have these axes; None stands for any length from 1."""
+    """The shape of an array, which must be present and have these axes; None means any length from 1."""
     found = arrays.get(name)
     _need(f"the array {name!r}", found is not None, "absent")
     assert found is not None
@@ -142,7 +139,7 @@ def _numbers(arrays: Mapping[str, Header], name: str, shape: tuple[int | None, .
 
 
 def _check_stages(stages: list[Any], arrays: Mapping[str, Header], images: tuple[int, ...], model: ConvRFMBase) -> int:
-    """Check each stage on the features that the stage before leaves; gives the number of outputs."""
+    """Check each stage against the features of the stage before; gives the number of outputs."""
     known, outputs, size = {"images"}, None, DTYPES[arrays["images"].dtype]
     n, channels, height, width = images
     q = model.patch_size

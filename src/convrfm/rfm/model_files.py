@@ -1,9 +1,8 @@
 """Fitted estimators on disk: one safetensors file with a JSON description in its header. Nothing is pickled.
 
-The arrays are what was learned in every stage and round, and the training images, on which the predictions of a kernel
-machine stand. The features of later stages follow from the images and the filters and are computed again. The header holds
-the description, and in it the hash of the description and of all arrays. `FORMAT` counts up whenever files
-change in a way that older versions would misread.
+The arrays are those learned in every stage and round, and the training images, which predictions of a kernel machine
+need. The features of later stages are computed again from the images and the filters. The description includes a hash
+of itself and of all arrays. `FORMAT` counts up whenever files change in a way that older versions would misread.
 """
 
 import json
@@ -26,9 +25,9 @@ from convrfm.rfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConv
 from convrfm.rfm.model_checks import Header, WrongModelError, check_finite, check_model, description_of
 from convrfm.rfm.rounds import StageResult
 from convrfm.system.plain_files import check_plain
+from convrfm.system.processors import limited_threads
 from convrfm.system.storage import digest_of, write_arrays
-from convrfm.system.threads import limited_threads
-from convrfm.system.user_input import user_path
+from convrfm.system.terminal import user_path
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 
@@ -46,30 +45,31 @@ Arrays = dict[str, np.ndarray]
 def save_model(model: ConvRFMBase, path: str | Path) -> None:
     """Write a fitted estimator atomically; by custom the name ends in `.safetensors`.
 
-    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and what it drew is saved.
+    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and its draws are
+    saved.
 
     Args:
-        model: a fitted `ConvRFMClassifier`, `ConvRFMRegressor`, or their deep kin.
-        path: of the file; one that is there is replaced. `~` is the home folder.
+        model: a fitted `ConvRFMClassifier`, `ConvRFMRegressor`, or their deep versions.
+        path: of the file, which is replaced if it exists. `~` is the home folder.
 
     Raises:
-        InputError: another kind of model, one that is not fitted, or parameters or labels that JSON cannot hold, or
+        InputError: another kind of model, one that is not fitted, parameters or labels that JSON cannot hold, or
             parameters of the kernel that were changed after the fit.
         StorageError: see `convrfm.system.storage`.
     """
     kind = type(model).__name__
     if KINDS.get(kind) is not type(model):
-        msg = f"Models of {', '.join(KINDS)} are saved, but this is {kind!r}: save the estimator inside it by itself."
+        msg = f"A {kind} cannot be saved, only {', '.join(KINDS)}: save the estimator inside it."
         raise InputError(msg)
     if not hasattr(model, "stages_"):
-        msg = f"This {kind} is not fitted yet: call fit before saving it."
+        msg = f"This {kind} is not fitted: call fit before saving it."
         raise InputError(msg)
     fitted = model.stages_[0].kernel
     bandwidth = fitted.bandwidth if isinstance(fitted, PatchLaplace) else None
     kernel = model._kernel(bandwidth if model.bandwidth == "median" and bandwidth is not None else model.bandwidth)
     now = kernel.spec, kernel.patch_size, model._deep_settings().nonlinearity
     if now != (fitted.spec, fitted.patch_size, model._nonlinearity):
-        msg = "The kernel, patch_size or nonlinearity of this model was changed after the fit: fit it again before saving it."
+        msg = "The kernel, patch_size or nonlinearity was changed after the fit: fit the model again before saving it."
         raise InputError(msg)
     arrays: Arrays = {"images": model.stages_[0].features}
     stages = []
@@ -98,28 +98,26 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
 
     Args:
         path: of the file; `~` is the home folder.
-        backend: for the kernels, in the place of the saved one; "cpu", say, for a model that was fitted with "cuda".
+        backend: of the kernels, instead of the saved one; "cpu", say, for a model that was fitted with "cuda".
 
     Raises:
-        StorageError: no such file, a damaged one, one of another origin, one of a later version of convrfm, or one that says
-            what no fitted model does; the message names the field.
+        StorageError: a missing or damaged file, one of another origin or of a later version of convrfm, or one whose
+            description no fitted model has; the message names the field.
         ConfigError: the saved backend cannot be used here.
     """
     path = user_path(path)
     with _opened(path) as file:
         metadata = file.metadata() or {}
         if "convrfm" not in metadata:
-            msg = (
-                f"{path} is a safetensors file, but none that convrfm has written as a model: save one with save_model."
-            )
+            msg = f"{path} is a safetensors file, but not a model of convrfm: save one with save_model."
             raise StorageError(msg)
         content = description_of(metadata["convrfm"])
-        damaged = f"{path} is damaged: its content does not have the hash that its header names. Copy or save the model again."
+        damaged = f"{path} is damaged: its content does not match the hash in its header. Copy or save the model again."
         if content is None:
             raise StorageError(damaged)
         found, claimed = content.get("format"), content.pop("sha256", None)
         if isinstance(found, int) and found > FORMAT:
-            msg = f"{path} has format {found}, of a later convrfm; this one, {__version__}, reads up to {FORMAT}: update it."
+            msg = f"{path} has format {found}, but convrfm {__version__} reads up to {FORMAT}: update convrfm."
             raise StorageError(msg)
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         headers = {name: Header(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
@@ -130,18 +128,18 @@ def load_model(path: str | Path, *, backend: str | None = None) -> ConvRFMBase:
                 raise StorageError(damaged)
             check_finite(arrays)
         except WrongModelError as error:
-            msg = f"{path} is no model that can be used: {error}. Save the model again."
+            msg = f"{path} is not a valid model: {error}. Save the model again."
             raise StorageError(msg) from error
     return _restored(content, arrays, backend)
 
 
 def _describe(stage: Stage) -> tuple[dict[str, Any], Arrays]:
-    """What JSON holds of a stage, and the arrays beside it."""
+    """The JSON description of a stage, and its arrays."""
     result, history = stage.result, stage.result.history
     numeric = [name for name in history if pd.api.types.is_numeric_dtype(history[name])]
     arrays: Arrays = {"alpha": result.alpha} | ({} if stage.filters is None else {"filters": stage.filters})
     arrays |= {f"metric {t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
-    # Arrays, since JSON has neither NaN nor infinity.
+    # As arrays, since JSON has neither NaN nor infinity.
     arrays |= {f"history/{name}": history[name].to_numpy() for name in numeric}
     description = {
         "rounds": len(result.metrics),
@@ -167,15 +165,17 @@ def _plain(name: str, value: Any) -> Any:
     if value is None or isinstance(value, str | int) or (isinstance(value, float) and np.isfinite(value)):
         return value
     if name == "random_state":
-        message = f"random_state is a {type(value).__name__}, which is not saved: it will be None in the loaded model."
+        message = f"random_state, a {type(value).__name__}, is not saved: it will be None in the loaded model."
         warn(message, ConvRFMWarning, stacklevel=4)
         return None
-    msg = f"The parameter {name} cannot be saved: it is {value!r}, not a finite number, a text, None or a sequence of these."
+    msg = (
+        f"The parameter {name} cannot be saved: {value!r} is not a finite number, a text, None or a sequence of these."
+    )
     raise InputError(msg)
 
 
 def _describe_targets(model: ConvRFMBase) -> dict[str, Any]:
-    """What JSON holds of the targets."""
+    """The JSON description of the targets."""
     if isinstance(model, ConvRFMClassifier):
         return {"classes": _plain_labels(model.classes_), "temperature": model.temperature_}
     assert isinstance(model, ConvRFMRegressor)
@@ -183,7 +183,7 @@ def _describe_targets(model: ConvRFMBase) -> dict[str, Any]:
 
 
 def _restore_targets(model: ConvRFMBase, content: dict[str, Any]) -> None:
-    """Set what a model knows of its targets."""
+    """Set the attributes that describe the targets."""
     if isinstance(model, ConvRFMRegressor):
         model._target_axes, model._target_count = content["targets"]["axes"], model.stages_[0].result.alpha.shape[1]
         return
@@ -195,21 +195,21 @@ def _restore_targets(model: ConvRFMBase, content: dict[str, Any]) -> None:
 
 
 def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
-    """The classes with their dtype as JSON holds them.
+    """The JSON description of classes, with their dtype.
 
     Raises:
         InputError: labels that are neither numbers nor texts.
     """
     values = classes.tolist()
     if classes.dtype.kind not in "biufUO" or not all(isinstance(value, str | int | float) for value in values):
-        msg = f"Labels of dtype {classes.dtype}, such as {values[0]!r}, cannot be saved: fit the model to numbers or texts."
+        msg = f"Labels of dtype {classes.dtype} ({values[0]!r}) cannot be saved: fit the model to numbers or texts."
         raise InputError(msg)
     return {"dtype": classes.dtype.str, "values": values}
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A safetensors file, of which nothing but the header has been read."""
+    """A safetensors file, of which only the header has been read."""
     try:
         check_plain(path)
         with safe_open(path, framework="numpy") as file:
@@ -217,10 +217,10 @@ def _opened(path: Path) -> Iterator[Any]:
     except StorageError:
         raise
     except FileNotFoundError as error:
-        msg = f"There is no file {path}."
+        msg = f"{path} does not exist."
         raise StorageError(msg) from error
     except (OSError, SafetensorError) as error:
-        msg = f"{path} cannot be read: it is damaged, or no safetensors file ({error}). Copy or save the model again."
+        msg = f"{path} cannot be read: damaged, or not a safetensors file ({error}). Copy or save the model again."
         raise StorageError(msg) from error
 
 
@@ -239,7 +239,7 @@ def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> C
 
 
 def _stages(model: ConvRFMBase, content: dict[str, Any], arrays: Arrays) -> list[Stage]:
-    """The stages, with their features computed anew from the images."""
+    """The stages, with their features computed from the images."""
     kernel = model._kernel(content.get("bandwidth") or model.bandwidth)
     nonlinearity = model._deep_settings().nonlinearity
     features = arrays["images"]
@@ -249,11 +249,8 @@ def _stages(model: ConvRFMBase, content: dict[str, Any], arrays: Arrays) -> list
             filters = stages[-1].filters
             assert filters is not None  # only the last stage has none
             features = apply_filters(features, filters, model.patch_size, nonlinearity)
-        own = {
-            name.partition("/")[2]: array
-            for name, array in arrays.items()
-            if name.partition("/")[0] == f"stage {index}"
-        }
+        prefix = f"stage {index}/"
+        own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         columns = {
             name: own[f"history/{name}"] if values is None else values for name, values in described["history"].items()
         }

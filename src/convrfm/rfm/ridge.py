@@ -1,4 +1,4 @@
-"""Kernel ridge regression in float64: alpha = (K + ridge I)^{-1} Y, with what is needed to trust the solution."""
+"""Kernel ridge regression in float64, alpha = (K + ridge I)^{-1} Y, with a certificate; targets and scores."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.arrays import check_finite
+from convrfm.numerics.inputs import check_finite
 
 __all__ = [
     "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "one_hot", "solve_ridge",
@@ -17,8 +17,7 @@ __all__ = [
 
 SolverDtype = Literal["float64", "float32"]
 
-COLUMNS_AT_ONCE = 256
-"""Columns of a matrix whose absolute values are held at a time."""
+COLUMNS_AT_ONCE = 256  # columns of a matrix whose absolute values are held at a time
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ class RidgeSolution:
     Attributes:
         alpha: `(n, outputs)` float64.
         ridge: the ridge.
-        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both by LAPACK; "cholesky on
-            cuda" and "clipped eigenvalues on cuda" where a GPU solved it.
+        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both by LAPACK;
+            "cholesky on cuda" and "clipped eigenvalues on cuda" where a GPU solved it.
         residual: |(K + ridge I) alpha - Y| / |Y| in the Frobenius norm, in float64, for the K that was passed.
         condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues), to
-            three digits: LAPACK's last digits change with the place of its work space in memory.
+            three digits: LAPACK's last digits change with the address of its work space.
     """
 
     alpha: np.ndarray
@@ -45,19 +44,19 @@ class RidgeSolution:
 def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
 
-    LAPACK takes the threads that BLAS is set to, see `convrfm.system.threads`; its last bits depend on their number.
-    `convrfm.rfm.device_solve` does the same on a GPU.
+    The last bits depend on the number of BLAS threads, see `convrfm.system.processors`. `convrfm.rfm.device_solve` does
+    the same on a GPU.
 
     Args:
         kernel: `(n, n)`, symmetric.
         targets: `(n, outputs)`.
         ridge: lambda > 0, on the scale of `kernel`.
         dtype: arithmetic of the factorisation. The authors' code works in float32, where a ridge of 1e-8 is below the
-            machine precision; float64 is the default.
+            machine precision.
 
     Returns:
-        The solution. Where the Cholesky factorisation is refused (rounding made the kernel indefinite by more than the
-        ridge), negative eigenvalues of K are set to zero instead, and a warning says so.
+        The solution. If the Cholesky factorisation fails, because rounding made the kernel indefinite by more than the
+        ridge, negative eigenvalues of K are set to zero instead, with a warning.
 
     Raises:
         InputError: shapes that do not fit, or a ridge that is not positive.
@@ -100,7 +99,7 @@ def check_system(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> None:
 
 
 def warn_of_clipping(ridge: float, smallest: float) -> None:
-    """Say that negative eigenvalues of a kernel, of which the smallest is given, were set to zero in a solution."""
+    """Warn that negative eigenvalues of a kernel were set to zero in a solution, the smallest of which is given."""
     warnings.warn(
         f"K + ridge I is not positive definite at ridge {ridge:.3g} (smallest eigenvalue of K {smallest:.3g}): "
         "its negative eigenvalues are set to zero for this solution. A larger ridge avoids this.",
@@ -110,7 +109,7 @@ def warn_of_clipping(ridge: float, smallest: float) -> None:
 
 
 def _one_norm(matrix: np.ndarray) -> np.floating:
-    """The largest sum of absolute values of a column, without a second matrix of the same size."""
+    """The largest sum of absolute values of a column, without a second matrix of that size."""
     strips = [matrix[:, first : first + COLUMNS_AT_ONCE] for first in range(0, len(matrix), COLUMNS_AT_ONCE)]
     largest: np.floating = np.max([np.abs(strip).sum(axis=0).max() for strip in strips])
     return largest
@@ -142,7 +141,7 @@ def targets_of(labels: np.ndarray, outputs: int) -> np.ndarray:
     """Targets `(n, outputs)` in {0, 1}, float64: one-hot; for a single output the labels themselves, 0 and 1.
 
     Raises:
-        InputError: a label that is none.
+        InputError: a label out of range.
     """
     return one_hot(labels, 2)[:, 1:] if outputs == 1 else one_hot(labels, outputs)
 
@@ -150,7 +149,7 @@ def targets_of(labels: np.ndarray, outputs: int) -> np.ndarray:
 def correct(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the largest entry of each row of outputs `(n, classes)` is at the label, `(n,)` bool.
 
-    A single output `(n, 1)` says 1 above 1/2, and 0 otherwise. The authors' code rounds it, so that 1.6 counts as wrong.
+    A single output `(n, 1)` means 1 above 1/2, and 0 otherwise. The authors' code rounds it; 1.6 then counts as wrong.
     """
     decided = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
     return np.asarray(decided == labels)
@@ -162,8 +161,8 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
 
 
 def determination(outputs: np.ndarray, targets: np.ndarray) -> float:
-    """Give R^2 of outputs `(n, outputs)`, averaged over outputs as by scikit-learn's `r2_score`; NaN for a single row."""
-    from sklearn.metrics import r2_score  # takes a second, and classification does without
+    """Give R^2 of outputs `(n, outputs)`, averaged over outputs as in scikit-learn's `r2_score`; NaN for one row."""
+    from sklearn.metrics import r2_score  # takes a second, and classification does not need it
 
     return float(r2_score(targets, outputs)) if len(outputs) > 1 else float("nan")
 
@@ -171,9 +170,7 @@ def determination(outputs: np.ndarray, targets: np.ndarray) -> float:
 def squared_error(outputs: np.ndarray, labels: np.ndarray) -> float:
     """Squared distance of outputs `(n, outputs)` to their targets: summed over outputs, averaged over rows.
 
-    Args:
-        outputs: of a predictor.
-        labels: integer labels `(n,)`, see `targets_of`, or the targets themselves `(n, outputs)`.
+    `labels` are integer labels `(n,)`, see `targets_of`, or the targets themselves `(n, outputs)`.
     """
     targets = labels if labels.ndim == 2 else targets_of(labels, outputs.shape[1])
     return float(((outputs - targets) ** 2).sum(axis=1).mean())

@@ -1,7 +1,7 @@
 """Algorithm 1 of arXiv 2309.00570, ConvRFM: kernel ridge regression and the patch-AGOP in turn.
 
-M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor.
-Round 0 is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of
+M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor. Round
+0 is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of
 `RFMSettings`.
 """
 
@@ -13,11 +13,11 @@ import pandas as pd
 
 from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.kernels.certificate import certify
-from convrfm.kernels.prepared import PreparedImages
-from convrfm.numerics.parameters import is_count, is_positive, one_of, refuse_first
+from convrfm.kernels.backends import PreparedImages
+from convrfm.kernels.quality import certify
+from convrfm.numerics.inputs import is_count, is_positive, one_of, refuse_first
+from convrfm.numerics.metric import keep_top_eigenvalues, normalise, power
 from convrfm.rfm.journal import Round, RoundJournal
-from convrfm.rfm.metric import keep_top_eigenvalues, normalise, power
 from convrfm.rfm.ridge import (
     RidgeSolution,
     SolverDtype,
@@ -28,7 +28,7 @@ from convrfm.rfm.ridge import (
     squared_error,
     targets_of,
 )
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]
 
@@ -45,8 +45,8 @@ class RFMSettings:
         agop_samples: points at which the AGOP is averaged: "all" training images, or a number of them.
         agop_draw: which ones: "random", or the "first" (the authors' code takes the first 20).
         agop_ridge: the predictor whose AGOP is taken: with the "selected" ridge, or the "last" one tried (the code).
-        metric_power: p in M = G^p. 1 is the paper's text; 2 is what the authors' code does by default, where it
-            multiplies patches by G and not by its square root.
+        metric_power: p in M = G^p. 1 is the paper's text; 2 is the default of the authors' code, which multiplies
+            patches by G and not by its square root.
         eigenvalue_fraction: share of the largest eigenvalues of G that is kept (an option of the authors' code: 0.25).
         solver_dtype: arithmetic of the solver; "float32" in the authors' code.
     """
@@ -89,15 +89,14 @@ class RFMSettings:
 
 @dataclass(frozen=True)
 class StageData:
-    """What one stage is fitted on.
+    """The data of one stage.
 
     Attributes:
         train: images `(n, channels, height, width)`.
         labels: integer labels of the training images `(n,)`, from 0; for regression the targets `(n, outputs)` float64.
         classes: outputs of the predictor, one for each class; 1 for a single output with labels 0 and 1; None for
             regression.
-        fit: indices of the training images that predictors are fitted on; the others validate. All of them under test
-            selection.
+        fit: indices of the training images that predictors are fitted on; the others validate. All with test selection.
         test: images to report on, or None.
         test_labels: their labels, or targets.
     """
@@ -116,12 +115,12 @@ class StageData:
 
     @property
     def targets(self) -> np.ndarray:
-        """What predictors are fitted to, `(n, outputs)` float64."""
+        """Targets of predictors, `(n, outputs)` float64."""
         return self.labels if self.classes is None else targets_of(self.labels, self.classes)
 
     @property
     def score(self) -> str:
-        """What ridges and rounds are chosen by: "accuracy", or for regression "r2"."""
+        """Score that chooses ridges and rounds: "accuracy", or for regression "r2"."""
         return "r2" if self.classes is None else "accuracy"
 
     @property
@@ -132,7 +131,7 @@ class StageData:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What one stage has learned.
+    """Result of one stage.
 
     Attributes:
         metrics: the metric of each round, None for the identity of round 0.
@@ -140,21 +139,20 @@ class StageResult:
             equals.
         best_ridge: the ridge selected in that round.
         best_score: its selection score.
-        history: a row for each round and ridge; accuracies are fractions, errors as in `convrfm.rfm.ridge.squared_error`;
-            regression has `*_r2` (`convrfm.rfm.ridge.determination`) in the place of `*_accuracy`;
-            `residual` and `condition` those of `convrfm.rfm.ridge.RidgeSolution`, `kernel_spread` and
-            `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.certificate.Certificate`.
-            `selected` marks the ridge chosen in a round. Columns of test images are NaN without them. Under validation
-            selection `test_*` are those of the predictor fitted again on all training images with the metric of
-            the round, while `train_*` and the metric are of the fitted part alone: no validation label reaches the
-            metric.
+        history: a row for each round and ridge; accuracies are fractions, errors as in
+            `convrfm.rfm.ridge.squared_error`; regression has `*_r2` (`convrfm.rfm.ridge.determination`) in place of
+            `*_accuracy`; `residual` and `condition` are those of `convrfm.rfm.ridge.RidgeSolution`, `kernel_spread` and
+            `kernel_smallest_eigenvalue` those of the round's `convrfm.kernels.quality.Certificate`. `selected` marks
+            the ridge chosen in a round. Columns of test images are NaN without them. With validation selection,
+            `test_*` are those of the predictor fitted again on all training images with the metric of the round, while
+            `train_*` and the metric are of the fitted part alone: no validation label reaches the metric.
         alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
             by `scale`.
         scale: largest entry of the kernel matrix of the training images in the best round.
         outputs: of that predictor on the test images `(m, classes)`; None without them.
         validation_outputs: on the validation images, of the predictor that is fitted to the others; None without them.
-        correct: of each round, whether its predictor with the selected ridge classifies each test image correctly, `(m,)`
-            bool; its mean is `test_accuracy`. Empty without test images and for regression.
+        correct: for each round, whether its predictor with the selected ridge classifies each test image correctly,
+            `(m,)` bool; the mean is `test_accuracy`. Empty without test images and for regression.
     """
 
     metrics: list[np.ndarray | None]
@@ -212,8 +210,8 @@ def fit_rounds(
         data: images and labels.
         settings: see `RFMSettings`.
         rng: draws the points of the AGOP.
-        journal: keeps each round on disk, and gives back those of an earlier call, with the same result; None keeps nothing.
-        description: what the progress says.
+        journal: keeps each round on disk, and returns those of an earlier call, with the same result.
+        description: text of the progress.
         show: whether to show progress.
 
     Raises:
@@ -295,16 +293,14 @@ def _correct(rounds: list[Round], data: StageData) -> list[np.ndarray]:
 
 def _check_selection(data: StageData, settings: RFMSettings) -> None:
     if settings.selection == "test" and data.test is None:
-        msg = (
-            "selection='test' chooses by test accuracy and needs test images; use selection='validation' without them."
-        )
+        msg = "selection='test' needs test images; use selection='validation' without them."
         raise InputError(msg)
     if settings.selection == "validation" and len(data.validation) == 0:
-        msg = "selection='validation' needs training images that are left out of the fit, but there are none."
+        msg = "selection='validation' needs training images left out of the fit, but there are none."
         raise InputError(msg)
     selecting = data.validation if settings.selection == "validation" else data.test
     if data.classes is None and selecting is not None and len(selecting) < 2:
-        msg = f"R^2, which chooses ridge and round, needs at least two {settings.selection} images, but there is one: use more."
+        msg = f"R^2, which chooses ridge and round, needs at least two {settings.selection} images: use more."
         raise InputError(msg)
 
 
@@ -333,7 +329,7 @@ def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings, 
     targets, score = data.targets, accuracy if data.classes is not None else determination
     solve = solve_ridge
     if backend == "cuda":
-        # Here, since it brings what is there for GPUs alone.
+        # Imported here: only GPUs need it.
         from convrfm.rfm.device_solve import solve_on_gpu as solve
     partial = solve(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
     full = partial if data.complete else solve(blocks.train, targets, ridge, settings.solver_dtype)

@@ -1,4 +1,4 @@
-"""Optional parts of the installation: what is missing of them, and the command that installs it."""
+"""Optional dependencies: what is missing, and the command that installs it."""
 
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -8,19 +8,17 @@ from convrfm.errors import ConvRFMError
 
 __all__ = ["MissingExtraError", "how_to_install", "require"]
 
-PACKAGES = {"PIL": "pillow", "yaml": "pyyaml"}
-"""Packages whose modules have another name."""
+PACKAGES = {"PIL": "pillow", "yaml": "pyyaml"}  # packages whose modules have another name
 
 
-# Here, as a change of convrfm.errors makes every run stale.
 class MissingExtraError(ConvRFMError, ImportError):
     """Something needs a package of an extra that is not installed."""
 
 
 def how_to_install(*extras: str) -> str:
-    """Give the command that installs what is missing of extras, or all of them where nothing is.
+    """Give the command that installs the missing packages of extras, or all their packages if none is missing.
 
-    It names packages of an index, as convrfm itself need not be on one.
+    It names packages and not extras, since convrfm itself need not be on an index.
     """
     wanted = _requirements(*extras)
     missing = [requirement for package, requirement in wanted.items() if not _is_installed(package)]
@@ -36,7 +34,7 @@ def require(extra: str, *modules: str, what: str) -> None:
         what: needs them, to begin a sentence with, such as "Drawing".
 
     Raises:
-        MissingExtraError: one of them is not there.
+        MissingExtraError: one of them is missing.
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:

@@ -3,13 +3,12 @@
 The smallest of these counts:
 
 - what the machine has free, by `psutil`;
-- what each control group leaves that the process is in, of its own up to the highest one that can be seen, since any of them
-  may be the limit: a container's, a SLURM job's, a user slice's. Version 2 (`memory.max`, and `memory.high`, above which
-  processes are slowed down), version 1 (`memory.limit_in_bytes`), and both at a time are known;
+- what each visible control group of the process leaves (a container's, a SLURM job's, a user slice's): version 2
+  (`memory.max`, and `memory.high`, above which processes slow down), version 1 (`memory.limit_in_bytes`), or both;
 - what `ulimit -v` and `ulimit -d` leave of the address space and of data.
 
-A group's use counts the file pages that the kernel has read or written on its behalf. Those that it would drop first
-(`inactive_file` in `memory.stat`) count as free here, as in `docker stats`. Swap does not count.
+A group's use includes file pages. Those that the kernel would drop first (`inactive_file` in `memory.stat`) count as
+free, as in `docker stats`. Swap does not count.
 """
 
 import re
@@ -25,7 +24,7 @@ __all__ = ["FreeMemory", "free_bytes", "free_memory"]
 
 @dataclass(frozen=True)
 class FreeMemory:
-    """What can still be taken.
+    """Memory that can still be taken.
 
     Attributes:
         size: bytes.
@@ -38,7 +37,7 @@ class FreeMemory:
 
 @dataclass(frozen=True)
 class _Version:
-    """Files of a version of control groups: limits, use, and what `memory.stat` calls file pages that can be dropped."""
+    """Files of a version of control groups: limits, use, and the name of droppable file pages in `memory.stat`."""
 
     limits: tuple[str, ...]
     used: str
@@ -58,11 +57,7 @@ def free_bytes() -> int:
 
 
 def free_memory(root: Path = Path("/")) -> FreeMemory:
-    """Memory that this process can still take, and what sets the limit; see the top of the module.
-
-    Args:
-        root: where `proc` and the mount points of control groups are.
-    """
+    """Memory that this process can still take, and what sets the limit; `root` holds `proc` and control groups."""
     machine = psutil.virtual_memory()
     everything = [FreeMemory(machine.available, "on this machine"), *_of_groups(root, machine.total), *_of_process()]
     return min(everything, key=lambda free: free.size)
@@ -84,7 +79,7 @@ def _of_groups(root: Path, total: int) -> Iterator[FreeMemory]:
 
 
 def _number(file: Path) -> int | None:
-    """The number in a file; None where there is no such file, as in the highest group, or no limit, which reads "max"."""
+    """The number in a file; None for a missing file, as in the highest group, or no limit, which reads "max"."""
     try:
         return int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -94,11 +89,10 @@ def _number(file: Path) -> int | None:
 def _droppable(folder: Path, version: _Version) -> int:
     """Bytes of a group's file pages that count as free."""
     try:
-        found = re.search(
-            rf"^{version.droppable} (\d+)$", (folder / "memory.stat").read_text(encoding="utf-8"), re.MULTILINE
-        )
+        statistics = (folder / "memory.stat").read_text(encoding="utf-8")
     except OSError:
         return 0
+    found = re.search(rf"^{version.droppable} (\d+)$", statistics, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
@@ -129,7 +123,7 @@ def _unescaped(field: str) -> PurePosixPath:
 
 
 def _below(top: PurePosixPath, group: PurePosixPath) -> PurePosixPath:
-    """A group relative to the one that is mounted; that one itself if the group is not below it, as in some containers."""
+    """A group relative to the mounted one; the mounted one if the group is not below it, as in some containers."""
     if ".." in group.parts or not group.is_relative_to(top):
         return PurePosixPath()
     return group.relative_to(top)

@@ -1,7 +1,7 @@
-"""Opening of files that somebody else may have made: plain ones of a size that can be expected, and nothing that waits.
+"""Opening files that somebody else may have made: only plain ones, of a limited size, without waiting.
 
-A pipe, a device or a link may lie where a file should be, and a sparse file of any size costs its author nothing. A file is
-looked at before it is opened, opened without waiting, and looked at again, so that none can be put in its place in between.
+A pipe, a device or a link may lie where a file should be, and a sparse file of any size costs its author nothing. A
+file is checked before it is opened, opened without waiting, and checked again in case it was replaced in between.
 """
 
 import json
@@ -25,12 +25,11 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-DEEPEST_JSON = 32
-"""Levels of nesting; records have six."""
+DEEPEST_JSON = 32  # levels of nesting; records have six
 
 
 class NotPlainError(OSError):
-    """There is something else than a plain file, or one that is too large; the message is a sentence that begins with "It"."""
+    """Not a plain file, or one that is too large; the message is a sentence that begins with "It"."""
 
 
 def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedReader:
@@ -38,13 +37,13 @@ def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedRe
 
     Args:
         path: of the file.
-        limit: bytes that it may have.
-        root: a folder, itself perhaps behind links: the file must lie below it, and neither the file nor a folder on the way
-            may be a link. None, for paths that users give, follows links.
+        limit: largest size in bytes.
+        root: a folder, itself perhaps behind links, below which the file must lie, with no link on the way. None, for
+            paths that users give, follows links.
 
     Raises:
-        NotPlainError: it is a folder, pipe, socket, device or link, lies outside the root, or is larger.
-        OSError: it is not there, or may not be read.
+        NotPlainError: a folder, pipe, socket, device or link, a file outside the root, or a larger one.
+        OSError: the file is missing or unreadable.
     """
     if root is None:
         return _opened(path, None, limit)
@@ -68,7 +67,7 @@ def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedRe
 
 
 def check_plain(path: Path) -> None:
-    """Check that a file is plain, before a library opens it by its name and waits for a pipe; errors as of `open_plain`."""
+    """Check that a file is plain, before a library that would wait for a pipe opens it; errors as `open_plain`."""
     open_plain(path, math.inf).close()
 
 
@@ -91,10 +90,10 @@ def _kind(status: os.stat_result) -> str:
 
 def _check(status: os.stat_result, limit: float) -> None:
     if not stat.S_ISREG(status.st_mode):
-        msg = f"It is {_kind(status)}, and only plain files are opened."
+        msg = f"It is {_kind(status)}, not a plain file."
         raise NotPlainError(msg)
     if status.st_size > limit:
-        msg = f"It has {status.st_size} bytes, and a file of this kind may have {limit:.0f}."
+        msg = f"It has {status.st_size} bytes; a file of this kind may have at most {limit:.0f}."
         raise NotPlainError(msg)
 
 
@@ -105,7 +104,7 @@ def read_plain(path: Path, limit: float, root: Path | None = None) -> bytes:
         OSError: see `open_plain`.
     """
     with open_plain(path, limit, root) as file:
-        # One that grows meanwhile is read no further.
+        # A file that grows meanwhile is read no further.
         return file.read(os.fstat(file.fileno()).st_size)
 
 
@@ -114,7 +113,7 @@ def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
 
     Raises:
         OSError: see `open_plain`.
-        ValueError: it is no JSON, not in UTF-8, or nested more deeply.
+        ValueError: not JSON, not UTF-8, or nested more deeply.
     """
     nested = f"it is nested more than {DEEPEST_JSON} levels deep"
     try:
@@ -135,13 +134,10 @@ def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
 
 
 def entries_below(folder: Path, levels: int) -> Iterator[Path]:
-    """Give all that lies in a folder and below it but folders, in the order of names; links are not followed.
+    """Give everything in and below a folder except folders, in the order of names; links are not followed.
 
-    A folder more than `levels` below, or one that may not be read, is given itself. Where `folder` itself is none, it is given.
-
-    Args:
-        folder: perhaps not there.
-        levels: how many levels of folders there may be.
+    A folder more than `levels` below, or an unreadable one, is given itself, and so is `folder` if it is no folder. A
+    missing `folder` gives nothing.
     """
     try:
         status = folder.lstat()

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is complete or absent, whatever happens. And the hash of what was written."""
+"""Atomic writes: a file is complete or absent, whatever happens. And hashes of files and arrays."""
 
 import errno
 import hashlib
@@ -20,22 +20,13 @@ from convrfm.errors import StorageError
 from convrfm.system.plain_files import check_plain, open_plain
 
 __all__ = [
-    "clear_leftovers",
-    "digest_of",
-    "explained_writes",
-    "load_arrays",
-    "read_arrays",
-    "sha256",
-    "write_arrays",
-    "write_atomically",
-    "write_bytes",
-    "write_json",
-    "write_table",
-]
+    "clear_leftovers", "digest_of", "explained_writes", "load_arrays", "read_arrays", "sha256", "write_arrays",
+    "write_atomically", "write_bytes", "write_json", "write_table",
+]  # fmt: skip
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a temporary file beside `path`, then move it there; on failure nothing is left.
+    """Have `write` fill a temporary file beside `path`, then move it there; a failure leaves nothing behind.
 
     Raises:
         StorageError: the folder is read-only or the disk is full.
@@ -44,7 +35,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         with explained_writes(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # The suffix is kept because some writers choose the format by it.
+            # Some writers choose the format by the suffix.
             descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=f"-{path.name}", dir=path.parent)
             os.close(descriptor)
             temporary = Path(name)
@@ -78,22 +69,22 @@ def explained_writes(path: Path) -> Iterator[None]:
             errno.EACCES: "the folder may not be written to",
             errno.EPERM: "the folder may not be written to",
         }.get(error.errno or 0, str(error))
-        msg = f"{path} cannot be written: {reason}. Nothing was left half-written; free or choose another folder."
+        msg = f"{path} cannot be written: {reason}. No partial file is left; free space, or choose another folder."
         raise StorageError(msg) from error
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a plain file, perhaps behind links, in hex.
+    """SHA-256 (hex) of a plain file, perhaps behind links.
 
     Raises:
-        OSError: it is not there, is no plain file, or cannot be read.
+        OSError: the file is missing, not plain, or unreadable.
     """
     with open_plain(path, math.inf) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def clear_leftovers(path: Path) -> None:
-    """Remove temporary files that writers of `path` left when they were killed."""
+    """Remove temporary files that killed writers of `path` left."""
     for leftover in path.parent.glob(f".tmp-*-{path.name}"):
         leftover.unlink(missing_ok=True)
 
@@ -131,7 +122,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read what `write_arrays` wrote.
 
     Raises:
-        OSError, SafetensorError: there is none, or it cannot be read.
+        OSError, SafetensorError: the file is missing or unreadable.
     """
     check_plain(path)
     arrays: dict[str, np.ndarray] = load_file(path)
@@ -142,7 +133,7 @@ def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Header and arrays of a safetensors file.
 
     Raises:
-        OSError, SafetensorError: there is none, or it cannot be read.
+        OSError, SafetensorError: the file is missing or unreadable.
     """
     check_plain(path)
     with safe_open(path, framework="numpy") as file:
@@ -150,7 +141,7 @@ def read_arrays(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 
 def digest_of(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 (hex) of a description, as JSON has it, and of names, types, shapes and bytes of arrays."""
+    """SHA-256 (hex) of a description as JSON, and of the names, types, shapes and bytes of arrays."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.asarray(arrays[name], order="C")

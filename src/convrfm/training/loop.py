@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConvRFMError, InputError
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.rfm.ridge import targets_of
-from convrfm.system.progress import track
+from convrfm.system.terminal import track
 from convrfm.training.checkpoint import Progress, identity_of, latest_checkpoint, weights_of, write_checkpoint
 from convrfm.training.settings import TrainingData, TrainingResult, TrainingSettings
 

@@ -4,6 +4,10 @@ The layers run together, one row of positions at a time: as soon as a layer has 
 window sums from them. All but the last q rows of a layer are forgotten, and the rest stays in the first cache. A layer
 keeps k and k + Theta, because s = box(k) and T = box(k + Theta). For the reverse, four numbers of each position are
 kept on the way up; it goes down layer by layer.
+
+Throughout, `window` is a tuple of q entries, whose length is known to the compiler, and `tangent` a tuple, empty for
+the CNNGP and of one entry for the CNTK, whose type chooses what is compiled. `forward` and `reverse` take `tasks`, see
+`groups_of`, and share them among `threads`, each with memory of its own.
 """
 
 from typing import NamedTuple
@@ -11,16 +15,16 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
-from convrfm.kernels.compiled.functions import arccos_factor, kappa1_factor
 from convrfm.kernels.compiled.simd import (
     VECTOR_BYTES,
     absolute,
+    arccos_factor,
     broadcast,
     fma,
     full,
+    kappa1_factor,
     load,
     room,
     sqrt,
@@ -111,18 +115,9 @@ def _window_sum(sums, x, window):
 def _climb(s, start, row, block, operands, window, layers, tangent, rings, sums, kept):
     """Run all layers for one row and one block; gives the sum over the last layer's positions.
 
-    Args:
-        s: flat, from `fill`.
-        start: where this row starts in it.
-        row: which image.
-        block: which columns.
-        operands: see `Operands`.
-        window: a tuple of q entries, whose length is known to the compiler.
-        layers: see `Layers`.
-        tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
-        rings: two flat arrays for depth q Q vectors each: the last q rows of each layer's k and k + Theta.
-        sums: two flat arrays for Q vectors: the current window sums over rows.
-        kept: None, or four flat arrays for the positions of all layers, see `_keep`.
+    s is flat, from `fill`; this row begins at `start`. All other arrays are flat as well, in vectors: `rings` are two
+    for depth q Q, the last q rows of each layer's k and k + Theta; `sums` two for Q, the current window sums over rows;
+    `kept` is None, or four for the positions of all layers, see `_keep`.
     """
     lanes, q = VECTOR_BYTES // s.itemsize, len(window)
     height, width = positions_of(operands, window)
@@ -180,19 +175,9 @@ def _spread_rows(maps, y, rows, columns, stride, margin, out):
 def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place):
     """Go down all layers after `_climb`, to dK/ds and dK/ds_row of the first.
 
-    Args:
-        row: which image.
-        block: which columns.
-        operands: see `Operands`.
-        window: a tuple of q entries, whose length is known to the compiler.
-        layers: see `Layers`.
-        tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
-        kept: from `_climb`.
-        maps: three flat arrays for P Q vectors: derivatives with respect to k, Theta and s_row of the current layer.
-        sums: three flat arrays for Q + 2 q vectors.
-        d_s: flat, filled for the positions of the first layer.
-        d_row: the same.
-        place: where this row and block start in them.
+    Arrays are flat, in vectors: `kept` from `_climb`; `maps`, three for P Q, derivatives with respect to k, Theta and
+    s_row of the current layer; `sums`, three for Q + 2 q; d_s and d_row, filled for the positions of the first layer
+    from `place` on.
     """
     lanes, depth = VECTOR_BYTES // d_s.itemsize, layers.depth
     height, width = positions_of(operands, window)
@@ -239,18 +224,7 @@ def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_
 def _make(stamp: str):
     @compiled(parallel=True)
     def forward(tasks, operands, window, layers, tangent, out, blocks, threads):
-        """Compute kernel entries.
-
-        Args:
-            tasks: see `groups_of`.
-            operands: see `Operands`.
-            window: a tuple of q entries, whose length is known to the compiler.
-            layers: see `Layers`.
-            tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
-            out: flat `(n, blocks, lanes)`; the entries of the tasks are filled.
-            blocks: of columns.
-            threads: that share the tasks, each with memory of its own.
-        """
+        """Fill the kernel entries of the tasks in out, flat `(n, blocks, lanes)`, with `blocks` of columns."""
         assert stamp
         lanes, margin = VECTOR_BYTES // out.itemsize, len(window) - 1
         height, width = positions_of(operands, window)
@@ -273,16 +247,7 @@ def _make(stamp: str):
     def reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks, threads):
         """Differentiate kernel entries with respect to the covariances s and the rows' variances of the first layer.
 
-        Args:
-            tasks: see `groups_of`.
-            operands: see `Operands`.
-            window: a tuple of q entries, whose length is known to the compiler.
-            layers: see `Layers`.
-            tangent: a tuple, empty for the NNGP and of one entry for the NTK; its type chooses what is compiled.
-            d_s: flat `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
-            d_row: the same.
-            blocks: of columns.
-            threads: that share the tasks, each with memory of its own.
+        d_s and d_row are flat, `(n, blocks, positions, lanes)` with `blocks` of columns; those of the tasks are filled.
         """
         assert stamp
         lanes = VECTOR_BYTES // d_s.itemsize

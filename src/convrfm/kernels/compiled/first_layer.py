@@ -11,23 +11,21 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, store
 
 __all__ = [
-    "COVARIANCES", "GROUP", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "positions_of",
-    "room_size", "unfold",
+    "COVARIANCES", "GROUP", "PATCHES", "PIXELS", "Operands", "fill", "group_size", "groups_of", "interleave", "mirror",
+    "positions_of", "room_size", "unfold",
 ]  # fmt: skip
 
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2
 """What the rows and columns hold: `(channels, height, width)`; `(positions, rank)`; or s itself, see `fill`."""
 
 GROUP = 8
-"""Rows handled together where patches are multiplied, so that the columns are read once for all."""
+"""Rows handled together where patches are multiplied, which reads the columns once for all."""
 
-CHUNK = 32
-"""Positions for which the patches of a block stay in the first caches, while the rows of a group pass."""
+CHUNK = 32  # positions for which the patches of a block stay in the first caches, while the rows of a group pass
 
 
 class Operands(NamedTuple):

@@ -2,7 +2,7 @@
 
 At position u of point z, and for output o, the gradient is up to constants
 sum_i alpha_io (a[z, i, u] R x_{i,u}) + (sum_i alpha_io b[z, i, u]) R z_u. The first sum is a matrix product whose left
-factor alpha_io a[z, i, u] would be larger than all else, so that it is formed in registers: `OUTPUTS` outputs and two
+factor alpha_io a[z, i, u] would be larger than all else; it is formed in registers: `OUTPUTS` outputs and two
 vectors of the patch at a time. The outer products of the gradients are added up position by position, while these are
 in the cache: in the arithmetic of the images within a position, in float64 over positions.
 """
@@ -10,14 +10,12 @@ in the cache: in the arithmetic of the images within a position, in float64 over
 import numba
 import numpy as np
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, room, store, total
 
 __all__ = ["OUTPUTS", "contract", "patches_by_position"]
 
-ROWS = 8
-"""Rows of an outer product handled together."""
+ROWS = 8  # rows of an outer product handled together
 
 OUTPUTS = 5
 """Outputs handled together; alpha is padded to a multiple."""
@@ -50,7 +48,7 @@ def _make(stamp: str):
             d_s: flat, `(points, blocks, all positions, lanes)`.
             d_row: the same.
             all_positions: of the first layer.
-            first: the first of those positions that are asked for.
+            first: the first of the positions to add.
             patches: R x_u `(positions, n, k)` from there on; n is padded to whole vectors, and k to pairs of them.
             own: R z_u `(positions, at least points, k)`.
             alpha: `(n, outputs)`, outputs padded to a multiple of `OUTPUTS`.

@@ -1,12 +1,13 @@
-"""The patch Laplace kernel of `convrfm.kernels.base` and its derivative, for one SIMD vector of pairs at a time."""
+"""The patch Laplace kernel of `convrfm.kernels.base` and its derivative, for one SIMD vector of pairs at a time.
+
+Arguments are those of `convrfm.kernels.compiled.arccosine`; `rate` is log2(e) / bandwidth.
+"""
 
 import numba
 
-from convrfm.kernels.compiled import SOURCES
-from convrfm.kernels.compiled.caching import compiled
+from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
-from convrfm.kernels.compiled.functions import exp2_of_minus
-from convrfm.kernels.compiled.simd import VECTOR_BYTES, full, load, room, sqrt, store, where_less
+from convrfm.kernels.compiled.simd import VECTOR_BYTES, exp2_of_minus, full, load, room, sqrt, store, where_less
 
 __all__ = ["forward", "reverse"]
 
@@ -14,17 +15,7 @@ __all__ = ["forward", "reverse"]
 def _make(stamp: str):
     @compiled(parallel=True)
     def forward(tasks, operands, window, rate, out, blocks, threads):
-        """Compute kernel entries.
-
-        Args:
-            tasks: see `groups_of`.
-            operands: see `Operands`.
-            window: a tuple of q entries, whose length is known to the compiler.
-            rate: log2(e) / bandwidth.
-            out: flat `(n, blocks, lanes)`; the entries of the tasks are filled.
-            blocks: of columns.
-            threads: that share the tasks, each with memory of its own.
-        """
+        """Fill the kernel entries of the tasks in out, flat `(n, blocks, lanes)`, with `blocks` of columns."""
         assert stamp
         lanes, together = VECTOR_BYTES // out.itemsize, group_size(operands)
         height, width = positions_of(operands, window)
@@ -44,16 +35,7 @@ def _make(stamp: str):
     def reverse(tasks, operands, window, rate, closest, weight, d_s, blocks, threads):
         """Compute weight K_u / ||x_u - z_u||, and zero where the patches are closer than `closest`.
 
-        Args:
-            tasks: see `groups_of`.
-            operands: see `Operands`.
-            window: a tuple of q entries, whose length is known to the compiler.
-            rate: log2(e) / bandwidth.
-            closest: a distance.
-            weight: a factor.
-            d_s: flat `(n, blocks, positions, lanes)`; the entries of the tasks are filled.
-            blocks: of columns.
-            threads: that share the tasks, each with memory of its own.
+        d_s is flat, `(n, blocks, positions, lanes)` with `blocks` of columns; that of the tasks is filled.
         """
         assert stamp
         lanes, together = VECTOR_BYTES // d_s.itemsize, group_size(operands)

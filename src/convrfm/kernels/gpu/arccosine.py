@@ -1,9 +1,10 @@
 """The recursion of `convrfm.kernels.base` and its reverse, one pair of images in each thread.
 
-As on the CPU (`convrfm.kernels.compiled.arccosine`) the layers run together, one row of positions at a time, and a layer
-keeps k and k + Theta, because s = box(k) and T = box(k + Theta). Each layer is a function of its own, made for its place in
-the network and calling the next one, so that all sizes and strides are constants. For the reverse, r and T of each position
-are kept on the way up, and the rest is computed again from them: memory is slower than arithmetic here.
+As on the CPU (`convrfm.kernels.compiled.arccosine`) the layers run together, one row of positions at a time, and a
+layer keeps k and k + Theta, because s = box(k) and T = box(k + Theta). Each layer is a function of its own, made for
+its place in the network and calling the next one, which makes all sizes and strides constants. For the reverse, r and T
+of each position are kept on the way up, and the rest is computed again from them: memory is slower than arithmetic
+here.
 """
 
 import math
@@ -13,9 +14,19 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from convrfm.kernels.gpu.first_layer import first_layer, pair_norms, pair_sides
-from convrfm.kernels.gpu.functions import along, angles, device, divide, load, store, windows
-from convrfm.kernels.gpu.plan import COLUMNS, ROWS, THREADS, Plan
+from convrfm.kernels.gpu.device_functions import (
+    along,
+    angles,
+    device,
+    divide,
+    first_layer,
+    load,
+    pair_norms,
+    pair_sides,
+    store,
+    windows,
+)
+from convrfm.kernels.gpu.launch import COLUMNS, ROWS, THREADS, Plan
 
 __all__ = ["forward", "reverse"]
 
@@ -171,7 +182,7 @@ def forward(plan: Plan) -> Any:
     """Compile the kernel that fills a kernel matrix.
 
     Its arguments are flat arrays of the plan's dtype, and numbers:
-        rows, columns: images in blocks, see `convrfm.kernels.gpu.first_layer`.
+        rows, columns: images in blocks, see `convrfm.kernels.gpu.device_functions`.
         row_norms, column_norms: sqrt(s_x) and sqrt(s_z) at the positions of all layers, in the same blocks.
         scratch: `(blocks of the launch, numbers of a thread, THREADS)`; not used if the plan is in shared memory.
         out: `(n, padded)`.

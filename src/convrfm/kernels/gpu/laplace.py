@@ -6,10 +6,9 @@ from typing import Any, cast
 
 from numba import cuda
 
-from convrfm.kernels.gpu.first_layer import first_layer, pair_sides
-from convrfm.kernels.gpu.functions import along, device, store
-from convrfm.kernels.gpu.plan import COLUMNS, ROWS, THREADS, Plan
-from convrfm.kernels.specs import CLOSEST, LaplaceSpec
+from convrfm.kernels.backends import CLOSEST, LaplaceSpec
+from convrfm.kernels.gpu.device_functions import along, device, first_layer, pair_sides, store
+from convrfm.kernels.gpu.launch import COLUMNS, ROWS, THREADS, Plan
 
 __all__ = ["forward", "reverse"]
 
@@ -67,7 +66,7 @@ def forward(plan: Plan) -> Any:
 
 @cache
 def reverse(plan: Plan) -> Any:
-    """Compile the kernel that computes K_u / (bandwidth P Q ||x_u - z_u||), and zero where patches are closer than `CLOSEST`.
+    """Compile the kernel of K_u / (bandwidth P Q ||x_u - z_u||), zero where patches are closer than `CLOSEST`.
 
     Its arguments are those of `convrfm.kernels.gpu.arccosine.reverse`, without norms and d_row.
     """

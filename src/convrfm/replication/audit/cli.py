@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from convrfm.errors import ConvRFMError
 from convrfm.system.extras import how_to_install
-from convrfm.system.user_input import INTERRUPTED, path_argument
+from convrfm.system.terminal import INTERRUPTED, path_argument
 
 if TYPE_CHECKING:
     from convrfm.replication.audit.coverage import Choice

@@ -31,8 +31,8 @@ from convrfm.replication.plan.table import DRAWS
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job, end_with, environment_of, load_job
-from convrfm.system.progress import track
 from convrfm.system.storage import write_json
+from convrfm.system.terminal import track
 
 __all__ = ["ALWAYS", "Replayed", "kept_replays", "replay"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from convrfm.system.user_input import expand_home
+from convrfm.system.terminal import expand_home
 
 __all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "check_each_once"]
 

@@ -12,8 +12,8 @@ from convrfm.datasets.entries import Entry, Place, find_place, fingerprint
 from convrfm.datasets.registry import REGISTRY, find_entry
 from convrfm.replication.record.data_states import require_present
 from convrfm.replication.record.session import Job
-from convrfm.system.progress import track
 from convrfm.system.storage import write_json
+from convrfm.system.terminal import track
 
 __all__ = ["fetch", "print_states", "require"]
 

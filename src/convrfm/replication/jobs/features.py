@@ -5,8 +5,8 @@ from dataclasses import asdict
 import numpy as np
 
 from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
-from convrfm.kernels.specs import SINGULARITY
-from convrfm.numerics.seeding import generator
+from convrfm.kernels.backends import SINGULARITY
+from convrfm.numerics.sampling import generator
 from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_steps import round_journal
 from convrfm.replication.jobs.fits import note_backend, of_kernel

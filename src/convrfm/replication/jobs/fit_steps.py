@@ -6,7 +6,7 @@ back the rounds of earlier steps, which other jobs have left, and that ends the 
 there, the ordinary job of the fit reads them and writes its outputs, which have the bits of a fit in one job.
 
 The files of a fit's steps lie in `results/<preset>/steps/<experiment>/<protocol>/<key=value/...>/`:
-`<stage>-<round>-<matrix>.part-<i>-of-<k>.npz` of `convrfm.kernels.gram_parts`, and `round-<stage>-<round>.safetensors`.
+`<stage>-<round>-<matrix>.part-<i>-of-<k>.npz` of `convrfm.kernels.gram_file`, and `round-<stage>-<round>.safetensors`.
 """
 
 import os
@@ -20,7 +20,7 @@ import numpy as np
 
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.kernels.prepared import PreparedImages
+from convrfm.kernels.backends import PreparedImages
 from convrfm.replication.record.record import STEP_MATRICES
 from convrfm.replication.record.session import CHECKPOINT, Job, checkpoint_path, job_key
 from convrfm.rfm.journal import Round, RoundJournal

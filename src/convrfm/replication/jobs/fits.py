@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.kernels import CNTK
-from convrfm.kernels.availability import why_no_gpu
-from convrfm.kernels.specs import SINGULARITY
+from convrfm.kernels.backends import SINGULARITY
 from convrfm.kernels.tiles import LARGEST_DEFAULT
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_steps import (
     StepEndError,
@@ -28,6 +27,7 @@ from convrfm.replication.runs.protocols import RFM_CHOICES, held_out_part
 from convrfm.rfm.deep import DeepSettings, Stage, fit_stages, history_of
 from convrfm.rfm.journal import RoundJournal
 from convrfm.rfm.rounds import RFMSettings, StageData
+from convrfm.system.processors import why_no_gpu
 from convrfm.system.storage import sha256, write_arrays, write_table
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from convrfm.replication.record.data_states import require_present
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.images import PrepareSettings
 from convrfm.replication.runs.protocols import held_out_part, selection_of
-from convrfm.system.progress import track
 from convrfm.system.storage import write_arrays, write_table
+from convrfm.system.terminal import track
 
 __all__ = ["prepare_images"]
 

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from convrfm.ansatz.filter_forms import FilterForm, filters_by_group
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
 from convrfm.replication.jobs.task_images import read_task_images
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.layers import layer_settings
 from convrfm.replication.runs.protocols import chosen, selection_score
 from convrfm.rfm.deep import apply_filters
-from convrfm.system.progress import track
 from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.terminal import track
 
 __all__ = ["transform_layers"]
 

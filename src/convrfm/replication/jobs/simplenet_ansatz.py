@@ -5,13 +5,13 @@ import torch
 
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.summaries import LayerAgop, correlations, summarise
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.replication.jobs.simplenet import build_simplenet
 from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.simplenet import SimpleNetAnsatzSettings
-from convrfm.system.progress import track
 from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.terminal import track
 
 __all__ = ["measure_network"]
 

@@ -9,14 +9,14 @@ from torch import nn
 
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.datasets.transforms import SCALINGS
-from convrfm.numerics.seeding import generator
+from convrfm.numerics.sampling import generator
 from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
 from convrfm.replication.jobs.training import prepare_torch
 from convrfm.replication.jobs.zoo import trained_network
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.zoo import TransformSettings
-from convrfm.system.progress import track
 from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.terminal import track
 
 __all__ = ["transform_images"]
 

@@ -1,4 +1,8 @@
-"""Conversion at the border of the library: NumPy in, NumPy out; tensor in, tensor out on the same device."""
+"""Conversion and checks of what callers pass: arrays, and settings.
+
+NumPy in, NumPy out; tensor in, tensor out on the same device. Settings are checked by plain functions and not by
+scikit-learn's, whose import takes a second in every job.
+"""
 
 import sys
 from typing import Any
@@ -7,7 +11,10 @@ import numpy as np
 
 from convrfm.errors import InputError, NonFiniteError
 
-__all__ = ["as_array", "as_images", "as_numpy", "check_finite", "like"]
+__all__ = [
+    "as_array", "as_images", "as_numpy", "check_finite", "check_integer", "is_count", "is_positive", "like", "one_of",
+    "refuse_first",
+]  # fmt: skip
 
 
 def _is_tensor(values: Any) -> bool:
@@ -17,31 +24,31 @@ def _is_tensor(values: Any) -> bool:
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
-    """Give what the caller passed as a NumPy array, of any dtype but complex.
+    """Convert to a NumPy array of any dtype but complex; memory may be shared.
 
-    Tensors are detached, and brought to the CPU; half precision becomes float32 on the way. Memory may be shared.
+    Tensors are detached and moved to the CPU; half precision becomes float32 on the way.
 
     Raises:
-        InputError: a sparse or complex one, masked entries, or what cannot be an array.
+        InputError: sparse, complex or masked values, or something that cannot become an array.
     """
     if _is_tensor(values):
         values = _tensor_as_numpy(values, name)
     if hasattr(values, "toarray"):
         msg = f"{name} is a sparse {type(values).__name__}: pass a dense array."
         raise InputError(msg)
-    # NumPy drops masks in silence, those of the items of a list too.
+    # NumPy drops masks silently, also those of list items.
     parts = values if isinstance(values, list | tuple) else [values]
-    masked = sum(int(np.ma.count_masked(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
+    masked = sum(int(np.ma.getmaskarray(part).sum()) for part in parts if isinstance(part, np.ma.MaskedArray))
     if masked > 0:
-        msg = f"{name} has {masked} masked entries: fill them, or leave out what they belong to."
+        msg = f"{name} has {masked} masked entries: fill them, or remove the samples they belong to."
         raise InputError(msg)
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
-        msg = f"{name} cannot be made an array: {error}"
+        msg = f"{name} cannot be converted to an array: {error}"
         raise InputError(msg) from error
     if array.dtype.kind == "c":
-        msg = f"Complex data not supported: {name} must be real numbers (float32 or float64), but its dtype is {array.dtype}."
+        msg = f"Complex data not supported: {name} must be float32 or float64, but its dtype is {array.dtype}."
         raise InputError(msg)
     return array
 
@@ -58,24 +65,23 @@ def _tensor_as_numpy(tensor: Any, name: str) -> Any:
 
 
 def as_numpy(values: Any, name: str, *, copy: bool = False, integers: type[np.floating] = np.float32) -> np.ndarray:
-    """Give an array or tensor as a C-contiguous NumPy array of float32 or float64 in the byte order of the machine.
+    """Convert to a C-contiguous array of float32 or float64 in native byte order.
 
-    float32 and float64 stay what they are, in whatever byte order they come. Half precision becomes float32, and extended
-    precision float64.
+    float32 and float64 are kept, half precision becomes float32, and extended precision float64.
 
     Args:
         values: array, list or tensor.
-        name: what messages call it.
+        name: of the values in messages.
         copy: whether the result must share no memory with the values.
-        integers: what integers and booleans become.
+        integers: dtype for integers and booleans.
 
     Raises:
-        InputError: the values are not real numbers, or are sparse or masked, or extended precision beyond float64.
+        InputError: values that are not real numbers, sparse, masked, or beyond the range of float64.
     """
     array = as_array(values, name)
     if array.dtype.kind in "iub":
         dtype: type[np.floating] = integers
-    elif np.can_cast(array.dtype, np.float32):  # as well bfloat16 and its like, which NumPy knows from elsewhere
+    elif np.can_cast(array.dtype, np.float32):  # also bfloat16 and its like, which other packages register
         dtype = np.float32
     elif array.dtype.kind == "f":
         dtype = np.float64
@@ -109,17 +115,17 @@ def check_finite(array: np.ndarray, name: str) -> None:
     first = tuple(int(i) for i in np.argwhere(bad)[0])
     msg = (
         f"{name} holds {int(bad.sum())} non-finite values, NaN or inf (the first is {array[first]} at index {first}). "
-        "Remove or impute them first: nothing is replaced in silence."
+        "Remove or impute them first."
     )
     raise NonFiniteError(msg)
 
 
 def as_images(images: Any, name: str, *, copy: bool = False) -> np.ndarray:
-    """Give a batch of images as a C-contiguous NumPy array `(n, channels, height, width)` of float32 or float64.
+    """Convert to a C-contiguous batch of images `(n, channels, height, width)` of float32 or float64.
 
     Args:
         images: array, list or tensor; dtypes as in `as_numpy`.
-        name: what messages call them.
+        name: of the images in messages.
         copy: whether the result must share no memory with them.
 
     Raises:
@@ -142,6 +148,51 @@ def as_images(images: Any, name: str, *, copy: bool = False) -> np.ndarray:
 
 def like(array: np.ndarray, template: Any) -> Any:
     """Give a NumPy result in the kind (array or tensor) and on the device of the caller's input."""
-    if _is_tensor(template):
-        return sys.modules["torch"].from_numpy(array).to(template.device)
-    return array
+    return sys.modules["torch"].from_numpy(array).to(template.device) if _is_tensor(template) else array
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    """Whether this is an integer of at least `least`, of Python or NumPy; True is not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def check_integer(name: str, value: Any, least: int = 1) -> None:
+    """Check a setting.
+
+    Raises:
+        InputError: not an integer, or below `least`.
+    """
+    if not is_count(value, least):
+        msg = f"{name} must be an integer of at least {least}, but it is {value!r}."
+        raise InputError(msg)
+
+
+def is_positive(value: Any) -> bool:
+    """Whether this is a finite positive number, of Python or NumPy; True is not."""
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return real and bool(0 < value < np.inf)
+
+
+def one_of(settings: Any, options: dict[str, tuple[str, str]]) -> dict[str, bool]:
+    """Checks for `refuse_first` of settings that have one of two texts."""
+    values = {name: getattr(settings, name) for name in options}
+    return {
+        f"{name} must be {first!r} or {second!r}": isinstance(values[name], str) and values[name] in (first, second)
+        for name, (first, second) in options.items()
+    }
+
+
+def refuse_first(settings: Any, checks: dict[str, bool]) -> None:
+    """Refuse settings by the first check that fails.
+
+    Args:
+        settings: the object whose attributes are checked.
+        checks: by the sentence of what must hold, which begins with the name of the setting.
+
+    Raises:
+        InputError: a check fails.
+    """
+    for sentence, holds in checks.items():
+        if not holds:
+            msg = f"{sentence}, but it is {getattr(settings, sentence.split()[0])!r}."
+            raise InputError(msg)

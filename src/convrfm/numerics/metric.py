@@ -1,31 +1,23 @@
-"""Patch metrics: symmetric positive semi-definite matrices `(d, d)` in the patch order of `convrfm.numerics.patches`."""
+"""Patch metrics: symmetric positive semi-definite `(d, d)` in the patch order of `convrfm.numerics.patches`."""
 
 import warnings
 
 import numpy as np
 
 from convrfm.errors import ConvRFMWarning, MetricError
-from convrfm.numerics.arrays import check_finite
+from convrfm.numerics.inputs import check_finite
 
-__all__ = ["EIGENVALUE_TOLERANCE", "SYMMETRY_TOLERANCE", "check_metric", "keep_top_eigenvalues", "normalise", "power",
-           "warn_if_rank_one"]  # fmt: skip
+__all__ = ["check_metric", "keep_top_eigenvalues", "normalise", "power", "warn_if_rank_one"]
 
-SYMMETRY_TOLERANCE = 1e-5
-"""Largest |M - M^T| allowed, as a fraction of the largest |M|."""
-
-EIGENVALUE_TOLERANCE = 1e-6
-"""Most negative eigenvalue allowed, as a fraction of the largest."""
+SYMMETRY_TOLERANCE = 1e-5  # largest |M - M^T| allowed, as a fraction of the largest |M|
+EIGENVALUE_TOLERANCE = 1e-6  # most negative eigenvalue allowed, as a fraction of the largest
 
 
 def check_metric(metric: np.ndarray, dimension: int) -> np.ndarray:
-    """Check a metric and give its symmetric part, in float64.
-
-    Args:
-        metric: `(d, d)`.
-        dimension: the d that the images and the patch size ask for.
+    """Check a metric `(d, d)` and give its symmetric part in float64.
 
     Raises:
-        MetricError: wrong shape, not symmetric, an eigenvalue below -1e-6 of the largest, or zero.
+        MetricError: not of size `dimension`, not symmetric, an eigenvalue below -1e-6 of the largest, or zero.
         NonFiniteError: NaN or infinity.
     """
     if metric.shape != (dimension, dimension):
@@ -58,10 +50,10 @@ def check_metric(metric: np.ndarray, dimension: int) -> np.ndarray:
 def normalise(metric: np.ndarray) -> np.ndarray:
     """Scale a metric to trace d, that of the identity.
 
-    The scale is without effect on the arc-cosine kernels, which are homogeneous; it matters for Laplace kernels.
+    The scale has no effect on the arc-cosine kernels, which are homogeneous; it matters for the Laplace kernel.
 
     Raises:
-        MetricError: the trace is not positive, as for a predictor that is constant.
+        MetricError: the trace is not positive, as for a constant predictor.
     """
     trace = float(np.trace(metric))
     if not trace > 0:
@@ -99,8 +91,8 @@ def warn_if_rank_one(metric: np.ndarray) -> None:
     eigenvalues = np.linalg.eigvalsh(metric)
     if len(metric) > 1 and eigenvalues[-2] <= EIGENVALUE_TOLERANCE * eigenvalues[-1]:
         warnings.warn(
-            "The metric has rank one: all patches are collinear under it, so the kernel sees one linear "
-            "feature only and gradients with respect to the angle vanish.",
+            "The metric has rank one: all patches are collinear under it, the kernel sees a single linear feature, "
+            "and gradients with respect to the angle vanish.",
             ConvRFMWarning,
             stacklevel=4,
         )
