@@ -12,8 +12,8 @@ import pytest
 
 from audit import outcomes
 from convrfm.replication.audit import auditing, cli
-from convrfm.replication.audit.coverage import Choice
 from convrfm.replication.audit.outcome import Finding, Replay, Result, State
+from convrfm.replication.audit.replay import Choice
 
 ROOT = Path(__file__).parents[2]
 WRONG = Finding(

@@ -1,6 +1,6 @@
 """Calls that the audit tells people to make."""
 
-from convrfm.replication.audit.commands import rebuild
+from convrfm.replication.audit.records import rebuild
 
 
 def test_the_call_that_builds_a_run_or_figure_anew():

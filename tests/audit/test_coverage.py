@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from audit.outcomes import judgement, measurement
-from convrfm.replication.audit.coverage import Choice, choose, coverage_of
 from convrfm.replication.audit.outcome import Replay, Result
 from convrfm.replication.audit.records import Product
+from convrfm.replication.audit.replay import Choice, choose, coverage_of
 
 PREFIX = "results/quick"
 

@@ -9,8 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from audit import outcomes
-from convrfm.replication.audit.document import as_document, document_schema
-from convrfm.replication.audit.outcome import Replay, Result
+from convrfm.replication.audit.outcome import Replay, Result, as_document, document_schema
 from convrfm.replication.claims.verdicts import Verdict
 from convrfm.system.storage import write_json
 

@@ -14,8 +14,8 @@ from audit.test_deviations import BARS, found_in, put_run
 from audit.tiny import follow, inside, make_project, one_thread, plan_of, rehash, reseal, settings_of
 from convrfm.replication.audit import replay as replaying
 from convrfm.replication.audit.auditing import audit
-from convrfm.replication.audit.coverage import Choice
 from convrfm.replication.audit.outcome import Audit, Result
+from convrfm.replication.audit.replay import Choice
 from convrfm.replication.figures.accuracies import ScoredRun
 from convrfm.replication.plan.table import EXPERIMENTS
 from convrfm.replication.record.record import Recorder, read_record

@@ -14,11 +14,9 @@ import pytest
 from audit.tiny import make_project, plan_of, rehash
 from convrfm.errors import StorageError
 from convrfm.replication.audit import importing
-from convrfm.replication.audit.files import Hashes
-from convrfm.replication.audit.integrity import check_integrity
+from convrfm.replication.audit.integrity import check_integrity, record_hashes
 from convrfm.replication.audit.outcome import Audit, State
-from convrfm.replication.audit.records import find_products
-from convrfm.replication.audit.seal import record_hashes
+from convrfm.replication.audit.records import Hashes, find_products
 from convrfm.replication.claims.judging import all_judges, read_table
 
 RESULTS = "results/quick"
@@ -152,7 +150,7 @@ def test_nothing_is_copied_before_all_has_been_looked_at(project, tmp_path, monk
     elsewhere = tmp_path / "elsewhere"
     (project / RESULTS).rename(elsewhere)
     path = elsewhere / f"figures/published/theorem1.{suffix}"
-    monkeypatch.setattr("convrfm.replication.audit.importing._copy", None)
+    monkeypatch.setattr("convrfm.replication.audit.auditing._copy", None)
     if spoil == "room":
         monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(StorageError, match=r"The files in .* MB are free"):
@@ -172,7 +170,7 @@ def test_what_is_put_in_the_place_of_a_file_meanwhile_is_not_copied(project, tmp
     def exchange(*_):
         device(elsewhere / table)
 
-    monkeypatch.setattr("convrfm.replication.audit.importing._check_room", exchange)
+    monkeypatch.setattr("convrfm.replication.audit.auditing._check_room", exchange)
     with pytest.raises(StorageError, match="It is a symbolic link"):
         import_results(elsewhere, project)
     assert not list((project / "results").rglob("*.*"))

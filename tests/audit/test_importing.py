@@ -12,11 +12,10 @@ from workflow.conftest import copy_project
 from audit.tiny import configure, follow, plan_of, rehash
 from convrfm.errors import InputError
 from convrfm.replication.audit import importing
-from convrfm.replication.audit.auditing import import_folder
-from convrfm.replication.audit.coverage import Choice
-from convrfm.replication.audit.importing import METADATA
+from convrfm.replication.audit.auditing import METADATA, import_folder
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import Audit, Result, State
+from convrfm.replication.audit.replay import Choice
 from convrfm.system.storage import load_arrays, sha256, write_arrays
 
 RESULTS = Path("results/quick")

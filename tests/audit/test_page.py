@@ -15,9 +15,17 @@ from PIL import Image
 from audit import outcomes
 from convrfm.replication.audit import page as pages
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES
-from convrfm.replication.audit.outcome import Coverage, Deviation, Replay, Result, State
+from convrfm.replication.audit.outcome import (
+    Coverage,
+    Deviation,
+    Replay,
+    Result,
+    State,
+    coverage_in_words,
+    summary,
+    trust,
+)
 from convrfm.replication.audit.page import LOOKS, render_page
-from convrfm.replication.audit.summary import coverage_in_words, summary, trust
 from convrfm.replication.claims.verdicts import Verdict
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)

@@ -8,9 +8,9 @@ import pytest
 
 from audit import outcomes
 from convrfm.replication.audit.cli import main
-from convrfm.replication.audit.files import Hashes
+from convrfm.replication.audit.integrity import SEAL_FILE, check_seal, merkle_root, record_hashes
 from convrfm.replication.audit.outcome import State
-from convrfm.replication.audit.seal import SEAL_FILE, check_seal, merkle_root, record_hashes
+from convrfm.replication.audit.records import Hashes
 
 RECORD = f"{outcomes.RUN}/record.json"
 FIGURE = f"{outcomes.RESULTS}/figures/published/fig05.json"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from workflow.conftest import ROOT
 
-from convrfm.replication.audit.currency import Expected, asked_for
+from convrfm.replication.audit.changes import Expected, asked_for
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.plan.base import Plan, recorded_state
 from convrfm.replication.plan.table import EXPERIMENTS, FIGURES, asked_figures

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from convrfm.replication.claims.claims import ClaimsError, load_claims, read_claims, rebuild_command
-from convrfm.replication.claims.evidence import Judges
+from convrfm.replication.claims.claims import ClaimsError, claims_page, load_claims, read_claims, rebuild_command
+from convrfm.replication.claims.evidence import Judges, Rule
 from convrfm.replication.claims.judging import all_judges, check_matched
-from convrfm.replication.claims.page import claims_page
-from convrfm.replication.claims.rules import Rule
 from convrfm.replication.figures.printed_runs import PRINTED
 from convrfm.replication.record.closure import import_closure
 

@@ -12,8 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.figures.accuracies import NONE, estimate_in, layer_name
 from convrfm.replication.figures.names import short_title
 

@@ -6,8 +6,7 @@ range over repetitions), `machine`. A machine's numbers: they belong to the proj
 
 from collections.abc import Iterator
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 
 __all__ = ["judges"]
 

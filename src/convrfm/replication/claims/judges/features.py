@@ -10,8 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds, none_missing
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
 from convrfm.replication.figures.features import KERNELS, excess, oriented_gaps, proper_edges
 from convrfm.replication.figures.names import in_sentence, short_title
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.figures.zoo import title
 
 __all__ = ["judges"]

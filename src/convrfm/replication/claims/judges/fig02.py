@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds, none_missing
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
 from convrfm.replication.figures.fig02 import summary
 from convrfm.replication.figures.zoo import title
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Reading, mean_of
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, mean_of
 from convrfm.replication.figures.fig08 import PUBLISHED
 from convrfm.replication.figures.names import short_title
 

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds, none_missing
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
 from convrfm.replication.figures.fig09 import contrasts
 
 __all__ = ["judges"]

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Reading, mean_of
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, mean_of
 from convrfm.replication.figures.names import short_title
 from convrfm.replication.figures.printed_runs import PRINTED
 
