@@ -23,7 +23,6 @@ from convrfm.replication.audit.outcome import Audit, Finding, State, as_document
 from convrfm.replication.audit.page import render_page
 from convrfm.replication.audit.records import DEEPEST, Product, remove, strange_file
 from convrfm.replication.audit.replay import Choice, choose, coverage_of, replay
-from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.judging import judge
 from convrfm.replication.config.presets import Settings, load_settings, read_yaml
 from convrfm.replication.plan.base import Plan, recorded_state
@@ -47,11 +46,11 @@ def audit(
     """Judge the results of a preset, check their integrity, and compute a part of them again; none of them is changed.
 
     Args:
-        project: the folder of the project, with `results/`.
+        project: the folder of the project.
         settings: the configuration, whose preset is audited.
         choice: what is computed again.
         cores: processor cores to use for that.
-        place: the folder that holds `results/<preset>`, if that is not the project: results that wait to be taken in.
+        place: the folder that holds `results/<preset>` where that is not the project: results that wait to be taken in.
 
     Returns:
         What was found, the runs and figures, and the pictures of figures as drawn here, PNG by file relative to the project.
@@ -84,11 +83,7 @@ def audit(
 def write_audit(project: Path, found: Audit, products: Sequence[Product], pictures: Mapping[str, bytes]) -> Path:
     """Write page, JSON, CODECHECK and crate into the folder of the results, and give the path of the page.
 
-    Args:
-        project: the folder of the project.
-        found: from `audit`, like the others.
-        products: likewise.
-        pictures: likewise.
+    Arguments are as `audit` gives them.
 
     Raises:
         InputError: the folder of the page is a link.
@@ -109,12 +104,7 @@ def write_audit(project: Path, found: Audit, products: Sequence[Product], pictur
 
 
 def audit_folder(results: Path, choice: Choice, cores: int | None) -> Audit:
-    """Audit a folder of results by its path, write the page and print a summary: what `convrfm audit` does.
-
-    Args:
-        results: `results/<preset>` of a project.
-        choice: what is computed again.
-        cores: processor cores to use for that; None for all.
+    """Audit a folder of results by its path, write the page and print a summary: `convrfm audit`; with all cores for None.
 
     Raises:
         InputError: no such folder, not in a project, or no such claim.
@@ -150,19 +140,10 @@ def audit_job(job: Job) -> None:
 
 
 def _audit(project: Path, settings: Settings, choice: Choice, cores: int | None) -> Audit:
-    found, products, pictures = audit(project, settings, _known(choice), cores=cores or joblib.cpu_count())
+    found, products, pictures = audit(project, settings, choice, cores=cores or joblib.cpu_count())
     page = write_audit(project, found, products, pictures)
     _print_summary(found, str(page))
     return found
-
-
-def _known(choice: Choice) -> Choice:
-    """The choice, if its claims exist."""
-    known = {claim.id for claim in load_claims()}
-    if wrong := sorted(set(choice.claims) - known):
-        msg = f"There is no claim {', '.join(wrong)}: the claims are {', '.join(sorted(known))}."
-        raise InputError(msg)
-    return choice
 
 
 def _print_summary(found: Audit, page: str | None) -> None:
@@ -198,16 +179,11 @@ OF_PRESET = re.compile(r"results/([^/]+)/")
 
 
 def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:
-    """Take results of another machine into the project of the working folder: what `convrfm import-results` does.
+    """Take what was `results/<preset>` on another machine into the project of the working folder: `convrfm import-results`.
 
-    Files that are there already with the same content are left alone; a file with other content is never replaced, but found.
-    Times of files are set in the order in which they follow from each other, which is what Snakemake goes by.
-
-    Args:
-        folder: what was `results/<preset>` there. The configuration is that of the project but for the preset, which the
-            records say.
-        choice: what is computed again.
-        cores: processor cores to use for that; None for all.
+    The configuration is that of the project but for the preset, which the records say. Files that the project has already with
+    the same content are left alone; a file with other content is never replaced, but found. Times of files are set in the
+    order in which they follow from each other, which is what Snakemake goes by.
 
     Returns:
         The audit of the folder. Everything was taken in if it is `trusted`, and nothing else; `checked` then says how many
@@ -224,7 +200,7 @@ def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:
     if not _is_project(Path.cwd()):
         msg = f"{Path.cwd()} has no config.yaml and workflow/presets: run this in the folder of the project."
         raise InputError(msg)
-    found = _imported(folder, Path.cwd(), _known(choice), cores or joblib.cpu_count())
+    found = _imported(folder, Path.cwd(), choice, cores or joblib.cpu_count())
     _print_summary(found, None)
     return found
 
@@ -269,11 +245,7 @@ def _strange_files(folder: Path, files: list[str]) -> Iterator[Finding]:
 
 
 def _preset_of(folder: Path, presets: Path) -> str:
-    """The preset that most records name; those that name another are found to be of another place.
-
-    Raises:
-        InputError: no record names any, or it is none of the project's.
-    """
+    """The preset that most records name; those that name another are found to be of another place."""
     named = Counter[str]()
     for path in [*run_records(folder), *figure_records(folder)]:
         try:
@@ -340,11 +312,7 @@ def _take_in(staging: Path, project: Path, products: Sequence[Product]) -> dict[
 
 
 def _forget(project: Path, files: list[str]) -> None:
-    """Have Snakemake forget what it knows of earlier files of these names, whose code and settings were others.
-
-    Raises:
-        StorageError: Snakemake would not, for it is at work in this project.
-    """
+    """Have Snakemake forget what it knows of earlier files of these names, whose code and settings were others."""
     if not files or not (project / METADATA).is_dir():
         return
     command = [str(Path(sys.executable).with_name("snakemake")), "--cleanup-metadata", *files]

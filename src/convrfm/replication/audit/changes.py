@@ -36,13 +36,7 @@ MOST_NAMED = 6
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """Each key that differs between two values that may be nested, with both values.
-
-    Args:
-        before: one of them.
-        now: the other.
-        where: key that both are of; empty at the top.
-    """
+    """Each key that differs between two values that may be nested, with both values; `where` is the key that both are of."""
     before, now = _plain(before), _plain(now)
     lists = isinstance(before, list) and isinstance(now, list) and len(before) == len(now)
     if lists and now and isinstance(now[0], dict):
@@ -128,14 +122,7 @@ def asked_for(plan: Plan) -> set[str]:
 
 
 def check_currency(file: str, record: Record, expected: Expected, locked: Mapping[str, set[str]]) -> Iterator[Finding]:
-    """Compare a record with configuration, code and environment.
-
-    Args:
-        file: of the record, relative to the project.
-        record: of a run or figure.
-        expected: what the plan asks of it.
-        locked: from `locked_versions`.
-    """
+    """Compare the record in a file with configuration, code and environment."""
     # States of data change with each look at the data.
     recorded = {(name, described.path) for name, described in record.made_from.items()}
     asked = {(name, path) for name, path in expected.inputs.items() if Path(path).name != DATA_STATE}
@@ -174,13 +161,7 @@ def _code(record: Record, expected: Expected) -> Iterator[str]:
 
 @cache
 def changed_modules(checkout: Path, commit: str, until: str | None = None) -> frozenset[str]:
-    """Modules of a checkout that differ between a commit and another, or the files there; none if git knows no such commit.
-
-    Args:
-        checkout: the folder.
-        commit: from a record, hex.
-        until: the other commit; None for the files as they are.
-    """
+    """Modules of a checkout that differ between a commit and another, or the files as they are; none if git knows no such one."""
     commits = [commit] if until is None else [commit, until]
     names = ask_git(checkout, "diff", "--name-only", *commits, "--", "src") or ""
     parts = [Path(line).with_suffix("").parts[1:] for line in names.splitlines() if line.endswith(".py")]
@@ -237,10 +218,7 @@ def compared_with() -> str:
 def deviations(project: Path, settings: Settings, products: Iterable[Product]) -> tuple[Deviation, ...]:
     """Find what differs from the release, and which results are other than they seem.
 
-    Args:
-        project: the folder of the project, with its presets and its lock unless these are those of the checkout.
-        settings: the configuration in force, overrides included.
-        products: runs and figures of the results.
+    The settings are those in force, overrides included. A project without presets or lock has those of the checkout.
     """
     recorded = [(product, product.record) for product in products if product.record is not None]
     release, _ = _release()

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convrfm.errors import ConvRFMError
+from convrfm.errors import ConvRFMError, InputError
 from convrfm.system.extras import how_to_install
 from convrfm.system.user_input import INTERRUPTED, path_argument
 
@@ -129,8 +129,13 @@ def _positive(text: str) -> int:
 
 def _choice(given: argparse.Namespace) -> "Choice":
     from convrfm.replication.audit.replay import Choice
+    from convrfm.replication.claims.claims import load_claims
 
     each, claims = given.replay
+    known = {claim.id for claim in load_claims()}
+    if wrong := sorted(set(claims) - known):
+        msg = f"There is no claim {', '.join(wrong)}: the claims are {', '.join(sorted(known))}."
+        raise InputError(msg)
     return Choice(each, claims, given.beacon)
 
 

@@ -82,16 +82,10 @@ def compare(
     written: Mapping[str, Path], again: Mapping[str, Path], records: tuple[Mapping[str, Any], Mapping[str, Any]],
     allowed: Tolerance,
 ) -> tuple[Result, str]:  # fmt: skip
-    """Compare what a run or figure wrote with the same computed again.
-
-    Args:
-        written: its files by name, without the record.
-        again: the same, computed here.
-        records: of both.
-        allowed: in other surroundings.
+    """Compare the files that a run or figure wrote, by name, with the same computed again, each with its record.
 
     Returns:
-        The result, and what differs in a sentence.
+        The result, and what differs in a sentence; a difference is allowed in other surroundings alone.
     """
     before, now = ({key: value for key, value in record.items() if key not in OF_THE_OCCASION} for record in records)
     unequal = [name for name in written if sha256(written[name]) != sha256(again[name])]

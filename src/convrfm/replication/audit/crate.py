@@ -42,14 +42,7 @@ FORMATS = {
 
 
 def codecheck_of(project: Path, audit: Audit, products: Iterable[Product], made: datetime) -> str:
-    """Give the content of `codecheck.yml`, as far as the audit can know it: what is to be compared, and of which paper.
-
-    Args:
-        project: the folder of the project.
-        audit: what was found.
-        products: all runs and figures.
-        made: when.
-    """
+    """Give the content of `codecheck.yml`, as far as the audit can know it: what is to be compared, and of which paper."""
     judged: dict[tuple[str | None, str | None], list[str]] = {}
     for judgement in audit.judgements:
         judged.setdefault((judgement.figure, judgement.protocol), []).append(f"{judgement.claim} {judgement.verdict}")
@@ -77,12 +70,6 @@ def crate_of(project: Path, audit: Audit, products: Iterable[Product], made: dat
 
     Files are described as the records have them, hashes included; whether that is true is what the audit itself says. A
     file that does not exist is only named.
-
-    Args:
-        project: the folder of the project.
-        audit: what was found.
-        products: all runs and figures.
-        made: when.
     """
     crate = _Crate(project, audit.results)
     root = crate.crate.root_dataset

@@ -57,12 +57,9 @@ class Integrity:
 
 
 def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> Integrity:
-    """Check the results of a preset. Nothing is written, and nothing is run.
+    """Check the results of a preset, by what the configuration asks for. Nothing is written, and nothing is run.
 
-    Args:
-        project: the folder of the project, which holds the states of data and, in a checkout, `envs/lock.txt`.
-        plan: what the configuration asks for.
-        place: the folder that holds `results/<preset>`, if that is not the project: results that wait to be taken in.
+    Results that wait to be taken in lie in `place` instead of the project, which has the states of data and `envs/lock.txt`.
     """
     where = place or project
     hashes, counts, sound = Hashes(where), Counter[str](), []
@@ -127,13 +124,7 @@ def seal(results: Path) -> str:
 
 
 def check_seal(project: Path, results: str, present: Mapping[str, str]) -> Iterator[Finding]:
-    """Compare the seal of a folder of results, if there is one, with its records.
-
-    Args:
-        project: the folder of the project.
-        results: the folder of the results, relative to it.
-        present: from `record_hashes`.
-    """
+    """Compare the seal of a folder of results, if there is one, with its records as `record_hashes` gives them."""
     file = f"{results}/{SEAL_FILE}"
     if not os.path.lexists(project / file):
         return
@@ -158,12 +149,7 @@ def check_seal(project: Path, results: str, present: Mapping[str, str]) -> Itera
 
 
 def record_hashes(hashes: Hashes, results: str) -> dict[str, str]:
-    """SHA-256 of every record of a results folder, by file relative to the project; words for one that cannot be opened.
-
-    Args:
-        hashes: of files of the project.
-        results: the folder of the results, relative to the project.
-    """
+    """SHA-256 of every record of a results folder, by file; words for one that cannot be opened."""
     folder = hashes.project / results
     paths = sorted([*run_records(folder), *figure_records(folder)])
     files = [path.relative_to(hashes.project).as_posix() for path in paths]

@@ -204,12 +204,7 @@ def by_kind(audit: Audit) -> dict[str, Counter[Result]]:
 
 
 def summary(audit: Audit, page: str | None) -> Iterator[str]:
-    """The audit on a terminal, line by line: what was found, each verdict with its coverage, and the counts.
-
-    Args:
-        audit: what was found.
-        page: where the page lies; None if there is none, as claims were not judged.
-    """
+    """The audit on a terminal, line by line; without verdicts if there is no page, as of results that wait to be taken in."""
     # What may be long comes first: the last lines say all. Nothing may steer the terminal.
     for finding in audit.findings[:100]:
         yield _printable(f"{finding.state.upper()} {finding.file}: {finding.found}")
@@ -259,12 +254,7 @@ NOT_FINITE = ["NaN", "Infinity", "-Infinity"]
 
 
 def as_document(audit: Audit, made: datetime) -> dict[str, Any]:
-    """The content of `audit.json`: that of the page.
-
-    Args:
-        audit: what was found.
-        made: when.
-    """
+    """The content of `audit.json`: that of the page."""
     head = {"format": FORMAT, "made": f"{made:%Y-%m-%dT%H:%M:%SZ}", "convrfm": version("convrfm")}
     content: dict[str, Any] = _jsonable({**head, "trusted": audit.trusted, **asdict(audit)})
     return content

@@ -92,18 +92,10 @@ class ShownFigure:
 def render_page(
     project: Path, audit: Audit, products: Sequence[Product], made: datetime, pictures: Mapping[str, bytes]
 ) -> str:
-    """Make the page.
+    """Make the page, in HTML. All that comes from files is escaped, and its policy forbids scripts and loads of any kind.
 
-    Args:
-        project: the folder of the project, in which captions are read.
-        audit: what was found.
-        products: all runs and figures.
-        made: when.
-        pictures: what was drawn again here, PNG, by the figure's own PNG, relative to the project. Pictures in the results are
-            not opened: they may show anything.
-
-    Returns:
-        HTML. All that comes from files is escaped, and a policy in the page forbids scripts and loads of any kind.
+    Pictures are what was drawn again here, PNG, by the figure's own PNG. Those in the results are not opened: they may show
+    anything.
     """
     environment = Environment(
         loader=PackageLoader("convrfm.replication.audit"), autoescape=True, undefined=StrictUndefined

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.replication.audit.outcome import Finding, State
@@ -31,20 +31,14 @@ Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """What can be written as UTF-8: JSON may hold halves of letters, which a pattern refuses."""
 
 
-class Received(BaseModel):
-    """A part of a record."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class Described(Received):
+class Described(BaseModel, strict=True):
     """A file as a record describes it."""
 
     path: Text = Field(min_length=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Code(Received):
+class Code(BaseModel, strict=True):
     """What a record says of the code."""
 
     closure: Text
@@ -52,7 +46,7 @@ class Code(Received):
     dirty: bool | None
 
 
-class Record(Received):
+class Record(BaseModel, strict=True):
     """What the audit reads of a record; see `convrfm.replication.record.record.Recorder`."""
 
     job: Text
@@ -122,14 +116,7 @@ class Product:
 
 
 def find_products(project: Path, results: str) -> list[Product]:
-    """Read every run and figure of a results folder, in the order of their names.
-
-    Files without a record belong to none: nothing vouches for them.
-
-    Args:
-        project: the folder of the project.
-        results: the folder of the results, relative to it.
-    """
+    """Read every run and figure of a results folder, in the order of their names; files without a record belong to none."""
     paths = [*run_records(project / results), *figure_records(project / results)]
     return [_product(project, path) for path in paths]
 
@@ -142,10 +129,8 @@ def _product(project: Path, path: Path) -> Product:
         kind, keys = path.stem, {"protocol": path.parent.name}
         files = {form: Path(file).with_suffix(f".{form}").as_posix() for form in FIGURE_FORMATS}
     else:
-        kind, files = path.parents[2].name, {}
-        for name, own in RUN_FILES.items():
-            if name != "record":
-                files[name] = f"{Path(file).parent}/{own}"
+        kind = path.parents[2].name
+        files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
         try:
             keys = run_keys(path.parent)
         except ValueError:  # a folder with any other name
@@ -178,13 +163,7 @@ def _read(project: Path, file: str) -> tuple[Record | None, list[Finding]]:
 
 
 def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding]:
-    """Find that a file exists and is not plain, or cannot be opened.
-
-    Args:
-        project: the folder of the project.
-        file: relative to it.
-        remedy: what to do.
-    """
+    """Find that a file exists and is not plain, or cannot be opened."""
     try:
         open_result(project, file).close()
     except FileNotFoundError:
@@ -281,15 +260,9 @@ def _check_picture(file: BinaryIO) -> None:
 def check_inputs(
     product: Product, record: Record, products: Mapping[str, Product], hashes: Hashes
 ) -> Iterator[Finding]:
-    """Compare the inputs of a run or figure with the files, and with what the records of their producers say.
+    """Compare the inputs of a run or figure with the files, and with what the records of their producers, by file, say.
 
     A file that is not what its own run wrote is found there, and not again here.
-
-    Args:
-        product: whose inputs.
-        record: of it.
-        products: the producer of each file of the results, by file.
-        hashes: of files.
     """
     for name, described in sorted(record.made_from.items()):
         file, recorded = described.path, described.sha256
@@ -316,18 +289,9 @@ def _written(producer: Product | None, file: str) -> str | None:
 DEEPEST = 3
 """Levels of folders below `runs`: experiment, protocol, keys."""
 
-TEMPORARY = ".tmp-"
-"""Beginning of the names that a writer or a training leaves when it is killed."""
-
 
 def unknown_files(project: Path, results: str, known: set[str]) -> Iterator[Finding]:
-    """Find files among runs and figures that no record vouches for.
-
-    Args:
-        project: the folder of the project.
-        results: the folder of the results, relative to it.
-        known: the files of products and their records, relative to the project.
-    """
+    """Find files among runs and figures that are not known, as those of products and their records are."""
     for part in ("runs", "figures"):
         for path in entries_below(project / results / part, DEEPEST):
             file = path.relative_to(project).as_posix()
@@ -338,21 +302,15 @@ def unknown_files(project: Path, results: str, known: set[str]) -> Iterator[Find
 
 
 def _why_unknown(path: Path) -> str:
-    if path.name.startswith(TEMPORARY):
-        return "A killed writer left it, or one is at work right now."
-    if path.name.startswith(CHECKPOINT):
-        return "A killed job left it, to continue from; or one is at work right now."
+    if path.name.startswith((".tmp-", CHECKPOINT)):
+        return "A killed job left it, or one is at work right now."
     return "No record describes it: nothing vouches for it."
 
 
 def rebuild(record_file: str) -> str:
-    """The command that builds a run or figure again, and nothing beside it that is not missing.
+    """The command that builds a run or figure again, by its record, and nothing beside it that is not missing.
 
     It says preset and protocol, whatever `config.yaml` says. What was made from the run is another finding, if its bytes change.
-
-    Args:
-        record_file: `results/<preset>/runs/<experiment>/<protocol>/<keys>/record.json`, or
-            `results/<preset>/figures/<protocol>/<figure>.json`.
     """
     _, preset, part, *rest = record_file.split("/")
     options = chosen(preset, rest[1] if part == "runs" else rest[0])

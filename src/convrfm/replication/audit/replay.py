@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from io import StringIO
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError, StorageError
 from convrfm.replication.audit.changes import expected_of
@@ -64,15 +64,7 @@ class Choice:
 def choose(
     choice: Choice, judgements: Sequence[Judgement], products: Iterable[Product], sound: Iterable[Product], root: str
 ) -> list[Product]:
-    """Give the runs and figures to compute again.
-
-    Args:
-        choice: what the user wants.
-        judgements: the runs that claims rest on follow from their sources.
-        products: all runs and figures.
-        sound: those that can be computed again.
-        root: Merkle root of the records.
-    """
+    """Give the runs and figures to compute again, of those that are sound; the root is that of all records."""
 
     def rank(name: str) -> bytes:
         """A number that nobody can choose; the same for all claims, which share runs where they can."""
@@ -112,13 +104,7 @@ class _Behind:
 def coverage_of(
     judgements: Sequence[Judgement], products: Iterable[Product], replays: Iterable[Replay]
 ) -> tuple[Coverage, ...]:
-    """How much of what each judgement rests on was computed again, and how likely a forgery would have been found.
-
-    Args:
-        judgements: in their order.
-        products: all runs and figures.
-        replays: the outcomes.
-    """
+    """How much of what each judgement rests on was computed again, and how likely a forgery would have been found."""
     behind, found = _Behind(products), []
     held = {replay.name for replay in replays if replay.result in (Result.EQUAL, Result.CLOSE)}
     for judgement in judgements:
@@ -138,14 +124,8 @@ def _caught(runs: int, recomputed: int, forged: int) -> float:
     return 1 - math.comb(runs - recomputed, forged) / math.comb(runs, forged) if runs else 0.0
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """The outcome for one run or figure.
-
-    Attributes:
-        replay: for the page.
-        picture: of a figure, a PNG as it was drawn here; None for runs, and if none was drawn.
-    """
+class Replayed(NamedTuple):
+    """The outcome for one run or figure; with the picture of a figure, a PNG, as far as it was drawn here."""
 
     replay: Replay
     picture: bytes | None = None
@@ -157,18 +137,12 @@ class _Task:
 
     Attributes:
         project: absolute; jobs find data relative to it.
-        name: folder of the run, or the figure, relative to the project.
-        kind: of run, or the figure.
-        is_figure: which of the two.
-        job: the library function.
-        inputs: absolute files, by name.
-        settings: of the plan.
+        name: of the product, with its kind and whether it is a figure.
+        job: the library function, with its inputs, absolute files by name, and the settings of the plan.
         written: absolute files of the run by name, with the record.
-        threads: as recorded, as far as there are so many here.
-        on_gpu: whether it was computed on a GPU.
-        seconds: that it took by its record, which nothing depends on but the order.
-        key: hash of all that a comparison depends on: the job, its code, its inputs and outputs by the record, and what runs
-            here.
+        threads: as recorded, as far as there are so many here; and whether it was computed on a GPU.
+        seconds: that it took by its record, which decides the order alone.
+        key: hash of all that the outcome depends on: job, code, settings, threads, record, and what runs here.
     """
 
     project: str
@@ -186,16 +160,10 @@ class _Task:
 
 
 def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], cores: int) -> Iterator[Replayed]:
-    """Compute runs and figures again, several at a time, and give the outcomes in the order of their names.
+    """Compute sound runs and figures again, several at a time, and give the outcomes in the order of their names.
 
-    Outcomes are kept for the same files, but not those of figures.
-
-    Args:
-        project: the folder of the project.
-        place: the folder that holds `results/<preset>`; the project, or where results wait to be taken in.
-        plan: what the configuration asks for.
-        products: runs and figures without a finding, whose inputs are what their records say.
-        cores: processor cores to use.
+    `place` is the folder that holds `results/<preset>`: the project, or where results wait to be taken in. The outcome of a
+    run, unlike that of a figure, is kept for the next audit of the same files.
     """
     here = Recorder.surroundings()
     tasks = [_task(project, place, plan, product, cores, here) for product in products]
