@@ -7,7 +7,7 @@ from matplotlib.text import Text
 from scipy import stats
 
 from convrfm.replication.figures import beyond
-from convrfm.replication.figures.beyond_caption import caption
+from convrfm.replication.figures.beyond import caption
 
 CHOICES = {
     "task": "bars",

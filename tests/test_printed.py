@@ -5,7 +5,7 @@ import pytest
 from matplotlib.text import Text
 
 from convrfm.replication.figures import printed
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED
 
 
 def run(name, shift=0.0, seed=0):

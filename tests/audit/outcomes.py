@@ -97,7 +97,7 @@ def lay_out(project: Path) -> None:
     (project / arrays).write_bytes(b"arrays")
     (project / metrics).write_bytes(b"metrics")
     outputs = {"arrays": arrays, "metrics": metrics}
-    record(RECORD, "convrfm.replication.jobs.rfm:fit_task", {"state/0": "data/mnist/state.json"}, outputs)
+    record(RECORD, "convrfm.replication.jobs.fits:fit_task", {"state/0": "data/mnist/state.json"}, outputs)
     figure = {form: f"{FIGURES}/fig05.{form}" for form in ("png", "pdf", "csv", "parquet", "md")}
     Image.new("RGB", (640, 360), (200, 30, 30)).save(project / figure["png"])
     for form in ("pdf", "csv", "parquet"):

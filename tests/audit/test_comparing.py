@@ -6,7 +6,7 @@ import pytest
 
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.replication.audit.outcome import Result
-from convrfm.replication.plan.table import EXPERIMENTS
+from convrfm.replication.plan.table import RUNS
 from convrfm.system.storage import write_arrays, write_table
 
 RECORD = {
@@ -107,7 +107,7 @@ def test_elsewhere_the_tolerance_of_its_kind_counts(tmp_path, changes, result):
 
 
 def test_every_kind_of_run_has_a_tolerance():
-    assert TOLERANCES.keys() == EXPERIMENTS.keys()
+    assert TOLERANCES.keys() == RUNS.keys()
 
 
 def drawn(folder, *, number="0.5", cell=0.5, csv_cell=0.5, picture=b"png"):

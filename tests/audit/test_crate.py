@@ -35,7 +35,9 @@ def project(laid_out):
 
 def made(project):
     """The crate as it comes back from disk, by id."""
-    write_json(project / RESULTS / CRATE_FILE, crate_of(project, outcomes.audit(), find_products(project, RESULTS), MADE))
+    write_json(
+        project / RESULTS / CRATE_FILE, crate_of(project, outcomes.audit(), find_products(project, RESULTS), MADE)
+    )
     graph = json.loads((project / RESULTS / CRATE_FILE).read_text())["@graph"]
     entities = {entity["@id"]: entity for entity in graph}
     assert len(entities) == len(graph)
@@ -49,7 +51,7 @@ def test_a_run_is_an_action_with_tool_inputs_and_outputs(project):
     assert (action["startTime"], action["endTime"]) == ("2026-11-21T19:09:55+00:00", "2026-11-21T19:10:02+00:00")
     tool = entities[action["instrument"]["@id"]]
     assert tool["@type"] == "SoftwareApplication"
-    assert tool["name"] == "convrfm.replication.jobs.rfm:fit_task"
+    assert tool["name"] == "convrfm.replication.jobs.fits:fit_task"
     assert tool["softwareVersion"] == "convrfm 0.1.0 (eeeeeeeeeeee)"
     results = [entities[each["@id"]] for each in action["result"]]
     names = ["metrics.parquet", "arrays.safetensors", "record.json"]

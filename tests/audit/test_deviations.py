@@ -29,7 +29,13 @@ def put_run(project, folder=RUN, arrays="c" * 64, code=(), **more):
     (project / folder).mkdir(parents=True)
     described = {"path": f"{folder}/arrays.safetensors", "sha256": arrays}
     made_by = {"closure": "d" * 64, "commit": git(project, "rev-parse", "HEAD"), "dirty": False, **dict(code)}
-    record = {"job": "convrfm.replication.jobs.rfm:fit_task", "settings": {}, "inputs": {}, "packages": {}, "code": made_by}
+    record = {
+        "job": "convrfm.replication.jobs.fits:fit_task",
+        "settings": {},
+        "inputs": {},
+        "packages": {},
+        "code": made_by,
+    }
     reseal(project / folder / "record.json", {**record, "outputs": {"arrays": described}, **more})
 
 
@@ -125,4 +131,6 @@ def test_resumed_jobs_and_equal_draws_of_several_seeds(checkout):
     record["outputs"]["arrays"]["sha256"] = "c" * 64
     reseal(checkout / f"{BARS}1/record.json", {**record, "resumed_from": ["checkpoint-0123456789abcdef.safetensors"]})
     (found,) = found_in(checkout)
-    assert found.startswith("resumed: Continued from the checkpoints of a job that was stopped: 1 of the runs and figures, draw/")
+    assert found.startswith(
+        "resumed: Continued from the checkpoints of a job that was stopped: 1 of the runs and figures, draw/"
+    )

@@ -17,7 +17,7 @@ from convrfm.replication.audit.auditing import audit
 from convrfm.replication.audit.outcome import Audit, Result
 from convrfm.replication.audit.replay import Choice
 from convrfm.replication.figures.accuracies import ScoredRun
-from convrfm.replication.plan.table import EXPERIMENTS
+from convrfm.replication.plan.table import RUNS
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job, load_job
 from convrfm.system.storage import load_arrays, write_arrays, write_bytes, write_table
@@ -95,7 +95,7 @@ def edit_arrays(run: Path, change: Callable[[dict[str, np.ndarray]], None]) -> N
 def run_again(project: Path, run: Path, change_inputs: Callable[[dict], dict], **settings) -> None:
     """Let the job of a run do its work on other inputs or with other settings, and say in its record that it did not."""
     keys = {"protocol": run.parent.name, **dict(part.split("=", 1) for part in run.name.split(","))}
-    of, plan, record = EXPERIMENTS[run.parent.parent.name], plan_of(project), read_record(run / "record.json")
+    of, plan, record = RUNS[run.parent.parent.name], plan_of(project), read_record(run / "record.json")
     with inside(project), one_thread():
         inputs = {name: [Path(path) for path in files(plan, keys)] for name, files in of.inputs.items()}
         outputs = {name: run / path.name for name, path in ((p.stem, p) for p in run.iterdir())}

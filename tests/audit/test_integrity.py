@@ -16,7 +16,7 @@ from convrfm.replication.audit import changes, integrity
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import State
 from convrfm.replication.audit.records import rebuild
-from convrfm.replication.plan.base import FIGURE_FORMATS
+from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.plan.table import FIGURES as TABLE
 from convrfm.replication.record import closure
 from convrfm.replication.record.record import read_record
@@ -139,10 +139,15 @@ def test_missing_files_leftovers_and_strangers(project):
 def test_remedies_name_preset_and_protocol():
     for file, options in (
         ("results/quick/figures/published/fig05.json", "preset=quick protocol=published"),
-        ("results/anchors/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json", "preset=anchors protocol=corrected"),
+        (
+            "results/anchors/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json",
+            "preset=anchors protocol=corrected",
+        ),
     ):
         assert rebuild(file) == f"snakemake -c2 --force --config {options} -- {file}"
-    assert rebuild("results/quick/runs/rfm/published/a b/record.json").endswith("-- 'results/quick/runs/rfm/published/a b/record.json'")
+    assert rebuild("results/quick/runs/rfm/published/a b/record.json").endswith(
+        "-- 'results/quick/runs/rfm/published/a b/record.json'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ def test_remedies_name_preset_and_protocol():
     [
         (lambda record: record["settings"]["rfm"].update(rounds=9), "rfm.rounds was 9, and is 2"),
         (lambda record: record["settings"].update(extra=1), "extra was 1, and is absent"),
-        (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.replication.jobs.rfm"),
+        (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.replication.jobs.fits"),
         (lambda record: record["packages"].update(numpy="1.0.0"), "numpy was 1.0.0, and is locked to"),
         # Anybody may have written a record: nothing of it is run.
         (lambda record: record.update(job="os:abort"), "It was made by os:abort"),

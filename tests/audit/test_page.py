@@ -16,7 +16,14 @@ from audit import outcomes
 from audit.outcomes import FIGURES, RESULTS, RUN
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES
 from convrfm.replication.audit.outcome import (
-    Coverage, Deviation, Replay, Result, State, coverage_in_words, summary, trust,
+    Coverage,
+    Deviation,
+    Replay,
+    Result,
+    State,
+    coverage_in_words,
+    summary,
+    trust,
 )  # fmt: skip
 from convrfm.replication.audit.page import LOOKS, render_page
 from convrfm.replication.audit.records import find_products

@@ -8,8 +8,8 @@ from workflow.conftest import ROOT
 
 from convrfm.replication.audit.changes import Expected, asked_for
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.plan.base import Plan, recorded_state
-from convrfm.replication.plan.table import EXPERIMENTS, FIGURES, asked_figures
+from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.table import FIGURES, RUNS, asked_figures
 from convrfm.replication.record.paths import run_keys
 from convrfm.replication.record.session import load_job
 
@@ -31,7 +31,7 @@ def test_every_run_that_is_asked_for_can_be_planned(preset, present):
         if "/runs/" not in name:
             continue
         keys = run_keys(Path(name))
-        experiment = EXPERIMENTS[keys["experiment"]]
+        experiment = RUNS[keys["experiment"]]
         assert [*experiment.keys] == [key for key in keys if key not in ("experiment", "protocol")]
         expected = Expected(experiment, plan, keys)
         assert expected.settings["protocol"] == keys["protocol"]
@@ -45,14 +45,14 @@ def test_absent_data_take_their_runs_out_of_the_plan():
 
 
 def test_every_job_is_there():
-    for of in [*EXPERIMENTS.values(), *FIGURES.values()]:
+    for of in [*RUNS.values(), *FIGURES.values()]:
         assert callable(load_job(of.job))
 
 
 def test_a_slice_in_full():
     keys = {"protocol": "corrected", "task": "bars", "sigma": "0.5", "seed": "2"}
     plan = plan_of("quick", memory_mb=100)
-    assert EXPERIMENTS["rfm"].settings(plan, keys) == {
+    assert RUNS["rfm"].settings(plan, keys) == {
         "task": "bars",
         "n_train": 500,
         "n_test": 500,
@@ -66,24 +66,22 @@ def test_a_slice_in_full():
         "backend": "auto",
         "memory_mb": 100,
     }
-    assert EXPERIMENTS["rfm"].inputs["draw"](plan, keys) == [
+    assert RUNS["rfm"].inputs["draw"](plan, keys) == [
         "results/quick/runs/draw/corrected/task=bars,seed=2/arrays.safetensors"
     ]
 
 
 def test_a_slice_holds_the_digest_and_the_folder_of_its_data():
-    keys = dict(
-        zip(EXPERIMENTS["prepare"].keys, ("svhn", "32", "stretch", "rgb", "unit", "1-7", "10", "5", "3"), strict=True)
-    )
+    keys = dict(zip(RUNS["prepare"].keys, ("svhn", "32", "stretch", "rgb", "unit", "1-7", "10", "5", "3"), strict=True))
     plan = plan_of("quick", data_folders={"svhn": "/somewhere", "mnist": "/else"})
-    found = EXPERIMENTS["prepare"].settings(plan, {**keys, "protocol": "published"})
+    found = RUNS["prepare"].settings(plan, {**keys, "protocol": "published"})
     assert (found["digest"], found["folders"], found["pair"], found["resampled"]) == (
         "d1",
         {"svhn": "/somewhere"},
         [1, 7],
         False,
     )
-    assert EXPERIMENTS["resample"].settings(plan, {**keys, "protocol": "published"}) == {**found, "resampled": True}
+    assert RUNS["resample"].settings(plan, {**keys, "protocol": "published"}) == {**found, "resampled": True}
 
 
 def test_what_all_asks_for_follows_the_configuration():

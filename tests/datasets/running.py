@@ -6,7 +6,7 @@ import pandas as pd
 
 from convrfm.datasets.acquire import acquire
 from convrfm.datasets.places import Place
-from convrfm.replication.jobs.prepare import prepare_images
+from convrfm.replication.jobs.images import prepare_images
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, write_json

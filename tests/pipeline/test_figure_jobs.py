@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from convrfm.replication.figures.job import figure_job
+from convrfm.replication.figures.figure import FigureSpec
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.finished_runs import read_recorded_runs, read_runs, runs_with
 from convrfm.replication.record.paths import RUN_FILES
@@ -30,13 +30,16 @@ def figure(folder, needs, **states):
     return Job({"states": paths}, outputs, settings, 1, Recorder("test", "", settings))
 
 
-@figure_job("Figure 13")
+SPEC = FigureSpec("Figure 13", "", "", lambda _: NEEDS)
+
+
+@SPEC.drawn
 def draw_figure(job, skipped):
     """Draw next to nothing."""
     return TABLE, Figure(figsize=(1, 1)), f"Without {', '.join(skipped) or 'nothing'}.\n"
 
 
-@figure_job("Figure 13")
+@SPEC.drawn
 def must_not_draw(job, skipped):
     pytest.fail("there is nothing to draw")
 
@@ -119,22 +122,20 @@ FEATURE_FIGURES = ("fig03", "fig10", "fig11", "fig12")
     "name", ["fig01", "fig02", "fig04", "fig05", "fig06", "fig06_pairs", "fig07", "fig08", "fig09"]
 )
 def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
-    found = import_closure(f"convrfm.replication.figures.drawing.{name}")
-    assert "convrfm.replication.figures.job" in found
+    found = import_closure(f"convrfm.replication.figures.{name}")
+    assert "convrfm.replication.figures.figure" in found
     apart = {
         "convrfm.replication.figures.features",
-        "convrfm.replication.figures.feature_runs",
         "convrfm.replication.figures.feature_measurements",
     }
     assert not apart & set(found)
     assert not {f"convrfm.replication.figures.{figure}" for figure in FEATURE_FIGURES} & set(found)
-    others = {module for module in found if module.startswith("convrfm.replication.figures.drawing.fig")}
-    assert others == {f"convrfm.replication.figures.drawing.{name}"}
 
 
 @pytest.mark.parametrize(
-    "name", ["rfm", "cnn", "features", "feature_network", "ansatz", "simplenet", "shallow", "prepare"]
+    "name", ["fits", "networks", "features", "layers", "ansatz", "simplenet", "shallow", "images", "zoo", "local_signal"]
 )
 def test_no_run_is_done_again_for_a_figure(name):
-    found = import_closure(f"convrfm.replication.figures.drawing.{name}")
-    assert not {"convrfm.replication.figures.job", "convrfm.replication.record.finished_runs"} & set(found)
+    found = import_closure(f"convrfm.replication.jobs.{name}")
+    above = ("convrfm.replication.figures.", "convrfm.replication.plan", "convrfm.replication.claims", "convrfm.replication.config.presets")
+    assert not [module for module in found if module.startswith(above)]

@@ -11,8 +11,8 @@ from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import cpu, tiles
 from convrfm.replication.cluster.fit_memory import fit_bytes
-from convrfm.replication.jobs.draws import write_draw
-from convrfm.replication.jobs.rfm import fill_gram, fit_round, fit_task
+from convrfm.replication.jobs.fits import fill_gram, fit_round, fit_task
+from convrfm.replication.jobs.task_images import write_draw
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.rfm import rounds as rfm

@@ -13,7 +13,7 @@ import pytest
 from convrfm.errors import ConfigError
 from convrfm.replication.jobs import fits, training_runs
 from convrfm.replication.jobs.fits import note_backend
-from convrfm.replication.jobs.training_runs import prepare_torch
+from convrfm.replication.jobs.training import prepare_torch
 from convrfm.replication.record import session
 from convrfm.replication.record.gpus import asked_gpus, sign_of_gpu, visible_gpus
 from convrfm.replication.record.record import read_record

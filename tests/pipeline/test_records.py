@@ -205,17 +205,17 @@ def test_run_names_and_back():
 
 
 def test_closures_follow_imports_and_names():
-    fits = closure.import_closure("convrfm.replication.jobs.rfm")
+    fits = closure.import_closure("convrfm.replication.jobs.fits")
     assert "convrfm.kernels.compiled.arccosine" in fits  # imported by name, through the table of backends
     assert "convrfm.kernels.coincidence" in fits
     assert not any(
         name.startswith(("convrfm.replication.figures", "convrfm.networks", "convrfm.rfm.estimators")) for name in fits
     )
-    networks = closure.import_closure("convrfm.replication.jobs.cnn")
+    networks = closure.import_closure("convrfm.replication.jobs.networks")
     assert not any(name.startswith(("convrfm.kernels", "convrfm.replication.figures")) for name in networks)
     for job in ("cnn", "feature_network"):
         assert "convrfm.networks.plain_cnn" in closure.import_closure(f"convrfm.replication.jobs.{job}")
-    assert "convrfm.replication.figures.fig05" in closure.import_closure("convrfm.replication.figures.drawing.fig05")
+    assert "convrfm.replication.figures.fig05" in closure.import_closure("convrfm.replication.figures.fig05")
     for job in (fits, networks):
         assert "convrfm.replication.config.presets" not in job  # a new figure's section makes no run stale
     with pytest.raises(ModuleNotFoundError):

@@ -7,8 +7,7 @@ import yaml
 
 from convrfm.errors import ConfigError
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.config.sections.printed import is_printed_fit
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED, is_printed_fit
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

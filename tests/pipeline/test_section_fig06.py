@@ -11,9 +11,9 @@ from convrfm.datasets.prepare import select
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.config.sections.fig06 import DATASETS
+from convrfm.replication.figures.fig06 import DATASETS
 from convrfm.replication.plan import features, fig06, fig08, fig09
-from convrfm.replication.plan.base import Plan
+from convrfm.replication.plan.plan import Plan
 from convrfm.replication.record.finished_runs import runs_with
 from convrfm.replication.record.paths import run_keys
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from convrfm.replication.plan.fig05 import fig05_trainings, training_settings
 
 from convrfm.errors import ConfigError
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.plan.base import Plan, recorded_state
-from convrfm.replication.plan.fig05 import fig05_trainings, training_settings
+from convrfm.replication.plan.plan import Plan, recorded_state
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

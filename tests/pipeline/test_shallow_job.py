@@ -8,7 +8,7 @@ import torch
 from convrfm.ansatz.agop import measure
 from convrfm.networks.shallow import ShallowCNN
 from convrfm.replication.jobs.shallow import train_and_measure
-from convrfm.replication.jobs.training_runs import load_weights, weights_when
+from convrfm.replication.jobs.training import load_weights, weights_when
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, sha256, write_arrays

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
-from convrfm.replication.jobs.training_runs import load_weights, prepare_torch, weights_when, write_weights
+from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when, write_weights
 from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
 from convrfm.replication.record.record import Recorder
 from convrfm.replication.record.session import Job

@@ -9,11 +9,10 @@ import pytest
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import InputError
 from convrfm.replication.cluster import fit_memory
-from convrfm.replication.config.sections.beyond import UNCHANGED, Change, variant_name
 from convrfm.replication.figures import beyond
-from convrfm.replication.jobs.draws import write_draw
-from convrfm.replication.jobs.fits import task_choices
-from convrfm.replication.jobs.rfm import fit_task
+from convrfm.replication.figures.beyond import UNCHANGED, Change, variant_name
+from convrfm.replication.jobs.fits import fit_task, task_choices
+from convrfm.replication.jobs.task_images import write_draw
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.rfm import rounds as rfm

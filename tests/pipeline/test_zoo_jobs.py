@@ -15,10 +15,9 @@ from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.networks import zoo
 from convrfm.replication.jobs import ansatz_runs
 from convrfm.replication.jobs.ansatz import measure_network
-from convrfm.replication.jobs.standin import train_standin
-from convrfm.replication.jobs.training_runs import weights_when
+from convrfm.replication.jobs.training import weights_when
 from convrfm.replication.jobs.transformed import transform_images
-from convrfm.replication.jobs.zoo_networks import trained_network
+from convrfm.replication.jobs.zoo import train_standin, trained_network
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, write_arrays, write_json

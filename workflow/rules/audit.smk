@@ -12,7 +12,19 @@ rule audit:
     # As many as there are: Snakemake gives no more than its cores.
     threads: 128
     params:
-        settings={"config": config, "root": str(workflow.basedir)},
-        code=closure_hash("convrfm.replication.audit.auditing"),
+        **job_params("convrfm.replication.audit.auditing:audit_job", {"config": config, "root": str(workflow.basedir)}),
     script:
-        "../scripts/audit.py"
+        "../scripts/job.py"
+
+
+# What everything would cost, before it is submitted.
+rule cost:
+    log:
+        f"{RESULTS}/logs/cost.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        **job_params("convrfm.replication.cluster.cost:print_cost", {"config": config, "root": str(workflow.basedir)}),
+    script:
+        "../scripts/job.py"

@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import re
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from convrfm.datasets.places import STATE, find_place
-from convrfm.datasets.registry import files_behind
 from convrfm.errors import ConvRFMError
 from convrfm.replication.cluster.attempts import growth
 from convrfm.replication.record.closure import closure_hash
@@ -17,11 +17,8 @@ from convrfm.replication.config.presets import load_settings
 from convrfm.replication.record.data_states import due_attempt, read_state
 from convrfm.replication.cluster.orphans import cancel_orphans
 from convrfm.replication.record.paths import RUN_FILES, figure_records
-from convrfm.replication.plan.base import FIGURE_FORMATS, FILE_SETS, Plan, figure_file, state_file
-from convrfm.replication.plan.beyond import variants
-from convrfm.replication.plan.data import folders_of
+from convrfm.replication.figures.beyond import variants
 from convrfm.replication.plan.fits import expected_minutes, fit_memory, fit_threads
-from convrfm.replication.plan.fig08 import simplenet_memory
 from convrfm.replication.plan.steps import (
     STEPPED,
     part_pattern,
@@ -32,7 +29,8 @@ from convrfm.replication.plan.steps import (
     step_rounds,
     step_settings,
 )
-from convrfm.replication.plan.table import EXPERIMENTS, FIGURES
+from convrfm.replication.plan.plan import FIGURE_FORMATS, FILE_SETS, Plan
+from convrfm.replication.plan.table import FIGURES, RUNS, asked_figures
 from convrfm.replication.cluster.preflight import check_folder, check_paths
 from convrfm.replication.record.record import read_record
 from convrfm.replication.config.costs import PAIRS, is_pair
@@ -54,6 +52,23 @@ gc.set_threshold(100_000, 50, 1000)
 
 PROTOCOLS = SETTINGS.protocols
 DATA_SETTINGS = {"data_dir": SETTINGS.config.data_dir, "folders": SETTINGS.config.data_folders}
+
+
+@cache
+def attempt_at(dataset):
+    """Which attempt is due; asked once, before the rule that it belongs to removes its old output."""
+    return due_attempt(dataset, find_place(DATA_SETTINGS["data_dir"], dataset, DATA_SETTINGS["folders"]))
+
+
+def data_state(dataset):
+    """The state of a data set; the rule that finds it out runs first, unless a plan takes the data for granted."""
+    if SETTINGS.config.assume_data:
+        return {"state": "present", "digest": ""}
+    checkpoints.fetch.get(dataset=dataset)
+    return read_state(Path(PLAN.state_file(dataset)))
+
+
+PLAN = Plan(SETTINGS, data_state)
 
 
 wildcard_constraints:
@@ -80,30 +95,13 @@ wildcard_constraints:
     parts=r"\d+",
 
 
-@cache
-def attempt_at(dataset):
-    """Which attempt is due; asked once, before the rule that it belongs to removes its old output."""
-    return due_attempt(dataset, find_place(DATA_SETTINGS["data_dir"], dataset, DATA_SETTINGS["folders"]))
-
-
-def data_state(dataset):
-    """The state of a data set; the rule that finds it out runs first, unless a plan takes the data for granted."""
-    if SETTINGS.config.assume_data:
-        return {"state": "present", "digest": ""}
-    checkpoints.fetch.get(dataset=dataset)
-    return read_state(Path(state_file(PLAN, dataset)))
-
-
-PLAN = Plan(SETTINGS, data_state)
-
-
 def fetch_settings(wildcards):
     """What the fetching of a data set sees of the configuration."""
     name = wildcards.dataset
     return {
         "dataset": name,
         "data_dir": DATA_SETTINGS["data_dir"],
-        "folders": folders_of(PLAN, name),
+        "folders": PLAN.folder_of(name),
         "mirror": SETTINGS.config.data_mirror,
         "attempt": attempt_at(name),
     }
@@ -118,7 +116,7 @@ def asked_often(function, *first):
 
 def run_folder(kind, experiment):
     """Where runs of an experiment lie, with wildcards for their keys, under `runs` or `logs`."""
-    keys = ",".join(f"{key}={{{key}}}" for key in EXPERIMENTS[experiment].keys)
+    keys = ",".join(f"{key}={{{key}}}" for key in RUNS[experiment].keys)
     return f"{RESULTS}/{kind}/{experiment}/{{protocol}}/{keys}"
 
 
@@ -142,18 +140,18 @@ def run_inputs(experiment):
     # The rounds of a large fit come from jobs of their own.
     steps = {"rounds": asked_often(rounds_of_fit, PLAN, experiment)} if experiment in STEPPED else {}
     return steps | {
-        name: asked_often(files, of, name in ("state", "states")) for name, of in EXPERIMENTS[experiment].inputs.items()
+        name: asked_often(files, of, name in ("state", "states")) for name, of in RUNS[experiment].inputs.items()
     }
 
 
-def run_settings(experiment):
-    """What a run sees of the configuration."""
-    return asked_often(EXPERIMENTS[experiment].settings, PLAN)
+def run_params(kind):
+    """The job of a run's rule, what it sees of the configuration, and the hash of its code."""
+    return job_params(RUNS[kind].job, asked_often(RUNS[kind].settings, PLAN))
 
 
-def run_code(experiment):
-    """Hash of the code of a run."""
-    return closure_hash(EXPERIMENTS[experiment].job.partition(":")[0])
+def job_params(job, settings):
+    """A job, `module:function`, its settings, and the hash of its code."""
+    return {"job": job, "settings": settings, "code": closure_hash(job.partition(":")[0])}
 
 
 def figure_inputs(figure):
@@ -161,19 +159,45 @@ def figure_inputs(figure):
     return {name: asked_often(of, PLAN) for name, of in FIGURES[figure].inputs.items()}
 
 
-def figure_slice(figure):
-    """What the drawing of a figure sees of the configuration."""
-    return asked_often(FIGURES[figure].settings, PLAN)
+def figure_params(figure):
+    """The same for a figure's rule, with what the report says below the picture."""
+    params = job_params(FIGURES[figure].job, asked_often(FIGURES[figure].settings, PLAN))
+    return {**params, "about": FIGURES[figure].spec.about}
 
 
-def figure_code(figure):
-    """Hash of the code of a figure."""
-    return closure_hash(FIGURES[figure].job.partition(":")[0])
+def figure_outputs(figure):
+    """The outputs of a figure's rule, with the protocol as a wildcard."""
+    spec = FIGURES[figure].spec
+    files = {form: PLAN.figure_file(figure, "{protocol}", form) for form in FIGURE_FORMATS}
+    category = f"{spec.title.partition(',')[0]}: {spec.subject}".removesuffix(": ")
+    # Snakemake looks for the caption from the folder of the file that the rule stands in.
+    of_report = {"caption": "../report/figure.rst", "category": category, "labels": {"protocol": "{protocol}"}}
+    files["png"] = report(files["png"], **of_report)
+    return {**files, "record": PLAN.figure_file(figure, "{protocol}", "json")}
 
 
-def figure_files(figure):
-    """All files of a figure, for every protocol."""
-    return [figure_file(PLAN, figure, protocol, form) for protocol in PROTOCOLS for form in FIGURE_FORMATS]
+def figure_files(figure, protocol):
+    """All files of a figure, and the state files of the data that it needs.
+
+    States are targets, too: Snakemake does not look at what has changed about a job as long as a checkpoint before it has not
+    run, and runs no checkpoint for the sake of an existing file.
+    """
+    states = [PLAN.state_file(name) for name in FIGURES[figure].spec.data(PLAN)]
+    return [*(PLAN.figure_file(figure, protocol, form) for form in FIGURE_FORMATS), *states]
+
+
+def target_files(name, _=None):
+    """What the target of a figure builds: the figure under each protocol, and what belongs to it, such as pairs of classes."""
+    if lacking := FIGURES[name].spec.lacking(PLAN):
+        raise WorkflowError(lacking)
+    whole = [figure for figure in FIGURES if figure == name or figure.startswith(f"{name}_")]
+    return [
+        path
+        for figure in whole
+        if not FIGURES[figure].spec.lacking(PLAN)
+        for protocol in FIGURES[figure].spec.only or PROTOCOLS
+        for path in figure_files(figure, protocol)
+    ]
 
 
 def needs(rule, beside=None):
@@ -219,6 +243,12 @@ def threads_of(rule):
     return asked_often(fit_threads, PLAN, rule)
 
 
+def simplenet_memory(_, wildcards):
+    """MiB that the images of a SimpleNet take, with room for copies."""
+    panel = PLAN.simplenets[wildcards["dataset"]]
+    return (panel.n_train + panel.n_test) * 3 * 32**2 * 4 * 4 // 2**20
+
+
 @asked_often
 def swarm(wildcards):
     """The group of a job on a pair of classes, of which there are thousands, each of them short; other jobs have none.
@@ -228,46 +258,6 @@ def swarm(wildcards):
     if not is_pair(wildcards) or "cuda" in (SETTINGS.config.device, SETTINGS.config.backend):
         return None
     return PAIRS
-
-
-def figure_outputs(figure, category):
-    """The outputs of a figure's rule, with the protocol as a wildcard; the report shows the picture under a category."""
-    files = {form: figure_file(PLAN, figure, "{protocol}", form) for form in FIGURE_FORMATS}
-    # Snakemake looks for the caption from the folder of the file that the rule stands in.
-    caption = f"../report/{figure}.rst"
-    files["png"] = report(files["png"], caption=caption, category=category, labels={"protocol": "{protocol}"})
-    return {**files, "record": figure_file(PLAN, figure, "{protocol}", "json")}
-
-
-def figure_log(figure):
-    """The log of a figure's rule."""
-    return f"{RESULTS}/logs/figures/{{protocol}}/{figure}.log"
-
-
-def fig06_files():
-    """What Figure 6 consists of: the figure, the table of pairs if any are asked for, and the states of their data."""
-    pairs = [*figure_files("fig06_pairs"), *data_states("fig06_pairs")] if PLAN.pairs else []
-    return [*figure_files("fig06"), *data_states("fig06"), *pairs]
-
-
-def printed_files():
-    """The comparison with printed numbers, which are all of the protocol `published`, and the states of its data."""
-    if not SETTINGS.preset.printed.runs:
-        raise WorkflowError(
-            f"The preset {SETTINGS.config.preset} has none of the sizes at which the authors printed numbers: use "
-            "--config preset=anchors."
-        )
-    return [*(figure_file(PLAN, "printed", "published", form) for form in FIGURE_FORMATS), *data_states("printed")]
-
-
-def data_states(figure):
-    """State files of all data that a figure needs.
-
-    They stand beside the figure as targets: Snakemake does not look at what has changed about a job as long as a checkpoint
-    before it has not run, and runs no checkpoint for the sake of a file that is there already.
-    """
-    tasks = FIGURES[figure].tasks(PLAN)
-    return [state_file(PLAN, name) for name in sorted({name for task in tasks for name in files_behind(task)})]
 
 
 def end_orphans():

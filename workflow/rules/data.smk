@@ -16,10 +16,9 @@ checkpoint fetch:
     conda:
         ENVIRONMENT
     params:
-        settings=fetch_settings,
-        code=closure_hash("convrfm.replication.jobs.datasets"),
+        **job_params("convrfm.replication.jobs.datasets:fetch", fetch_settings),
     script:
-        "../scripts/fetch.py"
+        "../scripts/job.py"
 
 
 for name in FILE_SETS:
@@ -28,17 +27,16 @@ for name in FILE_SETS:
         name:
             f"download_{name}"
         input:
-            state=state_file(PLAN, name),
+            state=PLAN.state_file(name),
         log:
             f"{RESULTS}/logs/fetch/download_{name}.log",
         localrule: True
         conda:
             ENVIRONMENT
         params:
-            settings={},
-            code=closure_hash("convrfm.replication.jobs.datasets"),
+            **job_params("convrfm.replication.jobs.datasets:require", {}),
         script:
-            "../scripts/require.py"
+            "../scripts/job.py"
 
 
 rule datasets:
@@ -47,10 +45,9 @@ rule datasets:
     conda:
         ENVIRONMENT
     params:
-        settings=DATA_SETTINGS,
-        code=closure_hash("convrfm.replication.jobs.datasets"),
+        **job_params("convrfm.replication.jobs.datasets:print_states", DATA_SETTINGS),
     script:
-        "../scripts/datasets.py"
+        "../scripts/job.py"
 
 
 rule prepare:
@@ -69,10 +66,9 @@ rule prepare:
     resources:
         **needs("prepare"),
     params:
-        settings=run_settings("prepare"),
-        code=run_code("prepare"),
+        **run_params("prepare"),
     script:
-        "../scripts/prepare.py"
+        "../scripts/job.py"
 
 
 # As the authors' code for Figure 9 chooses images: see convrfm.datasets.prepare.select.
@@ -89,10 +85,9 @@ rule resample:
     resources:
         **needs("resample"),
     params:
-        settings=run_settings("resample"),
-        code=run_code("resample"),
+        **run_params("resample"),
     script:
-        "../scripts/prepare.py"
+        "../scripts/job.py"
 
 
 rule draw:
@@ -107,7 +102,6 @@ rule draw:
     resources:
         **needs("draw"),
     params:
-        settings=run_settings("draw"),
-        code=run_code("draw"),
+        **run_params("draw"),
     script:
-        "../scripts/draw.py"
+        "../scripts/job.py"

@@ -5,7 +5,7 @@ import pytest
 from datasets.official import MAKERS
 from datasets.packing import md5
 
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.record import read_record
 from convrfm.system.storage import sha256
 from workflow.conftest import DIGITS, PANEL

@@ -25,7 +25,7 @@ from convrfm.replication.audit.records import DEEPEST, Product, remove, strange_
 from convrfm.replication.audit.replay import Choice, choose, coverage_of, replay
 from convrfm.replication.claims.judging import judge
 from convrfm.replication.config.presets import Settings, load_settings, read_yaml
-from convrfm.replication.plan.base import Plan, recorded_state
+from convrfm.replication.plan.plan import Plan, recorded_state
 from convrfm.replication.record.paths import figure_records, run_records
 from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.session import Job

@@ -17,11 +17,12 @@ from convrfm.replication.audit.outcome import Deviation, Finding, State
 from convrfm.replication.audit.records import Product, Record
 from convrfm.replication.claims.judging import all_judges
 from convrfm.replication.config.presets import Settings, load_settings
-from convrfm.replication.plan.base import Plan
-from convrfm.replication.plan.table import DRAWS, EXPERIMENTS, FIGURES, Experiment, FigureOf, asked_figures
+from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan.table import DRAWS, FIGURES, RUNS, FigureKind, asked_figures
 from convrfm.replication.record.closure import closure_hash, import_closure
 from convrfm.replication.record.paths import run_keys
 from convrfm.replication.record.record import CHECKOUT, CODE, ask_git, commit_of, uncommitted_code
+from convrfm.replication.runs.kinds import RunKind
 
 __all__ = [
     "Expected", "asked_for", "changed_modules", "check_currency", "compared_with", "deviations", "expected_of", "lock_of",
@@ -78,7 +79,7 @@ class Expected:
         inputs: files by name, numbered as records do.
     """
 
-    def __init__(self, of: Experiment | FigureOf, plan: Plan, keys: Mapping[str, str]) -> None:
+    def __init__(self, of: RunKind | FigureKind, plan: Plan, keys: Mapping[str, str]) -> None:
         self.job = of.job
         self.names = tuple(of.inputs)
         self.settings = of.settings(plan, keys)
@@ -89,7 +90,7 @@ class Expected:
 
 def expected_of(product: Product, plan: Plan) -> Expected | None:
     """What a plan asks of a run or figure; None if it knows no such thing."""
-    of = (FIGURES if product.is_figure else EXPERIMENTS).get(product.kind)
+    of = (FIGURES if product.is_figure else RUNS).get(product.kind)
     try:
         return None if of is None else Expected(of, plan, product.keys)
     except (KeyError, ValueError, StopIteration, IndexError):
@@ -103,7 +104,7 @@ def asked_for(plan: Plan) -> set[str]:
     The figure that `all` leaves out in some presets, and that is built by its name, counts as asked for.
     """
     figures = set(asked_figures(plan)) | {("beyond", protocol) for protocol in plan.settings.protocols}
-    waiting: list[tuple[str, Experiment | FigureOf, Mapping[str, str]]] = [
+    waiting: list[tuple[str, RunKind | FigureKind, Mapping[str, str]]] = [
         (f"{plan.results}/figures/{protocol}/{figure}", FIGURES[figure], {"protocol": protocol})
         for figure, protocol in sorted(figures)
     ]
@@ -117,7 +118,7 @@ def asked_for(plan: Plan) -> set[str]:
             folder = Path(file).parent
             if folder.is_relative_to(plan.results):
                 own = run_keys(folder)
-                waiting.append((folder.as_posix(), EXPERIMENTS[own["experiment"]], own))
+                waiting.append((folder.as_posix(), RUNS[own["experiment"]], own))
     return found
 
 
@@ -317,7 +318,7 @@ def _of_commits(release: str, recorded: Recorded) -> Iterator[Deviation]:
         if ask_git(CHECKOUT, "cat-file", "-e", f"{commit}^{{commit}}") is None:
             yield Deviation("code", f"Made at commit {commit[:8]}, which this checkout does not know: {named}.")
             continue
-        kinds = [(FIGURES if product.is_figure else EXPERIMENTS).get(product.kind) for product, _ in own]
+        kinds = [(FIGURES if product.is_figure else RUNS).get(product.kind) for product, _ in own]
         jobs = {kind.job.partition(":")[0] for kind in kinds if kind}
         imported = {name for job in jobs for name in import_closure(job)}
         if modules := sorted(imported & changed_modules(CHECKOUT, commit, release)):

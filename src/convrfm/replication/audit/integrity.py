@@ -27,7 +27,7 @@ from convrfm.replication.audit.records import (
     remove,
     unknown_files,
 )  # fmt: skip
-from convrfm.replication.plan.base import Plan
+from convrfm.replication.plan.plan import Plan
 from convrfm.replication.record.cost_record import COST_TABLE, cost_trouble
 from convrfm.replication.record.paths import figure_records, run_records
 from convrfm.replication.record.received import received_record

@@ -25,7 +25,7 @@ from convrfm.replication.audit.records import Product
 from convrfm.replication.claims.judging import Judgement
 from convrfm.replication.claims.verdicts import Verdict
 from convrfm.replication.config.presets import Protocol
-from convrfm.replication.plan.base import FIGURE_FORMATS
+from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.record.received import open_result
 
 __all__ = ["render_page"]

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.claims.claims import chosen
-from convrfm.replication.plan.base import FIGURE_FORMATS
+from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.record.checkpoints import CHECKPOINT
 from convrfm.replication.record.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.replication.record.received import check_table, hash_of, open_result, received_record

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from convrfm.errors import ConvRFMError
 from convrfm.replication.claims.evidence import Condition, Rule
-from convrfm.replication.figures.printed_runs import PRINTED
+from convrfm.replication.figures.printed import PRINTED
 
 __all__ = ["Claim", "ClaimsError", "chosen", "claims_page", "load_claims", "read_claims", "rebuild_command"]
 

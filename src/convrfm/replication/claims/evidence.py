@@ -31,7 +31,7 @@ class Condition(Model):
         description="how the value has to stand to the bound; within: its size is at most the bound"
     )
     bound: float | Literal["printed"] = Field(
-        description="the number; printed: the tolerance of `convrfm.replication.figures.printed_runs`, which differs from round to round"
+        description="the number; printed: the tolerance of `convrfm.replication.figures.printed`, which differs from round to round"
     )
     unit: Literal["", "points", "cosine", "1 - rho", "degrees", "times"] = Field(
         "", description="unit of value and bound"
@@ -77,7 +77,7 @@ class Rule(Model):
 
     @property
     def printed(self) -> str | None:
-        """The run of `convrfm.replication.figures.printed_runs.PRINTED` that it is about, if any."""
+        """The run of `convrfm.replication.figures.printed.PRINTED` that it is about, if any."""
         return self.id.removeprefix("P-") if self.id.startswith("P-") else None
 
 

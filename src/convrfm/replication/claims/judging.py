@@ -1,19 +1,17 @@
 """Verdicts on all claims of the paper by what lies in a folder of results; see `convrfm.replication.claims.verdicts` for their rules."""
 
-import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from convrfm.replication.claims import judges as modules
 from convrfm.replication.claims.claims import Claim, ClaimsError, load_claims, rebuild_command
-from convrfm.replication.claims.evidence import Evidence, Judges, Reading, runs_of
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, runs_of
 from convrfm.replication.claims.verdicts import Decision, Measurement, Verdict, decide, readings_of
+from convrfm.replication.figures.figure import figures
 from convrfm.replication.record.cost_record import cost_trouble
 from convrfm.replication.record.received import open_result, read_parquet, received_record
 
@@ -51,10 +49,28 @@ class Judgement:
     command: str
 
 
+COST = Judges("cost", ("quantity", "what", "machine"), ("ratio", "low", "high"), file="benchmarks/cost.csv")
+
+
+@COST("A15")
+def costs(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """A15: what patch expansion and the AGOP class by class cost, the authors' way over the closed form.
+
+    It belongs to no figure: `benchmarks/cost.py` leaves the table, a machine's numbers, see `cost_record`.
+    """
+    for quantity in claim.conditions:
+        rows = found.rows[found.rows["quantity"] == quantity]
+        if len(rows) != 1:
+            found.problems.append(f"{found.path} has {len(rows)} rows of {quantity}, where one is due")
+            continue
+        row = rows.iloc[0]
+        number = Number(float(row["ratio"]), bounds(row))
+        yield found.reading(rows, quantity, str(row["machine"]), str(row["what"]), number)
+
+
 def all_judges() -> Mapping[str, Judges]:
-    """The judges of each figure's table, by figure: of all modules in `convrfm.replication.claims.judges`."""
-    for module in pkgutil.iter_modules(modules.__path__):
-        import_module(f"{modules.__name__}.{module.name}")
+    """The judges of each table, by figure: those of the figures, and that of the cost of kernels."""
+    figures()
     return Judges.every
 
 
@@ -71,7 +87,7 @@ def check_matched(claims: Iterable[Claim], judges: Mapping[str, Judges]) -> None
         msg = (
             f"Every claim needs a judge for each of its tables, and every judge a claim, but there is no judge of "
             f"{', '.join(unjudged) or 'none'} and no claim for {', '.join(unclaimed) or 'none'}: mend claims.yaml or "
-            "convrfm.replication.claims.judges."
+            "the figures' modules."
         )
         raise ClaimsError(msg)
 

@@ -20,8 +20,8 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.cluster.site import SITE
 from convrfm.replication.cluster.submissions import Submission, excesses, largest_requests, read_partitions
 from convrfm.replication.config.presets import load_settings
-from convrfm.replication.plan.base import Plan
 from convrfm.replication.plan.fits import expected_minutes
+from convrfm.replication.plan.plan import Plan
 from convrfm.replication.record.session import Job
 
 __all__ = ["Planned", "Profile", "longest_chain", "print_cost", "read_profile", "submission_lines", "table"]

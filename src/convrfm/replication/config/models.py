@@ -1,7 +1,7 @@
 """What all sections of the configuration have in common."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import yaml
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convrfm.system.user_input import expand_home
 
-__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_each_once"]
+__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "check_each_once"]
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -44,3 +44,21 @@ def check_each_once(
     if len(set(names)) < len(names):
         msg = f"{expected} {', '.join(names)}"
         raise ValueError(msg)
+
+
+def check_among(key: str, names: Iterable[str], source: str, known: Sequence[str]) -> None:
+    """Check that names are known to another section.
+
+    Args:
+        key: whose names they are.
+        names: that should be known.
+        source: the section, or its list.
+        known: the names there.
+
+    Raises:
+        ValueError: the first name that is not.
+    """
+    for name in names:
+        if name not in known:
+            msg = f"{key}: {name!r} is not in {source}, which has {', '.join(known)}"
+            raise ValueError(msg)

@@ -10,26 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, create_model, field_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.replication.config.costs import Costs
 from convrfm.replication.config.models import Model, Positive, UserPath, as_yaml
-from convrfm.replication.config.sections.beyond import Beyond
-from convrfm.replication.config.sections.features import FeatureFigure, Features
-from convrfm.replication.config.sections.fig01 import Fig01
-from convrfm.replication.config.sections.fig02 import Fig02
-from convrfm.replication.config.sections.fig04 import Fig04
-from convrfm.replication.config.sections.fig05 import Fig05
-from convrfm.replication.config.sections.fig06 import Fig06
-from convrfm.replication.config.sections.fig08 import Fig08
-from convrfm.replication.config.sections.fig09 import Fig09
-from convrfm.replication.config.sections.printed import Printed, is_printed_fit
-from convrfm.replication.config.sections.theorem1 import Theorem1
-from convrfm.replication.config.sections.zoo import Zoo
 from convrfm.replication.config.split import Split
-from convrfm.replication.figures.printed_runs import PRINTED, RIDGE
+from convrfm.replication.figures.features import Features
+from convrfm.replication.figures.figure import figures
+from convrfm.replication.figures.zoo import Zoo
 
 __all__ = ["Config", "Preset", "Protocol", "Settings", "load_settings", "read_yaml", "validated"]
 
@@ -38,26 +28,11 @@ Protocol = Literal["published", "corrected"]
 Section = TypeVar("Section", bound="Model")
 
 
-class Preset(Model):
-    """What each figure needs at one scale."""
+class PresetBase(Model):
+    """What each figure needs at one scale: the sections that several figures share, and those of the figures."""
 
     zoo: Zoo = Field(description="the networks of Figures 1, 2 and 7")
-    fig01: Fig01 = Field(description="Figure 1")
-    fig02: Fig02 = Field(description="Figure 2")
     features: Features = Field(description="what the first layer learns, for Figures 3, 10, 11 and 12")
-    fig03: FeatureFigure = Field(description="Figure 3, of one data set")
-    fig05: Fig05 = Field(description="Figure 5")
-    fig06: Fig06 = Field(description="Figure 6")
-    # After Figures 5 and 6, whose runs it shares.
-    fig04: Fig04 = Field(description="Figure 4")
-    fig08: Fig08 = Field(description="Figure 8")
-    fig09: Fig09 = Field(description="Figure 9")
-    fig10: FeatureFigure = Field(description="Figure 10")
-    fig11: FeatureFigure = Field(description="Figure 11, of one data set")
-    fig12: FeatureFigure = Field(description="Figure 12")
-    theorem1: Theorem1 = Field(description="Theorem 1")
-    printed: Printed = Field(default_factory=Printed, description="the authors' printed numbers beside ours")
-    beyond: Beyond = Field(description="beyond the paper: points of the AGOP, training images, single choices")
     split: Split | None = Field(
         None,
         description="large fits over several jobs, with `backend: cpu`; otherwise they are not split, since a GPU fills such "
@@ -65,54 +40,35 @@ class Preset(Model):
     )
     costs: Costs = Field(default_factory=Costs, description="what a job of each rule takes, and asks a scheduler for")
 
-    @field_validator("fig03", "fig10", "fig11", "fig12")
-    @classmethod
-    def _data_sets_are_fitted(cls, figure: FeatureFigure, info: ValidationInfo) -> FeatureFigure:
-        features = info.data.get("features")
-        fitted = [] if features is None else [task.dataset for task in features.tasks]
-        for name in figure.datasets:
-            if features is not None and name not in fitted:
-                msg = f"{name!r} must be a data set of the section features, that is one of {', '.join(fitted)}"
-                raise ValueError(msg)
-        if info.field_name in ("fig03", "fig11") and len(figure.datasets) > 1:
-            msg = "there is room for one data set only"
-            raise ValueError(msg)
-        return figure
+    def check(self) -> None:
+        """Check the sections against each other.
 
-    @field_validator("fig01", "fig02")
-    @classmethod
-    def _network_of_the_zoo(cls, figure: Fig01 | Fig02, info: ValidationInfo) -> Fig01 | Fig02:
-        zoo = info.data.get("zoo")
-        for name in figure.heat_maps if isinstance(figure, Fig01) else [figure.network]:
-            if zoo is not None and name not in zoo.networks:
-                msg = f"{name!r} must be a network of the section zoo, that is one of {', '.join(zoo.networks)}"
-                raise ValueError(msg)
-        return figure
+        Raises:
+            ValueError: with every section that does not fit, a line for each.
+        """
+        lines = []
+        for name in type(self).model_fields:
+            try:
+                getattr(getattr(self, name), "check", lambda _: None)(self)
+            except ValueError as error:
+                lines.append(f"{name}.{error}")
+        if lines:
+            raise ValueError("\n".join(lines))
 
-    @field_validator("printed")
-    @classmethod
-    def _images_of_figure_6(cls, printed: Printed, info: ValidationInfo) -> Printed:
-        fig06 = info.data.get("fig06")
-        for name in printed.runs:
-            run = PRINTED[name]
-            if run.sigma is None and fig06 and not any(is_printed_fit(task, run) for task in fig06.datasets):
-                msg = (
-                    f"{name!r} needs {run.task} among fig06.datasets with n_train {run.n_train}, n_test {run.n_test}, size "
-                    f"{run.size}, rfm.ridges {as_yaml([RIDGE])} and at least {run.rounds} rfm.rounds"
-                )
-                raise ValueError(msg)
-        return printed
 
-    @field_validator("fig04")
-    @classmethod
-    def _datasets_of_figure_6(cls, fig04: Fig04, info: ValidationInfo) -> Fig04:
-        fig06 = info.data.get("fig06")
-        for name in fig04.datasets:
-            known = [] if fig06 is None else [task.dataset for task in fig06.datasets]
-            if fig06 is not None and name not in known:
-                msg = f"datasets must be among fig06.datasets, that is {', '.join(known)}, but there is {name!r}"
-                raise ValueError(msg)
-        return fig04
+def _preset_model() -> type[PresetBase]:
+    """The model of presets, with a section for each figure that has one."""
+    fields: dict[str, Any] = {}
+    for name, figure in figures().items():
+        if (section := figure.section) is not None:
+            title = (section.__doc__ or figure.title).strip().removesuffix(".")
+            optional = all(not info.is_required() for info in section.model_fields.values())
+            info = Field(default_factory=section, description=title) if optional else Field(description=title)
+            fields[name] = (section, info)
+    return create_model("Preset", __base__=PresetBase, __doc__="What each figure needs at one scale.", **fields)
+
+
+Preset: type[PresetBase] = _preset_model()
 
 
 class Config(Model):
@@ -182,7 +138,7 @@ class Settings(Model):
     """A configuration with its preset resolved."""
 
     config: Config
-    preset: Preset
+    preset: Any
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:
@@ -208,7 +164,12 @@ def load_settings(config: Mapping[str, Any], presets: Path) -> Settings:
         raise ConfigError(msg + _nearest(checked.preset, names))
     merged = _merge(yaml.safe_load(path.read_text()), checked.overrides)
     source = f"{path.name} with the overrides of config.yaml" if checked.overrides else path.name
-    return Settings(config=checked, preset=validated(Preset, merged, source))
+    preset = validated(Preset, merged, source)
+    try:
+        preset.check()
+    except ValueError as error:
+        raise ConfigError("\n".join(f"{source}: {line}." for line in str(error).splitlines())) from None
+    return Settings(config=checked, preset=preset)
 
 
 def _merge(base: Any, changes: Any) -> Any:

@@ -11,6 +11,7 @@ first. Intervals are at 95 % and of one of two kinds, which the column `over` of
   excludes 0 exactly where the exact test of McNemar rejects at 5 %.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,12 +21,15 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from convrfm.errors import InputError
+from convrfm.replication.claims.evidence import Number
+from convrfm.replication.claims.rules import Rule
 from convrfm.replication.figures.style import interval
+from convrfm.replication.runs.protocols import chosen, selection_score
 
 __all__ = [
-    "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "chosen", "deep_stage", "difference", "draw_of",
-    "estimate_in", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name", "network_row", "over_cntk", "paired",
-    "selection_score", "with_estimates",
+    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "deep_stage",
+    "difference", "draw_of", "estimate_in", "gain", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name",
+    "network_row", "over_cntk", "paired", "spoken_of", "with_estimates",
 ]  # fmt: skip
 
 DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
@@ -38,7 +42,7 @@ IN_WORDS = {
 }
 
 OF_ONE_RUN = (
-    "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "chosen", "ridge", "correct", "train_classes",
+    "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "ridge", "correct", "train_classes",
     "unseen_classes",
 )  # fmt: skip
 """Columns that differ between the runs, or the methods, of one task."""
@@ -108,11 +112,6 @@ def layer_name(layers: int) -> str:
     return ("CNTK", "ConvRFM")[layers] if layers < 2 else deep_stage(layers - 1)
 
 
-def selection_score(protocol: str) -> str:
-    """The column of a kernel's history that chooses ridge and round."""
-    return "test_accuracy" if protocol == "published" else "validation_accuracy"
-
-
 def how_chosen(protocol: str) -> str:
     """By what ridge, round and epoch are chosen, in words."""
     if protocol == "published":
@@ -133,26 +132,6 @@ def kernel_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "CNTK": history[(history["stage"] == 0) & (history["round"] == 0)],
         "ConvRFM": history[(history["stage"] == 0) & (history["round"] >= 1)],
         **{deep_stage(stage): part for stage, part in history.groupby("stage") if stage > 0},
-    }
-
-
-def chosen(part: pd.DataFrame, score: str) -> dict[str, Any]:
-    """The row of a method: its best ridge and round, the earliest of equals; and its last round.
-
-    Args:
-        part: from `kernel_parts`.
-        score: the column that chooses, from `selection_score`.
-
-    Returns:
-        `accuracy` and `last_accuracy` of the test images, `chosen` (the round), `ridge`.
-    """
-    best = part.loc[part[score].idxmax()]
-    last = part[part["round"] == part["round"].max()]
-    return {
-        "accuracy": best["test_accuracy"],
-        "last_accuracy": last.loc[last[score].idxmax(), "test_accuracy"],
-        "chosen": int(best["round"]),
-        "ridge": best["ridge"],
     }
 
 
@@ -324,3 +303,34 @@ def in_words(over: Iterable[str], marked: str = "where marked †") -> str:
     if kinds == {DRAWS, TEST_IMAGES}:
         return f"{IN_WORDS[DRAWS]}; {marked}, {IN_WORDS[TEST_IMAGES].removeprefix('95 % ')}"
     return IN_WORDS[kinds.pop() if kinds else NONE]
+
+
+ACCURACY_WORDS = ("task", "method", "quantity", "against", "over")
+ACCURACY_NUMBERS = ("sigma", "value", "low", "high")
+"""Columns of a table of accuracies that its judges read."""
+
+
+def gain(rows: pd.DataFrame, method: str, against: str) -> Number:
+    """Points that a method gains over another, as the table has them.
+
+    Args:
+        rows: of one task and noise level.
+        method: the one that should gain.
+        against: the other.
+
+    Returns:
+        the mean, NaN where there is none, without an interval where the table has none.
+    """
+    found = estimate_in(rows, method, against)
+    if found is None:
+        return Number(math.nan, None, f"no draw has both {method} and {against}")
+    if not math.isfinite(found.value):
+        return Number(math.nan, None, f"accuracies of {method} or {against} are missing")
+    if not (math.isfinite(found.low) and math.isfinite(found.high) and found.over):
+        return Number(100 * found.value)
+    return Number(100 * found.value, (100 * found.low, 100 * found.high), over=found.over)
+
+
+def spoken_of(claim: Rule, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows on tasks that a claim speaks of, or that stand in for one."""
+    return rows[rows["task"].isin(claim.of) | rows["stand_in"]]

@@ -1,8 +1,13 @@
 """Beyond the paper: what more images in the AGOP, more training images, and each choice of the protocol are worth."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -10,16 +15,263 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from pydantic import Field, field_validator, model_validator
 
-from convrfm.replication.figures.accuracies import accuracy_of, chosen, difference, draw_of, kernel_parts, paired
-from convrfm.replication.figures.names import is_stand_in, short_title, stand_in_note
-from convrfm.replication.figures.skipped import write_reason
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.config.models import Model, Positive, check_each_once
+from convrfm.replication.figures.accuracies import (
+    accuracy_of,
+    chosen,
+    difference,
+    draw_of,
+    how_chosen,
+    kernel_parts,
+    paired,
+)
+from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.methods import estimate_cell
+from convrfm.replication.figures.names import in_sentence, is_stand_in, reservation, short_title, stand_in_note
+from convrfm.replication.figures.skipped import skipped_lines, write_reason
+from convrfm.replication.figures.style import figure_style, letter, with_interval
+from convrfm.replication.record.finished_runs import read_recorded_runs
+from convrfm.replication.record.paths import run_name
+from convrfm.replication.record.session import Job
+from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
+from convrfm.replication.runs.kinds import Keys, RunKind
+from convrfm.replication.runs.protocols import RFM_CHOICES
 
-__all__ = ["CORRECTED", "UNCHANGED", "agop_curve", "draw", "effects", "in_words", "size_curve", "tidy"]
+__all__ = [
+    "FIGURE",
+    "KINDS",
+    "UNCHANGED",
+    "Beyond",
+    "StudyTask",
+    "agop_curve",
+    "caption",
+    "draw",
+    "draw_figure",
+    "effects",
+    "in_words",
+    "size_curve",
+    "tidy",
+    "variants",
+]
+
 
 UNCHANGED = "unchanged"
-"""Name of the variant that follows its protocol in everything, as `convrfm.replication.config.sections.beyond` gives it."""
+"""Name of the variant that follows its protocol in everything."""
+
+
+class Change(Model):
+    """Choices of a protocol that a fit makes otherwise; fields as in `convrfm.rfm.rounds` and `convrfm.rfm.deep`."""
+
+    selection: Literal["test", "validation"] | None = Field(None, description="what chooses ridge and round")
+    agop_samples: Positive | Literal["all"] | None = Field(None, description="training images in the AGOP, or all")
+    agop_draw: Literal["first", "random"] | None = Field(None, description="which ones, where they are not all")
+    agop_ridge: Literal["selected", "last"] | None = Field(None, description="the predictor whose AGOP is taken")
+    metric_power: Annotated[float, Field(gt=0)] | None = Field(None, description="p in M = G^p")
+    eigenvalue_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the largest eigenvalues of the AGOP that is kept"
+    )
+    solver_dtype: Literal["float64", "float32"] | None = Field(None, description="arithmetic of the solver")
+    nonlinearity: Literal["relu", "none"] | None = Field(None, description="between the stages of Deep ConvRFM")
+    plain_filters: Literal["gaussian", "torch"] | None = Field(
+        None, description="filters of a stage whose round 0 wins"
+    )
+
+    @property
+    def values(self) -> dict[str, str | int | float]:
+        """What is changed, by field."""
+        return self.model_dump(exclude_none=True)
+
+    @model_validator(mode="after")
+    def _something_changes(self) -> Self:
+        if not self.values:
+            msg = f"it must change at least one of {', '.join(type(self).model_fields)}"
+            raise ValueError(msg)
+        return self
+
+
+def variant_name(changes: dict[str, str | int | float]) -> str:
+    """Name of a variant in the names of its runs, such as `metric_power-2`; `unchanged` for none."""
+    parts = [f"{key}-{value:g}" if isinstance(value, float) else f"{key}-{value}" for key, value in changes.items()]
+    return "+".join(parts) or UNCHANGED
+
+
+class StudyTask(Model):
+    """One local-signal task at one noise level, with the numbers of training images that are compared."""
+
+    task: Literal["bars", "noisy-digits", "noisy-mnist"] = Field(
+        description="noisy bars; noisy digits with scikit-learn's embedded digits (a stand-in); or with MNIST"
+    )
+    sigma: float = Field(1.0, gt=0, allow_inf_nan=False, description="noise level, as in fig05")
+    n_train: list[Positive] = Field(
+        min_length=1,
+        description="training images; each number takes the first ones of the same draw. Memory grows as 48 bytes times its "
+        "square: a fit that does not find that free stops before it starts",
+    )
+    n_test: Positive = Field(description="test images")
+    depth: Positive = Field(3, description="convolutions of the kernels, L")
+    patch_size: Positive = Field(3, description="patch size q")
+    rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        self.rfm.check(self.depth)
+        check_each_once(
+            [str(n) for n in self.n_train], "each number of training images may stand there only once, but they are"
+        )
+        return self
+
+
+class Choices(Model):
+    """Which single choices are changed, on the first task."""
+
+    n_train: Positive = Field(description="training images; one of the numbers of the first task")
+    stages: Positive = Field(
+        3,
+        description="stages of Deep ConvRFM for changes that concern the features between stages, and for both protocols; "
+        "other changes have the stages of the task",
+    )
+    agop_samples: list[Positive] = Field(
+        min_length=1, description="numbers of images in the AGOP that are compared; all of them is added"
+    )
+    changes: list[Change] = Field(min_length=1, description="changes to the protocol `published`, each by itself")
+
+    @field_validator("changes")
+    @classmethod
+    def _each_change_once(cls, changes: list[Change]) -> list[Change]:
+        names = [variant_name(change.values) for change in changes]
+        check_each_once(names, "each change may stand there only once, but they are")
+        return changes
+
+
+class Beyond(Model):
+    """Beyond the paper: points of the AGOP, single choices, numbers of training images."""
+
+    in_all: bool = Field(False, description="whether `snakemake` without a target builds it, too")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+        min_length=1, description="seeds of the draws; small differences want more of them than figures do"
+    )
+    tasks: list[StudyTask] = Field(min_length=1, max_length=3, description="a panel for each task")
+    choices: Choices = Field(description="which choices are changed, on the first task")
+
+    @field_validator("tasks")
+    @classmethod
+    def _each_task_once(cls, tasks: list[StudyTask]) -> list[StudyTask]:
+        check_each_once([task.task for task in tasks], "each task may stand there only once, but they are")
+        return tasks
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_seed_once(cls, seeds: list[int]) -> list[int]:
+        check_each_once([run_name({"seed": seed}) for seed in seeds], "a seed may stand there only once, but they are")
+        return seeds
+
+    @model_validator(mode="after")
+    def _choices_are_of_the_first_task(self) -> Self:
+        first = self.tasks[0]
+        if self.choices.n_train not in first.n_train:
+            known = ", ".join(str(n) for n in first.n_train)
+            msg = f"choices.n_train must be among tasks.0.n_train, that is {known}, but it is {self.choices.n_train}"
+            raise ValueError(msg)
+        if max(self.choices.agop_samples) > self.choices.n_train:
+            msg = f"choices.agop_samples must be at most choices.n_train, {self.choices.n_train}, but they are "
+            msg += ", ".join(str(count) for count in self.choices.agop_samples)
+            raise ValueError(msg)
+        if self.choices.stages > first.depth:
+            msg = f"choices.stages must be at most the depth of {first.task}, {first.depth}, but it is {self.choices.stages}"
+            raise ValueError(msg)
+        return self
+
+
+OF_FEATURES = ("nonlinearity", "plain_filters")
+"""Changes of the features between stages, which ConvRFM, the first stage, does not see."""
+
+Case = tuple[str, str, int, dict[str, Any]]
+"""Protocol, task, training images and changes of fits that differ in their seeds."""
+
+
+def _choices(plan: "Plan") -> Choices:
+    return plan.section(Beyond).choices
+
+
+def _studied(plan: "Plan") -> str:
+    """The task on which single choices are changed."""
+    return next(iter(plan.studies))
+
+
+def _agop_changes(plan: "Plan") -> list[dict[str, Any]]:
+    return [{"agop_samples": count} for count in [*_choices(plan).agop_samples, "all"]]
+
+
+def _single_changes(plan: "Plan") -> list[dict[str, Any]]:
+    return [change.values for change in _choices(plan).changes]
+
+
+def _variant(protocol: str, changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and changes of a variant, without changes to what the protocol does anyway."""
+    real = {key: value for key, value in changes.items() if RFM_CHOICES[protocol].get(key) != value}
+    return variant_name(real), real
+
+
+def variants(plan: "Plan") -> dict[str, dict[str, Any]]:
+    """The changes of every variant, by its name."""
+    every = [{}, *_agop_changes(plan), *_single_changes(plan)]
+    return dict(_variant(protocol, changes) for protocol in RFM_CHOICES for changes in every)
+
+
+def _stages(plan: "Plan", w: Keys) -> int:
+    """Stages of a fit: those of the task, or of the choices where these concern the features between stages."""
+    choices, n_train, changes = _choices(plan), int(w["n_train"]), variants(plan)[w["variant"]]
+    is_choice = w["task"] == _studied(plan) and n_train == choices.n_train
+    wants_all = w["variant"] == UNCHANGED or any(key in OF_FEATURES for key in changes)
+    return choices.stages if is_choice and wants_all else plan.studies[w["task"]].rfm.stages
+
+
+def _fit(plan: "Plan", w: Keys) -> TaskFit:
+    """What a fit that changes single choices sees of the configuration."""
+    study = plan.studies[w["task"]]
+    return TaskFit(
+        **study.model_dump(include={"task", "n_test", "depth", "patch_size"}),
+        n_train=int(w["n_train"]), sigma=float(w["sigma"]), protocol=w["protocol"], seed=int(w["seed"]),
+        rfm=study.rfm.model_copy(update={"stages": _stages(plan, w)}), changes=variants(plan)[w["variant"]],
+        **of_kernel(plan),
+    )  # fmt: skip
+
+
+def _draw(plan: "Plan", w: Keys) -> list[str]:
+    """The draw of which a fit takes the first images: it is as large as the largest of its task."""
+    study = plan.studies[w["task"]]
+    counts = {"n_train": max(study.n_train), "n_test": study.n_test, "seed": w["seed"]}
+    return [plan.run_file("sized-draw", w["protocol"], "arrays", task=w["task"], **counts)]
+
+
+KINDS = (RunKind("variant", JOB, ("variant", "task", "sigma", "n_train", "seed"), {"draw": _draw}, _fit),)
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    """One file of every fit; single choices are changed in `published`, whatever the figure's protocol."""
+    studied, n_train, known = _studied(plan), _choices(plan).n_train, plan.ready(plan.studies)
+    curves: list[Case] = [(protocol, name, n, {}) for name in known for n in plan.studies[name].n_train]
+    points = [(protocol, studied, n_train, changes) for changes in _agop_changes(plan)]
+    singles = [("published", studied, n_train, changes) for changes in [{}, *_single_changes(plan)]]
+    wholes: list[Case] = [("corrected", studied, n_train, {})]
+    files = [
+        plan.run_file(
+            "variant", of, file,
+            variant=_variant(of, changes)[0], task=task, sigma=plan.studies[task].sigma, n_train=n, seed=seed,
+        )
+        for of, task, n, changes in curves + (points + singles + wholes if studied in known else [])
+        for seed in plan.section(Beyond).seeds
+    ]  # fmt: skip
+    return list(dict.fromkeys(files))
+
+
+def _shown(plan: "Plan", _: str) -> dict[str, Any]:
+    """What the drawing sees of the choices."""
+    changes = [_variant("published", changes)[0] for changes in _single_changes(plan)]
+    return {"choices": {"task": _studied(plan), "n_train": _choices(plan).n_train, "changes": changes}}
+
 
 CORRECTED = "all of the protocol `corrected`"
 """The change of every choice at once, in words."""
@@ -253,3 +505,144 @@ def _draw_effects(axes: Axes, found: pd.DataFrame, colours: Mapping[str, Any]) -
     reach = 1.1 * max(found["mean"].abs().max() + 1, np.nanquantile(found[["mean", "low", "high"]].abs(), 0.9))
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("points of test accuracy against the protocol published, mean and 95 % interval over draws")
+
+
+def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    draws = table.groupby(["protocol", "task"])["draw"].nunique().max()
+    tasks = list(dict.fromkeys(table["task"]))
+    opening = (
+        f"**Beyond the paper** (curves: protocol {protocol}, ridge and round chosen {how_chosen(protocol)}). CNTK is the "
+        "kernel without feature learning, ConvRFM its best round from round 1 on, and beside it round 1 alone; each stage of "
+        f"Deep ConvRFM stands by itself. {draws} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
+    )
+    lines = [opening]
+    letters = iter("ABCDEF")
+    if choices["task"] in tasks:
+        lines += ["", *_of_agop(next(letters), agop_curve(table, choices, protocol), choices)]
+    for task in tasks:
+        lines += ["", *_of_sizes(next(letters), size_curve(table, task, protocol), task)]
+    if choices["task"] in tasks:
+        lines += ["", *_of_choices(next(letters), table, choices)]
+    lines += skipped_lines(skipped, short_title)
+    return "\n".join(lines) + "\n"
+
+
+def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
+    """Accuracy by images in the AGOP, and what each number gains or loses against all of them."""
+    methods = [method for method in dict.fromkeys(curve["method"]) if method != "CNTK"]
+    most = curve["agop_images"].max()
+    opening = (
+        f"**{name}**, {in_sentence(choices['task'])}, {choices['n_train']} training images: accuracy against the number of "
+        "images in the AGOP, and difference to all of them. The authors' code takes the first 20."
+    )
+    lines = [
+        opening,
+        "",
+        "| images | " + " | ".join(f"{method} | against {most}" for method in methods) + " |",
+        "|" + "---|" * (2 * len(methods) + 1),
+    ]
+    full = curve[curve["agop_images"] == most]
+    for number, part in curve.groupby("agop_images"):
+        cells = []
+        for method in methods:
+            cells.append(_accuracy(part, method))
+            both = pd.concat([frame[frame["method"] == method].assign(method=label) for label, frame in
+                              (("some", part), ("all", full))])  # fmt: skip
+            cells.append("-" if number == most else estimate_cell(difference(both, "some", "all")))
+        lines.append(f"| {number} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
+    """Accuracy by training images, and what each method gains over the one before it."""
+    first = curve.iloc[0]
+    deep = [method for method in dict.fromkeys(curve["method"]) if method.startswith("Deep")]
+    opening = (
+        f"**{name}, {short_title(task)}**{reservation(task)}, sigma = {first['sigma']:g}: accuracy against the number of "
+        f"training images; {first['n_test']} test images, the same for all."
+    )
+    lines = [
+        opening,
+        "",
+        "| training images | CNTK | ConvRFM | ConvRFM over CNTK | "
+        + " | ".join(f"{method}, over ConvRFM" for method in deep)
+        + " |",
+        "|" + "---|" * (4 + len(deep)),
+    ]
+    for number, part in curve.groupby("n_train"):
+        cells = [
+            _accuracy(part, "CNTK"),
+            _accuracy(part, "ConvRFM"),
+            estimate_cell(difference(part, "ConvRFM", "CNTK")),
+        ]
+        cells += [estimate_cell(difference(part, method, "ConvRFM")) for method in deep]
+        lines.append(f"| {number} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _accuracy(table: pd.DataFrame, method: str) -> str:
+    rows = table[table["method"] == method]
+    if rows.empty:
+        return "-"
+    value, low, high, *_ = accuracy_of(rows)
+    return with_interval(100 * value, 100 * low, 100 * high, ".1f")
+
+
+def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
+    """The ablation as a table: a row for each change, a column for each method."""
+    found = effects(table, choices)
+    methods = [method for method in dict.fromkeys(table["method"]) if method in set(found["method"])]
+    cells = {(row.change, row.method): _effect(row) for row in found.itertuples()}
+    opening = (
+        f"**{name}, single choices**, {in_sentence(choices['task'])}, {choices['n_train']} training images: one change at "
+        "a time to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as the "
+        "change says; a dash where a method was not run, or does not depend on the change."
+    )
+    return [
+        opening,
+        "",
+        "| change | " + " | ".join(methods) + " |",
+        "|" + "---|" * (len(methods) + 1),
+        *(
+            f"| {change} | " + " | ".join(cells.get((change, method), "-") for method in methods) + " |"
+            for change in dict.fromkeys(found["change"])
+        ),
+        "",
+        _verdict(found),
+    ]
+
+
+def _effect(row: Any) -> str:
+    return with_interval(row.mean, row.low, row.high, "+.1f") if row.draws_changed else "no change in any draw"
+
+
+def _verdict(found: pd.DataFrame) -> str:
+    """How many effects are clear, and how many would be by chance."""
+    tried = found[(found["draws_changed"] > 0) & found["low"].notna()]
+    clear = tried[(tried["low"] > 0) | (tried["high"] < 0)]
+    named = ", ".join(f"{row.change} ({row.method}, {row.mean:+.1f})" for row in clear.itertuples())
+    sentence = f"Of {len(tried)} differences, {len(clear)} exclude 0 by their interval"
+    sentence += f": {named}." if named else "."
+    return f"{sentence} Chance alone would make {0.05 * len(tried):.1f} of them do so."
+
+
+FIGURE = FigureSpec(
+    title="Beyond the paper",
+    subject="",
+    about="Accuracy of ConvRFM against the number of images in the AGOP and against the number of training images, and what each "
+    "choice of the protocol is worth by itself.",
+    section=Beyond,
+    needs=lambda plan: plan.needs(plan.studies),
+    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
+    seen=_shown,
+    asked=lambda plan: plan.section(Beyond).in_all,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
+    table = tidy(read_recorded_runs(job.inputs["metrics"]))
+    shown = job.settings["choices"], job.settings["protocol"], skipped
+    return table, draw(table, *shown), caption(table, *shown)

@@ -1,26 +1,159 @@
 """What Figures 3, 10, 11 and 12 share: their table, how filters and pictures are drawn, and numbers in words."""
 
-from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from pydantic import Field, field_validator, model_validator
 
+from convrfm.datasets.registry import REGISTRY
 from convrfm.pictures.eigenfilters import CONSTANT
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
+from convrfm.replication.config.models import Model, Positive, check_among, check_each_once
 from convrfm.replication.figures.accuracies import how_chosen
-from convrfm.replication.figures.names import is_stand_in, short_title, stand_in_note
+from convrfm.replication.figures.figure import FigureFiles
+from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title, stand_in_note
 from convrfm.replication.figures.skipped import write_reason
 from convrfm.replication.figures.style import figure_style, interval, with_interval
 
 __all__ = [
-    "COHERENT", "KERNELS", "LETTERS", "Sheet", "Strip", "against_random", "caption_of_data_sets", "draw_data_sets",
-    "draw_sheet", "draw_strip", "excess", "first_seed", "headline", "letter_part", "notes", "orientation_sentence",
-    "oriented_gaps", "proper_edges", "show", "show_filter", "table_of", "write_missing",
-]  # fmt: skip
+    "FeatureFigure",
+    "FeatureTask",
+    "Features",
+    "by_metric",
+    "edge_detectors",
+    "excess_number",
+    "feature_figure",
+    "feature_judges",
+    "kernels_and_networks",
+    "over_in_words",
+]
+
+
+class FeatureNetwork(Model):
+    """The finite network whose first layer is compared with."""
+
+    width: Positive = Field(64, description="filters of each convolution")
+    batch_size: Positive = Field(128, description="images per step")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="Adam, or plain SGD")
+    learning_rate: float = Field(5e-4, gt=0, description="step size")
+    epochs: Positive = Field(description="passes over the training images")
+
+
+class FeatureTask(Model):
+    """One data set with the models that are fitted to it."""
+
+    dataset: str = Field(description="a data set of docs/datasets.md whose images are of small size")
+    size: Positive = Field(32, description="pixels of each side")
+    colour: Literal["grey", "rgb"] = Field("rgb", description="one channel or three")
+    n_train: Positive = Field(description="training images")
+    n_test: Positive = Field(description="test images")
+    rounds: Positive = Field(5, description="rounds of ConvRFM, T")
+    ridges: list[Annotated[float, Field(gt=0)]] = Field(
+        default=[1e-8, 1e-5, 1e-3], min_length=1, description="ridges to try, for a kernel divided by its largest entry"
+    )
+    depth: Positive = Field(3, description="convolutions of CNTK and network, L")
+    patch_size: Positive = Field(3, description="patch size q of CNTK and network")
+    laplace_patch_size: Positive = Field(7, description="patch size q of the Laplace kernel")
+    bandwidth: float = Field(10.0, gt=0, description="bandwidth of the Laplace kernel; the paper's is lost")
+    network: FeatureNetwork = Field(description="the network to compare with")
+
+    @field_validator("dataset")
+    @classmethod
+    def _data_set_is_known(cls, name: str) -> str:
+        if name not in REGISTRY or not REGISTRY[name].classes:
+            msg = f"{name!r} is no data set with classes; docs/datasets.md lists them"
+            raise ValueError(msg)
+        return name
+
+    @model_validator(mode="after")
+    def _metrics_are_learned(self) -> Self:
+        if self.rounds < 2:
+            msg = "rounds must be at least 2: round 0 has the identity for a metric, which shows no feature"
+            raise ValueError(msg)
+        if min(self.patch_size, self.laplace_patch_size) < 2:
+            msg = "patches must have at least 2x2 pixels: a single pixel has no orientation"
+            raise ValueError(msg)
+        return self
+
+
+class Features(Model):
+    """What the first layer learns, for Figures 3, 10, 11 and 12."""
+
+    tasks: list[FeatureTask] = Field(min_length=1, description="data sets with their models")
+    seeds: Positive = Field(
+        3,
+        description="how many of the seeds are fitted, the first ones of the list; one where the protocol fixes the images",
+    )
+    natural: Literal["photographs", "imagenet", "imagenette"] = Field(
+        description="large natural images: scikit-learn's two photographs (a stand-in), ImageNet, or ten classes of it, for "
+        "which nobody needs an account"
+    )
+    natural_images: Positive = Field(description="how many of them; the authors' code takes 15")
+    natural_size: Positive = Field(224, description="pixels of each side of natural images")
+    images: Positive = Field(
+        20, description="test images of each data set that are compared; those of highest contrast are shown"
+    )
+    eigenvectors: Annotated[int, Field(ge=2)] = Field(8, description="top eigenvectors that are shown and measured")
+    exponent: float = Field(
+        1.0,
+        gt=0,
+        description="power of the matrices that images pass: 1 for the full matrix, as the paper has it for SVHN",
+    )
+    control_draws: Positive = Field(10, description="random matrices and filters that each comparison is held against")
+
+    @field_validator("tasks")
+    @classmethod
+    def _each_data_set_once(cls, tasks: list[FeatureTask]) -> list[FeatureTask]:
+        check_each_once([task.dataset for task in tasks])
+        return tasks
+
+    @model_validator(mode="after")
+    def _enough_images(self) -> Self:
+        for task in self.tasks:
+            if task.n_test < self.images:
+                msg = f"images must be at most the n_test of {task.dataset}, {task.n_test}, but it is {self.images}"
+                raise ValueError(msg)
+        return self
+
+
+class FeatureFigure(Model):
+    """One figure of what the first layer learns; its class in the figure's module gives it its name."""
+
+    most: ClassVar[int | None] = None
+    """Data sets that there is room for."""
+
+    datasets: list[str] = Field(
+        min_length=1, description="data sets of the section features, in their order on the figure"
+    )
+
+    @field_validator("datasets")
+    @classmethod
+    def _each_once(cls, datasets: list[str]) -> list[str]:
+        check_each_once(datasets)
+        if cls.most is not None and len(datasets) > cls.most:
+            msg = "there is room for one data set only"
+            raise ValueError(msg)
+        return datasets
+
+    def check(self, preset: Any) -> None:
+        """Check against other sections.
+
+        Raises:
+            ValueError: a data set that the section features does not have.
+        """
+        check_among("datasets", self.datasets, "features.tasks", [task.dataset for task in preset.features.tasks])
+
 
 LETTERS = "ABCDEFGH"
 """Of the panels."""
@@ -314,3 +447,128 @@ def _orientation_label(row: pd.Series) -> str:
 def _bare(cell: Axes) -> None:
     cell.set(xticks=[], yticks=[])
     sns.despine(ax=cell, left=True, bottom=True)
+
+
+def feature_figure(
+    section: type[FeatureFigure], kernels: Sequence[str], *, networks: bool, natural: bool
+) -> dict[str, Any]:
+    """What `FigureSpec` needs of a figure of what the first layer learns.
+
+    Args:
+        section: of the figure.
+        kernels: whose metrics are shown.
+        networks: whether finite networks are shown too.
+        natural: whether large natural images are shown too.
+
+    Returns:
+        arguments `section`, `needs`, `inputs` and `seen`.
+    """
+
+    def needs(plan: "Plan") -> dict[str, list[str]]:
+        own, name = plan.needs(plan.section(section).datasets), plan.settings.preset.features.natural
+        if not natural:
+            return own
+        images = plan.needs([name])[name]
+        # A figure of natural images alone has nothing to show without them.
+        return {**own, name: images} if networks else {dataset: files + images for dataset, files in own.items()}
+
+    def runs(plan: "Plan", protocol: str) -> list[tuple[str, int]]:
+        shown = [name for name in plan.section(section).datasets if not plan.absent(needs(plan)[name])]
+        count = plan.settings.preset.features.seeds
+        return [(name, seed) for name in shown for seed in plan.image_seeds(name, protocol, count)]
+
+    def fits(plan: "Plan", protocol: str) -> list[str]:
+        return [
+            plan.run_file("features", protocol, "arrays", dataset=dataset, kernel=kernel, seed=seed)
+            for dataset, seed in runs(plan, protocol)
+            for kernel in kernels
+        ]
+
+    def trained(plan: "Plan", protocol: str) -> list[str]:
+        return [
+            plan.run_file("feature-network", protocol, "arrays", dataset=dataset, seed=seed)
+            for dataset, seed in (runs(plan, protocol) if networks else [])
+        ]
+
+    def large(plan: "Plan", protocol: str) -> list[str]:
+        """ImageNet lies class by class: both protocols draw from it, stratified by class."""
+        features, shown = plan.settings.preset.features, runs(plan, protocol)
+        if not natural or not shown or not plan.ready([features.natural]):
+            return []
+        appearance = {"size": features.natural_size, "fit": "crop", "colour": plan.feature_tasks[shown[0][0]].colour}
+        counts = (features.natural_images, 0)
+        return [plan.prepared("corrected", "arrays", features.natural, counts, plan.seeds[0], **appearance)]
+
+    def seen(plan: "Plan", _: str) -> dict[str, Any]:
+        features = plan.settings.preset.features
+        tasks = [plan.feature_tasks[name] for name in plan.section(section).datasets]
+        return {
+            "natural": features.natural,
+            "patch_sizes": {t.dataset: {"cntk": t.patch_size, "laplace": t.laplace_patch_size} for t in tasks},
+            **features.model_dump(include={"images", "eigenvectors", "exponent", "control_draws"}),
+        }
+
+    inputs: dict[str, FigureFiles] = {
+        "images": lambda plan, protocol: [plan.feature_images(protocol, *run) for run in runs(plan, protocol)],
+        "fits": fits,
+        "networks": trained,
+        "natural": large,
+    }
+    return {"section": section, "needs": needs, "inputs": inputs, "seen": seen}
+
+
+def feature_judges(figure: str) -> Judges:
+    """The judges of a figure's table.
+
+    What is compared are pictures: intervals are over draws where there are several, and over the images of the one otherwise.
+    """
+    words = ("panel", "dataset", "source", "kernel", "quantity", "draw")
+    return Judges(figure, words, ("seed", "eigenvector", "image", "value", "control"), ("stand_in",))
+
+
+def over_in_words(rows: pd.DataFrame) -> str:
+    """What an interval is over, in words."""
+    draws = rows["draw"].nunique()
+    return f"over {draws} draws" if draws > 1 else "over the images of one draw"
+
+
+def excess_number(rows: pd.DataFrame) -> Number:
+    """By how much a correlation exceeds that with random matrices."""
+    if not none_missing(rows[["value", "control"]]):
+        return Number(math.nan, None, "correlations are missing")
+    found = excess(rows)
+    return Number(found["excess"], bounds(pd.Series(found)))
+
+
+def by_metric(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each metric on each kind of images, with a name."""
+    for (dataset, source, kernel), own in rows.groupby(["dataset", "source", "kernel"], sort=False):
+        yield f"{KERNELS.get(kernel, kernel)} of {in_sentence(dataset)} on {in_sentence(source)}", own
+
+
+def edge_detectors(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Whether top eigenvectors find edges, and of their own orientation."""
+    for on, rows in by_metric(found.rows):
+        edges = proper_edges(rows)
+        flat = "all top eigenvectors are constant" if edges.empty else ""
+        number = Number(math.nan, None, flat) if flat else excess_number(edges[edges["quantity"] == "sobel"])
+        what = f"eigenvectors' correlation with Sobel beyond random filters, {over_in_words(rows)}"
+        yield found.reading(rows, "sobel", on, what, number)
+        angles = np.array([]) if flat else oriented_gaps(rows)["value"].to_numpy()
+        number = Number(math.nan, None, flat or "no eigenvector has an orientation")
+        if none_missing(angles):
+            # The upper one of two middles: it is within the bound exactly if more than half of the angles are.
+            number = Number(float(np.quantile(angles, 0.5, method="higher")))
+        what = f"median angle between {len(angles)} oriented eigenvectors and the edges they pick"
+        yield found.reading(rows, "orientation", on, what, number)
+
+
+def kernels_and_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """By how much pictures through the metric and through the network agree beyond random matrices."""
+    for dataset, rows in found.rows.groupby("dataset", sort=False):
+        for condition, quantity, words in (
+            ("excess", "alike", "first layer, pixel correlation beyond random matrices"),
+            ("without_brightness", "alike_without_means", "the same with each patch's mean left out"),
+        ):
+            number = excess_number(rows[rows["quantity"] == quantity])
+            yield found.reading(rows, condition, short_title(str(dataset)), f"{words}, {over_in_words(rows)}", number)

@@ -1,13 +1,24 @@
 """Figure 1, the ansatz in trained networks: correlation of CNFM and patch-AGOP, its controls, and first layers as pictures."""
 
-from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field
 
+from convrfm.ansatz.filter_forms import FilterForm
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
+from convrfm.replication.config.models import Model, check_among
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.skipped import write_reason
 from convrfm.replication.figures.style import figure_style, letter
 from convrfm.replication.figures.zoo import (
@@ -17,12 +28,69 @@ from convrfm.replication.figures.zoo import (
     images_of,
     is_stand_in,
     mean_over_layers,
+    measurements,
     number_cell,
     order,
     title,
+    zoo_needs,
+    zoo_runs,
 )
+from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays
 
-__all__ = ["caption", "draw", "growth", "tidy"]
+__all__ = ["FIGURE", "Fig01", "caption", "draw", "draw_figure", "growth", "tidy"]
+
+
+class Fig01(Model):
+    """Figure 1, the ansatz in trained networks."""
+
+    heat_maps: list[str] = Field(
+        min_length=1,
+        max_length=4,
+        description="networks of the section zoo whose first layer is shown, such as vgg11-v1 or vgg11-standin",
+    )
+
+    def check(self, preset: Any) -> None:
+        """Check against other sections.
+
+        Raises:
+            ValueError: a network that the section zoo does not have.
+        """
+        check_among("heat_maps", self.heat_maps, "zoo", preset.zoo.networks)
+
+
+judges = Judges("fig01", ("network", "quantity"), ("value", "low", "high"), ("stand_in",))
+
+JUDGED = {
+    "A1": {
+        "gain_over_initial": ("over_initial", "mean over layers, trained minus at initialisation"),
+        "gain_over_null": ("over_null", "mean over layers, trained minus rotated null"),
+        "pearson": ("level", "mean over layers, trained"),
+    },
+    "A2": {"gain_over_control": ("over_control", "trained CNFM with AGOP minus initial CNFM with trained CNFM")},
+}
+"""By claim and quantity of the table: the condition, and the quantity in words."""
+
+EACH_LAYER = {"lowest_pearson": ("each_layer", "lowest layer, trained")}
+NAMED_NETWORKS = ("alexnet-v1", "vgg13-v1")
+"""Networks of which the paper says something for each layer."""
+
+
+@judges("A1", "A2")
+def trained_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Gains of the mean correlation of each network; of A1 its level, and the lowest layer of networks that the paper names."""
+    for network, rows in found.rows.groupby("network", sort=False):
+        named = EACH_LAYER if claim.id == "A1" and network in NAMED_NETWORKS else {}
+        for quantity, (condition, what) in {**JUDGED[claim.id], **named}.items():
+            own = rows[rows["quantity"] == quantity]
+            if len(own) == 1:
+                row = own.iloc[0]
+                number = Number(float(row["value"]), bounds(row))
+                yield found.reading(own, condition, title(str(network)), what, number)
+            else:
+                found.problems.append(f"{found.path} has {len(own)} rows of {quantity} for {network}, where one is due")
+
 
 GAINS = {
     "gain_over_initial": "gain over initialisation",
@@ -201,3 +269,54 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         lines.append(f"| {title(network)} | {layers} | " + " | ".join(cells) + " |")
     lines += caption_of_networks(networks, skipped)
     return "\n".join(lines) + "\n"
+
+
+def _networks(plan: "Plan") -> list[str]:
+    return plan.settings.preset.zoo.networks
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    return zoo_runs(plan, protocol, file, kind="ansatz", networks=_networks(plan))
+
+
+def _shown(plan: "Plan", protocol: str) -> list[str]:
+    """The arrays of the networks whose first layer is shown."""
+    return zoo_runs(plan, protocol, "arrays", kind="ansatz", networks=plan.section(Fig01).heat_maps)
+
+
+FIGURE = FigureSpec(
+    title="Figure 1",
+    subject="the ansatz in trained networks",
+    about="Correlation between the filter covariance W^T W (CNFM) and the patch-AGOP of each layer of trained networks, beside its "
+    "value for the covariance of untrained filters and for a null with randomly rotated gradients.",
+    section=Fig01,
+    needs=lambda plan: zoo_needs(plan, _networks(plan)),
+    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record"), "arrays": _shown},
+    seen=lambda plan, _: plan.section(Fig01).model_dump(),
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
+    runs = measurements(job)
+    table = tidy(runs)
+    figure = draw(table, growth(runs), _heat_maps(job))
+    return table, figure, caption(table, skipped)
+
+
+def _heat_maps(job: Job) -> dict[str, dict[str, np.ndarray]]:
+    """CNFM and AGOP of the first convolution of the networks that are to be shown, in the order of the configuration."""
+    paths = {run_keys(path.parent)["network"]: path for path in job.inputs["arrays"]}
+    first = {"alexnet": "features.0", "vgg": "features.0", "resnet": "conv1"}
+    found = {}
+    for network in job.settings["heat_maps"]:
+        if network not in paths:
+            continue
+        layer = next(name for family, name in first.items() if network.startswith(family))
+        arrays = load_arrays(paths[network])
+        weight = arrays[f"trained/{layer}/weight"].astype(np.float64)
+        core = arrays[f"trained/{layer}/core"]
+        found[network] = {"cnfm": FilterForm(weight, None).dense()[0], "agop": FilterForm(weight, core).dense()[0]}
+    return found

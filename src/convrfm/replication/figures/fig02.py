@@ -1,6 +1,12 @@
 """Figure 2, images through the CNFM and through the patch-AGOP of each layer."""
 
-from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,11 +14,58 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from pydantic import Field
 
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
+from convrfm.replication.config.models import Model, Positive, check_among
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import figure_style, interval, with_interval
-from convrfm.replication.figures.zoo import STAND_IN_NOTE, caption_of_networks, is_stand_in, title
+from convrfm.replication.figures.zoo import (
+    STAND_IN_NOTE,
+    caption_of_networks,
+    is_stand_in,
+    measurements,
+    title,
+    zoo_needs,
+    zoo_runs,
+)
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays
 
-__all__ = ["caption", "draw", "summary", "tidy"]
+__all__ = ["FIGURE", "Fig02", "caption", "draw", "draw_figure", "summary", "tidy"]
+
+
+class Fig02(Model):
+    """Figure 2, images through the matrices of each layer."""
+
+    network: str = Field(description="network of the section zoo, such as vgg11-v1 or vgg11-standin")
+    images: Positive = Field(description="images of each source that are compared; the first ones are shown")
+    control_draws: Positive = Field(5, description="draws of the random matrices that each pair is compared with")
+
+    def check(self, preset: Any) -> None:
+        """Check against other sections.
+
+        Raises:
+            ValueError: a network that the section zoo does not have.
+        """
+        check_among("network", [self.network], "zoo", preset.zoo.networks)
+
+
+judges = Judges("fig02", ("network", "layer"), ("index", "pearson", "control", "excess"), ("stand_in",))
+
+
+@judges("A7")
+def pretrained_pictures(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer, over the images."""
+    for (network, layer), rows in found.rows.groupby(["network", "layer"], sort=False):
+        number = Number(float("nan"))
+        # Pictures of a single pixel have no correlation, and are left out as in the figure.
+        if none_missing(rows["excess"].dropna()):
+            row = summary(rows).iloc[0]
+            number = Number(float(row["excess"]), bounds(row))
+        what = f"{layer}, pixel correlation beyond that with random matrices"
+        yield found.reading(rows, "excess", title(str(network)), what, number)
+
 
 Pictures = Mapping[str, np.ndarray]
 """`input/<i>` `(3, h, w)`, `cnfm/<i>/<layer index>` and `agop/<i>/<layer index>` `(h, w)`, for shown images i."""
@@ -117,3 +170,34 @@ def caption(table: pd.DataFrame) -> str:
         excess = with_interval(row["excess"], row["low"], row["high"], "+.3f")
         lines.append(f"| {row['layer']} | {row['pearson']:.3f} | {row['control']:.3f} | {excess} |")
     return "\n".join([*lines, *caption_of_networks([network], {})]) + "\n"
+
+
+def _network(plan: "Plan") -> list[str]:
+    return [plan.section(Fig02).network]
+
+
+def _run(plan: "Plan", protocol: str, file: str) -> list[str]:
+    return zoo_runs(plan, protocol, file, kind="transformed", networks=_network(plan))
+
+
+FIGURE = FigureSpec(
+    title="Figure 2",
+    subject="images through the matrices of each layer",
+    about="Images as they enter each convolution, transformed by the square root of that layer's filter covariance (CNFM) and of its "
+    "patch-AGOP, with the correlation of the two pictures and that with a random matrix.",
+    section=Fig02,
+    needs=lambda plan: zoo_needs(plan, _network(plan)),
+    inputs={
+        name: partial(_run, file=file)
+        for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
+    },
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, _: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption of the one network, without whose data the whole figure is SKIPPED."""
+    (run,) = measurements(job)
+    table = tidy(*run)
+    return table, draw(table, load_arrays(job.input("arrays"))), caption(table)

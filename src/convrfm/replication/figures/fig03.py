@@ -1,34 +1,53 @@
 """Figure 3, what the first layer learns: eigenvectors, images beside those of a network, and natural images."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from convrfm.replication.claims.evidence import Evidence, Reading, Rule
+from convrfm.replication.figures.feature_measurements import (
+    FeatureRun,
+    eigenvectors_on,
+    natural_images,
+    operators_on,
+    read_runs,
+)
 from convrfm.replication.figures.features import (
     COHERENT,
     KERNELS,
+    FeatureFigure,
     Strip,
     against_random,
+    by_metric,
     draw_strip,
+    edge_detectors,
     excess,
+    excess_number,
+    feature_figure,
+    feature_judges,
     first_seed,
     headline,
+    kernels_and_networks,
     letter_part,
     notes,
+    over_in_words,
     proper_edges,
     show,
     show_filter,
+    table_of,
     write_missing,
 )
-from convrfm.replication.figures.fig10 import pair_labels, pair_sentences
+from convrfm.replication.figures.fig10 import first_layers_of, pair_labels, pair_sentences
 from convrfm.replication.figures.fig12 import edge_sentences
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.names import in_sentence, short_title, with_stand_ins
 from convrfm.replication.figures.style import figure_style
+from convrfm.replication.record.session import Job
 
-__all__ = ["Pictures", "caption", "draw"]
+__all__ = ["FIGURE", "Fig03", "caption", "draw", "draw_figure"]
 
 
 @dataclass(frozen=True)
@@ -135,3 +154,76 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
             f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {against_random(found)}."
         )
     return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+
+
+SHOWN_NATURAL = 2
+
+
+class Fig03(FeatureFigure):
+    """Figure 3, of one data set."""
+
+    most = 1
+
+
+judges = feature_judges("fig03")
+
+
+@judges("A8")
+def first_layer(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """The same of panel A; of panel C whether metrics find edges in natural images."""
+    yield from edge_detectors(claim, _panel(found, "A"))
+    for on, rows in by_metric(_panel(found, "C").rows):
+        what = f"correlation with Sobel beyond random matrices, {over_in_words(rows)}"
+        own = rows[rows["quantity"] == f"sobel_{rows['kernel'].iloc[0]}"]
+        yield found.reading(rows, "transfer", on, what, excess_number(own))
+
+
+@judges("A9")
+def one_data_set(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """The same of panel B, which is a part of Figure 10 where both show the same data set."""
+    yield from kernels_and_networks(claim, _panel(found, "B"))
+
+
+def _panel(found: Evidence, name: str) -> Evidence:
+    return replace(found, rows=found.rows[found.rows["panel"] == name])
+
+
+FIGURE = FigureSpec(
+    title="Figure 3",
+    subject="what the first layer learns",
+    about="Top eigenvectors of the metrics that ConvRFM learns, images through the metric and through the filter covariance of a "
+    "network, and large natural images through the same metrics, each with its likeness in numbers.",
+    judges=judges,
+    **feature_figure(Fig03, list(KERNELS), networks=True, natural=True),
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn | None:
+    """Give table, picture and caption; without natural images panel C is SKIPPED, without the data set the whole figure."""
+    measured = [_measure(job, run) for run in read_runs(job)]
+    if not measured:
+        return None
+    table = table_of([part for parts, _ in measured for part in parts], job.settings["protocol"])
+    return table, draw(table, measured[0][1], skipped), caption(table, skipped)
+
+
+def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], Pictures]:
+    """The rows of all panels, and what they show, of one seed."""
+    parts, filters = [], {}
+    for kernel in KERNELS:
+        rows, sheet = eigenvectors_on(job, run, kernel, run.images, source=run.dataset, shown=0)
+        parts.append(rows.assign(panel="A"))
+        filters[kernel] = sheet.filters
+    rows, pairs = first_layers_of(job, run)
+    parts.append(rows.assign(panel="B"))
+    images, natural = natural_images(job), None
+    if images is not None:
+        found: dict[str, np.ndarray] = {}
+        for kernel in KERNELS:
+            rows, comparison = operators_on(job, run, kernel, images, source=job.settings["natural"])
+            parts.append(rows.assign(panel="C"))
+            found |= {name: comparison.pictures[name][:SHOWN_NATURAL] for name in (kernel, "sobel")}
+        order = [*KERNELS, "sobel"]
+        natural = Strip(images[:SHOWN_NATURAL], {name: found[name] for name in order})
+    return parts, Pictures(filters, pairs, natural)

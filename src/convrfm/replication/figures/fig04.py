@@ -1,6 +1,11 @@
 """Figure 4, Deep ConvRFM against the network, layer by layer."""
 
-from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,13 +14,59 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from pydantic import Field
 
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
+from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.accuracies import draw_of
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
 from convrfm.replication.figures.skipped import skipped_lines
 from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+from convrfm.replication.record.finished_runs import read_recorded_runs
+from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays
 
-__all__ = ["caption", "draw", "summary", "tidy"]
+__all__ = ["FIGURE", "Fig04", "caption", "draw", "draw_figure", "summary", "tidy"]
+
+
+class Fig04(Model):
+    """Figure 4, Deep ConvRFM against the network, layer by layer; its kernels and networks are those of Figures 5 and 6."""
+
+    sigma: float = Field(
+        1.0, ge=0, description="tasks of fig05.panels that have this noise level are shown, at that level"
+    )
+    datasets: list[str] = Field(default=[], description="data sets of fig06.datasets that are shown as well")
+    seeds: Positive = Field(3, description="how many of the seeds are measured, as far as there are networks of them")
+    images: Positive = Field(
+        20, description="test images that the correlations are averaged over; the first one is drawn"
+    )
+    control_draws: Positive = Field(3, description="random matrices of the control, for each layer")
+
+    def check(self, preset: Any) -> None:
+        """Check against other sections.
+
+        Raises:
+            ValueError: a data set that fig06.datasets does not have.
+        """
+        check_among("datasets", self.datasets, "fig06.datasets", [task.dataset for task in preset.fig06.datasets])
+
+
+judges = Judges("fig04", ("task", "draw"), ("seed", "layer", "pearson", "control", "excess"), ("stand_in",))
+
+
+@judges("A9")
+def layers_alike(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """By how much pictures through metrics and through the network agree beyond random matrices; over draws or images."""
+    for (task, layer), rows in found.rows.groupby(["task", "layer"], sort=False):
+        number = Number(float("nan"))
+        if none_missing(rows["excess"]):
+            row = summary(rows).iloc[0]
+            number = Number(float(row["excess"]), bounds(row))
+        what = f"layer {layer}, pixel correlation beyond random matrices"
+        yield found.reading(rows, "excess", short_title(str(task)), what, number)
+
 
 Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
 """Keys of a run (`protocol`, `dataset`, `seed`), its record, and its metrics."""
@@ -174,3 +225,50 @@ def _plain_stages(table: pd.DataFrame) -> list[str]:
         return []
     reason = "the plain kernel of the stage is at least as good, and the random filters of the next stage follow the identity"
     return ["", f"In {'; '.join(found)}, {reason}."]
+
+
+def _tasks(plan: "Plan") -> list[str]:
+    section = plan.section(Fig04)
+    return [task for task, panel in plan.panels.items() if section.sigma in panel.sigmas] + section.datasets
+
+
+def _seeds(plan: "Plan", protocol: str, task: str) -> list[int]:
+    """The seeds of which there is both a fit and a network."""
+    trained = (
+        plan.seeds[: plan.panels[task].cnn.seeds]
+        if task in plan.panels
+        else plan.image_seeds(task, protocol, plan.images[task].seeds)
+    )
+    return trained[: plan.section(Fig04).seeds]
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    return [
+        plan.run_file("layers", protocol, file, dataset=name, seed=seed)
+        for name in plan.ready(_tasks(plan))
+        for seed in _seeds(plan, protocol, name)
+    ]
+
+
+FIGURE = FigureSpec(
+    title="Figure 4",
+    subject="layer by layer",
+    about="A test image through the metrics of Deep ConvRFM and through the filter covariances of a finite network, layer by layer, "
+    "with the correlation of the pixels of both pictures and that of a random matrix.",
+    section=Fig04,
+    needs=lambda plan: plan.needs(_tasks(plan)),
+    inputs={
+        name: partial(_runs, file=file)
+        for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
+    },
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
+    table = tidy(read_recorded_runs(job.inputs["metrics"]))
+    # The first seed comes first.
+    pictures = {run_keys(path.parent)["dataset"]: load_arrays(path) for path in reversed(job.inputs["arrays"])}
+    return table, draw(table, pictures, skipped), caption(table, skipped)

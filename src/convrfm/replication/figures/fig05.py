@@ -1,32 +1,161 @@
 """Figure 5, local signal adaptivity: accuracy against noise, and how the learned metric dims the background."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.local_signal import TASKS
 from convrfm.pictures.magnitudes import patch_magnitude
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
+from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import (
+    ACCURACY_NUMBERS,
+    ACCURACY_WORDS,
     ScoredRun,
     estimate_in,
+    gain,
     how_chosen,
     in_words,
     kernel_rows,
     network_row,
     over_cntk,
+    spoken_of,
     with_estimates,
 )
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.methods import draw_estimates, estimate_cell, interval_handles
 from convrfm.replication.figures.names import is_stand_in, reservation, short_title, with_stand_ins
 from convrfm.replication.figures.skipped import skipped_lines, write_reason
 from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.jobs.task_images import read_draw
+from convrfm.replication.record.finished_runs import read_scored_runs, runs_with
+from convrfm.replication.record.paths import RUN_FILES, run_name
+from convrfm.replication.record.record import read_record
+from convrfm.replication.record.session import Job
+from convrfm.replication.runs.fits import RFMSection
+from convrfm.system.storage import load_arrays
 
-__all__ = ["caption", "contrast", "draw", "examples", "tidy"]
+__all__ = ["FIGURE", "Fig05", "LocalSignalPanel", "caption", "contrast", "draw", "draw_figure", "examples", "tidy"]
+
+
+class OptimizerSettings(Model):
+    """One optimizer of a network."""
+
+    learning_rate: float = Field(gt=0, description="step size")
+    epochs: Positive = Field(description="passes over the training images")
+    seeds_in_most_noise: Positive | None = Field(
+        None,
+        description="how many of the seeds train at the highest noise level, where claims are decided; null: `seeds`",
+    )
+
+
+class CNNSettings(Model):
+    """The plain convolutional network, trained with each optimizer."""
+
+    width: Positive = Field(64, description="filters of each convolution")
+    batch_size: Positive = Field(128, description="images per step")
+    seeds: Positive = Field(description="how many of the seeds train networks; the first ones of the list")
+    adam: OptimizerSettings = Field(description="settings of Adam")
+    sgd: OptimizerSettings = Field(description="settings of plain SGD; the paper's values are lost")
+
+    @model_validator(mode="after")
+    def _most_noise_has_no_fewer_seeds(self) -> Self:
+        for name in ("adam", "sgd"):
+            more = getattr(self, name).seeds_in_most_noise
+            if more is not None and more < self.seeds:
+                msg = f"{name}.seeds_in_most_noise must be at least seeds, {self.seeds}, but it is {more}"
+                raise ValueError(msg)
+        return self
+
+
+class LocalSignalPanel(Model):
+    """One local-signal task with its kernels and networks."""
+
+    task: Literal["bars", "noisy-digits", "noisy-mnist"] = Field(
+        description="noisy bars; noisy digits with scikit-learn's embedded digits (a stand-in); or with MNIST"
+    )
+    n_train: Positive = Field(description="training images")
+    n_test: Positive = Field(description="test images")
+    sigmas: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        min_length=1, description="noise levels in the authors' parametrisation, see convrfm.datasets.local_signal"
+    )
+    depth: Positive = Field(3, description="convolutions of kernels and networks, L")
+    patch_size: Positive = Field(3, description="patch size q")
+    rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
+    cnn: CNNSettings = Field(description="the networks to compare with")
+
+    def networks(self, optimizer: str, sigma: float) -> int:
+        """How many of the seeds train a network with an optimizer ("adam" or "sgd") at a noise level."""
+        more: int | None = getattr(self.cnn, optimizer).seeds_in_most_noise
+        return more if more is not None and sigma == max(self.sigmas) else self.cnn.seeds
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        self.rfm.check(self.depth)
+        return self
+
+    @field_validator("sigmas")
+    @classmethod
+    def _sigmas_tell_runs_apart(cls, sigmas: list[float]) -> list[float]:
+        names = [run_name({"sigma": sigma}) for sigma in sigmas]
+        if len(set(names)) < len(names):
+            msg = "each noise level may stand there only once, and they must differ in their first six digits"
+            raise ValueError(msg)
+        if max(sigmas) == 0:
+            msg = "at least one noise level must be above 0"
+            raise ValueError(msg)
+        return sigmas
+
+
+class Fig05(Model):
+    """Figure 5, local signal adaptivity."""
+
+    panels: list[LocalSignalPanel] = Field(min_length=1, description="one panel for each task")
+
+    @field_validator("panels")
+    @classmethod
+    def _one_panel_for_each_task(cls, panels: list[LocalSignalPanel]) -> list[LocalSignalPanel]:
+        check_each_once([panel.task for panel in panels], "each task may have one panel only, but the tasks are")
+        return panels
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    """One file of every fit of the kernels and of every network."""
+    tasks = [(plan.panels[task], sigma) for task in plan.ready(plan.panels) for sigma in plan.panels[task].sigmas]
+    fits = [
+        plan.run_file("rfm", protocol, file, task=panel.task, sigma=sigma, seed=seed)
+        for panel, sigma in tasks
+        for seed in plan.seeds
+    ]
+    trainings = [
+        plan.run_file("cnn", protocol, file, task=panel.task, sigma=sigma, optimizer=optimizer, seed=seed)
+        for panel, sigma in tasks
+        for optimizer in ("adam", "sgd")
+        for seed in plan.seeds[: panel.networks(optimizer, sigma)]
+    ]
+    return fits + trainings
+
+
+def _draw_files(plan: "Plan", protocol: str) -> list[str]:
+    """The draws of all tasks."""
+    return [
+        plan.run_file("draw", protocol, "arrays", task=task, seed=seed)
+        for task in plan.ready(plan.panels)
+        for seed in plan.seeds
+    ]
+
 
 ROWS = (
     ("test accuracy (%)", "accuracy", ""),
@@ -258,3 +387,81 @@ def _gains(table: pd.DataFrame) -> list[str]:
         cells = [estimate_cell(estimate_in(level, method, against), gain=bool(against)) for level in levels]
         lines.append(f"| {method}, {f'over {against}' if against else 'accuracy'} | " + " | ".join(cells) + " |")
     return lines
+
+
+judges = Judges("fig05", ACCURACY_WORDS, ACCURACY_NUMBERS, ("stand_in",))
+
+SOFT_NETWORK = "CNN (SGD)"
+"""Its learning rate and epochs are lost in the paper's text: it is reported only."""
+
+NEEDED = ("ConvRFM", "Deep ConvRFM, stage 1", "CNN (Adam)")
+"""Methods of claim A10; one without rows is noted."""
+
+
+@judges("A10")
+def at_the_highest_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Gains over CNTK at the highest noise level of each task."""
+    for task, rows in spoken_of(claim, found.rows).groupby("task", sort=False):
+        sigma = rows["sigma"].max()
+        top = rows[rows["sigma"] == sigma]
+        for method in dict.fromkeys([*NEEDED, *top["method"]]):
+            if method != "CNTK":
+                condition = "network_by_sgd" if method == SOFT_NETWORK else "gain"
+                what = f"{method} over CNTK, sigma = {sigma:g}"
+                yield found.reading(top, condition, short_title(str(task)), what, gain(top, method, "CNTK"))
+
+
+@judges("A11")
+def depth_against_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Gains of the stages of Deep ConvRFM over ConvRFM at each noise level."""
+    for task, rows in spoken_of(claim, found.rows).groupby("task", sort=False):
+        on, largest = short_title(str(task)), -math.inf
+        for sigma, level in rows.groupby("sigma"):
+            for method in [name for name in dict.fromkeys(level["method"]) if name.startswith("Deep")]:
+                number = gain(level, method, "ConvRFM")
+                largest = max(largest, number.value) if math.isfinite(number.value) else largest
+                yield found.reading(level, "gain", on, f"{method}, over ConvRFM, sigma = {sigma:g}", number)
+        if math.isinf(largest):
+            found.problems.append(f"{found.path} has no stage of Deep ConvRFM on {on}")
+        else:
+            what = "largest mean gain of Deep ConvRFM over ConvRFM"
+            yield found.reading(rows, "size", on, what, Number(largest))
+
+
+FIGURE = FigureSpec(
+    title="Figure 5",
+    subject="local signal adaptivity",
+    about="Test accuracy against the noise level for the plain convolutional kernel (CNTK), ConvRFM, each stage of Deep ConvRFM "
+    "and finite networks, and how the learned patch metric dims the background.",
+    section=Fig05,
+    needs=lambda plan: plan.needs(plan.panels),
+    inputs={
+        "metrics": partial(_runs, file="metrics"),
+        "records": partial(_runs, file="record"),
+        "arrays": partial(_runs, file="arrays"),
+        "draws": _draw_files,
+    },
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
+    table = tidy(read_scored_runs(job.inputs["metrics"]))
+    pictures = {task: _pictures(job, table[table["task"] == task]) for task in dict.fromkeys(table["task"])}
+    return table, draw(table, pictures, skipped), caption(table, pictures, skipped)
+
+
+def _pictures(job: Job, table: pd.DataFrame) -> dict[str, Any]:
+    """The examples of one task: at its lowest noise level, where a reader sees the signal; first draw, ConvRFM."""
+    fitted = table[(table["quantity"] == "run") & (table["method"] == "ConvRFM") & (table["sigma"] > 0)]
+    fitted = fitted.sort_values(["sigma", "seed"]).iloc[0]
+    task, sigma, seed = fitted["task"], float(fitted["sigma"]), int(fitted["seed"])
+    (drawn,) = runs_with(job.inputs["draws"], task=task, seed=str(seed))
+    (fit,) = runs_with(job.inputs["arrays"], experiment="rfm", task=task, seed=str(seed), sigma=f"{sigma:g}")
+    patch_size = read_record(fit.with_name(RUN_FILES["record"]))["settings"]["patch_size"]
+    metric = load_arrays(fit)[f"metric/0/{fitted['chosen']}"]
+    split = read_draw(drawn).test
+    found = examples(split.images(TASKS[task](sigma)), split.inside, metric, patch_size)
+    return {**found, "sigma": sigma}

@@ -1,18 +1,34 @@
 """Figure 6: the methods over many data sets, and accuracy against the number of layers that learn features."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field, field_validator, model_validator
 
+from convrfm.datasets.pairs import PAIRED_CLASSES, class_pairs
+from convrfm.datasets.registry import IMAGE_SETS
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
+from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import (
+    ACCURACY_NUMBERS,
+    ACCURACY_WORDS,
+    NONE,
     ScoredRun,
     estimate_in,
+    gain,
     how_chosen,
     in_words,
     kernel_rows,
@@ -20,14 +36,193 @@ from convrfm.replication.figures.accuracies import (
     network_row,
     over_cntk,
     selection_score,
+    spoken_of,
     with_estimates,
 )
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.methods import METHODS, draw_estimates, estimate_cell, interval_handles, method_marks
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
 from convrfm.replication.figures.skipped import skipped_lines
 from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.record.finished_runs import read_runs, read_scored_runs
+from convrfm.replication.record.session import Job
+from convrfm.replication.runs.fits import RFMSection
 
-__all__ = ["caption", "draw", "tidy"]
+__all__ = [
+    "FIGURE",
+    "Fig06",
+    "ImageTask",
+    "PairTask",
+    "caption",
+    "counts_of",
+    "draw",
+    "draw_figure",
+    "runs_of",
+    "task_seeds",
+    "tidy",
+]
+
+
+DATASETS = tuple(entry.name for entry in IMAGE_SETS if entry.obtained != "generated")
+
+
+class ImageNetwork(Model):
+    """The plain convolutional network on a data set."""
+
+    width: Positive = Field(64, description="filters of each convolution")
+    batch_size: Positive = Field(128, description="images per step")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="how it is trained")
+    learning_rate: float = Field(5e-4, gt=0, description="step size")
+    epochs: Positive = Field(500, description="passes over the training images; 500 in the paper")
+
+
+class ImageTask(Model):
+    """One data set with its kernels and its network."""
+
+    dataset: str = Field(description="which one of docs/datasets.md; digits are scikit-learn's, a stand-in")
+    n_train: Positive = Field(description="training images; the paper's number is lost")
+    n_test: Positive = Field(description="test images")
+    size: Positive | None = Field(32, description="pixels of each side; null keeps the size")
+    colour: Literal["native", "grey", "rgb", "grey-rgb"] = Field(
+        "native", description="rgb where some images are grey; grey-rgb: luma in three channels"
+    )
+    depth: Positive = Field(3, description="convolutions of kernels and network, L")
+    patch_size: Positive = Field(3, description="patch size q")
+    seeds: Positive = Field(
+        3,
+        description="how many of the seeds are run, the first ones of the list; one where the protocol fixes the images",
+    )
+    rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
+    cnn: ImageNetwork = Field(default_factory=ImageNetwork, description="the network to compare with")
+
+    @property
+    def class_sets(self) -> list[str]:
+        """What `prepare` chooses of the classes: all."""
+        return ["all"]
+
+    @field_validator("dataset")
+    @classmethod
+    def _dataset_is_known(cls, dataset: str) -> str:
+        if dataset not in DATASETS:
+            msg = f"it must be one of {', '.join(DATASETS)}"
+            raise ValueError(msg)
+        return dataset
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        self.rfm.check(self.depth)
+        least = self.depth * (self.patch_size - 1) + 1
+        if self.size is not None and self.size < least:
+            sizes = f"depth {self.depth} and patch_size {self.patch_size}"
+            msg = f"size must be at least {least} for {sizes}, but it is {self.size}"
+            raise ValueError(msg)
+        return self
+
+
+class PairTask(ImageTask):
+    """Pairs of classes of one data set, each a binary task of its own."""
+
+    first_classes: Annotated[int, Field(ge=2)] = Field(
+        PAIRED_CLASSES, description="all pairs among the first so many classes; 20 give 190 pairs"
+    )
+    only: list[Annotated[str, Field(pattern=r"^\d+-\d+$")]] = Field(
+        default=[], description="some of these pairs, such as 3-8; all without any"
+    )
+
+    @property
+    def class_sets(self) -> list[str]:
+        """The pairs, as `prepare` writes them: "0-1" and so on."""
+        return self.only or [f"{first}-{second}" for first, second in class_pairs(self.first_classes)]
+
+    @model_validator(mode="after")
+    def _pairs_are_among_the_first_classes(self) -> Self:
+        known = {f"{first}-{second}" for first, second in class_pairs(self.first_classes)}
+        wrong = [pair for pair in self.only if pair not in known]
+        if wrong or len(set(self.only)) < len(self.only):
+            msg = (
+                f"only must name pairs a-b with a < b < first_classes, {self.first_classes}, each once, but it is "
+                f"{', '.join(self.only)}"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Fig06(Model):
+    """Figure 6, the methods over many data sets, and accuracy against the number of layers that learn features."""
+
+    datasets: list[ImageTask] = Field(min_length=1, description="data sets of panel A")
+    layers: list[str] = Field(default=[], description="those of them that panel B shows as well")
+    sigma: float = Field(
+        1.0,
+        ge=0,
+        description="tasks of fig05.panels that have this noise level are shown too, in both panels, at that level",
+    )
+    pairs: list[PairTask] = Field(default=[], description="data sets whose pairs of classes make a table of their own")
+
+    @field_validator("datasets", "pairs")
+    @classmethod
+    def _each_dataset_once(cls, tasks: list[ImageTask]) -> list[ImageTask]:
+        check_each_once([task.dataset for task in tasks])
+        return tasks
+
+    @model_validator(mode="after")
+    def _layers_are_shown(self) -> Self:
+        known = [task.dataset for task in self.datasets]
+        for name in self.layers:
+            if name not in known:
+                msg = f"layers must be among datasets, that is {', '.join(known)}, but there is {name!r}"
+                raise ValueError(msg)
+        return self
+
+
+def _local(plan: "Plan") -> list[str]:
+    """The local-signal tasks that Figure 6 shares with Figure 5."""
+    sigma = plan.section(Fig06).sigma
+    return [task for task, panel in plan.panels.items() if sigma in panel.sigmas]
+
+
+def task_seeds(plan: "Plan", protocol: str, task: ImageTask) -> list[int]:
+    """The seeds that a task is run with."""
+    return plan.image_seeds(task.dataset, protocol, task.seeds)
+
+
+def runs_of(plan: "Plan", protocol: str, file: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
+    """One file of every fit and training on data sets, or on pairs of their classes."""
+    return [
+        plan.run_file(kind, protocol, file, dataset=name, classes=classes, seed=seed)
+        for kind in ("image-rfm", "image-cnn")
+        for name in plan.ready(tasks)
+        for classes in tasks[name].class_sets
+        for seed in task_seeds(plan, protocol, tasks[name])
+    ]
+
+
+def counts_of(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
+    """The files that count the images of each class."""
+    return [
+        path
+        for name in plan.ready(tasks)
+        for classes in tasks[name].class_sets
+        for seed in task_seeds(plan, protocol, tasks[name])
+        for path in plan.task_images(
+            {"dataset": name, "classes": classes, "seed": str(seed), "protocol": protocol}, "metrics"
+        )
+    ]
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    """One file of every fit and training; those of the local-signal tasks are Figure 5's."""
+    sigma, local = plan.section(Fig06).sigma, plan.ready(_local(plan))
+    fits = [
+        plan.run_file("rfm", protocol, file, task=name, sigma=sigma, seed=seed) for name in local for seed in plan.seeds
+    ]
+    trainings = [
+        plan.run_file("cnn", protocol, file, task=name, sigma=sigma, optimizer="adam", seed=seed)
+        for name in local
+        for seed in plan.seeds[: plan.panels[name].cnn.seeds]
+    ]
+    return runs_of(plan, protocol, file, plan.images) + fits + trainings
+
 
 Counts = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
 """Keys of a preparation (`dataset`, `classes`, `seed`), its settings, and its metrics, the sizes of its classes."""
@@ -276,3 +471,91 @@ def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
         rises = "yes" if found.is_monotonic_increasing else "no"
         lines.append(f"| {title(task)} | " + " | ".join(cells) + f" | {rises} |")
     return lines
+
+
+judges = Judges("fig06", ACCURACY_WORDS, (*ACCURACY_NUMBERS, "layers"), ("stand_in",))
+
+LEARNERS = ("ConvRFM", "Deep ConvRFM")
+
+
+@judges("A12")
+def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Shares of data sets on which methods that learn features exceed CNTK; tasks with noise belong to Figure 5."""
+    images = found.rows[found.rows["sigma"].isna()]
+    for stand_in, rows in images.groupby("stand_in"):
+        tasks = list(dict.fromkeys(rows["task"]))
+        gains = {task: {m: gain(part, m, "CNTK") for m in (*LEARNERS, "CNN")} for task, part in rows.groupby("task")}
+        clear = {task: {m: _above(number) for m, number in of.items()} for task, of in gains.items()}
+        kinds = sorted({number.over for of in gains.values() for number in of.values()} - {NONE})
+        by = f", by intervals over {' or '.join(kinds)}" if kinds else ""
+        on = f"{len(tasks)} data set{'s' * (len(tasks) > 1)}" + " (stand-ins)" * bool(stand_in)
+        few = f"{len(tasks)} of at least {claim.fewest} data sets" if len(tasks) < claim.fewest else ""
+        for method in LEARNERS:
+            value, gap = _share([clear[task][method] for task in tasks])
+            what = f"share on which {method} exceeds CNTK{by}"
+            yield found.reading(rows, "tasks", on, what, Number(value, None, few or gap))
+        of_network = [task for task in tasks if clear[task]["CNN"]]
+        value, gap = _share([clear[task][method] for task in of_network for method in LEARNERS])
+        undecided = [task for task in tasks if clear[task]["CNN"] is None]
+        if not of_network:
+            gap = "the network exceeds CNTK by its interval on none"
+        elif undecided:
+            gap = f"whether the network exceeds CNTK is not known on {', '.join(map(short_title, undecided))}"
+        what = f"share of comparisons that hold where the network exceeds CNTK{by}"
+        yield found.reading(rows, "where_networks_gain", on, what, Number(value, None, few or gap))
+
+
+def _above(number: Number) -> bool | None:
+    """Whether a gain's interval lies above zero; None where there is none."""
+    return None if number.interval is None else number.interval[0] > 0
+
+
+def _share(decided: list[bool | None]) -> tuple[float, str]:
+    """The share that holds, and why it is not known."""
+    known = [each for each in decided if each is not None]
+    if len(known) < len(decided):
+        return math.nan, "a data set has a single draw, or accuracies are missing"
+    return (float(np.mean(known)), "") if known else (math.nan, "there is nothing to compare")
+
+
+@judges("A13")
+def number_of_layers(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """The smallest step of the mean accuracy from one number of feature-learning layers to the next."""
+    rows = spoken_of(claim, found.rows)
+    for task, part in rows[rows["layers"].notna()].groupby("task", sort=False):
+        numbers = sorted(int(layers) for layers in set(part["layers"]))
+        if len(numbers) < 3:
+            what = "smallest step from one number of layers to the next"
+            number = Number(math.nan, None, "there is no stage of Deep ConvRFM")
+        else:
+            steps = {(a, b): gain(part, layer_name(b), layer_name(a)) for a, b in pairwise(numbers)}
+            # A step that is not known comes first, as nothing can be said without it.
+            (a, b), number = min(steps.items(), key=lambda step: (math.isfinite(step[1].value), step[1].value))
+            what = f"smallest step, from {a} to {b} layer{'s' * (b > 1)} that learn{'s' * (b == 1)}"
+        yield found.reading(part, "step", short_title(str(task)), what, number)
+
+
+FIGURE = FigureSpec(
+    title="Figure 6",
+    subject="many data sets",
+    about="Test accuracy of the plain convolutional kernel (CNTK), ConvRFM, the best stage of Deep ConvRFM and finite networks "
+    "over many data sets, and accuracy against the number of layers that learn features.",
+    section=Fig06,
+    needs=lambda plan: plan.needs([*plan.images, *_local(plan)]),
+    inputs={
+        "metrics": partial(_runs, file="metrics"),
+        "records": partial(_runs, file="record"),
+        "arrays": partial(_runs, file="arrays"),
+        "counts": lambda plan, protocol: counts_of(plan, protocol, plan.images),
+    },
+    seen=lambda plan, _: {"layers": [*plan.section(Fig06).layers, *_local(plan)]},
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table = tidy(read_scored_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
+    layers = job.settings["layers"]
+    return table, draw(table, layers, skipped), caption(table, layers, skipped)

@@ -1,5 +1,12 @@
 """Pairs of classes as binary tasks, beside Figure 6: what each method gains over the plain kernel."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
+from convrfm.replication.figures import fig06
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 from collections.abc import Mapping
 
 import pandas as pd
@@ -7,12 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.replication.figures.accuracies import DRAWS, IN_WORDS, how_chosen, in_words
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.methods import METHODS, draw_estimates, interval_handles, method_marks
 from convrfm.replication.figures.names import star, starred_note, starred_reservation, title
 from convrfm.replication.figures.skipped import skipped_lines, write_reason
 from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+from convrfm.replication.record.finished_runs import read_runs, read_scored_runs
+from convrfm.replication.record.session import Job
 
-__all__ = ["caption", "draw", "gains", "summary"]
+__all__ = ["FIGURE", "caption", "draw", "draw_figure"]
+
 
 ONE_CLASS = "in every draw, the training images hold one class only"
 """Why nothing can be learned on a pair."""
@@ -153,3 +164,30 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
             lines += ["", f"{title(task)}: {left_out} of {every} pairs are left out, as {ONE_CLASS}."]
     lines += skipped_lines(skipped, title)
     return "\n".join(lines) + "\n"
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    return fig06.runs_of(plan, protocol, file, plan.pairs)
+
+
+FIGURE = FigureSpec(
+    title="Figure 6, pairs of classes",
+    subject="many data sets",
+    about="What ConvRFM, the best stage of Deep ConvRFM and finite networks gain over the plain convolutional kernel (CNTK) on "
+    "pairs of classes.",
+    needs=lambda plan: plan.needs(plan.pairs),
+    inputs={
+        "metrics": partial(_runs, file="metrics"),
+        "records": partial(_runs, file="record"),
+        "arrays": partial(_runs, file="arrays"),
+        "counts": lambda plan, protocol: fig06.counts_of(plan, protocol, plan.pairs),
+    },
+    lacking=lambda plan: "" if plan.pairs else f"The preset {plan.settings.config.preset} has no fig06.pairs.",
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table = fig06.tidy(read_scored_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
+    return table, draw(table, skipped), caption(table, skipped)

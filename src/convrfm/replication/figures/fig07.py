@@ -1,6 +1,11 @@
 """Figure 7, the ansatz before and after training: by network and layer, over the epochs, and for powers of the AGOP."""
 
-from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +14,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import figure_style, letter
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
@@ -16,12 +23,56 @@ from convrfm.replication.figures.zoo import (
     caption_of_networks,
     images_of,
     is_stand_in,
+    measurements,
     number_cell,
     order,
     title,
+    zoo_needs,
+    zoo_runs,
+)
+from convrfm.replication.record.session import Job
+
+__all__ = ["FIGURE", "caption", "draw", "draw_figure", "tidy"]
+
+
+judges = Judges(
+    "fig07",
+    ("panel", "network", "layer", "when", "quantity"),
+    ("epoch", "power", "value", "low", "high"),
+    ("stand_in",),
 )
 
-__all__ = ["caption", "draw", "tidy"]
+
+@judges("A3")
+def before_and_after(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Gain of the mean correlation by training, for each network."""
+    for network, rows in found.rows[found.rows["panel"] == "A"].groupby("network", sort=False):
+        gains = rows[(rows["layer"] == "mean") & (rows["quantity"] == "gain")]
+        if len(gains) == 1:
+            number = Number(float(gains["value"].iloc[0]), bounds(gains.iloc[0]))
+            what = "mean over layers, trained minus at initialisation"
+            yield found.reading(gains, "gain", title(str(network)), what, number)
+        else:
+            found.problems.append(f"{found.path} has {len(gains)} gains of {network}, where one is due")
+
+
+@judges("A14")
+def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """The mean correlation after the first epoch that was kept, and after the last, minus that before the first step."""
+    for network, rows in found.rows[found.rows["panel"] == "B"].groupby("network", sort=False):
+        course = rows.set_index("epoch")[["value", "low", "high"]].sort_index()
+        later = course.loc[1:]
+        if 0 not in course.index or later.empty or course.index.has_duplicates:
+            found.problems.append(f"{found.path} has no course over epochs of {network}")
+            continue
+        start = course.loc[0]
+        for condition, (epoch, end) in (("first", next(later.iterrows())), ("last", list(later.iterrows())[-1])):
+            # The widest interval that the difference of two numbers can have.
+            difference = end - start.rename({"low": "high", "high": "low"})
+            what = f"mean over layers after epoch {epoch:g} minus before the first step"
+            number = Number(float(difference["value"]), bounds(difference))
+            yield found.reading(rows, condition, title(str(network)), what, number)
+
 
 TIMES = ("initial", "trained")
 
@@ -198,3 +249,29 @@ def _layers_that_gain(table: pd.DataFrame, network: str) -> str:
     rows = table[(table["panel"] == "A") & (table["network"] == network) & (table["layer"] != "mean")]
     pivot = rows.pivot_table(index="layer", columns="when", values="value")
     return f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"
+
+
+def _networks(plan: "Plan") -> list[str]:
+    return plan.settings.preset.zoo.networks
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    return zoo_runs(plan, protocol, file, kind="ansatz", networks=_networks(plan))
+
+
+FIGURE = FigureSpec(
+    title="Figure 7",
+    subject="the ansatz before and after training",
+    about="Correlation between filter covariance (CNFM) and patch-AGOP at initialisation and after training, over the epochs between, "
+    "and for powers of the AGOP.",
+    needs=lambda plan: zoo_needs(plan, _networks(plan)),
+    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
+    table = tidy(measurements(job))
+    return table, draw(table), caption(table, skipped)

@@ -1,21 +1,185 @@
 """Figure 8, the ansatz in SimpleNet: correlation by layer, its course over the epochs, and test accuracies."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field, field_validator, model_validator
 
+from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, mean_of
+from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import draw_of
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.names import STAND_INS, is_stand_in, short_title
 from convrfm.replication.figures.skipped import skipped_lines, write_reason
 from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+from convrfm.replication.record.finished_runs import read_recorded_runs
+from convrfm.replication.record.session import Job
 
-__all__ = ["PUBLISHED", "caption", "draw", "tidy"]
+__all__ = ["FIGURE", "Fig08", "SimpleNetPanel", "caption", "draw", "draw_figure", "tidy"]
+
+
+def _rising(epochs: list[int]) -> list[int]:
+    if any(a >= b for a, b in pairwise(epochs)):
+        msg = "the epochs must rise"
+        raise ValueError(msg)
+    return epochs
+
+
+class SimpleNetTraining(Model):
+    """Training by Adadelta (rho = 0.9, eps = 1e-3) on the cross-entropy; the defaults are SimpleNet's recipe."""
+
+    epochs: Positive = Field(540, description="passes over the training images")
+    batch_size: Positive = Field(100, description="images per step")
+    learning_rate: float = Field(0.1, gt=0, description="learning rate of Adadelta at the start")
+    milestones: list[Positive] = Field(
+        default=[100, 190, 306, 390, 440, 540], description="after these epochs the rate is multiplied by decay"
+    )
+    decay: float = Field(0.1, gt=0, description="that factor")
+    weight_decay: float = Field(
+        1e-3, ge=0, description="L2 penalty; 0.002 in the logs of SimpleNet's best published runs"
+    )
+    augmentation: Literal["none", "crop-flip"] = Field(
+        "crop-flip", description="random crops with a margin of 4 pixels and random flips, or none"
+    )
+    evaluate_every: Positive = Field(1, description="epochs from one measurement of the test accuracy to the next")
+    mixed_precision: bool = Field(False, description="whether training steps run in bfloat16")
+
+    _milestones_rise = field_validator("milestones")(_rising)
+
+
+class SimpleNetAnsatz(Model):
+    """The comparison of filters and average gradient outer product."""
+
+    images: Positive = Field(description="training images that the AGOP is taken over, drawn at random")
+    mode: Literal["exact", "probe"] = Field(
+        "exact", description="exact: one backward pass for each class; probe: random directions, for many classes"
+    )
+    probes: Positive = Field(16, description="random directions for each image, in the mode probe")
+    epochs: list[Positive] = Field(
+        default_factory=list,
+        description="epochs after which the correlation is taken as well; before training and the end belong to them anyway",
+    )
+
+    _epochs_rise = field_validator("epochs")(_rising)
+
+
+class SimpleNetPanel(Model):
+    """SimpleNet on one data set."""
+
+    dataset: Literal["cifar10", "cifar100", "imagenet32", "svhn", "gtsrb", "digits"] = Field(
+        description="which; digits are scikit-learn's, a stand-in"
+    )
+    n_train: Positive = Field(description="training images")
+    n_test: Positive = Field(description="test images")
+    scaling: Literal["unit", "cifar10", "cifar100", "imagenet"] = Field(
+        description="mean and deviation that are taken out of the images, see convrfm.datasets.transforms"
+    )
+    seeds: Positive = Field(1, description="how many of the seeds train networks; the first ones of the list")
+    width_divisor: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="divides the filters of every layer; above 1 the network is a stand-in"
+    )
+    init_std: float = Field(
+        1e-2, gt=0, description="standard deviation of the initial weights of the convolutions; the paper's is lost"
+    )
+    extra_pool: bool = Field(
+        True, description="whether there is a fifth pooling, as in the version that the authors imported"
+    )
+    training: SimpleNetTraining = Field(default_factory=SimpleNetTraining, description="how it is trained")
+    ansatz: SimpleNetAnsatz = Field(description="how the ansatz is measured")
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if self.ansatz.epochs and self.ansatz.epochs[-1] > self.training.epochs:
+            msg = (
+                f"ansatz.epochs must end by training.epochs, {self.training.epochs}, but they are {self.ansatz.epochs}"
+            )
+            raise ValueError(msg)
+        if self.ansatz.images > self.n_train:
+            msg = f"ansatz.images must be at most n_train, {self.n_train}, but it is {self.ansatz.images}"
+            raise ValueError(msg)
+        if self.n_train % self.training.batch_size == 1:
+            msg = (
+                f"n_train, {self.n_train}, leaves a last batch of one image for batch_size {self.training.batch_size}, which "
+                "batch norm cannot train on"
+            )
+            raise ValueError(msg)
+        if self.dataset == "digits" and self.scaling != "unit":
+            msg = f"scaling must be 'unit' for digits, which are grey, but it is {self.scaling!r}"
+            raise ValueError(msg)
+        return self
+
+
+class Fig08(Model):
+    """Figure 8, the ansatz in SimpleNet."""
+
+    panels: list[SimpleNetPanel] = Field(min_length=1, description="one panel for each data set")
+
+    @field_validator("panels")
+    @classmethod
+    def _one_panel_for_each_dataset(cls, panels: list[SimpleNetPanel]) -> list[SimpleNetPanel]:
+        names = [panel.dataset for panel in panels]
+        check_each_once(names, "each data set may have one panel only, but they are")
+        return panels
+
+
+INITIALISATIONS = "initialisations of the network"
+"""What intervals over seeds are over: their images may be the same."""
+
+judges = Judges("fig08", ("dataset", "quantity"), ("seed", "epoch", "value"), ("stand_in",))
+
+
+@judges("A4")
+def simplenet(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Gains of SimpleNet's mean correlation, paired by seed, and how far its accuracy falls short of the published one."""
+    for dataset, rows in found.rows.groupby("dataset", sort=False):
+        means, on = _means(rows), short_title(str(dataset))
+        trained = means[means.columns.max()] if means.size else pd.Series(dtype=float)
+        first = means[0] if 0 in means else pd.Series(dtype=float)
+        nulls = rows[rows["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
+        for condition, against, words in (
+            ("over_initial", first, "at initialisation"),
+            ("over_null", nulls, "rotated null"),
+        ):
+            what = f"mean over layers, trained minus {words}"
+            yield found.reading(rows, condition, on, what, mean_of(trained - against, INITIALISATIONS))
+        if dataset in PUBLISHED:
+            published = PUBLISHED[str(dataset)]
+            ours = rows.loc[rows["quantity"] == "test_accuracy", "value"]
+            what = f"test accuracy minus the published {100 * published:.1f} %"
+            yield found.reading(rows, "accuracy", on, what, mean_of(100 * (ours - published), INITIALISATIONS))
+
+
+@judges("A14")
+def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """The mean correlation after the first epoch that was kept, and after the last, minus that before the first step."""
+    for dataset, rows in found.rows.groupby("dataset", sort=False):
+        means, on = _means(rows), f"SimpleNet on {short_title(str(dataset))}"
+        later = [epoch for epoch in means.columns if epoch >= 1]
+        if 0 not in means or not later:
+            found.problems.append(f"{found.path} has no course over epochs on {dataset}")
+            continue
+        for condition, epoch in (("first", min(later)), ("last", max(later))):
+            what = f"mean over layers after epoch {epoch:g} minus before the first step"
+            yield found.reading(rows, condition, on, what, mean_of(means[epoch] - means[0], INITIALISATIONS))
+
+
+def _means(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean correlation with a row for each seed and a column for each epoch."""
+    means = rows[rows["quantity"] == "mean_pearson"]
+    return means.pivot_table(index="seed", columns="epoch", values="value", dropna=False)
+
 
 ORDER = ("cifar10", "cifar100", "imagenet32", "svhn", "gtsrb", "digits")
 """Of the data sets in the figure."""
@@ -319,3 +483,35 @@ def _networks(table: pd.DataFrame) -> str:
 
 def _mean(values: pd.Series) -> str:
     return with_interval(*interval(values.to_numpy()), ".3f")
+
+
+def _runs(plan: "Plan", protocol: str, kind: str, file: str) -> list[str]:
+    return [
+        plan.run_file(kind, protocol, file, dataset=name, seed=seed)
+        for name in plan.ready(plan.simplenets)
+        for seed in plan.seeds[: plan.simplenets[name].seeds]
+    ]
+
+
+FIGURE = FigureSpec(
+    title="Figure 8",
+    subject="the ansatz in SimpleNet",
+    about="Pearson correlation of filters and average gradient outer product for every convolution of SimpleNet, against the network "
+    "before training and against rotated gradients, its course over the epochs, and the test accuracies.",
+    section=Fig08,
+    needs=lambda plan: plan.needs(plan.simplenets),
+    inputs={
+        "histories": partial(_runs, kind="simplenet", file="metrics"),
+        "trainings": partial(_runs, kind="simplenet", file="record"),
+        "metrics": partial(_runs, kind="simplenet-ansatz", file="metrics"),
+        "records": partial(_runs, kind="simplenet-ansatz", file="record"),
+    },
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table = tidy(read_recorded_runs([*job.inputs["histories"], *job.inputs["metrics"]]))
+    return table, draw(table, skipped), caption(table, skipped)

@@ -1,21 +1,124 @@
 """Figure 9, robustness of the ansatz: CNFM against patch-AGOP in shallow networks, by patch size and pooling."""
 
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field, field_validator
 
+from convrfm.datasets.registry import IMAGE_SETS
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
+from convrfm.replication.config.models import Model, Positive, check_each_once
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
 from convrfm.replication.figures.skipped import skipped_lines
 from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+from convrfm.replication.record.finished_runs import read_recorded_runs
+from convrfm.replication.record.session import Job
 
-__all__ = ["POOLING", "caption", "contrasts", "draw", "of_networks", "tidy"]
+__all__ = ["FIGURE", "Fig09", "ShallowData", "caption", "contrasts", "draw", "draw_figure", "of_networks", "tidy"]
+
+
+# Tasks with noise frames are composed, not prepared.
+READABLE = sorted(entry.name for entry in IMAGE_SETS if entry.splits)
+
+
+class ShallowData(Model):
+    """One data set, and the form that its images are brought into."""
+
+    dataset: str = Field(description="name of a data set, see docs/datasets.md")
+    size: Annotated[int, Field(ge=4)] = Field(description="pixels of each side that images are resized to")
+    colour: Literal["grey", "rgb", "grey-rgb"] = Field(description="one channel, three, or three equal ones")
+    scaling: Literal["unit", "cifar10"] = Field(description="values in [0, 1], or SimpleNet's constants for CIFAR-10")
+    n_train: Positive = Field(2000, description="training images; all where there are fewer")
+    n_test: Positive = Field(2000, description="test images; all where there are fewer")
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, dataset: str) -> str:
+        if dataset not in READABLE:
+            msg = f"it should be one of {', '.join(READABLE)}"
+            raise ValueError(msg)
+        return dataset
+
+
+class Fig09(Model):
+    """Figure 9, robustness to patch size and pooling."""
+
+    datasets: list[ShallowData] = Field(min_length=1, description="what the similarities are averaged over")
+    architectures: list[Literal["vanilla", "Myrtle5", "MyrtleMax"]] = Field(
+        ["vanilla", "Myrtle5", "MyrtleMax"], min_length=1, description="no pooling, average pooling, maximum pooling"
+    )
+    patch_sizes: list[Positive] = Field([3, 5, 7], min_length=1, description="patch sizes q, odd")
+    width: Positive = Field(64, description="filters of each convolution")
+    first_std: float = Field(
+        5e-3, gt=0, description="standard deviation of the initial weights of the first convolution"
+    )
+    later_std: float = Field(1e-2, gt=0, description="that of all other weights")
+    learning_rate: float = Field(1e-3, gt=0, description="step size of Adam")
+    batch_size: Positive = Field(128, description="images per step")
+    epochs: Positive = Field(1000, description="most passes over the training images")
+    evaluate_every: Positive = Field(5, description="epochs between evaluations, the best of which is kept")
+    stop_below: float = Field(1e-5, ge=0, description="training loss at which training stops")
+    seeds: Positive = Field(description="how many of the seeds train networks; the first ones of the list")
+
+    @field_validator("datasets")
+    @classmethod
+    def _each_data_set_once(cls, datasets: list[ShallowData]) -> list[ShallowData]:
+        check_each_once([entry.dataset for entry in datasets])
+        return datasets
+
+    @field_validator("architectures")
+    @classmethod
+    def _each_architecture_once(cls, architectures: list[str]) -> list[str]:
+        if len(set(architectures)) < len(architectures):
+            msg = "each architecture may stand there only once"
+            raise ValueError(msg)
+        return architectures
+
+    @field_validator("patch_sizes")
+    @classmethod
+    def _odd_and_once(cls, patch_sizes: list[int]) -> list[int]:
+        if len(set(patch_sizes)) < len(patch_sizes) or any(size % 2 == 0 for size in patch_sizes):
+            msg = "patch sizes must be odd, so that zero padding keeps the size of an image, and each may stand there once"
+            raise ValueError(msg)
+        return patch_sizes
+
+
+judges = Judges(
+    "fig09", ("dataset", "architecture", "when", "quantity"), ("patch_size", "seed", "value"), ("stand_in",)
+)
+
+
+@judges("A5")
+def patch_size_and_pooling(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """Differences of the mean cosine between patch sizes and kinds of pooling, paired by data set."""
+    for stand_in, rows in found.rows.groupby("stand_in"):
+        count = rows["dataset"].nunique()
+        on = f"{count} data set{'s' * (count > 1)}" + " (stand-ins)" * bool(stand_in)
+        few = f"{count} of at least {claim.fewest} data sets" if count < claim.fewest else ""
+        whole = none_missing(rows.loc[rows["quantity"] == "cosine", "value"])
+        differences = contrasts(rows, "cosine")
+        differences = differences[differences["within"] == "all"]
+        if set(differences["claim"]) != {"patch size", "pooling"}:
+            found.problems.append(f"{found.path} lacks patch sizes or kinds of pooling to compare on {on}")
+        for _, row in differences.iterrows():
+            number = Number(float(row["mean"]) if whole else math.nan, bounds(row), few)
+            condition = "patch_size" if row["claim"] == "patch size" else "pooling"
+            yield found.reading(rows, condition, on, f"mean cosine, {row['difference']}", number)
+
 
 POOLING = {"vanilla": "none", "Myrtle5": "average", "MyrtleMax": "maximum"}
 """Pooling by architecture, in the order of the figure."""
@@ -276,3 +379,34 @@ def _data(table: pd.DataFrame) -> list[str]:
             f"| {short_title(str(name))}{note} | {rows['n_train'].iloc[0]} | {rows['n_test'].iloc[0]} | {reach} |"
         )
     return lines
+
+
+def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    section = plan.section(Fig09)
+    return [
+        plan.run_file(
+            "shallow", protocol, file, dataset=dataset, architecture=architecture, patch_size=patch_size, seed=seed
+        )
+        for dataset in plan.ready(plan.shallow_data)
+        for architecture in section.architectures
+        for patch_size in section.patch_sizes
+        for seed in plan.seeds[: section.seeds]
+    ]
+
+
+FIGURE = FigureSpec(
+    title="Figure 9",
+    subject="patch size and pooling",
+    about="Similarity of the filters' covariance and the patch-AGOP in shallow networks, by patch size and pooling.",
+    section=Fig09,
+    needs=lambda plan: plan.needs(plan.shallow_data),
+    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
+    judges=judges,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table = tidy(read_recorded_runs(job.inputs["metrics"]))
+    return table, draw(table, skipped), caption(table, skipped)

@@ -5,17 +5,30 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from convrfm.replication.figures.feature_measurements import (
+    NETWORK,
+    FeatureRun,
+    measure_data_sets,
+    operators_on,
+)
 from convrfm.replication.figures.features import (
+    FeatureFigure,
     Strip,
     against_random,
     caption_of_data_sets,
     draw_data_sets,
     draw_strip,
     excess,
+    feature_figure,
+    feature_judges,
+    kernels_and_networks,
 )
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.names import short_title, with_stand_ins
+from convrfm.replication.record.session import Job
 
-__all__ = ["CNN", "RANDOM", "RFM", "caption", "draw", "pair_labels"]
+__all__ = ["FIGURE", "Fig10", "caption", "draw", "draw_figure"]
+
 
 RFM, CNN, RANDOM = "ConvRFM", "CNN", "random"
 """Names of the rows of pictures."""
@@ -77,3 +90,39 @@ def pair_sentences(rows: pd.DataFrame) -> str:
         f"patch, is left out, they correlate with {against_random(balanced)}. With the Sobel magnitude, {edges[0]}, "
         f"{edges[1]}, random matrices' {random:.3f}."
     )
+
+
+SHOWN = 8
+
+
+class Fig10(FeatureFigure):
+    """Figure 10."""
+
+
+judges = feature_judges("fig10")
+judges("A9")(kernels_and_networks)
+
+
+FIGURE = FigureSpec(
+    title="Figure 10",
+    subject="first layers of ConvRFM and of networks",
+    about="Images through the metric that ConvRFM learns and through the filter covariance of the first layer of a network, with the "
+    "correlation of the two pictures and that with random matrices.",
+    judges=judges,
+    **feature_figure(Fig10, ["cntk"], networks=True, natural=False),
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table, strips = measure_data_sets(job, first_layers_of)
+    return table, draw(table, strips, skipped), caption(table, skipped)
+
+
+def first_layers_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, Strip]:
+    """Transform test images by the metric of the CNTK, by the filters of the network, and at random; the first are shown."""
+    rows, comparison = operators_on(job, run, "cntk", run.images, source=run.dataset)
+    names = {RFM: "cntk", CNN: NETWORK, RANDOM: "random"}
+    pictures = {name: comparison.pictures[matrix][:SHOWN] for name, matrix in names.items()}
+    return rows, Strip(run.images[:SHOWN], pictures)

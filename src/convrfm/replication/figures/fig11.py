@@ -5,19 +5,27 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from convrfm.replication.figures.feature_measurements import eigenvectors_on, natural_images, read_runs
 from convrfm.replication.figures.features import (
     KERNELS,
+    FeatureFigure,
     Sheet,
     draw_sheet,
+    edge_detectors,
+    feature_figure,
+    feature_judges,
     first_seed,
     headline,
     notes,
+    table_of,
 )
 from convrfm.replication.figures.fig12 import edge_sentences
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.names import in_sentence, with_stand_ins
 from convrfm.replication.figures.style import figure_style
+from convrfm.replication.record.session import Job
 
-__all__ = ["caption", "draw"]
+__all__ = ["FIGURE", "Fig11", "caption", "draw", "draw_figure"]
 
 
 def draw(table: pd.DataFrame, sheet: Sheet) -> Figure:
@@ -51,3 +59,36 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     )
     opening = headline("Figure 11, edges that eigenvectors pick in natural images", rest, table)
     return "\n\n".join([opening, edge_sentences(table), *notes(table, skipped)]) + "\n"
+
+
+SHOWN = 3
+
+
+class Fig11(FeatureFigure):
+    """Figure 11, of one data set."""
+
+    most = 1
+
+
+judges = feature_judges("fig11")
+judges("A8")(edge_detectors)
+
+
+FIGURE = FigureSpec(
+    title="Figure 11",
+    subject="edges that eigenvectors pick in natural images",
+    about="Top eigenvectors of the metric of Laplace-ConvRFM, natural images filtered by each, and the orientation of each "
+    "eigenvector beside that of the edges it picks.",
+    judges=judges,
+    **feature_figure(Fig11, ["laplace"], networks=False, natural=True),
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption of the one data set, without which the whole figure is SKIPPED."""
+    images, source = natural_images(job), job.settings["natural"]
+    assert images is not None  # the data set needs them, and the figure is skipped without
+    measured = [eigenvectors_on(job, run, "laplace", images, source=source, shown=SHOWN) for run in read_runs(job)]
+    table = table_of([rows.assign(panel="A") for rows, _ in measured], job.settings["protocol"])
+    return table, draw(table, measured[0][1]), caption(table, skipped)

@@ -5,20 +5,31 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from convrfm.replication.figures.feature_measurements import (
+    FeatureRun,
+    eigenvectors_on,
+    measure_data_sets,
+)
 from convrfm.replication.figures.features import (
     KERNELS,
+    FeatureFigure,
     Sheet,
     against_random,
     caption_of_data_sets,
     draw_data_sets,
     draw_sheet,
+    edge_detectors,
     excess,
+    feature_figure,
+    feature_judges,
     orientation_sentence,
     proper_edges,
 )
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.names import in_sentence, with_stand_ins
+from convrfm.replication.record.session import Job
 
-__all__ = ["caption", "draw", "edge_sentences"]
+__all__ = ["FIGURE", "Fig12", "caption", "draw", "draw_figure"]
 
 
 def draw(table: pd.DataFrame, sheets: Mapping[str, Sheet], skipped: Mapping[str, str]) -> Figure:
@@ -72,3 +83,36 @@ def edge_sentences(rows: pd.DataFrame) -> str:
         f"The strongest of them, with {share:.2g} % of the trace, by itself: {against_random(first)}. "
         f"{orientation_sentence(rows)}"
     )
+
+
+SHOWN = 3
+
+
+class Fig12(FeatureFigure):
+    """Figure 12."""
+
+
+judges = feature_judges("fig12")
+judges("A8")(edge_detectors)
+
+
+FIGURE = FigureSpec(
+    title="Figure 12",
+    subject="edge detectors of other data sets",
+    about="Top eigenvectors of the metric of CNTK-ConvRFM, images of its data set filtered by each, and their correlation with the "
+    "Sobel magnitude.",
+    judges=judges,
+    **feature_figure(Fig12, ["cntk"], networks=False, natural=False),
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table, sheets = measure_data_sets(job, _edges_of)
+    return table, draw(table, sheets, skipped), caption(table, skipped)
+
+
+def _edges_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, Sheet]:
+    """Filter test images by the top eigenvectors of the metric of the CNTK; the first are shown."""
+    return eigenvectors_on(job, run, "cntk", run.images, source=run.dataset, shown=SHOWN)

@@ -1,17 +1,73 @@
 """Theorem 1: both sides of Eq. 3 after one step, and how far they are from proportional."""
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convrfm.ansatz.theorem import TheoremCheck
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field, model_validator
 
-from convrfm.ansatz.theorem import CASES, Case, TheoremCheck
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
+from convrfm.replication.config.models import Model, Positive
+from convrfm.replication.figures.figure import FigureSpec
 from convrfm.replication.figures.style import figure_style, letter
 
-__all__ = ["SHOWN", "caption", "draw", "tidy"]
+__all__ = ["FIGURE", "SHOWN", "Theorem1", "caption", "draw"]
+
+
+class TheoremSize(Model):
+    """One size of images and network."""
+
+    images: Positive = Field(description="standard normal images, with standard normal targets")
+    channels: Positive = Field(description="their channels")
+    height: Positive = Field(description="their height")
+    width: Positive = Field(description="their width")
+    patch_size: Positive = Field(description="patch size q of the convolution that is looked at")
+    filters: Positive = Field(description="its filters, and those of every other convolution")
+
+    @model_validator(mode="after")
+    def _a_patch_fits(self) -> Self:
+        if self.patch_size >= min(self.height, self.width):
+            msg = f"patch_size must be below height and width, but these are {self.height} and {self.width}"
+            raise ValueError(msg)
+        return self
+
+
+class Theorem1(Model):
+    """Theorem 1, checked in float64."""
+
+    draws: Positive = Field(description="draws of images, targets and weights, with the seeds 0, 1, ...")
+    learning_rate: float = Field(0.5, gt=0, allow_inf_nan=False, description="size of the one step of gradient descent")
+    sizes: list[TheoremSize] = Field(min_length=1, description="the first one is shown as matrices")
+
+
+judges = Judges("theorem1", ("case", "title", "kind"), ("one_minus_rho",))
+
+JUDGED = {"theorem": "largest", "control": "smallest"}
+"""Kinds of a case, called as their conditions, and which of its numbers has to meet the condition."""
+
+
+@judges("A6")
+def theorem_1(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """The worst 1 - rho of each network that the theorem covers, and the best one of each control."""
+    for kind, which in JUDGED.items():
+        cases = found.rows[found.rows["kind"] == kind]
+        if cases.empty:
+            found.problems.append(f"{found.path} has no case of the kind {kind}")
+        for title, rows in cases.groupby("title", sort=False):
+            gaps = rows["one_minus_rho"].to_numpy()
+            # Of NumPy: one number that is missing makes the result missing.
+            number = Number(float(gaps.max() if which == "largest" else gaps.min()))
+            what = f"{which} 1 - rho of {len(gaps)} ({'the theorem' if kind == 'theorem' else 'control'})"
+            yield found.reading(rows, kind, str(title), what, number)
+
 
 SHOWN = ("first", "random-start")
 """The cases that are shown as matrices."""
@@ -29,39 +85,7 @@ KIND_TITLES = {
 }
 
 
-def tidy(checks: Sequence[tuple[Mapping[str, int], int, TheoremCheck]], protocol: str) -> pd.DataFrame:
-    """Bring the checks into one table, a row for each case, size, draw and point of evaluation.
-
-    Args:
-        checks: with the size (`images`, `channels`, `height`, `width`, `patch_size`, `filters`) and the seed of each.
-        protocol: it changes nothing here, and stands in every table.
-
-    Returns:
-        columns `case`, `title`, `kind`, `images`, `channels`, `height`, `width`, `patch_size`, `filters`, `seed`, `point`,
-        `one_minus_rho`, `rho`, `others_moved`, `protocol`, `stand_in` (never).
-    """
-    cases = {case.name: case for case in CASES}
-    rows = [
-        {
-            "case": check.case,
-            "title": cases[check.case].title,
-            "kind": cases[check.case].kind,
-            **size,
-            "seed": seed,
-            "point": point,
-            "one_minus_rho": gap,
-            "rho": 1 - gap,
-            "others_moved": check.others_moved,
-            "protocol": protocol,
-            "stand_in": False,
-        }
-        for size, seed, check in checks
-        for point, gap in check.gap.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def draw(table: pd.DataFrame, shown: Sequence[TheoremCheck]) -> Figure:
+def draw(table: pd.DataFrame, shown: "Sequence[TheoremCheck]") -> Figure:
     """Draw the figure.
 
     Args:
@@ -72,8 +96,10 @@ def draw(table: pd.DataFrame, shown: Sequence[TheoremCheck]) -> Figure:
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75))  # type: ignore[misc]
         maps = left.subplots(len(shown), 2)
+        cases = cases_of(table).set_index("case")
         for row, check in zip(maps, shown, strict=True):
-            _draw_sides(row, check)
+            case = cases.loc[check.case]
+            _draw_sides(row, check, f"{case['title']}\n({KIND_TITLES[case['kind']]})")
         letter(maps[0, 0], "A", offset=-0.3)
         axes = right.subplots()
         _draw_gaps(axes, table)
@@ -81,9 +107,8 @@ def draw(table: pd.DataFrame, shown: Sequence[TheoremCheck]) -> Figure:
     return figure
 
 
-def _draw_sides(row: np.ndarray, check: TheoremCheck) -> None:
+def _draw_sides(row: np.ndarray, check: "TheoremCheck", label: str) -> None:
     """W^T W and the right side, each divided by its largest entry in size."""
-    case = _case(check.case)
     for axes, matrix, title in zip(
         row, (check.cnfm, check.agop["mean"]), ("$W^T W$", "patch-AGOP"), strict=True
     ):  # fmt: skip
@@ -91,7 +116,7 @@ def _draw_sides(row: np.ndarray, check: TheoremCheck) -> None:
         axes.set_title(title)
         axes.set(xticks=[], yticks=[])
         sns.despine(ax=axes, left=True, bottom=True)
-    row[0].set_ylabel(f"{case.title}\n({KIND_TITLES[case.kind]})")
+    row[0].set_ylabel(label)
     row[1].set_xlabel(rf"1 - $\rho$ = {check.gap['mean']:.2g}")
 
 
@@ -99,9 +124,9 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
     """1 - rho of every check, a row for each case, on a logarithmic scale."""
     palette = dict(zip(KIND_TITLES, sns.color_palette("colorblind", len(KIND_TITLES)), strict=True))
     markers = dict(zip(POINT_TITLES, "osD", strict=True))
-    present = [case for case in CASES if (table["case"] == case.name).any()]
+    present = list(cases_of(table).itertuples())
     for height, case in enumerate(present):
-        rows = table[table["case"] == case.name]
+        rows = table[table["case"] == case.case]
         for offset, point in zip((-0.22, 0, 0.22), POINT_TITLES, strict=True):
             gaps = rows.loc[rows["point"] == point, "one_minus_rho"]
             axes.plot(
@@ -126,8 +151,9 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
     axes.grid(axis="x", linewidth=0.4, alpha=0.5)
 
 
-def _case(name: str) -> Case:
-    return next(case for case in CASES if case.name == name)
+def cases_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The cases of a table, in their order: columns `case`, `title`, `kind`."""
+    return table[["case", "title", "kind"]].drop_duplicates()
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -161,7 +187,20 @@ def caption(table: pd.DataFrame) -> str:
     )
     header = "| case | kind | smallest 1 - rho | largest 1 - rho |"
     lines = [opening, "", panels, "", found, "", beyond, "", header, "|---|---|---|---|"]
-    for case in CASES:
-        gaps = table.loc[table["case"] == case.name, "one_minus_rho"]
+    for case in cases_of(table).itertuples():
+        gaps = table.loc[table["case"] == case.case, "one_minus_rho"]
         lines.append(f"| {case.title} | {KIND_TITLES[case.kind]} | {gaps.min():.1e} | {gaps.max():.1e} |")
     return "\n".join(lines) + "\n"
+
+
+FIGURE = FigureSpec(
+    title="Theorem 1",
+    subject="",
+    about="Both sides of Eq. 3 after one step of gradient descent, for the networks of Theorem 1 and for controls that violate "
+    "its assumptions.",
+    section=Theorem1,
+    needs=lambda _: {},
+    seen=lambda plan, _: plan.section(Theorem1).model_dump(),
+    judges=judges,
+    job="convrfm.replication.jobs.theorem1:check_and_draw",
+)

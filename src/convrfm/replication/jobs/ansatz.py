@@ -1,24 +1,29 @@
 """Measure the ansatz in every convolution of a network: trained, at initialisation, and at snapshots between."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from safetensors import SafetensorError
 from torch import nn
 
+from convrfm.ansatz.accumulator import AgopAccumulator
+from convrfm.ansatz.agop import accumulate
 from convrfm.ansatz.block_estimates import without_error
 from convrfm.ansatz.layer_agop import LayerAgop
 from convrfm.ansatz.network_means import growth, mean_correlation, mean_gain
 from convrfm.ansatz.summaries import correlations, layer_row, summarise
+from convrfm.errors import StorageError
 from convrfm.networks.zoo import in_paper
-from convrfm.replication.jobs.ansatz_runs import measure_layers
-from convrfm.replication.jobs.zoo_networks import initial_network, prepare_pooling, snapshots, trained_network
+from convrfm.replication.jobs.zoo import initial_network, prepare_pooling, snapshots, trained_network
 from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs.zoo import AnsatzSettings
 from convrfm.system.storage import load_arrays, write_arrays, write_table
 
-__all__ = ["MEAN", "measure_network"]
+__all__ = ["MEAN", "measure_layers", "measure_network"]
 
 MEAN = "mean"
 """Stands in the column `layer` of numbers that are means over the paper's layers."""
@@ -37,21 +42,21 @@ def measure_network(job: Job) -> None:
     Arrays: `<when>/<layer>/weight` `(groups, k, d)` float32 and `<when>/<layer>/core` `(groups, r, r)` float64, r =
     min(k, d), from which `convrfm.ansatz.filter_forms` forms the CNFM and the AGOP.
     """
-    given = job.settings
+    given = AnsatzSettings.model_validate(job.settings)
     device = prepare_pooling(job)
-    images = load_arrays(job.input("images"))["train/images"][: given["images"]]
+    images = load_arrays(job.input("images"))["train/images"][: given.images]
 
     def measured(model: nn.Module, when: str) -> dict[str, LayerAgop]:
         return measure_layers(
-            model, images, given, seed=given["seed"], device=device, checkpoint=checkpoint_path(job, when),
-            description=f"{given['network']}, {when}",
+            model, images, given, seed=given.seed, device=device, checkpoint=checkpoint_path(job, when),
+            description=f"{given.network}, {when}",
         )  # fmt: skip
 
-    start = initial_network(job)
+    start = initial_network(job, given)
     filters = _filters(start)
-    initial, trained = measured(start, "initial"), measured(trained_network(job), "trained")
-    between = {epoch: measured(model, f"epoch {epoch}") for epoch, model in snapshots(job)}
-    last = float(given["epochs"] or "nan")
+    initial, trained = measured(start, "initial"), measured(trained_network(job, given), "trained")
+    between = {epoch: measured(model, f"epoch {epoch}") for epoch, model in snapshots(job, given)}
+    last = float(given.epochs or "nan")
     parts = [
         _numbers(trained, given, initial=filters).assign(when="trained", epoch=last),
         _numbers(initial, given, initial=None).assign(when="initial", epoch=0.0),
@@ -59,16 +64,16 @@ def measure_network(job: Job) -> None:
     ]
     times: list[tuple[str, float, Layers]] = [("trained", last, trained), ("initial", 0.0, initial)]
     times += [("epoch", float(epoch), found) for epoch, found in between.items()]
-    parts.append(_means(times, given["network"]))
+    parts.append(_means(times, given.network))
     table = pd.concat(parts, ignore_index=True)
     # Rows of the growth have a number of their own.
     table["images"] = table.get("images", pd.Series(np.nan, table.index)).fillna(len(images)).astype(int)
-    table["in_paper"] = [layer == MEAN or in_paper(given["network"], layer) for layer in table["layer"]]
+    table["in_paper"] = [layer == MEAN or in_paper(given.network, layer) for layer in table["layer"]]
     write_table(job.outputs["metrics"], table)
     write_arrays(job.outputs["arrays"], {**_arrays(trained, "trained"), **_arrays(initial, "initial")})
     job.recorder.notes |= {
-        "seed": given["seed"],
-        "protocol": given["protocol"],
+        "seed": given.seed,
+        "protocol": given.protocol,
         "device": device,
         "passes_over_images": {
             "trained": _seen(trained) / len(images),
@@ -92,10 +97,10 @@ def _seen(layers: Layers) -> int:
     return next(iter(layers.values())).images
 
 
-def _numbers(layers: Layers, given: Mapping[str, Any], *, initial: dict[str, np.ndarray] | None) -> pd.DataFrame:
+def _numbers(layers: Layers, given: AnsatzSettings, *, initial: dict[str, np.ndarray] | None) -> pd.DataFrame:
     """All that is said about the layers of one network."""
-    table = summarise(layers, initial=initial, seed=given["seed"])
-    if given["mode"] != "exact":
+    table = summarise(layers, initial=initial, seed=given.seed)
+    if given.mode != "exact":
         return table
     rows = [
         {**layer_row(layer, index, "growth", 1.0, without_error(value)), "images": images}
@@ -125,3 +130,60 @@ def _arrays(layers: Layers, when: str) -> dict[str, np.ndarray]:
         arrays[f"{when}/{name}/weight"] = layer.weight.astype(np.float32)
         arrays[f"{when}/{name}/core"] = layer.core
     return arrays
+
+
+STEPS = "steps"
+
+
+def measure_layers(
+    model: nn.Module,
+    images: np.ndarray,
+    given: AnsatzSettings,
+    *,
+    seed: int,
+    device: str,
+    checkpoint: Path,
+    description: str,
+) -> dict[str, LayerAgop]:
+    """Measure the AGOP of every convolution of a network.
+
+    Args:
+        model: in eval mode; it is moved to the device.
+        images: `(n, channels, height, width)` float32.
+        given: settings of the job, as for `convrfm.ansatz.agop.measure`, which does the same without a checkpoint.
+        seed: of the probes.
+        device: where to compute.
+        checkpoint: written after every batch and read by a later call, whose result is then the same; its name must tell
+            apart whatever is measured. It stays until the caller removes it.
+        description: what is measured, for the log.
+
+    Returns:
+        by the name of the convolution, in the order of the forward pass.
+
+    Raises:
+        StorageError: the checkpoint is damaged or cannot be written.
+    """
+    accumulator = AgopAccumulator(model.to(device), given.mode, probes=given.probes, seed=seed)
+
+    def keep(steps: int) -> None:
+        write_arrays(checkpoint, {**accumulator.state(), STEPS: np.array([steps])})
+
+    return accumulate(
+        accumulator, torch.from_numpy(images),
+        **given.model_dump(include={"batch_size", "tolerance", "most_probes"}),
+        description=description, show=True, done=_restored(checkpoint, accumulator), after=keep,
+    )  # fmt: skip
+
+
+def _restored(checkpoint: Path, accumulator: AgopAccumulator) -> int:
+    """Bring an accumulator to where a checkpoint was, and give the number of batches that it has seen."""
+    if not checkpoint.exists():
+        return 0
+    try:
+        arrays = load_arrays(checkpoint)
+        steps = int(arrays.pop(STEPS)[0])
+    except (SafetensorError, KeyError) as error:
+        msg = f"The checkpoint {checkpoint} is damaged ({error}): delete it to start anew."
+        raise StorageError(msg) from error
+    accumulator.load_state(arrays)
+    return steps

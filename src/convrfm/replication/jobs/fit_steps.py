@@ -21,15 +21,14 @@ import numpy as np
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.prepared import PreparedImages
-from convrfm.replication.jobs.fit_journals import round_journal
-from convrfm.replication.record.checkpoints import CHECKPOINT, job_key
+from convrfm.replication.record.checkpoints import CHECKPOINT, checkpoint_path, job_key
 from convrfm.replication.record.paths import STEP_MATRICES
 from convrfm.replication.record.session import Job
 from convrfm.rfm.journal import Round, RoundJournal
 
 __all__ = [
     "FillingJournal", "FittingJournal", "StepEndError", "StepJournal", "filling_journal", "fit_journal", "fitting_journal",
-    "remove_scratch", "whole_fit",
+    "remove_scratch", "round_journal", "whole_fit",
 ]  # fmt: skip
 
 OF_STEPS = ("rounds", "parts")
@@ -154,6 +153,14 @@ class FittingJournal(_InScratch):
         """
         super().keep(t, finished, rng)
         raise StepEndError
+
+
+def round_journal(job: Job) -> RoundJournal:
+    """Where the rounds of a fit in one job are kept until it ends.
+
+    Apart from other checkpoints: the training of networks does not depend on the code of kernels.
+    """
+    return RoundJournal(checkpoint_path(job).with_suffix(""))
 
 
 def whole_fit(job: Job) -> Job:

@@ -11,9 +11,10 @@ from torch import nn
 from convrfm.ansatz.filter_forms import FilterForm, filters_by_group
 from convrfm.numerics.seeding import generator
 from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
-from convrfm.replication.figures.accuracies import chosen, selection_score
 from convrfm.replication.jobs.task_images import read_task_images
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs.layers import layer_settings
+from convrfm.replication.runs.protocols import chosen, selection_score
 from convrfm.rfm.deep import apply_filters
 from convrfm.system.progress import track
 from convrfm.system.storage import load_arrays, write_arrays, write_table
@@ -41,26 +42,26 @@ def transform_layers(job: Job) -> None:
     Arrays: of the first image, `image` `(channels, height, width)`, `kernel/<layer>`, `network/<layer>` and `random/<layer>`
     `(height, width)`, the last of the first draw.
     """
-    given = job.settings
+    given = layer_settings(job.settings)
     torch.set_num_threads(job.threads)
-    q, task = given["patch_size"], read_task_images(job)
-    images = task.test[: given["images"]]
+    q, task = given.patch_size, read_task_images(job, given)
+    images = task.test[: given.images]
     fit, weights = load_arrays(job.input("fit")), load_arrays(job.input("network"))
     arrays: dict[str, np.ndarray] = {"image": images[0]}
     rows: list[dict[str, Any]] = []
     history = pd.read_parquet(job.input("history"))
-    rounds = [_learned(history, stage, given["protocol"]) for stage in range(_stages(fit))]
+    rounds = [_learned(history, stage, given.protocol) for stage in range(_stages(fit))]
     layers = zip(_of_kernel(fit, images, q, rounds), _of_network(weights, images), strict=False)
     for layer, (kernel, network) in enumerate(track(layers, _stages(fit), f"{task.title}, layers", show=True), 1):
         features, metric, followed = kernel
         entering, change = network
         learned = patch_magnitude(features, metric, q, FULL)
         trained = patch_magnitude(entering, FilterForm(filters_by_group(change)), q, FULL)
-        rng = generator(given["seed"], "random matrices of Figure 4", layer)
+        rng = generator(given.seed, "random matrices of Figure 4", layer)
         shape = (1, len(change), len(metric))
         drawn = [
             patch_magnitude(features, FilterForm(rng.standard_normal(shape)), q, FULL)
-            for _ in range(given["control_draws"])
+            for _ in range(given.control_draws)
         ]
         table = {
             "pearson": pixel_pearson(learned, trained),
@@ -73,7 +74,7 @@ def transform_layers(job: Job) -> None:
         arrays |= {f"kernel/{layer}": learned[0], f"network/{layer}": trained[0], f"random/{layer}": drawn[0][0]}
     write_table(job.outputs["metrics"], pd.DataFrame(rows))
     write_arrays(job.outputs["arrays"], {name: array.astype(np.float32) for name, array in arrays.items()})
-    job.recorder.notes |= {"seed": given["seed"], "protocol": given["protocol"]}
+    job.recorder.notes |= {"seed": given.seed, "protocol": given.protocol}
     job.write_record()
 
 

@@ -9,7 +9,7 @@ import torch
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.summaries import summarise
 from convrfm.networks.shallow import ShallowCNN
-from convrfm.replication.jobs.training_runs import (
+from convrfm.replication.jobs.training import (
     load_weights,
     prepare_torch,
     train_resumably,
@@ -17,6 +17,7 @@ from convrfm.replication.jobs.training_runs import (
 )
 from convrfm.replication.record.checkpoints import remove_checkpoints
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs.shallow import ShallowSettings
 from convrfm.system.storage import load_arrays, write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings
 
@@ -47,31 +48,31 @@ def train_and_measure(job: Job) -> None:
     the columns of `convrfm.ansatz.summarise`, which have no value in the rows of an epoch but for `quantity` ("train_loss",
     "test_accuracy", "validation_accuracy") and `value`.
     """
-    given = job.settings
+    given = ShallowSettings.model_validate(job.settings)
     device = prepare_torch(job)
     prepared = _prepared(job)
     settings = TrainingSettings(
         optimizer="adam",
-        **{key: given[key] for key in ("learning_rate", "epochs", "batch_size", "evaluate_every", "stop_below")},
+        **given.model_dump(include={"learning_rate", "epochs", "batch_size", "evaluate_every", "stop_below"}),
         shuffle=True,
         loss="cross-entropy",
         keep="best",
     )
     network = ShallowCNN(
-        given["architecture"],
+        given.architecture,
         prepared.data.images.shape[1:],
         prepared.outputs,
-        **{key: given[key] for key in ("width", "patch_size", "first_std", "later_std")},
-        generator=torch.Generator().manual_seed(given["seed"]),
+        **given.model_dump(include={"width", "patch_size", "first_std", "later_std"}),
+        generator=torch.Generator().manual_seed(given.seed),
     )
-    description = f"{given['dataset']} {given['architecture']} q = {given['patch_size']}"
+    description = f"{given.dataset} {given.architecture} q = {given.patch_size}"
     result = train_resumably(job, network, prepared.data, settings, device=device, description=description)
     tables = [_history(result)]
     for when, epoch, weights in (("initial", 0, result.initial), ("trained", result.kept_epoch, result.final)):
         load_weights(network, {name: torch.from_numpy(array) for name, array in weights.items()})
-        found = measure(network, torch.from_numpy(prepared.data.images), batch_size=given["batch_size"], show=True)
+        found = measure(network, torch.from_numpy(prepared.data.images), batch_size=given.batch_size, show=True)
         initial = result.initial if when == "trained" else None
-        tables.append(summarise(found, initial=initial, seed=given["seed"]).assign(when=when, epoch=epoch))
+        tables.append(summarise(found, initial=initial, seed=given.seed).assign(when=when, epoch=epoch))
     write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
     write_weights(job.outputs["arrays"], result)
     _note(job, prepared, settings, result, device)

@@ -1,16 +1,23 @@
 """The images that kernels and networks are fitted to: a local-signal draw at one noise level, or prepared images."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from convrfm.datasets.local_signal import TASKS
+from convrfm.datasets.local_signal import TASKS, LocalSignalDraw, LocalSignalSplit
 from convrfm.datasets.registry import find_entry
-from convrfm.replication.jobs.draws import read_draw
 from convrfm.replication.record.session import Job
-from convrfm.system.storage import load_arrays
+from convrfm.replication.runs.fits import ImageFit, TaskFit
+from convrfm.replication.runs.layers import ImageLayers, TaskLayers
+from convrfm.replication.runs.networks import ImageNetworkSettings, TaskNetworkSettings
+from convrfm.system.storage import load_arrays, write_arrays
 
-__all__ = ["TaskImages", "read_task_images"]
+__all__ = ["TaskImages", "read_draw", "read_task_images", "write_draw"]
+
+
+OfTask = TaskFit | TaskNetworkSettings | TaskLayers
+OfImages = ImageFit | ImageNetworkSettings | ImageLayers
 
 
 @dataclass(frozen=True)
@@ -32,22 +39,21 @@ class TaskImages:
     title: str
 
 
-def read_task_images(job: Job) -> TaskImages:
-    """Read the input `draw` of a job, if it has one, at the noise level of its settings; else `images`, from `prepare`.
+def read_task_images(job: Job, given: OfTask | OfImages) -> TaskImages:
+    """Read the input `draw` of a job at the noise level of its settings, or its input `images`, from `prepare`.
 
-    Of a draw that is larger than the settings ask for, the first images are taken.
+    Of a draw with more images than in the settings, the first ones are taken.
     """
-    given = job.settings
-    if job.inputs.get("draw"):
+    if isinstance(given, OfTask):
         draw = read_draw(job.input("draw"))
-        noise_std = TASKS[given["task"]](given["sigma"])
+        noise_std = TASKS[given.task](given.sigma)
         return TaskImages(
-            draw.train.images(noise_std)[: given["n_train"]],
-            draw.train.labels[: given["n_train"]],
-            draw.test.images(noise_std)[: given["n_test"]],
-            draw.test.labels[: given["n_test"]],
+            draw.train.images(noise_std)[: given.n_train],
+            draw.train.labels[: given.n_train],
+            draw.test.images(noise_std)[: given.n_test],
+            draw.test.labels[: given.n_test],
             outputs=int(max(draw.train.labels.max(), draw.test.labels.max())) + 1,
-            title=f"{given['task']} sigma {given['sigma']:g}",
+            title=f"{given.task} sigma {given.sigma:g}",
         )
     prepared = load_arrays(job.input("images"))
     return TaskImages(
@@ -56,5 +62,27 @@ def read_task_images(job: Job) -> TaskImages:
         prepared["test/images"],
         prepared["test/labels"],
         outputs=prepared["train/targets"].shape[1],
-        title=f"{find_entry(given['dataset']).title}, classes {given['classes']}",
+        title=f"{find_entry(given.dataset).title}, classes {given.classes}",
     )
+
+
+def write_draw(path: Path, draw: LocalSignalDraw) -> None:
+    """Write the arrays of both splits, as `train/signal` and so on.
+
+    Raises:
+        StorageError: see `convrfm.system.storage`.
+    """
+    splits: dict[str, LocalSignalSplit] = vars(draw)
+    write_arrays(
+        path, {f"{name}/{part}": array for name, split in splits.items() for part, array in vars(split).items()}
+    )
+
+
+def read_draw(path: Path) -> LocalSignalDraw:
+    """Read what `write_draw` wrote."""
+    arrays = load_arrays(path)
+    splits = [
+        LocalSignalSplit(**{part: arrays[f"{name}/{part}"] for part in ("signal", "inside", "frame", "labels")})
+        for name in ("train", "test")
+    ]
+    return LocalSignalDraw(*splits)

@@ -11,9 +11,10 @@ from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.numerics.seeding import generator
 from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
-from convrfm.replication.jobs.training_runs import prepare_torch
-from convrfm.replication.jobs.zoo_networks import trained_network
+from convrfm.replication.jobs.training import prepare_torch
+from convrfm.replication.jobs.zoo import trained_network
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs.zoo import TransformSettings
 from convrfm.system.progress import track
 from convrfm.system.storage import load_arrays, write_arrays, write_table
 
@@ -32,30 +33,30 @@ def transform_images(job: Job) -> None:
     Arrays: for the first image of each source, or the first two of a single one, `input/<i>` `(3, height, width)` in
     [0, 1], and `cnfm/<i>/<layer index>` and `agop/<i>/<layer index>` `(height, width)`.
     """
-    given = job.settings
+    given = TransformSettings.model_validate(job.settings)
     prepare_torch(job)
-    sources = [load_arrays(path)["train/images"][: given["images"]] for path in job.inputs["images"]]
+    sources = [load_arrays(path)["train/images"][: given.images] for path in job.inputs["images"]]
     images = np.concatenate(sources)
     source_of = np.repeat(np.arange(len(sources)), [len(source) for source in sources])
     starts = np.searchsorted(source_of, np.arange(len(sources)))
     shown = starts.tolist() if len(sources) > 1 else list(range(min(2, len(images))))
-    model = trained_network(job)
+    model = trained_network(job, given)
     measured = load_arrays(job.input("measured"))
     arrays = {f"input/{i}": _displayed(images[image]) for i, image in enumerate(shown)}
     rows: list[dict[str, Any]] = []
     convolutions = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
     for index, (name, layer) in enumerate(
-        track(convolutions, len(convolutions), f"{given['network']}, layers", show=True)
+        track(convolutions, len(convolutions), f"{given.network}, layers", show=True)
     ):
         entering = _entering(model, layer, images)
         weight = measured[f"trained/{name}/weight"].astype(np.float64)
         size = layer.kernel_size[0]
         cnfm = patch_magnitude(entering, FilterForm(weight, None), size)
         agop = patch_magnitude(entering, FilterForm(weight, measured[f"trained/{name}/core"]), size)
-        rng = generator(given["seed"], "random matrices of Figure 2", index)
+        rng = generator(given.seed, "random matrices of Figure 2", index)
         draws = [
             patch_magnitude(entering, FilterForm(rng.standard_normal(weight.shape), None), size)
-            for _ in range(given["control_draws"])
+            for _ in range(given.control_draws)
         ]
         for image, source in enumerate(source_of):
             controls = [pixel_pearson(cnfm[image], drawn[image]) for drawn in draws]
@@ -73,7 +74,7 @@ def transform_images(job: Job) -> None:
             arrays |= {f"cnfm/{i}/{index}": cnfm[image], f"agop/{i}/{index}": agop[image]}
     write_table(job.outputs["metrics"], pd.DataFrame(rows))
     write_arrays(job.outputs["arrays"], {name: array.astype(np.float32) for name, array in arrays.items()})
-    job.recorder.notes |= {"seed": given["seed"], "protocol": given["protocol"]}
+    job.recorder.notes |= {"seed": given.seed, "protocol": given.protocol}
     job.write_record()
 
 

@@ -1,27 +1,24 @@
 """What fits of the kernels take, by their size: memory, minutes and threads."""
 
-from collections.abc import Callable, Mapping
-
+from convrfm.datasets.local_signal import SHAPES
+from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.cluster.fit_time import FitSize, Step, Work, fit_minutes, fit_work
 from convrfm.replication.config.costs import Rates, is_pair
-from convrfm.replication.plan.base import Keys, Plan, split_parts
-from convrfm.replication.plan.beyond import variant_size
-from convrfm.replication.plan.features import feature_fit_size
-from convrfm.replication.plan.fig05 import fit_size
-from convrfm.replication.plan.fig06 import image_fit_size
-from convrfm.replication.plan.printed import printed_fit_size
+from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.steps import step_size
+from convrfm.replication.plan.table import RUNS
+from convrfm.replication.runs.kinds import Keys
 
-__all__ = ["SIZES", "expected_minutes", "fit_memory", "fit_threads"]
+__all__ = ["FITS", "expected_minutes", "fit_memory", "fit_size", "fit_threads"]
 
-SIZES: Mapping[str, Callable[[Plan, Keys], FitSize]] = {
-    "fit_features": feature_fit_size,
-    "fit_rfm": fit_size,
-    "fit_images": image_fit_size,
-    "fit_variant": variant_size,
-    "fit_printed": printed_fit_size,
+FITS = {
+    "fit_features": "features",
+    "fit_rfm": "rfm",
+    "fit_images": "image-rfm",
+    "fit_variant": "variant",
+    "fit_printed": "printed-rfm",
 }
-"""The rules that fit kernels."""
+"""The rules that fit kernels, with their kinds of runs."""
 
 STEPS = ("fill_gram", "fit_round")
 """The rules of the steps of large fits, see `convrfm.replication.plan.steps`."""
@@ -36,6 +33,19 @@ IMAGES_PER_THREAD = {"cpu": 1000, "gpu": 4000}
 """Training images for each thread of larger fits; a GPU leaves little to the cores beside it."""
 
 
+def fit_size(plan: Plan, kind: str, w: Keys) -> FitSize:
+    """Size of a fit of a kind."""
+    settings = RUNS[kind].settings(plan, w)
+    if "task" in settings:
+        name, shape = settings["task"], (1, *SHAPES[settings["task"]])
+        return FitSize(settings, settings["n_train"], settings["n_test"], shape, REGISTRY[name].classes)
+    task = plan.feature_tasks[w["dataset"]] if kind == "features" else plan.image_task(w["dataset"], w["classes"])
+    shape = plan.image_shape(task.dataset, task.size, task.colour)
+    # Pairs of classes have a single output.
+    outputs = REGISTRY[task.dataset].classes if w.get("classes", "all") == "all" else 1
+    return FitSize(settings, task.n_train, task.n_test, shape, outputs)
+
+
 def fit_memory(plan: Plan, rule: str, w: Keys) -> int:
     """MiB that a job takes for its images and what is made of them, beside the program; 0 for other rules than fits.
 
@@ -43,9 +53,9 @@ def fit_memory(plan: Plan, rule: str, w: Keys) -> int:
     """
     if rule in STEPS:
         return step_size(plan, w).memory_mb(filling=rule == "fill_gram")
-    if rule not in SIZES:
+    if rule not in FITS:
         return 0
-    size = SIZES[rule](plan, w)
+    size = fit_size(plan, FITS[rule], w)
     return size.memory_mb(filling=_is_in_steps(plan, rule, size))
 
 
@@ -71,7 +81,7 @@ def _work(plan: Plan, rule: str, w: Keys) -> Work:
         step = Step(int(w["stage"]), int(w["round"]), filling=rule == "fill_gram")
         work = fit_work(step_size(plan, w), step)
         return work.share(int(w["parts"])) if step.filling else work
-    size = SIZES[rule](plan, w)
+    size = fit_size(plan, FITS[rule], w)
     return Work() if _is_in_steps(plan, rule, size) else fit_work(size)
 
 
@@ -83,14 +93,14 @@ def fit_threads(plan: Plan, rule: str, w: Keys) -> int:
     metrics of many columns) may differ in the last bits: the record keeps the number under `machine`.
     """
     own, costs = plan.settings.config.threads, plan.settings.preset.costs
-    n = (step_size(plan, w) if rule in STEPS else SIZES[rule](plan, w)).n_train
+    n = (step_size(plan, w) if rule in STEPS else fit_size(plan, FITS[rule], w)).n_train
     if n < FEW or is_pair(w):
         return own
     return max(own, min(n // IMAGES_PER_THREAD[_runs_on(plan, rule, w)], costs.most_threads))
 
 
 def _is_in_steps(plan: Plan, rule: str, size: FitSize) -> bool:
-    return rule in RULES_IN_STEPS and split_parts(plan, size.settings) > 0
+    return rule in RULES_IN_STEPS and plan.split_parts(size.settings) > 0
 
 
 def _runs_on(plan: Plan, rule: str, w: Keys) -> str:

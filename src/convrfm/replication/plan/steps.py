@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convrfm.datasets.local_signal import SHAPES
+from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.cluster.fit_time import FitSize
-from convrfm.replication.plan.base import Keys, Plan, split_parts
-from convrfm.replication.plan.fig05 import task_size
-from convrfm.replication.plan.table import EXPERIMENTS
+from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan.table import RUNS
 from convrfm.replication.record.paths import STEP_MATRICES, run_keys, run_name
+from convrfm.replication.runs.kinds import Keys
 
 __all__ = [
     "STEPPED", "part_pattern", "round_pattern", "rounds_of_fit", "step_draw", "step_parts", "step_rounds",
@@ -52,21 +54,26 @@ class _Fit(NamedTuple):
         return self.size.settings
 
 
+def _size(settings: Mapping[str, Any]) -> FitSize:
+    task = settings["task"]
+    return FitSize(settings, settings["n_train"], settings["n_test"], (1, *SHAPES[task]), REGISTRY[task].classes)
+
+
 def _fit_of(plan: Plan, w: Keys) -> _Fit:
     """Find out about a fit, once: it has many jobs."""
     where = {name: w[name] for name in ("experiment", "protocol", "run")}
     known: dict[tuple[str, ...], _Fit] = plan.fits_in_steps
     key = tuple(where.values())
     if key not in known:
-        experiment = EXPERIMENTS[w["experiment"]]
+        kind = RUNS[w["experiment"]]
         keys = run_keys(Path(w["experiment"], w["protocol"], w["run"].replace(SEPARATOR, ",")))
-        settings = experiment.settings(plan, keys)
+        settings = kind.settings(plan, keys)
         rounds = [
             round_pattern(plan.results).format(**where, stage=stage, round=t)
             for stage in range(settings["rfm"]["stages"])
             for t in range(settings["rfm"]["rounds"])
         ]
-        known[key] = _Fit(task_size(settings), experiment.inputs["draw"](plan, keys), rounds)
+        known[key] = _Fit(_size(settings), kind.inputs["draw"](plan, keys), rounds)
     return known[key]
 
 
@@ -74,9 +81,9 @@ def rounds_of_fit(plan: Plan, experiment: str, w: Keys) -> list[str]:
     """The rounds that the job of a fit reads; none where the fit is in one piece."""
     if not plan.settings.preset.split:
         return []
-    if not split_parts(plan, EXPERIMENTS[experiment].settings(plan, w)):
+    if not plan.split_parts(RUNS[experiment].settings(plan, w)):
         return []
-    run = run_name({key: w[key] for key in EXPERIMENTS[experiment].keys}).replace(",", SEPARATOR)
+    run = run_name({key: w[key] for key in RUNS[experiment].keys}).replace(",", SEPARATOR)
     return _fit_of(plan, {"experiment": experiment, "protocol": w["protocol"], "run": run}).rounds
 
 
@@ -97,7 +104,7 @@ def step_rounds(plan: Plan, w: Keys) -> list[str]:
 
 def step_parts(plan: Plan, w: Keys) -> list[str]:
     """All parts of the kernel matrices of a step."""
-    count = split_parts(plan, _fit_of(plan, w).settings)
+    count = plan.split_parts(_fit_of(plan, w).settings)
     return [
         part_pattern(plan.results, matrix).format(**w, part=part, parts=count)
         for matrix in STEP_MATRICES

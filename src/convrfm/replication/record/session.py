@@ -71,13 +71,14 @@ class Job:
         self.recorder.write(self.outputs["record"], files, outputs)
 
 
-def run_job(snakemake: Any, target: str) -> None:
+def run_job(snakemake: Any) -> None:
     """Run one job of the workflow.
 
     Args:
-        snakemake: the object that Snakemake gives to scripts.
-        target: the library function, `module:function`; it takes a `Job`.
+        snakemake: the object that Snakemake gives to scripts. Of its params, `job` names the function, `module:function`, which
+            takes a `Job`; `settings` are the job's, and `code` is the hash of its code.
     """
+    target = snakemake.params.job
     os.environ |= environment_of(snakemake.threads)
     _end_with_workflow()
     with _logging_to(Path(snakemake.log[0])):

@@ -9,11 +9,12 @@ predictor over all training images, draws samples stratified by class, and shuff
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from convrfm.numerics.seeding import generator
 from convrfm.numerics.splits import stratified_draw
 
-__all__ = ["RFM_CHOICES", "VALIDATION_FRACTION", "held_out_part", "selection_of"]
+__all__ = ["RFM_CHOICES", "VALIDATION_FRACTION", "chosen", "held_out_part", "selection_of", "selection_score"]
 
 VALIDATION_FRACTION = 0.2
 """Share of the training images that validates under `corrected`."""
@@ -38,3 +39,28 @@ def held_out_part(labels: np.ndarray, selection: str, seed: int) -> np.ndarray:
     if selection == "test":
         return np.array([], dtype=np.int64)
     return stratified_draw(labels, round(VALIDATION_FRACTION * len(labels)), generator(seed, "validation split"))
+
+
+def selection_score(protocol: str) -> str:
+    """The column of a kernel's history that chooses ridge and round."""
+    return "test_accuracy" if protocol == "published" else "validation_accuracy"
+
+
+def chosen(part: pd.DataFrame, score: str) -> dict[str, Any]:
+    """The row of a method: its best ridge and round, the earliest of equals; and its last round.
+
+    Args:
+        part: from `kernel_parts`.
+        score: the column that chooses, from `selection_score`.
+
+    Returns:
+        `accuracy` and `last_accuracy` of the test images, `chosen` (the round), `ridge`.
+    """
+    best = part.loc[part[score].idxmax()]
+    last = part[part["round"] == part["round"].max()]
+    return {
+        "accuracy": best["test_accuracy"],
+        "last_accuracy": last.loc[last[score].idxmax(), "test_accuracy"],
+        "chosen": int(best["round"]),
+        "ridge": best["ridge"],
+    }

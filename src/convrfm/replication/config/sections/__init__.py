@@ -1,1 +1,0 @@
-"""The sections of the presets, a module for each figure."""

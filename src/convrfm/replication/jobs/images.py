@@ -1,0 +1,89 @@
+"""Prepare images of a data set: chosen, resized, scaled, with targets; the data of everything that is trained on images."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from convrfm.datasets.entries import Entry
+from convrfm.datasets.manifest import verify
+from convrfm.datasets.places import Place, find_place
+from convrfm.datasets.prepare import Part, Selection, render, select
+from convrfm.datasets.reading.dispatch import read_split, splits_there
+from convrfm.datasets.reading.split import Split
+from convrfm.datasets.registry import find_entry
+from convrfm.datasets.transforms import Appearance
+from convrfm.replication.record.data_states import require_present
+from convrfm.replication.record.session import Job
+from convrfm.replication.runs.images import PrepareSettings
+from convrfm.replication.runs.protocols import held_out_part, selection_of
+from convrfm.system.progress import track
+from convrfm.system.storage import write_arrays, write_table
+
+__all__ = ["prepare_images"]
+
+
+def prepare_images(job: Job) -> None:
+    """Write images, labels, targets and indices of the training and test part, the size of each class, and the record.
+
+    Arrays: `train/images` `(n, channels, height, width)` float32, `train/labels` `(n,)` int64, `train/targets`
+    `(n, outputs)` float32 in {0, 1}, `train/indices` `(n,)` int64 within the split of the data set, the same for `test`,
+    and `train/validation`, indices into the training part that validate under `corrected`; empty under `published`.
+
+    Every file that is read is compared with the manifest first.
+
+    Raises:
+        AbsentDataError: the data set is not there.
+        CorruptDataError: a file is not what it was when it was first seen.
+        InputError: settings that the data cannot meet.
+    """
+    given = PrepareSettings.model_validate(job.settings)
+    entry = find_entry(given.dataset)
+    for state in job.inputs["state"]:
+        require_present(state)
+    place = find_place(Path(given.data_dir), entry.name, given.folders)
+    verify(entry, place, [path for path in entry.required if not path.endswith("/")])
+    pair = (given.pair[0], given.pair[1]) if given.pair else None
+    train, test = _splits(entry, place)
+    chosen = select(
+        entry, train, test, counts=(given.n_train, given.n_test), pair=pair, protocol=given.protocol,
+        seed=given.seed, resampled=given.resampled,
+    )  # fmt: skip
+    tests = train if chosen.test_from_train or test is None else test
+    parts: dict[str, Part] = {}
+    sources = {"train": (train, chosen.train), "test": (tests, chosen.test)}
+    for name, (split, indices) in track(sources.items(), 2, f"preparing {entry.title}", show=True):
+        verify(entry, place, split.files(indices))
+        appearance = Appearance(**given.appearance.model_dump())
+        parts[name] = render(split, indices, appearance, pair, f"{name} images of {entry.title}")
+    _write(job, given, entry, parts, chosen)
+
+
+def _splits(entry: Entry, place: Place) -> tuple[Split, Split | None]:
+    """The training split, and the official test split if there is one."""
+    there = splits_there(entry, place.files)
+    train = read_split(entry, place.files, "train")
+    return train, read_split(entry, place.files, entry.test_split) if entry.test_split in there else None
+
+
+def _write(job: Job, given: PrepareSettings, entry: Entry, parts: dict[str, Part], chosen: Selection) -> None:
+    arrays = {f"{name}/{field}": array for name, part in parts.items() for field, array in vars(part).items()}
+    labels = parts["train"].labels
+    arrays["train/validation"] = held_out_part(labels, selection_of(given.protocol), given.seed)
+    rows: list[dict[str, Any]] = [
+        {"split": name, "label": int(label), "count": int(count)}
+        for name, part in parts.items()
+        for label, count in zip(*np.unique(part.labels, return_counts=True), strict=True)
+    ]
+    write_table(job.outputs["metrics"], pd.DataFrame(rows, columns=["split", "label", "count"]))
+    write_arrays(job.outputs["arrays"], arrays)
+    job.recorder.notes |= {
+        "seed": given.seed,
+        "protocol": given.protocol,
+        "outputs_per_image": int(parts["train"].targets.shape[1]),
+        "drawn_with_replacement": given.resampled and given.protocol == "published",
+        "test_from_train": chosen.test_from_train,
+        "class_sorted": list(entry.class_sorted),
+    }
+    job.write_record()

@@ -1,0 +1,237 @@
+"""The plan: a checked configuration, the states of data, and where everything lies that follows from them.
+
+Nothing is computed, and of files only the states of data are read.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from convrfm.datasets.places import STATE
+from convrfm.datasets.registry import REGISTRY, files_behind
+from convrfm.replication.config.models import Model
+from convrfm.replication.config.presets import Settings
+from convrfm.replication.record.data_states import read_state
+from convrfm.replication.record.paths import RUN_FILES, run_name
+from convrfm.replication.runs.kinds import Keys
+
+if TYPE_CHECKING:
+    from convrfm.replication.figures.beyond import StudyTask
+    from convrfm.replication.figures.features import FeatureTask
+    from convrfm.replication.figures.fig05 import LocalSignalPanel
+    from convrfm.replication.figures.fig06 import ImageTask, PairTask
+    from convrfm.replication.figures.fig08 import SimpleNetPanel
+    from convrfm.replication.figures.fig09 import ShallowData
+    from convrfm.replication.figures.zoo import StandIn
+
+__all__ = ["FIGURE_FORMATS", "FILE_SETS", "Plan", "recorded_state"]
+
+FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
+"""The files of a figure, beside its record."""
+
+FILE_SETS = tuple(name for name, entry in REGISTRY.items() if entry.has_files)
+"""Data sets with files: fetched, or put into their folder by the user."""
+
+LARGEST_SMALL = (3, 32, 32)
+"""Shape of images of various sizes, before they are resized."""
+
+Section = TypeVar("Section", bound=Model)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration with the states of data.
+
+    Attributes:
+        settings: the configuration with its preset.
+        state_of: gives the state of a data set by its name: `state` and `digest`, see `convrfm.replication.record.data_states`.
+    """
+
+    settings: Settings
+    state_of: Callable[[str], Mapping[str, Any]]
+
+    @property
+    def results(self) -> str:
+        """The folder of all results, relative to the project."""
+        return f"results/{self.settings.config.preset}"
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the configuration."""
+        return self.settings.config.seeds
+
+    def section(self, kind: type[Section]) -> Section:
+        """The preset's section of a figure, by the class in the figure's module, whose name is the section's."""
+        found: Section = getattr(self.settings.preset, kind.__module__.rpartition(".")[2])
+        return found
+
+    # Sections that several figures share.
+
+    @cached_property
+    def panels(self) -> "dict[str, LocalSignalPanel]":
+        """Local-signal tasks of Figure 5, by name."""
+        return {panel.task: panel for panel in self.settings.preset.fig05.panels}
+
+    @cached_property
+    def images(self) -> "dict[str, ImageTask]":
+        """Data sets of Figure 6, by name."""
+        return {task.dataset: task for task in self.settings.preset.fig06.datasets}
+
+    @cached_property
+    def pairs(self) -> "dict[str, PairTask]":
+        """Data sets of Figure 6 whose pairs of classes are fitted, by name."""
+        return {task.dataset: task for task in self.settings.preset.fig06.pairs}
+
+    def image_task(self, dataset: str, classes: str) -> "ImageTask":
+        """The section of a data set of Figure 6, or, where `classes` is a pair, that of its pairs."""
+        return (self.images if classes == "all" else self.pairs)[dataset]
+
+    @cached_property
+    def studies(self) -> "dict[str, StudyTask]":
+        """Tasks beyond the paper, by name."""
+        return {task.task: task for task in self.settings.preset.beyond.tasks}
+
+    @cached_property
+    def simplenets(self) -> "dict[str, SimpleNetPanel]":
+        """Panels of Figure 8, by data set."""
+        return {panel.dataset: panel for panel in self.settings.preset.fig08.panels}
+
+    @property
+    def shallow_data(self) -> "dict[str, ShallowData]":
+        """Data sets of Figure 9, by name."""
+        return {data.dataset: data for data in self.settings.preset.fig09.datasets}
+
+    @cached_property
+    def standins(self) -> "dict[str, StandIn]":
+        """Stand-ins for pretrained networks, by name."""
+        return {f"{standin.network}-standin": standin for standin in self.settings.preset.zoo.standins}
+
+    @cached_property
+    def feature_tasks(self) -> "dict[str, FeatureTask]":
+        """Data sets of Figures 3, 10, 11 and 12, by name."""
+        return {task.dataset: task for task in self.settings.preset.features.tasks}
+
+    # Files.
+
+    def run_file(self, kind: str, protocol: str, file: str, **keys: object) -> str:
+        """One file of one run: "metrics", "arrays" or "record"."""
+        return f"{self.results}/runs/{kind}/{protocol}/{run_name(keys)}/{RUN_FILES[file]}"
+
+    def prepared(
+        self, protocol: str, file: str, dataset: str, counts: tuple[object, object], seed: object, *,
+        kind: str = "prepare", **appearance: object,
+    ) -> str:  # fmt: skip
+        """One file of the preparation of images.
+
+        Args:
+            protocol: "published" or "corrected".
+            file: "metrics", "arrays" or "record".
+            dataset: its name.
+            counts: training and test images.
+            seed: of the choice of images.
+            kind: "prepare" or "resample".
+            appearance: `size`, `fit`, `colour` and `scaling`, see `convrfm.datasets.transforms.Appearance`, and `classes`: "all",
+                or a pair such as "3-8".
+        """
+        keys = {
+            "size": "native",
+            "fit": "stretch",
+            "colour": "native",
+            "scaling": "unit",
+            "classes": "all",
+            **appearance,
+        }
+        keys["size"] = keys["size"] or "native"
+        n_train, n_test = counts
+        return self.run_file(kind, protocol, file, dataset=dataset, **keys, n_train=n_train, n_test=n_test, seed=seed)
+
+    def task_images(self, w: Keys, file: str = "arrays") -> list[str]:
+        """The prepared images of a data set of Figure 6, or of a pair of its classes, by the keys of a run."""
+        task = self.image_task(w["dataset"], w["classes"])
+        prepared = self.prepared(
+            w["protocol"], file, task.dataset, (task.n_train, task.n_test), w["seed"],
+            size=task.size, colour=task.colour, classes=w["classes"],
+        )  # fmt: skip
+        return [prepared]
+
+    def feature_images(self, protocol: str, dataset: str, seed: object) -> str:
+        """The images that the models of Figures 3, 10, 11 and 12 are fitted to."""
+        task = self.feature_tasks[dataset]
+        counts = (task.n_train, task.n_test)
+        return self.prepared(protocol, "arrays", dataset, counts, seed, size=task.size, colour=task.colour)
+
+    def figure_file(self, figure: str, protocol: str, form: str) -> str:
+        """One file of one figure; `form` is "json" for its record."""
+        return f"{self.results}/figures/{protocol}/{figure}.{form}"
+
+    def state_file(self, dataset: str) -> str:
+        """Where the state of a data set is written."""
+        return f"{self.settings.config.data_dir}/{dataset}/{STATE}"
+
+    # Data.
+
+    def needs(self, tasks: Iterable[str]) -> dict[str, list[str]]:
+        """The data sets with files that each task needs."""
+        return {task: list(files_behind(task)) for task in tasks}
+
+    def absent(self, names: Iterable[str]) -> list[str]:
+        """State files of the data sets among these that are not present."""
+        return [self.state_file(name) for name in sorted(set(names)) if self.state_of(name)["state"] != "present"]
+
+    def ready(self, tasks: Iterable[str]) -> list[str]:
+        """The tasks whose data are present, or that need none."""
+        return [task for task in tasks if not self.absent(files_behind(task))]
+
+    def folder_of(self, dataset: str) -> dict[str, str]:
+        """The folder elsewhere that holds a data set, by its name, if the configuration names one."""
+        return {name: path for name, path in self.settings.config.data_folders.items() if name == dataset}
+
+    def state_of_input(self, dataset: str) -> list[str]:
+        """The state file of a data set as an input of its run, once the workflow has looked for the data; none without files."""
+        if dataset not in FILE_SETS:
+            return []
+        self.state_of(dataset)
+        return [self.state_file(dataset)]
+
+    def image_seeds(self, dataset: str, protocol: str, count: int) -> list[int]:
+        """The seeds that models of a data set are fitted with: the first ones; one where the protocol fixes the images."""
+        return self.seeds[: 1 if REGISTRY[dataset].is_fixed_draw(protocol) else count]
+
+    def network_of(self, weights: str) -> str:
+        """Torchvision's name of the network that pretrained weights belong to."""
+        return REGISTRY[weights].network
+
+    def image_shape(self, dataset: str, size: int | None, colour: str) -> tuple[int, int, int]:
+        """Shape of one prepared image, `(channels, height, width)`."""
+        native = re.fullmatch(r"(\d+)x(\d+)x(\d+)", REGISTRY[dataset].shape)
+        channels, height, width = map(int, native.groups()) if native else LARGEST_SMALL
+        if colour != "native":
+            channels = 1 if colour == "grey" else 3
+        return (channels, size or height, size or width)
+
+    # Large fits.
+
+    @cached_property
+    def fits_in_steps(self) -> dict[tuple[str, ...], Any]:
+        """What `convrfm.replication.plan.steps` has found out about fits, by kind, protocol and run."""
+        return {}
+
+    def split_parts(self, settings: Mapping[str, Any]) -> int:
+        """Jobs that fill the kernel matrices of each round of a fit with these settings; 0 where the fit is in one piece."""
+        split = self.settings.preset.split
+        if split is None or self.settings.config.backend != "cpu" or settings["n_train"] <= split.above:
+            return 0
+        return split.parts if not split.tasks or settings["task"] in split.tasks else 0
+
+
+def recorded_state(settings: Settings, root: Path) -> Callable[[str], Mapping[str, Any]]:
+    """Give what returns the last recorded state of data, without looking for the data; absent where none is recorded."""
+
+    def state_of(dataset: str) -> Mapping[str, Any]:
+        path = root / settings.config.data_dir / dataset / STATE
+        return read_state(path) if path.exists() else {"state": "absent", "digest": ""}
+
+    return state_of

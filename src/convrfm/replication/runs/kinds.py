@@ -1,0 +1,54 @@
+"""A kind of run: what names its folders, which files it reads, and what it sees of the configuration.
+
+Modules of `convrfm.replication.runs` list their kinds as `KINDS`, and so do figures with runs of their own. These modules are read when the workflow is planned, and by
+the jobs for their typed settings: they import neither numerics nor the configuration, which comes to them as a `Plan`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from convrfm.replication.config.models import Model
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+
+__all__ = ["Files", "Keys", "RunKind", "RunSettings"]
+
+Keys = Mapping[str, str]
+"""What names a run, its protocol included: the wildcards of its rule, or the parts of its folder's name."""
+
+Files = Callable[["Plan", Keys], list[str]]
+"""Gives files, relative to the project, for the keys of a run."""
+
+
+class RunSettings(Model):
+    """What a run sees of the configuration: the settings of its job, which its record keeps."""
+
+    protocol: str = Field(pattern="^(published|corrected)$")
+    seed: int
+
+
+@dataclass(frozen=True)
+class RunKind:
+    """One kind of run.
+
+    Attributes:
+        name: of the folder of its runs.
+        job: the function that computes a run, `module:function`.
+        keys: what a run's folder is named by, in order; the protocol is the folder above.
+        inputs: the files that a run reads, by name.
+        seen: what a run sees of the configuration.
+    """
+
+    name: str
+    job: str
+    keys: tuple[str, ...]
+    inputs: Mapping[str, Files]
+    seen: Callable[["Plan", Keys], RunSettings]
+
+    def settings(self, plan: "Plan", keys: Keys) -> dict[str, Any]:
+        """What a run sees of the configuration, as plain values."""
+        return self.seen(plan, keys).model_dump()

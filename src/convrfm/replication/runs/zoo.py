@@ -1,0 +1,162 @@
+"""The networks of Figures 1, 2 and 7: training of stand-ins, the ansatz in each network, and images through its layers."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+
+__all__ = ["KINDS", "AnsatzSettings", "StandInSettings", "TransformSettings", "ZooSettings"]
+
+
+class StandInSettings(RunSettings):
+    """What the training of a stand-in sees of the configuration; names as in `convrfm.replication.figures.zoo.StandIn`."""
+
+    network: str
+    divisor: int
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    snapshots: list[int]
+    device: str
+
+
+class ZooSettings(RunSettings):
+    """Which network a job loads, and from where.
+
+    Attributes:
+        network: torchvision's name.
+        weights: name of pretrained weights; empty for a stand-in.
+        divisor: of all widths.
+        epochs: of the training; 0 where it is not known.
+        device: "auto", "cpu" or "cuda".
+        data_dir, folders: where pretrained weights lie.
+        digest: of pretrained weights; changed weights make what was measured stale.
+    """
+
+    network: str
+    weights: str
+    divisor: int
+    epochs: int
+    device: str
+    data_dir: str
+    folders: dict[str, str]
+    digest: str
+
+
+class AnsatzSettings(ZooSettings):
+    """What a measurement sees of the configuration; names as in `convrfm.replication.figures.zoo.Measurement`."""
+
+    images: int
+    mode: Literal["exact", "probe"]
+    batch_size: int
+    probes: int
+    tolerance: float | None
+    most_probes: int
+
+
+class TransformSettings(ZooSettings):
+    """What the transformation of images sees of the configuration; names as in `convrfm.replication.figures.fig02.Fig02`."""
+
+    images: int
+    control_draws: int
+
+
+def _is_standin(plan: "Plan", w: Keys) -> bool:
+    return w["network"] in plan.standins
+
+
+def _standin_images(plan: "Plan", w: Keys) -> list[str]:
+    """The digits that a stand-in is trained on."""
+    standin = plan.standins[w["network"]]
+    counts = (standin.n_train, standin.n_test)
+    appearance: dict[str, Any] = {"size": standin.size, "colour": "rgb", "scaling": "imagenet"}
+    return [plan.prepared(w["protocol"], "arrays", "digits", counts, w["seed"], **appearance)]
+
+
+def _images(plan: "Plan", w: Keys) -> list[str]:
+    """The images that a network is measured on.
+
+    ImageNet lies class by class, and the authors shuffle it: both protocols draw the images, stratified by class.
+    """
+    if _is_standin(plan, w):
+        return _standin_images(plan, w)
+    zoo = plan.settings.preset.zoo
+    appearance: dict[str, Any] = {"size": 224, "fit": "crop", "colour": "rgb", "scaling": "imagenet"}
+    return [plan.prepared("corrected", "arrays", zoo.dataset, (zoo.measurement.images, 0), w["seed"], **appearance)]
+
+
+def _transformed_images(plan: "Plan", w: Keys) -> list[str]:
+    """The images that are transformed: those of the network; a stand-in gets scikit-learn's photographs as well."""
+    images = _images(plan, w)
+    if not _is_standin(plan, w):
+        return images
+    appearance: dict[str, Any] = {
+        "size": plan.standins[w["network"]].size,
+        "fit": "crop",
+        "colour": "rgb",
+        "scaling": "imagenet",
+    }
+    return [*images, plan.prepared(w["protocol"], "arrays", "photographs", (2, 0), w["seed"], **appearance)]
+
+
+def _states(plan: "Plan", w: Keys) -> list[str]:
+    """The state of pretrained weights."""
+    return [] if _is_standin(plan, w) else plan.state_of_input(w["network"])
+
+
+def _of_run(kind: str) -> Any:
+    def files(plan: "Plan", w: Keys) -> list[str]:
+        return [plan.run_file(kind, w["protocol"], "arrays", network=w["network"], seed=w["seed"])]
+
+    return files
+
+
+def _training(plan: "Plan", w: Keys) -> list[str]:
+    """The training of a stand-in."""
+    files: list[str] = _of_run("standin")(plan, w) if _is_standin(plan, w) else []
+    return files
+
+
+def _of_standin(plan: "Plan", w: Keys) -> StandInSettings:
+    keys = {"network", "divisor", "learning_rate", "epochs", "batch_size", "snapshots"}
+    return StandInSettings(
+        **plan.standins[w["network"]].model_dump(include=keys),
+        protocol=w["protocol"], seed=int(w["seed"]), device=plan.settings.config.device,
+    )  # fmt: skip
+
+
+def _network(plan: "Plan", w: Keys) -> dict[str, Any]:
+    """Values of `ZooSettings`."""
+    name, config = w["network"], plan.settings.config
+    shared = {"protocol": w["protocol"], "seed": int(w["seed"]), "device": config.device, "data_dir": config.data_dir}
+    if _is_standin(plan, w):
+        of_standin = plan.standins[name].model_dump(include={"network", "divisor", "epochs"})
+        return {**shared, **of_standin, "weights": "", "folders": {}, "digest": ""}
+    weights = {"weights": name, "folders": plan.folder_of(name), "digest": plan.state_of(name)["digest"]}
+    return {**shared, **weights, "network": plan.network_of(name), "divisor": 1, "epochs": 0}
+
+
+def _of_measurement(plan: "Plan", w: Keys) -> AnsatzSettings:
+    return AnsatzSettings(**_network(plan, w), **plan.settings.preset.zoo.measurement.model_dump())
+
+
+def _of_transformation(plan: "Plan", w: Keys) -> TransformSettings:
+    return TransformSettings(**_network(plan, w), **plan.settings.preset.fig02.model_dump(exclude={"network"}))
+
+
+KINDS = (
+    RunKind(
+        "standin", "convrfm.replication.jobs.zoo:train_standin", ("network", "seed"), {"images": _standin_images}, _of_standin
+    ),
+    RunKind(
+        "ansatz", "convrfm.replication.jobs.ansatz:measure_network", ("network", "seed"),
+        {"images": _images, "states": _states, "training": _training}, _of_measurement,
+    ),
+    RunKind(
+        "transformed", "convrfm.replication.jobs.transformed:transform_images", ("network", "seed"),
+        {"images": _transformed_images, "measured": _of_run("ansatz"), "states": _states, "training": _training},
+        _of_transformation,
+    ),
+)  # fmt: skip

@@ -1,3 +1,0 @@
-from convrfm.replication.record.session import run_job
-
-run_job(snakemake, "convrfm.replication.figures.drawing.beyond:draw_figure")

@@ -1,0 +1,3 @@
+from convrfm.replication.record.session import run_job
+
+run_job(snakemake)
