@@ -44,7 +44,7 @@ def test_what_decides_a_claim_is_plain_and_made_from_its_record_again():
 
 
 def test_nothing_here_knows_the_audit():
-    for module in ("judging", "verdicts", "page"):
+    for module in ("judging", "verdicts", "claims"):
         assert not [
             name
             for name in import_closure(f"convrfm.replication.claims.{module}")
