@@ -43,14 +43,14 @@ def test_the_release_itself_has_none_and_without_its_tag_the_last_commit_is_name
     put_run(checkout)
     assert found_in(checkout) == []
     assert found_in(checkout, preset="paper", protocol="both", data_dir="elsewhere", memory_mb=900) == []
-    assert changes.compared_with() == f"the release v{changes.version('convrfm')}"
+    assert changes.find_release()[1] == f"the release v{changes.version('convrfm')}"
     git(checkout, "tag", "-d", f"v{changes.version('convrfm')}")
-    assert f"commit {git(checkout, 'rev-parse', 'HEAD')[:8]} (HEAD)" in changes.compared_with()
+    assert f"commit {git(checkout, 'rev-parse', 'HEAD')[:8]} (HEAD)" in changes.find_release()[1]
     assert found_in(checkout) == []
     shutil.rmtree(checkout / ".git")
     outside = "code: The code lies outside git: nothing could be compared with a release."
     assert found_in(checkout, seeds=[0]) == [outside]
-    assert changes.compared_with().startswith("nothing")
+    assert changes.find_release()[1].startswith("nothing")
 
 
 @pytest.mark.parametrize(

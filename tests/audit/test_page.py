@@ -82,7 +82,7 @@ def full(html):
 def test_every_verdict_and_state_is_there_in_words(full):
     for verdict in Verdict:
         number = sum(each.verdict is verdict for each in outcomes.every_kind().judgements)
-        assert f"{LOOKS[verdict].symbol} {number} {verdict}" in full.words
+        assert f"{LOOKS[verdict][0]} {number} {verdict}" in full.words
         assert f"claim that is {verdict}" in full.words
     for words in (
         *(f"✗ {state}" for state in State),

@@ -16,7 +16,7 @@ from pathlib import Path
 import joblib
 
 from convrfm.errors import ConfigError, ConvRFMError, InputError, StorageError
-from convrfm.replication.audit.changes import compared_with, deviations
+from convrfm.replication.audit.changes import deviations, find_release
 from convrfm.replication.audit.crate import CODECHECK_FILE, CRATE_FILE, codecheck_of, crate_of
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import Audit, Finding, State, as_document, summary
@@ -45,15 +45,10 @@ def audit(
 ) -> tuple[Audit, tuple[Product, ...], dict[str, bytes]]:
     """Judge the results of a preset, check their integrity, and compute a part of them again; none of them is changed.
 
-    Args:
-        project: the folder of the project.
-        settings: the configuration, whose preset is audited.
-        choice: what is computed again.
-        cores: processor cores to use for that.
-        place: the folder that holds `results/<preset>` where that is not the project: results that wait to be taken in.
+    Results that wait to be taken in lie in `place` instead of the project.
 
     Returns:
-        What was found, the runs and figures, and the pictures of figures as drawn here, PNG by file relative to the project.
+        What was found, the runs and figures, and the pictures of figures as drawn here, PNG by file.
     """
     preset = settings.config.preset
     plan = Plan(settings, recorded_state(settings, project))
@@ -63,27 +58,18 @@ def audit(
     chosen = choose(choice, judgements, checked.products, checked.sound, checked.root)
     replayed = list(replay(project, where, plan, chosen, cores))
     replays = tuple(each.replay for each in replayed)
+    coverage = coverage_of(judgements, checked.products, replays)
+    deviating = deviations(project, settings, checked.products)
     found = Audit(
-        preset=preset,
-        results=plan.results,
-        judgements=judgements,
-        coverage=coverage_of(judgements, checked.products, replays),
-        findings=checked.findings,
-        replays=replays,
-        deviations=deviations(project, settings, checked.products),
-        compared=compared_with(),
-        checked=checked.checked,
-        root=checked.root,
-        beacon=choice.beacon,
-    )
+        preset, plan.results, judgements, coverage, checked.findings, replays, deviating, find_release()[1], checked.checked,
+        checked.root, choice.beacon,
+    )  # fmt: skip
     pictures = {f"{each.replay.name}.png": each.picture for each in replayed if each.picture is not None}
     return found, checked.products, pictures
 
 
 def write_audit(project: Path, found: Audit, products: Sequence[Product], pictures: Mapping[str, bytes]) -> Path:
-    """Write page, JSON, CODECHECK and crate into the folder of the results, and give the path of the page.
-
-    Arguments are as `audit` gives them.
+    """Write page, JSON, CODECHECK and crate into the folder of the results; gives the path of the page.
 
     Raises:
         InputError: the folder of the page is a link.
@@ -141,14 +127,13 @@ def audit_job(job: Job) -> None:
 
 def _audit(project: Path, settings: Settings, choice: Choice, cores: int | None) -> Audit:
     found, products, pictures = audit(project, settings, choice, cores=cores or joblib.cpu_count())
-    page = write_audit(project, found, products, pictures)
-    _print_summary(found, str(page))
-    return found
+    return _printed(found, str(write_audit(project, found, products, pictures)))
 
 
-def _print_summary(found: Audit, page: str | None) -> None:
+def _printed(found: Audit, page: str | None) -> Audit:
     sys.stdout.write("\n".join(summary(found, page)) + "\n")
     sys.stdout.flush()
+    return found
 
 
 def _is_project(folder: Path) -> bool:
@@ -174,9 +159,6 @@ PARTS = ("runs", "figures")
 METADATA = Path(".snakemake") / "metadata"
 """Where Snakemake keeps what it knows of the files that it has made."""
 
-OF_PRESET = re.compile(r"results/([^/]+)/")
-"""Beginning of the paths of results in records."""
-
 
 def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:
     """Take what was `results/<preset>` on another machine into the project of the working folder: `convrfm import-results`.
@@ -200,9 +182,7 @@ def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:
     if not _is_project(Path.cwd()):
         msg = f"{Path.cwd()} has no config.yaml and workflow/presets: run this in the folder of the project."
         raise InputError(msg)
-    found = _imported(folder, Path.cwd(), choice, cores or joblib.cpu_count())
-    _print_summary(found, None)
-    return found
+    return _printed(_imported(folder, Path.cwd(), choice, cores or joblib.cpu_count()), None)
 
 
 def _imported(folder: Path, project: Path, choice: Choice, cores: int) -> Audit:
@@ -250,7 +230,7 @@ def _preset_of(folder: Path, presets: Path) -> str:
     for path in [*run_records(folder), *figure_records(folder)]:
         try:
             outputs = received_record(folder, path.relative_to(folder).as_posix())["outputs"].values()
-            named.update({match[1] for file in outputs if (match := OF_PRESET.match(file["path"]))})
+            named.update({match[1] for file in outputs if (match := re.match(r"results/([^/]+)/", file["path"]))})
         except (OSError, ValueError, AttributeError, KeyError, TypeError):
             continue  # which the checks of the audit will say
     if not named:
@@ -320,8 +300,5 @@ def _forget(project: Path, files: list[str]) -> None:
     # It fails if it knows nothing of one of them, after it has forgotten the others.
     if done.returncode != 0 and "metadata was not present" not in done.stderr:
         reason = (done.stderr.strip().splitlines() or ["it did not say why"])[-1]
-        msg = (
-            f"All files were taken in, but Snakemake remembers earlier ones of the same names ({reason}): when it has ended, "
-            f"remove {METADATA} in the project."
-        )
+        msg = f"Snakemake remembers earlier files of the same names ({reason}): when it has ended, remove {METADATA}."
         raise StorageError(msg)

@@ -25,7 +25,7 @@ from convrfm.replication.record.record import CHECKOUT, CODE, ask_git, commit_of
 from convrfm.replication.runs.kinds import RunKind
 
 __all__ = [
-    "Expected", "asked_for", "changed_modules", "check_currency", "compared_with", "deviations", "expected_of", "lock_of",
+    "Expected", "asked_for", "changed_modules", "check_currency", "deviations", "expected_of", "find_release", "lock_of",
     "locked_versions",
 ]  # fmt: skip
 
@@ -70,13 +70,9 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 class Expected:
-    """What a plan asks of one run or figure.
+    """What a plan asks of one run or figure: its job, its settings, and its input files by name, numbered as in records.
 
-    Attributes:
-        job: the library function.
-        settings: its slice of the configuration.
-        names: of its inputs, those without files as well.
-        inputs: files by name, numbered as records do.
+    Its `names` are those of all inputs, those without files as well.
     """
 
     def __init__(self, of: RunKind | FigureKind, plan: Plan, keys: Mapping[str, str]) -> None:
@@ -104,10 +100,9 @@ def asked_for(plan: Plan) -> set[str]:
     The figure that `all` leaves out in some presets, and that is built by its name, counts as asked for.
     """
     figures = set(asked_figures(plan)) | {("beyond", protocol) for protocol in plan.settings.protocols}
-    waiting: list[tuple[str, RunKind | FigureKind, Mapping[str, str]]] = [
-        (f"{plan.results}/figures/{protocol}/{figure}", FIGURES[figure], {"protocol": protocol})
-        for figure, protocol in sorted(figures)
-    ]
+    waiting: list[tuple[str, RunKind | FigureKind, Mapping[str, str]]] = []
+    for figure, protocol in figures:
+        waiting.append((f"{plan.results}/figures/{protocol}/{figure}", FIGURES[figure], {"protocol": protocol}))
     found: set[str] = set()
     while waiting:
         name, of, keys = waiting.pop()
@@ -135,12 +130,11 @@ def check_currency(file: str, record: Record, expected: Expected, locked: Mappin
         for name, found in sorted(record.packages.items())
         if name in locked and found.partition("+")[0] not in locked[name]
     ]
+    settings = list(differences(record.settings, expected.settings))
     for opening, changes in (
-        ("The configuration has changed: ", list(differences(record.settings, expected.settings))),
-        ("It was made ", inputs),
-        ("", list(_code(record, expected))),
+        ("The configuration has changed: ", settings), ("It was made ", inputs), ("", list(_code(record, expected))),
         ("The environment has changed: ", packages),
-    ):
+    ):  # fmt: skip
         if changes:
             yield Finding(State.STALE, file, f"{opening}{_listed(changes)}.")
 
@@ -153,11 +147,8 @@ def _code(record: Record, expected: Expected) -> Iterator[str]:
         commit = record.code.commit
         changed = sorted({*import_closure(module)} & changed_modules(CHECKOUT, commit)) if commit else []
         doubt = ", beside changes that were not committed" if record.code.dirty else ""
-        yield (
-            f"Code has changed since commit {str(commit)[:8]}{doubt}: {_listed(changed)}"
-            if changed
-            else f"The code of {module}, or what it imports, has changed"
-        )
+        named = f"Code has changed since commit {str(commit)[:8]}{doubt}: {_listed(changed)}"
+        yield named if changed else f"The code of {module}, or what it imports, has changed"
 
 
 @cache
@@ -200,7 +191,7 @@ NO_NUMBER_OF_PRESET = {"costs", "split"}
 Recorded = Sequence[tuple[Product, Record]]
 
 
-def _release() -> tuple[str | None, str]:
+def find_release() -> tuple[str | None, str]:
     """The commit to compare with, and what it is in words: the release, HEAD if it has no tag here, or None outside git."""
     tag, head = f"v{version('convrfm')}", commit_of(CHECKOUT)
     if head is None:
@@ -211,18 +202,13 @@ def _release() -> tuple[str | None, str]:
     return head, f"commit {head[:8]} (HEAD), as this checkout has no tag {tag}"
 
 
-def compared_with() -> str:
-    """Say what `deviations` compares with."""
-    return _release()[1]
-
-
 def deviations(project: Path, settings: Settings, products: Iterable[Product]) -> tuple[Deviation, ...]:
     """Find what differs from the release, and which results are other than they seem.
 
     The settings are those in force, overrides included. A project without presets or lock has those of the checkout.
     """
     recorded = [(product, product.record) for product in products if product.record is not None]
-    release, _ = _release()
+    release, _ = find_release()
     if release is None:
         found = [Deviation("code", "The code lies outside git: nothing could be compared with a release.")]
     else:

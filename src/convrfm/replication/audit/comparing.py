@@ -22,11 +22,9 @@ __all__ = ["FIGURE", "TOLERANCES", "Tolerance", "compare"]
 class Tolerance:
     """What may differ where machine, device or builds of packages are others.
 
-    Attributes:
-        columns: of tables, by the end of their names: largest difference, relative to the size of a number or to 1e-3. Other
-            measured numbers are not compared; what is no measured number has to be equal.
-        arrays: by the beginning of their names: largest difference, relative to the largest entry. Other arrays of floats are
-            not compared; of truth values, as large a part may differ as accuracies may.
+    Columns of tables, by the end of their names, by the largest difference relative to the size of a number or to 1e-3; other
+    measured numbers are not compared, and what is no measured number has to be equal. Arrays, by the beginning of their names,
+    relative to the largest entry; other floats are not compared, and of truth values as large a part may differ as accuracies may.
     """
 
     columns: Mapping[str, float]

@@ -40,13 +40,9 @@ __all__ = ["SEAL_FILE", "Integrity", "check_integrity", "check_seal", "merkle_ro
 class Integrity:
     """What was found about the files of a results folder.
 
-    Attributes:
-        findings: what is wrong, with runs and figures after those that they were made from.
-        products: all runs and figures, in that order.
-        sound: those of them without a finding, whose inputs are what their records say: they can be computed again.
-        checked: how many things of each kind were looked at: "records", "artefacts" (files hashed against their record) and
-            "inputs".
-        root: Merkle root of all records, hex.
+    Products, and what is wrong with them, come after those that they were made from. Sound ones have no finding and inputs
+    that are what their records say: they can be computed again. `checked` counts "records", "artefacts" (files hashed against
+    their record) and "inputs". The root is the Merkle root of all records, hex.
     """
 
     findings: tuple[Finding, ...]

@@ -36,14 +36,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong with a file.
-
-    Attributes:
-        state: what kind of wrong.
-        file: relative to the project.
-        found: what was found and what was expected, in a sentence.
-        remedy: a command, or what to do.
-    """
+    """Something that is wrong with a file: what was found and what was expected, and what to do, a command or in words."""
 
     state: State
     file: str
@@ -67,11 +60,7 @@ class Result(StrEnum):
 class Replay:
     """A run or figure that was computed again from the inputs in the results.
 
-    Attributes:
-        name: its folder, or the figure, relative to the project.
-        result: the outcome.
-        found: the difference and what is allowed, or why it is impossible, in a sentence; empty for equal ones.
-        seconds: that it took.
+    `found` is the difference and what is allowed, or why it is impossible, in a sentence; empty for equal ones.
     """
 
     name: str
@@ -82,16 +71,10 @@ class Replay:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of what a verdict rests on was computed again.
+    """How much of what a verdict rests on was computed again: of its runs, from the draws of images on, those confirmed.
 
-    Attributes:
-        claim: id, such as "A10".
-        protocol: as of the judgement.
-        runs: how many it rests on, from the draws of images on.
-        recomputed: how many of them were computed again and confirmed.
-        caught_one: probability that one forged run would have been found, chosen by the forger among the kinds that are not
-            always computed again.
-        caught_tenth: the same for a tenth of these runs, and at least one.
+    `caught_one` is the probability that one forged run would have been found, chosen by the forger among the kinds that are not
+    always computed again; `caught_tenth` the same for a tenth of these runs, and at least one.
     """
 
     claim: str
@@ -106,9 +89,7 @@ class Coverage:
 class Deviation:
     """Something that differs from the release, or that makes results other than they seem; no proof of anything wrong.
 
-    Attributes:
-        what: "configuration", "preset", "claims", "code", "lock", "seeds", "resumed" or "equal draws".
-        found: in a sentence.
+    It is of "configuration", "preset", "claims", "code", "lock", "seeds", "resumed" or "equal draws".
     """
 
     what: str
@@ -120,17 +101,12 @@ class Audit:
     """All that one audit found.
 
     Attributes:
-        preset: name of the preset that the results belong to.
-        results: folder of the results, relative to the project.
-        judgements: in the order of the claims; no claim is absent.
-        coverage: one for each judgement, in their order.
+        judgements: in the order of the claims, none of which is absent; with the coverage of each.
         findings: empty in a clean tree.
-        replays: runs and figures that were computed again, in the order of their names.
-        deviations: from the release.
-        compared: what the deviations were found by comparing with, in words.
+        replays: in the order of names.
+        deviations: from what they were found by comparing with, in words.
         checked: how many things of each kind were looked at, such as {"records": 120, "artefacts": 610}.
-        root: Merkle root of all records, hex.
-        beacon: what was mixed with the root to choose runs; empty if nothing was.
+        root: Merkle root of all records, hex; and the beacon that was mixed with it to choose runs, or nothing.
     """
 
     preset: str

@@ -5,7 +5,6 @@ import posixpath
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -43,22 +42,15 @@ TITLE = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 """What the caption of a figure begins with, in bold."""
 
 
-class Look(NamedTuple):
-    """How a verdict is shown: never by its colour alone."""
-
-    symbol: str
-    css: str
-    meaning: str
-
-
 LOOKS = {
-    Verdict.REPRODUCED: Look("✓", "reproduced", "every condition, fixed beforehand, holds on the paper's own data"),
-    Verdict.PARTIAL: Look("◐", "partial", "some of it holds; the rest fails, or is not decided"),
-    Verdict.NOT_REPRODUCED: Look("✗", "not-reproduced", "it was measured, and none of it holds"),
-    Verdict.NOT_COMPARABLE: Look("≠", "not-comparable", "measured on stand-in data, which says nothing of the paper"),
-    Verdict.SKIPPED: Look("↷", "skipped", "its data are absent"),
-    Verdict.UNKNOWN: Look("?", "unknown", "not built, or too little to decide"),
+    Verdict.REPRODUCED: ("✓", "every condition, fixed beforehand, holds on the paper's own data"),
+    Verdict.PARTIAL: ("◐", "some of it holds; the rest fails, or is not decided"),
+    Verdict.NOT_REPRODUCED: ("✗", "it was measured, and none of it holds"),
+    Verdict.NOT_COMPARABLE: ("≠", "measured on stand-in data, which says nothing of the paper"),
+    Verdict.SKIPPED: ("↷", "its data are absent"),
+    Verdict.UNKNOWN: ("?", "not built, or too little to decide"),
 }
+"""How a verdict is shown, never by its colour alone: its symbol and its meaning."""
 
 
 class Picture(NamedTuple):
@@ -79,8 +71,7 @@ class Drawing(NamedTuple):
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class ShownFigure:
+class ShownFigure(NamedTuple):
     """A figure with the claims that it shows."""
 
     anchor: str
@@ -112,10 +103,11 @@ def render_page(
         "allowed": lambda kind: TOLERANCES.get(kind, FIGURE).in_words(),
         "anchor": lambda judgement: _slug(f"claim-{judgement.claim}-{judgement.protocol or 'any'}"),
         "basename": posixpath.basename,
+        "css": lambda verdict: _slug(verdict.lower()),
         "coverage": lambda judgement: coverage[judgement.claim, judgement.protocol],
         "holds": _holds,
         "href": href,
-        "interval": _interval,
+        "interval": lambda ends: "-" if ends is None else f"[{', '.join(map(_number, ends))}]",
         "number": _number,
         "record": lambda file: records.get(file, file),
         "signed": lambda value: _number(value, sign=True),
@@ -207,10 +199,6 @@ def _number(value: float | None, *, sign: bool = False) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
     return f"{value:+.4g}" if sign else f"{value:.4g}"
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "-" if bounds is None else f"[{', '.join(map(_number, bounds))}]"
 
 
 def _holds(value: bool | None, *, counts: bool = True) -> Markup:

@@ -86,13 +86,11 @@ class Product:
     """A run or a figure in a results folder.
 
     Attributes:
-        record_file: its record, relative to the project.
-        kind: name of the experiment, or of the figure.
-        is_figure: which of the two.
+        record_file: its record.
+        kind: of run, or name of the figure.
         keys: its keys, the protocol among them.
-        files: what it consists of beside the record, by name, relative to the project.
-        record: what the record says; None if there is none that can be read.
-        findings: what is wrong with the record.
+        files: what it consists of beside the record, by name.
+        record: what the record says; None if it cannot be read; and what is wrong with it.
     """
 
     record_file: str
@@ -156,10 +154,8 @@ def _read(project: Path, file: str) -> tuple[Record | None, list[Finding]]:
         return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.")]
     if record.seal is None:
         return record, [Finding(State.STALE, file, f"It has no {SEAL}: older code wrote it, or it was removed.")]
-    if record.seal != seal:
-        found = f"Its {SEAL} is not the hash of its content: the record was edited after it was written."
-        return record, [Finding(State.TAMPERED, file, found)]
-    return record, []
+    found = f"Its {SEAL} is not the hash of its content: the record was edited after it was written."
+    return record, [] if record.seal == seal else [Finding(State.TAMPERED, file, found)]
 
 
 def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding]:

@@ -48,12 +48,9 @@ ALWAYS = (*DRAWS, "layers", "transformed")
 
 @dataclass(frozen=True)
 class Choice:
-    """What is computed again beside what always is.
+    """What is computed again beside what always is: so many runs of each claim, drawn with the beacon, and all of some claims.
 
-    Attributes:
-        each: so many runs of each claim, drawn at random; None for all there are.
-        claims: and all runs of these.
-        beacon: a public value that goes into the draw.
+    None for `each` is all there is.
     """
 
     each: int | None = 0
@@ -133,16 +130,11 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True)
 class _Task:
-    """A job to be done again; plain values, for another process.
+    """A job to be done again; plain values, and absolute paths, for another process.
 
-    Attributes:
-        project: absolute; jobs find data relative to it.
-        name: of the product, with its kind and whether it is a figure.
-        job: the library function, with its inputs, absolute files by name, and the settings of the plan.
-        written: absolute files of the run by name, with the record.
-        threads: as recorded, as far as there are so many here; and whether it was computed on a GPU.
-        seconds: that it took by its record, which decides the order alone.
-        key: hash of all that the outcome depends on: job, code, settings, threads, record, and what runs here.
+    Settings are those of the plan; threads as recorded, as far as there are so many here. The seconds that it took by its record
+    decide the order alone. The key is a hash of all that the outcome depends on: job, code, settings, threads, record, and
+    what runs here.
     """
 
     project: str
