@@ -103,7 +103,7 @@ def simplenet(**changes):
     [
         (panel(rfm={"round": 3}), ["no key 'fig05.panels.0.rfm.round'", "Did you mean 'rounds'?"]),
         (panel(rfm={"ridges": [1e-3, 0.0]}), ["fig05.panels.0.rfm.ridges.1 is 0.0", "greater than 0"]),
-        (panel(depth=1), ["rfm.stages must be at most depth, 1, but it is 3"]),
+        (panel(depth=1), ["rfm.stages is 3, but depth is 1"]),
         (panel(rfm={"rounds": 1}), ["rfm.rounds must be at least 2"]),
         (panel(sigmas=[1.0, 1.0000001]), ["only once"]),
         (panel(sigmas=[0.0]), ["above 0"]),
@@ -152,8 +152,8 @@ NARROW = {"network": "vgg11", "learning_rate": 1e-3, "epochs": 3}
         (zoo(standins=[{**NARROW, "n_train": 10}]), ["at most the n_train of vgg11, 10, but it is 64"]),
         (zoo(measurement={"images": 8, "tolerance": 0.1}), ["tolerance is for the mode probe"]),
         (zoo(measurement={"images": 8, "mode": "probes"}), ["zoo.measurement.mode is 'probes'", "'exact' or 'probe'"]),
-        ({"fig01": {"heat_maps": ["vgg13-v1"]}}, ["'vgg13-v1' must be a network of the section zoo", "vgg11-standin"]),
-        ({"fig02": {"network": "vgg11", "images": 2}}, ["'vgg11' must be a network of the section zoo"]),
+        ({"fig01": {"heat_maps": ["vgg13-v1"]}}, ["fig01.heat_maps: 'vgg13-v1' is not in zoo", "vgg11-standin"]),
+        ({"fig02": {"network": "vgg11", "images": 2}}, ["fig02.network: 'vgg11' is not in zoo"]),
     ],
 )
 def test_what_is_wrong_in_the_zoo_is_said(config, overrides, sentences):

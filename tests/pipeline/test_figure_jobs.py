@@ -133,9 +133,15 @@ def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["fits", "networks", "features", "layers", "ansatz", "simplenet", "shallow", "images", "zoo", "local_signal"]
+    "name",
+    ["fits", "networks", "features", "layers", "ansatz", "simplenet", "shallow", "images", "zoo", "local_signal"],
 )
 def test_no_run_is_done_again_for_a_figure(name):
     found = import_closure(f"convrfm.replication.jobs.{name}")
-    above = ("convrfm.replication.figures.", "convrfm.replication.plan", "convrfm.replication.claims", "convrfm.replication.config.presets")
+    above = (
+        "convrfm.replication.figures.",
+        "convrfm.replication.plan",
+        "convrfm.replication.claims",
+        "convrfm.replication.config.presets",
+    )
     assert not [module for module in found if module.startswith(above)]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 from audit.test_slices import plan_of
+from convrfm.replication.plan.beyond import variant_settings
+from convrfm.replication.plan.features import feature_fit_settings
+from convrfm.replication.plan.fig05 import fit_settings
+from convrfm.replication.plan.fig06 import image_fit_settings, image_fit_size
+from convrfm.replication.plan.printed import printed_fit_settings
 
 from convrfm.errors import InputError
 from convrfm.kernels import cpu, tiles
 from convrfm.replication.cluster import fit_memory
 from convrfm.replication.cluster.fit_memory import check_memory, fit_bytes
 from convrfm.replication.plan import fits
-from convrfm.replication.plan.beyond import variant_settings
-from convrfm.replication.plan.features import feature_fit_settings
-from convrfm.replication.plan.fig05 import fit_settings
-from convrfm.replication.plan.fig06 import image_fit_settings, image_fit_size
-from convrfm.replication.plan.printed import printed_fit_settings
 from convrfm.system.memory import FreeMemory
 
 ROOT = Path(__file__).parents[2]

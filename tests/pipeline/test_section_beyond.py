@@ -49,7 +49,7 @@ def test_what_is_wrong_with_choices_is_said(section, sentences):
         ({"tasks": [{**BARS, "n_train": [40, 40]}]}, "may stand there only once, but they are 40, 40"),
         ({"tasks": [{**BARS, "sigma": 0.0}]}, "beyond.tasks.0.sigma is 0.0"),
         ({"tasks": [{**BARS, "rfm": {"rounds": 1}}]}, "rfm.rounds must be at least 2"),
-        ({"tasks": [{**BARS, "depth": 2}]}, "rfm.stages must be at most depth, 2, but it is 3"),
+        ({"tasks": [{**BARS, "depth": 2}]}, "rfm.stages is 3, but depth is 2"),
         ({"seeds": [1, 1]}, "a seed may stand there only once, but they are seed=1, seed=1"),
     ],
 )
@@ -94,7 +94,7 @@ def test_anchors_repeat_every_printed_run():
     [
         ("anchors", ["svhn-100"], "'svhn-100' must be one of svhn-1000, noisy-mnist-4000, noisy-mnist-200"),
         ("anchors", ["svhn-1000"] * 2, "each run may stand there only once, but they are svhn-1000, svhn-1000"),
-        ("quick", ["svhn-1000"], "'svhn-1000' needs svhn among fig06.datasets with n_train 1000, n_test 1000, size 32, rfm.ridges [1.0e-05]"),
+        ("quick", ["svhn-1000"], "printed.runs: 'svhn-1000' needs svhn in fig06.datasets with n_train 1000, n_test 1000, size 32, rfm.ridges [1.0e-05]"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_printed_runs_is_said(preset, runs, sentence):

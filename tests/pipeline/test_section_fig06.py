@@ -12,8 +12,8 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.figures.fig06 import DATASETS
-from convrfm.replication.plan import features, fig06, fig08, fig09
 from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.finished_runs import runs_with
 from convrfm.replication.record.paths import run_keys
 
@@ -43,7 +43,7 @@ def load(preset="quick", **overrides):
         ({"datasets": [{**DIGITS, "dataset": "bars"}]}, ["fig06.datasets.0.dataset is 'bars'"]),
         ({"datasets": [DIGITS, DIGITS]}, ["each data set may stand there only once", "digits, digits"]),
         ({"datasets": [{**DIGITS, "size": 6}]}, ["size must be at least 7 for depth 3 and patch_size 3, but it is 6"]),
-        ({"datasets": [{**DIGITS, "depth": 2}]}, ["rfm.stages must be at most depth, 2, but it is 3"]),
+        ({"datasets": [{**DIGITS, "depth": 2}]}, ["rfm.stages is 3, but depth is 2"]),
         ({"datasets": [{**DIGITS, "rfm": {"rounds": 1}}]}, ["rfm.rounds must be at least 2"]),
         ({"datasets": [{**DIGITS, "cnn": {"optimizer": "sdg"}}]}, ["fig06.datasets.0.cnn.optimizer is 'sdg'"]),
         ({"layers": ["svhn"]}, ["layers must be among datasets, that is digits, but there is 'svhn'"]),
@@ -61,9 +61,7 @@ def test_what_is_wrong_is_said(section, sentences):
 
 
 def test_figure_4_shares_the_runs_of_figure_6():
-    with pytest.raises(
-        ConfigError, match=r"datasets must be among fig06\.datasets, that is digits, but there is 'svhn'"
-    ):
+    with pytest.raises(ConfigError, match=r"fig04\.datasets: 'svhn' is not in fig06\.datasets, which has digits"):
         load(fig04={"datasets": ["svhn"]})
     assert load(fig04={"datasets": ["digits"]}).fig04.datasets == ["digits"]
 
@@ -79,21 +77,22 @@ def test_a_draw_that_the_protocol_fixes_has_one_run(protocol):
         return sorted(run_keys(path.parent)["seed"] for path in runs_with([Path(each) for each in files], **keys))
 
     once = ["0"] if protocol == "published" else ["0", "1", "2"]
-    runs = fig06.fig06_runs(plan, protocol, "metrics")
+
+    def files(figure, name):
+        return FIGURES[figure].inputs[name](plan, {"protocol": protocol})
+
+    runs = files("fig06", "metrics")
     for experiment in ("image-rfm", "image-cnn"):
         assert seeds(runs, dataset="svhn", experiment=experiment) == once
         assert seeds(runs, dataset="emnist-letters", experiment=experiment) == ["0", "1", "2"]
     assert seeds(runs, task="noisy-mnist", experiment="rfm") == ["0", "1", "2"]
-    assert seeds(fig06.fig06_counts(plan, protocol), dataset="svhn") == once
-    assert (
-        seeds(fig06.fig06_pair_runs(plan, protocol, "metrics"), dataset="gtsrb", classes="0-1", experiment="image-rfm")
-        == once
-    )
-    assert seeds(features.feature_fits(plan, protocol, "fig10"), dataset="cifar10") == once
-    assert seeds(features.feature_networks(plan, protocol, "fig10"), dataset="cifar10") == once
+    assert seeds(files("fig06", "counts"), dataset="svhn") == once
+    assert seeds(files("fig06_pairs", "metrics"), dataset="gtsrb", classes="0-1", experiment="image-rfm") == once
+    assert seeds(files("fig10", "fits"), dataset="cifar10") == once
+    assert seeds(files("fig10", "networks"), dataset="cifar10") == once
     # Of networks whose correlation is measured, the initialisation makes a difference.
-    assert seeds(fig08.fig08_runs(plan, protocol, "simplenet", "metrics"), dataset="cifar10") == ["0", "1", "2"]
-    shallow = fig09.fig09_runs(plan, protocol, "metrics")
+    assert seeds(files("fig08", "histories"), dataset="cifar10") == ["0", "1", "2"]
+    shallow = files("fig09", "metrics")
     assert seeds(shallow, dataset="cifar10", architecture="vanilla", patch_size="3") == ["0", "1", "2"]
 
 
@@ -120,4 +119,4 @@ def test_paper_names_the_data_sets_of_the_paper_and_its_190_pairs():
     named = {"emnist-letters", "cifar10", "cifar100", "svhn", "gtsrb"}
     assert named <= {task.dataset for task in fig06.datasets}
     assert {task.dataset for task in fig06.pairs} == {"gtsrb", "aircraft", "food101", "flowers102", "dtd"}
-    assert all(len(task.pairs) == 190 and task.pairs[-1] == "18-19" for task in fig06.pairs)
+    assert all(len(task.class_sets) == 190 and task.class_sets[-1] == "18-19" for task in fig06.pairs)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from convrfm.replication.plan.fig05 import fig05_trainings, training_settings
 
 from convrfm.errors import ConfigError
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.table import FIGURES, RUNS
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"
@@ -22,7 +22,7 @@ FEATURES = {"dataset": "svhn", "n_train": 50, "n_test": 50, "network": {"epochs"
 
 DATA_SETS_ONCE = "each data set may stand there only once, but they are"
 ROUNDS = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with."
-STAGES = "rfm.stages must be at most depth, 2, but it is 3."
+STAGES = "rfm.stages is 3, but depth is 2: at most one stage per convolution."
 
 FEWER = {**BARS["cnn"], "seeds": 2, "adam": {**BARS["cnn"]["adam"], "seeds_in_most_noise": 1}}
 MOST_NOISE = "adam.seeds_in_most_noise must be at least seeds, 2, but it is 1."
@@ -69,8 +69,10 @@ def test_most_noise_may_have_more_networks():
     assert counts == dict.fromkeys(counts, 1) | {("adam", 2.0): 3}
     plan = Plan(settings, recorded_state(settings, ROOT))
     trained = [
-        path for path in fig05_trainings(plan, "published", "record") if "task=bars" in path and "sigma=2" in path
+        path
+        for path in FIGURES["fig05"].inputs["records"](plan, {"protocol": "published"})
+        if "/cnn/" in path and "task=bars" in path and "sigma=2" in path
     ]
     assert len(trained) == 4
     keys = {"protocol": "published", "task": "bars", "sigma": "2", "optimizer": "adam", "seed": "0"}
-    assert "seeds_in_most_noise" not in training_settings(plan, keys)
+    assert "seeds_in_most_noise" not in RUNS["cnn"].settings(plan, keys)

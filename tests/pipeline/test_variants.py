@@ -9,12 +9,12 @@ import pytest
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import InputError
 from convrfm.replication.cluster import fit_memory
-from convrfm.replication.figures import beyond
 from convrfm.replication.figures.beyond import UNCHANGED, Change, variant_name
 from convrfm.replication.jobs.fits import fit_task, task_choices
 from convrfm.replication.jobs.task_images import write_draw
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs.fits import fit_settings
 from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.metric import normalise
@@ -160,10 +160,10 @@ def test_what_can_be_changed_is_what_the_fits_know():
     assert set(Change.model_fields) == (of_rounds - {"rounds", "ridges"}) | (of_stack - {"stages", "filters"})
     for name, info in Change.model_fields.items():
         for value in {"metric_power": [0.5], "eigenvalue_fraction": [0.25, 1.0]}.get(name, _allowed(info.annotation)):
-            rfm, deep = task_choices({**SETTINGS, "changes": Change(**{name: value}).values})
+            rfm, deep = task_choices(fit_settings({**SETTINGS, "changes": Change(**{name: value}).values}))
             assert {**vars(rfm), **vars(deep)}[name] == value
     with pytest.raises(InputError, match="metric_power must be positive, but it is -1"):
-        task_choices({**SETTINGS, "changes": {"metric_power": -1}})
+        task_choices(fit_settings({**SETTINGS, "changes": {"metric_power": -1}}))
 
 
 def _allowed(annotation):
@@ -173,7 +173,7 @@ def _allowed(annotation):
 
 
 def test_names_of_variants():
-    assert variant_name({}) == UNCHANGED == beyond.UNCHANGED
+    assert variant_name({}) == UNCHANGED == "unchanged"
     assert variant_name({"metric_power": 2.0, "agop_samples": 100}) == "metric_power-2+agop_samples-100"
 
 

@@ -13,16 +13,18 @@ from convrfm.ansatz.filter_forms import FilterForm, pearson
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.networks import zoo
-from convrfm.replication.jobs import ansatz_runs
+from convrfm.replication.jobs import ansatz
 from convrfm.replication.jobs.ansatz import measure_network
 from convrfm.replication.jobs.training import weights_when
 from convrfm.replication.jobs.transformed import transform_images
 from convrfm.replication.jobs.zoo import train_standin, trained_network
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs.zoo import AnsatzSettings, ZooSettings
 from convrfm.system.storage import load_arrays, write_arrays, write_json
 
 SHARED = {"network": "resnet18", "divisor": 16, "seed": 3, "protocol": "published", "device": "cpu"}
+NO_WEIGHTS = {"weights": "", "data_dir": "data", "folders": {}, "digest": ""}
 TRAINING = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 8, "snapshots": [1]}
 MEASUREMENT = {
     "images": 10, "mode": "exact", "batch_size": 4, "probes": 4, "tolerance": None, "most_probes": 16,
@@ -64,7 +66,16 @@ def standin(tmp_path_factory, images):
 
 
 def settings(**changes):
-    return {**SHARED, "weights": "", "epochs": 2, **MEASUREMENT, **changes}
+    return {
+        **SHARED,
+        "weights": "",
+        "epochs": 2,
+        "data_dir": "data",
+        "folders": {},
+        "digest": "",
+        **MEASUREMENT,
+        **changes,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +174,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, images, monkeypatch):
     ).eval()
     few, checkpoint = load_arrays(images)["train/images"][:4], tmp_path / "checkpoint-x.safetensors"
     arguments = {"seed": 0, "device": "cpu", "checkpoint": checkpoint, "description": "x"}
-    ansatz_runs.measure_layers(model, few, MEASUREMENT, **arguments)
+    ansatz.measure_layers(model, few, AnsatzSettings(**settings()), **arguments)
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     with pytest.raises(StorageError, match="delete it"):
-        ansatz_runs.measure_layers(model, few, MEASUREMENT, **arguments)
+        ansatz.measure_layers(model, few, AnsatzSettings(**settings()), **arguments)
 
 
 @pytest.fixture
@@ -188,22 +199,22 @@ def a_job(given, state):
 
 def test_pretrained_weights_are_loaded_and_verified(pretrained):
     given, state, file = pretrained
-    model = trained_network(a_job(given, state))
+    model = trained_network(a_job(given, state), ZooSettings(**{key: given[key] for key in ZooSettings.model_fields}))
     assert (model.conv1.weight == 0.5).all()
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(CorruptDataError):
-        trained_network(a_job(given, state))
+        trained_network(a_job(given, state), ZooSettings(**{key: given[key] for key in ZooSettings.model_fields}))
     state.write_text(
         json.dumps({**json.loads(state.read_text()), "state": "absent", "reason": "Gone.", "remedy": "Do."})
     )
     with pytest.raises(AbsentDataError, match="Gone"):
-        trained_network(a_job(given, state))
+        trained_network(a_job(given, state), ZooSettings(**{key: given[key] for key in ZooSettings.model_fields}))
 
 
 def test_images_are_transformed_by_every_layer(tmp_path, images, measured, standin):
     _, folder = measured
     inputs = {"images": [images, images], "measured": [folder / "a.safetensors"], "states": [], "training": [standin]}
-    given = {**SHARED, "weights": "", "epochs": 2, "images": 3, "control_draws": 2}
+    given = {**SHARED, **NO_WEIGHTS, "epochs": 2, "images": 3, "control_draws": 2}
     arrays, table, _ = run(transform_images, tmp_path, inputs, given)
     assert len(table) == 20 * 2 * 3
     assert table[["pearson", "control"]].stack().dropna().between(-1, 1).all()

@@ -20,7 +20,6 @@ from pydantic import Field, field_validator, model_validator
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import (
     accuracy_of,
-    chosen,
     difference,
     draw_of,
     how_chosen,
@@ -37,7 +36,7 @@ from convrfm.replication.record.paths import run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
 from convrfm.replication.runs.kinds import Keys, RunKind
-from convrfm.replication.runs.protocols import RFM_CHOICES
+from convrfm.replication.runs.protocols import RFM_CHOICES, chosen
 
 __all__ = [
     "FIGURE",

@@ -35,7 +35,6 @@ from convrfm.replication.figures.accuracies import (
     layer_name,
     network_row,
     over_cntk,
-    selection_score,
     spoken_of,
     with_estimates,
 )
@@ -47,6 +46,7 @@ from convrfm.replication.figures.style import figure_style, letter
 from convrfm.replication.record.finished_runs import read_runs, read_scored_runs
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
+from convrfm.replication.runs.protocols import selection_score
 
 __all__ = [
     "FIGURE",

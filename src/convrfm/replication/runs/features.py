@@ -69,10 +69,10 @@ def _of_network(plan: "Plan", w: Keys) -> FeatureNetworkSettings:
 
 KINDS = (
     RunKind(
-        "features", "convrfm.replication.jobs.features:fit_metric", ("dataset", "kernel", "seed"), {"images": _images}, _of_fit
+        "features", "features:fit_metric", ("dataset", "kernel", "seed"), {"images": _images}, _of_fit
     ),
     RunKind(
-        "feature-network", "convrfm.replication.jobs.networks:train_feature_network", ("dataset", "seed"),
+        "feature-network", "networks:train_feature_network", ("dataset", "seed"),
         {"images": _images}, _of_network,
     ),
 )  # fmt: skip

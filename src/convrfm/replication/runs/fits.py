@@ -70,7 +70,6 @@ class FitSettings(RunSettings):
         changes: choices of the protocol that this fit makes otherwise; fields of `convrfm.rfm.rounds.RFMSettings` and
             `convrfm.rfm.deep.DeepSettings`.
         backend, memory_mb: of the kernels.
-        step: where the fit is split over several jobs; None for a fit in one job.
     """
 
     n_train: int
@@ -81,7 +80,6 @@ class FitSettings(RunSettings):
     changes: dict[str, str | int | float]
     backend: str
     memory_mb: int | None
-    step: StepSettings | None = None
 
 
 class TaskFit(FitSettings):
@@ -89,6 +87,12 @@ class TaskFit(FitSettings):
 
     task: str
     sigma: float
+
+
+class TaskStep(TaskFit):
+    """A step of such a fit, which is split over several jobs."""
+
+    step: StepSettings
 
 
 class ImageFit(FitSettings):
@@ -100,7 +104,7 @@ class ImageFit(FitSettings):
 
 def fit_settings(given: Any) -> TaskFit | ImageFit:
     """The settings of a fit's job, from plain values."""
-    adapter: TypeAdapter[TaskFit | ImageFit] = TypeAdapter(TaskFit | ImageFit)
+    adapter: TypeAdapter[TaskFit | TaskStep | ImageFit] = TypeAdapter(TaskFit | TaskStep | ImageFit)
     return adapter.validate_python(dict(given))
 
 
@@ -129,7 +133,7 @@ def _draw(plan: "Plan", w: Keys) -> list[str]:
     return [plan.run_file("draw", w["protocol"], "arrays", task=w["task"], seed=w["seed"])]
 
 
-JOB = "convrfm.replication.jobs.fits:fit_task"
+JOB = "fits:fit_task"
 
 KINDS = (
     RunKind("rfm", JOB, ("task", "sigma", "seed"), {"draw": _draw}, _of_panel),

@@ -73,7 +73,7 @@ def _settings(plan: "Plan", w: Keys, *, resampled: bool) -> PrepareSettings:
 def _kind(name: str, *, resampled: bool) -> RunKind:
     return RunKind(
         name,
-        "convrfm.replication.jobs.images:prepare_images",
+        "images:prepare_images",
         ("dataset", "size", "fit", "colour", "scaling", "classes", "n_train", "n_test", "seed"),
         {"state": _states},
         lambda plan, w: _settings(plan, w, resampled=resampled),

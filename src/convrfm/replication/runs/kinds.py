@@ -1,7 +1,8 @@
 """A kind of run: what names its folders, which files it reads, and what it sees of the configuration.
 
-Modules of `convrfm.replication.runs` list their kinds as `KINDS`, and so do figures with runs of their own. These modules are read when the workflow is planned, and by
-the jobs for their typed settings: they import neither numerics nor the configuration, which comes to them as a `Plan`.
+Modules of `convrfm.replication.runs` list their kinds as `KINDS`, and so do figures with runs of their own. They are read when the
+workflow is planned, and by jobs for their typed settings: they import neither numerics nor the configuration, which they
+receive as a `Plan`.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,17 +38,23 @@ class RunKind:
 
     Attributes:
         name: of the folder of its runs.
-        job: the function that computes a run, `module:function`.
+        function: what computes a run, `module:function` in `convrfm.replication.jobs`. Not the whole name, which would make the
+            job's code a part of all code that reads its settings (`convrfm.replication.record.closure`).
         keys: what a run's folder is named by, in order; the protocol is the folder above.
         inputs: the files that a run reads, by name.
         seen: what a run sees of the configuration.
     """
 
     name: str
-    job: str
+    function: str
     keys: tuple[str, ...]
     inputs: Mapping[str, Files]
     seen: Callable[["Plan", Keys], RunSettings]
+
+    @property
+    def job(self) -> str:
+        """The function that computes a run, `module:function`."""
+        return f"convrfm.replication.jobs.{self.function}"
 
     def settings(self, plan: "Plan", keys: Keys) -> dict[str, Any]:
         """What a run sees of the configuration, as plain values."""

@@ -93,7 +93,7 @@ def _settings(plan: "Plan", w: Keys) -> TaskLayers | ImageLayers:
 KINDS = (
     RunKind(
         "layers",
-        "convrfm.replication.jobs.layers:transform_layers",
+        "layers:transform_layers",
         ("dataset", "seed"),
         {
             "draw": _draw,

@@ -39,7 +39,7 @@ def _images(plan: "Plan", w: Keys, settings: DrawSettings) -> list[str]:
     ]
 
 
-JOB = "convrfm.replication.jobs.local_signal:draw_task"
+JOB = "local_signal:draw_task"
 
 KINDS = (
     RunKind("draw", JOB, ("task", "seed"), {"images": lambda plan, w: _images(plan, w, _of_panel(plan, w))}, _of_panel),

@@ -86,7 +86,7 @@ def _draw(plan: "Plan", w: Keys) -> list[str]:
     return [plan.run_file("draw", w["protocol"], "arrays", task=w["task"], seed=w["seed"])]
 
 
-JOB = "convrfm.replication.jobs.networks:train_task"
+JOB = "networks:train_task"
 
 KINDS = (
     RunKind("cnn", JOB, ("task", "sigma", "optimizer", "seed"), {"draw": _draw}, _of_panel),

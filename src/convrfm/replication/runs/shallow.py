@@ -9,12 +9,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "ShallowSettings"]
 
+Architecture = Literal["vanilla", "Myrtle5", "MyrtleMax"]
+
 
 class ShallowSettings(RunSettings):
     """What the training and measuring of one network sees; names as in `convrfm.replication.figures.fig09.Fig09`."""
 
     dataset: str
-    architecture: Literal["vanilla", "Myrtle5", "MyrtleMax"]
+    architecture: Architecture
     patch_size: int
     width: int
     first_std: float
@@ -36,7 +38,7 @@ def _images(plan: "Plan", w: Keys) -> list[str]:
 def _settings(plan: "Plan", w: Keys) -> ShallowSettings:
     return ShallowSettings(
         **plan.settings.preset.fig09.model_dump(exclude={"datasets", "architectures", "patch_sizes", "seeds"}),
-        dataset=w["dataset"], architecture=cast("Literal['vanilla', 'Myrtle5', 'MyrtleMax']", w["architecture"]), patch_size=int(w["patch_size"]), protocol=w["protocol"],
+        dataset=w["dataset"], architecture=cast("Architecture", w["architecture"]), patch_size=int(w["patch_size"]), protocol=w["protocol"],
         seed=int(w["seed"]), device=plan.settings.config.device,
     )  # fmt: skip
 
@@ -44,7 +46,7 @@ def _settings(plan: "Plan", w: Keys) -> ShallowSettings:
 KINDS = (
     RunKind(
         "shallow",
-        "convrfm.replication.jobs.shallow:train_and_measure",
+        "shallow:train_and_measure",
         ("dataset", "architecture", "patch_size", "seed"),
         {"images": _images},
         _settings,

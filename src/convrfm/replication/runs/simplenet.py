@@ -90,10 +90,10 @@ def _of_ansatz(plan: "Plan", w: Keys) -> SimpleNetAnsatzSettings:
 
 KINDS = (
     RunKind(
-        "simplenet", "convrfm.replication.jobs.simplenet:train_network", ("dataset", "seed"), {"images": _images}, _of_training
+        "simplenet", "simplenet:train_network", ("dataset", "seed"), {"images": _images}, _of_training
     ),
     RunKind(
-        "simplenet-ansatz", "convrfm.replication.jobs.simplenet_ansatz:measure_network", ("dataset", "seed"),
+        "simplenet-ansatz", "simplenet_ansatz:measure_network", ("dataset", "seed"),
         {"images": _images, "weights": _weights}, _of_ansatz,
     ),
 )  # fmt: skip

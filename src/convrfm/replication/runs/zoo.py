@@ -148,14 +148,14 @@ def _of_transformation(plan: "Plan", w: Keys) -> TransformSettings:
 
 KINDS = (
     RunKind(
-        "standin", "convrfm.replication.jobs.zoo:train_standin", ("network", "seed"), {"images": _standin_images}, _of_standin
+        "standin", "zoo:train_standin", ("network", "seed"), {"images": _standin_images}, _of_standin
     ),
     RunKind(
-        "ansatz", "convrfm.replication.jobs.ansatz:measure_network", ("network", "seed"),
+        "ansatz", "ansatz:measure_network", ("network", "seed"),
         {"images": _images, "states": _states, "training": _training}, _of_measurement,
     ),
     RunKind(
-        "transformed", "convrfm.replication.jobs.transformed:transform_images", ("network", "seed"),
+        "transformed", "transformed:transform_images", ("network", "seed"),
         {"images": _transformed_images, "measured": _of_run("ansatz"), "states": _states, "training": _training},
         _of_transformation,
     ),
