@@ -580,7 +580,7 @@ def test_a_table_without_a_sound_record_is_not_taken_at_its_word(results, record
     path.unlink() if record is None else path.write_bytes(record.encode(errors="surrogatepass"))
     found = verdict_on(results, "A10")
     assert found.verdict is Verdict.PARTIAL
-    assert "fig05.json is not there or no record" in found.reason
+    assert "fig05.json is missing or no record" in found.reason
 
 
 def test_rows_of_another_protocol_are_not_taken(results):

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow.conftest import ROOT
 
 from convrfm.replication.audit.changes import Expected, asked_for
 from convrfm.replication.config.presets import load_settings
@@ -12,6 +11,7 @@ from convrfm.replication.plan.plan import Plan, recorded_state
 from convrfm.replication.plan.table import FIGURES, RUNS, asked_figures
 from convrfm.replication.record.paths import run_keys
 from convrfm.replication.record.session import load_job
+from workflow.conftest import ROOT
 
 
 def plan_of(preset: str, *, present: bool = True, **config) -> Plan:

@@ -47,7 +47,7 @@ FIGURE = Tolerance({"": 1e-6})
 _IMAGES = Tolerance({"": 0.0}, {"": 1e-5})
 # Kernel matrices in float32: instruction sets without AVX gave the same accuracies, and metrics within 2e-4.
 _FITS = Tolerance({"accuracy": 0.02}, {"metric/": 0.05})
-# Rounding grows over the steps of a training, so that accuracies alone last.
+# Rounding grows over the steps of a training: accuracies alone last.
 _TRAININGS = Tolerance({"accuracy": 0.1})
 # Sums over images in float32: within 2e-5 and 6e-4.
 _MEASURED = Tolerance({"": 1e-3}, {"": 1e-2})

@@ -49,7 +49,7 @@ class Claim(Rule):
                 msg = f"the condition names {{{name}}}, but the conditions are {', '.join(self.conditions)}"
                 raise ValueError(msg)
         if all(condition.soft or condition.control for condition in self.conditions.values()):
-            msg = "all conditions are soft or controls, so that nothing decides the claim"
+            msg = "all conditions are soft or controls: nothing decides the claim"
             raise ValueError(msg)
         return self
 
@@ -84,16 +84,16 @@ def read_claims(text: str) -> tuple[Claim, ...]:
         text: YAML, a list of claims.
 
     Raises:
-        ClaimsError: a key, type or range is wrong, or an id stands there twice.
+        ClaimsError: a key, type or range is wrong, or an id is not unique.
     """
     try:
         claims = TypeAdapter(tuple[Claim, ...]).validate_python(tuple(yaml.safe_load(text)))
     except (yaml.YAMLError, TypeError, ValidationError) as error:
-        msg = f"The claims must be a list of mappings, one for each claim; mend the file claims.yaml: {error}"
+        msg = f"claims.yaml must be a list of mappings, one for each claim: {error}"
         raise ClaimsError(msg) from None
     twice = sorted(name for name, count in Counter(claim.id for claim in claims).items() if count > 1)
     if twice:
-        msg = f"A claim may stand there once, but there are several of {', '.join(twice)}: give each its own id."
+        msg = f"claims.yaml: duplicate id {', '.join(twice)}"
         raise ClaimsError(msg)
     return claims
 
@@ -114,7 +114,7 @@ def chosen(preset: str, protocol: str | None = None) -> str:
 
 
 def rebuild_command(claim: Claim, preset: str, protocol: str | None) -> str:
-    """The one command that builds anew what a claim rests on; without a protocol, by that of `config.yaml`."""
+    """The one command that builds what a claim rests on; without a protocol, by that of `config.yaml`."""
     if claim.command is not None:
         return claim.command
     # Other presets lack the target; what they do have of other claims is built by them.
@@ -137,8 +137,8 @@ def claims_page(claims: Sequence[Claim], header: str) -> str:
         f"<!-- {header} -->",
         "",
         "What the paper says, in our words, and what has to hold for each of its claims to count as reproduced. Conditions",
-        "were fixed before anything was measured; they stand in `src/convrfm/replication/claims/claims.yaml` and nowhere else. Soft ones",
-        "are reported and decide nothing. How verdicts come about is told in [audit.md](audit.md).",
+        "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and nowhere else. Soft ones",
+        "are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
         "",
         "| claim | title | figure | protocols | decidable with |",
         "|---|---|---|---|---|",

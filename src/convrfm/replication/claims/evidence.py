@@ -206,7 +206,7 @@ class Judges:
         self.columns = {name: kind for kind, names in kinds for name in names}
         self.functions: dict[str, Judge] = {}
         if figure in self.every:
-            msg = f"There are judges of {figure} already: add to them."
+            msg = f"{figure} has judges already: add to them."
             raise ValueError(msg)
         self.every[figure] = self
 
