@@ -92,7 +92,7 @@ def test_claims_judges_and_code_committed_or_not(checkout):
     first, *others = found_in(checkout)
     assert first.startswith(f"claims: {CLAIMS} has changed: A1.conditions.level.bound was 0.7, and is 0.1")
     assert others == [
-        f"claims: Judges that differ: {JUDGE}.",
+        f"claims: Modules with judges that differ: {JUDGE}.",
         "code: Code that differs: src/convrfm/kernels/arc_cosine.py; src/convrfm/new.py (not committed).",
     ]
 

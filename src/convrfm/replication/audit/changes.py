@@ -275,7 +275,10 @@ def _of_code(release: str) -> Iterator[Deviation]:
     judging = {f"src/{module.replace('.', '/')}.py" for module in modules}
     judges = [file for file in files if file in judging]
     others = [file for file in files if file not in judging and not file.endswith(CLAIMS)]
-    for what, opening, chosen in (("claims", "Judges that differ", judges), ("code", "Code that differs", others)):
+    for what, opening, chosen in (
+        ("claims", "Modules with judges that differ", judges),
+        ("code", "Code that differs", others),
+    ):
         if chosen:
             names = _listed([f"{file} (not committed)" if file in loose else file for file in chosen])
             yield Deviation(what, f"{opening}: {names}.")
