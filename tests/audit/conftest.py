@@ -1,4 +1,4 @@
-"""A tiny project with results, built once; and a checkout with a history."""
+"""A tiny project with results, built once; one that is laid out by hand; and a checkout with a history."""
 
 import shutil
 import subprocess
@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 from workflow.conftest import ROOT
 
+from audit import outcomes
 from audit.tiny import make_project
-from convrfm.replication.audit import currency, deviations
+from convrfm.replication.audit import changes
+from convrfm.replication.claims.judging import all_judges
+
+CLAIMS = "src/convrfm/replication/claims/claims.yaml"
+JUDGE = f"src/{next(iter(all_judges()['cost'].functions.values())).__module__.replace('.', '/')}.py"
+CODE = ("src/convrfm/rfm/rounds.py", "src/convrfm/kernels/arc_cosine.py", JUDGE)
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +31,26 @@ def pristine(tmp_path_factory) -> Path:
 @pytest.fixture
 def project(pristine, tmp_path) -> Path:
     """A copy to do harm to."""
-    shutil.copytree(pristine, tmp_path / "project")
-    return tmp_path / "project"
+    return Path(shutil.copytree(pristine, tmp_path / "project"))
+
+
+@pytest.fixture
+def laid_out(tmp_path) -> Path:
+    """A figure and a run by their files alone."""
+    outcomes.lay_out(tmp_path)
+    return tmp_path
 
 
 def git(checkout, *arguments):
     command = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def change(path: Path, before: str, after: str) -> None:
+    """Change a text, which has to be there, in a file."""
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after, 1), encoding="utf-8")
 
 
 @pytest.fixture
@@ -40,18 +59,13 @@ def checkout(tmp_path, monkeypatch):
     project = tmp_path / "checkout"
     for folder in ("workflow/presets", "envs"):
         shutil.copytree(ROOT / folder, project / folder)
-    (claims,) = (ROOT / "src").rglob("claims.yaml")
-    for file in ("config.yaml", "src/convrfm/rfm/rounds.py", "src/convrfm/kernels/arc_cosine.py"):
+    for file in (*CODE, CLAIMS, "config.yaml"):
         (project / file).parent.mkdir(parents=True, exist_ok=True)
-        (project / file).write_text("a = 1\n")
-    shutil.copy(ROOT / "config.yaml", project)
-    (project / "src/convrfm/judges").mkdir()
-    (project / "src/convrfm/judges/cost.py").write_text("a = 1\n")
-    shutil.copy(claims, project / "src/convrfm/replication/claims.yaml")
+        (project / file).write_text("a = 1\n" if file in CODE else (ROOT / file).read_text())
     git(project.parent, "init", "-q", str(project))
     git(project, "add", "-A")
     git(project, "commit", "-qm", "release")
-    git(project, "tag", f"v{deviations.version('convrfm')}")
-    monkeypatch.setattr(deviations, "CHECKOUT", project)
-    currency.changed_modules.cache_clear()
+    git(project, "tag", f"v{changes.version('convrfm')}")
+    monkeypatch.setattr(changes, "CHECKOUT", project)
+    changes.changed_modules.cache_clear()
     return project

@@ -1,8 +1,8 @@
 """Every kind of harm to a results folder is found, told apart, and named by its file; a clean one is clean."""
 
 import json
+import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -10,34 +10,50 @@ import pytest
 from claims.made_up import cost, put_cost
 from workflow.conftest import ROOT
 
+from audit.conftest import change, git
 from audit.tiny import BUILT, configure, plan_of, rehash, reseal, settings_of
-from convrfm.replication.audit import currency, integrity
+from convrfm.replication.audit import changes, integrity
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import State
+from convrfm.replication.audit.records import rebuild
+from convrfm.replication.plan.plan import FIGURE_FORMATS
+from convrfm.replication.plan.table import FIGURES as TABLE
 from convrfm.replication.record import closure
 from convrfm.replication.record.record import read_record
 from convrfm.system.storage import load_arrays, write_arrays, write_table
 
-FIGURES = Path("results/quick/figures/published")
-RUNS = Path("results/quick/runs")
+FIGURES, RUNS = Path("results/quick/figures/published"), Path("results/quick/runs")
+FIVE, TWELVE = str(FIGURES / "fig05.json"), str(FIGURES / "fig12.json")
+MODULE = TABLE["fig12"].job.partition(":")[0]
+TAMPERED, STALE, ORPHANED, MISSING = State
 
 
 def audit(project, settings=None):
     found = check_integrity(project, plan_of(project, settings))
-    return {(finding.state, finding.file) for finding in found.findings}, found.findings, found
+    return {(finding.state, finding.file) for finding in found.findings}, found
 
 
-def only(findings, file) -> str:
-    (found,) = [finding.found for finding in findings if finding.file == str(file)]
+def states(project, settings=None):
+    return audit(project, settings)[0]
+
+
+def only(checked, file) -> str:
+    (found,) = [finding.found for finding in checked.findings if finding.file == str(file)]
     return found
 
 
-def a_run(project, experiment: str) -> Path:
-    return min((project / RUNS / experiment / "published").iterdir()).relative_to(project)
+def a_run(project, experiment: str, number: int = 0) -> Path:
+    return sorted((project / RUNS / experiment / "published").iterdir())[number].relative_to(project)
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
 
 
 def test_a_clean_tree(pristine):
-    found, _, checked = audit(pristine)
+    found, checked = audit(pristine)
     assert found == set()
     runs = len(list((pristine / RUNS).glob("*/*/*")))
     assert checked.checked["records"] == runs + len(BUILT)
@@ -49,138 +65,134 @@ def test_a_clean_tree(pristine):
 def test_results_beside_no_checkout_have_the_lock_of_the_code(project, monkeypatch):
     """As with `snakemake --directory`; an installed package has no lock at all."""
     shutil.rmtree(project / "envs")
-    assert audit(project)[0] == set()
+    assert states(project) == set()
     versions = {"numpy": {"0.1"}}
     with monkeypatch.context() as patch:
         patch.setattr(integrity, "locked_versions", lambda lock: versions if lock == ROOT / "envs/lock.txt" else {})
-        assert {state for state, _ in audit(project)[0]} == {State.STALE}
-    monkeypatch.setattr(currency, "CHECKOUT", project)
-    assert audit(project)[0] == set()
+        assert {state for state, _ in states(project)} == {STALE}
+    monkeypatch.setattr(changes, "CHECKOUT", project)
+    assert states(project) == set()
 
 
-@pytest.mark.parametrize("form", ["png", "pdf", "parquet", "csv", "md"])
+@pytest.mark.parametrize("form", FIGURE_FORMATS)
 def test_one_byte_of_a_figure(project, form):
-    path = project / FIGURES / f"fig12.{form}"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    found, _, _ = audit(project)
-    assert found == {(State.TAMPERED, str(FIGURES / f"fig12.{form}"))}
+    path = FIGURES / f"fig12.{form}"
+    flip(project / path, (project / path).stat().st_size // 2)
+    assert states(project) == {(TAMPERED, str(path))}
 
 
 def test_one_byte_of_a_run_is_found_there_and_nowhere_else(project):
     path = a_run(project, "rfm") / "arrays.safetensors"
-    content = bytearray((project / path).read_bytes())
-    content[-1] ^= 1
-    (project / path).write_bytes(content)
+    flip(project / path, -1)
     # Figure 5, which was drawn from it, is not blamed; but it cannot be drawn again from other bytes.
-    found, _, checked = audit(project)
-    assert found == {(State.TAMPERED, str(path))}
+    found, checked = audit(project)
+    assert found == {(TAMPERED, str(path))}
     assert not {str(path.parent), str(FIGURES / "fig05")} & {product.name for product in checked.sound}
 
 
-def test_a_table_of_a_run_with_its_hashes_leaves_figures_behind(project):
+def test_a_run_that_changed_with_its_hashes_leaves_figures_behind(project):
+    """A table that was edited, or arrays of a later build than what stands on them."""
     run = a_run(project, "rfm")
-    table = pd.read_parquet(project / run / "metrics.parquet")
-    table["test_accuracy"] = 1.0
-    write_table(project / run / "metrics.parquet", table)
+    arrays = load_arrays(project / run / "arrays.safetensors")
+    write_arrays(project / run / "arrays.safetensors", {**arrays, "extra": arrays["best_round/0"]})
     rehash(project, project / run / "record.json")
-    found, findings, _ = audit(project)
-    assert (State.STALE, str(FIGURES / "fig05.json")) in found
-    assert f"{run}/metrics.parquet" in [f.found.split()[4] for f in findings if f.file == str(FIGURES / "fig05.json")]
+    assert states(project) == {(STALE, FIVE)}
+    table = pd.read_parquet(project / run / "metrics.parquet")
+    write_table(project / run / "metrics.parquet", table.assign(test_accuracy=1.0))
+    rehash(project, project / run / "record.json")
+    found, checked = audit(project)
+    assert found == {(STALE, FIVE)}
+    assert any(f"made from {run}/metrics.parquet of" in finding.found for finding in checked.findings)
 
 
-def test_files_of_two_runs_swapped(project):
-    one, two = sorted((project / RUNS / "cnn" / "published").iterdir())[:2]
-    for name in ("metrics.parquet",):
-        first, second = (one / name).read_bytes(), (two / name).read_bytes()
-        (one / name).write_bytes(second)
-        (two / name).write_bytes(first)
-    expected = {(State.TAMPERED, str((run / "metrics.parquet").relative_to(project))) for run in (one, two)}
-    assert audit(project)[0] == expected
-
-
-def test_folders_of_two_runs_swapped(project):
-    one, two = sorted((project / RUNS / "cnn" / "published").iterdir())[:2]
+def swap(one: Path, two: Path) -> None:
     one.rename(one.with_name("aside"))
     two.rename(one)
     one.with_name("aside").rename(two)
-    found, findings, _ = audit(project)
-    for run in (one, two):
-        assert (State.TAMPERED, str((run / "record.json").relative_to(project))) in found
-    assert any("the record of another place" in finding.found for finding in findings)
 
 
-def test_missing_files(project):
-    run = a_run(project, "draw")
-    (project / run / "arrays.safetensors").unlink()
-    (project / FIGURES / "fig05.png").unlink()
-    assert audit(project)[0] == {
-        (State.MISSING, str(run / "arrays.safetensors")), (State.MISSING, str(FIGURES / "fig05.png")),
-    }  # fmt: skip
+def test_files_or_folders_of_two_runs_swapped(project):
+    one, two = (a_run(project, "cnn", number) for number in (0, 1))
+    swap(project / one / "metrics.parquet", project / two / "metrics.parquet")
+    assert states(project) == {(TAMPERED, str(run / "metrics.parquet")) for run in (one, two)}
+    swap(project / one / "metrics.parquet", project / two / "metrics.parquet")
+    swap(project / one, project / two)
+    found, checked = audit(project)
+    assert {(TAMPERED, str(run / "record.json")) for run in (one, two)} <= found
+    assert any("the record of another place" in finding.found for finding in checked.findings)
 
 
-def test_a_run_without_a_record(project):
-    run = a_run(project, "rfm")
-    (project / run / "record.json").unlink()
-    found, _, _ = audit(project)
-    assert {(State.ORPHANED, str(run / name)) for name in ("arrays.safetensors", "metrics.parquet")} <= found
-    assert (State.MISSING, str(run / "record.json")) in found  # Figure 5 was drawn from it
+def test_missing_files_leftovers_and_strangers(project):
+    draw, fit, network = (a_run(project, kind) for kind in ("draw", "rfm", "cnn"))
+    leftovers = [str(network / name) for name in (".tmp-abc", "checkpoint-0123.safetensors", "notes.txt")]
+    for file in leftovers:
+        (project / file).write_text("x")
+    for file in (draw / "arrays.safetensors", FIGURES / "fig05.png", fit / "record.json"):
+        (project / file).unlink()
+    found, checked = audit(project)
+    orphans = [*leftovers, *(str(fit / name) for name in ("arrays.safetensors", "metrics.parquet"))]
+    missing = [str(draw / "arrays.safetensors"), str(FIGURES / "fig05.png"), str(fit / "record.json")]
+    assert found == {*((ORPHANED, file) for file in orphans), *((MISSING, file) for file in missing)}
+    assert "killed" in only(checked, leftovers[0])
 
 
-def test_leftovers_and_strangers(project):
-    run = a_run(project, "cnn")
-    names = (".tmp-abc-arrays.safetensors", "checkpoint-0123.safetensors", "notes.txt")
-    for name in names:
-        (project / run / name).write_text("x")
-    found, findings, _ = audit(project)
-    assert found == {(State.ORPHANED, str(run / name)) for name in names}
-    assert "killed" in only(findings, run / names[0])
+def test_remedies_name_preset_and_protocol():
+    for file, options in (
+        ("results/quick/figures/published/fig05.json", "preset=quick protocol=published"),
+        (
+            "results/anchors/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json",
+            "preset=anchors protocol=corrected",
+        ),
+    ):
+        assert rebuild(file) == f"snakemake -c2 --force --config {options} -- {file}"
+    assert rebuild("results/quick/runs/rfm/published/a b/record.json").endswith(
+        "-- 'results/quick/runs/rfm/published/a b/record.json'"
+    )
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("edit", "named"),
     [
         (lambda record: record["settings"]["rfm"].update(rounds=9), "rfm.rounds was 9, and is 2"),
-        (lambda record: record["settings"].update(extra=1), "extra was 1, and is no longer there"),
+        (lambda record: record["settings"].update(extra=1), "extra was 1, and is absent"),
         (lambda record: record["code"].update(closure="0" * 64, commit=None), "code of convrfm.replication.jobs.fits"),
         (lambda record: record["packages"].update(numpy="1.0.0"), "numpy was 1.0.0, and is locked to"),
-        (lambda record: record.update(job="convrfm.replication.jobs.fits:other"), "was made by convrfm.replication.jobs.fits:other"),
+        # Anybody may have written a record: nothing of it is run.
+        (lambda record: record.update(job="os:abort"), "It was made by os:abort"),
     ],
-)  # fmt: skip
-def test_a_record_of_another_day(project, change, named):
+)
+def test_a_record_of_another_day(project, edit, named):
     """A record that is whole, and says other things than the project of today."""
     run = a_run(project, "rfm")
     record = read_record(project / run / "record.json")
-    change(record)
+    edit(record)
     reseal(project / run / "record.json", record)
-    found, findings, _ = audit(project)
+    found, checked = audit(project)
     # Figure 5 has the hash of the record, too.
-    assert found == {(State.STALE, str(run / "record.json")), (State.STALE, str(FIGURES / "fig05.json"))}
-    assert named in only(findings, run / "record.json")
+    assert found == {(STALE, str(run / "record.json")), (STALE, FIVE)}
+    assert named in only(checked, run / "record.json")
+    assert str(run) not in {product.name for product in checked.sound}
 
 
 def test_a_record_edited_without_its_seal(project):
-    record_file = FIGURES / "fig12.json"
-    record = read_record(project / record_file)
-    record["wall_seconds"] = 0.001
-    (project / record_file).write_text(json.dumps(record))
-    found, findings, _ = audit(project)
-    assert found == {(State.TAMPERED, str(record_file))}
-    assert "edited after it was written" in only(findings, record_file)
+    record = {**read_record(project / TWELVE), "wall_seconds": 0.001}
+    (project / TWELVE).write_text(json.dumps(record))
+    found, checked = audit(project)
+    assert found == {(TAMPERED, TWELVE)}
+    assert "edited after it was written" in only(checked, TWELVE)
     del record["seal"]
-    (project / record_file).write_text(json.dumps(record))
-    assert audit(project)[0] == {(State.STALE, str(record_file))}
+    (project / TWELVE).write_text(json.dumps(record))
+    assert states(project) == {(STALE, TWELVE)}
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", "null", '{"job": 3}', "\xff", "[" * 100_000, '{"a": NaN}'], ids=range(9)
-)
+NO_RECORDS = ["", "{", "[]", "{}", "null", '{"job": 3}', "\xff", "[" * 100_000, '{"a": NaN}', '{"machine": 7}']
+
+
+@pytest.mark.parametrize("content", NO_RECORDS, ids=range(len(NO_RECORDS)))
 def test_what_is_no_record(project, content):
     run = a_run(project, "cnn")
     (project / run / "record.json").write_text(content)
-    found, _, _ = audit(project)
-    assert (State.TAMPERED, str(run / "record.json")) in found
+    assert (TAMPERED, str(run / "record.json")) in states(project)
 
 
 def test_inputs_that_lead_out_of_the_project(project):
@@ -188,118 +200,66 @@ def test_inputs_that_lead_out_of_the_project(project):
     record = read_record(project / run / "record.json")
     record["inputs"]["draw/0"]["path"] = "../../etc/passwd"
     reseal(project / run / "record.json", record)
-    _, findings, _ = audit(project)
-    assert any("outside the project" in finding.found for finding in findings)
+    assert any("outside the project" in finding.found for finding in audit(project)[1].findings)
 
 
-def test_a_changed_configuration_names_key_and_values(project):
-    settings = configure(project, threads=2, overrides={"features": {**_features(project), "exponent": 0.5}})
-    found, findings, _ = audit(project, settings)
-    assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
-    assert only(findings, FIGURES / "fig12.json") == "The configuration has changed: exponent was 1.0, and is 0.5."
-
-
-def _features(project) -> dict:
-    return settings_of(project).preset.features.model_dump(exclude_unset=True)
+def test_another_configuration(project):
+    features = settings_of(project).preset.features.model_dump(exclude_unset=True)
+    settings = configure(project, threads=2, overrides={"features": {**features, "exponent": 0.5}})
+    found, checked = audit(project, settings)
+    assert found == {(STALE, TWELVE)}
+    assert only(checked, TWELVE) == "The configuration has changed: exponent was 1.0, and is 0.5."
+    found = states(project, configure(project, seeds=[1]))
+    assert {state for state, _ in found} == {ORPHANED, STALE}
+    orphans = {file for state, file in found if state is ORPHANED}
+    assert str(a_run(project, "rfm") / "record.json") in orphans
+    assert not any("figures" in file for file in orphans)
+    assert (STALE, FIVE) in found
+    found = states(project, configure(project, protocol="corrected"))
+    assert {state for state, _ in found} == {ORPHANED}
+    assert (ORPHANED, str(FIGURES / "theorem1.json")) in found
 
 
 def test_the_table_of_costs(project):
     """One that was edited is found; one of older kernels leaves its claim undecided, and is nothing about the results."""
     path = put_cost(project, cost((1, 1, 1)))
-    assert audit(project)[0] == set()
-    path.write_text(path.read_text().replace("20.0", "30.0"))
-    assert audit(project)[0] == {(State.TAMPERED, "benchmarks/cost.csv")}
+    assert states(project) == set()
+    change(path, "20.0", "30.0")
+    assert states(project) == {(TAMPERED, "benchmarks/cost.csv")}
     put_cost(project, cost((1, 1, 1)))
     (project / "benchmarks/cost.py").write_text("pass")
-    assert audit(project)[0] == set()
-
-
-def test_a_seed_that_is_no_longer_asked_for(project):
-    found, _, _ = audit(project, configure(project, seeds=[1]))
-    assert all(state in (State.ORPHANED, State.STALE) for state, _ in found)
-    orphans = {file for state, file in found if state is State.ORPHANED}
-    assert str(a_run(project, "rfm") / "record.json") in orphans
-    assert not any("figures" in file for file in orphans)
-    assert (State.STALE, str(FIGURES / "fig05.json")) in found
-
-
-def test_another_protocol(project):
-    found, _, _ = audit(project, configure(project, protocol="corrected"))
-    assert {state for state, _ in found} == {State.ORPHANED}
-    assert (State.ORPHANED, str(FIGURES / "theorem1.json")) in found
-
-
-def test_the_job_of_a_record_is_not_run(project):
-    """Anybody may have written a record: another name than that of the plan is found, and nothing of it is computed."""
-    file = project / FIGURES / "fig12.json"
-    reseal(file, {**read_record(file), "job": "os:abort"})
-    found, findings, checked = audit(project)
-    assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
-    assert "It was made by os:abort" in only(findings, FIGURES / "fig12.json")
-    assert str(FIGURES / "fig12") not in {product.name for product in checked.sound}
+    assert states(project) == set()
 
 
 def test_a_figure_that_nobody_knows(project):
-    for form in ("png", "pdf", "parquet", "csv", "md"):
+    for form in FIGURE_FORMATS:
         shutil.copy(project / FIGURES / f"fig12.{form}", project / FIGURES / f"fig99.{form}")
-    record = read_record(project / FIGURES / "fig12.json")
-    for described in record["outputs"].values():
-        described["path"] = described["path"].replace("fig12", "fig99")
+    record = json.loads((project / TWELVE).read_text().replace("published/fig12", "published/fig99"))
     reseal(project / FIGURES / "fig99.json", record)
-    assert audit(project)[0] == {(State.ORPHANED, str(FIGURES / "fig99.json"))}
+    assert states(project) == {(ORPHANED, str(FIGURES / "fig99.json"))}
 
 
-@pytest.fixture
-def changed_code(tmp_path, monkeypatch):
-    """A copy of the sources of the package, in a folder without history, and a module of it that Figure 12 is drawn with."""
+def test_code_that_has_changed_is_named_by_the_history_of_its_checkout(project, tmp_path, monkeypatch):
+    """The code lies in a checkout of its own; the results lie where there is none."""
     root = tmp_path / "src" / "convrfm"
     shutil.copytree(closure.ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(closure, "ROOT", root)
-    monkeypatch.setattr(currency, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(changes, "CHECKOUT", tmp_path)
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "src")
+    git(tmp_path, "commit", "--quiet", "--message", "sources")
+    record = read_record(project / TWELVE)
+    record["code"] |= {"commit": git(tmp_path, "rev-parse", "HEAD"), "dirty": True}
+    reseal(project / TWELVE, record)
+    with (root.parent / f"{MODULE.replace('.', os.sep)}.py").open("a") as source:
+        source.write("\n# changed\n")
     closure._source_of.cache_clear()
-    yield root / "plots" / "fig12.py"
-    closure._source_of.cache_clear()
-
-
-def change(source: Path) -> None:
-    source.write_text(source.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
-
-
-def test_code_that_has_changed(project, changed_code):
-    change(changed_code)
-    found, findings, _ = audit(project)
-    assert found == {(State.STALE, str(FIGURES / "fig12.json"))}
-    assert "convrfm.replication.figures.fig12" in only(findings, FIGURES / "fig12.json")
-
-
-def test_the_modules_that_have_changed_are_named(project, changed_code, tmp_path):
-    """By the history of the checkout that the code lies in; the results lie where there is none."""
-
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
-        done = subprocess.run(
-            ["git", "-C", tmp_path, *identity, *arguments], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    git("init", "--quiet")
-    git("add", "src")
-    git("commit", "--quiet", "--message", "sources")
-    file = project / FIGURES / "fig12.json"
-    record = read_record(file)
-    record["code"] |= {"commit": git("rev-parse", "HEAD"), "dirty": True}
-    reseal(file, record)
-    change(changed_code)
-    sentence = only(audit(project)[1], FIGURES / "fig12.json")
-    assert sentence.endswith(", beside changes that were not committed: convrfm.replication.figures.fig12.")
-    assert not (project / ".git").exists()
-
-
-def test_an_input_that_was_built_again(project):
-    """A run whose arrays and record are of a later build than what stands on it."""
-    run = a_run(project, "rfm")
-    arrays = load_arrays(project / run / "arrays.safetensors")
-    write_arrays(project / run / "arrays.safetensors", {**arrays, "extra": arrays["best_round/0"]})
-    rehash(project, project / run / "record.json")
-    found, _, _ = audit(project)
-    assert found == {(State.STALE, str(FIGURES / "fig05.json"))}
+    try:
+        found, checked = audit(project)
+        assert found == {(STALE, TWELVE)}
+        assert only(checked, TWELVE).endswith(f", beside changes that were not committed: {MODULE}.")
+        shutil.rmtree(tmp_path / ".git")
+        changes.changed_modules.cache_clear()
+        assert only(audit(project)[1], TWELVE) == f"The code of {MODULE}, or what it imports, has changed."
+    finally:
+        closure._source_of.cache_clear()

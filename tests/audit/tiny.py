@@ -24,10 +24,9 @@ from convrfm.system.storage import sha256, write_json
 BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")
 """Figures of the tiny project: kernels, networks, the ansatz, and what is computed without runs."""
 
-PANEL = {**CONFIG["overrides"]["fig05"]["panels"][0], "sigmas": [2.0]}
 OVERRIDES = {
     **CONFIG["overrides"],
-    "fig05": {"panels": [PANEL]},
+    "fig05": {"panels": [{**CONFIG["overrides"]["fig05"]["panels"][0], "sigmas": [2.0]}]},
     "fig06": {**CONFIG["overrides"]["fig06"], "sigma": 2.0},
 }
 
@@ -45,15 +44,16 @@ def settings_of(project: Path) -> Settings:
 
 def make_project(folder: Path, figures=BUILT, **changes) -> Path:
     """A project with presets, lock and results, computed with one thread, as its records say."""
-    (folder / "workflow").mkdir(parents=True)
-    shutil.copytree(ROOT / "workflow" / "presets", folder / "workflow" / "presets")
-    shutil.copytree(ROOT / "envs", folder / "envs")
+    for name in ("workflow/presets", "envs"):
+        shutil.copytree(ROOT / name, folder / name)
     settings = configure(folder, **changes)
     plan = plan_of(folder, settings)
-    with inside(folder), one_thread():
-        for figure in figures:
-            for protocol in settings.protocols:
-                _build_figure(plan, figure, protocol)
+    with inside(folder):
+        for protocol in settings.protocols:
+            for figure in figures:
+                forms = dict(zip((*FIGURE_FORMATS, "record"), (*FIGURE_FORMATS, "json"), strict=True))
+                outputs = {name: Path(plan.figure_file(figure, protocol, form)) for name, form in forms.items()}
+                _run(plan, FIGURES[figure], {"protocol": protocol}, outputs)
     return folder
 
 
@@ -63,67 +63,52 @@ def plan_of(project: Path, settings: Settings | None = None) -> Plan:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+def inside(folder: Path) -> Iterator[None]:
+    """In a folder, with one thread."""
+    before, threads = Path.cwd(), torch.get_num_threads()
+    os.chdir(folder)
     torch.set_num_threads(1)
     try:
         with limited_threads(1):
             yield
     finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
+        torch.set_num_threads(threads)
         os.chdir(before)
 
 
 def follow(project: Path, run: Path) -> None:
-    """Make all that stands on a run anew, by its own jobs: what a forger does who is more than careful."""
+    """Make all that stands on a run again, by its own jobs: what a forger does who is more than careful."""
     plan = plan_of(project)
     changed = {path.relative_to(project).as_posix() for path in run.iterdir()}
-    with inside(project), one_thread():
-        for product in in_order([product for product, _ in find_products(project, plan.results)]):
-            if changed.isdisjoint(described.path for described in product.record.inputs.values()):
-                continue
-            of = (FIGURES if product.is_figure else RUNS)[product.kind]
-            outputs = {name: Path(file) for name, file in {**product.files, "record": product.record_file}.items()}
-            _run(plan, of, product.keys, outputs)
-            plt.close("all")
-            changed |= {path.as_posix() for path in outputs.values()}
-
-
-def _build_figure(plan: Plan, figure: str, protocol: str) -> None:
-    of, keys = FIGURES[figure], {"protocol": protocol}
-    outputs = {form: Path(plan.figure_file(figure, protocol, form)) for form in FIGURE_FORMATS}
-    outputs["record"] = Path(plan.figure_file(figure, protocol, "json"))
-    _run(plan, of, keys, outputs)
-    plt.close("all")
+    with inside(project):
+        for product in in_order(find_products(project, plan.results)):
+            if not changed.isdisjoint(described.path for described in product.record.inputs.values()):
+                of = (FIGURES if product.is_figure else RUNS)[product.kind]
+                outputs = {**product.files, "record": product.record_file}
+                _run(plan, of, product.keys, {name: Path(file) for name, file in outputs.items()})
+                changed |= set(outputs.values())
 
 
 def _run(plan: Plan, of, keys, outputs: dict[str, Path]) -> None:
     inputs = {name: [Path(path) for path in files(plan, keys)] for name, files in of.inputs.items()}
-    for path in {path.parent for paths in inputs.values() for path in paths}:
-        if not (path / RUN_FILES["record"]).exists():
-            own = run_keys(path)
-            files = {name: path / file for name, file in RUN_FILES.items()}
-            _run(plan, RUNS[own["experiment"]], own, files)
-    settings = of.settings(plan, keys)
-    recorder = Recorder(of.job, closure_hash(of.job.partition(":")[0]), settings)
-    load_job(of.job)(Job(inputs, outputs, settings, 1, recorder))
+    for folder in {path.parent for paths in inputs.values() for path in paths}:
+        if not (folder / RUN_FILES["record"]).exists():
+            own = run_keys(folder)
+            _run(plan, RUNS[own["experiment"]], own, {name: folder / file for name, file in RUN_FILES.items()})
+    do_job(of.job, inputs, outputs, of.settings(plan, keys))
+    plt.close("all")
 
 
-def rehash(project: Path, record_file: Path, *, sealed: bool = True) -> None:
-    """Put the hashes of a run's or figure's files, as they are now, into its record: what a careful forger does."""
-    record = read_record(record_file)
+def do_job(job: str, inputs: dict[str, list[Path]], outputs: dict[str, Path], settings: dict) -> None:
+    load_job(job)(Job(inputs, outputs, settings, 1, Recorder(job, closure_hash(job.partition(":")[0]), settings)))
+
+
+def rehash(project: Path, record_file: Path, **changes) -> None:
+    """Put the hashes of files, as they are now, and changes into a record, and seal it: what a careful forger does."""
+    record = {**read_record(record_file), **changes}
     for described in record["outputs"].values():
         described["sha256"] = sha256(project / described["path"])
-    reseal(record_file, record) if sealed else write_json(record_file, record)
+    reseal(record_file, record)
 
 
 def reseal(record_file: Path, record: dict) -> None:

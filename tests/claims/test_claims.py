@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from convrfm.replication.claims.claims import ClaimsError, load_claims, read_claims, rebuild_command
-from convrfm.replication.claims.evidence import Judges
+from convrfm.replication.claims.claims import ClaimsError, claims_page, load_claims, read_claims, rebuild_command
+from convrfm.replication.claims.evidence import Judges, Rule
 from convrfm.replication.claims.judging import all_judges, check_matched
-from convrfm.replication.claims.page import claims_page
-from convrfm.replication.claims.rules import Rule
-from convrfm.replication.figures.figure import figures
 from convrfm.replication.figures.printed import PRINTED
+from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.closure import import_closure
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +34,7 @@ def test_a_claim_without_a_judge_and_a_judge_without_a_claim_are_errors():
         check_matched(load_claims(), every)
     with pytest.raises(ValueError, match="By fig05, the claim A10 has a judge already"):
         every["fig05"] = all_judges()["fig05"]("A10")(lambda claim, found: iter(()))
-    with pytest.raises(ValueError, match="There are judges of fig05 already"):
+    with pytest.raises(ValueError, match="fig05 has judges already"):
         Judges("fig05", (), ())
 
 
@@ -47,7 +45,7 @@ def test_what_decides_a_claim_is_plain_and_made_from_its_record_again():
 
 
 def test_nothing_here_knows_the_audit():
-    for module in ("judging", "verdicts", "page"):
+    for module in ("judging", "verdicts", "claims"):
         assert not [
             name
             for name in import_closure(f"convrfm.replication.claims.{module}")
@@ -65,7 +63,7 @@ def gain(**changes):
         (lambda c: c[0].update(colour="red"), r"0\.colour\n +Extra inputs"),
         (lambda c: c[0].pop("needs"), r"0\.needs\n +Field required"),
         (lambda c: c[0].update(id="B1"), r"0\.id\n +String should match"),
-        (lambda c: c[1].update(id="A1"), "several of A1"),
+        (lambda c: c[1].update(id="A1"), "duplicate id A1"),
         (
             lambda c: c[0].update(condition="at least {nothing}"),
             r"names \{nothing\}, but the conditions are over_initial",
@@ -85,12 +83,12 @@ def test_wrong_claims_are_errors_in_sentences(change, message):
 
 @pytest.mark.parametrize("text", ["a: [", "a: 1", "[1, 2]", ""])
 def test_what_is_no_list_of_claims_is_an_error(text):
-    with pytest.raises(ClaimsError, match=r"mend the file claims.yaml"):
+    with pytest.raises(ClaimsError, match=r"claims\.yaml must be a list"):
         read_claims(text)
 
 
-def test_tables_are_those_of_figures():
-    assert {table for claim in CLAIMS.values() for table in claim.tables} - {"cost"} <= figures().keys()
+def test_tables_are_figures_with_a_target():
+    assert {table for claim in CLAIMS.values() for table in claim.tables} - {"cost"} <= FIGURES.keys()
     assert [claim.id for claim in CLAIMS.values() if claim.figure is None] == ["A15"]
 
 

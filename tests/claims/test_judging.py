@@ -12,9 +12,8 @@ from claims import made_up
 from claims.made_up import CLAIMS, DEEP, NAN, both, fig01, fig05, fig06, put, put_skipped, tables_of
 from convrfm.replication.audit.outcome import Audit
 from convrfm.replication.claims.claims import load_claims
-from convrfm.replication.claims.evidence import Number, Reading
+from convrfm.replication.claims.evidence import Condition, Number, Reading
 from convrfm.replication.claims.judging import judge, judge_claim
-from convrfm.replication.claims.rules import Condition
 from convrfm.replication.claims.verdicts import Verdict, measured
 from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.received import cost_recorder, cost_trouble, write_cost_record
@@ -581,7 +580,7 @@ def test_a_table_without_a_sound_record_is_not_taken_at_its_word(results, record
     path.unlink() if record is None else path.write_bytes(record.encode(errors="surrogatepass"))
     found = verdict_on(results, "A10")
     assert found.verdict is Verdict.PARTIAL
-    assert "fig05.json is not there or no record" in found.reason
+    assert "fig05.json is missing or no record" in found.reason
 
 
 def test_rows_of_another_protocol_are_not_taken(results):

@@ -47,7 +47,7 @@ def test_the_tests_of_the_project_take_in_what_was_added(followed):
     chosen = "rounds or A16 or kmnist or threaded or every_claim or made_by_a_test or every_job or tables_are"
     files = (
         "tests/test_rounds.py", "tests/claims/test_claims.py", "tests/claims/test_judging.py", "tests/claims/test_captions.py",
-        "tests/audit/test_slices.py",        "tests/datasets/test_every_entry.py", "tests/kernels/test_golden.py",
+        "tests/workflow/test_slices.py",        "tests/datasets/test_every_entry.py", "tests/kernels/test_golden.py",
     )  # fmt: skip
     printed = python(followed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *files)
     assert int(re.search(r"(\d+) passed", printed)[1]) > 12

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convrfm.errors import ConvRFMError
+from convrfm.errors import ConvRFMError, InputError
 from convrfm.system.extras import how_to_install
 from convrfm.system.terminal import INTERRUPTED, path_argument
 
 if TYPE_CHECKING:
-    from convrfm.replication.audit.coverage import Choice
+    from convrfm.replication.audit.replay import Choice
 
 __all__ = ["main"]
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     try:
-        status: int = given.command(given)
+        trusted: bool = given.command(given)
     except ConvRFMError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRONG_USE
@@ -38,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "convrfm").partition(".")[0] == "convrfm":
             raise
+        needed = how_to_install("workflow", "audit")
         sys.stderr.write(
-            f"error: {error.name} is not installed, and audits need it: {how_to_install('workflow', 'audit')}, or "
-            "`make environment` in a checkout.\n"
+            f"error: {error.name} is not installed, and audits need it: {needed}, or `make environment` in a checkout.\n"
         )
         return WRONG_USE
-    return status
+    return TRUSTED if trusted else NOT_TRUSTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,25 +55,23 @@ def _parser() -> argparse.ArgumentParser:
         "audit",
         help="judge results, and check whether they can be trusted",
         description="Judge every claim of the paper by the results in a folder, check whether each file is what its record "
-        "says, and compute a part of the runs again. Nothing of the results is changed. The page is written to "
+        "says, and compute a part of the runs again. None of the results is changed. The page is written to "
         "RESULTS/audit/index.html.",
         epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
     )
     audit.add_argument(
         "results", type=path_argument, metavar="RESULTS", help="a folder of results in a project: results/quick"
     )
-    audit.set_defaults(command=_audit)
     imports = commands.add_parser(
         "import-results",
         help="check results of another machine, and take them in if nothing is wrong",
         description="Check a folder of results that was computed elsewhere, and take it into results/ of the project in the "
-        "working folder if nothing is wrong with it. A file that lies there with other content is never replaced.",
+        "working folder if nothing is wrong with it. A file that exists there with other content is never replaced.",
         epilog="Exit status: 0 if everything was taken in; 1 if something is wrong and nothing was; 2 if it could not be read.",
     )
     imports.add_argument(
         "folder", type=path_argument, metavar="FOLDER", help="what was results/<preset> on the other machine"
     )
-    imports.set_defaults(command=_import)
     seals = commands.add_parser(
         "seal",
         help="write the one hash that commits to all results, to be signed",
@@ -81,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         "docs/audit.md says how. The audit reports every record that was changed, added or removed afterwards.",
     )
     seals.add_argument("results", type=path_argument, metavar="RESULTS", help="a folder of results: results/quick")
-    seals.set_defaults(command=_seal)
+    for command, function in ((audit, _audit), (imports, _import), (seals, _seal)):
+        command.set_defaults(command=function)
     for command in (audit, imports):
         command.add_argument(
             "--replay",
@@ -111,14 +110,10 @@ class _Replay(argparse.Action):
         word, *rest = values
         if word == "claim" and rest:
             namespace.replay = (0, tuple(rest))
-        elif word == "all" and not rest:
-            namespace.replay = (None, ())
-        elif word.isdecimal() and not rest:
-            namespace.replay = (int(word), ())
+        elif (word == "all" or word.isdecimal()) and not rest:
+            namespace.replay = (None if word == "all" else int(word), ())
         else:
-            parser.error(
-                f"{option} takes a number, `all`, or `claim` with ids such as A10, but it has {' '.join(values)}"
-            )
+            parser.error(f"{option}: {' '.join(values)!r} is no number, `all`, or `claim` with ids such as A10")
 
 
 def _positive(text: str) -> int:
@@ -129,28 +124,35 @@ def _positive(text: str) -> int:
     return number
 
 
-def _audit(given: argparse.Namespace) -> int:
-    # Here, so that `--help` does not wait for it.
-    from convrfm.replication.audit.auditing import audit_folder
-
-    return TRUSTED if audit_folder(given.results, _choice(given), given.cores).trusted else NOT_TRUSTED
-
-
-def _import(given: argparse.Namespace) -> int:
-    from convrfm.replication.audit.auditing import import_folder
-
-    return TRUSTED if import_folder(given.folder, _choice(given), given.cores).trusted else NOT_TRUSTED
+# What follows imports late: `--help` does not wait.
 
 
 def _choice(given: argparse.Namespace) -> "Choice":
-    from convrfm.replication.audit.coverage import Choice
+    from convrfm.replication.audit.replay import Choice
+    from convrfm.replication.claims.claims import load_claims
 
     each, claims = given.replay
+    known = {claim.id for claim in load_claims()}
+    if wrong := sorted(set(claims) - known):
+        msg = f"There is no claim {', '.join(wrong)}: the claims are {', '.join(sorted(known))}."
+        raise InputError(msg)
     return Choice(each, claims, given.beacon)
 
 
-def _seal(given: argparse.Namespace) -> int:
-    from convrfm.replication.audit.seal import seal
+def _audit(given: argparse.Namespace) -> bool:
+    from convrfm.replication.audit.auditing import audit_folder
+
+    return audit_folder(given.results, _choice(given), given.cores).trusted
+
+
+def _import(given: argparse.Namespace) -> bool:
+    from convrfm.replication.audit.auditing import import_folder
+
+    return import_folder(given.folder, _choice(given), given.cores).trusted
+
+
+def _seal(given: argparse.Namespace) -> bool:
+    from convrfm.replication.audit.integrity import seal
 
     sys.stdout.write(f"{seal(given.results)}\n")
-    return TRUSTED
+    return True

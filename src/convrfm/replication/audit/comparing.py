@@ -22,11 +22,9 @@ __all__ = ["FIGURE", "TOLERANCES", "Tolerance", "compare"]
 class Tolerance:
     """What may differ where machine, device or builds of packages are others.
 
-    Attributes:
-        columns: of tables, by the end of their names: largest difference, relative to the size of a number or to 1e-3. Other
-            measured numbers are not compared; what is no measured number has to be equal.
-        arrays: by the beginning of their names: largest difference, relative to the largest entry. Other arrays of numbers with
-            decimals are not compared; of truth values, so large a part may differ as accuracies may.
+    Columns of tables, by the end of their names, by the largest difference relative to the size of a number or to 1e-3; other
+    measured numbers are not compared, and what is no measured number has to be equal. Arrays, by the beginning of their names,
+    relative to the largest entry; other floats are not compared, and of truth values as large a part may differ as accuracies may.
     """
 
     columns: Mapping[str, float]
@@ -34,10 +32,10 @@ class Tolerance:
 
     def in_words(self) -> str:
         """Such as "columns ...accuracy 0.02, arrays metric/... 0.05"."""
-        parts = [
-            f"columns ...{name} {allowed:g}" if name else f"cells {allowed:g}" for name, allowed in self.columns.items()
+        columns = [
+            f"columns ...{name} {limit:g}" if name else f"cells {limit:g}" for name, limit in self.columns.items()
         ]
-        return ", ".join(parts + [f"arrays {name}... {allowed:g}" for name, allowed in self.arrays.items()])
+        return ", ".join(columns + [f"arrays {name}... {limit:g}" for name, limit in self.arrays.items()])
 
 
 EXACT = Tolerance({"": 0.0}, {"": 0.0})
@@ -49,7 +47,7 @@ FIGURE = Tolerance({"": 1e-6})
 _IMAGES = Tolerance({"": 0.0}, {"": 1e-5})
 # Kernel matrices in float32: instruction sets without AVX gave the same accuracies, and metrics within 2e-4.
 _FITS = Tolerance({"accuracy": 0.02}, {"metric/": 0.05})
-# Rounding grows over the steps of a training, so that accuracies alone last.
+# Rounding grows over the steps of a training: accuracies alone last.
 _TRAININGS = Tolerance({"accuracy": 0.1})
 # Sums over images in float32: within 2e-5 and 6e-4.
 _MEASURED = Tolerance({"": 1e-3}, {"": 1e-2})
@@ -82,37 +80,30 @@ def compare(
     written: Mapping[str, Path], again: Mapping[str, Path], records: tuple[Mapping[str, Any], Mapping[str, Any]],
     allowed: Tolerance,
 ) -> tuple[Result, str]:  # fmt: skip
-    """Compare what a run or figure wrote with the same computed again.
-
-    Args:
-        written: its files by name, without the record.
-        again: the same, computed here.
-        records: of both.
-        allowed: where the surroundings are others.
+    """Compare the files that a run or figure wrote, by name, with the same computed again, each with its record.
 
     Returns:
-        The result, and what differs in a sentence.
+        The result, and what differs in a sentence; a difference is allowed in other surroundings alone.
     """
-    old, new = records
     before, now = ({key: value for key, value in record.items() if key not in OF_THE_OCCASION} for record in records)
     unequal = [name for name in written if sha256(written[name]) != sha256(again[name])]
     notes = next(_of_values(before, now, exact=True), None)
     if not unequal and notes is None:
         return Result.EQUAL, ""
-    if elsewhere := _surroundings(old, new):
+    if elsewhere := _surroundings(*records):
         differences = chain(_differences(written, again, unequal, allowed), _of_values(before, now, exact=False))
         if (found := next(differences, None)) is None:
             return Result.CLOSE, f"Within the tolerance ({allowed.in_words()}), as {elsewhere}."
         return Result.DIFFERENT, f"{found} ({elsewhere}; allowed: {allowed.in_words()})."
     if not unequal:
-        return Result.DIFFERENT, f"Its record says otherwise than the run: {notes}."
+        return Result.DIFFERENT, f"Its record and the run disagree: {notes}."
     found = next(_differences(written, again, unequal, EXACT), f"The bytes of {', '.join(unequal)} differ")
     return Result.DIFFERENT, f"{found} (computed again in the same surroundings)."
 
 
 def _surroundings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What is other about the machine, in words; empty where bits have to be the same."""
-    # Numbers of threads are there where something was loaded that has any.
+    """What is other about the machine, in words; empty if bits have to be the same."""
+    # Numbers of threads are known where something was loaded that has any.
     pairs = [
         (old.get("machine", {}), new["machine"], ("processor", "gpu", "torch_threads", "numba_threads")),
         (old.get("packages", {}), new["packages"], new["packages"].keys() - {"python", "convrfm"}),
@@ -122,10 +113,8 @@ def _surroundings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         f"its {key} was {before[key]}, not {now[key]}"
         for before, now, keys in pairs
         for key in keys
-        if key in before
-        and key in now
-        and before[key] != now[key]
-        and isinstance(before[key], SURROUNDINGS.get(key, str))
+        if key in before and key in now and before[key] != now[key]
+        if isinstance(before[key], SURROUNDINGS.get(key, str))
     )
 
 
@@ -137,30 +126,25 @@ def _of_values(old: Any, new: Any, where: str = "", *, exact: bool) -> Iterator[
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from _of_values(a, b, f"{where}[{i}]", exact=exact)
-    elif old != new and (exact or not ((_is_measured(old) and _is_measured(new)) or where in MAY_DIFFER)):
-        yield f"{where} is {old!r}, not {new!r}"
-
-
-def _is_measured(value: Any) -> bool:
-    return value is None or isinstance(value, float)
+    elif old != new:
+        measured = all(value is None or isinstance(value, float) for value in (old, new))
+        if exact or not (measured or where in MAY_DIFFER):
+            yield f"{where} is {old!r}, not {new!r}"
 
 
 def _differences(
     written: Mapping[str, Path], again: Mapping[str, Path], names: list[str], allowed: Tolerance
 ) -> Iterator[str]:
     """What differs by more than is allowed, in those files that can be read."""
-    for name in names:
-        path, other = written[name], again[name]
-        if path.suffix == ".parquet":
-            yield from _of_tables(pd.read_parquet(path), pd.read_parquet(other), allowed.columns, path.name)
-        elif path.suffix == ".csv":
-            yield from _of_tables(pd.read_csv(path), pd.read_csv(other), allowed.columns, path.name)
+    for path, other in ((written[name], again[name]) for name in names):
+        if path.suffix in (".parquet", ".csv"):
+            read = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
+            yield from _of_tables(read(path), read(other), allowed.columns, path.name)
         elif path.suffix == ".safetensors":
             yield from _of_arrays(load_arrays(path), load_arrays(other), allowed, path.name)
         elif path.suffix == ".md":
-            yield from _of_texts(
-                path.read_text("utf-8", "replace"), other.read_text("utf-8"), path.name, exact=allowed is EXACT
-            )
+            texts = path.read_text("utf-8", "replace"), other.read_text("utf-8")
+            yield from _of_texts(*texts, path.name, exact=allowed is EXACT)
 
 
 def _of_tables(table: pd.DataFrame, again: pd.DataFrame, columns: Mapping[str, float], name: str) -> Iterator[str]:
@@ -171,11 +155,12 @@ def _of_tables(table: pd.DataFrame, again: pd.DataFrame, columns: Mapping[str, f
         return
     for column in table.columns:
         left, right, limit = table[column], again[column], _longest(columns, column, str.endswith)
-        if limit is None and pd.api.types.is_float_dtype(right) and column != "ridge":
+        measured = pd.api.types.is_float_dtype(right)
+        if limit is None and measured and column != "ridge":
             continue
-        limit = limit or 0.0
-        if pd.api.types.is_float_dtype(left) and pd.api.types.is_float_dtype(right):
-            wrong = _apart(left.to_numpy(), right.to_numpy(), limit * np.maximum(np.abs(right.to_numpy()), 1e-3))
+        if measured and pd.api.types.is_float_dtype(left):
+            x, y = left.to_numpy(), right.to_numpy()
+            wrong = _apart(x, y, (limit or 0.0) * np.maximum(np.abs(y), 1e-3))
         else:
             wrong = (left.astype(object).fillna("") != right.astype(object).fillna("")).to_numpy()
         if wrong.any():
@@ -194,13 +179,13 @@ def _of_arrays(
         limit, other = _longest(allowed.arrays, key, str.startswith), again[key]
         if array.shape != other.shape or array.dtype != other.dtype:
             yield f"{name}: {key} is {array.dtype}{list(array.shape)}, not {other.dtype}{list(other.shape)}"
+        elif not array.size:
+            continue
         elif array.dtype == bool:
-            part = float(np.mean(array != other)) if array.size else 0.0
+            part = float(np.mean(array != other))
             if part > allowed.columns.get("accuracy", 0.0):
                 yield f"{name}: {key} differs in {part:.3g} of its entries"
-        elif limit is None and (array.dtype.kind == "f" or key.startswith(MAY_DIFFER)):
-            continue
-        elif array.size:
+        elif limit is not None or not (array.dtype.kind == "f" or key.startswith(MAY_DIFFER)):
             x, y = np.asarray(array, np.float64), np.asarray(other, np.float64)
             wrong = _apart(x, y, (limit or 0.0) * np.abs(y).max())
             if wrong.any():
@@ -216,7 +201,7 @@ def _apart(x: np.ndarray, y: np.ndarray, limit: np.ndarray | float) -> np.ndarra
 
 
 def _longest(allowed: Mapping[str, float], name: str, fits: Callable[[str, str], bool]) -> float | None:
-    """The tolerance of the longest part that a name begins or ends with; None where it has none."""
+    """The tolerance of the longest part that a name begins or ends with; None if it has none."""
     matching = [part for part in allowed if fits(name, part)]
     return allowed[max(matching, key=len)] if matching else None
 

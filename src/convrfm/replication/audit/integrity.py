@@ -1,35 +1,47 @@
 """Integrity: are the results what their records say, and are they of today's configuration, code and environment?
 
 Four kinds of wrong are told apart, see `convrfm.replication.audit.outcome.State`. Every finding names one file.
+
+The Merkle root of a results folder is one hash that commits to every record, and through it to every file. `convrfm seal` writes
+it beside the results, to be signed and published: see docs/audit.md.
 """
 
+import hashlib
+import os
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convrfm.replication.audit.commands import rebuild, remove
-from convrfm.replication.audit.currency import asked_for, check_currency, expected_of, lock_of, locked_versions
-from convrfm.replication.audit.files import Hashes, check_inputs, check_outputs, unknown_files
+from convrfm.errors import InputError
+from convrfm.replication.audit.changes import asked_for, check_currency, expected_of, lock_of, locked_versions
 from convrfm.replication.audit.outcome import Finding, State
-from convrfm.replication.audit.records import Product, find_products, in_order
-from convrfm.replication.audit.seal import check_seal, merkle_root, record_hashes
+from convrfm.replication.audit.records import (
+    Hashes,
+    Product,
+    check_inputs,
+    check_outputs,
+    find_products,
+    in_order,
+    rebuild,
+    remove,
+    unknown_files,
+)  # fmt: skip
 from convrfm.replication.plan.plan import Plan
-from convrfm.replication.record.received import COST_TABLE, cost_trouble
+from convrfm.replication.record.received import COST_TABLE, cost_trouble, received_record
+from convrfm.replication.record.record import figure_records, run_records
+from convrfm.system.storage import write_json
 
-__all__ = ["Integrity", "check_integrity"]
+__all__ = ["SEAL_FILE", "Integrity", "check_integrity", "check_seal", "merkle_root", "record_hashes", "seal"]
 
 
 @dataclass(frozen=True)
 class Integrity:
-    """What was found of the files of a results folder.
+    """What was found about the files of a results folder.
 
-    Attributes:
-        findings: what is wrong, with runs and figures after those that they were made from.
-        products: all runs and figures, in that order.
-        sound: those of them without a finding, whose inputs are what their records say: they can be computed again.
-        checked: how many things of each kind were looked at: "records", "artefacts" (files hashed against their record) and
-            "inputs".
-        root: Merkle root of all records, hex, see `convrfm.replication.audit.seal`.
+    Products, and what is wrong with them, come after those that they were made from. Sound ones have no finding and inputs
+    that are what their records say: they can be computed again. `checked` counts "records", "artefacts" (files hashed against
+    their record) and "inputs". The root is the Merkle root of all records, hex.
     """
 
     findings: tuple[Finding, ...]
@@ -40,53 +52,114 @@ class Integrity:
 
 
 def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> Integrity:
-    """Check the results of a preset. Nothing is written, and nothing is run.
+    """Check the results of a preset, by what the configuration asks for. Nothing is written, and nothing is run.
 
-    Args:
-        project: the folder of the project, which holds the states of data, and, where it is a checkout, `envs/lock.txt`.
-        plan: what the configuration asks for.
-        place: the folder that holds `results/<preset>`, where that is not the project: results that wait to be taken in.
+    Results that wait to be taken in lie in `place` instead of the project, which has the states of data and `envs/lock.txt`.
     """
     where = place or project
-    hashes, counts = Hashes(where), Counter[str]()
-    found = {product.name: (product, own) for product, own in find_products(where, plan.results)}
-    products = {
-        file: product for product, _ in found.values() for file in (product.record_file, *product.files.values())
-    }
-    asked = asked_for(plan)
-    locked = locked_versions(lock_of(project))
+    hashes, counts, sound = Hashes(where), Counter[str](), []
+    # Remedies can then be followed one after the other.
+    products = in_order(find_products(where, plan.results))
+    made_by = {file: product for product in products for file in (product.record_file, *product.files.values())}
+    asked, locked = asked_for(plan), locked_versions(lock_of(project))
     leaves = record_hashes(hashes, plan.results)
-    findings = [*unknown_files(where, plan.results, set(products)), *check_seal(where, plan.results, leaves)]
-    sound = []
-    # So that remedies can be followed one after the other.
-    ordered = in_order([product for product, _ in found.values()])
-    for product in ordered:
-        own = found[product.name][1]
+    findings = [*unknown_files(where, plan.results, set(made_by)), *check_seal(where, plan.results, leaves)]
+    for product in products:
+        own, record, expected = list(product.findings), product.record, expected_of(product, plan)
         if product.name not in asked:
-            missed = "Nothing in the configuration asks for it any more, or what asked for it was not built."
-            own.append(Finding(State.ORPHANED, product.record_file, missed))
+            found = "The configuration no longer asks for it, or what asked for it was not built."
+            own.append(Finding(State.ORPHANED, product.record_file, found))
         counts["records"] += 1
-        expected = expected_of(product, plan)
-        if product.record is not None:
+        if record is not None:
             counts["artefacts"] += len(product.files)
-            counts["inputs"] += len(product.record.inputs)
-            own += check_outputs(product, hashes)
-            own += check_inputs(product, products, hashes)
-            own += [] if expected is None else check_currency(product, expected, locked)
-        if not own and expected is not None and _inputs_are_there(product, hashes):
-            sound.append(product)
+            counts["inputs"] += len(record.inputs)
+            own += check_outputs(product, record, hashes)
+            own += check_inputs(product, record, made_by, hashes)
+            own += [] if expected is None else check_currency(product.record_file, record, expected, locked)
+            # States of data are written by each look at them.
+            inputs = record.made_from.values()
+            if not own and expected is not None and all(hashes[each.path] == each.sha256 for each in inputs):
+                sound.append(product)
         # Snakemake builds nothing that no plan asks for.
         removal = f"{remove(product.name, beginning=product.is_figure)}, or change the configuration back."
         remedy = rebuild(product.record_file) if product.name in asked else removal
         findings += [replace(finding, remedy=remedy) for finding in own]
-    # What waits to be taken in has no part in it; and where it is only of older kernels, its claim is not decided, no more.
+    # Costs are not taken in with results; and older kernels leave a claim undecided, which is nothing about the results.
     if place is None and (trouble := cost_trouble(project)) is not None and State(trouble[0]) is not State.STALE:
         findings.append(Finding(State(trouble[0]), COST_TABLE, trouble[1], "python benchmarks/cost.py"))
-    unique = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
-    return Integrity(tuple(reversed(unique.values())), tuple(ordered), tuple(sound), dict(counts), merkle_root(leaves))
+    once = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
+    return Integrity(tuple(reversed(once.values())), tuple(products), tuple(sound), dict(counts), merkle_root(leaves))
 
 
-def _inputs_are_there(product: Product, hashes: Hashes) -> bool:
-    """Whether all inputs are what they were, but for states of data, which each look at them writes anew."""
-    assert product.record is not None
-    return all(hashes[described.path] == described.sha256 for described in product.record.made_from.values())
+SEAL_FILE = "seal.json"
+
+FORMAT = 1
+"""Of this file; counts up when a key changes its meaning."""
+
+
+def seal(results: Path) -> str:
+    """Write `seal.json` into a folder of results, and give the root (hex).
+
+    Args:
+        results: `results/<preset>` of a project.
+
+    Raises:
+        InputError: it holds no record.
+        StorageError: the folder is read-only or the disk is full.
+    """
+    results = results.absolute()
+    named = results.parent.name == "results"
+    leaves = record_hashes(Hashes(results.parents[1]), f"results/{results.name}") if named else {}
+    if not leaves:
+        msg = f"{results}: no record of a run or figure to seal; name results/<preset> of a project."
+        raise InputError(msg)
+    root = merkle_root(leaves)
+    write_json(results / SEAL_FILE, {"format": FORMAT, "root": root, "records": len(leaves), "leaves": leaves})
+    return root
+
+
+def check_seal(project: Path, results: str, present: Mapping[str, str]) -> Iterator[Finding]:
+    """Compare the seal of a folder of results, if there is one, with its records as `record_hashes` gives them."""
+    file = f"{results}/{SEAL_FILE}"
+    if not os.path.lexists(project / file):
+        return
+    remedy = f"undo that, or, if it was meant: convrfm seal {results}, and sign the new root."
+    try:
+        content = received_record(project, file)
+        leaves = {str(name): str(found) for name, found in content["leaves"].items()}
+        root, form = content["root"], content["format"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield Finding(State.TAMPERED, file, f"It is no seal: {type(error).__name__}: {error}.", remedy)
+        return
+    if form != FORMAT or merkle_root(leaves) != root:
+        yield Finding(State.TAMPERED, file, "Its root is not that of its leaves: it was edited.", remedy)
+        return
+    for name in sorted(leaves.keys() | present.keys()):
+        if name not in present:
+            yield Finding(State.MISSING, name, f"It was removed after {file} was written.", remedy)
+        elif name not in leaves:
+            yield Finding(State.ORPHANED, name, f"It was added after {file} was written.", remedy)
+        elif present[name] != leaves[name]:
+            yield Finding(State.TAMPERED, name, f"It was changed after {file} was written.", remedy)
+
+
+def record_hashes(hashes: Hashes, results: str) -> dict[str, str]:
+    """SHA-256 of every record of a results folder, by file; words for one that cannot be opened."""
+    folder = hashes.project / results
+    paths = sorted([*run_records(folder), *figure_records(folder)])
+    files = [path.relative_to(hashes.project).as_posix() for path in paths]
+    return {file: hashes[file] or "not a plain file" for file in files}
+
+
+def merkle_root(hashes: Mapping[str, str]) -> str:
+    """The root (hex) of the Merkle tree of RFC 6962 over lines `<sha256>  <file>`, as `sha256sum` prints them, by name."""
+    # Names of files may be no text.
+    return _root([f"{found}  {file}".encode("utf-8", "surrogatepass") for file, found in sorted(hashes.items())]).hex()
+
+
+def _root(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962, section 2.1: the left part has the largest power of two of leaves that is less than all."""
+    if len(leaves) <= 1:
+        return hashlib.sha256(b"\x00" + leaves[0] if leaves else b"").digest()
+    left = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\x01" + _root(leaves[:left]) + _root(leaves[left:])).digest()

@@ -1,49 +1,52 @@
-"""The records of a results folder, read with suspicion: each is what it should be, or a finding."""
+"""The files of a results folder, read with suspicion: records, and files against the records. Each is sound, or a finding."""
 
+import posixpath
+import shlex
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from convrfm.replication.audit.outcome import Finding, State
+from convrfm.replication.claims.claims import chosen
 from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.record.data_states import STATE as DATA_STATE
-from convrfm.replication.record.received import open_result, received_record
+from convrfm.replication.record.received import check_table, hash_of, open_result, received_record
 from convrfm.replication.record.record import RUN_FILES, SEAL, figure_records, run_keys, run_records, seal_of
-from convrfm.system.plain_files import NotPlainError
+from convrfm.replication.record.session import CHECKPOINT
+from convrfm.system.plain_files import NotPlainError, entries_below
 
-__all__ = ["Described", "Product", "Record", "find_products", "in_order", "read_product", "strange_file"]
+__all__ = [
+    "DEEPEST", "Described", "Hashes", "Product", "Record", "check_inputs", "check_outputs", "find_products", "in_order",
+    "rebuild", "remove", "strange_file", "unknown_files",
+]  # fmt: skip
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """What can be written as UTF-8: JSON may hold halves of letters, which a pattern refuses."""
 
 
-class Described(BaseModel):
+class Described(BaseModel, strict=True):
     """A file as a record describes it."""
-
-    model_config = ConfigDict(strict=True)
 
     path: Text = Field(min_length=1)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Code(BaseModel):
+class Code(BaseModel, strict=True):
     """What a record says of the code."""
-
-    model_config = ConfigDict(strict=True)
 
     closure: Text
     commit: str | None = Field(pattern="^[0-9a-f]{7,64}$")
     dirty: bool | None
 
 
-class Record(BaseModel):
+class Record(BaseModel, strict=True):
     """What the audit reads of a record; see `convrfm.replication.record.record.Recorder`."""
-
-    model_config = ConfigDict(strict=True)
 
     job: Text
     settings: dict[str, Any]
@@ -62,7 +65,7 @@ class Record(BaseModel):
 
     @property
     def made_from(self) -> dict[str, Described]:
-        """Its inputs without the states of data, which come and go with each look at them."""
+        """Its inputs without the states of data, which change with each look at the data."""
         return {
             name: described
             for name, described in self.inputs.items()
@@ -79,15 +82,14 @@ class Record(BaseModel):
 
 @dataclass(frozen=True)
 class Product:
-    """A run or a figure that lies in a results folder.
+    """A run or a figure in a results folder.
 
     Attributes:
-        record_file: its record, relative to the project.
-        kind: name of the experiment, or of the figure.
-        is_figure: which of the two.
+        record_file: its record.
+        kind: of run, or name of the figure.
         keys: its keys, the protocol among them.
-        files: what it consists of beside the record, by name, relative to the project.
-        record: what the record says; None where there is none that can be read.
+        files: what it consists of beside the record, by name.
+        record: what the record says; None if it cannot be read; and what is wrong with it.
     """
 
     record_file: str
@@ -96,39 +98,79 @@ class Product:
     keys: Mapping[str, str]
     files: Mapping[str, str]
     record: Record | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its folder, or for figures the path without a suffix, relative to the project: what tells products apart."""
+        path = Path(self.record_file)
+        return str(path.with_suffix("") if self.is_figure else path.parent)
 
     @property
     def title(self) -> str:
         """Its name within the results, such as "rfm/published/task=bars,sigma=1,seed=0" or "published/fig05"."""
         return "/".join(Path(self.name).parts[3:])
 
-    @property
-    def group(self) -> str:
-        """The experiment, or "figures"."""
-        return "figures" if self.is_figure else self.kind
 
-    @property
-    def name(self) -> str:
-        """Experiment, protocol and keys, or figure and protocol: what tells products apart."""
-        path = Path(self.record_file)
-        return str(path.with_suffix("") if self.is_figure else path.parent)
+def find_products(project: Path, results: str) -> list[Product]:
+    """Read every run and figure of a results folder, in the order of their names; files without a record belong to none."""
+    paths = [*run_records(project / results), *figure_records(project / results)]
+    return [_product(project, path) for path in paths]
 
 
-def find_products(project: Path, results: str) -> Iterator[tuple[Product, list[Finding]]]:
-    """Read every run and figure of a results folder, in the order of their names, with what is wrong with its record.
+def _product(project: Path, path: Path) -> Product:
+    """Read one run or figure by the path of its record, which is not opened if one of its files is not plain."""
+    is_figure = path.name != RUN_FILES["record"]
+    file = path.relative_to(project).as_posix()
+    if is_figure:
+        kind, keys = path.stem, {"protocol": path.parent.name}
+        files = {form: Path(file).with_suffix(f".{form}").as_posix() for form in FIGURE_FORMATS}
+    else:
+        kind = path.parents[2].name
+        files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
+        try:
+            keys = run_keys(path.parent)
+        except ValueError:  # a folder with any other name
+            keys = {"experiment": kind, "protocol": path.parents[1].name}
+    record = None
+    findings = [finding for own in (file, *files.values()) for finding in strange_file(project, own)]
+    if not findings:
+        record, findings = _read(project, file)
+    return Product(file, kind, is_figure, keys, files, record, tuple(findings))
 
-    A run whose record is not there is not given: nothing vouches for its files.
 
-    Args:
-        project: the folder of the project.
-        results: the folder of the results, relative to it.
-    """
-    for path in [*run_records(project / results), *figure_records(project / results)]:
-        yield read_product(project, path)
+def _read(project: Path, file: str) -> tuple[Record | None, list[Finding]]:
+    """Read a record; it is None if it cannot be read as one."""
+    try:
+        content = received_record(project, file)
+        record = Record.model_validate(content)
+        seal = seal_of(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        return None, [Finding(State.TAMPERED, file, f"It is not a record: {where}: {first['msg']}.")]
+    except (ValueError, OSError) as error:
+        return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.")]
+    if record.seal is None:
+        return record, [Finding(State.STALE, file, f"It has no {SEAL}: older code wrote it, or it was removed.")]
+    found = f"Its {SEAL} is not the hash of its content: the record was edited after it was written."
+    return record, [] if record.seal == seal else [Finding(State.TAMPERED, file, found)]
+
+
+def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding]:
+    """Find that a file exists and is not plain, or cannot be opened."""
+    try:
+        open_result(project, file).close()
+    except FileNotFoundError:
+        return
+    except NotPlainError as error:
+        yield Finding(State.TAMPERED, file, str(error), remedy)
+    except OSError as error:
+        yield Finding(State.TAMPERED, file, f"It cannot be opened: {error.strerror}.", remedy)
 
 
 def in_order(products: Iterable[Product]) -> list[Product]:
-    """Runs and figures, each after those that it was made from, otherwise as they come."""
+    """Runs and figures, each after those that it was made from, otherwise in the order given."""
     made_by = {file: product for product in products for file in (product.record_file, *product.files.values())}
     ordered: dict[str, Product] = {}
     entered: set[str] = set()
@@ -147,67 +189,130 @@ def in_order(products: Iterable[Product]) -> list[Product]:
     return list(ordered.values())
 
 
-def read_product(project: Path, path: Path) -> tuple[Product, list[Finding]]:
-    """Read one run or figure by the path of its record. Where one of its files is not plain, its record is not read.
+class Hashes:
+    """SHA-256 of files of a project, each read once.
 
-    Args:
-        project: the folder of the project.
-        path: `.../runs/<experiment>/<protocol>/<keys>/record.json` or `.../figures/<protocol>/<figure>.json`.
+    Attributes:
+        refused: files that exist and are not opened, with the reason, a sentence.
     """
-    is_figure = path.name != RUN_FILES["record"]
-    file = path.relative_to(project).as_posix()
-    if is_figure:
-        files = {form: Path(file).with_suffix(f".{form}").as_posix() for form in FIGURE_FORMATS}
-    else:
-        files = {name: f"{Path(file).parent}/{own}" for name, own in RUN_FILES.items() if name != "record"}
-    findings = [finding for own in (file, *files.values()) for finding in strange_file(project, own)]
-    record = None
-    if not findings:
-        record, findings = _read(project, file)
-    if is_figure:
-        return Product(file, path.stem, True, {"protocol": path.parent.name}, files, record), findings
-    try:
-        keys = run_keys(path.parent)
-    except ValueError:
-        keys = {"experiment": path.parent.parent.parent.name, "protocol": path.parent.parent.name}
-    return Product(file, keys["experiment"], False, keys, files, record), findings
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.refused: dict[str, str] = {}
+        self._known: dict[str, str | None] = {}
+
+    def __getitem__(self, file: str) -> str | None:
+        """The hash of a file, relative to the project; None if it does not exist or cannot be read."""
+        if file not in self._known:
+            self._known[file] = None
+            try:
+                self._known[file] = hash_of(self.project, file)
+            except NotPlainError as error:
+                self.refused[file] = str(error)
+            except (OSError, ValueError, IndexError):  # names of files that are none
+                pass
+        return self._known[file]
 
 
-def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding]:
-    """Find that a file is there and is not plain, or cannot be opened.
-
-    Args:
-        project: the folder of the project.
-        file: relative to it.
-        remedy: what to do.
-    """
-    try:
-        open_result(project, file).close()
-    except FileNotFoundError:
+def check_outputs(product: Product, record: Record, hashes: Hashes) -> Iterator[Finding]:
+    """Compare the files of a run or figure with its record."""
+    described = {name: each.path for name, each in record.outputs.items()}
+    if odd := sorted(described.items() ^ product.files.items()):
+        found = f"It is the record of another place, or was edited: its outputs and the files differ in {odd[0][1]}."
+        yield Finding(State.TAMPERED, product.record_file, found)
         return
-    except NotPlainError as error:
-        yield Finding(State.TAMPERED, file, str(error), remedy)
-    except OSError as error:
-        yield Finding(State.TAMPERED, file, f"It cannot be opened: {error.strerror}.", remedy)
+    for name, file in product.files.items():
+        present, recorded = hashes[file], record.outputs[name].sha256
+        if file in hashes.refused:
+            yield Finding(State.TAMPERED, file, hashes.refused[file])
+        elif present is None:
+            yield Finding(State.MISSING, file, f"{product.record_file} names it, and it does not exist.")
+        elif present != recorded:
+            found = f"Its SHA-256 is {present[:12]}..., but its record says {recorded[:12]}...."
+            yield Finding(State.TAMPERED, file, found)
+        elif check := {".parquet": check_table, ".png": _check_picture}.get(Path(file).suffix):
+            # It would be opened later, and may be none, or one that would fill the memory.
+            try:
+                with open_result(hashes.project, file) as content:
+                    check(content)
+            except (OSError, ValueError, struct.error, pa.ArrowException) as error:
+                yield Finding(State.TAMPERED, file, f"It is not opened: {error}.")
 
 
-def _read(project: Path, file: str) -> tuple[Record | None, list[Finding]]:
-    """Read a record; it is None where it cannot be read as one."""
-    try:
-        content = received_record(project, file)
-        record = Record.model_validate(content)
-        seal = seal_of(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        found = f"It is not a record: {where}: {first['msg']}."
-        return None, [Finding(State.TAMPERED, file, found)]
-    except (ValueError, OSError) as error:
-        return None, [Finding(State.TAMPERED, file, f"It cannot be read as JSON: {error}.")]
-    if record.seal is None:
-        found = f"It has no {SEAL}: older code wrote it, or somebody took it out."
-        return record, [Finding(State.STALE, file, found)]
-    if record.seal != seal:
-        found = f"Its {SEAL} is not the hash of its content: the record was edited after it was written."
-        return record, [Finding(State.TAMPERED, file, found)]
-    return record, []
+MOST_PIXELS = 50_000_000
+"""Of a picture: many times what the largest preset writes."""
+
+
+def _check_picture(file: BinaryIO) -> None:
+    """Refuse a picture by what its file says of its size."""
+    start = file.read(24)
+    width, height = struct.unpack(">II", start[16:])
+    if not start.startswith(b"\x89PNG\r\n\x1a\n") or width * height > MOST_PIXELS:
+        msg = f"it is no PNG file of at most {MOST_PIXELS} pixels"
+        raise ValueError(msg)
+
+
+def check_inputs(
+    product: Product, record: Record, products: Mapping[str, Product], hashes: Hashes
+) -> Iterator[Finding]:
+    """Compare the inputs of a run or figure with the files, and with what the records of their producers, by file, say.
+
+    A file that is not what its own run wrote is found there, and not again here.
+    """
+    for name, described in sorted(record.made_from.items()):
+        file, recorded = described.path, described.sha256
+        if file.startswith("/") or posixpath.normpath(file).startswith(".."):
+            found = f"Its input {name!r} lies outside the project: {file}."
+            yield Finding(State.TAMPERED, product.record_file, found)
+            continue
+        present = hashes[file]
+        if file in hashes.refused:
+            yield Finding(State.TAMPERED, file, hashes.refused[file])
+        elif present is None:
+            yield Finding(State.MISSING, file, f"{product.record_file} was made from it.")
+        elif present != recorded and recorded != _written(products.get(file), file):
+            found = f"It was made from {file} of SHA-256 {recorded[:12]}..., which is {present[:12]}... now."
+            yield Finding(State.STALE, product.record_file, found)
+
+
+def _written(producer: Product | None, file: str) -> str | None:
+    """The hash of a file by the record of the run that wrote it."""
+    outputs = {} if producer is None or producer.record is None else producer.record.outputs
+    return next((described.sha256 for described in outputs.values() if described.path == file), None)
+
+
+DEEPEST = 3
+"""Levels of folders below `runs`: experiment, protocol, keys."""
+
+
+def unknown_files(project: Path, results: str, known: set[str]) -> Iterator[Finding]:
+    """Find files among runs and figures that are not known, as those of products and their records are."""
+    for part in ("runs", "figures"):
+        for path in entries_below(project / results / part, DEEPEST):
+            file = path.relative_to(project).as_posix()
+            if file not in known:
+                strange = list(strange_file(project, file, f"{remove(file)}, and build what it replaced."))
+                remedy = f"{remove(file)}, or run Snakemake to the end."
+                yield from strange or [Finding(State.ORPHANED, file, _why_unknown(path), remedy)]
+
+
+def _why_unknown(path: Path) -> str:
+    if path.name.startswith((".tmp-", CHECKPOINT)):
+        return "A killed job left it, or one is at work right now."
+    return "No record describes it: nothing vouches for it."
+
+
+def rebuild(record_file: str) -> str:
+    """The command that builds a run or figure again, by its record, and nothing beside it that is not missing.
+
+    It says preset and protocol, whatever `config.yaml` says. What was made from the run is another finding, if its bytes change.
+    """
+    _, preset, part, *rest = record_file.split("/")
+    options = chosen(preset, rest[1] if part == "runs" else rest[0])
+    # The dashes end the list of settings, which would swallow a target.
+    return f"snakemake -c2 --force {options} -- {shlex.quote(record_file)}"
+
+
+def remove(files: str, *, beginning: bool = False) -> str:
+    """The command that removes a file or folder, or all files whose names begin so and go on with a dot."""
+    return f"rm -r {shlex.quote(files)}{'.*' if beginning else ''}"

@@ -1,31 +1,37 @@
-"""Replay: whole runs and figures are computed again, and compared with what lies in the results.
+"""Replay: which runs and figures are computed again, how, and what that says of each claim.
 
 Each one is computed by the code of this tree, with the settings of the plan, the recorded number of threads, in an empty
-folder outside the results, from the inputs that lie there. These are verified by their hashes first, and are outputs of other
-runs, or data that were verified when they were fetched. So every link of the chain from the data to a figure is tested by
-itself, in any order; where all links hold, the numbers follow from the data.
+folder outside the results, from the inputs in the results. These are verified by their hashes first, and are outputs of other
+runs, or data that were verified when they were fetched. Every link of the chain from the data to a figure is thus tested by
+itself, in any order; if all links hold, the numbers follow from the data.
+
+Whoever computed the results must not know beforehand which runs will be looked at. So they follow from the Merkle root of all
+records, and, since records can be made over and over until the choice is a convenient one, from a public value that did not
+exist when the root was published, see `docs/audit.md`.
 """
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict, dataclass
 from io import StringIO
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError, StorageError
+from convrfm.replication.audit.changes import expected_of
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
-from convrfm.replication.audit.currency import expected_of
-from convrfm.replication.audit.outcome import Replay, Result
+from convrfm.replication.audit.outcome import Coverage, Replay, Result
 from convrfm.replication.audit.records import Product
+from convrfm.replication.claims.judging import Judgement
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import DRAWS
 from convrfm.replication.record.closure import closure_hash
@@ -34,20 +40,89 @@ from convrfm.replication.record.session import Job, end_with, environment_of, lo
 from convrfm.system.storage import write_json
 from convrfm.system.terminal import track
 
-__all__ = ["ALWAYS", "Replayed", "kept_replays", "replay"]
+__all__ = ["Choice", "Replayed", "choose", "coverage_of", "kept_replays", "replay"]
 
 ALWAYS = (*DRAWS, "layers", "transformed")
-"""Kinds of runs that are always computed again, and figures are, too: what all else rests on, and what is shown."""
+"""Kinds of runs that are always computed again, as figures are: all else rests on them, or they are what is shown."""
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """What came out of one run or figure.
+class Choice:
+    """What is computed again beside what always is: so many runs of each claim, drawn with the beacon, and all of some claims.
 
-    Attributes:
-        replay: for the page.
-        picture: of a figure, a PNG as it was drawn here; None for runs, and where none was drawn.
+    None for `each` is all there is.
     """
+
+    each: int | None = 0
+    claims: tuple[str, ...] = ()
+    beacon: str = ""
+
+
+def choose(
+    choice: Choice, judgements: Sequence[Judgement], products: Iterable[Product], sound: Iterable[Product], root: str
+) -> list[Product]:
+    """Give the runs and figures to compute again, of those that are sound; the root is that of all records."""
+
+    def rank(name: str) -> bytes:
+        """A number that nobody can choose; the same for all claims, which share runs where they can."""
+        return hashlib.sha256("\n".join([root, choice.beacon, name]).encode("utf-8", "surrogateescape")).digest()
+
+    candidates = {product.name: product for product in sound}
+    if choice.each is None:
+        return list(candidates.values())
+    always = {name for name, product in candidates.items() if product.is_figure or product.kind in ALWAYS}
+    chosen, behind = set(always), _Behind(products)
+    for judgement in judgements:
+        drawn = [name for name in behind.runs(judgement) if name in candidates and name not in always]
+        chosen |= set(drawn if judgement.claim in choice.claims else sorted(drawn, key=rank)[: choice.each])
+    return [candidates[name] for name in sorted(chosen)]
+
+
+class _Behind:
+    """The runs behind figures, by the records."""
+
+    def __init__(self, products: Iterable[Product]) -> None:
+        self.products = {product.name: product for product in products}
+        self.made_by = {file: product.name for product in self.products.values() for file in product.files.values()}
+
+    def runs(self, judgement: Judgement) -> list[str]:
+        """Names of the runs behind the tables that a judgement has read."""
+        waiting = [file for each in judgement.measurements for file in each.sources]
+        found: set[str] = set()
+        while waiting:
+            name = self.made_by.get(waiting.pop())
+            if name is not None and name not in found:
+                found.add(name)
+                record = self.products[name].record
+                waiting += [] if record is None else [described.path for described in record.inputs.values()]
+        return sorted(name for name in found if not self.products[name].is_figure)
+
+
+def coverage_of(
+    judgements: Sequence[Judgement], products: Iterable[Product], replays: Iterable[Replay]
+) -> tuple[Coverage, ...]:
+    """How much of what each judgement rests on was computed again, and how likely a forgery would have been found."""
+    behind, found = _Behind(products), []
+    held = {replay.name for replay in replays if replay.result in (Result.EQUAL, Result.CLOSE)}
+    for judgement in judgements:
+        runs = behind.runs(judgement)
+        # What could not be computed again here may be forged like any other.
+        drawn = [name for name in runs if behind.products[name].kind not in ALWAYS or name not in held]
+        done, of_drawn = len(held & set(runs)), len(held & set(drawn))
+        one, tenth = (_caught(len(drawn), of_drawn, forged) for forged in (1, math.ceil(len(drawn) / 10)))
+        if not drawn:
+            one = tenth = float(done == len(runs) > 0)
+        found.append(Coverage(judgement.claim, judgement.protocol, len(runs), done, one, tenth))
+    return tuple(found)
+
+
+def _caught(runs: int, recomputed: int, forged: int) -> float:
+    """Probability that at least one of the forged runs is among those that were computed again, drawn without replacement."""
+    return 1 - math.comb(runs - recomputed, forged) / math.comb(runs, forged) if runs else 0.0
+
+
+class Replayed(NamedTuple):
+    """The outcome for one run or figure; with the picture of a figure, a PNG, as far as it was drawn here."""
 
     replay: Replay
     picture: bytes | None = None
@@ -55,22 +130,11 @@ class Replayed:
 
 @dataclass(frozen=True)
 class _Task:
-    """A job to be done again; plain values, for another process.
+    """A job to be done again; plain values, and absolute paths, for another process.
 
-    Attributes:
-        project: absolute; jobs find data relative to it.
-        name: folder of the run, or the figure, relative to the project.
-        kind: of run, or the figure.
-        is_figure: which of the two.
-        job: the library function.
-        inputs: absolute files, by name.
-        settings: of the plan.
-        written: absolute files of the run by name, with the record.
-        threads: as recorded, or as many as there are here.
-        on_gpu: whether it was computed on a GPU.
-        seconds: that it took by its record, which nothing depends on but the order.
-        key: hash of all that a comparison depends on: the job, its code, its inputs and outputs by the record, and what runs
-            here.
+    Settings are those of the plan; threads as recorded, as far as there are so many here. The seconds that it took by its record
+    decide the order alone. The key is a hash of all that the outcome depends on: job, code, settings, threads, record, and
+    what runs here.
     """
 
     project: str
@@ -88,16 +152,10 @@ class _Task:
 
 
 def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], cores: int) -> Iterator[Replayed]:
-    """Compute runs and figures again, several at a time, and give what comes out, in the order of their names.
+    """Compute sound runs and figures again, several at a time, and give the outcomes in the order of their names.
 
-    What came out before for the same files is not computed again, but for figures.
-
-    Args:
-        project: the folder of the project.
-        place: the folder that holds `results/<preset>`; the project, or where results wait to be taken in.
-        plan: what the configuration asks for.
-        products: runs and figures without a finding, whose inputs are what their records say.
-        cores: processor cores to use.
+    `place` is the folder that holds `results/<preset>`: the project, or where results wait to be taken in. The outcome of a
+    run, unlike that of a figure, is kept for the next audit of the same files.
     """
     here = Recorder.surroundings()
     tasks = [_task(project, place, plan, product, cores, here) for product in products]
@@ -116,7 +174,7 @@ def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], 
 def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, here: Mapping[str, Any]) -> _Task:
     """The task of a run or figure; `here` is what `Recorder.surroundings` says of this machine."""
     expected = expected_of(product, plan)
-    assert expected is not None, "products of the plan alone are without a finding"
+    assert expected is not None, "only products of the plan are without a finding"
     record = read_record(place / product.record_file)
     inputs: dict[str, list[str]] = {name: [] for name in expected.names}
     for name, path in expected.inputs.items():
@@ -136,8 +194,8 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, 
         inputs=inputs,
         settings=expected.settings,
         written={
-            **{name: str(place.absolute() / file) for name, file in product.files.items()},
-            "record": str(place.absolute() / product.record_file),
+            name: str(place.absolute() / file)
+            for name, file in {**product.files, "record": product.record_file}.items()
         },
         threads=threads,
         on_gpu=record.get("machine", {}).get("gpu") is not None,
@@ -147,12 +205,12 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, 
 
 
 def kept_replays() -> Path:
-    """The folder that keeps what came out, by what went in. It is the user's: nothing that came with results gets there."""
+    """The folder that keeps outcomes by what they depend on. It is the user's: nothing that came with results gets there."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convrfm" / "replays"
 
 
 def _known(task: _Task) -> Replayed | None:
-    """What came out before; None where it is not known."""
+    """The outcome that was kept; None if none was."""
     try:
         content = json.loads((kept_replays() / f"{task.key}.json").read_text(encoding="utf-8"))
         found = Replay(**{**content, "result": Result(content["result"])})
@@ -168,12 +226,12 @@ def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]
         return task.threads, task.on_gpu
 
     for (threads, on_gpu), group in groupby(sorted(tasks, key=surroundings), surroundings):
-        # Large jobs first, so that none is left over at the end: fits are larger than trainings, and these than the rest.
-        members = sorted(group, key=lambda task: task.seconds, reverse=True)
+        # Large jobs first, and none is left over at the end: fits are larger than trainings, and these than the rest.
+        left = iter(sorted(group, key=lambda task: task.seconds, reverse=True))
         at_a_time = 1 if on_gpu else max(1, cores // threads)
-        left = iter(members)
+        environment = environment_of(threads) | ({} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""})
         while first := list(islice(left, at_a_time)):
-            yield from _in_pool(first, left, _environment(threads, on_gpu))
+            yield from _in_pool(first, left, environment)
 
 
 def _in_pool(
@@ -183,14 +241,14 @@ def _in_pool(
     # It takes a moment, and most of what the audit does can do without.
     from joblib.externals.loky import get_reusable_executor
 
-    # It starts workers anew that have taken much memory, and warns of it.
+    # It replaces workers that have taken much memory, and warns of it.
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
     executor = get_reusable_executor(
         len(first), env=environment, kill_workers=True, reuse=False, initializer=_end_with, initargs=(os.getpid(),)
     )
     alive = True
     try:
-        # No more than are at work, so that there is nothing to take back when the audit is interrupted.
+        # No more than are at work: there is nothing to take back when the audit is interrupted.
         running = {executor.submit(_replayed, task): task for task in first}
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -200,18 +258,12 @@ def _in_pool(
                     yield task, future.result()
                 except BrokenExecutor as error:
                     alive = False
-                    found = (
-                        f"The process that computed it, or one beside it, has died, perhaps for want of memory: {error}"
-                    )
+                    found = f"Its process, or one beside it, has died, perhaps for want of memory: {error}"
                     yield task, Replayed(Replay(task.name, Result.IMPOSSIBLE, found, 0.0))
             if alive:
                 running |= {executor.submit(_replayed, task): task for task in islice(left, len(done))}
     finally:
         executor.shutdown(wait=True, kill_workers=True)
-
-
-def _environment(threads: int, on_gpu: bool) -> dict[str, str]:
-    return environment_of(threads) | ({} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""})
 
 
 def _end_with(parent: int) -> None:
@@ -243,8 +295,7 @@ def _replayed(task: _Task) -> Replayed:
         outputs = {of: Path(name) / Path(path).name for of, path in task.written.items()}
         result, found = _result(task, outputs)
         picture = outputs["png"].read_bytes() if task.is_figure and outputs["png"].exists() else None
-    seconds = round(time.perf_counter() - began, 1)
-    return Replayed(Replay(task.name, result, found, seconds), picture)
+    return Replayed(Replay(task.name, result, found, round(time.perf_counter() - began, 1)), picture)
 
 
 def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
@@ -257,7 +308,7 @@ def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
         with _quiet(task.threads):
             load_job(task.job)(Job(inputs, outputs, task.settings, task.threads, recorder))
     except (ConfigError, DataError, MachineError, MemoryError) as error:
-        # Of a configuration that was checked, what is left to be wrong is a device.
+        # In a configuration that was checked, only a device can still be wrong.
         return Result.IMPOSSIBLE, f"It cannot be computed here: {error}"
     except Exception as error:  # noqa: BLE001 (whatever the job stumbles over in these files is what was found)
         kind = "" if isinstance(error, ConvRFMError) else f"{type(error).__name__}: "

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-import convrfm.replication.claims.cost  # noqa: F401 (has judges)
 from convrfm.replication.claims.claims import Claim, ClaimsError, load_claims, rebuild_command
-from convrfm.replication.claims.evidence import Evidence, Judges, Reading, runs_of
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, runs_of
 from convrfm.replication.claims.verdicts import Decision, Measurement, Verdict, decide, readings_of
 from convrfm.replication.figures.figure import figures
 from convrfm.replication.record.received import cost_trouble, open_result, read_parquet, received_record
@@ -33,7 +32,7 @@ class Judgement:
         verdict: the verdict.
         reason: one sentence: why this verdict.
         measurements: what it rests on.
-        command: the one command that builds anew what it rests on.
+        command: the one command that builds what it rests on.
     """
 
     claim: str
@@ -47,6 +46,25 @@ class Judgement:
     reason: str
     measurements: tuple[Measurement, ...]
     command: str
+
+
+COST = Judges("cost", ("quantity", "what", "machine"), ("ratio", "low", "high"), file="benchmarks/cost.csv")
+
+
+@COST("A15")
+def costs(claim: Rule, found: Evidence) -> Iterator[Reading]:
+    """A15: what patch expansion and the AGOP class by class cost, the authors' way over the closed form.
+
+    It belongs to no figure: `benchmarks/cost.py` leaves the table, a machine's numbers, see `cost_record`.
+    """
+    for quantity in claim.conditions:
+        rows = found.rows[found.rows["quantity"] == quantity]
+        if len(rows) != 1:
+            found.problems.append(f"{found.path} has {len(rows)} rows of {quantity}, where one is due")
+            continue
+        row = rows.iloc[0]
+        number = Number(float(row["ratio"]), bounds(row))
+        yield found.reading(rows, quantity, str(row["machine"]), str(row["what"]), number)
 
 
 def all_judges() -> Mapping[str, Judges]:
@@ -65,11 +83,8 @@ def check_matched(claims: Iterable[Claim], judges: Mapping[str, Judges]) -> None
     there = {f"{claim} ({table})" for table, of in judges.items() for claim in of.functions}
     if due != there:
         unjudged, unclaimed = sorted(due - there), sorted(there - due)
-        msg = (
-            f"Every claim needs a judge for each of its tables, and every judge a claim, but there is no judge of "
-            f"{', '.join(unjudged) or 'none'} and no claim for {', '.join(unclaimed) or 'none'}: mend claims.yaml or "
-            "the figures' modules."
-        )
+        lacking = f"{', '.join(unjudged) or 'none'} and no claim for {', '.join(unclaimed) or 'none'}"
+        msg = f"claims.yaml and the judges in the figures' modules differ: no judge of {lacking}."
         raise ClaimsError(msg)
 
 
@@ -90,7 +105,7 @@ def judge(results: Path, preset: str, protocols: Sequence[str]) -> tuple[Judgeme
     check_matched(load_claims(), all_judges())
     found: list[Judgement] = []
     for claim in load_claims():
-        # What only one protocol knows is judged by it, whatever else is asked for.
+        # What only one protocol knows is judged by it, whatever is configured.
         chosen = [protocol for protocol in claim.protocols if protocol in protocols] or claim.protocols[:1]
         judged = [judge_claim(claim, results, protocol, preset) for protocol in chosen or protocols]
         # What no protocol changes is judged by the first one that has something on it.
@@ -169,7 +184,7 @@ def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
         nothing.problems.append(f"There is no {named}: it has not been measured" if judges.file else unbuilt)
         return nothing
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        nothing.problems.append(f"{named} cannot be read ({type(error).__name__}): build it anew")
+        nothing.problems.append(f"{named} cannot be read ({type(error).__name__}): build it again")
         return nothing
     record = {} if judges.file else _record(project, nothing)
     nothing.skipped.update({str(part): str(reason) for part, reason in record.get("skipped", {}).items()})
@@ -181,7 +196,7 @@ def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
     wrong = [f"{column} ({kind})" for column, kind in judges.columns.items() if not _is(table, column, kind)]
     if wrong or len(table) == 0:
         lacks = f"lacks {', '.join(wrong)}" if wrong else "has no rows"
-        nothing.problems.append(f"{named} {lacks}, so that it is not the table of {judges.figure}: build it anew")
+        nothing.problems.append(f"{named} {lacks}: it is not the table of {judges.figure}, build it again")
         return nothing
     if "protocol" in table and ("protocol" not in words or set(table["protocol"]) != {protocol}):
         found = ", ".join(sorted(map(str, set(table["protocol"])))) if "protocol" in words else "no words"
@@ -201,7 +216,7 @@ def _record(project: Path, evidence: Evidence) -> Mapping[str, Any]:
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         sound = False
     if not sound:
-        evidence.problems.append(f"{named} is not there or no record, so that its runs are not known")
+        evidence.problems.append(f"{named} is missing or no record: its runs are not known")
         return {}
     return dict(record)
 

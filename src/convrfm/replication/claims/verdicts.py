@@ -30,8 +30,7 @@ from enum import StrEnum
 from typing import Any
 
 from convrfm.errors import DataError
-from convrfm.replication.claims.evidence import Evidence, Judges, Reading, basis_in_words
-from convrfm.replication.claims.rules import Condition, Rule
+from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Reading, Rule, basis_in_words
 from convrfm.replication.figures.style import with_interval
 
 __all__ = ["Decision", "Measurement", "Verdict", "decide", "measured", "quoted", "readings_of"]
@@ -49,7 +48,7 @@ class Verdict(StrEnum):
     PARTIAL = "PARTIAL"
     NOT_REPRODUCED = "NOT REPRODUCED"
     NOT_COMPARABLE = "NOT COMPARABLE"
-    """Measured on stand-in data: whatever comes out says nothing of the paper."""
+    """Measured on stand-in data, which says nothing of the paper."""
     SKIPPED = "SKIPPED"
     """Its data are not there; the reason says which, and how they are fetched."""
     UNKNOWN = "UNKNOWN"
@@ -106,7 +105,7 @@ def readings_of(rule: Rule, judges: Judges, evidence: Evidence) -> list[Reading]
         for reading in judges.functions[rule.id](rule, evidence):
             found.append(reading)  # noqa: PERF402  what was read before a failure is kept
     except (ArithmeticError, AttributeError, DataError, LookupError, TypeError, ValueError) as error:
-        evidence.problems.append(f"{evidence.path} is malformed ({type(error).__name__}: {error}): build it anew")
+        evidence.problems.append(f"{evidence.path} is malformed ({type(error).__name__}: {error}): build it again")
     return found
 
 
@@ -148,7 +147,7 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
     broken = [each for each in weighed if each.is_broken]
     lacking = bool(open_ones or problems)
     sentences = [
-        *(f"A control does not do what it should, so that nothing is proved: {_shown(each)}." for each in broken),
+        *(f"A control does not do what it should, and nothing is proved: {_shown(each)}." for each in broken),
         *_counted(hard, open_ones),
         *_of_stand_ins(hard, weighed),
         *(f"Skipped, {part}: {reason}".rstrip(".") + "." for part, reason in skipped.items()),

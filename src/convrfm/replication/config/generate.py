@@ -17,9 +17,8 @@ from packaging.markers import Marker
 
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
-from convrfm.replication.audit.document import document_schema
-from convrfm.replication.claims.claims import load_claims
-from convrfm.replication.claims.page import claims_page
+from convrfm.replication.audit.outcome import document_schema
+from convrfm.replication.claims.claims import claims_page, load_claims
 from convrfm.replication.config.models import Model, as_yaml
 from convrfm.replication.config.presets import Config, Preset, section_in
 from convrfm.replication.config.quoted_numbers import quoted

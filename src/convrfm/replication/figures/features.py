@@ -18,8 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pictures.eigenfilters import CONSTANT
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds, none_missing
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
 from convrfm.replication.config.models import Model, Positive, check_among, check_each_once
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles

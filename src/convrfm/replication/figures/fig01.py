@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from convrfm.ansatz.filter_forms import FilterForm
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.config.models import Model, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.skipped import write_reason

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from convrfm.replication.claims.evidence import Evidence, Reading
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Reading, Rule
 from convrfm.replication.figures.feature_measurements import (
     FeatureRun,
     eigenvectors_on,

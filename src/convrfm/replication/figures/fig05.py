@@ -18,8 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.local_signal import TASKS
 from convrfm.pictures.magnitudes import patch_magnitude
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,

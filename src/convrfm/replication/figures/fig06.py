@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,

@@ -14,8 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import figure_style, letter
 from convrfm.replication.figures.zoo import (

@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, field_validator
 
 from convrfm.datasets.registry import IMAGE_SETS
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, bounds, none_missing
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs

@@ -14,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading
-from convrfm.replication.claims.rules import Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive
 from convrfm.replication.figures.figure import FigureSpec
 from convrfm.replication.figures.style import figure_style, letter

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow.conftest import ROOT
 
-from convrfm.replication.audit.currency import Expected, asked_for
+from convrfm.replication.audit.changes import Expected, asked_for
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.plan.plan import Plan, recorded_state
 from convrfm.replication.plan.table import FIGURES, RUNS, asked_figures
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import load_job
+from workflow.conftest import ROOT
 
 
 def plan_of(preset: str, *, present: bool = True, **config) -> Plan:
