@@ -77,7 +77,7 @@ forgeries: environment
 
 environment: $(INSTALLED)
 
-$(INSTALLED): envs/setup.sh envs/bootstrap.txt envs/lock.txt pyproject.toml
+$(INSTALLED): envs/setup.sh envs/bootstrap.txt envs/lock.txt pyproject.toml src/convrfm/__init__.py
 	sh envs/setup.sh $(VENV)
 	touch $@
 

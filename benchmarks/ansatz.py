@@ -95,7 +95,7 @@ def probes_against_exact(side: int, outputs: int, divisor: int, images: int, pro
     slow, exact = timed(lambda: measured("exact"))
     times, found = zip(*(timed(lambda seed=seed: measured("probe", seed)) for seed in range(10)), strict=True)
     lines = [
-        "| layer | exact | largest error of 10 seeds | mean standard error | intervals that hold the exact value |",
+        "| layer | exact | largest error of 10 seeds | mean standard error | intervals that contain the exact value |",
         "|---|---|---|---|---|",
     ]
     held, worst = 0, 0.0
@@ -112,7 +112,7 @@ def probes_against_exact(side: int, outputs: int, divisor: int, images: int, pro
         (
             f"Exact mode took {slow:.1f} s, probe mode with {probes} probes {quick:.2f} s ({min(times):.2f}-{max(times):.2f}): "
             f"**{slow / quick:.0f} times faster**. Largest error of a corrected correlation: **{worst:.4f}**; the 95 % "
-            f"intervals hold the exact value in **{held} of {10 * len(exact)}** cases."
+            f"intervals contain the exact value in **{held} of {10 * len(exact)}** cases."
         ),
         "",
         *lines,
@@ -138,7 +138,7 @@ def main() -> None:
             f"Measured on {arguments.machine} by `python benchmarks/ansatz.py`, in float32.",
             "",
             "## Exact mode against the authors' procedure",
-            "One layer at a time on unfolded patches, ten outputs in one Jacobian; theirs is the sum over the layers.",
+            "Theirs handles one layer at a time on unfolded patches, with ten outputs in one Jacobian; its time is the sum over the layers.",
             "",
             *first,
             "",
@@ -146,7 +146,7 @@ def main() -> None:
             (
                 f"A VGG11 with its filters divided by {divisor} and {outputs} outputs, at its initialisation, on "
                 f"{arguments.images} photographs of {side} pixels. The cost of both modes is proportional to images and "
-                "backward passes, so that the ratio holds for 22 images of 224 pixels as well."
+                "backward passes, so the ratio holds for 22 images of 224 pixels as well."
             ),
             "",
             *second,

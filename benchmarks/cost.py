@@ -19,7 +19,7 @@ from measuring import photographs
 
 from convrfm.kernels.neural_tangents import expand_patches
 from convrfm.numerics.patches import unfold
-from convrfm.replication.record.cost_record import COST_TABLE, cost_recorder, write_cost_record
+from convrfm.replication.record.received import COST_TABLE, cost_recorder, write_cost_record
 from convrfm.system.storage import write_table
 
 CHECKOUT = Path(__file__).parents[1]

@@ -241,23 +241,23 @@ def draw(by_count: dict[int, float], by_side: dict[int, float], path: Path) -> N
 PAGE = """# Speed and memory of the kernels
 
 Measured on {machine} by `python benchmarks/kernels.py`: images of 32 x 32 pixels in 3 channels, a CNTK of depth 3 with
-3 x 3 patches, float32, after compilation. Theirs is Neural Tangents: `nt.batch` at its fastest batch size, and the authors'
-procedure for the AGOP, a reverse pass for each output and point on patch-expanded images.
+3 x 3 patches, float32, after compilation. "Theirs" is Neural Tangents: `nt.batch` at its fastest batch size, and for the AGOP
+the authors' procedure, a reverse pass for each output and point on patch-expanded images.
 
 {ratios}
 
 The Gram matrix runs at {rate:.0f} GFLOP/s, {share:.0%} of the {peak:.0f} GFLOP/s of a large matrix product, with
-{pair:.0f} kFLOP for a pair (a square root counts as one). Arithmetic binds: the maps of a pair stay in the first two
-caches, and only half of the operations are the fused multiply-adds that the peak consists of. In the AGOP, a third of
-the time is the product over images and outputs, which is near the machine's peak.
+{pair:.0f} kFLOP for a pair (a square root counts as one). The computation is bound by arithmetic: the maps of a pair stay in the first
+two caches, and only half of the operations are fused multiply-adds, which the peak assumes. A third of the time of the AGOP is the
+product over images and outputs, which runs near the machine's peak.
 
-Growth, one triangle of the matrix in each case:
+Growth, for one triangle of the matrix:
 
 {growth}
 
 ![Growth](images/benchmarks.png)
 
-Peak memory of a process, beyond the images:
+Peak memory of a process, without the images:
 
 {memory}
 """

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from convrfm.replication.cluster.fit_memory import fit_bytes
+from convrfm.replication.cluster.fits import fit_bytes
 from convrfm.replication.config.costs import PROGRAM
 from convrfm.replication.jobs.fits import task_choices, task_data, task_kernel
 from convrfm.replication.jobs.task_images import TaskImages
+from convrfm.replication.runs.fits import TaskFit
 from convrfm.rfm.deep import fit_stages
 
 CLASSES = 10
@@ -71,11 +72,12 @@ def images(n: int, shape: tuple[int, int, int]) -> np.ndarray:
 
 def fit(case: Case, n_train: int, n_test: int) -> None:
     """Run a fit of this many images."""
-    settings, deep = task_choices(case.settings)
+    given = TaskFit(task="bars", sigma=1.0, seed=0, n_train=n_train, n_test=n_test, **case.settings)
+    settings, deep = task_choices(given)
     labels = [np.arange(n) % CLASSES for n in (n_train, n_test)]
     parts = TaskImages(images(n_train, case.shape), labels[0], images(n_test, case.shape), labels[1], CLASSES, "noise")
     rng = np.random.default_rng(0)
-    fit_stages(task_kernel(case.settings), task_data(parts, settings.selection, 0), settings, deep, rng)
+    fit_stages(task_kernel(given), task_data(parts, settings.selection, 0), settings, deep, rng)
 
 
 def status(name: str) -> int:
@@ -115,10 +117,10 @@ def row(case: Case, peak: int) -> str:
 def page(rows: list[str], program: int, machine: str) -> str:
     """The page of the documentation."""
     return f"""# Memory of fits
-Before a fit of the kernels starts, its job checks that its memory is free. Its rule asks a scheduler for the same amount, and
-for {PROGRAM} MiB for the program. Both use one estimate (`convrfm.replication.cluster.fit_memory`), which goes through the fit in steps.
-The table compares it with the peak of real fits to noise, images included. Each ran in a process of its own, beyond the
-{program / 2**20:.0f} MiB that this takes once its libraries are loaded and its kernels compiled. CNTK of depth 3, patches of
+Before a fit of the kernels starts, its job checks that enough memory is free. Its rule requests the same amount from a scheduler, plus
+{PROGRAM} MiB for the program. Both use the same estimate (`convrfm.replication.cluster.fits`), which follows the steps of a fit.
+The table compares it with the peak of real fits to noise, including the images. Each fit ran in a separate process; not counted are the
+{program / 2**20:.0f} MiB of the process after loading its libraries and compiling its kernels. CNTK of depth 3, patches of
 3x3 pixels, float32, three rounds. Written by `python benchmarks/memory.py`, on {machine}.
 
 | training, test images | image | stages | filters | ridges | protocol | peak, MiB | estimate, MiB | ratio |
@@ -126,20 +128,20 @@ The table compares it with the peak of real fits to noise, images included. Each
 {chr(10).join(rows)}
 
 - `corrected` holds out a validation part and takes the AGOP over all fitted images; `published` does neither.
-- The kernels use up to `memory_mb` beside their results, or 896 MiB where it is null. This is most of what small fits take.
-- The solver is counted as if the kernel matrix were not positive definite, which needs a further copy of it. Most fits do
-  without; with many images they stay below the estimate by a quarter.
-- The estimate is that of the backend `cpu`.
+- The kernels use up to `memory_mb` in addition to their results, or 896 MiB if it is null. For small fits this is most of the memory.
+- The solver is counted as if the kernel matrix were not positive definite, which needs another copy of it. Most fits do not;
+  with many images they stay below the estimate by a quarter.
+- The estimate is for the backend `cpu`.
 
-## What is free
-The smallest of these:
+## Free memory
+The smallest of:
 
-- what the machine has free;
-- what each control group of the process leaves, from its own up to the highest that can be seen, in version 1 and 2;
-- what `ulimit -v` and `ulimit -d` leave.
+- the free memory of the machine;
+- the remainder of each control group of the process, up to the highest visible one, in version 1 and 2;
+- the remainder of `ulimit -v` and `ulimit -d`.
 
-File pages that the kernel would drop first count as free; swap does not. See `convrfm.system.memory`. A fit that does not find its
-memory stops before it starts, and names the limit that it met.
+File pages that the kernel would drop first count as free; swap does not. See `convrfm.system.memory`. If memory does not
+suffice, the fit stops before it starts, and names the limit.
 """
 
 

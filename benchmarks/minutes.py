@@ -15,7 +15,7 @@ from pathlib import Path
 
 from memory import BARS, CLASSES, COLOUR, DIGITS, FRAMED, Case, fit
 
-from convrfm.replication.cluster.fit_time import FitSize, fit_minutes, fit_work
+from convrfm.replication.cluster.fits import FitSize, fit_minutes, fit_work
 from convrfm.replication.config.costs import Costs
 from convrfm.replication.plan.fits import FEW, IMAGES_PER_THREAD
 from convrfm.system.processors import limited_threads
@@ -70,9 +70,9 @@ def page(rows: list[str], machine: str) -> str:
         if name not in ("start", "by_thread")
     )
     return f"""# Minutes of fits
-The rules that fit kernels ask a scheduler for minutes that follow from the size of the fit (`convrfm.replication.cluster.fit_time`): the
-work of each kind is counted from the settings, and divided by the rates in `costs.cpu` or `costs.gpu`. `snakemake -c1 cost`
-shows the same minutes. The table compares them with real fits to noise, in seconds of the CPU once kernels are compiled. CNTK
+The rules that fit kernels request minutes that follow from the size of the fit (`convrfm.replication.cluster.fits`): each
+kind of work is counted from the settings and divided by the rates in `costs.cpu` or `costs.gpu`. `snakemake -c1 cost`
+shows the same minutes. The table compares them with real fits to noise, in CPU seconds after compilation. CNTK
 of depth 3, patches of 3x3 pixels, float32, three rounds. Written by `python benchmarks/minutes.py`, on
 {machine}.
 
@@ -86,14 +86,14 @@ Rates of one core, in units of 10^9 a second:
 |---|---|---|
 {table}
 
-- Processors without AVX-512 take two or three times as long. A scheduler is asked for three times the estimate. Correct the
-  rates by `overrides` where yours differ; minutes that a preset or `overrides` gives for a rule count instead.
-- The rates of a GPU are estimated from its arithmetic, not measured. They count where `backend` is cuda, or auto under
+- Processors without AVX-512 take two or three times as long. Jobs request three times the estimate. If your rates differ, set them
+  under `overrides`. Minutes that a preset or `overrides` gives for a rule take precedence.
+- The rates of a GPU are estimated from its arithmetic, not measured. They apply if `backend` is cuda, or auto with
   `costs.fits_on: gpu`.
 - Fits to {FEW} and more training images take more threads than `threads`: one for each {IMAGES_PER_THREAD["cpu"]} of them, or
-  for each {IMAGES_PER_THREAD["gpu"]} with a GPU, up to `costs.most_threads` and the cores of Snakemake. Threads are taken to
-  share all work of the CPU.
-- The backends `reference` and `neural-tangents` take many times as long: give their minutes by `overrides`.
+  for each {IMAGES_PER_THREAD["gpu"]} with a GPU, up to `costs.most_threads` and the cores of Snakemake. The estimate
+  assumes that threads share all CPU work.
+- The backends `reference` and `neural-tangents` take many times as long: set their minutes under `overrides`.
 """
 
 

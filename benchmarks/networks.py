@@ -220,10 +220,10 @@ def page(found: dict[Any, dict[str, Any]], machine: str) -> str:
             "",
             (
                 f"All classification networks of torchvision, and {len(TIMM)} of timm that differ in kind, with random weights "
-                f"and {IMAGES} photographs, in float32: {sum('layers' in row for row in rows)} are served, "
+                f"and {IMAGES} photographs, in float32: {sum('layers' in row for row in rows)} work, "
                 f"{sum('refused' in row for row in rows)} are refused, {sum('fault' in row for row in rows)} fail. "
-                "GoogLeNet and Inception come twice, with the heads that only training uses and without them. Weights that are "
-                "zero at the initialisation, such as the last gain of a residual branch, are drawn at random."
+                "GoogLeNet and Inception appear twice, with and without the heads that only training uses. Weights that are "
+                "zero at initialisation, such as the last gain of a residual branch, are drawn at random."
             ),
             "",
             "## Limits",
@@ -234,21 +234,19 @@ def page(found: dict[Any, dict[str, Any]], machine: str) -> str:
             "## Against the definition",
             (
                 "The exact AGOP in float64 against its definition. Brute force replaces the call of "
-                "`torch.nn.functional.conv2d` in one layer by the product of the filters that it was given and the patches of "
-                "its input, and differentiates three outputs with respect to these patches. The difference is the largest of "
-                "all entries, as a fraction of the largest entry, over the first layer, the last, and some between. Images "
-                "have 32 pixels."
+                "`torch.nn.functional.conv2d` in one layer by the product of its filters and the patches of its input, and "
+                "differentiates three outputs with respect to these patches. The difference is the largest over all entries, "
+                "as a fraction of the largest entry, for the first layer, the last, and some between. Images have 32 pixels."
             ),
             "",
             *table_of_differences(found),
             "",
             "## Memory, and what is refused",
             (
-                "Each network runs in a process of its own, with one thread. *Rise* is by how much `measure` and "
-                "`correlations` raise the peak of its memory above what it held before, with the network; *peak* counts the "
-                "network and the libraries, too. Settings are four probes in two blocks and 1000 classes, except where the "
-                "remarks say otherwise. More probes take time and no memory; each block takes memory, and eight are the "
-                "default. A correlation is NaN where so few probes do not suffice."
+                "Each network runs in a separate process, with one thread. *Rise* is the increase of peak memory by `measure` and "
+                "`correlations`, beyond the loaded network; *peak* includes the network and the libraries. Settings are four "
+                "probes in two blocks and 1000 classes, unless remarked. More probes take time but no memory; each block takes "
+                "memory, and eight are the default. A correlation is NaN if so few probes do not suffice."
             ),
             "",
             *table_of_networks(found),

@@ -244,7 +244,7 @@ def test_a_job_in_a_nested_group_of_1_gib_refuses_a_fit_of_4_gib(nested_group):
         "memory_mb": None,
     }  # fmt: skip
     program = (
-        "from convrfm.replication.cluster.fit_memory import check_memory, fit_bytes\n"
+        "from convrfm.replication.cluster.fits import check_memory, fit_bytes\n"
         f"size = ({settings!r}, 12000, 2000, (1, 28, 28))\n"
         "assert 3.5 * 2**30 < fit_bytes(*size) < 4.5 * 2**30\n"
         "check_memory(*size)"
@@ -253,7 +253,7 @@ def test_a_job_in_a_nested_group_of_1_gib_refuses_a_fit_of_4_gib(nested_group):
     done = subprocess.run(["bash", "-c", script, "bash", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert "MachineError: A fit to 12000 training and 2000 test images takes" in last
+    assert "MachineError: A fit to 12000 training and 2000 test images needs" in last
     assert f"are free in the control group {nested_group.parent} (" in last
     assert "1.0 GiB)" in last
     outside = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -1,7 +1,6 @@
-"""Snakemake's executor `slurm-site`: its plugin for SLURM, made fit for sites with accounting, limits and outages.
+"""Snakemake's executor `slurm-site`: its plugin for SLURM, adapted to sites with accounting, limits and outages.
 
-Snakemake finds executors by the names of such packages. This one is of the workflow and not of the library: a wheel leaves it
-out.
+Snakemake finds executors by the names of such packages. The wheel leaves this one out, since the workflow alone needs it.
 """
 
 from snakemake_executor_plugin_slurm import common_settings

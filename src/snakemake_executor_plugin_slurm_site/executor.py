@@ -1,13 +1,15 @@
-"""What differs from the executor of snakemake-executor-plugin-slurm, from which this one is derived.
+"""An executor for SLURM, derived from that of snakemake-executor-plugin-slurm.
 
-- How jobs are is asked of `squeue`, and of `sacct` for those that it does not know any more, so that it works with accounting
-  and without; a job is only lost when both answer, and neither knows it. The plugin asks one of them, gives up after a few
-  questions without an answer, and takes `CANCELLED by 0`, as `sacct` says, for a job that runs.
-- A submission that is refused because of a limit on the number of jobs, or because the controller is away, waits; the plugin
-  counts it as an attempt of the job.
-- A job that ran into its time limit after a new checkpoint, or that SLURM took from its node, is submitted again as it was, and
-  does not use up an attempt.
-- What a failed job ran out of is noted for its next attempt, see `convrfm.replication.cluster.attempts`.
+What differs:
+
+- It queries both `squeue` and, for jobs that this no longer knows, `sacct`, and works with and without accounting. A job is
+  only lost when both answer, and neither knows it. The plugin queries one of them, gives up after a few failed queries, and
+  takes `CANCELLED by 0`, as `sacct` says, for a running job.
+- A submission that is refused because of a limit on jobs, or because the controller is away, waits; the plugin counts it as an
+  attempt of the job.
+- A job that reached its time limit after a new checkpoint, or that SLURM took from its node, is submitted again as it was,
+  without using up an attempt.
+- What a failed job ran out of is noted for its next attempt, see `convrfm.replication.cluster.launch`.
 """
 
 import re
@@ -26,39 +28,38 @@ from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmSettings
 from snakemake_executor_plugin_slurm.job_status_query import get_min_job_age
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from convrfm.replication.cluster.attempts import Shortage, note_failure
-from convrfm.replication.cluster.orphans import ask_slurm
+from convrfm.replication.cluster.launch import Shortage, ask_slurm, note_failure
 
 __all__ = ["Executor", "ExecutorSettings", "JobState", "parse_states", "shortage_of"]
 
 SECONDS_BETWEEN_SUBMISSIONS = 30.0
-"""How long a refused submission waits, unless one of our jobs ends."""
+"""Wait of a refused submission, unless one of our jobs ends."""
 
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 10.0, 180.0
-"""Seconds between two questions, when nothing has happened for a while."""
+"""Seconds between two queries when nothing has happened for a while."""
 
 MOST_LOOKS = 5
-"""Looks in a row at a job that SLURM does not know any more, or took from its node without starting it again."""
+"""Looks in a row at a job that SLURM no longer knows, or took from its node without starting it again."""
 
 MOST_LOSSES = 20
-"""How often a job is submitted again that SLURM took from its node."""
+"""How often a job that SLURM took from its node is submitted again."""
 
 REFUSED = re.compile(
     r"(Grp|Max)Submit(ted)?Jobs?|Slurm temporarily unable to accept job|job count limit|"
     r"Unable to contact slurm controller|Unable to contact the controller|Resource temporarily unavailable"
 )
-"""What `sbatch` says where the same submission can succeed later, and certainly did not now."""
+"""What `sbatch` says when the same submission can succeed later, and certainly did not now."""
 
 ARRAY_REFUSED = "failed array sbatch submission"
-"""What the plugin says of the jobs of an array that was refused, without the reason."""
+"""What the plugin says of the jobs of a refused array, without the reason."""
 
 OUT_OF_MEMORY = re.compile(
     r"oom[-_ ]kill|(?<!cuda )out of memory|exceeded (job|step)? ?memory limit|is being oom", re.IGNORECASE
 )
-"""What SLURM, the kernel or our jobs say of a job that wanted more memory than it had; a GPU's own is not asked for."""
+"""What SLURM, the kernel or our jobs say when a job needs more memory than it has; a GPU's memory cannot be requested."""
 
 TAKEN = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
-"""Ends that are no fault of the job; with `requeue`, SLURM itself starts it again, and they pass."""
+"""Ends that are not the job's fault; with `requeue`, SLURM itself starts it again, and they pass."""
 
 FAILED = ("CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT")
 
@@ -69,9 +70,11 @@ HELD = re.compile(
 )
 """Reasons for which a job will not start by itself."""
 
+SQUEUE = ("squeue", "--array", "--states=all", "--noheader", "--format=%i|%T|%r")
+SACCT = ("sacct", "--allocations", "--parsable2", "--noheader", "--format=JobID,State")
 
 UNUSED = ("status_command", "status_attempts")
-"""Settings of the plugin that say how it asks SLURM, which is done differently here."""
+"""Settings of the plugin about its queries, which are different here."""
 
 
 def _unused() -> Any:
@@ -86,7 +89,7 @@ class ExecutorSettings(SlurmSettings):
         WorkflowError: one of these is given.
     """
 
-    # Snakemake makes options of these types, and knows no unions.
+    # Snakemake turns these types into options, and does not know unions.
     status_command: Optional[str] = _unused()  # noqa: UP045
     status_attempts: Optional[int] = _unused()  # noqa: UP045
 
@@ -99,43 +102,26 @@ class ExecutorSettings(SlurmSettings):
                 raise WorkflowError(msg)
 
 
-SQUEUE = ("squeue", "--array", "--states=all", "--noheader", "--format=%i|%T|%r")
-SACCT = ("sacct", "--allocations", "--parsable2", "--noheader", "--format=JobID,State")
-
-
 class JobState(NamedTuple):
-    """How a job is.
-
-    Attributes:
-        state: in SLURM's words, without what stands behind the first.
-        reason: why it waits, or ended; empty where SLURM was not asked.
-    """
+    """State of a job, the first of SLURM's words, and the reason why it waits or ended, empty if unknown."""
 
     state: str
     reason: str = ""
 
 
-class _Stamp(NamedTuple):
-    """What tells two states of a checkpoint apart."""
-
-    name: str
-    changed: int
-    size: int
-
-
 def parse_states(text: str) -> dict[str, JobState]:
-    """Read lines `id|state` or `id|state|reason`, as `squeue` and `sacct` print them; by id, `<job>_<task>` in arrays."""
+    """Parse lines `id|state` or `id|state|reason` of `squeue` and `sacct`; by id, `<job>_<task>` in arrays."""
     found = {}
     for line in text.splitlines():
         job, *parts = line.strip().split("|")
         if job and parts and parts[0]:
-            # "CANCELLED by 0" names who did it.
+            # "CANCELLED by 0" names the user.
             found[job] = JobState(parts[0].split()[0].rstrip("+"), parts[1].strip() if len(parts) > 1 else "")
     return found
 
 
 def shortage_of(state: str, said: str) -> Shortage | None:
-    """What a job ran out of that ended in a state, or None; `said` is what it and SLURM have written."""
+    """What a job that ended in a state ran out of, or None; `said` is its output with that of SLURM."""
     if state in ("TIMEOUT", "DEADLINE"):
         return "time"
     return "memory" if state == "OUT_OF_MEMORY" or OUT_OF_MEMORY.search(said) else None
@@ -151,14 +137,14 @@ class Executor(SlurmExecutor):
         self._accounts = ask_slurm([*SACCT, "--starttime=now"]) is not None
         self._looks: Counter[str] = Counter()
         self._losses: Counter[Any] = Counter()
-        self._checkpoints: dict[Any, set[_Stamp]] = {}
+        self._checkpoints: dict[Any, set[tuple[str, int, int]]] = {}
         self._told: set[str] = set()
-        # The controller forgets jobs that have ended after so many seconds, 300 by default.
+        # After so many seconds, 300 by default, the controller forgets jobs that have ended.
         self._longest_interval = min(LONGEST_INTERVAL, max((get_min_job_age() or 300) / 2, SHORTEST_INTERVAL))
         super().__post_init__(test_mode)
         # Every call of Snakemake imports this module, and only a call that submits needs these.
         from convrfm.errors import ConvRFMError
-        from convrfm.replication.cluster.submissions import read_partitions
+        from convrfm.replication.cluster.site import read_partitions
 
         if self._partitions is None:
             try:
@@ -167,8 +153,8 @@ class Executor(SlurmExecutor):
                 raise WorkflowError(str(error)) from None
 
     def run_jobs(self, jobs: list[Any]) -> None:
-        """Submit jobs that are ready; those of a rule that travels as arrays (`array-jobs`) together, as they come."""
-        super().run_jobs([])  # the plugin notes whose event loop this is
+        """Submit jobs that are ready; those of a rule that is submitted as arrays (`array-jobs`) together, as they come."""
+        super().run_jobs([])  # the plugin notes the event loop
         arrays: dict[str, list[Any]] = defaultdict(list)
         for job in jobs:
             if not job.is_group() and {job.rule.name, "all"} & self.array_jobs:
@@ -195,24 +181,24 @@ class Executor(SlurmExecutor):
         try:
             self._checkpoints |= {job: set(_checkpoints(job)) for job in jobs}
             run(argument)
-        except Exception as error:  # noqa: BLE001 (nobody looks at what a thread of the pool raises: the job would be lost)
+        except Exception as error:  # noqa: BLE001 (errors of the pool's threads are lost, and the job with them)
             for job in jobs:
                 self._report_job_error_threadsafe(SubmittedJobInfo(job), f"It could not be submitted: {error}")
 
     def get_account_arg(self, job: Any) -> Iterator[str]:
-        """The account that the site's file names: `sbatch` says whether it is one, and nobody guesses."""
+        """The account in the site's file, without a guess; `sbatch` says whether it exists."""
         account = job.resources.get("slurm_account")
         yield f" -A {shlex.quote(str(account))}" if account else ""
 
     def handle_job_error(self, job: Any) -> None:
-        """Note every failure, also of outputs that did not come, for the next attempt."""
+        """Note every failure for the next attempt, also that of missing outputs."""
         super().handle_job_error(job)
         _note_failure(job, None)
 
     def _report_job_error_threadsafe(self, job_info: Any, msg: str) -> None:
-        """Let a submission wait that was refused for the moment; report all others as failed."""
+        """Let a submission that is refused for the moment wait; report all others as failed."""
         if ARRAY_REFUSED in msg and not self._stopping:
-            # One by one: each then waits, or says what is wrong.
+            # One by one, each waits or says what is wrong.
             self._job_submission_executor.submit(self.run_job, job_info.job)
             return
         refused = REFUSED.search(msg)
@@ -227,9 +213,9 @@ class Executor(SlurmExecutor):
             self._job_submission_executor.submit(self.run_job, job_info.job)
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncIterator[Any]:
-        """Report the jobs that have ended, and give the others; what is submitted again is active under another id."""
+        """Report the jobs that have ended, and yield the others; jobs that are submitted again get another id."""
         if not active_jobs:
-            return  # also before this executor is complete: the thread that calls this is started early
+            return  # also before this executor is complete, since the calling thread starts early
         if self._stopping:
             for info in active_jobs:
                 yield info
@@ -248,7 +234,7 @@ class Executor(SlurmExecutor):
             elif state in FAILED or (state in TAKEN and self._losses[info.job] >= MOST_LOSSES):
                 self._fail(info, state, f"SLURM status is: '{state}'")
             elif state == "" and self._looks[job] >= MOST_LOOKS:
-                self._fail(info, state, "neither squeue nor sacct knows of it any more")
+                self._fail(info, state, "neither squeue nor sacct knows it any more")
             else:
                 if state in ON_HOLD or (state == "PENDING" and HELD.search(reason)):
                     self._tell(f"SLURM job {job} is pending and will not start by itself: {reason or state}.")
@@ -262,7 +248,7 @@ class Executor(SlurmExecutor):
         self.next_seconds_between_status_checks = interval if ended else min(longer, self._longest_interval)
 
     def cancel_jobs(self, active_jobs: list[Any]) -> None:  # noqa: ARG002 (of the interface)
-        """Cancel all jobs of this run, also those that have only just been submitted."""
+        """Cancel all jobs of this run, also those that were submitted just now."""
         self._stop_submitting()
         self._job_submission_executor.shutdown(cancel_futures=True)
         command = ["scancel", f"--name={self.run_uuid}", *(["--clusters=all"] if self._submitted_job_clusters else [])]
@@ -280,36 +266,35 @@ class Executor(SlurmExecutor):
 
     @property
     def _clusters(self) -> list[str]:
-        """The option that names the clusters of this run, where they are several."""
+        """The option with the clusters of this run, if there are several."""
         names = ",".join(sorted(self._submitted_job_clusters))
         return [f"--clusters={names}"] if names else []
 
     def _states(self, jobs: set[str]) -> tuple[dict[str, JobState], bool]:
-        """How jobs are, by id, and whether all has answered that could know one."""
-        chosen = self._clusters
-        queue = ask_slurm([*SQUEUE, f"--name={self.run_uuid}", *chosen])
+        """States of jobs, by id, and whether every command that could know one has answered."""
+        queue = ask_slurm([*SQUEUE, f"--name={self.run_uuid}", *self._clusters])
         found = parse_states(queue or "")
         missing = sorted(jobs - found.keys())
         if not missing:
             return found, True
-        accounts = ask_slurm([*SACCT, f"--jobs={','.join(missing)}", *chosen])
+        accounts = ask_slurm([*SACCT, f"--jobs={','.join(missing)}", *self._clusters])
         self._accounts = self._accounts or accounts is not None
         answered = queue is not None and (accounts is not None or not self._accounts)
         return found | parse_states(accounts or ""), answered
 
     def _goes_on(self, info: Any, state: str) -> bool:
-        """Whether a job that has ended is to go on as it was, since it is not its fault, or it is longer than its limit."""
+        """Whether a job that has ended goes on as it was: the end was not its fault, or it has a new checkpoint."""
         if state == "TIMEOUT":
-            # A group begins anew with all its members, whatever they have.
+            # A group starts from the beginning with all its members.
             return not info.job.is_group() and bool(set(_checkpoints(info.job)) - self._checkpoints[info.job])
-        # With `requeue`, SLURM starts it again by itself, unless the site forbids that.
+        # With `requeue`, SLURM starts it again by itself, unless the site forbids it.
         left_alone = not self.workflow.executor_settings.requeue or self._looks[info.external_jobid] >= MOST_LOOKS
         return state in TAKEN and left_alone and self._losses[info.job] < MOST_LOSSES
 
     def _submit_again(self, info: Any, state: str) -> None:
         if state in TAKEN:
             self._losses[info.job] += 1
-            # So that it does not come back beside the new one.
+            # Otherwise it might come back beside the new one.
             ask_slurm(["scancel", *self._clusters, info.external_jobid])
         self.logger.info(
             f"SLURM job {info.external_jobid} ({state}) is submitted again; this does not count as an attempt."
@@ -323,11 +308,9 @@ class Executor(SlurmExecutor):
                 self._log(info).unlink()
 
     def _fail(self, info: Any, state: str, why: str) -> None:
-        log = self._log(info)
-        try:
+        log, said = self._log(info), ""
+        with suppress(OSError):  # the job did not get so far, or the file system does not show it
             said = log.read_text(encoding="utf-8", errors="replace")
-        except OSError:  # the job has not got so far, or the file system does not give it
-            said = ""
         shortage = shortage_of(state, said)
         _note_failure(info.job, shortage)
         ran_out = f" It ran out of {shortage}." if shortage else ""
@@ -336,13 +319,13 @@ class Executor(SlurmExecutor):
         )
 
     def _log(self, info: Any) -> Path:
-        """The log of SLURM; of an array's task where `sbatch` was told to put it, which the plugin has elsewhere."""
+        """SLURM's log; that of an array's task is where `sbatch` puts it, and not where the plugin looks."""
         if "_" in info.external_jobid:
             return Path(self.slurm_logdir) / f"rule_{info.job.name}" / f"{info.external_jobid}.log"
         return Path(info.aux["slurm_logfile"])
 
     def _tell(self, sentence: str) -> None:
-        """Warn once of each matter."""
+        """Warn, once for each sentence."""
         if sentence not in self._told:
             self._told.add(sentence)
             self.logger.warning(sentence)
@@ -353,16 +336,16 @@ def _members(job: Any) -> Iterable[Any]:
 
 
 def _note_failure(job: Any, shortage: Shortage | None) -> None:
-    """Note why a job, or each job of a group, has failed, unless that is known already."""
+    """Note why a job, or each job of a group, failed, unless that is already known."""
     for member in _members(job):
         note_failure(member.rule.name, member.wildcards_dict, member.attempt, shortage)
 
 
-def _checkpoints(job: Any) -> Iterator[_Stamp]:
-    """Every checkpoint in the folders of a job's outputs, see `convrfm.replication.record.checkpoints`; it may be a folder itself."""
+def _checkpoints(job: Any) -> Iterator[tuple[str, int, int]]:
+    """Name, time of change and size of each checkpoint file of a job (`convrfm.replication.record.session`)."""
     for folder in {Path(output).parent for member in _members(job) for output in member.output}:
         with suppress(OSError):
             for path in [*folder.glob("checkpoint-*"), *folder.glob("checkpoint-*/**/*")]:
-                with suppress(OSError):  # moved away while the next one is written
+                with suppress(OSError):  # it was replaced by the next one
                     status = path.stat()
-                    yield _Stamp(str(path.relative_to(folder)), status.st_mtime_ns, status.st_size)
+                    yield str(path.relative_to(folder)), status.st_mtime_ns, status.st_size

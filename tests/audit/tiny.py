@@ -16,8 +16,7 @@ from convrfm.replication.config.presets import Settings, load_settings
 from convrfm.replication.plan.plan import FIGURE_FORMATS, Plan, recorded_state
 from convrfm.replication.plan.table import FIGURES, RUNS
 from convrfm.replication.record.closure import closure_hash
-from convrfm.replication.record.paths import RUN_FILES, run_keys
-from convrfm.replication.record.record import Recorder, read_record, seal_of
+from convrfm.replication.record.record import RUN_FILES, Recorder, read_record, run_keys, seal_of
 from convrfm.replication.record.session import Job, load_job
 from convrfm.system.processors import limited_threads
 from convrfm.system.storage import sha256, write_json

@@ -8,7 +8,7 @@ import pandas as pd
 
 from convrfm.replication.figures.accuracies import layer_name, with_estimates
 from convrfm.replication.figures.printed import PRINTED
-from convrfm.replication.record.cost_record import COST_TABLE, cost_recorder, write_cost_record
+from convrfm.replication.record.received import COST_TABLE, cost_recorder, write_cost_record
 from convrfm.system.storage import write_table
 
 NAN = float("nan")

@@ -17,7 +17,7 @@ from convrfm.replication.claims.judging import judge, judge_claim
 from convrfm.replication.claims.rules import Condition
 from convrfm.replication.claims.verdicts import Verdict, measured
 from convrfm.replication.figures.printed import PRINTED
-from convrfm.replication.record.cost_record import cost_recorder, cost_trouble, write_cost_record
+from convrfm.replication.record.received import cost_recorder, cost_trouble, write_cost_record
 
 GOOD, BAD = (1, 1), (-1, -1)
 BY_ID = {claim.id: claim for claim in load_claims()}

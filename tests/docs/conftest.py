@@ -14,7 +14,7 @@ def followed(tmp_path_factory) -> Project:
     """The project with everything that the how-to pages add, and the configuration of the repository."""
     root = tmp_path_factory.mktemp("followed") / "project"
     project = copy_project(root)
-    for folder in ("docs", "slurm", "profiles", "tests"):
+    for folder in ("benchmarks", "docs", "slurm", "profiles", "tests"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("*.pyc", "__pycache__"))
     for file in ("config.yaml", "pyproject.toml", "README.md"):
         shutil.copy2(ROOT / file, root)

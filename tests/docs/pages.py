@@ -14,7 +14,7 @@ from markdown_it.token import Token
 from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).parents[2]
-FRONT = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "results/README.md"]
+FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "results/README.md")]
 PAGES = [*FRONT, *sorted((ROOT / "docs").rglob("*.md"))]
 
 _SLUG = slugify(case="lower")  # what mkdocs.yml asks for; GitHub's anchors are the same

@@ -16,6 +16,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from convrfm import __version__
+
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -84,7 +86,7 @@ def test_the_metadata_say_what_is_needed(built):
         metadata = Parser().parsestr(content.read(name).decode())
         entry_points = content.read(name.replace("METADATA", "entry_points.txt")).decode()
     assert metadata["Name"] == "convrfm"
-    assert metadata["Version"] == PROJECT["version"]
+    assert metadata["Version"] == __version__
     assert metadata["License-Expression"] == "MIT"
     assert set(metadata.get_all("Provides-Extra")) == set(PROJECT["optional-dependencies"])
     needed = metadata.get_all("Requires-Dist")

@@ -67,18 +67,21 @@ def test_files_satisfy_their_schemas(config):
 @pytest.mark.parametrize(
     ("changes", "sentences"),
     [
-        ({"protocl": "both"}, ["no key 'protocl'", "Did you mean 'protocol'?"]),
-        ({"protocol": "publised"}, ["protocol is 'publised'", "'published', 'corrected' or 'both'"]),
-        ({"preset": "quik"}, ["preset is 'quik'", "anchors, paper, quick", "Did you mean 'quick'?"]),
-        ({"seeds": []}, ["seeds is []", "at least 1 item"]),
-        ({"seeds": [0, -1]}, ["seeds.1 is -1", "greater than or equal to 0"]),
-        ({"seeds": [0, 0]}, ["seeds is [0, 0]", "only once"]),
-        ({"seeds": "0"}, ["seeds is '0'", "valid list"]),
-        ({"threads": 1.5}, ["threads is 1.5", "valid integer"]),
-        ({"device": "gpu"}, ["device is 'gpu'", "'auto', 'cpu' or 'cuda'"]),
-        ({"overrides": {"fg05": {}}}, ["no key 'fg05'", "Did you mean 'fig05'?", "overrides"]),
-        ({"overrides": {"fig05": {"panels": []}}}, ["fig05.panels is []"]),
-        ({"overrides": {"fig05": {"panels": [{"task": "bar"}]}}}, ["fig05.panels.0.task is 'bar'", "'noisy-mnist'"]),
+        ({"protocl": "both"}, ["unknown key 'protocl'", "did you mean 'protocol'?"]),
+        ({"protocol": "publised"}, ["protocol: must", ", not 'publised'", "'published', 'corrected' or 'both'"]),
+        ({"preset": "quik"}, ["preset: must", ", not 'quik'", "anchors, paper, quick", "did you mean 'quick'?"]),
+        ({"seeds": []}, ["seeds: must", ", not []", "at least 1 item"]),
+        ({"seeds": [0, -1]}, ["seeds.1: must", ", not -1", ">= 0"]),
+        ({"seeds": [0, 0]}, ["seeds: duplicate 0"]),
+        ({"seeds": "0"}, ["seeds: must", ", not '0'", "a list"]),
+        ({"threads": 1.5}, ["threads: must", ", not 1.5", "an integer"]),
+        ({"device": "gpu"}, ["device: must", ", not 'gpu'", "'auto', 'cpu' or 'cuda'"]),
+        ({"overrides": {"fg05": {}}}, ["unknown key 'overrides.fg05'", "did you mean 'fig05'?", "overrides"]),
+        ({"overrides": {"fig05": {"panels": []}}}, ["fig05.panels: must", ", not []"]),
+        (
+            {"overrides": {"fig05": {"panels": [{"task": "bar"}]}}},
+            ["fig05.panels.0.task: must", ", not 'bar'", "'noisy-mnist'"],
+        ),
     ],
 )
 def test_what_is_wrong_is_said(config, changes, sentences):
@@ -101,29 +104,32 @@ def simplenet(**changes):
 @pytest.mark.parametrize(
     ("overrides", "sentences"),
     [
-        (panel(rfm={"round": 3}), ["no key 'fig05.panels.0.rfm.round'", "Did you mean 'rounds'?"]),
-        (panel(rfm={"ridges": [1e-3, 0.0]}), ["fig05.panels.0.rfm.ridges.1 is 0.0", "greater than 0"]),
+        (panel(rfm={"round": 3}), ["unknown key 'overrides.fig05.panels.0.rfm.round'", "did you mean 'rounds'?"]),
+        (panel(rfm={"ridges": [1e-3, 0.0]}), ["fig05.panels.0.rfm.ridges.1: must", ", not 0.0", "> 0"]),
         (panel(depth=1), ["rfm.stages is 3, but depth is 1"]),
         (panel(rfm={"rounds": 1}), ["rfm.rounds must be at least 2"]),
         (panel(sigmas=[1.0, 1.0000001]), ["only once"]),
         (panel(sigmas=[0.0]), ["above 0"]),
-        (panel(sigmas=[float("inf")]), ["sigmas.0 is inf", "finite"]),
-        (panel(n_train=-5), ["n_train is -5", "greater than or equal to 1"]),
-        ({"fig05": {"panels": panel()["fig05"]["panels"] * 2}}, ["one panel only", "bars, bars"]),
-        (simplenet(dataset="cifar"), ["fig08.panels.0.dataset is 'cifar'", "'cifar10'"]),
-        (simplenet(dataset="cifar10", scaling="cifar"), ["scaling is 'cifar'", "'cifar100'"]),
+        (panel(sigmas=[float("inf")]), ["sigmas.0: must", ", not inf", "finite"]),
+        (panel(n_train=-5), ["n_train: must", ", not -5", ">= 1"]),
+        ({"fig05": {"panels": panel()["fig05"]["panels"] * 2}}, ["duplicate 'bars'"]),
+        (simplenet(dataset="cifar"), ["fig08.panels.0.dataset: must", ", not 'cifar'", "'cifar10'"]),
+        (simplenet(dataset="cifar10", scaling="cifar"), ["scaling: must", ", not 'cifar'", "'cifar100'"]),
         (simplenet(scaling="cifar10"), ["scaling must be 'unit' for digits"]),
-        (simplenet(width_divisor=65), ["width_divisor is 65", "less than or equal to 64"]),
-        (simplenet(init_std=0.0), ["init_std is 0.0", "greater than 0"]),
-        (simplenet(extra_pool="no"), ["extra_pool is 'no'", "valid boolean"]),
+        (simplenet(width_divisor=65), ["width_divisor: must", ", not 65", "<= 64"]),
+        (simplenet(init_std=0.0), ["init_std: must", ", not 0.0", "> 0"]),
+        (simplenet(extra_pool="no"), ["extra_pool: must", ", not 'no'", "a boolean"]),
         (simplenet(ansatz={"images": 601}), ["ansatz.images must be at most n_train, 600, but it is 601"]),
         (simplenet(ansatz={"images": 5, "epochs": [2, 2]}), ["fig08.panels.0.ansatz.epochs", "must rise"]),
         (simplenet(ansatz={"images": 5, "epochs": [17]}), ["must end by training.epochs, 16, but they are [17]"]),
-        (simplenet(ansatz={"images": 5, "mode": "sampled"}), ["ansatz.mode is 'sampled'", "'exact' or 'probe'"]),
+        (
+            simplenet(ansatz={"images": 5, "mode": "sampled"}),
+            ["ansatz.mode: must", ", not 'sampled'", "'exact' or 'probe'"],
+        ),
         (simplenet(training={"milestones": [9, 3]}), ["training.milestones", "must rise"]),
-        (simplenet(training={"weight_dekay": 0.1}), ["no key", "Did you mean 'weight_decay'?"]),
+        (simplenet(training={"weight_dekay": 0.1}), ["unknown key", "did you mean 'weight_decay'?"]),
         (simplenet(n_train=601), ["leaves a last batch of one image for batch_size 20"]),
-        ({"fig08": {"panels": simplenet()["fig08"]["panels"] * 2}}, ["one panel only", "digits, digits"]),
+        ({"fig08": {"panels": simplenet()["fig08"]["panels"] * 2}}, ["duplicate 'digits'"]),
     ],
 )
 def test_what_is_wrong_in_a_preset_is_said(config, overrides, sentences):
@@ -143,15 +149,21 @@ NARROW = {"network": "vgg11", "learning_rate": 1e-3, "epochs": 3}
 @pytest.mark.parametrize(
     ("overrides", "sentences"),
     [
-        (zoo(weights=["vgg12-v1"]), ["zoo.weights is ['vgg12-v1']", "none of alexnet-v1", "resnet152-v2"]),
+        (zoo(weights=["vgg12-v1"]), ["zoo.weights: 'vgg12-v1'", "none of alexnet-v1", "resnet152-v2"]),
         (zoo(weights=["vgg11-v1", "vgg11-v1"]), ["each only once"]),
         (zoo(standins=[]), ["at least one network"]),
-        (zoo(standins=[{**NARROW, "network": "lenet"}]), ["zoo.standins.0.network is 'lenet'", "one of alexnet"]),
+        (
+            zoo(standins=[{**NARROW, "network": "lenet"}]),
+            ["zoo.standins.0.network: must", ", not 'lenet'", "one of alexnet"],
+        ),
         (zoo(standins=[{**NARROW, "snapshots": [2, 3]}]), ["increasing and below epochs, 3"]),
         (zoo(standins=[{**NARROW, "snapshots": [2, 1]}]), ["increasing and below epochs, 3"]),
         (zoo(standins=[{**NARROW, "n_train": 10}]), ["at most the n_train of vgg11, 10, but it is 64"]),
         (zoo(measurement={"images": 8, "tolerance": 0.1}), ["tolerance is for the mode probe"]),
-        (zoo(measurement={"images": 8, "mode": "probes"}), ["zoo.measurement.mode is 'probes'", "'exact' or 'probe'"]),
+        (
+            zoo(measurement={"images": 8, "mode": "probes"}),
+            ["zoo.measurement.mode: must", ", not 'probes'", "'exact' or 'probe'"],
+        ),
         ({"fig01": {"heat_maps": ["vgg13-v1"]}}, ["fig01.heat_maps: 'vgg13-v1' is not in zoo", "vgg11-standin"]),
         ({"fig02": {"network": "vgg11", "images": 2}}, ["fig02.network: 'vgg11' is not in zoo"]),
     ],
@@ -176,9 +188,9 @@ def test_all_mistakes_come_in_one_message(config):
     with pytest.raises(ConfigError) as caught:
         load_settings({**config, "threads": 0, "devices": "cpu"}, PRESETS)
     message = str(caught.value)
-    assert "the key 'preset' is missing" in message
-    assert "threads is 0" in message
-    assert "Did you mean 'device'?" in message
+    assert "missing key 'preset'" in message
+    assert "threads: must" in message
+    assert "did you mean 'device'?" in message
 
 
 def test_overrides_change_single_keys(config):
@@ -228,18 +240,18 @@ def test_printed_defaults_can_be_pasted():
         (
             "learning_rate",
             "5e-4",
-            r"fig09.learning_rate is '5e-4', .* valid number: YAML takes this for text; write 0.0005.",
+            r"fig09.learning_rate: must be a number, not '5e-4', which YAML reads as text; write 0.0005$",
         ),
-        ("stop_below", "1e-5", r"fig09.stop_below is '1e-5', .*: YAML takes this for text; write 1.0e-05."),
+        ("stop_below", "1e-5", r"fig09.stop_below: .*, not '1e-5', which YAML reads as text; write 1.0e-05$"),
         ("stop_below", "1.5e-6", None),
-        ("stop_below", "1.0e5", r"is '1.0e5', .*: YAML takes this for text; write 100000.0."),
-        ("stop_below", "-1e-5", r"is '-1e-5', .*; write -1.0e-05."),
-        ("stop_below", "'0.1'", r"is '0.1', .*: YAML takes this for text; write 0.1."),
-        ("epochs", "1e3", r"fig09.epochs is '1e3', .* valid integer: YAML takes this for text; write 1000."),
-        ("epochs", "1.5e0", r"fig09.epochs is '1.5e0', .* valid integer.$"),
-        ("epochs", "ten", r"fig09.epochs is 'ten', .* valid integer.$"),
-        ("stop_below", "nan", r"is 'nan', .* valid number.$"),
-        ("patch_sizes", "[3, '5']", r"fig09.patch_sizes.1 is '5', .*; write 5."),
+        ("stop_below", "1.0e5", r", not '1.0e5', which YAML reads as text; write 100000.0$"),
+        ("stop_below", "-1e-5", r", not '-1e-5', .*; write -1.0e-05$"),
+        ("stop_below", "'0.1'", r", not '0.1', which YAML reads as text; write 0.1$"),
+        ("epochs", "1e3", r"fig09.epochs: must be an integer, not '1e3', which YAML reads as text; write 1000$"),
+        ("epochs", "1.5e0", r"fig09.epochs: must be an integer, not '1.5e0'$"),
+        ("epochs", "ten", r"fig09.epochs: must be an integer, not 'ten'$"),
+        ("stop_below", "nan", r"must be a number, not 'nan'$"),
+        ("patch_sizes", "[3, '5']", r"fig09.patch_sizes.1: .*, not '5', .*; write 5$"),
     ],
 )
 def test_numbers_that_yaml_takes_for_text(config, key, text, sentence):
@@ -250,7 +262,7 @@ def test_numbers_that_yaml_takes_for_text(config, key, text, sentence):
     with pytest.raises(ConfigError, match=sentence) as caught:
         load_settings({**config, "overrides": overrides}, PRESETS)
     if "write" in sentence:
-        written = str(caught.value).rpartition("write ")[2].removesuffix(".")
+        written = str(caught.value).rpartition("write ")[2]
         assert not isinstance(yaml.safe_load(written), str)
 
 
@@ -265,16 +277,22 @@ def test_home_folder(config, monkeypatch, key):
 
     assert loaded("~/a") == "/home/me/a"
     assert loaded("./a/~b/") == "./a/~b/"
-    with pytest.raises(ConfigError, match=rf"{key}.* is '~nobody-here/a', but .* home folder of an unknown user"):
+    with pytest.raises(ConfigError, match=rf"{key}.*: '~nobody-here/a' .* home folder of an unknown user"):
         loaded("~nobody-here/a")
-    with pytest.raises(ConfigError, match=f"{key}.* is ''"):
+    with pytest.raises(ConfigError, match=f"{key}.*: must have at least 1 character, not ''"):
         loaded("")
 
 
 def test_drift_is_seen(tmp_path):
     (tmp_path / "envs").mkdir()
+    (tmp_path / "docs").mkdir()
+    for page in ("configuration.md", "datasets.md"):
+        (tmp_path / "docs" / page).write_text((ROOT / "docs" / page).read_text().replace("| `preset` |", "| `prset` |"))
     (tmp_path / "envs/lock.txt").write_text("numpy==1.0 ; python_version < '3.0' \\\n    --hash=sha256:0\n")
-    environment = yaml.safe_load(generated_files(tmp_path)[tmp_path / "envs/convrfm.yaml"])
+    files = generated_files(tmp_path)
+    for page in ("configuration.md", "datasets.md"):
+        assert files[tmp_path / "docs" / page] == (ROOT / "docs" / page).read_text()
+    environment = yaml.safe_load(files[tmp_path / "envs/convrfm.yaml"])
     assert environment["dependencies"][-1] == {"pip": []}  # the marker does not hold
 
 
@@ -299,3 +317,44 @@ def test_environment_carries_the_pins_of_the_lock():
     assert "torch==2.11.0" in pins
     for text in (lock, (ROOT / "envs/bootstrap.txt").read_text(), (ROOT / "envs/convrfm.yaml").read_text()):
         assert "://" not in text
+
+
+def test_a_page_without_its_block_is_refused(tmp_path):
+    for folder in ("envs", "docs"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "docs/configuration.md").write_text("# Configuration\n")
+    with pytest.raises(ValueError, match=r"configuration\.md: missing block 'config'"):
+        generated_files(tmp_path)
+
+
+def test_messages_name_the_file_and_the_key(config):
+    """A value of the preset, one that an override changes, and one that no longer fits an override."""
+    preset = yaml.safe_load((PRESETS / "quick.yaml").read_text())
+
+    def message(overrides, **changes):
+        with pytest.raises(ConfigError) as caught:
+            load_settings({**config, "overrides": overrides, **changes}, PRESETS)
+        return str(caught.value)
+
+    (first, *_) = preset["fig06"]["datasets"]
+    assert message({"fig06": {"datasets": [first] * 2}}) == "config.yaml: overrides.fig06.datasets: duplicate 'digits'"
+    alone = {**preset["zoo"], "standins": preset["zoo"]["standins"][:1]}
+    assert (
+        message({"zoo": alone}).splitlines()[-1].startswith("quick.yaml with overrides: fig02.network: 'vgg11-standin'")
+    )
+    assert message({}, prset="quick") == "config.yaml: unknown key 'prset'; did you mean 'preset'?"
+    long = {"fig09": {"learning_rate": "x" * 50}}
+    assert message(long) == "config.yaml: overrides.fig09.learning_rate: must be a number"
+    assert message({"split": {"above": 1}}) == "config.yaml: missing key 'overrides.split.parts'"
+
+
+def test_a_wrong_preset_is_named(config, tmp_path):
+    preset = yaml.safe_load((PRESETS / "quick.yaml").read_text())
+    preset["costs"] = {"most_minutes": 0}
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump(preset))
+    with pytest.raises(ConfigError) as caught:
+        load_settings({**config, "overrides": {}}, tmp_path)
+    assert str(caught.value) == "quick.yaml: costs.most_minutes: must be >= 1, not 0"
+    (tmp_path / "quick.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match=r"quick\.yaml is not valid YAML"):
+        load_settings(config, tmp_path)

@@ -78,15 +78,15 @@ def test_limits_leave_room():
 @pytest.mark.parametrize(
     ("costs", "sentence"),
     [
-        ({"fit_rmf": {"minutes": 1}}, "no key 'costs.fit_rmf'; the keys here are prepare, resample, draw"),
-        ({"fit_rmf": {"minutes": 1}}, "Did you mean 'fit_rfm'?"),
-        ({"fit_rfm": {"minute": 1}}, "Did you mean 'minutes'?"),
-        ({"fit_rfm": {"minutes": 0}}, "costs.fit_rfm.minutes is 0, but it should be greater than 0"),
+        ({"fit_rmf": {"minutes": 1}}, "unknown key 'overrides.costs.fit_rmf'; did you mean 'fit_rfm'?"),
+        ({"fit_rmf": {"minutes": 1}}, "did you mean 'fit_rfm'?"),
+        ({"fit_rfm": {"minute": 1}}, "did you mean 'minutes'?"),
+        ({"fit_rfm": {"minutes": 0}}, "overrides.costs.fit_rfm.minutes: must be > 0, not 0"),
         ({"fit_rfm": {"gpu": "always"}}, "'never', 'device' or 'backend'"),
-        ({"fit_rfm": {"cases": [{"for": "bars"}]}}, "the key 'costs.fit_rfm.cases.0.of' is missing"),
-        ({"fit_rfm": 7}, "costs.fit_rfm is 7"),
-        ({"most_minutes": {"minutes": 1}}, "costs.most_minutes is"),
-        (7, "costs is 7"),
+        ({"fit_rfm": {"cases": [{"for": "bars"}]}}, "missing key 'overrides.costs.fit_rfm.cases.0.of'"),
+        ({"fit_rfm": 7}, "costs.fit_rfm: must"),
+        ({"most_minutes": {"minutes": 1}}, "costs.most_minutes: must be an integer"),
+        (7, "costs: must"),
     ],
 )
 def test_what_is_wrong_is_said(costs, sentence):

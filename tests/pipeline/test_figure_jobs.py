@@ -7,10 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from convrfm.replication.figures.figure import FigureSpec
+from convrfm.replication.figures.finished_runs import read_recorded_runs, read_runs, runs_with
 from convrfm.replication.record.closure import import_closure
-from convrfm.replication.record.finished_runs import read_recorded_runs, read_runs, runs_with
-from convrfm.replication.record.paths import RUN_FILES
-from convrfm.replication.record.record import Recorder
+from convrfm.replication.record.record import RUN_FILES, Recorder
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import write_json, write_table
 

@@ -6,17 +6,13 @@ from pathlib import Path
 
 import pytest
 from audit.test_slices import plan_of
-from convrfm.replication.plan.beyond import variant_settings
-from convrfm.replication.plan.features import feature_fit_settings
-from convrfm.replication.plan.fig05 import fit_settings
-from convrfm.replication.plan.fig06 import image_fit_settings, image_fit_size
-from convrfm.replication.plan.printed import printed_fit_settings
 
 from convrfm.errors import InputError
 from convrfm.kernels import cpu, tiles
-from convrfm.replication.cluster import fit_memory
-from convrfm.replication.cluster.fit_memory import check_memory, fit_bytes
+from convrfm.replication.cluster import fits as fit_costs
+from convrfm.replication.cluster.fits import check_memory, fit_bytes
 from convrfm.replication.plan import fits
+from convrfm.replication.plan.table import RUNS
 from convrfm.system.memory import FreeMemory
 
 ROOT = Path(__file__).parents[2]
@@ -50,28 +46,28 @@ def test_the_estimate_is_near_the_measured_peaks(benchmark):
 
 
 def test_constants_are_those_of_the_kernels():
-    assert fit_memory.LARGEST_BUDGET == tiles.LARGEST_DEFAULT
-    assert (fit_memory.LARGEST_SIDE, fit_memory.FUSED_RANK) == (cpu.LARGEST_SIDE, cpu.FUSED_RANK)
-    assert fit_memory.STRIP_BYTES == cpu.STRIP_BYTES
+    assert fit_costs.LARGEST_BUDGET == tiles.LARGEST_DEFAULT
+    assert (fit_costs.LARGEST_SIDE, fit_costs.FUSED_RANK) == (cpu.LARGEST_SIDE, cpu.FUSED_RANK)
+    assert fit_costs.STRIP_BYTES == cpu.STRIP_BYTES
     assert cpu.PATCH_SHARE == 0.5
 
 
 def test_the_largest_printed_run_fits_a_laptop(monkeypatch):
     assert fit_bytes(PRINTED, 4000, 4000, FRAMED) < 1.5 * GIB
-    monkeypatch.setattr(fit_memory, "free_memory", lambda: FreeMemory(8 * GIB, "on this machine"))
+    monkeypatch.setattr(fit_costs, "free_memory", lambda: FreeMemory(8 * GIB, "on this machine"))
     check_memory(PRINTED, 4000, 4000, FRAMED)
 
 
 def test_a_fit_that_does_not_find_its_memory_is_refused(monkeypatch):
     needed = fit_bytes(PRINTED, 4000, 4000, FRAMED, budget=GIB // 8) - 8000 * 4 * 42**2
     monkeypatch.setattr(
-        fit_memory, "free_memory", lambda: FreeMemory(GIB // 2, "in the control group /job (x: 2.0 GiB)")
+        fit_costs, "free_memory", lambda: FreeMemory(GIB // 2, "in the control group /job (x: 2.0 GiB)")
     )
     with pytest.raises(InputError) as caught:
         check_memory(PRINTED, 4000, 4000, FRAMED)
     assert str(caught.value).startswith(
-        f"A fit to 4000 training and 4000 test images takes {needed / GIB:.1f} GiB beside them, but 0.5 GiB are free in the "
-        "control group /job (x: 2.0 GiB): lower n_train, n_test, stages or filters"
+        f"A fit to 4000 training and 4000 test images needs {needed / GIB:.1f} GiB beside them, but only 0.5 GiB are free in the "
+        "control group /job (x: 2.0 GiB). Lower n_train, n_test, stages or filters"
     )
 
 
@@ -107,27 +103,28 @@ def test_the_laplace_kernel_has_no_layers():
 def test_rules_ask_for_what_jobs_check():
     plan = plan_of("anchors", protocol="both")
     keys = {"protocol": "published", "seed": "0", "sigma": "1.0", "task": "noisy-mnist"}
-    expected = fit_bytes(fit_settings(plan, keys), 4000, 4000, FRAMED) // 2**20
+    expected = fit_bytes(RUNS["rfm"].settings(plan, keys), 4000, 4000, FRAMED) // 2**20
     assert fits.fit_memory(plan, "fit_rfm", keys) == expected < 1500
     sized = {**keys, "n_train": "200", "n_test": "200"}
     assert (
         fits.fit_memory(plan, "fit_printed", sized)
-        == fit_bytes(printed_fit_settings(plan, sized), 200, 200, FRAMED) // 2**20
+        == fit_bytes(RUNS["printed-rfm"].settings(plan, sized), 200, 200, FRAMED) // 2**20
     )
     varied = {**keys, "n_train": "4000", "variant": "unchanged"}
     assert (
         fits.fit_memory(plan, "fit_variant", varied)
-        == fit_bytes(variant_settings(plan, varied), 4000, 4000, FRAMED) // 2**20
+        == fit_bytes(RUNS["variant"].settings(plan, varied), 4000, 4000, FRAMED) // 2**20
     )
     of_svhn = {**keys, "dataset": "svhn", "classes": "all", "kernel": "laplace"}
     colour = (1000, 1000, (3, 32, 32))
     assert (
-        fits.fit_memory(plan, "fit_images", of_svhn) == fit_bytes(image_fit_settings(plan, of_svhn), *colour) // 2**20
+        fits.fit_memory(plan, "fit_images", of_svhn)
+        == fit_bytes(RUNS["image-rfm"].settings(plan, of_svhn), *colour) // 2**20
     )
     assert fits.fit_memory(plan, "train_cnn", keys) == 0
     assert (
         fits.fit_memory(plan, "fit_features", of_svhn)
-        == fit_bytes(feature_fit_settings(plan, of_svhn), *colour) // 2**20
+        == fit_bytes(RUNS["features"].settings(plan, of_svhn), *colour) // 2**20
     )
 
 
@@ -143,4 +140,4 @@ def test_rules_ask_for_what_jobs_check():
 )
 def test_images_have_the_shape_that_they_are_prepared_in(dataset, shape):
     keys = {"protocol": "published", "seed": "0", "dataset": dataset, "classes": "all"}
-    assert image_fit_size(plan_of("paper"), keys).shape == shape
+    assert fits.fit_size(plan_of("paper"), "image-rfm", keys).shape == shape

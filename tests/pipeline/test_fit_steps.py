@@ -10,7 +10,7 @@ import pytest
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import cpu, tiles
-from convrfm.replication.cluster.fit_memory import fit_bytes
+from convrfm.replication.cluster.fits import fit_bytes
 from convrfm.replication.jobs.fits import fill_gram, fit_round, fit_task
 from convrfm.replication.jobs.task_images import write_draw
 from convrfm.replication.record.record import Recorder, read_record

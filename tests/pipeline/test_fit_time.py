@@ -9,10 +9,10 @@ from audit.test_slices import plan_of
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.kernels.compiled import gradient
-from convrfm.replication.cluster import fit_time
-from convrfm.replication.cluster.fit_time import FitSize, Step, Work, fit_minutes, fit_work
+from convrfm.replication.cluster import fits
+from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, fit_work
 from convrfm.replication.config.costs import Costs, Rates
-from convrfm.replication.plan.fits import SIZES, STEPS, expected_minutes, fit_threads
+from convrfm.replication.plan.fits import FITS, STEPS, expected_minutes, fit_size, fit_threads
 
 ROOT = Path(__file__).parents[2]
 BARS = {"task": "bars", "sigma": "1", "seed": "0", "protocol": "published"}
@@ -52,21 +52,21 @@ def size(n=1000, m=500, outputs=10, shape=(1, 12, 12), **changes):
 
 def test_work_is_counted_by_hand():
     pairs = 1000**2 / 2 + 1000 * 500
-    solve = 1000**3 / 3 + fit_time.SOLVE_PASSES * 1000**2
-    entries = fit_time.ENTRY_PASSES * 1000 * 1500
+    solve = 1000**3 / 3 + fits.SOLVE_PASSES * 1000**2
+    entries = fits.ENTRY_PASSES * 1000 * 1500
     # 10 x 10 and 8 x 8 positions.
     assert vars(fit_work(size())) == {
         "maps": pairs * 164, "pixels": pairs * 2 * 144, "patches": 0, "gradients": 0, "solves": solve, "entries": entries,
     }  # fmt: skip
     two = fit_work(size(rounds=2, ridges=[1e-5, 1e-3]))
-    assert two.maps == 2 * pairs * 164 + fit_time.REVERSE * 1000 * 20 * 164
+    assert two.maps == 2 * pairs * 164 + fits.REVERSE * 1000 * 20 * 164
     assert two.patches == 2 * 100 * 9 * (pairs + 1500 * 9)
     assert two.gradients == 2 * 100 * 20 * 10 * 32 * (1000 + 16)
     assert two.solves == 4 * solve
     # A validation part is held out: all fitted images in the AGOP, and two systems.
     corrected = fit_work(size(rounds=2, protocol="corrected"))
     assert corrected.gradients == 2 * 100 * 800 * 10 * 32 * (800 + 16)
-    assert corrected.solves == 2 * (solve + 800**3 / 3 + fit_time.SOLVE_PASSES * 800**2)
+    assert corrected.solves == 2 * (solve + 800**3 / 3 + fits.SOLVE_PASSES * 800**2)
     assert fit_work(size(changes={"selection": "validation"})).solves == corrected.solves / 2
     # The second stage has a layer less, of 10 x 10 pixels in 4 channels.
     stages = fit_work(size(stages=2))
@@ -95,8 +95,8 @@ def test_minutes_follow_from_work_rates_and_threads():
 def test_constants_are_those_of_the_kernels():
     from convrfm.kernels.compiled.simd import VECTOR_BYTES
 
-    assert gradient.OUTPUTS == fit_time.PADDED_OUTPUTS
-    assert fit_time.PADDED_PATCH == 2 * VECTOR_BYTES // 4
+    assert gradient.OUTPUTS == fits.PADDED_OUTPUTS
+    assert fits.PADDED_PATCH == 2 * VECTOR_BYTES // 4
 
 
 def test_the_steps_of_a_fit_do_its_work_once():
@@ -111,7 +111,7 @@ def test_the_steps_of_a_fit_do_its_work_once():
 
 def test_every_fit_has_a_size():
     kinds = Costs.model_fields
-    assert {*SIZES, *STEPS} == {name for name in Costs.rules() if kinds[name].default.minutes is None}
+    assert {*FITS, *STEPS} == {name for name in Costs.rules() if kinds[name].default.minutes is None}
 
 
 def variant(n):
@@ -184,7 +184,7 @@ def test_fits_of_quick_run_side_by_side():
 def test_outputs_are_those_of_the_data():
     plan = plan_of("paper")
     keys = {"seed": "0", "protocol": "published"}
-    assert SIZES["fit_rfm"](plan, BARS).outputs == REGISTRY["bars"].classes == 2
-    assert SIZES["fit_images"](plan, {**keys, "dataset": "dtd", "classes": "all"}).outputs == 47
-    assert SIZES["fit_images"](plan, {**keys, "dataset": "dtd", "classes": "0-1"}).outputs == 1
-    assert SIZES["fit_features"](plan, {**keys, "dataset": "svhn", "kernel": "cntk"}).outputs == 10
+    assert fit_size(plan, "rfm", BARS).outputs == REGISTRY["bars"].classes == 2
+    assert fit_size(plan, "image-rfm", {**keys, "dataset": "dtd", "classes": "all"}).outputs == 47
+    assert fit_size(plan, "image-rfm", {**keys, "dataset": "dtd", "classes": "0-1"}).outputs == 1
+    assert fit_size(plan, "features", {**keys, "dataset": "svhn", "kernel": "cntk"}).outputs == 10

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from convrfm.errors import ConfigError
-from convrfm.replication.jobs import fits, training_runs
+from convrfm.replication.jobs import fits, training
 from convrfm.replication.jobs.fits import note_backend
 from convrfm.replication.jobs.training import prepare_torch
 from convrfm.replication.record import session
@@ -215,7 +215,7 @@ def run_with(tmp_path, monkeypatch, gpus, settings):
         threads=1,
         log=[str(tmp_path / "log")],
         resources={} if gpus is None else {"gpu": gpus},
-        params=SimpleNamespace(settings=settings, code="c0de"),
+        params=SimpleNamespace(job="x:y", settings=settings, code="c0de"),
         input={},
         output={"record": str(tmp_path / "record.json")},
     )
@@ -224,7 +224,7 @@ def run_with(tmp_path, monkeypatch, gpus, settings):
     monkeypatch.setattr(session, "_logging_to", nullcontext)
     for name in ("environment_of", "_end_with_workflow"):
         monkeypatch.setattr(session, name, lambda *_: {})
-    run_job(snakemake, "x:y")
+    run_job(snakemake)
     return read_record(tmp_path / "record.json")
 
 
@@ -238,7 +238,7 @@ def test_only_a_job_that_asks_for_none_on_purpose_sees_no_gpu(tmp_path, monkeypa
 def test_a_gpu_that_cannot_be_used_is_an_error_where_it_is_insisted_on(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr(training_runs, "cuda_trouble", lambda: "PyTorch is for another driver")
+    monkeypatch.setattr(training, "cuda_trouble", lambda: "PyTorch is for another driver")
     with pytest.raises(ConfigError, match="device is 'cuda', but PyTorch is for another driver"):
         run_with(tmp_path, monkeypatch, 1, {"device": "cuda"})
 
@@ -247,7 +247,7 @@ def test_a_gpu_that_cannot_be_used_is_an_error_where_it_is_insisted_on(tmp_path,
 def test_a_gpu_that_cannot_be_used_is_told_and_recorded(key, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr(training_runs, "cuda_trouble", lambda: "PyTorch is for another driver")
+    monkeypatch.setattr(training, "cuda_trouble", lambda: "PyTorch is for another driver")
     monkeypatch.setattr(fits, "why_no_gpu", lambda: "numba-cuda finds none.")
     record = run_with(tmp_path, monkeypatch, 1, {key: "auto"})
     reason = {"device": "PyTorch is for another driver", "backend": "numba-cuda finds none."}[key]
@@ -273,7 +273,7 @@ def test_a_gpu_that_cannot_be_used_is_told_and_recorded(key, tmp_path, monkeypat
 def test_nothing_is_said_of_a_gpu_that_is_used_or_not_wanted(gpus, settings, trouble, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr(training_runs, "cuda_trouble", lambda: trouble)
+    monkeypatch.setattr(training, "cuda_trouble", lambda: trouble)
     monkeypatch.setattr(fits, "why_no_gpu", lambda: trouble)
     assert "gpu_unusable" not in run_with(tmp_path, monkeypatch, gpus, settings)
     assert "GPU" not in caplog.text

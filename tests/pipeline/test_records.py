@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 
 from convrfm.errors import StorageError
-from convrfm.replication.cluster import preflight
+from convrfm.replication.cluster import launch
 from convrfm.replication.record import closure, record
-from convrfm.replication.record.paths import run_keys, run_name
-from convrfm.replication.record.record import Recorder, read_record
+from convrfm.replication.record.record import Recorder, read_record, run_keys, run_name
 from convrfm.system.storage import (
     clear_leftovers,
     load_arrays,
@@ -113,7 +112,7 @@ def test_record(tmp_path):
 
 def test_a_note_cannot_take_the_place_of_what_every_record_has(tmp_path):
     recorder = Recorder("convrfm.x:y", "c0de", {}, notes={"outputs": 10})
-    with pytest.raises(ValueError, match=r"has outputs: give the note of convrfm\.x:y another name"):
+    with pytest.raises(ValueError, match=r"convrfm\.x:y: notes may not be named outputs"):
         recorder.write(tmp_path / "record.json", {}, {})
     assert not (tmp_path / "record.json").exists()
 
@@ -240,14 +239,14 @@ def test_hash_changes_with_the_closure_alone(tmp_path, monkeypatch):
 
 
 def test_preflight(tmp_path, monkeypatch):
-    preflight.check_folder(tmp_path / "not" / "yet" / "there")
+    launch.check_folder(tmp_path / "not" / "yet" / "there")
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="is a file"):
-        preflight.check_folder(tmp_path / "file" / "results")
-    monkeypatch.setattr(preflight.os, "access", lambda *_: False)
+        launch.check_folder(tmp_path / "file" / "results")
+    monkeypatch.setattr(launch.os, "access", lambda *_: False)
     with pytest.raises(StorageError, match="read-only"):
-        preflight.check_folder(tmp_path)
+        launch.check_folder(tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(preflight, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(launch, "LEAST_FREE_BYTES", 2**62)
     with pytest.raises(StorageError, match="free disk space"):
-        preflight.check_folder(tmp_path)
+        launch.check_folder(tmp_path)

@@ -23,34 +23,34 @@ def load(preset="quick", **overrides):
 @pytest.mark.parametrize(
     ("section", "sentences"),
     [
-        ({"changes": [{"metric_pwer": 2.0}]}, ["there is no key 'choices.changes.0.metric_pwer'", "Did you mean 'metric_power'?"]),
-        ({"changes": [{}]}, ["it must change at least one of selection, agop_samples"]),
-        ({"changes": [{"metric_power": 2.0}] * 2}, ["each change may stand there only once, but they are metric_power-2, metric_power-2"]),
-        ({"changes": [{"metric_power": 0.0}]}, ["metric_power is 0.0", "greater than 0"]),
-        ({"changes": [{"eigenvalue_fraction": 1.5}]}, ["eigenvalue_fraction is 1.5", "less than or equal to 1"]),
-        ({"changes": [{"nonlinearity": "tanh"}]}, ["nonlinearity is 'tanh'", "'relu' or 'none'"]),
+        ({"changes": [{"metric_pwer": 2.0}]}, ["unknown key 'overrides.choices.changes.0.metric_pwer'", "did you mean 'metric_power'?"]),
+        ({"changes": [{}]}, ["must change at least one of selection, agop_samples"]),
+        ({"changes": [{"metric_power": 2.0}] * 2}, ["duplicate 'metric_power-2'"]),
+        ({"changes": [{"metric_power": 0.0}]}, ["metric_power: must", ", not 0.0", "> 0"]),
+        ({"changes": [{"eigenvalue_fraction": 1.5}]}, ["eigenvalue_fraction: must", ", not 1.5", "<= 1"]),
+        ({"changes": [{"nonlinearity": "tanh"}]}, ["nonlinearity: must", ", not 'tanh'", "'relu' or 'none'"]),
         ({"n_train": 30}, ["choices.n_train must be among tasks.0.n_train, that is 20, 40, but it is 30"]),
         ({"stages": 4}, ["choices.stages must be at most the depth of bars, 3, but it is 4"]),
         ({"agop_samples": [41]}, ["choices.agop_samples must be at most choices.n_train, 40, but they are 41"]),
-        ({"agop_samples": []}, ["choices.agop_samples is []"]),
+        ({"agop_samples": []}, ["choices.agop_samples: must", ", not []"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_choices_is_said(section, sentences):
     with pytest.raises(ConfigError) as caught:
         load(beyond={"tasks": [BARS], "choices": {**CHOICES, **section}})
     for sentence in sentences:
-        assert sentence.replace("'choices", "'beyond.choices") in str(caught.value)
+        assert sentence.replace("overrides.choices", "overrides.beyond.choices") in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("section", "sentence"),
     [
-        ({"tasks": [BARS, BARS]}, "each task may stand there only once, but they are bars, bars"),
-        ({"tasks": [{**BARS, "n_train": [40, 40]}]}, "may stand there only once, but they are 40, 40"),
-        ({"tasks": [{**BARS, "sigma": 0.0}]}, "beyond.tasks.0.sigma is 0.0"),
+        ({"tasks": [BARS, BARS]}, "duplicate 'bars'"),
+        ({"tasks": [{**BARS, "n_train": [40, 40]}]}, "duplicate '40'"),
+        ({"tasks": [{**BARS, "sigma": 0.0}]}, "beyond.tasks.0.sigma: must"),
         ({"tasks": [{**BARS, "rfm": {"rounds": 1}}]}, "rfm.rounds must be at least 2"),
         ({"tasks": [{**BARS, "depth": 2}]}, "rfm.stages is 3, but depth is 2"),
-        ({"seeds": [1, 1]}, "a seed may stand there only once, but they are seed=1, seed=1"),
+        ({"seeds": [1, 1]}, "duplicate 'seed=1'"),
     ],
 )
 def test_what_is_wrong_with_tasks_is_said(section, sentence):
@@ -93,7 +93,7 @@ def test_anchors_repeat_every_printed_run():
     ("preset", "runs", "sentence"),
     [
         ("anchors", ["svhn-100"], "'svhn-100' must be one of svhn-1000, noisy-mnist-4000, noisy-mnist-200"),
-        ("anchors", ["svhn-1000"] * 2, "each run may stand there only once, but they are svhn-1000, svhn-1000"),
+        ("anchors", ["svhn-1000"] * 2, "duplicate 'svhn-1000'"),
         ("quick", ["svhn-1000"], "printed.runs: 'svhn-1000' needs svhn in fig06.datasets with n_train 1000, n_test 1000, size 32, rfm.ridges [1.0e-05]"),
     ],
 )  # fmt: skip

@@ -12,10 +12,10 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.figures.fig06 import DATASETS
+from convrfm.replication.figures.finished_runs import runs_with
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import FIGURES
-from convrfm.replication.record.finished_runs import runs_with
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"
@@ -39,18 +39,18 @@ def load(preset="quick", **overrides):
 @pytest.mark.parametrize(
     ("section", "sentences"),
     [
-        ({"datasets": [{**DIGITS, "dataset": "mnst"}]}, ["fig06.datasets.0.dataset is 'mnst'", "one of mnist, fashion-mnist"]),
-        ({"datasets": [{**DIGITS, "dataset": "bars"}]}, ["fig06.datasets.0.dataset is 'bars'"]),
-        ({"datasets": [DIGITS, DIGITS]}, ["each data set may stand there only once", "digits, digits"]),
+        ({"datasets": [{**DIGITS, "dataset": "mnst"}]}, ["fig06.datasets.0.dataset: must", ", not 'mnst'", "one of mnist, fashion-mnist"]),
+        ({"datasets": [{**DIGITS, "dataset": "bars"}]}, ["fig06.datasets.0.dataset: must", ", not 'bars'"]),
+        ({"datasets": [DIGITS, DIGITS]}, ["duplicate 'digits'"]),
         ({"datasets": [{**DIGITS, "size": 6}]}, ["size must be at least 7 for depth 3 and patch_size 3, but it is 6"]),
         ({"datasets": [{**DIGITS, "depth": 2}]}, ["rfm.stages is 3, but depth is 2"]),
         ({"datasets": [{**DIGITS, "rfm": {"rounds": 1}}]}, ["rfm.rounds must be at least 2"]),
-        ({"datasets": [{**DIGITS, "cnn": {"optimizer": "sdg"}}]}, ["fig06.datasets.0.cnn.optimizer is 'sdg'"]),
+        ({"datasets": [{**DIGITS, "cnn": {"optimizer": "sdg"}}]}, ["fig06.datasets.0.cnn.optimizer: must", ", not 'sdg'"]),
         ({"layers": ["svhn"]}, ["layers must be among datasets, that is digits, but there is 'svhn'"]),
-        ({"pairs": [{**DIGITS, "first_classes": 1}]}, ["fig06.pairs.0.first_classes is 1", "greater than or equal to 2"]),
+        ({"pairs": [{**DIGITS, "first_classes": 1}]}, ["fig06.pairs.0.first_classes: must", ", not 1", ">= 2"]),
         ({"pairs": [{**DIGITS, "first_classes": 3, "only": ["1-3"]}]}, ["only must name pairs a-b with a < b < first_classes, 3"]),
         ({"pairs": [{**DIGITS, "only": ["1-3", "1-3"]}]}, ["each once, but it is 1-3, 1-3"]),
-        ({"pairs": [{**DIGITS, "only": ["1+3"]}]}, ["fig06.pairs.0.only.0 is '1+3'"]),
+        ({"pairs": [{**DIGITS, "only": ["1+3"]}]}, ["fig06.pairs.0.only.0: must", ", not '1+3'"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(section, sentences):

@@ -16,11 +16,14 @@ SIZE = {"images": 4, "channels": 1, "height": 6, "width": 6, "patch_size": 3, "f
 @pytest.mark.parametrize(
     ("changes", "sentences"),
     [
-        ({"draws": 0}, ["theorem1.draws is 0", "greater than or equal to 1"]),
-        ({"learning_rate": -1.0}, ["theorem1.learning_rate is -1.0", "greater than 0"]),
-        ({"sizes": []}, ["theorem1.sizes is []", "at least 1 item"]),
+        ({"draws": 0}, ["theorem1.draws: must", ", not 0", ">= 1"]),
+        ({"learning_rate": -1.0}, ["theorem1.learning_rate: must", ", not -1.0", "> 0"]),
+        ({"sizes": []}, ["theorem1.sizes: must", ", not []", "at least 1 item"]),
         ({"sizes": [{**SIZE, "patch_size": 6}]}, ["patch_size must be below height and width"]),
-        ({"sizes": [{**SIZE, "filter": 3}]}, ["no key 'theorem1.sizes.0.filter'", "Did you mean 'filters'?"]),
+        (
+            {"sizes": [{**SIZE, "filter": 3}]},
+            ["unknown key 'overrides.theorem1.sizes.0.filter'", "did you mean 'filters'?"],
+        ),
     ],
 )
 def test_what_is_wrong_is_said(changes, sentences):

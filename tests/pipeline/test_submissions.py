@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.replication.cluster.submissions import Submission, excesses, largest_requests, read_partitions
+from convrfm.replication.cluster.site import Submission, excesses, largest_requests, read_partitions
 
 PARTITIONS = {
     "cpu": {"max_runtime": 2880, "max_cpus_per_task": 32, "max_mem_mb": 128000, "max_gpu": 0},
@@ -70,7 +70,7 @@ def test_a_job_that_names_its_partition_goes_to_no_other(site):
     jobs = [job(runtime=2880, slurm_partition="gpu"), job(slurm_partition="gpu"), job(slurm_partition="long")]
     assert list(excesses(jobs, partitions)) == [
         "fit_rfm: 2880 min, but gpu allows 1440",
-        "fit_rfm: partition long, which slurm/site.yaml does not describe",
+        "fit_rfm: partition long is missing in slurm/site.yaml",
     ]
 
 

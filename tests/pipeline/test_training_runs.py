@@ -10,9 +10,8 @@ from torch import nn
 
 from convrfm.errors import ConfigError
 from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when, write_weights
-from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
 from convrfm.replication.record.record import Recorder
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
 from convrfm.system.storage import write_bytes
 from convrfm.training import TrainingResult
 from convrfm.training.checkpoint import weights_of

@@ -9,7 +9,7 @@ import pytest
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import InputError
 from convrfm.numerics.metric import normalise
-from convrfm.replication.cluster import fit_memory
+from convrfm.replication.cluster import fits as fit_costs
 from convrfm.replication.figures.beyond import UNCHANGED, Change, variant_name
 from convrfm.replication.jobs.fits import fit_task, task_choices
 from convrfm.replication.jobs.task_images import write_draw
@@ -178,8 +178,8 @@ def test_names_of_variants():
 
 
 def test_a_fit_that_does_not_find_its_memory_stops_before_it_starts(fit, monkeypatch):
-    monkeypatch.setattr(fit_memory, "free_memory", lambda: FreeMemory(2**20, "on this machine"))
+    monkeypatch.setattr(fit_costs, "free_memory", lambda: FreeMemory(2**20, "on this machine"))
     with pytest.raises(
-        InputError, match=r"40 training and 16 test images takes .* GiB are free on this machine: lower n_train"
+        InputError, match=r"40 training and 16 test images needs .* GiB are free on this machine. Lower n_train"
     ):
         fit({})

@@ -98,7 +98,7 @@ def test_gpus_by_gres(with_profiles, site):
 def test_a_wrong_key_of_a_site_is_said_before_anything_runs(with_profiles, site):
     site(acount="me")
     output = with_profiles.snakemake("-n", "--profile", "slurm", "fig05", succeeds=False)
-    assert "slurm/site.yaml: there is no key 'acount'" in output
+    assert "slurm/site.yaml: unknown key 'acount'" in output
 
 
 def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
@@ -142,11 +142,11 @@ def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(anchors):
     rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line and not line.startswith(" ")}
     assert rows["fit_rfm"][0] == "2"
     assert rows["train_cnn"][:3] == ["4", "0.20", "0.20"]
-    assert "sets, 1.8 GB to fetch if none is there" in output
+    assert "sets, 1.8 GB to fetch if none is present" in output
     assert not (anchors.root / "data").exists()
     chain = output.partition("Longest chain")[2]
     assert chain.index("prepare") < chain.index("train_simplenet") < chain.index("draw_fig08")
-    assert "once slurm/site.yaml names them" in output
+    assert "add `partitions` to slurm/site.yaml" in output
 
 
 def test_what_slurm_would_get(with_profiles, site):

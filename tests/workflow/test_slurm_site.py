@@ -12,8 +12,8 @@ from snakemake_executor_plugin_slurm import Executor as Plugin
 from snakemake_interface_common.exceptions import WorkflowError
 
 from convrfm.errors import ConfigError
-from convrfm.replication.cluster import attempts
-from convrfm.replication.cluster.attempts import growth, note_failure
+from convrfm.replication.cluster import launch
+from convrfm.replication.cluster.launch import growth, note_failure
 from convrfm.replication.cluster.site import Site, load_site
 from convrfm.replication.config.costs import Costs
 from snakemake_executor_plugin_slurm_site import Executor, ExecutorSettings
@@ -24,7 +24,7 @@ from workflow.conftest import ROOT
 
 @pytest.fixture(autouse=True)
 def nothing_noted(monkeypatch):
-    monkeypatch.setattr(attempts, "_failures", {})
+    monkeypatch.setattr(launch, "_failures", {})
 
 
 def test_states_of_squeue_and_sacct():
@@ -45,7 +45,7 @@ def test_states_of_squeue_and_sacct():
         ("OUT_OF_MEMORY", "", "memory"),
         ("FAILED", "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=1.0", "memory"),
         ("FAILED", "slurmstepd: error: StepId=2.0 exceeded memory limit (700 > 500), being killed", "memory"),
-        ("FAILED", "error: The job ran out of memory: use fewer jobs at a time", "memory"),
+        ("FAILED", "error: The job ran out of memory: run fewer jobs at a time", "memory"),
         ("FAILED", "error: the disk is full", None),
         ("FAILED", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", None),
         ("CANCELLED", "", None),
@@ -91,13 +91,13 @@ def test_the_example_of_a_site_is_valid_with_all_that_is_commented_out(tmp_path)
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("acount: mine", "slurm/site.yaml: there is no key 'acount'; .* Did you mean 'account'?"),
-        ("gpu: {model: [h100]}", "slurm/site.yaml: gpu.model is .*, but it should be a valid string"),
-        ("gpu: {model: a100-sxm4}", "slurm/site.yaml: gpu.model is 'a100-sxm4', but"),
-        ("gpu: {gres: 'gpu:h100:2'}", "slurm/site.yaml: gpu.gres is 'gpu:h100:2', but"),
-        ("partition: ''", "slurm/site.yaml: partition is '', but"),
-        ("- a", "slurm/site.yaml:"),
-        ("a: [", "slurm/site.yaml is no YAML"),
+        ("acount: mine", "slurm/site.yaml: unknown key 'acount'; did you mean 'account'?"),
+        ("gpu: {model: [h100]}", "slurm/site.yaml: gpu.model: must be a string, not .'h100'"),
+        ("gpu: {model: a100-sxm4}", "slurm/site.yaml: gpu.model: must match pattern .*, not 'a100-sxm4'"),
+        ("gpu: {gres: 'gpu:h100:2'}", "slurm/site.yaml: gpu.gres: must match pattern .*, not 'gpu:h100:2'"),
+        ("partition: ''", "slurm/site.yaml: partition: must have at least 1 item, not ''"),
+        ("- a", "slurm/site.yaml: must be a mapping, not .'a'"),
+        ("a: [", "slurm/site.yaml is not valid YAML"),
     ],
 )
 def test_what_is_wrong_with_the_file_of_a_site_is_said(tmp_path, text, sentence):
@@ -225,7 +225,7 @@ def test_a_job_that_nobody_knows_has_failed_after_a_few_answers(executor, tmp_pa
     for _ in range(module.MOST_LOOKS - 1):
         assert look(executor, info) == [info]
     assert look(executor, info) == []
-    assert "neither squeue nor sacct knows of it any more" in executor.ended[0][1]
+    assert "neither squeue nor sacct knows it any more" in executor.ended[0][1]
 
 
 def test_a_job_is_not_given_up_while_accounting_is_away(executor, tmp_path):

@@ -115,8 +115,8 @@ def test_configuration_reaches_the_jobs_that_see_it(built):
 def test_a_wrong_key_stops_before_the_first_job(project):
     project.configure(protocl="both")
     output = project.snakemake("-c2", succeeds=False)
-    assert "there is no key 'protocl'" in output
-    assert "Did you mean 'protocol'?" in output
+    assert "unknown key 'protocl'" in output
+    assert "did you mean 'protocol'?" in output
     assert "Traceback" not in output
     assert not project.results.exists()
 

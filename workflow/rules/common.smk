@@ -11,12 +11,11 @@ from snakemake.exceptions import WorkflowError
 
 from convrfm.datasets.places import STATE, find_place
 from convrfm.errors import ConvRFMError
-from convrfm.replication.cluster.attempts import growth
+from convrfm.replication.cluster.launch import cancel_orphans, check_folder, check_paths, growth
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.record.data_states import due_attempt, read_state
-from convrfm.replication.cluster.orphans import cancel_orphans
-from convrfm.replication.record.paths import RUN_FILES, figure_records
+from convrfm.replication.record.record import RUN_FILES, figure_records, read_record
 from convrfm.replication.figures.beyond import variants
 from convrfm.replication.plan.fits import expected_minutes, fit_memory, fit_threads
 from convrfm.replication.plan.steps import (
@@ -31,8 +30,6 @@ from convrfm.replication.plan.steps import (
 )
 from convrfm.replication.plan.plan import FIGURE_FORMATS, FILE_SETS, Plan
 from convrfm.replication.plan.table import FIGURES, RUNS, asked_figures
-from convrfm.replication.cluster.preflight import check_folder, check_paths
-from convrfm.replication.record.record import read_record
 from convrfm.replication.config.costs import PAIRS, is_pair
 from convrfm.replication.cluster.site import Site, load_site
 

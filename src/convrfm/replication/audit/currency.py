@@ -14,8 +14,7 @@ from convrfm.replication.config.presets import Settings, load_settings, read_yam
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import FIGURES, RUNS, FigureKind, asked_figures
 from convrfm.replication.record.closure import closure_hash, import_closure
-from convrfm.replication.record.paths import run_keys
-from convrfm.replication.record.record import CHECKOUT, ask_git
+from convrfm.replication.record.record import CHECKOUT, ask_git, run_keys
 from convrfm.replication.runs.kinds import RunKind
 
 __all__ = [

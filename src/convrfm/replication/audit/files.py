@@ -11,9 +11,9 @@ import pyarrow as pa
 from convrfm.replication.audit.commands import remove
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.audit.records import Product, strange_file
-from convrfm.replication.record.checkpoints import CHECKPOINT
-from convrfm.replication.record.paths import RUN_FILES
 from convrfm.replication.record.received import check_table, hash_of, open_result
+from convrfm.replication.record.record import RUN_FILES
+from convrfm.replication.record.session import CHECKPOINT
 from convrfm.system.plain_files import NotPlainError, entries_below
 
 __all__ = ["DEEPEST", "Hashes", "check_inputs", "check_outputs", "unknown_files"]

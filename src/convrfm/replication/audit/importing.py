@@ -22,8 +22,8 @@ from convrfm.replication.audit.files import DEEPEST
 from convrfm.replication.audit.outcome import Audit, Finding, State
 from convrfm.replication.audit.records import find_products, in_order, strange_file
 from convrfm.replication.config.presets import Settings
-from convrfm.replication.record.paths import figure_records, run_records
 from convrfm.replication.record.received import open_result, received_record
+from convrfm.replication.record.record import figure_records, run_records
 from convrfm.system.plain_files import entries_below
 from convrfm.system.storage import explained_writes, sha256
 

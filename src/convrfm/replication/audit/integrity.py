@@ -14,7 +14,7 @@ from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.audit.records import Product, find_products, in_order
 from convrfm.replication.audit.seal import check_seal, merkle_root, record_hashes
 from convrfm.replication.plan.plan import Plan
-from convrfm.replication.record.cost_record import COST_TABLE, cost_trouble
+from convrfm.replication.record.received import COST_TABLE, cost_trouble
 
 __all__ = ["Integrity", "check_integrity"]
 

@@ -11,9 +11,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from convrfm.datasets.places import STATE as DATA_STATE
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.plan.plan import FIGURE_FORMATS
-from convrfm.replication.record.paths import RUN_FILES, figure_records, run_keys, run_records
 from convrfm.replication.record.received import open_result, received_record
-from convrfm.replication.record.record import SEAL, seal_of
+from convrfm.replication.record.record import RUN_FILES, SEAL, figure_records, run_keys, run_records, seal_of
 from convrfm.system.plain_files import NotPlainError
 
 __all__ = ["Described", "Product", "Record", "find_products", "in_order", "read_product", "strange_file"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from convrfm.errors import InputError
 from convrfm.replication.audit.files import Hashes
 from convrfm.replication.audit.outcome import Finding, State
-from convrfm.replication.record.paths import figure_records, run_records
 from convrfm.replication.record.received import received_record
+from convrfm.replication.record.record import figure_records, run_records
 from convrfm.system.storage import write_json
 
 __all__ = ["SEAL_FILE", "check_seal", "merkle_root", "record_hashes", "seal"]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from convrfm.replication.claims.rules import Rule
 from convrfm.replication.figures.style import interval
-from convrfm.replication.record.paths import RUN_FILES, run_keys
+from convrfm.replication.record.record import RUN_FILES, run_keys
 
 __all__ = [
     "Evidence",

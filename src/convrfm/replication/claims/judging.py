@@ -13,8 +13,7 @@ from convrfm.replication.claims.claims import Claim, ClaimsError, load_claims, r
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, runs_of
 from convrfm.replication.claims.verdicts import Decision, Measurement, Verdict, decide, readings_of
 from convrfm.replication.figures.figure import figures
-from convrfm.replication.record.cost_record import cost_trouble
-from convrfm.replication.record.received import open_result, read_parquet, received_record
+from convrfm.replication.record.received import cost_trouble, open_result, read_parquet, received_record
 
 __all__ = ["Judgement", "all_judges", "check_matched", "judge", "judge_claim", "read_table"]
 

@@ -1,10 +1,11 @@
-"""What the whole of a preset is expected to cost, before anything is submitted."""
+"""The expected cost of a whole preset, before anything is submitted: `snakemake cost`."""
 
 import logging
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +18,21 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, GroupSettings,
 from snakemake_executor_plugin_slurm.partitions import Partition
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.replication.cluster.site import SITE
-from convrfm.replication.cluster.submissions import Submission, excesses, largest_requests, read_partitions
+from convrfm.replication.cluster.site import SITE, Submission, excesses, largest_requests, read_partitions
 from convrfm.replication.config.presets import load_settings
 from convrfm.replication.plan.fits import expected_minutes
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.record.session import Job
 
-__all__ = ["Planned", "Profile", "longest_chain", "print_cost", "read_profile", "submission_lines", "table"]
+__all__ = ["Planned", "longest_chain", "print_cost", "table"]
 
 PROFILE = Path("slurm/config.yaml")
-"""The profile for SLURM, in the folder that Snakemake works in, or else beside the Snakefile."""
+"""The profile for SLURM, in the working folder of Snakemake, or else beside the Snakefile."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One job of a plan.
-
-    Attributes:
-        rule: its name.
-        inputs: files that it reads.
-        outputs: files that it writes.
-        minutes: how long it is expected to take.
-        threads: CPUs.
-        gpus: how many it asks for.
-        memory_mb: MiB that its first attempt asks for.
-    """
+    """One job of a plan: its files, its expected minutes (0 for targets, which only name files), and what it requests."""
 
     rule: str
     inputs: tuple[str, ...]
@@ -54,14 +44,8 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What the profile for SLURM says of submissions.
-
-    Attributes:
-        jobs: the most at a time; None without a profile.
-        cores: the most CPUs of one job or group.
-        components: so many components of a group make one job, by the group's name.
-    """
+class _Profile:
+    """The profile for SLURM: the most jobs at a time, the most CPUs of one job, and the components of a group in one job."""
 
     jobs: int | None = None
     cores: int = sys.maxsize
@@ -69,26 +53,24 @@ class Profile:
 
 
 class _Listener(logging.Handler):
-    """Keeps what Snakemake tells of each job that it would run, and what a scheduler would get of them."""
+    """Keeps what Snakemake reports of the jobs that it would run: its records of jobs, and submissions to a scheduler."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Any] = []
+        self.jobs: list[Any] = []
         self.submissions: list[Submission] = []
 
     def emit(self, record: Any) -> None:
-        event = getattr(record, "event", None)
-        if event is None:
-            return
-        if event.name == "GROUP_INFO":
+        event = getattr(getattr(record, "event", None), "name", None)
+        if event == "GROUP_INFO":
             first = next(iter(record.jobs))
             group = first.dag.get_job_group(first)
-            # As the group itself has it where it is submitted, and not run here.
-            asked = GroupResources.basic_layered(group.toposorted, group.global_resources, run_local=False)
-            self.submissions.append(Submission(f"group {group.name}", asked, asked["_cores"], {}))
-        elif event.name == "JOB_INFO":
-            self.told.append(record)
-            # Those of a group stand indented below it.
+            # The resources that the group requests when it is submitted, and not run here.
+            request = GroupResources.basic_layered(group.toposorted, group.global_resources, run_local=False)
+            self.submissions.append(Submission(f"group {group.name}", request, request["_cores"], {}))
+        elif event == "JOB_INFO":
+            self.jobs.append(record)
+            # Jobs of a group are indented below it.
             if _works(record) and not record.indent:
                 self.submissions.append(
                     Submission(record.rule_name, record.resources, record.threads, record.wildcards)
@@ -96,9 +78,9 @@ class _Listener(logging.Handler):
 
 
 def print_cost(job: Job) -> None:
-    """Print hours of CPUs and GPUs by rule, the longest chain of jobs, what SLURM would get, and how much there is to fetch.
+    """Print CPU and GPU hours by rule, the longest chain of jobs, what SLURM would get, and the size of the downloads.
 
-    Everything is counted, finished or not, as if all data were there.
+    All jobs are counted, finished or not, as if all data were present.
 
     Raises:
         ConfigError: the site's file is wrong.
@@ -106,31 +88,32 @@ def print_cost(job: Job) -> None:
     config = {**job.settings["config"], "assume_data": True}
     root = Path(job.settings["root"])
     settings = load_settings(config, root / "workflow" / "presets")
-    profile = read_profile(next((path for path in (PROFILE, root / PROFILE) if path.is_file()), None))
+    profile = _read_profile(root)
     partitions = read_partitions(Path.cwd())
-    told, submissions = _plan(config, root / "Snakefile", profile)
+    found = _plan(config, root / "Snakefile", profile)
     plan = Plan(settings, lambda _: {"state": "present", "digest": ""})
-    jobs = [_planned(record, plan) for record in told if record.rule_name != "fetch"]
-    fetched = sorted(record.wildcards["dataset"] for record in told if record.rule_name == "fetch")
-    what = f"preset {settings.config.preset}, protocol {settings.config.protocol}, seeds {settings.config.seeds}"
-    lines = [what, "", *table(jobs), "", *_chain_lines(jobs), "", *submission_lines(submissions, partitions, profile)]
+    jobs = [_planned(record, plan) for record in found.jobs if record.rule_name != "fetch"]
+    fetched = [record.wildcards["dataset"] for record in found.jobs if record.rule_name == "fetch"]
+    title = f"preset {settings.config.preset}, protocol {settings.config.protocol}, seeds {settings.config.seeds}"
+    submissions = _submission_lines(found.submissions, partitions, profile)
+    lines = [title, "", *table(jobs), "", *_chain_lines(jobs), "", *submissions]
     if fetched:
         size = sum(REGISTRY[name].megabytes for name in fetched) / 1000
-        lines += ["", f"Data and weights: {len(fetched)} sets, {size:.1f} GB to fetch if none is there."]
+        lines += ["", f"Data and weights: {len(fetched)} sets, {size:.1f} GB to fetch if none is present."]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def read_profile(path: Path | None) -> Profile:
-    """Read the profile for SLURM; without a file nothing is limited, and no group makes one job with another."""
+def _read_profile(root: Path) -> _Profile:
+    path = next((path for path in (PROFILE, root / PROFILE) if path.is_file()), None)
     if path is None:
-        return Profile()
+        return _Profile()
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     components = parse_group_components(content.get("group-components"))
-    return Profile(content.get("jobs"), content.get("cores", sys.maxsize), components)
+    return _Profile(content.get("jobs"), content.get("cores", sys.maxsize), components)
 
 
-def _plan(config: Mapping[str, Any], snakefile: Path, profile: Profile) -> tuple[list[Any], list[Submission]]:
-    """What Snakemake tells of each job behind the target `all`, and what a scheduler would get."""
+def _plan(config: Mapping[str, Any], snakefile: Path, profile: _Profile) -> _Listener:
+    """What Snakemake reports of all jobs behind the target `all`."""
     listener = _Listener()
     with SnakemakeApi(OutputSettings(dryrun=True)) as api:
         workflow = api.workflow(
@@ -151,30 +134,30 @@ def _plan(config: Mapping[str, Any], snakefile: Path, profile: Profile) -> tuple
             logger.removeHandler(listener)
             for handler in others:
                 logger.addHandler(handler)
-    return listener.told, listener.submissions
+    return listener
 
 
 def _works(record: Any) -> bool:
-    """Whether a job is more than a target, which only names files, and than a download, which runs where Snakemake does."""
+    """Whether a job is more than a target or a download, which runs where Snakemake does."""
     return "runtime" in record.resources.keys()  # noqa: SIM118 (not a dict)
 
 
 def _planned(record: Any, plan: Plan) -> Planned:
-    """A job as Snakemake tells of it; targets, which only name files, cost nothing."""
-    resources, works = record.resources, _works(record)
+    """A job as Snakemake reports it."""
+    works = _works(record)
     return Planned(
         record.rule_name,
         tuple(record.input),
         tuple(record.output),
         expected_minutes(plan, record.rule_name, record.wildcards, record.threads) if works else 0.0,
         record.threads,
-        int(resources.get("gpu", 0)),
-        int(resources.get("mem_mb", 0)) if works else 0,
+        int(record.resources.get("gpu", 0)),
+        int(record.resources.get("mem_mb", 0)) if works else 0,
     )
 
 
 def table(jobs: Sequence[Planned]) -> Iterator[str]:
-    """Lines of the table of all rules whose jobs take time, the longest together first, and the total."""
+    """Lines of the table of all rules whose jobs take time, the longest in total first, and their total."""
     by_rule: dict[str, list[Planned]] = defaultdict(list)
     for job in jobs:
         if job.minutes > 0:
@@ -193,26 +176,14 @@ def table(jobs: Sequence[Planned]) -> Iterator[str]:
 
 
 def longest_chain(jobs: Sequence[Planned]) -> list[Planned]:
-    """The jobs, in order, that take the longest one after the other: the least time on any number of machines."""
+    """The chain of jobs, in order, that takes longest: the least time on any number of machines."""
     makers = {path: job for job in jobs for path in job.outputs}
-    ends: dict[Planned, float] = {}
+    needs = {job: [makers[path] for path in dict.fromkeys(job.inputs) if path in makers] for job in jobs}
     before: dict[Planned, Planned | None] = {}
-
-    def waiting_for(job: Planned) -> list[Planned]:
-        return list({makers[path]: None for path in job.inputs if path in makers})
-
-    for target in jobs:
-        waiting = [target]
-        while waiting:
-            job = waiting[-1]
-            missing = [earlier for earlier in waiting_for(job) if earlier not in ends]
-            if missing:
-                waiting += missing
-                continue
-            waiting.pop()
-            latest = max(waiting_for(job), key=ends.__getitem__, default=None)
-            before[job] = latest
-            ends[job] = job.minutes + (0.0 if latest is None else ends[latest])
+    ends: dict[Planned | None, float] = {None: 0.0}
+    for job in TopologicalSorter(needs).static_order():
+        before[job] = max(needs[job], key=ends.__getitem__, default=None)
+        ends[job] = job.minutes + ends[before[job]]
     chain: list[Planned] = []
     last = max(jobs, key=ends.__getitem__, default=None)
     while last is not None:
@@ -221,16 +192,18 @@ def longest_chain(jobs: Sequence[Planned]) -> list[Planned]:
     return [job for job in reversed(chain) if job.minutes > 0]
 
 
-def submission_lines(
-    submissions: Sequence[Submission], partitions: Sequence[Partition], profile: Profile
-) -> Iterator[str]:
-    """What SLURM would get, which of it exceeds the partitions of the site's file, and which limits are to be looked up.
+def _chain_lines(jobs: Sequence[Planned]) -> Iterator[str]:
+    chain = longest_chain(jobs)
+    yield f"Longest chain, {sum(job.minutes for job in chain) / 60:.2f} hours:"
+    for job in chain:
+        folder = Path(job.outputs[0]).parent.name if job.outputs else ""
+        yield f"  {job.minutes:8.1f} min  {job.rule}  {folder}"
 
-    Args:
-        submissions: jobs as a scheduler would get them.
-        partitions: of the site's file; none where it names none.
-        profile: that for SLURM.
-    """
+
+def _submission_lines(
+    submissions: Sequence[Submission], partitions: Sequence[Partition], profile: _Profile
+) -> Iterator[str]:
+    """What SLURM would get, which of it exceeds the site's partitions, and which limits to look up."""
     at_a_time = "" if profile.jobs is None else f", at most {profile.jobs} at a time (`jobs` in {PROFILE})"
     yield f"Submissions to SLURM: {len(submissions)}{at_a_time}."
     yield f"Largest requests: {', '.join(largest_requests(submissions)) or 'none'}."
@@ -238,20 +211,11 @@ def submission_lines(
         "Limits to look up: MaxSubmitJobs (sacctmgr show assoc user=$USER format=account,maxsubmit; "
         "sacctmgr show qos format=name,maxsubmitpu), MaxTime and MaxMemPerNode of partitions (scontrol show partition)."
     )
+    too_large = list(excesses(submissions, partitions)) if partitions else []
     if not partitions:
-        yield f"What exceeds them is said here once {SITE} names them under `partitions`."
-        return
-    too_large = list(excesses(submissions, partitions))
-    if not too_large:
+        yield f"To see which jobs exceed them, add `partitions` to {SITE}."
+    elif not too_large:
         yield f"Every job fits into a partition of {SITE}."
-        return
-    yield f"No partition in {SITE} accepts these: lower costs.most_minutes, or correct the section costs:"
-    yield from (f"  {line}" for line in too_large)
-
-
-def _chain_lines(jobs: Sequence[Planned]) -> Iterator[str]:
-    chain = longest_chain(jobs)
-    yield f"Longest chain, {sum(job.minutes for job in chain) / 60:.2f} hours:"
-    for job in chain:
-        folder = Path(job.outputs[0]).parent.name if job.outputs else ""
-        yield f"  {job.minutes:8.1f} min  {job.rule}  {folder}"
+    else:
+        yield f"No partition in {SITE} accepts these. Lower costs.most_minutes, or correct the section costs:"
+        yield from (f"  {line}" for line in too_large)

@@ -1,29 +1,28 @@
-"""The section of costs: what a job of each rule is expected to take, which is what a scheduler is asked for."""
+"""The sections of costs, which jobs request from a scheduler, and of large fits that are split over several jobs."""
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from convrfm.replication.config.models import Model, Positive
 
-__all__ = ["PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "CostOfCase", "Costs", "Demand", "Rates", "is_pair"]
+__all__ = ["LIMIT", "PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "Costs", "Rates", "Split", "is_pair"]
 
 PAIRS = "pairs"
 """The case of jobs on a pair of classes, whatever the data set."""
 
 LIMIT, LEAST_LIMIT = 3, 10
-"""A scheduler is asked for so many times the expected minutes, and for at least so many minutes."""
+"""Jobs request so many times the expected minutes, and at least so many minutes."""
 
 PROGRAM = 3000
-"""MiB of a fit of the kernels without its images and all that is made of them, which `convrfm.replication.cluster.fit_memory` adds: the
+"""MiB of a fit of the kernels apart from its images and what is made of them (`convrfm.replication.cluster.fits`): the
 libraries, with CUDA's on a GPU, and a draw as it is read."""
 
-
 SNAKEMAKE = 400
-"""MiB that a scheduler counts to a job beside its own process, whose peak the record keeps: Snakemake in the job and once more
-in its step, 170 MiB each as measured, and `srun`."""
+"""MiB that a scheduler counts beside the process of a job, whose peak its record has: Snakemake in the job and again in its
+step, 170 MiB each as measured, and `srun`."""
 
 
 def is_pair(wildcards: Mapping[str, str]) -> bool:
@@ -32,7 +31,7 @@ def is_pair(wildcards: Mapping[str, str]) -> bool:
 
 
 class CostOfCase(Model):
-    """Where some jobs of a rule take more, or less, than the others."""
+    """The cost of some jobs of a rule that differs from the others."""
 
     of: str = Field(description="a task, data set or network; or pairs, for all jobs on a pair of classes")
     minutes: float | None = Field(None, gt=0, description="expected minutes; without a number those of the rule")
@@ -40,13 +39,13 @@ class CostOfCase(Model):
 
 
 class Cost(Model):
-    """What one job of a rule takes."""
+    """The cost of one job of a rule."""
 
     minutes: float | None = Field(
         None,
         gt=0,
-        description="expected minutes, of which a scheduler is asked for three times as many; null: the rule's own, which for "
-        "fits of the kernels are estimated from their size",
+        description="expected minutes, of which a job requests three times as many; null: the rule's own, which for fits of the "
+        "kernels are estimated from their size",
     )
     memory_mb: Positive | None = Field(
         None,
@@ -55,14 +54,13 @@ class Cost(Model):
     )
     gpu: Literal["never", "device", "backend"] | None = Field(
         None,
-        description="which key of config.yaml decides whether a GPU is asked for, which is not if it says cpu; null: the "
-        "rule's own",
+        description="the key of config.yaml that decides whether a job requests a GPU: unless it is cpu; null: the rule's own",
     )
     cases: list[CostOfCase] = Field(default=[], description="jobs that take more or less; the first that fits counts")
 
 
 class Rates(Model):
-    """How fast a machine does the work of a fit of the kernels, as `convrfm.replication.cluster.fit_time` counts it."""
+    """How fast a machine does the work of a fit of the kernels, as `convrfm.replication.cluster.fits` counts it."""
 
     start: float = Field(ge=0, description="minutes until a fit begins: libraries, kernels compiled or loaded, images")
     by_thread: bool = Field(description="whether so many threads do so many times the work")
@@ -77,54 +75,48 @@ class Rates(Model):
     entries: float = Field(gt=0, description="entries of kernel matrices that are read or written")
 
 
-class Demand(Model):
-    """What one job is expected to take; no minutes where its size decides, see `convrfm.replication.plan.fits`."""
+class _Demand(NamedTuple):
+    """What one job is expected to take; no minutes if they follow from its size, see `convrfm.replication.plan.fits`."""
 
     minutes: float | None
     memory_mb: int
 
 
+def _cost(
+    subject: str,
+    minutes: float | None = None,
+    memory_mb: int = PROGRAM,
+    gpu: Literal["device", "backend"] | None = None,
+) -> Any:
+    """The cost of a rule, as the default of its key."""
+    return Field(Cost(minutes=minutes, memory_mb=memory_mb, gpu=gpu), description=subject)
+
+
 class Costs(Model):
     """Costs by rule; keys that a preset leaves out are as here. `figures` holds for all rules `draw_<figure>`."""
 
-    prepare: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set")
-    resample: Cost = Field(Cost(minutes=5, memory_mb=8000), description="images of a data set, for Figure 9")
-    draw: Cost = Field(Cost(minutes=2, memory_mb=4000), description="images of a local-signal task")
-    fit_features: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figures 3 and 10 to 12")
-    train_feature_network: Cost = Field(
-        Cost(minutes=60, memory_mb=4000, gpu="device"), description="networks of Figures 3 and 10"
-    )
-    fit_rfm: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of a local-signal task")
-    fill_gram: Cost = Field(
-        Cost(memory_mb=PROGRAM), description="a part of the kernel matrices of one round, see `split`"
-    )
-    fit_round: Cost = Field(Cost(memory_mb=PROGRAM), description="one round of a fit that is split")
-    train_cnn: Cost = Field(
-        Cost(minutes=10, memory_mb=4000, gpu="device"), description="network of a local-signal task"
-    )
-    fit_images: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of Figure 6")
-    train_images: Cost = Field(Cost(minutes=60, memory_mb=8000, gpu="device"), description="networks of Figure 6")
-    transform_layers: Cost = Field(Cost(minutes=10, memory_mb=8000), description="images through layers, Figure 4")
-    train_simplenet: Cost = Field(Cost(minutes=600, memory_mb=4000, gpu="device"), description="training of Figure 8")
-    measure_simplenet: Cost = Field(Cost(minutes=60, memory_mb=4000, gpu="device"), description="ansatz of Figure 8")
-    train_shallow: Cost = Field(
-        Cost(minutes=30, memory_mb=6000, gpu="device"), description="training and ansatz of Figure 9"
-    )
-    train_standin: Cost = Field(
-        Cost(minutes=10, memory_mb=4000, gpu="device"), description="networks that stand in for pretrained ones"
-    )
-    measure_ansatz: Cost = Field(
-        Cost(minutes=60, memory_mb=16000, gpu="device"), description="ansatz of a pretrained network"
-    )
-    transform_images: Cost = Field(
-        Cost(minutes=10, memory_mb=8000, gpu="device"), description="images through layers, Figure 2"
-    )
-    draw_sized: Cost = Field(Cost(minutes=5, memory_mb=4000), description="images of a task, for single choices")
-    fit_variant: Cost = Field(Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels that change single choices")
-    fit_printed: Cost = Field(
-        Cost(memory_mb=PROGRAM, gpu="backend"), description="kernels of the authors' printed numbers"
-    )
-    figures: Cost = Field(Cost(minutes=2, memory_mb=4000), description="drawing of a figure")
+    prepare: Cost = _cost("images of a data set", 5, 8000)
+    resample: Cost = _cost("images of a data set, for Figure 9", 5, 8000)
+    draw: Cost = _cost("images of a local-signal task", 2, 4000)
+    fit_features: Cost = _cost("kernels of Figures 3 and 10 to 12", gpu="backend")
+    train_feature_network: Cost = _cost("networks of Figures 3 and 10", 60, 4000, gpu="device")
+    fit_rfm: Cost = _cost("kernels of a local-signal task", gpu="backend")
+    fill_gram: Cost = _cost("a part of the kernel matrices of one round, see `split`")
+    fit_round: Cost = _cost("one round of a fit that is split")
+    train_cnn: Cost = _cost("network of a local-signal task", 10, 4000, gpu="device")
+    fit_images: Cost = _cost("kernels of Figure 6", gpu="backend")
+    train_images: Cost = _cost("networks of Figure 6", 60, 8000, gpu="device")
+    transform_layers: Cost = _cost("images through layers, Figure 4", 10, 8000)
+    train_simplenet: Cost = _cost("training of Figure 8", 600, 4000, gpu="device")
+    measure_simplenet: Cost = _cost("ansatz of Figure 8", 60, 4000, gpu="device")
+    train_shallow: Cost = _cost("training and ansatz of Figure 9", 30, 6000, gpu="device")
+    train_standin: Cost = _cost("networks that stand in for pretrained ones", 10, 4000, gpu="device")
+    measure_ansatz: Cost = _cost("ansatz of a pretrained network", 60, 16000, gpu="device")
+    transform_images: Cost = _cost("images through layers, Figure 2", 10, 8000, gpu="device")
+    draw_sized: Cost = _cost("images of a task, for single choices", 5, 4000)
+    fit_variant: Cost = _cost("kernels that change single choices", gpu="backend")
+    fit_printed: Cost = _cost("kernels of the authors' printed numbers", gpu="backend")
+    figures: Cost = _cost("drawing of a figure", 2, 4000)
     fits_on: Literal["cpu", "gpu"] = Field(
         "gpu",
         description="what fits of the kernels are expected to run on where backend is auto; with another backend that decides",
@@ -142,10 +134,9 @@ class Costs(Model):
     )
     most_minutes: Positive = Field(
         2880,
-        description="no job asks a scheduler for more, whatever it is expected to take; a training that ends there goes on "
-        "from its checkpoint in the next attempt",
+        description="no job requests more, whatever it is expected to take; a training that ends there goes on from its "
+        "checkpoint in the next attempt",
     )
-
     most_memory_mb: Positive = Field(
         256000, description="MiB; an attempt that ran out of memory is followed by one with more, up to this"
     )
@@ -155,15 +146,13 @@ class Costs(Model):
     def _left_out_keys_are_as_here(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        return {
-            name: {
-                **cls.model_fields[name].default.model_dump(),
-                **{key: value for key, value in changes.items() if value is not None},
-            }
-            if name in (*cls.rules(), "cpu", "gpu") and isinstance(changes, Mapping)
-            else changes
+        own = {name: cls.model_fields[name].default.model_dump() for name in (*cls.rules(), "cpu", "gpu")}
+        completed = {
+            name: own[name] | {key: value for key, value in changes.items() if value is not None}
             for name, changes in given.items()
+            if name in own and isinstance(changes, Mapping)
         }
+        return {**given, **completed}
 
     @classmethod
     def rules(cls) -> list[str]:
@@ -171,29 +160,29 @@ class Costs(Model):
         return [name for name, info in cls.model_fields.items() if info.annotation is Cost]
 
     def limit(self, minutes: float, growth: int) -> int:
-        """Minutes after which a scheduler may end a job that is expected to take so many; `growth` times what it got first."""
+        """Time limit of a job, in minutes, from its expected minutes; `growth` times that of its first attempt."""
         return min(growth * max(LEAST_LIMIT, math.ceil(LIMIT * minutes)), self.most_minutes)
 
     def memory_limit(self, memory_mb: int, growth: int) -> int:
-        """MiB that a job may take that is expected to take so many; `growth` times what it got first, but for the most."""
+        """Memory limit of a job, in MiB, from its expected memory; `growth` times that of its first attempt, up to the most."""
         return max(memory_mb, min(growth * memory_mb, self.most_memory_mb))
 
     def cost(self, rule: str) -> Cost:
         """The cost of a rule.
 
         Raises:
-            ValueError: there is none of that name.
+            ValueError: it has none.
         """
         fields = self.rules()
         name = "figures" if rule.startswith("draw_") and rule not in fields else rule
         if name not in fields:
-            msg = f"{rule} has no cost: give it a key in convrfm.replication.config.costs."
+            msg = f"{rule} has no cost. Add a field to Costs in convrfm.replication.config.costs."
             raise ValueError(msg)
         found: Cost = getattr(self, name)
         return found
 
-    def demand(self, rule: str, wildcards: Mapping[str, str]) -> Demand:
-        """What a job of a rule takes, by the task, data set, network or pair that it is about, with Snakemake beside it.
+    def demand(self, rule: str, wildcards: Mapping[str, str]) -> _Demand:
+        """What a job takes, Snakemake included, by its rule and the task, data set, network or pair in its wildcards.
 
         Raises:
             ValueError: see `cost`.
@@ -204,7 +193,19 @@ class Costs(Model):
             about |= {part.partition("=")[2] for part in wildcards["run"].split("/")}
         if is_pair(wildcards):
             about.add(PAIRS)
-        assert cost.memory_mb is not None  # the rule's own stand above
+        assert cost.memory_mb is not None  # every rule has one above
         case = next((case for case in cost.cases if case.of in about), CostOfCase(of=""))
         memory_mb = (case.memory_mb or cost.memory_mb) + SNAKEMAKE
-        return Demand(minutes=case.minutes or cost.minutes, memory_mb=memory_mb)
+        return _Demand(minutes=case.minutes or cost.minutes, memory_mb=memory_mb)
+
+
+class Split(Model):
+    """Large fits over several jobs, and so over several nodes, where kernels run on CPUs."""
+
+    above: Positive = Field(description="fits to a local-signal task with more training images than this are split")
+    tasks: list[Literal["bars", "noisy-digits", "noisy-mnist"]] = Field(
+        default=[], description="of these tasks alone; of all, if none is named"
+    )
+    parts: Positive = Field(
+        description="jobs that fill the kernel matrices of each round; a further one fits it. Bits do not depend on it"
+    )

@@ -1,4 +1,4 @@
-"""Files that are generated: JSON schemas, the pages on configuration, data and claims, and the conda environment.
+"""Generated files: JSON schemas, the pages on configuration, data and claims, and the conda environment.
 
 python -m convrfm.replication.config.generate            writes them
 python -m convrfm.replication.config.generate --check    fails if one has drifted from its source
@@ -8,9 +8,9 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from packaging.markers import Marker
@@ -21,7 +21,8 @@ from convrfm.replication.audit.document import document_schema
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.page import claims_page
 from convrfm.replication.config.models import Model, as_yaml
-from convrfm.replication.config.presets import Config, Preset
+from convrfm.replication.config.presets import Config, Preset, section_in
+from convrfm.replication.config.quoted_numbers import quoted
 from convrfm.system.storage import write_bytes
 
 __all__ = ["generated_files", "main"]
@@ -32,15 +33,17 @@ _PIN = re.compile(r"^(?P<pin>[A-Za-z0-9_.\-]+==[^ ;\\]+)\s*(?:;\s*(?P<marker>[^\
 
 
 def generated_files(root: Path) -> dict[Path, str]:
-    """Give path and content of every generated file of a checkout."""
+    """Path and content of every generated file of a checkout."""
+    configuration, datasets = root / "docs/configuration.md", root / "docs/datasets.md"
     return {
         root / "workflow/schemas/config.schema.json": _schema(Config),
         root / "workflow/schemas/preset.schema.json": _schema(Preset),
         root / "workflow/schemas/audit.schema.json": _dumped(document_schema()),
-        root / "docs/configuration.md": _documentation(),
-        root / "docs/datasets.md": _data(),
+        configuration: _filled(configuration, {"config": _keys(Config), "preset": _keys(Preset)}),
+        datasets: _filled(datasets, _data()),
         root / "docs/claims.md": claims_page(load_claims(), HEADER),
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
+        **quoted(root),
     }
 
 
@@ -52,30 +55,34 @@ def _dumped(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-def _documentation() -> str:
-    lines = [
-        "# Configuration",
-        "",
-        f"<!-- {HEADER} -->",
-        "",
-        "`config.yaml` says which preset is built and how; `workflow/presets/<preset>.yaml` says what each figure needs at",
-        "that scale. `overrides` in `config.yaml` changes single keys of the preset. Any key can also be given on the command",
-        "line: `snakemake -c2 --config protocol=both -- fig05`. Wrong keys, types and ranges stop before the first job.",
-        "A path may begin with `~`, the home folder. YAML takes `1e-5` for text: write `1.0e-5`.",
-    ]
-    for title, model in (("config.yaml", Config), ("workflow/presets/&lt;preset&gt;.yaml", Preset)):
-        lines += ["", f"## {title}", "", "| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += _rows(model, "")
-    return "\n".join(lines) + "\n"
+def _filled(page: Path, blocks: Mapping[str, Iterable[str]]) -> str:
+    """A page with the tables and lists between its comments `<!-- generated: NAME -->` and `<!-- end -->` replaced."""
+    text = page.read_text(encoding="utf-8")
+    for name, lines in blocks.items():
+        before, opening, rest = text.partition(f"<!-- generated: {name} -->\n")
+        _, closing, after = rest.partition("<!-- end -->")
+        if not closing:
+            msg = f"{page}: missing block {name!r}"
+            raise ValueError(msg)
+        text = "\n".join((f"{before}{opening}", *lines, "", closing)) + after
+    return text
+
+
+def _table(header: str, rows: Iterable[str]) -> Iterator[str]:
+    yield header
+    yield "|" + "---|" * (header.count("|") - 1)
+    yield from rows
+
+
+def _keys(model: type[Model]) -> Iterator[str]:
+    return _table("| key | type | default | meaning |", _rows(model, ""))
 
 
 def _rows(model: type[Model], prefix: str) -> Iterator[str]:
-    """Rows of a table for all keys of a section; sections alike are shown once, at the first of them."""
+    """Rows of the table for all keys of a section; equal sections are shown once, at the first of them."""
     shown: dict[type[Model], str] = {}
     for name, info in model.model_fields.items():
-        inner = next(
-            (part for part in _parts(info.annotation) if isinstance(part, type) and issubclass(part, Model)), None
-        )
+        inner = section_in(info.annotation)
         many = "[]" if inner is not None and info.annotation is not inner else ""
         kind = "section" if inner is not None else _kind(info.annotation)
         if inner in shown:
@@ -89,92 +96,39 @@ def _rows(model: type[Model], prefix: str) -> Iterator[str]:
             yield from _rows(inner, f"{prefix}{name}{many}.")
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
-    yield annotation
-    for part in get_args(annotation):
-        yield from _parts(part)
-
-
 def _kind(annotation: Any) -> str:
     """A type in the words of a user."""
-    arguments = get_args(annotation)
-    if annotation in (bool, int, float, str):
+    arguments, origin = get_args(annotation), get_origin(annotation)
+    if not arguments:
         return {bool: "true / false", int: "integer", float: "number", str: "text"}[annotation]
-    if str(annotation).startswith("typing.Literal"):
+    if origin is Literal:
         return " / ".join(str(value) for value in arguments)
-    if str(annotation).startswith("list"):
-        kind = _kind(arguments[0])
-        return f"list of {kind}" if " / " in kind else f"list of {kind}s"
-    if str(annotation).startswith("dict"):
+    if origin is dict:
         return "mapping"
-    return _kind(arguments[0])
+    kind = _kind(arguments[0])
+    if origin is not list:  # annotated or optional
+        return kind
+    return f"list of {kind}" if " / " in kind else f"list of {kind}s"
 
 
-def _data() -> str:
-    """The registry, for people."""
-    lines = [
-        "# Data",
-        "",
-        f"<!-- {HEADER} -->",
-        "",
-        "Data sets and weights lie in `data_dir/<name>/`, in the layout that torchvision expects there. Each folder has a",
-        "`manifest.json` with the SHA-256 of every file, recorded when it is first seen and checked ever after, and a",
-        "`state.json` that says whether the data are present, absent or corrupt.",
-        "",
-        "- `snakemake -c1 datasets` prints the state of each; nothing is fetched.",
-        "- `snakemake -c1 download_<name>` fetches one, or says why it cannot.",
-        "- What a figure needs is fetched when it is built, where Snakemake runs, not on the nodes of a cluster. A figure, or",
-        "  a part of it, whose data are absent or corrupt is SKIPPED with the reason, the rest is built, and the next call",
-        "  looks again.",
-        "- `data_mirror`: an HTTP address that has a copy of somebody's `data_dir`, archives included; it replaces the",
-        "  official addresses. Published checksums hold for it as well.",
-        "- `data_folders`: by name, a folder that holds a data set unpacked. It is used where it is and never written to.",
-        "- Archives may be put into `data_dir/<name>/` by hand, at the paths that the message about absent data gives.",
-        "- Files are read as those of strangers. Refused in a sentence are: a download or an archive of more than twice the",
-        "  size in the table, a server that sends less than 2 kB a second, archives that are encrypted, name places outside",
-        "  their folder or hold links; pipes, devices; pickles of anything but arrays, strings, numbers, lists, tuples and",
-        "  dictionaries, or that would outgrow their size; HDF5 whose numbers lie in other files; pictures that would fill the",
-        "  memory.",
-        "",
-        "Images and classes are the official numbers; what is used is counted in the data, and `snakemake -c1 datasets` says",
-        "where the two differ. Splits marked * are stored class by class, so that their first images miss most classes: the",
-        "protocol `published` takes them all the same and warns; `corrected` draws images stratified by class.",
-        "",
-        "## Images",
-        "",
-        "| name | data set | images | classes | shape | MB | obtained | figures | licence | source |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(_data_row(entry) for entry in IMAGE_SETS),
-        "",
-        "## Remarks",
-        "",
-        *(f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
-        "",
-        "## By hand",
-        "",
-        *(f"- **{entry.title}**, into `data_dir/{entry.name}/`: {entry.steps}" for entry in IMAGE_SETS if entry.steps),
-        "",
-        "## Weights",
-        "",
-        "From PyTorch's model zoo, trained on ImageNet, version 1 pinned.",
-        "",
-        "| name | file | MB | figures |",
-        "|---|---|---|---|",
-        *(f"| {e.name} | {e.required[0]} | {e.megabytes:.0f} | {', '.join(e.figures)} |" for e in WEIGHTS),
-    ]
-    return "\n".join(lines) + "\n"
+def _data() -> dict[str, Iterable[str]]:
+    """Blocks of the page on data, from the registry."""
+    images = "| name | data set | images | classes | shape | MB | obtained | figures | licence | source |"
+    weights = (f"| {e.name} | {e.required[0]} | {e.megabytes:.0f} | {', '.join(e.figures)} |" for e in WEIGHTS)
+    return {
+        "images": _table(images, map(_data_row, IMAGE_SETS)),
+        "remarks": (f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
+        "steps": (f"- **{e.title}**, into `data_dir/{e.name}/`: {e.steps}" for e in IMAGE_SETS if e.steps),
+        "weights": _table("| name | file | MB | figures |", weights),
+    }
 
 
 def _data_row(entry: Entry) -> str:
-    images = (
-        ", ".join(f"{split}{'*' * (split in entry.class_sorted)} {n}" for split, n in entry.splits.items())
-        or "as drawn"
-    )
+    images = ", ".join(f"{split}{'*' * (split in entry.class_sorted)} {n}" for split, n in entry.splits.items())
     size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
-    figures = ", ".join(entry.figures) or "-"
     cells = (
-        entry.name, entry.title, images or "as drawn", entry.classes, entry.shape, size, entry.obtained, figures,
-        entry.licence, entry.source,
+        entry.name, entry.title, images or "as drawn", entry.classes, entry.shape, size, entry.obtained,
+        ", ".join(entry.figures) or "-", entry.licence, entry.source,
     )  # fmt: skip
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
@@ -182,18 +136,11 @@ def _data_row(entry: Entry) -> str:
 def _environment(lock: str) -> str:
     """The conda environment with the lock's pins, for Python 3.12 on Linux x86-64."""
     target = {
-        "python_full_version": f"{ENVIRONMENT_PYTHON}.0",
-        "python_version": ENVIRONMENT_PYTHON,
-        "sys_platform": "linux",
-        "platform_machine": "x86_64",
-        "platform_python_implementation": "CPython",
-        "implementation_name": "cpython",
-    }
-    pins = []
-    for line in lock.splitlines():
-        match = _PIN.match(line)
-        if match and (match["marker"] is None or Marker(match["marker"]).evaluate(target)):
-            pins.append(match["pin"])
+        "python_full_version": f"{ENVIRONMENT_PYTHON}.0", "python_version": ENVIRONMENT_PYTHON, "sys_platform": "linux",
+        "platform_machine": "x86_64", "platform_python_implementation": "CPython", "implementation_name": "cpython",
+    }  # fmt: skip
+    found = filter(None, map(_PIN.match, lock.splitlines()))
+    pins = [match["pin"] for match in found if match["marker"] is None or Marker(match["marker"]).evaluate(target)]
     content = {
         "channels": ["conda-forge", "nodefaults"],
         "dependencies": [f"python={ENVIRONMENT_PYTHON}", "pip", {"pip": pins}],
@@ -202,7 +149,7 @@ def _environment(lock: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the generated files, or check them; gives the exit status."""
+    """Write the generated files, or check them; returns the exit status."""
     parser = argparse.ArgumentParser(description="Write the generated files of the project.")
     parser.add_argument("--check", action="store_true", help="fail if a file differs from what would be written")
     check = parser.parse_args(arguments).check

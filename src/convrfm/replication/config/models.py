@@ -1,6 +1,7 @@
-"""What all sections of the configuration have in common."""
+"""The base of all sections of the configuration."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -14,46 +15,34 @@ __all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "check_eac
 Positive = Annotated[int, Field(ge=1)]
 
 UserPath = Annotated[str, Field(min_length=1), AfterValidator(expand_home)]
-"""A path as a user writes it; a leading `~` is the home folder."""
+"""A path in the configuration; a leading `~` is the home folder."""
 
 
 class Model(BaseModel):
-    """Base of all sections: unknown keys are errors, and so are strings where numbers belong."""
+    """Base of all sections: unknown keys are errors, and so are strings in the place of numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def as_yaml(value: Any) -> str:
-    """A value as one line that can be put into `config.yaml`, where 1e-05, as Python prints it, would be text."""
+    """A value as one line of YAML, which would read 1e-05, as Python prints it, as text."""
     dumped: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf)
     return dumped.removesuffix("...\n").strip()
 
 
-def check_each_once(
-    names: Sequence[str], expected: str = "each data set may stand there only once, but they are"
-) -> None:
-    """Check that a list has no name twice.
-
-    Args:
-        names: in their order.
-        expected: the message up to the names that there are.
+def check_each_once(values: Sequence[object], _expected: str = "") -> None:
+    """Check that a list has no duplicates.
 
     Raises:
-        ValueError: a name stands there twice.
+        ValueError: it has; the message names them.
     """
-    if len(set(names)) < len(names):
-        msg = f"{expected} {', '.join(names)}"
+    if duplicates := [repr(value) for value, count in Counter(values).items() if count > 1]:
+        msg = f"duplicate {', '.join(duplicates)}"
         raise ValueError(msg)
 
 
 def check_among(key: str, names: Iterable[str], source: str, known: Sequence[str]) -> None:
-    """Check that names are known to another section.
-
-    Args:
-        key: whose names they are.
-        names: that should be known.
-        source: the section, or its list.
-        known: the names there.
+    """Check that the names under a key are known to another section, the source.
 
     Raises:
         ValueError: the first name that is not.

@@ -36,7 +36,7 @@ from convrfm.replication.figures.zoo import (
     zoo_needs,
     zoo_runs,
 )
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
 

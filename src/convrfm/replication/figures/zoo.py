@@ -15,7 +15,7 @@ from convrfm.datasets.registry import WEIGHTS
 from convrfm.replication.config.models import Model, Positive
 from convrfm.replication.figures.skipped import skipped_lines
 from convrfm.replication.figures.style import with_interval
-from convrfm.replication.record.paths import run_keys
+from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 
 __all__ = ["Measurement", "Run", "StandIn", "Zoo", "measurements", "zoo_needs", "zoo_runs"]

@@ -18,8 +18,7 @@ from convrfm.ansatz.summaries import correlations, layer_row, summarise
 from convrfm.errors import StorageError
 from convrfm.networks.zoo import in_paper
 from convrfm.replication.jobs.zoo import initial_network, prepare_pooling, snapshots, trained_network
-from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
 from convrfm.replication.runs.zoo import AnsatzSettings
 from convrfm.system.storage import load_arrays, write_arrays, write_table
 

@@ -7,11 +7,10 @@ import numpy as np
 from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
 from convrfm.kernels.backends import SINGULARITY
 from convrfm.numerics.sampling import generator
-from convrfm.replication.cluster.fit_memory import check_memory
+from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_steps import round_journal
 from convrfm.replication.jobs.fits import note_backend, of_kernel
-from convrfm.replication.record.checkpoints import remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, remove_checkpoints
 from convrfm.replication.runs.features import FeatureFitSettings
 from convrfm.replication.runs.protocols import RFM_CHOICES
 from convrfm.rfm.rounds import RFMSettings, StageData, fit_rounds

@@ -21,9 +21,8 @@ import numpy as np
 from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.backends import PreparedImages
-from convrfm.replication.record.checkpoints import CHECKPOINT, checkpoint_path, job_key
-from convrfm.replication.record.paths import STEP_MATRICES
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.record import STEP_MATRICES
+from convrfm.replication.record.session import CHECKPOINT, Job, checkpoint_path, job_key
 from convrfm.rfm.journal import Round, RoundJournal
 
 __all__ = [

@@ -11,7 +11,7 @@ from convrfm.kernels import CNTK
 from convrfm.kernels.backends import SINGULARITY
 from convrfm.kernels.tiles import LARGEST_DEFAULT
 from convrfm.numerics.sampling import generator
-from convrfm.replication.cluster.fit_memory import check_memory
+from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_steps import (
     StepEndError,
     filling_journal,
@@ -21,8 +21,7 @@ from convrfm.replication.jobs.fit_steps import (
     whole_fit,
 )
 from convrfm.replication.jobs.task_images import TaskImages, read_task_images
-from convrfm.replication.record.checkpoints import remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, remove_checkpoints
 from convrfm.replication.runs.fits import ImageFit, TaskFit, fit_settings
 from convrfm.replication.runs.protocols import RFM_CHOICES, held_out_part
 from convrfm.rfm.deep import DeepSettings, Stage, fit_stages, history_of
@@ -35,7 +34,16 @@ if TYPE_CHECKING:
     from convrfm.replication.runs.features import FeatureFitSettings
     from convrfm.replication.runs.fits import FitSettings
 
-__all__ = ["fill_gram", "fit_round", "fit_task", "note_backend", "of_kernel", "task_choices", "task_kernel"]
+__all__ = [
+    "fill_gram",
+    "fit_round",
+    "fit_task",
+    "note_backend",
+    "of_kernel",
+    "task_choices",
+    "task_data",
+    "task_kernel",
+]
 
 
 def fit_task(job: Job) -> None:
@@ -113,7 +121,7 @@ class _Fit:
         settings, deep = task_choices(given)
         images = read_task_images(job, given)
         check_memory(job.settings, len(images.train), len(images.test), images.train.shape[1:], filling=filling)
-        data = _task_data(images, settings.selection, given.seed)
+        data = task_data(images, settings.selection, given.seed)
         return cls(kernel, data, settings, deep, generator(given.seed, "filters and AGOP points"))
 
     def run(self, journal: RoundJournal) -> list[Stage]:
@@ -169,7 +177,7 @@ def task_kernel(given: TaskFit | ImageFit, *, memory: int | None = None) -> CNTK
     return CNTK(depth=given.depth, **{**shared, "memory": shared["memory"] or memory})
 
 
-def _task_data(images: TaskImages, selection: str, seed: int) -> StageData:
+def task_data(images: TaskImages, selection: str, seed: int) -> StageData:
     """The images of a task, with the part that validates held out.
 
     Args:

@@ -15,8 +15,7 @@ from convrfm.replication.jobs.training import (
     train_resumably,
     write_weights,
 )
-from convrfm.replication.record.checkpoints import remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, remove_checkpoints
 from convrfm.replication.runs.shallow import ShallowSettings
 from convrfm.system.storage import load_arrays, write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings

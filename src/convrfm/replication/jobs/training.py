@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
-from convrfm.replication.record.checkpoints import checkpoint_path, remove_checkpoints
-from convrfm.replication.record.session import Job
+from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
 from convrfm.system.processors import cuda_trouble
 from convrfm.system.storage import load_arrays, write_arrays, write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train

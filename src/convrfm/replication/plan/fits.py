@@ -2,7 +2,7 @@
 
 from convrfm.datasets.local_signal import SHAPES
 from convrfm.datasets.registry import REGISTRY
-from convrfm.replication.cluster.fit_time import FitSize, Step, Work, fit_minutes, fit_work
+from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, fit_work
 from convrfm.replication.config.costs import Rates, is_pair
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.steps import step_size

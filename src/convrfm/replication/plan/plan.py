@@ -15,7 +15,7 @@ from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.replication.config.models import Model
 from convrfm.replication.config.presets import Settings
 from convrfm.replication.record.data_states import read_state
-from convrfm.replication.record.paths import RUN_FILES, run_name
+from convrfm.replication.record.record import RUN_FILES, run_name
 from convrfm.replication.runs.kinds import Keys
 
 if TYPE_CHECKING:

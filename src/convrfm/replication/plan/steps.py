@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from convrfm.datasets.local_signal import SHAPES
 from convrfm.datasets.registry import REGISTRY
-from convrfm.replication.cluster.fit_time import FitSize
+from convrfm.replication.cluster.fits import FitSize
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import RUNS
-from convrfm.replication.record.paths import STEP_MATRICES, run_keys, run_name
+from convrfm.replication.record.record import STEP_MATRICES, run_keys, run_name
 from convrfm.replication.runs.kinds import Keys
 
 __all__ = [

@@ -1,16 +1,15 @@
-"""The import closure of a module inside this package, and its hash: what a job's code consists of.
+"""The import closure of a module inside this package, and its hash, which stands for the code of a job.
 
-The closure is found in the source text, without importing anything. Modules named in string literals count as imported,
-since backends and jobs are imported by name; the lazy exports of package `__init__` files do not, nor do imports for
-type checkers.
+The closure is read from the source text; nothing is imported. Modules named in string literals count as imported, since
+backends and jobs are imported by name. The lazy exports of package `__init__` files and imports for type checkers do not.
 """
 
 import ast
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import convrfm
 
@@ -26,10 +25,7 @@ def _file_of(module: str) -> Path | None:
     if parts[0] != PACKAGE or not module.isprintable() or " " in module:
         return None
     base = ROOT.joinpath(*parts[1:])
-    for path in (base / "__init__.py", base.with_suffix(".py")):
-        if path.is_file():
-            return path
-    return None
+    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
@@ -54,14 +50,8 @@ def _mentioned(path: Path) -> Iterator[str]:
             yield node.value.partition(":")[0]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What is known of a module from its text.
-
-    Attributes:
-        sha256: of its file, hex.
-        needs: the modules of this package that it may import itself, and the package that it lies in.
-    """
+class _Source(NamedTuple):
+    """A module: SHA-256 (hex) of its file, and the modules of this package that it may import, its own package included."""
 
     sha256: str
     needs: frozenset[str]
@@ -69,7 +59,6 @@ class _Source:
 
 @cache
 def _source_of(module: str) -> _Source:
-    """Read a module, once."""
     path = _file_of(module)
     if path is None:
         msg = f"{module} is not a module of {PACKAGE}."
@@ -80,7 +69,7 @@ def _source_of(module: str) -> _Source:
 
 
 def import_closure(module: str) -> tuple[str, ...]:
-    """Give the modules of this package that a module needs, itself included, sorted.
+    """The modules of this package that a module needs, itself included, sorted.
 
     Raises:
         ModuleNotFoundError: there is no such module.
@@ -95,7 +84,7 @@ def import_closure(module: str) -> tuple[str, ...]:
 
 
 def closure_hash(*modules: str) -> str:
-    """Give one SHA-256 (hex) over the source files of the closures of some modules."""
+    """One SHA-256 (hex) of the source files in the closures of some modules."""
     digest = hashlib.sha256()
     for name in sorted({name for module in modules for name in import_closure(module)}):
         digest.update(f"{name}\0{_source_of(name).sha256}\n".encode())

@@ -1,8 +1,7 @@
-"""The state file of a data set: how the workflow learns whether data are present, and when it has to look again.
+"""The state file of a data set, from which the workflow learns whether the data are present, and when to look again.
 
-A state that says "absent" or "corrupt" is never up to date: each call of Snakemake asks for the next attempt. One that
-says "present" is up to date as long as names, sizes and times of the files are what they were. Standard library only:
-rules are planned with it.
+The state "absent" or "corrupt" is never up to date: each call of Snakemake makes another attempt. The state "present" is up to
+date as long as the files keep their names, sizes and times. Snakemake plans with this module: standard library only.
 """
 
 import json
@@ -23,10 +22,10 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def require_present(path: Path) -> None:
-    """Fail unless a state file says that the data are present.
+    """Check that the data of a state file are present.
 
     Raises:
-        AbsentDataError: they are absent; the message says why and what to do.
+        AbsentDataError: they are absent; the message has the reason and the remedy.
         CorruptDataError: they are corrupt; likewise.
     """
     state = read_state(path)
@@ -37,13 +36,9 @@ def require_present(path: Path) -> None:
 
 
 def due_attempt(name: str, place: Place) -> int:
-    """The number of the attempt that would make the state of a data set true.
+    """The number of the attempt after which the state of a data set will be true.
 
-    It is a parameter of the rule that writes the state, so that an attempt that is due makes this rule run.
-
-    Args:
-        name: of the data set.
-        place: where it lies.
+    It is a parameter of the rule that writes the state, which therefore runs when an attempt is due.
     """
     path = place.home / STATE
     if not path.exists():

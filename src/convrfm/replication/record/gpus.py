@@ -1,8 +1,7 @@
-"""GPUs for the jobs that have asked for some, where no scheduler hands them out job by job.
+"""GPUs for the jobs that request some, where no scheduler assigns devices to jobs.
 
-Snakemake counts GPUs and gives none to anybody. A job therefore claims its devices before CUDA starts: it takes the lock on a
-file named after each device, which the system releases when the process ends, in whatever way. Whoever finds too few free
-waits.
+Snakemake counts GPUs, but assigns none. Each job therefore claims its devices before CUDA starts: it locks a file named after
+each device, and the system releases the lock when the process ends, in whatever way. A job that finds too few free waits.
 """
 
 import fcntl
@@ -17,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["asked_gpus", "claim_gpus", "in_scheduler", "sign_of_gpu", "visible_gpus"]
+__all__ = ["asked_gpus", "claim_gpus", "sign_of_gpu", "visible_gpus"]
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
-"""Variables inside the jobs of schedulers, which hand out devices by themselves."""
+"""Variables inside the jobs of schedulers, which assign devices themselves."""
 
 NO_DEVICE = ("", "-1", "NoDevFiles")
-"""What CUDA_VISIBLE_DEVICES holds where there is none; the last is SLURM's."""
+"""Values of CUDA_VISIBLE_DEVICES without a device; the last is SLURM's."""
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +32,9 @@ _held: list[IO[str]] = []
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The GPUs that this process may use, by their UUIDs; none without NVIDIA's driver.
+    """UUIDs of the GPUs that this process may use; none without NVIDIA's driver.
 
-    Those that CUDA_VISIBLE_DEVICES names, if it is set, by index or UUID; else all.
+    Those that CUDA_VISIBLE_DEVICES names, by index or UUID, or all if it is unset.
     """
     program = shutil.which("nvidia-smi", path=environment.get("PATH"))
     if program is None:
@@ -52,88 +51,40 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def claim_gpus(count: int, folder: Path | None = None) -> list[str]:
-    """Claim GPUs for this process alone, wait while too few are free, and make them the only ones that CUDA sees.
+    """Claim GPUs for this process alone, waiting while too few are free, and hide all others from CUDA.
 
-    Must be called before CUDA starts. Nothing happens where there is no GPU, and inside the job of a scheduler that was given
-    none or one; of several, which may serve several jobs of ours, so many are claimed. A process claims all of its devices or
-    none, one process at a time: jobs that want several never wait for each other with a part in their hands.
-
-    Args:
-        count: how many the job has asked for; all that there are, if they are fewer.
-        folder: of the locks; without one, a folder of this user in the folder for temporary files.
+    Must be called before CUDA starts. Does nothing without a GPU, and in the job of a scheduler that was assigned none or one;
+    of several, which may serve several of our jobs, `count` are claimed. A process claims all of its devices or none, one
+    process at a time, and so jobs that want several never block each other.
+    If fewer exist, it gets all. The locks are in a folder, by default one of this user among the temporary files.
 
     Returns:
-        their UUIDs; none where nothing was claimed.
+        the claimed UUIDs.
     """
-    given = in_scheduler()
-    if given and "CUDA_VISIBLE_DEVICES" not in os.environ:
+    assigned = _in_scheduler()
+    if assigned and "CUDA_VISIBLE_DEVICES" not in os.environ:
         return []
     devices = visible_gpus()
-    if len(devices) <= (1 if given else 0):
+    if len(devices) <= (1 if assigned else 0):
         return []
     if count > len(devices):
-        log.warning("%d GPUs were asked for, but there are %d: the job takes these", count, len(devices))
+        log.warning("%d GPUs were requested, but only %d exist: the job takes these", count, len(devices))
+        count = len(devices)
     folder = Path(tempfile.gettempdir()) / f"convrfm-gpus-{os.getuid()}" if folder is None else folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     waiting = False
-    while not (claimed := _claimed(devices, min(count, len(devices)), folder)):
+    while not (claimed := _claimed(devices, count, folder)):
         if not waiting:
-            log.info("fewer than %d of %d GPU(s) are free: waiting", min(count, len(devices)), len(devices))
+            log.info("fewer than %d of %d GPU(s) are free: waiting", count, len(devices))
             waiting = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claimed)
-    log.info("this job has to itself: GPU %s", ", ".join(claimed))
-    return list(claimed)
+    log.info("claimed for this job: GPU %s", ", ".join(claimed))
+    return claimed
 
 
-def asked_gpus(resources: Mapping[str, Any]) -> int | None:
-    """GPUs that a job has asked for: 0 if none on purpose, None if it says nothing, as of rules that cannot use any.
-
-    In the job of a scheduler, those count, too, that a site asks for in its own words (`gres`, `slurm_extra`), of which
-    Snakemake does not know.
-
-    Args:
-        resources: of the job.
-    """
-    own: int | None = resources.get("gpu")
-    words = f"{resources.get('gres', '')} {resources.get('slurm_extra', '')}"
-    if not in_scheduler() or "gpu" not in words:
-        return own
-    # gpu:2, gpu:h100:2, --gpus-per-node=h100:2; without a number it is one.
-    numbers = re.findall(r"gpu[\w-]*[:=](?:[A-Za-z][\w.-]*:)?(\d+)", words)
-    return max(own or 0, *map(int, numbers or ["1"]))
-
-
-def sign_of_gpu(asked: int, environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> str | None:
-    """What says that this job has a GPU, whether or not CUDA can use it; None where nothing does, or all are hidden.
-
-    Args:
-        asked: GPUs that the job has asked Snakemake for.
-        environment: of the process.
-        devices: where the files of NVIDIA's devices are.
-    """
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible in NO_DEVICE:
-        return None
-    granted = {name: environment.get(name, "") for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE")}
-    if granted["SLURM_GPUS_ON_NODE"] == "0":  # a number, and the others are lists of indices
-        granted["SLURM_GPUS_ON_NODE"] = ""
-    for name, value in granted.items():
-        if value not in NO_DEVICE:
-            return f"{name}={value}"
-    if visible is not None:
-        return f"CUDA_VISIBLE_DEVICES={visible}"
-    files = sorted(path.name for path in devices.glob("nvidia[0-9]*"))
-    return f"{asked} asked for, and {devices / files[0]}" if asked > 0 and files else None
-
-
-def in_scheduler(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process runs inside the job of a scheduler."""
-    return any(name in environment for name in SCHEDULERS)
-
-
-def _claimed(devices: Sequence[str], count: int, folder: Path) -> dict[str, IO[str]]:
-    """So many devices with their locked files, or none."""
+def _claimed(devices: Sequence[str], count: int, folder: Path) -> list[str]:
+    """So many devices, now locked, or none."""
     found: dict[str, IO[str]] = {}
     with (folder / "claiming").open("a", encoding="utf-8") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -143,13 +94,13 @@ def _claimed(devices: Sequence[str], count: int, folder: Path) -> dict[str, IO[s
         if len(found) < count:
             for file in found.values():
                 file.close()
-            return {}
+            return []
     _held.extend(found.values())
-    return found
+    return list(found)
 
 
 def _locked(path: Path) -> IO[str] | None:
-    """The file, open and locked by this process; None where another has the lock."""
+    """The file, open and locked by this process; None if another has the lock."""
     file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -157,3 +108,41 @@ def _locked(path: Path) -> IO[str] | None:
         file.close()
         return None
     return file
+
+
+def asked_gpus(resources: Mapping[str, Any]) -> int | None:
+    """GPUs that a job requested: 0 if none on purpose, None if it says nothing, as do rules that cannot use any.
+
+    In the job of a scheduler, those count, too, that a site requests in its own words (`gres`, `slurm_extra`).
+    """
+    own: int | None = resources.get("gpu")
+    words = f"{resources.get('gres', '')} {resources.get('slurm_extra', '')}"
+    if not _in_scheduler() or "gpu" not in words:
+        return own
+    # gpu:2, gpu:h100:2, --gpus-per-node=h100:2; without a number it is one.
+    numbers = re.findall(r"gpu[\w-]*[:=](?:[A-Za-z][\w.-]*:)?(\d+)", words)
+    return max(own or 0, *map(int, numbers or ["1"]))
+
+
+def sign_of_gpu(asked: int, environment: Mapping[str, str] = os.environ, devices: Path = Path("/dev")) -> str | None:
+    """Evidence that this job has a GPU, whether or not CUDA can use it; None without any, or if all are hidden.
+
+    Device files alone count if the job `asked` Snakemake for GPUs.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible in NO_DEVICE:
+        return None
+    for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE"):
+        value = environment.get(name, "")
+        # The last is a number; the others are lists of indices.
+        if value not in NO_DEVICE and (name, value) != ("SLURM_GPUS_ON_NODE", "0"):
+            return f"{name}={value}"
+    if visible is not None:
+        return f"CUDA_VISIBLE_DEVICES={visible}"
+    files = sorted(path.name for path in devices.glob("nvidia[0-9]*"))
+    return f"{asked} asked for, and {devices / files[0]}" if asked > 0 and files else None
+
+
+def _in_scheduler() -> bool:
+    """Whether this process runs inside the job of a scheduler."""
+    return any(name in os.environ for name in SCHEDULERS)

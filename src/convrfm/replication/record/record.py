@@ -1,4 +1,7 @@
-"""The record that every run leaves: what went in, what came out, and on what it was computed."""
+"""Folders of runs, and the record that every job leaves: what went in, what came out, and on what it was computed.
+
+Results lie in `results/<preset>/runs/<experiment>/<protocol>/<key=value,...>/` and `results/<preset>/figures/<protocol>/`.
+"""
 
 import hashlib
 import json
@@ -14,17 +17,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from convrfm.system.storage import sha256, write_json
-
 __all__ = [
-    "CHECKOUT", "CODE", "SEAL", "Recorder", "ask_git", "commit_of", "read_record", "seal_of", "uncommitted_code",
+    "CHECKOUT", "CODE", "RUN_FILES", "SEAL", "STEP_MATRICES", "Recorder", "ask_git", "commit_of", "figure_records",
+    "read_record", "run_keys", "run_name", "run_records", "seal_of", "uncommitted_code",
 ]  # fmt: skip
 
+RUN_FILES = {"metrics": "metrics.parquet", "arrays": "arrays.safetensors", "record": "record.json"}
+"""The files of a run."""
+
+STEP_MATRICES = ("train", "test")
+"""The kernel matrices of a round of a fit, in the order in which it computes them."""
+
 SEAL = "seal"
-"""The field of a record that holds the hash of all the others, so that an edit of the record itself is seen."""
+"""The field of a record with the hash of all others, which reveals an edit of the record itself."""
 
 CHECKOUT = Path(__file__).parents[4]
-"""What the code lies in, with its history and its lock, unless it is installed elsewhere; results may lie elsewhere too."""
+"""The checkout of the code, with its history and lock, unless it is installed elsewhere; results may lie elsewhere, too."""
 
 CODE = ("src", "workflow", "Snakefile", ":(exclude)workflow/presets")
 """What is code in the checkout, as pathspecs of git."""
@@ -35,12 +43,33 @@ PACKAGES = (
 )  # fmt: skip
 
 
+def run_name(keys: Mapping[str, object]) -> str:
+    """Name of a run's folder, such as `task=bars,sigma=1,seed=0`; numbers in their shortest form."""
+    return ",".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in keys.items())
+
+
+def run_keys(folder: Path) -> dict[str, str]:
+    """The keys in the name of a run's folder, with the experiment and the protocol of its parents."""
+    keys = dict(part.split("=", 1) for part in folder.name.split(","))
+    return {"experiment": folder.parent.parent.name, "protocol": folder.parent.name, **keys}
+
+
+def run_records(results: Path) -> list[Path]:
+    """Records of the runs in `results/<preset>`, sorted by name."""
+    return sorted((results / "runs").glob("*/*/*/" + RUN_FILES["record"]))
+
+
+def figure_records(results: Path) -> list[Path]:
+    """Records of the figures in `results/<preset>/figures/<protocol>`, sorted by name."""
+    return sorted((results / "figures").glob("*/*.json"))
+
+
 @dataclass
 class Recorder:
-    """Collects the record of one job; times run from its construction.
+    """Collects the record of one job; its clock starts at construction.
 
     Attributes:
-        job: the library function that does the work, `module:function`.
+        job: the function that does the work, `module:function`.
         code: hash of its import closure.
         settings: the resolved slice of the configuration that the job sees.
         notes: what the job adds: the seed, the solves, the device.
@@ -57,14 +86,19 @@ class Recorder:
         """Write the record; inputs and outputs enter by hash.
 
         Raises:
-            ValueError: a note bears the name of something that every record has.
+            ValueError: a note has the name of a field of every record.
             StorageError: see `convrfm.system.storage`.
         """
+        from convrfm.system.storage import sha256, write_json  # imports pandas, which plans do not need
+
+        def described(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+            return {name: {"path": file.as_posix(), "sha256": sha256(file)} for name, file in sorted(files.items())}
+
         record = {
             "job": self.job,
             "settings": dict(self.settings),
-            "inputs": {name: _described(file) for name, file in sorted(inputs.items())},
-            "outputs": {name: _described(file) for name, file in sorted(outputs.items())},
+            "inputs": described(inputs),
+            "outputs": described(outputs),
             "code": {"closure": self.code, **_git_state()},
             **self.surroundings(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
@@ -73,19 +107,15 @@ class Recorder:
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         }
         if taken := sorted({*record, SEAL} & self.notes.keys()):
-            msg = f"Every record has {', '.join(taken)}: give the note of {self.job} another name."
+            msg = f"{self.job}: notes may not be named {', '.join(taken)}, which are fields of every record."
             raise ValueError(msg)
         record |= self.notes
         write_json(path, {**record, SEAL: seal_of(record)})
 
     @staticmethod
     def surroundings() -> dict[str, Any]:
-        """What work is done with and on: `packages`, versions by name, and `machine`."""
+        """The environment of the work: `packages`, versions by name, and `machine`."""
         return {"packages": _versions(), "machine": _machine()}
-
-
-def _described(path: Path) -> dict[str, str]:
-    return {"path": path.as_posix(), "sha256": sha256(path)}
 
 
 def _versions() -> dict[str, str]:
@@ -99,7 +129,7 @@ def _versions() -> dict[str, str]:
 
 
 def _machine() -> dict[str, Any]:
-    """What a job ran on; numbers of threads are here, since the last bits of BLAS and LAPACK depend on them."""
+    """What a job ran on, with the numbers of threads, on which the last bits of BLAS and LAPACK depend."""
     torch = sys.modules.get("torch")
     description: dict[str, Any] = {"system": platform.system(), "processor": _processor(), "gpu": None}
     if torch is not None:
@@ -116,56 +146,51 @@ def _machine() -> dict[str, Any]:
 def _processor() -> str:
     """Model name of the CPU."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor()
 
 
 def ask_git(checkout: Path, *arguments: str) -> str | None:
-    """What git prints about a checkout; None without git, without such a checkout, or where git refuses."""
+    """What git prints about a checkout; None without git, without such a checkout, or if git refuses."""
     git = shutil.which("git")
     if git is None:
         return None
-    # Many jobs ask at the same time, perhaps while the user commits: without a lock on the index.
+    # Many jobs ask at a time, perhaps while the user commits: take no lock on the index.
     command = [git, "--no-optional-locks", "-C", str(checkout), *arguments]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     return done.stdout if done.returncode == 0 else None
 
 
 def commit_of(checkout: Path) -> str | None:
-    """The commit of a checkout; None outside one. An environment inside of another project has the commits of that one."""
+    """The commit of a checkout; None for any other folder, also one inside the checkout of another project."""
     top, _, commit = (ask_git(checkout, "rev-parse", "--show-toplevel", "HEAD") or "").strip().rpartition("\n")
     return commit if top and Path(top) == checkout.resolve() else None
 
 
 def uncommitted_code(checkout: Path) -> list[str] | None:
-    """Files of code that are changed, or new, beside the commit of a checkout; None where git does not say."""
-    status = ask_git(
-        checkout, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *CODE
-    )  # fmt: skip
-    return None if status is None else [entry[3:] for entry in status.split("\0") if _is_of_code(entry)]
+    """Files of code that differ from the commit of a checkout, or are new; None if git does not say."""
+    status = ask_git(checkout, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *CODE)
+    if status is None:
+        return None
+    # Of new files only those count that Python or Snakemake may read.
+    entries = (entry for entry in status.split("\0") if entry)
+    return [entry[3:] for entry in entries if not entry.startswith("?? ") or entry.endswith((".py", ".smk"))]
 
 
 def _git_state(checkout: Path = CHECKOUT) -> dict[str, Any]:
-    """Commit of the checkout that the package lies in, and whether its code has changed beside it; None outside one.
+    """Commit of the checkout of the package, and whether its code differs from it; None outside one.
 
-    Settings are no code: each record holds its own.
+    Settings are no code: each record has its own.
     """
     commit = commit_of(checkout)
     changed = None if commit is None else uncommitted_code(checkout)
     return {"commit": commit, "dirty": None if changed is None else bool(changed)}
 
 
-def _is_of_code(entry: str) -> bool:
-    """Whether a line of `git status` is a change, or a new file that Python or Snakemake may read."""
-    return bool(entry) and (not entry.startswith("?? ") or entry.endswith((".py", ".smk")))
-
-
 def seal_of(record: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of everything that a record holds, but for its seal; NaN is refused, as JSON has none."""
-    # As it comes back from disk, where keys are strings, and sort as such.
+    """SHA-256 (hex) of a record without its seal; NaN is refused, since JSON has none."""
+    # As read from disk, where keys are strings, and sort as such.
     content = json.loads(json.dumps({key: value for key, value in record.items() if key != SEAL}))
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -175,9 +200,9 @@ def read_record(path: Path) -> dict[str, Any]:
     """Read what `Recorder.write` wrote.
 
     Raises:
-        OSError: it is not there, or cannot be read.
-        ValueError: it is no JSON, or not in UTF-8.
-        RecursionError: it is nested as no record is.
+        OSError: it is missing, or cannot be read.
+        ValueError: it is not JSON, or not UTF-8.
+        RecursionError: it is nested too deeply.
     """
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record

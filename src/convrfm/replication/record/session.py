@@ -1,5 +1,7 @@
-"""What surrounds a job of the workflow: threads, a GPU of its own, a log, progress, and errors in sentences."""
+"""What surrounds a job of the workflow: threads, GPUs, a log, checkpoints, and errors in sentences."""
 
+import hashlib
+import json
 import logging
 import os
 import sys
@@ -14,14 +16,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
+
 from convrfm.errors import ConvRFMError
 from convrfm.replication.record.gpus import asked_gpus, claim_gpus, sign_of_gpu
 from convrfm.replication.record.record import Recorder
-from convrfm.system.storage import clear_leftovers
+from convrfm.system.storage import clear_leftovers, sha256
 
-__all__ = ["Job", "end_with", "environment_of", "load_job", "run_job"]
+__all__ = [
+    "CHECKPOINT", "Job", "checkpoint_path", "end_with", "environment_of", "job_key", "load_job", "remove_checkpoints", "run_job",
+]  # fmt: skip
 
 SECONDS_BETWEEN_LOOKS = 0.5
+
+CHECKPOINT = "checkpoint-"
+"""Prefix of the names of checkpoints, files and folders."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Job:
         settings: the resolved slice of the configuration, plain values.
         threads: threads it may use.
         recorder: collects its record.
-        gpu: what says that it has a GPU, see `convrfm.replication.record.gpus.sign_of_gpu`; None if nothing does.
+        gpu: evidence that it has a GPU, see `convrfm.replication.record.gpus.sign_of_gpu`; None without any.
     """
 
     inputs: Mapping[str, list[Path]]
@@ -50,20 +61,14 @@ class Job:
         return path
 
     def note_unusable_gpu(self, reason: str) -> None:
-        """Warn, and put into the record, that the job continues on the CPU although it has a GPU; nothing if it has none.
-
-        Args:
-            reason: why it cannot use the GPU.
-        """
+        """Warn, and record, that the job cannot use its GPU and continues on the CPU; does nothing if it has none."""
         if self.gpu is not None:
             self.recorder.notes |= {"gpu_granted": self.gpu, "gpu_unusable": reason}
-            message = (
-                "THE GPU OF THIS JOB IS NOT USED (%s): it continues on the CPU and may take many times as long. %s"
-            )
-            logging.getLogger(__name__).warning(message, self.gpu, reason)
+            message = "THE GPU OF THIS JOB IS NOT USED (%s): it continues on the CPU, perhaps many times slower. %s"
+            log.warning(message, self.gpu, reason)
 
     def write_record(self) -> None:
-        """Write the record, last of the outputs; it holds the hashes of all inputs and of the other outputs."""
+        """Write the record, the last output; it has the hashes of all inputs and of the other outputs."""
         files = {f"{name}/{i}": path for name, paths in self.inputs.items() for i, path in enumerate(paths)}
         outputs = {name: path for name, path in self.outputs.items() if name != "record"}
         # The last bits of sums depend on them.
@@ -75,8 +80,8 @@ def run_job(snakemake: Any) -> None:
     """Run one job of the workflow.
 
     Args:
-        snakemake: the object that Snakemake gives to scripts. Of its params, `job` names the function, `module:function`, which
-            takes a `Job`; `settings` are the job's, and `code` is the hash of its code.
+        snakemake: the object that Snakemake gives to scripts. Its params are `job`, the function as `module:function`, which
+            takes a `Job`; `settings`, those of the job; and `code`, the hash of its code.
     """
     target = snakemake.params.job
     os.environ |= environment_of(snakemake.threads)
@@ -86,7 +91,7 @@ def run_job(snakemake: Any) -> None:
         if gpus:
             claim_gpus(gpus)
         elif gpus == 0:
-            # Those of others are not to be seen.
+            # Hide those of other jobs.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         function = load_job(target)
         settings = dict(snakemake.params.settings)
@@ -104,7 +109,7 @@ def run_job(snakemake: Any) -> None:
 
 
 def load_job(target: str) -> Callable[[Job], None]:
-    """Import a job by its name, `module:function`; only after the numerical libraries have been told of their threads."""
+    """Import a job by its name, `module:function`; only after `environment_of` has set the threads."""
     module, _, name = target.partition(":")
     function: Callable[[Job], None] = getattr(import_module(module), name)
     return function
@@ -117,69 +122,77 @@ def _as_paths(value: Any) -> list[Path]:
 def environment_of(threads: int) -> dict[str, str]:
     """Variables that the numerical libraries read when they are imported.
 
-    Beside the number of threads, PyTorch is to ask the system for large pages, which saves two thirds of a training's page
-    faults, and no bit changes.
+    They set the number of threads, and let PyTorch request large pages, which saves two thirds of a training's page faults
+    and changes no bit.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     pages = os.environ.get("THP_MEM_ALLOC_ENABLE", "1")
     return {**dict.fromkeys(names, str(threads)), "THP_MEM_ALLOC_ENABLE": pages}
 
 
-def _end_with_workflow() -> None:
-    """End this process soon after the Snakemake process that it belongs to has died, be it by `kill -9`.
+def checkpoint_path(job: Job, *parts: object) -> Path:
+    """Path of a checkpoint of a job, named by the hash of what it depends on.
 
-    Otherwise an orphan would go on, and finish outputs that Snakemake has marked as incomplete.
+    If one exists, from which the job will continue, the note `resumed_from` of its record names the files.
+
+    Args:
+        job: the checkpoint depends on its code, settings and inputs.
+        parts: what distinguishes the networks of one job, plain values.
     """
-    workflow = next((pid for pid in _ancestors() if _is_snakemake(pid)), None)
-    if workflow is None:
-        return
+    path = job.outputs["record"].with_name(f"{CHECKPOINT}{job_key(job, *parts)}.safetensors")
+    if found := sorted(each.name for each in path.parent.glob(f"{path.stem}*")):
+        job.recorder.notes["resumed_from"] = [*job.recorder.notes.get("resumed_from", []), *found]
+    return path
 
-    end_with("Snakemake", lambda: _is_snakemake(workflow))
+
+def job_key(job: Job, *parts: object) -> str:
+    """Hash (16 hex digits) of what the outputs of a job depend on; arguments as of `checkpoint_path`."""
+    inputs = {name: [sha256(path) for path in paths] for name, paths in job.inputs.items()}
+    identity = [job.recorder.code, dict(job.settings), inputs, list(parts)]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def remove_checkpoints(job: Job) -> None:
+    """Remove all checkpoints of a finished job, and temporary files of a killed one."""
+    folder = job.outputs["record"].parent
+    for pattern in (f"{CHECKPOINT}*", f".tmp-*-{CHECKPOINT}*"):
+        for checkpoint in folder.glob(pattern):
+            checkpoint.unlink()
+
+
+def _end_with_workflow() -> None:
+    """End this process soon after its Snakemake process has died, be it by `kill -9`.
+
+    An orphan would finish outputs that Snakemake has marked as incomplete.
+    """
+    workflow = next(filter(_is_snakemake, psutil.Process().parents()), None)
+    if workflow is not None:
+        end_with("Snakemake", lambda: _is_snakemake(workflow))
+
+
+def _is_snakemake(process: psutil.Process) -> bool:
+    """Whether a process is alive and runs Snakemake."""
+    try:
+        return any(Path(part).name == "snakemake" for part in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def end_with(what: str, is_alive: Callable[[], bool]) -> None:
-    """End this process soon after something that it belongs to is no longer alive.
-
-    Args:
-        what: its name, for the log.
-        is_alive: asked again and again, in a thread of its own.
-    """
+    """End this process soon after something that it belongs to has died; a thread calls `is_alive` repeatedly."""
 
     def watch() -> None:
         while is_alive():
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        logging.getLogger(__name__).error("%s has died: stopping", what)
+        log.error("%s has died: stopping", what)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _proc(pid: int, name: str) -> bytes:
-    """A file of a process under /proc; empty where there is none."""
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
-
-
-def _is_snakemake(pid: int) -> bool:
-    """Whether a process runs Snakemake; one that is dead and not yet collected has an empty command line."""
-    return any(part.rpartition(b"/")[2] == b"snakemake" for part in _proc(pid, "cmdline").split(b"\0"))
-
-
-def _ancestors() -> Iterator[int]:
-    """Process ids from the parent upwards."""
-    pid = os.getppid()
-    while pid > 1:
-        yield pid
-        # The parent is the second field after the command, which stands in brackets and may hold anything.
-        fields = _proc(pid, "stat").rpartition(b")")[2].split()
-        pid = int(fields[1]) if len(fields) > 1 else 0
-
-
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Send log lines and warnings to a file; on failure say why, in a sentence if it is an error of ours."""
+    """Send log lines and warnings to a file; report a failure on stderr, in one sentence if it is an error of ours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         filename=path,
@@ -191,7 +204,6 @@ def _logging_to(path: Path) -> Iterator[None]:
     )
     logging.captureWarnings(capture=True)
     warnings.simplefilter("default")
-    log = logging.getLogger(__name__)
     try:
         log.info("started")
         yield
@@ -204,7 +216,7 @@ def _logging_to(path: Path) -> Iterator[None]:
         raise SystemExit(130) from None
     except MemoryError:
         log.exception("out of memory")
-        _stop("The job ran out of memory: use fewer jobs at a time, or smaller n_train and n_test.")
+        _stop("The job ran out of memory: run fewer jobs at a time, or lower n_train and n_test.")
     except Exception:
         log.exception("unexpected error")
         _stop(f"{traceback.format_exc(limit=-1)}The whole traceback is in {path}.")

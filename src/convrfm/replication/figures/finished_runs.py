@@ -1,4 +1,4 @@
-"""How figures read the runs that they are drawn from."""
+"""Finished runs, as figures read them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +8,7 @@ import pandas as pd
 from safetensors import safe_open
 
 from convrfm.replication.figures.accuracies import ScoredRun, draw_of
-from convrfm.replication.record.paths import RUN_FILES, run_keys
-from convrfm.replication.record.record import read_record
+from convrfm.replication.record.record import RUN_FILES, read_record, run_keys
 
 __all__ = ["Run", "read_recorded_runs", "read_runs", "read_scored_runs", "runs_with"]
 
@@ -18,12 +17,12 @@ Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
 
 
 def read_runs(metrics: Sequence[Path]) -> list[Run]:
-    """Keys, settings and metrics of the runs whose files of metrics are given, in their order."""
+    """Keys, settings and metrics of runs, given their files of metrics, in their order."""
     return [(keys, record["settings"], table) for keys, record, table in read_recorded_runs(metrics)]
 
 
 def read_recorded_runs(metrics: Sequence[Path]) -> list[Run]:
-    """Keys, record and metrics of the runs whose files of metrics are given, in their order."""
+    """Keys, record and metrics of runs, given their files of metrics, in their order."""
     return [
         (run_keys(path.parent), read_record(path.with_name(RUN_FILES["record"])), pd.read_parquet(path))
         for path in metrics
@@ -31,7 +30,7 @@ def read_recorded_runs(metrics: Sequence[Path]) -> list[Run]:
 
 
 def read_scored_runs(metrics: Sequence[Path]) -> list[ScoredRun]:
-    """Fits and trainings with what they make of each test image, by their files of metrics; their arrays lie beside them."""
+    """Fits and trainings with their result on each test image, given their files of metrics, beside which the arrays are."""
     runs = []
     for path, (keys, record, table) in zip(metrics, read_recorded_runs(metrics), strict=True):
         with safe_open(path.with_name(RUN_FILES["arrays"]), framework="numpy") as file:
@@ -41,5 +40,5 @@ def read_scored_runs(metrics: Sequence[Path]) -> list[ScoredRun]:
 
 
 def runs_with(files: Sequence[Path], **keys: str) -> list[Path]:
-    """The files, one of each run, whose runs have these keys."""
+    """Those of the files, one of each run, whose runs have these keys."""
     return [path for path in files if keys.items() <= run_keys(path.parent).items()]

@@ -1,0 +1,253 @@
+"""Numbers that README and docs quote, filled in from the files in which they were measured.
+
+A page marks a number by `<!-- generated: NAME -->` and `<!-- /generated -->`; what lies between is written from
+
+- `benchmarks/times.json`: minutes of commands and figures;
+- `benchmarks/quick.json`: accuracies, verdicts and other results of the preset `quick` (`benchmarks/quick.py`);
+- `benchmarks/cost.csv`: cost of convolutional kernels (`benchmarks/cost.py`);
+- tables of `docs/benchmarks.md`, `docs/benchmarks_ansatz.md` and `docs/beyond.md`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from convrfm.errors import ConfigError
+
+__all__ = ["quoted"]
+
+_BLOCK = re.compile(
+    r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!--).)*)(<!-- /generated -->)", re.DOTALL
+)
+
+_FIGURES = (
+    ("1, the ansatz in trained networks", "fig01", "fig01",
+     "filter covariance and AGOP correlate by {fig01_lowest:.2f} to {fig01_highest:.2f}, beside two controls", "stand-in"),
+    ("2, images through both matrices", "fig02", "fig02",
+     "a pair of pictures for each layer of VGG11; random matrices do nearly as well in the first layers", "stand-in"),
+    ("3 and 10, first-layer features", "fig03 fig10", "fig03 fig10",
+     "edges among the top eigenvectors of ConvRFM's metric; images through it, through the network and through random controls", "stand-in"),
+    ("4, layer by layer", "fig04", "fig04",
+     "on noisy bars, first layers of ConvRFM and network correlate by {fig04_first_layer:.2f}, a random matrix by {fig04_first_layer_random:.2f}",
+     "bars real"),
+    ("5, local signal adaptivity", "fig05", "fig05",
+     "on noisy bars, ConvRFM gains {gain} points over the CNTK; Deep ConvRFM and networks beside it", "bars real"),
+    ("6, many data sets", "fig06", "fig06", "on noisy bars, ConvRFM gains {points06:.1f} points over the CNTK", "bars real"),
+    ("7, before and after training", "fig07", "fig07", "the correlation by network, layer, epoch and power of the AGOP", "stand-in"),
+    ("8, the ansatz in SimpleNet", "fig08", "fig08",
+     "mean correlation {fig08_trained:.2f} after training, {fig08_initial:.2f} before, {fig08_null:.2f} with rotated gradients", "stand-in"),
+    ("9, patch size and pooling", "fig09", "fig09", "neither claim of the paper shows on the stand-ins", "stand-in"),
+    ("11 and 12, eigenvectors as filters", "fig11 fig12", "fig11 fig12",
+     "photographs and training images filtered by each eigenvector, with their orientation", "stand-in"),
+    ("Theorem 1", "theorem1", "theorem1",
+     "1 - correlation at most {theorem1_largest:.0e} where the theorem applies, at least {theorem1_controls:.2f} in the controls", "none needed"),
+    ("[beyond the paper](docs/beyond.md)", "beyond", "beyond",
+     "accuracy against images in the AGOP and in training, and the effect of each choice of the protocol", "bars real"),
+    ("the authors' printed numbers", "--config preset=anchors -- printed", "",
+     "accuracy and squared error of each round beside the printed ones", "downloads SVHN, MNIST"),
+)  # fmt: skip
+"""Rows of the README's table: figure, arguments of Snakemake, name in times.json, what one should see, data."""
+
+_METHODS = ("ConvRFM", "Deep ConvRFM, stage 1", "Deep ConvRFM, stage 2", "CNN (Adam)", "CNN (SGD)")
+
+
+def quoted(root: Path) -> dict[Path, str]:
+    """Fill in the marked numbers of README, CONTRIBUTING and docs.
+
+    Args:
+        root: of the checkout.
+
+    Returns:
+        path and whole content of each page that has marked numbers.
+
+    Raises:
+        ConfigError: a page marks an unknown name, or a number at the start of a line.
+    """
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages if page.exists()}
+    marked = {page: text for page, text in texts.items() if _BLOCK.search(text)}
+    numbers = _numbers(root) if marked else {}
+    return {page: _BLOCK.sub(partial(_filled, page, numbers), text) for page, text in marked.items()}
+
+
+def _filled(page: Path, numbers: dict[str, str], block: re.Match[str]) -> str:
+    """Fill in one marked place, on lines of its own where the mark has one."""
+    if block["name"] not in numbers:
+        msg = f"{page.name}: unknown number {block['name']!r}. Known: {', '.join(sorted(numbers))}."
+        raise ConfigError(msg)
+    alone = block["content"].startswith("\n")
+    if not alone and block.string[: block.start()].endswith("\n"):
+        msg = f"{page.name}: {block[1]} begins a line, which ends the paragraph in Markdown. Move a word before it."
+        raise ConfigError(msg)
+    content = numbers[block["name"]]
+    return f"{block[1]}\n{content}\n{block[4]}" if alone else f"{block[1]}{content}{block[4]}"
+
+
+def _numbers(root: Path) -> dict[str, str]:
+    """All numbers that pages can quote, in words, by name."""
+    times = {entry["name"]: entry for entry in json.loads((root / "benchmarks/times.json").read_text())}
+    quick = json.loads((root / "benchmarks/quick.json").read_text())
+    cost = pd.read_csv(root / "benchmarks/cost.csv").set_index("quantity")
+    speed = _table(root / "docs/benchmarks.md", "work")
+    ansatz = (root / "docs/benchmarks_ansatz.md").read_text(encoding="utf-8")
+    protocol = _table(root / "docs/beyond.md", "change")["all of the protocol `corrected`"]
+    agop, first = (row["ratio"] for name, row in speed.items() if "20 points" in name or "first round" in name)
+    lost, lowest, highest = _bars_range(quick["bars"])
+    return {
+        **{f"time {name}": _duration(entry["minutes"]) for name, entry in times.items()},
+        "machine": times["make quick"]["machine"],
+        "date": times["make quick"]["date"],
+        "figures": "\n".join(_figure_rows(quick, times)),
+        "verdicts": "\n".join(_verdict_rows(quick["verdicts"], cost)),
+        "bars": "\n".join(_bars_rows(quick["bars"])),
+        "bars lost": f"{lost:.0f}",
+        "bars gain": f"{lowest:.1f} to {highest:.1f}",
+        "corrected costs": protocol["ConvRFM"].removeprefix("-").partition(" ")[0],
+        "speed gram": next(iter(speed.values()))["ratio"],
+        "speed agop": f"{agop} to {first}",
+        "probes": _found(r"probe mode with (\d+) probes", ansatz),
+        "probes speed": _found(r"\*\*(\d+) times faster\*\*", ansatz),
+        "probes error": _found(r"Largest error of a corrected correlation: \*\*([\d.]+)\*\*", ansatz),
+    }
+
+
+def _duration(minutes: float) -> str:
+    """Minutes in words, such as "9 min 35 s"."""
+    whole, seconds = divmod(round(60 * minutes), 60)
+    return " ".join([f"{whole} min"] * (whole > 0) + [f"{seconds} s"] * (seconds > 0))
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    if match is None:
+        msg = f"docs/benchmarks_ansatz.md: no text like {pattern!r}. Run benchmarks/ansatz.py, or adapt the pattern."
+        raise ConfigError(msg)
+    return match[1]
+
+
+def _table(page: Path, first: str) -> dict[str, dict[str, str]]:
+    """The Markdown table of a page whose first column is called `first`: cells by row and column."""
+    lines = iter(page.read_text(encoding="utf-8").splitlines())
+    header = next((cells for line in lines if (cells := _cells(line))[0] == first), None)
+    if header is None:
+        msg = f"{page.name}: no table whose first column is {first!r}."
+        raise ConfigError(msg)
+    next(lines)
+    rows: dict[str, dict[str, str]] = {}
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows[_cells(line)[0]] = dict(zip(header, _cells(line), strict=True))
+    return rows
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
+    """The README's table of figures."""
+    _, lowest, highest = _bars_range(quick["bars"])
+    numbers = {
+        **quick["figures"],
+        "gain": f"{lowest:.1f} to {highest:.1f}",
+        "points06": 100 * quick["figures"]["fig06_gain"],
+    }
+    yield "| figure | command | what you should see | time | data |"
+    yield "|---|---|---|---|---|"
+    for title, arguments, name, seen, data in _FIGURES:
+        time = _duration(times[name]["minutes"]) if name else "hours"
+        yield f"| {title} | `snakemake -c2 {arguments}` | {seen.format(**numbers)} | {time} | {data} |"
+
+
+def _bars_range(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """Points that the CNTK loses to noise, and the least and most that ConvRFM gains over it, on noisy bars."""
+    accuracies = {
+        row["sigma"]: row["value"] for row in rows if row["quantity"] == "accuracy" and row["method"] == "CNTK"
+    }
+    gains = [
+        row["value"]
+        for row in rows
+        if row["quantity"] == "difference" and (row["method"], row["against"]) == ("ConvRFM", "CNTK")
+    ]
+    return 100 * (accuracies[min(accuracies)] - accuracies[max(accuracies)]), 100 * min(gains), 100 * max(gains)
+
+
+def _bars_rows(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Accuracy of the CNTK on noisy bars, and what each method gains over it."""
+    cells = {(row["quantity"], row["method"], row["against"], row["sigma"]): row for row in rows}
+    sigmas = sorted({row["sigma"] for row in rows})
+    yield f"| method | {' | '.join(f'sigma = {sigma:g}' for sigma in sigmas)} |"
+    yield "|---" * (len(sigmas) + 1) + "|"
+    shown = [_interval(cells["accuracy", "CNTK", "", sigma], ".1f") + " %" for sigma in sigmas]
+    yield f"| CNTK, accuracy | {' | '.join(shown)} |"
+    for method in _METHODS:
+        found = [cells["difference", method, "CNTK", sigma] for sigma in sigmas]
+        daggers = ["†" if row["over"] == "test images" else "" for row in found]
+        shown = [_interval(row, "+.1f") + dagger for row, dagger in zip(found, daggers, strict=True)]
+        yield f"| {method}, over CNTK | {' | '.join(shown)} |"
+
+
+def _interval(row: dict[str, Any], form: str) -> str:
+    value, low, high = (format(100 * row[name], form) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _verdict_rows(verdicts: dict[str, Any], cost: pd.DataFrame) -> Iterator[str]:
+    """The claims that the preset `quick` decides."""
+    yield "| claim | verdict | measured |"
+    yield "|---|---|---|"
+    for claim, found in verdicts.items():
+        if found["verdict"] in ("REPRODUCED", "PARTIAL", "NOT REPRODUCED"):
+            words = _costs(cost) if claim == "A15" else _MEASURED.get(claim, _held)(found["measurements"])
+            yield f"| {claim}, {found['title']} | {found['verdict']} | {words} |"
+
+
+def _held(measurements: list[dict[str, Any]]) -> str:
+    return f"{sum(each['holds'] for each in measurements)} of {len(measurements)} measurements hold"
+
+
+def _theorem(measurements: list[dict[str, Any]]) -> str:
+    controls = [each["value"] for each in measurements if each["what"].endswith("(control)")]
+    networks = [each["value"] for each in measurements if each["what"].endswith("(the theorem)")]
+    return (
+        f"1 - correlation at most {max(networks):.0e} in {len(networks)} kinds of networks, at least {min(controls):.2f} in "
+        "controls that violate an assumption"
+    )
+
+
+def _layers(measurements: list[dict[str, Any]]) -> str:
+    shown = [f"{each['what'].partition(': ')[2].partition(',')[0]} {each['value']:+.2f}" for each in measurements]
+    return f"on bars, correlation of pictures beyond that of random matrices: {', '.join(shown)}"
+
+
+def _noise(measurements: list[dict[str, Any]]) -> str:
+    shown = {each["what"].partition(": ")[2].partition(" over")[0]: each for each in measurements}
+    gains = [f"{method} {shown[method]['value']:+.1f}" for method in _METHODS[:4]]
+    return f"on bars at sigma = 2, points over the CNTK: {', '.join(gains)}"
+
+
+def _steps(measurements: list[dict[str, Any]]) -> str:
+    worst = min(measurements, key=lambda each: float(each["value"]))
+    low, high = worst["interval"]
+    return f"smallest step on bars: {worst['value']:+.1f} [{low:+.1f}, {high:+.1f}] points"
+
+
+def _costs(cost: pd.DataFrame) -> str:
+    memory, time, classes = cost.loc["memory"], cost.loc["time"], cost.loc["classes"]
+    return (
+        f"expanded into patches, images take {memory['ratio']:.1f} times their memory; the authors' way to the AGOP takes "
+        f"{time['ratio']:.0f} ({time['low']:.0f} to {time['high']:.0f}) times as long as the closed form, and "
+        f"{classes['ratio']:.1f} times as long for ten outputs as for one"
+    )
+
+
+_MEASURED: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    "A6": _theorem, "A9": _layers, "A10": _noise, "A13": _steps,
+}  # fmt: skip
+"""What is said of a claim's measurements; of other claims it is how many of them hold."""
