@@ -277,7 +277,11 @@ def test_home_folder(config, monkeypatch, key):
 
     assert loaded("~/a") == "/home/me/a"
     assert loaded("./a/~b/") == "./a/~b/"
+<<<<<<< HEAD
     with pytest.raises(ConfigError, match=rf"{key}.*: '~nobody-here/a' .* user who is not known here"):
+=======
+    with pytest.raises(ConfigError, match=rf"{key}.*: '~nobody-here/a' .* home folder of an unknown user"):
+>>>>>>> h-lib1
         loaded("~nobody-here/a")
     with pytest.raises(ConfigError, match=f"{key}.*: must have at least 1 character, not ''"):
         loaded("")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from audit.test_slices import plan_of
+from workflow.test_slices import plan_of
 
 from convrfm.errors import InputError
 from convrfm.kernels import cpu, tiles
