@@ -120,9 +120,7 @@ def report(n: int, seconds: float, work: Work, most: tuple[float, float] | None)
     pairs = n * (n + 1) / 2
     if most is None:
         return f"| {n} | {seconds:.2f} | {pairs / seconds:.3g} | - | - | - |"
-    arithmetic, loads = (
-        pairs * count / seconds / rate for count, rate in zip((work.flops, work.loads), most, strict=True)
-    )
+    arithmetic, loads = (pairs * count / seconds / rate for count, rate in zip((work.flops, work.loads), most, strict=True))
     binds = "arithmetic" if arithmetic > loads else "loads and stores"
     return f"| {n} | {seconds:.2f} | {pairs / seconds:.3g} | {arithmetic:.0%} | {loads:.0%} | {binds} |"
 
@@ -157,9 +155,7 @@ def main() -> None:
     seconds = [best_time(gram, arguments.repetitions) for gram in (lambda: kernel.gram(images[:n]), theirs)]
     off_diagonal = ~np.eye(n, dtype=bool)
     error = np.abs(ours - other)[off_diagonal].max() / other.max()
-    print(
-        f"\ntorch.compile, n = {n}: {seconds[1]:.3f} s against {seconds[0]:.3f} s, {seconds[1] / seconds[0]:.1f} times"
-    )
+    print(f"\ntorch.compile, n = {n}: {seconds[1]:.3f} s against {seconds[0]:.3f} s, {seconds[1] / seconds[0]:.1f} times")
     print(f"largest difference off the diagonal: {error:.1e} of the largest entry")
 
 

@@ -52,10 +52,7 @@ def their_gram(n: int) -> list[float]:
 
     layers = []
     for _ in range(DEPTH):
-        layers += [
-            stax.Conv(1, (PATCH_SIZE, PATCH_SIZE), W_std=float(PATCH_SIZE), b_std=None),
-            stax.ABRelu(0.0, 2.0**0.5),
-        ]
+        layers += [stax.Conv(1, (PATCH_SIZE, PATCH_SIZE), W_std=float(PATCH_SIZE), b_std=None), stax.ABRelu(0.0, 2.0**0.5)]
     kernel = stax.serial(*layers, stax.Flatten(), stax.Dense(1, W_std=1.0, b_std=None))[2]
     batch = images_of(n).transpose(0, 2, 3, 1)
     measured = []
@@ -151,9 +148,7 @@ def flops(n: int) -> float:
     pairs, margin = n * (n + 1) / 2, PATCH_SIZE - 1
     sides = [SIDE - (layer + 1) * margin for layer in range(DEPTH)]
     first = SIDE**2 * 2 * CHANNELS + sides[0] ** 2 * 2 * margin
-    return pairs * (
-        first + sum(side**2 * STEP_FLOPS for side in sides) + sum(side**2 for side in sides[1:]) * WINDOW_FLOPS
-    )
+    return pairs * (first + sum(side**2 * STEP_FLOPS for side in sides) + sum(side**2 for side in sides[1:]) * WINDOW_FLOPS)
 
 
 def peak_flops() -> float:
@@ -247,9 +242,9 @@ the authors' procedure, a reverse pass for each output and point on patch-expand
 {ratios}
 
 The Gram matrix runs at {rate:.0f} GFLOP/s, {share:.0%} of the {peak:.0f} GFLOP/s of a large matrix product, with
-{pair:.0f} kFLOP for a pair (a square root counts as one). The computation is bound by arithmetic: the maps of a pair stay in the first
-two caches, and only half of the operations are fused multiply-adds, which the peak assumes. A third of the time of the AGOP is the
-product over images and outputs, which runs near the machine's peak.
+{pair:.0f} kFLOP for a pair (a square root counts as one). The computation is bound by arithmetic: the maps of a pair stay in
+the first two caches, and only half of the operations are fused multiply-adds, which the peak assumes. A third of the time of
+the AGOP is the product over images and outputs, which runs near the machine's peak.
 
 Growth, for one triangle of the matrix:
 

@@ -117,18 +117,19 @@ def row(case: Case, peak: int) -> str:
 def page(rows: list[str], program: int, machine: str) -> str:
     """The page of the documentation."""
     return f"""# Memory of fits
-Before a fit of the kernels starts, its job checks that enough memory is free. Its rule requests the same amount from a scheduler, plus
-{PROGRAM} MiB for the program. Both use the same estimate (`convrfm.replication.cluster.fits`), which follows the steps of a fit.
-The table compares it with the peak of real fits to noise, including the images. Each fit ran in a separate process; not counted are the
-{program / 2**20:.0f} MiB of the process after loading its libraries and compiling its kernels. CNTK of depth 3, patches of
-3x3 pixels, float32, three rounds. Written by `python benchmarks/memory.py`, on {machine}.
+Before a fit of the kernels starts, its job checks that enough memory is free. Its rule requests the same amount from a
+scheduler, plus {PROGRAM} MiB for the program. Both use the same estimate (`convrfm.replication.cluster.fits`), which follows
+the steps of a fit. The table compares it with the peak of real fits to noise, including the images. Each fit ran in a separate
+process; not counted are the {program / 2**20:.0f} MiB of the process after loading its libraries and compiling its kernels.
+CNTK of depth 3, patches of 3x3 pixels, float32, three rounds. Written by `python benchmarks/memory.py`, on {machine}.
 
 | training, test images | image | stages | filters | ridges | protocol | peak, MiB | estimate, MiB | ratio |
 |---|---|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
 - `corrected` holds out a validation part and takes the AGOP over all fitted images; `published` does neither.
-- The kernels use up to `memory_mb` in addition to their results, or 896 MiB if it is null. For small fits this is most of the memory.
+- The kernels use up to `memory_mb` in addition to their results, or 896 MiB if it is null. For small fits this is most of the
+memory.
 - The solver is counted as if the kernel matrix were not positive definite, which needs another copy of it. Most fits do not;
   with many images they stay below the estimate by a quarter.
 - The estimate is for the backend `cpu`.

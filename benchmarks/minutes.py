@@ -86,8 +86,8 @@ Rates of one core, in units of 10^9 a second:
 |---|---|---|
 {table}
 
-- Processors without AVX-512 take two or three times as long. Jobs request three times the estimate. If your rates differ, set them
-  under `overrides`. Minutes that a preset or `overrides` gives for a rule take precedence.
+- Processors without AVX-512 take two or three times as long. Jobs request three times the estimate. If your rates differ, set
+  them under `overrides`. Minutes that a preset or `overrides` gives for a rule take precedence.
 - The rates of a GPU are estimated from its arithmetic, not measured. They apply if `backend` is cuda, or auto with
   `costs.fits_on: gpu`.
 - Fits to {FEW} and more training images take more threads than `threads`: one for each {IMAGES_PER_THREAD["cpu"]} of them, or

@@ -113,9 +113,7 @@ def verdict(table: pd.DataFrame) -> str:
     )
 
 
-def show_images(
-    figure: "SubFigure", learned: Sequence[np.ndarray], random: Sequence[np.ndarray], clean: np.ndarray
-) -> None:
+def show_images(figure: "SubFigure", learned: Sequence[np.ndarray], random: Sequence[np.ndarray], clean: np.ndarray) -> None:
     """Draw clean and noisy images, and the root mean square of the features behind each layer, learned and random."""
     columns = {"clean image": clean, "noisy image": learned[0]}
     for depth in range(1, len(learned)):
@@ -134,11 +132,7 @@ def show_images(
 
 
 def show_profiles(
-    figure: "SubFigure",
-    learned: Sequence[np.ndarray],
-    random: Sequence[np.ndarray],
-    names: Sequence[str],
-    table: pd.DataFrame,
+    figure: "SubFigure", learned: Sequence[np.ndarray], random: Sequence[np.ndarray], names: Sequence[str], table: pd.DataFrame
 ) -> None:
     """Draw the power by distance from the bar, `(2 REACH + 1,)` for each layer."""
     offsets = np.arange(-REACH, REACH + 1)
@@ -204,9 +198,7 @@ def run(given: argparse.Namespace) -> None:
     for number, stage in enumerate(model.stages_):
         chosen = model.history_[(model.history_["stage"] == number) & model.history_["selected"]]
         accuracy = chosen.set_index("round")["test_accuracy"][stage.result.best_round]
-        learned_from = (
-            "no metric" if stage.result.best_metric is None else f"the metric of round {stage.result.best_round}"
-        )
+        learned_from = "no metric" if stage.result.best_metric is None else f"the metric of round {stage.result.best_round}"
         names.append(f"stage {number + 1}, {learned_from}")
         print(f"stage {number + 1}: validation chooses {learned_from}; {100 * accuracy:.1f} % of test images right")
 

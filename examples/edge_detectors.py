@@ -159,9 +159,7 @@ def run(given: argparse.Namespace) -> None:
     last = rounds[LABELS[0]][-1]
     heaviest = last.vectors[edge_detectors(last)][:2]
     if len(heaviest) < 2:
-        print(
-            "fewer than two eigenvectors of the last round are edge detectors, so that no photograph is drawn through them"
-        )
+        print("fewer than two eigenvectors of the last round are edge detectors, so that no photograph is drawn through them")
     draws = generator(given.seed, "random filters").standard_normal((RANDOM, last.vectors.shape[1]))
     found = filter_magnitude(image, np.concatenate([heaviest, draws]), given.patch_size)[:, 0]
     sobel = sobel_magnitude(image)[0]

@@ -119,9 +119,7 @@ def run(given: argparse.Namespace) -> None:
     learned = int(rows["ConvRFM"]["round"])
     metric = model.stages_[0].result.metrics[learned]
     assert metric is not None  # only that of round 0 is
-    title = (
-        f"{given.kernel}, stage 0, round {learned}: leading eigenvectors of the metric, and their share of its trace"
-    )
+    title = f"{given.kernel}, stage 0, round {learned}: leading eigenvectors of the metric, and their share of its trace"
     draw_eigenvectors(metric, given.patch_size, title).savefig(given.output / "eigenvectors.png")
 
     save_model(model, given.output / "model.safetensors")
@@ -147,9 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Fit Deep ConvRFM to a folder of images, a folder for each class.")
     parser.add_argument("folder", type=path_argument, help="with a folder of images for each class")
-    parser.add_argument(
-        "--output", type=path_argument, default=Path("own_images"), help="folder for the model and the picture"
-    )
+    parser.add_argument("--output", type=path_argument, default=Path("own_images"), help="folder for the model and the picture")
     parser.add_argument("--size", type=int, default=32, help="images are resized to size x size pixels")
     parser.add_argument("--colour", choices=["grey", "rgb"], default="rgb")
     parser.add_argument("--kernel", choices=KERNELS, default="cntk")

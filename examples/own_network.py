@@ -106,17 +106,13 @@ def draw(table: pd.DataFrame, matrices: dict[str, np.ndarray], accuracies: dict[
         axes = left.subplots()
         for state, shift, colour in zip(STATES, (-0.16, 0.16), ("0.55", "C0"), strict=True):
             rows = table[table["state"] == state].set_index(["quantity", "layer"])
-            axes.plot(
-                places + shift, rows.loc["pearson"].loc[layers, "value"], "o", color=colour, markersize=7, label=state
-            )
+            axes.plot(places + shift, rows.loc["pearson"].loc[layers, "value"], "o", color=colour, markersize=7, label=state)
             for (quantity, name), marker in zip(NULLS.items(), "_x", strict=True):
                 null = rows.loc[quantity].loc[layers]
                 axes.vlines(places + shift, null["low"], null["high"], color=colour, linewidth=1.2)
                 label = f"{name} (line: 95 % of draws)" if state == STATES[-1] else None
                 axes.plot(places + shift, null["value"], marker, color=colour, markersize=9, mew=2, label=label)
-        axes.set(
-            xticks=places, xticklabels=layers, ylim=(-0.05, 1.03), ylabel="Pearson correlation of $W^T W$ and AGOP"
-        )
+        axes.set(xticks=places, xticklabels=layers, ylim=(-0.05, 1.03), ylabel="Pearson correlation of $W^T W$ and AGOP")
         axes.margins(x=0.15)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
         before, after = (f"{100 * accuracies[state]:.0f} %" for state in STATES)
@@ -144,10 +140,7 @@ def run(given: argparse.Namespace) -> None:
             train(network, images, labels, given.epochs, given.seed)
         layers = measure(network, held_out[: given.images])
         tables.append(summarise(layers, initial=initial, seed=given.seed).assign(state=state))
-        matrices |= {
-            f"{state}, W^T W": layers["conv1"].cnfm.dense()[0],
-            f"{state}, AGOP": layers["conv1"].agop.dense()[0],
-        }
+        matrices |= {f"{state}, W^T W": layers["conv1"].cnfm.dense()[0], f"{state}, AGOP": layers["conv1"].agop.dense()[0]}
         accuracies[state] = accuracy(network, held_out, held_out_labels)
         print(f"{state}: {100 * accuracies[state]:.1f} % of {len(held_out)} held-out digits right")
     table = pd.concat(tables, ignore_index=True)
@@ -171,9 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Measure the feature ansatz in a small CNN, before and after training."
-    )
+    parser = argparse.ArgumentParser(description="Measure the feature ansatz in a small CNN, before and after training.")
     parser.add_argument("--output", type=path_argument, default=Path("own_network.png"), help="the picture")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--width", type=int, default=32, help="filters of each convolution")

@@ -46,9 +46,7 @@ def test_equal_images_are_one_draw_whatever_their_seeds_are_called():
     """FashionMNIST under `published`, 1000/1000: CNTK 80.8, 80.8, 80.8, and a gain of 0.8 whose interval had width 0."""
     new, old = on_images(28, 20, 1000, both=788)
     assert (new.mean(), old.mean()) == (0.816, 0.808)
-    runs = pd.DataFrame(
-        [row(method, of, seed=seed) for seed in range(3) for method, of in (("new", new), ("old", old))]
-    )
+    runs = pd.DataFrame([row(method, of, seed=seed) for seed in range(3) for method, of in (("new", new), ("old", old))])
     found = difference(runs, "new", "old")
     assert found.value == pytest.approx(0.008)
     assert (found.over, found.draws, found.images) == ("test images", 1, 1000)
@@ -68,10 +66,7 @@ def test_runs_of_one_draw_are_averaged_first():
     rows = []
     for draw, gains in values.items():
         for seed, gain in enumerate(gains):
-            rows += [
-                row("old", old, draw=draw, seed=seed),
-                row("new", new, draw=draw, seed=seed) | {"accuracy": 0.5 + gain},
-            ]
+            rows += [row("old", old, draw=draw, seed=seed), row("new", new, draw=draw, seed=seed) | {"accuracy": 0.5 + gain}]
     found = difference(pd.DataFrame(rows), "new", "old")
     low, high = ttest_1samp([0.2, 0.4, 0.5], 0).confidence_interval(0.95)
     assert found == pytest.approx((np.mean([0.2, 0.4, 0.5]), low, high, "draws", 3, 100))
@@ -236,11 +231,7 @@ def test_words_never_mix_two_kinds_in_silence():
 def test_the_table_keeps_the_runs():
     new, old = on_images(3, 1, 20)
     runs = pd.DataFrame(
-        [
-            row(name, of, draw=draw) | {"chosen": 1, "task": "a"}
-            for draw in "ab"
-            for name, of in (("CNTK", old), ("CNN", new))
-        ]
+        [row(name, of, draw=draw) | {"chosen": 1, "task": "a"} for draw in "ab" for name, of in (("CNTK", old), ("CNN", new))]
     )
     table = with_estimates(runs, ["task"], over_cntk)
     assert table["quantity"].to_list() == ["run"] * 4 + ["accuracy"] * 2 + ["difference"]

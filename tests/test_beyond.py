@@ -9,11 +9,7 @@ from scipy import stats
 from convrfm.replication.figures import beyond
 from convrfm.replication.figures.beyond import caption
 
-CHOICES = {
-    "task": "bars",
-    "n_train": 500,
-    "changes": ["metric_power-2", "selection-validation", "solver_dtype-float32"],
-}
+CHOICES = {"task": "bars", "n_train": 500, "changes": ["metric_power-2", "selection-validation", "solver_dtype-float32"]}
 SHIFTS = (-0.02, 0.0, 0.05)
 
 
@@ -21,13 +17,7 @@ def history(scores, validation=None):
     """One ridge: test accuracies by (stage, round); without validation images there is no validation accuracy."""
     validation = validation or {}
     return pd.DataFrame(
-        {
-            "stage": s,
-            "round": t,
-            "ridge": 1e-5,
-            "test_accuracy": value,
-            "validation_accuracy": validation.get((s, t), np.nan),
-        }
+        {"stage": s, "round": t, "ridge": 1e-5, "test_accuracy": value, "validation_accuracy": validation.get((s, t), np.nan)}
         for (s, t), value in scores.items()
     )
 
@@ -155,9 +145,8 @@ def test_the_figure_has_a_panel_for_each_part(table):
 def test_one_draw_has_no_intervals(table):
     one = table[table["seed"] == 1]
     assert beyond.effects(one, CHOICES)["low"].isna().all()
-    assert (
-        "| metric = AGOP squared | no change in any draw | no change in any draw | no change in any draw |"
-        in caption(one, CHOICES, "published", {})
+    assert "| metric = AGOP squared | no change in any draw | no change in any draw | no change in any draw |" in caption(
+        one, CHOICES, "published", {}
     )
     assert "Of 0 differences, 0 exclude 0 by their interval." in caption(one, CHOICES, "published", {})
     beyond.draw(one, CHOICES, "published", {})

@@ -8,14 +8,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from convrfm import (
-    ConvRFMClassifier,
-    ConvRFMRegressor,
-    DeepConvRFMClassifier,
-    DeepConvRFMRegressor,
-    load_model,
-    save_model,
-)
+from convrfm import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor, load_model, save_model
 from convrfm.errors import ConvRFMWarning, ImageSizeError, InputError
 from convrfm.numerics.inputs import as_images, as_numpy
 from convrfm.rfm import rounds as rfm

@@ -100,9 +100,7 @@ def test_one_round_is_kernel_ridge_regression():
     model = ConvRFMClassifier(**{**SMALL, "rounds": 1}).fit(X.astype(np.float64), DRAW.train.labels)
     kernel = CNTK(depth=2, patch_size=3)
     gram = kernel.gram(X.astype(np.float64))
-    plain = KernelRidge(kernel="precomputed", alpha=model.best_ridge_).fit(
-        gram / gram.max(), np.eye(2)[DRAW.train.labels]
-    )
+    plain = KernelRidge(kernel="precomputed", alpha=model.best_ridge_).fit(gram / gram.max(), np.eye(2)[DRAW.train.labels])
     of_test = kernel.gram(X_TEST.astype(np.float64), X.astype(np.float64)) / gram.max()
     assert_close(model.outputs(X_TEST.astype(np.float64)), plain.predict(of_test), "smooth")
 

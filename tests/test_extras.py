@@ -58,9 +58,7 @@ def test_sources_that_are_not_installed(environment):
         require("workflow", "PIL", what="Drawing")
 
 
-@pytest.mark.parametrize(
-    ("extra", "module"), [("workflow", "matplotlib"), ("workflow", "PIL"), ("workflow", "torchvision")]
-)
+@pytest.mark.parametrize(("extra", "module"), [("workflow", "matplotlib"), ("workflow", "PIL"), ("workflow", "torchvision")])
 def test_metadata_of_this_installation(monkeypatch, extra, module):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf'pip install "{extras.PACKAGES.get(module, module)}[<>=][^" ]+"$'):

@@ -98,9 +98,7 @@ def test_a_network_that_has_the_metric_agrees_and_a_random_matrix_does_not(job, 
 def test_pixel_pearson(rng):
     a, b = rng.random((2, 3, 5, 4))
     assert np.allclose(pixel_pearson(a, 7 - 3 * a), -1)
-    assert np.allclose(
-        pixel_pearson(a, b), [np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)]
-    )
+    assert np.allclose(pixel_pearson(a, b), [np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)])
     assert np.isnan(pixel_pearson(a, np.ones_like(a))).all()
 
 

@@ -90,9 +90,7 @@ def test_gains_are_paired_by_draw():
     assert found.high - found.value == pytest.approx(4.3027 * 0.02 / np.sqrt(3), rel=1e-4)
     assert found[3:] == ("draws", 3, 40)
     without = estimate_in(
-        fig06.tidy([each for each in runs if "cnn" not in each.keys["experiment"] or each.draw == "0"], []),
-        "CNN",
-        "CNTK",
+        fig06.tidy([each for each in runs if "cnn" not in each.keys["experiment"] or each.draw == "0"], []), "CNN", "CNTK"
     )
     assert without.value == pytest.approx(0.10)
     assert np.isnan(without.low)

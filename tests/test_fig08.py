@@ -124,9 +124,7 @@ def test_the_caption_computes_its_numbers():
 def test_the_figure_says_what_it_stands_on():
     figure = fig08.draw(fig08.tidy(made_up("digits", 0, divisor=8, last=16)), {"imagenet32": REASON})
     texts = " ".join(all_texts(figure))
-    assert "stand-in: scikit-learn digits, not data of the paper, SimpleNet narrowed 8 times" in texts.replace(
-        "\n", " "
-    )
+    assert "stand-in: scikit-learn digits, not data of the paper, SimpleNet narrowed 8 times" in texts.replace("\n", " ")
     assert "SKIPPED" in texts
     for letter in "ABC":
         assert letter in all_texts(figure)

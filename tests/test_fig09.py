@@ -30,12 +30,7 @@ def metrics(level):
     rows = []
     for when, shift in (("initial", -0.1), ("trained", 0.0)):
         for index in range(4):
-            for quantity, offset in (
-                ("cosine", 0),
-                ("pearson", -0.05),
-                ("rotated_null", -0.2),
-                ("random_filters", -0.4),
-            ):
+            for quantity, offset in (("cosine", 0), ("pearson", -0.05), ("rotated_null", -0.2), ("random_filters", -0.4)):
                 for power in (0.5, 1.0):
                     number = level + shift + offset + (index - 1.5) / 100 - (power < 1)
                     rows.append([when, 5, f"features.{index}", index, quantity, power, number, np.nan, np.nan])
@@ -119,9 +114,7 @@ def texts(figure):
     return [*found, *(text.get_text() for text in figure.texts), *(t.get_text() for t in figure.legends[0].texts)]
 
 
-@pytest.mark.parametrize(
-    ("datasets", "seeds"), [(REAL, (0, 1)), (("digits", "photograph-patches"), (0,)), (("svhn",), (0,))]
-)
+@pytest.mark.parametrize(("datasets", "seeds"), [(REAL, (0, 1)), (("digits", "photograph-patches"), (0,)), (("svhn",), (0,))])
 def test_the_picture(datasets, seeds, tmp_path):
     table = fig09.tidy(runs(datasets, as_claimed, seeds))
     figure = fig09.draw(table, {"pcam": "gone", "stl10": "gone"})

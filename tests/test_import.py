@@ -28,7 +28,9 @@ def test_the_library_declares_what_it_imports():
     extra = {entry.split("[")[0].split(">")[0].split("=")[0] for entry in project["optional-dependencies"]["workflow"]}
     assert "tqdm" not in extra
     blocked = ", ".join(f"{name!r}: None" for name in sorted({"yaml" if n == "pyyaml" else n for n in extra}))
-    code = f"sys.modules.update({{{blocked}}}); import convrfm.rfm.estimators, convrfm.training, convrfm.networks, convrfm.ansatz"
+    code = (
+        f"sys.modules.update({{{blocked}}}); import convrfm.rfm.estimators, convrfm.training, convrfm.networks, convrfm.ansatz"
+    )
     assert imported_by(code)
 
 

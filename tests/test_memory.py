@@ -84,12 +84,7 @@ CASES = {
         {"sys/fs/cgroup/job": group_v2(8 * MB, 1 * MB, high=3 * MB)},
         (2 * MB, "memory.high"),
     ),
-    "version 2, more is used than allowed": (
-        ["0::/job"],
-        [V2],
-        {"sys/fs/cgroup/job": group_v2(8 * MB, 9 * MB)},
-        (0, "/job"),
-    ),
+    "version 2, more is used than allowed": (["0::/job"], [V2], {"sys/fs/cgroup/job": group_v2(8 * MB, 9 * MB)}, (0, "/job")),
     "version 2, the memory is not counted in the innermost group": (
         ["0::/job/inner"],
         [V2],
@@ -116,10 +111,7 @@ CASES = {
     "both versions, memory in the first": (
         ["4:memory:/job", "0::/init.scope"],
         [V1_ROOT, V1, V2.replace("/sys/fs/cgroup ", "/sys/fs/cgroup/unified ")],
-        {
-            "sys/fs/cgroup/memory/job": group_v1(8 * MB, 3 * MB),
-            "sys/fs/cgroup/unified/init.scope": {"cgroup.procs": "1"},
-        },
+        {"sys/fs/cgroup/memory/job": group_v1(8 * MB, 3 * MB), "sys/fs/cgroup/unified/init.scope": {"cgroup.procs": "1"}},
         (5 * MB, "/sys/fs/cgroup/memory/job"),
     ),
     "a container with a namespace of its own": (
@@ -137,10 +129,7 @@ CASES = {
     "a process below the group that a container has mounted": (
         ["4:memory:/docker/abc/inner"],
         [V1.replace(" / ", " /docker/abc ")],
-        {
-            "sys/fs/cgroup/memory": group_v1(8 * MB, 3 * MB),
-            "sys/fs/cgroup/memory/inner": group_v1(4 * MB, 3 * MB),
-        },
+        {"sys/fs/cgroup/memory": group_v1(8 * MB, 3 * MB), "sys/fs/cgroup/memory/inner": group_v1(4 * MB, 3 * MB)},
         (1 * MB, "/sys/fs/cgroup/memory/inner "),
     ),
     "a container that sees a path of the host that is not there": (
@@ -162,12 +151,7 @@ CASES = {
         (5 * MB, "/job"),
     ),
     "no limit in version 2": (["0::/job"], [V2], {"sys/fs/cgroup/job": group_v2("max", 3 * MB)}, None),
-    "no limit in version 1": (
-        ["4:memory:/"],
-        [V1],
-        {"sys/fs/cgroup/memory": group_v1(UNLIMITED_V1, UNLIMITED_V1 - MB)},
-        None,
-    ),
+    "no limit in version 1": (["4:memory:/"], [V1], {"sys/fs/cgroup/memory": group_v1(UNLIMITED_V1, UNLIMITED_V1 - MB)}, None),
     "no control groups": ([], [], {}, None),
     "no mount of theirs": (["0::/job"], ["22 1 8:1 / / rw - ext4 /dev/sda1 rw"], {}, None),
 }

@@ -14,12 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from tolerance import assert_close
 
-from convrfm import (
-    ConvRFMClassifier,
-    DeepConvRFMClassifier,
-    load_model,
-    save_model,
-)
+from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, load_model, save_model
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import median_bandwidth
 from convrfm.rfm import estimator_base, model_checks, model_files
@@ -194,10 +189,7 @@ def flipped(content, place):
         (lambda content: content[:-1], "cannot be read"),
         (lambda content: flipped(content, len(content) - 5), "is damaged: its content"),
         (lambda content: content.replace(b"0.001", b"0.003", 1), "is damaged: its content"),
-        (
-            lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": 9', 1),
-            "has format 9, but convrfm",
-        ),
+        (lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": 9', 1), "has format 9, but convrfm"),
         (lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": x', 1), "is damaged: its content"),
         (lambda content: content.replace(b'\\"format\\": 2', b'\\"farmot\\": 1', 1), "format cannot be None"),
     ],

@@ -25,11 +25,7 @@ def test_stand_ins_are_what_stands_on_no_files_but_the_task_that_the_paper_draws
 def test_names():
     assert (title("svhn"), short_title("svhn"), in_sentence("svhn")) == ("SVHN, cropped digits", "SVHN", "SVHN")
     assert (title("bars"), short_title("bars"), in_sentence("bars")) == ("Noisy bars", "Noisy bars", "noisy bars")
-    assert (title("digits"), short_title("digits"), in_sentence("digits")) == (
-        "Scikit-learn's digits",
-        "Digits",
-        "digits",
-    )
+    assert (title("digits"), short_title("digits"), in_sentence("digits")) == ("Scikit-learn's digits", "Digits", "digits")
     for name in REGISTRY:
         assert short_title(name)[0].isupper()
         assert "," not in short_title(name)

@@ -13,9 +13,7 @@ from convrfm.errors import InputError
 def layer(rng, *, mode="exact", blocks=5, filters=4, dimension=9, name="conv"):
     roots = rng.standard_normal((blocks, 1, filters, 7))
     counts = np.full(blocks, 3)
-    return LayerAgop(
-        name, rng.standard_normal((1, filters, dimension)), roots @ roots.transpose(0, 1, 3, 2), counts, 15, mode
-    )
+    return LayerAgop(name, rng.standard_normal((1, filters, dimension)), roots @ roots.transpose(0, 1, 3, 2), counts, 15, mode)
 
 
 def by_hand(layers, chosen):
@@ -65,9 +63,7 @@ def test_too_few_parts_have_no_interval(rng):
 def test_empty_parts_do_not_count(rng):
     whole = layer(rng)
     padded = replace(
-        whole,
-        sums=np.concatenate([whole.sums, np.zeros((2, *whole.sums.shape[1:]))]),
-        counts=np.append(whole.counts, [0, 0]),
+        whole, sums=np.concatenate([whole.sums, np.zeros((2, *whole.sums.shape[1:]))]), counts=np.append(whole.counts, [0, 0])
     )
     assert mean_correlation([padded]) == pytest.approx(mean_correlation([whole]), rel=1e-12)
     assert growth(padded) == growth(whole)

@@ -26,9 +26,7 @@ SMALL = {"depth": 1, "rounds": 2, "ridges": (1e-3,), "n_jobs": 1, "random_state"
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize(
-    "make", [ConvRFMClassifier(**SMALL), DeepConvRFMClassifier(filters=4, **{**SMALL, "depth": 2})]
-)
+@pytest.mark.parametrize("make", [ConvRFMClassifier(**SMALL), DeepConvRFMClassifier(filters=4, **{**SMALL, "depth": 2})])
 def test_probabilities(make, classes, tmp_path):
     kept = BUNCH.target[:120] < classes
     model = make.fit(X[kept][:60], Y[kept][:60])

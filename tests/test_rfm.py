@@ -18,9 +18,7 @@ from convrfm.rfm.deep import DeepSettings, apply_filters, fit_stages, history_of
 from convrfm.rfm.ridge import accuracy, solve_ridge, squared_error, targets_of
 from convrfm.rfm.rounds import RFMSettings, StageData, fit_rounds
 
-PUBLISHED = RFMSettings(
-    rounds=3, ridges=(1e-5, 1e-3), selection="test", agop_samples=4, agop_draw="first", agop_ridge="last"
-)
+PUBLISHED = RFMSettings(rounds=3, ridges=(1e-5, 1e-3), selection="test", agop_samples=4, agop_draw="first", agop_ridge="last")
 
 
 @pytest.fixture
@@ -158,10 +156,7 @@ def test_what_is_correct_is_that_of_the_outputs_in_the_order_of_the_test_images(
     selected = result.history[result.history["selected"]]
     assert [found.mean() for found in result.correct] == selected["test_accuracy"].to_list()
     assert not fit_rounds(
-        CNTK(depth=2),
-        dataclasses.replace(data, fit=np.arange(12), test=None, test_labels=None),
-        RFMSettings(rounds=1),
-        rng,
+        CNTK(depth=2), dataclasses.replace(data, fit=np.arange(12), test=None, test_labels=None), RFMSettings(rounds=1), rng
     ).correct
 
 

@@ -160,8 +160,7 @@ def test_a_gpu_clips_an_indefinite_kernel_too(kernel, rng, on_device):
 
 
 @pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED")],
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED")]
 )
 def test_lapack_takes_over_where_a_gpu_runs_out_of_memory(kernel, rng, on_device, monkeypatch, caplog, error):
     def fail(*_):

@@ -92,9 +92,7 @@ def test_a_damaged_round_is_fitted_again(data, tmp_path, monkeypatch):
     journal = RoundJournal(tmp_path / "checkpoint-x")
     whole = fit(data, journal)
     files = sorted(tmp_path.iterdir())
-    assert [path.name for path in files] == [
-        f"checkpoint-x-{stage}-{t}.safetensors" for stage in (0, 1) for t in range(3)
-    ]
+    assert [path.name for path in files] == [f"checkpoint-x-{stage}-{t}.safetensors" for stage in (0, 1) for t in range(3)]
     content = bytearray(files[1].read_bytes())
     content[-3] ^= 1
     files[1].write_bytes(content)
@@ -142,9 +140,7 @@ def test_rounds_without_validation_outputs_are_read(data, tmp_path, monkeypatch)
     journal = RoundJournal(tmp_path / "checkpoint-x")
     arrays = Round.arrays
     with monkeypatch.context() as patch:
-        patch.setattr(
-            Round, "arrays", lambda self: {k: v for k, v in arrays(self).items() if k != "validation_outputs"}
-        )
+        patch.setattr(Round, "arrays", lambda self: {k: v for k, v in arrays(self).items() if k != "validation_outputs"})
         whole = fit_rounds(CNTK(depth=2), data, SETTINGS, np.random.default_rng(5), journal=journal)
     passed = interrupt(monkeypatch, after=0)
     resumed = fit_rounds(CNTK(depth=2), data, SETTINGS, np.random.default_rng(5), journal=journal)

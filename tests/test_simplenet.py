@@ -25,9 +25,7 @@ def convolutions(model):
 def sides(model, size):
     """The side of the map that each convolution sees."""
     seen = []
-    hooks = [
-        c.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].shape[2])) for c in convolutions(model)
-    ]
+    hooks = [c.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].shape[2])) for c in convolutions(model)]
     with torch.no_grad():
         assert model.eval()(torch.zeros(2, convolutions(model)[0].in_channels, size, size)).shape == (2, 10)
     for hook in hooks:

@@ -46,9 +46,7 @@ def test_limits_hold_inside_and_end_outside():
     assert threads_now() == before
 
 
-@pytest.mark.parametrize(
-    ("n_jobs", "expected"), [(1, 1), (10**6, 0), (-1, 0), (-2, -1), (-(10**6), 1), (np.int64(1), 1)]
-)
+@pytest.mark.parametrize(("n_jobs", "expected"), [(1, 1), (10**6, 0), (-1, 0), (-2, -1), (-(10**6), 1), (np.int64(1), 1)])
 def test_numbers_of_jobs(n_jobs, expected):
     with limited_threads(n_jobs):
         assert threads_now()[0] == max(1, expected if expected > 0 else all_threads() + expected)

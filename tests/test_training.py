@@ -283,9 +283,7 @@ def test_adadelta_milestones_and_weight_decay_agree_with_a_plain_loop(data):
 
 
 def test_keeps_the_best_epoch(data):
-    settings = TrainingSettings(
-        "sgd", learning_rate=0.5, epochs=12, batch_size=8, keep="best", snapshots=tuple(range(13))
-    )
+    settings = TrainingSettings("sgd", learning_rate=0.5, epochs=12, batch_size=8, keep="best", snapshots=tuple(range(13)))
     model = network()
     result = train(model, data, settings, seed=0)
     trained = result.history.iloc[1:]

@@ -81,8 +81,7 @@ def test_the_signal_keeps_its_scale_in_narrow_vggs(rng):
     images = torch.from_numpy(rng.standard_normal((4, 3, 64, 64)).astype(np.float32))
     with torch.no_grad():
         scales = [
-            fresh("vgg11", generator=seeded(), classes=10, divisor=divisor).eval()(images).std().item()
-            for divisor in (1, 4)
+            fresh("vgg11", generator=seeded(), classes=10, divisor=divisor).eval()(images).std().item() for divisor in (1, 4)
         ]
     assert 0.3 < scales[0] / scales[1] < 3
 

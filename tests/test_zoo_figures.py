@@ -84,10 +84,7 @@ def test_the_lowest_layer_is_one_of_the_papers_and_a_missing_one_is_not_left_out
 
     given = metrics(0.8)
     layer = (
-        (given["layer"] == "conv1")
-        & (given["quantity"] == "pearson")
-        & (given["when"] == "trained")
-        & (given["power"] == 1)
+        (given["layer"] == "conv1") & (given["quantity"] == "pearson") & (given["when"] == "trained") & (given["power"] == 1)
     )
     assert lowest(given.assign(value=given["value"].where(~layer, 0.35))) == pytest.approx(0.35)
     assert np.isnan(lowest(given.assign(value=given["value"].where(~layer, NAN))))
@@ -128,12 +125,7 @@ def test_figure_7_before_after_and_between():
     table = fig07.tidy([("vgg11-standin", "published", metrics(0.9, 0.5, snapshots=(1, 4)))])
     panels = table.groupby("panel")
     followed = panels.get_group("B")
-    assert list(zip(followed["epoch"], followed["value"].round(6), strict=True)) == [
-        (0, 0.5),
-        (1, 0.7),
-        (4, 0.7),
-        (5, 0.9),
-    ]
+    assert list(zip(followed["epoch"], followed["value"].round(6), strict=True)) == [(0, 0.5), (1, 0.7), (4, 0.7), (5, 0.9)]
     powers = panels.get_group("C").query("`when` == 'trained'")
     assert dict(zip(powers["power"], powers["value"].round(6), strict=True)) == {
         0.125: 0.8125, 0.25: 0.825, 0.5: 0.85, 0.75: 0.875, 1.0: 0.9,
@@ -141,10 +133,7 @@ def test_figure_7_before_after_and_between():
     first = panels.get_group("A")
     assert "skip" not in set(first["layer"])
     caption = fig07.caption(table, {})
-    assert (
-        "| VGG11 | 0.500 [0.490, 0.510] | 0.900 [0.890, 0.910] | +0.400 [+0.390, +0.410] | 3 of 3 | 1 (0.900) |"
-        in caption
-    )
+    assert "| VGG11 | 0.500 [0.490, 0.510] | 0.900 [0.890, 0.910] | +0.400 [+0.390, +0.410] | 3 of 3 | 1 (0.900) |" in caption
 
 
 def test_figure_7_says_when_training_lowers_it(runs):
@@ -176,9 +165,7 @@ def comparison(excess, sources=2, images=4):
 def test_figure_2(rng, sources):
     table = fig02.tidy("vgg11-standin", "published", comparison((0.3, 0.02, -0.2), sources))
     pictures = {f"input/{i}": rng.random((3, 8, 8)) for i in range(2)}
-    pictures |= {
-        f"{name}/{i}/{layer}": rng.random((8, 8)) for name in ("cnfm", "agop") for i in range(2) for layer in range(3)
-    }
+    pictures |= {f"{name}/{i}/{layer}": rng.random((8, 8)) for name in ("cnfm", "agop") for i in range(2) for layer in range(3)}
     drawn = texts(fig02.draw(table, pictures))
     assert "r = 0.80" in drawn
     assert "rand. 0.50" in drawn

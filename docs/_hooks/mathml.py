@@ -14,6 +14,4 @@ DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DO
 def on_page_content(content: str, **_: Any) -> str:
     """Turn the formulas of a page, whose HTML MkDocs hands over, into MathML."""
     content = INLINE.sub(lambda found: convert(html.unescape(found[1])), content)
-    return DISPLAY.sub(
-        lambda found: f'<div class="formula">{convert(html.unescape(found[1]), display="block")}</div>', content
-    )
+    return DISPLAY.sub(lambda found: f'<div class="formula">{convert(html.unescape(found[1]), display="block")}</div>', content)

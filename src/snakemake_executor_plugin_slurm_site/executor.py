@@ -65,9 +65,7 @@ FAILED = ("CANCELLED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT")
 
 ON_HOLD = ("REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 
-HELD = re.compile(
-    "[Hh]eld|PerJob|Invalid|PartitionTimeLimit|PartitionNodeLimit|BadConstraints|DependencyNeverSatisfied"
-)
+HELD = re.compile("[Hh]eld|PerJob|Invalid|PartitionTimeLimit|PartitionNodeLimit|BadConstraints|DependencyNeverSatisfied")
 """Reasons for which a job will not start by itself."""
 
 SQUEUE = ("squeue", "--array", "--states=all", "--noheader", "--format=%i|%T|%r")
@@ -296,9 +294,7 @@ class Executor(SlurmExecutor):
             self._losses[info.job] += 1
             # Otherwise it might come back beside the new one.
             ask_slurm(["scancel", *self._clusters, info.external_jobid])
-        self.logger.info(
-            f"SLURM job {info.external_jobid} ({state}) is submitted again; this does not count as an attempt."
-        )
+        self.logger.info(f"SLURM job {info.external_jobid} ({state}) is submitted again; this does not count as an attempt.")
         self._job_submission_executor.submit(self.run_job, info.job)
 
     def _succeed(self, info: Any) -> None:
@@ -314,9 +310,7 @@ class Executor(SlurmExecutor):
         shortage = shortage_of(state, said)
         _note_failure(info.job, shortage)
         ran_out = f" It ran out of {shortage}." if shortage else ""
-        self.report_job_error(
-            info, msg=f"SLURM-job '{info.external_jobid}' failed, {why}.{ran_out} ", aux_logs=[str(log)]
-        )
+        self.report_job_error(info, msg=f"SLURM-job '{info.external_jobid}' failed, {why}.{ran_out} ", aux_logs=[str(log)])
 
     def _log(self, info: Any) -> Path:
         """SLURM's log; that of an array's task is where `sbatch` puts it, and not where the plugin looks."""

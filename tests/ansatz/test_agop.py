@@ -223,10 +223,7 @@ class Folded(nn.Module):
     ("model", "message"),
     [
         (sequence(nn.Conv2d(2, 4, 3), readout=64), "train mode: call eval"),
-        (
-            sequence(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), readout=64).eval(),
-            "running statistics",
-        ),
+        (sequence(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), readout=64).eval(), "running statistics"),
         (nn.Conv2d(2, 4, 3).eval(), "logits only"),
         (nn.Sequential(nn.Flatten(), nn.Linear(72, 2)).eval(), "No convolution to measure"),
         (Unused().eval(), "'spare' was never called"),

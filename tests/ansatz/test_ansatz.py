@@ -121,9 +121,7 @@ def test_jackknife_of_a_mean_is_the_standard_error():
     assert np.isnan(jackknife(1.0, []).standard_error)
 
 
-def noisy_blocks(
-    rng: np.random.Generator, blocks: int, noise: float
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def noisy_blocks(rng: np.random.Generator, blocks: int, noise: float) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """A fixed matrix, a true one, and noisy estimates of it."""
     fixed = rng.standard_normal((10, 10))
     truth = fixed + 0.5 * rng.standard_normal((10, 10))

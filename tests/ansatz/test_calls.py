@@ -386,11 +386,7 @@ def test_a_state_belongs_to_its_settings(images):
     model = nn.Sequential(*layers).double().eval()
     exact = AgopAccumulator(model)
     exact.update(images)
-    for other in (
-        AgopAccumulator(model, "probe"),
-        AgopAccumulator(model, seed=1),
-        AgopAccumulator(model, layers=["0"]),
-    ):
+    for other in (AgopAccumulator(model, "probe"), AgopAccumulator(model, seed=1), AgopAccumulator(model, layers=["0"])):
         with pytest.raises(InputError, match="another network, or was measured with other settings"):
             other.load_state(exact.state())
         assert other.images == 0

@@ -82,10 +82,6 @@ def test_the_weight_of_the_module_gives_another_matrix(images):
 )
 def test_the_two_references_agree(options, images):
     torch.manual_seed(0)
-    model = (
-        nn.Sequential(nn.Conv2d(2, 4, (3, 2), **options), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        .double()
-        .eval()
-    )
+    model = nn.Sequential(nn.Conv2d(2, 4, (3, 2), **options), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten()).double().eval()
     images = images[:, :2, :6, :7]
     assert_close(called_agop(model, "0", images).numpy(), patch_agop(model, "0", images).numpy(), "ansatz")

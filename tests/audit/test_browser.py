@@ -111,9 +111,7 @@ def test_it_works_by_keyboard(see):
     assert page.evaluate("document.activeElement.id") == "verdicts"
     for _ in range(40):
         page.keyboard.press("Tab")
-        style = (
-            "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])(getComputedStyle(document.activeElement))"
-        )
+        style = "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])(getComputedStyle(document.activeElement))"
         assert page.evaluate(style) == ["solid", "3px"], page.evaluate(focused)
     details = page.locator(".claim details").last
     before = details.evaluate("one => one.open")

@@ -35,9 +35,7 @@ def project(laid_out):
 
 def made(project):
     """The crate as it comes back from disk, by id."""
-    write_json(
-        project / RESULTS / CRATE_FILE, crate_of(project, outcomes.audit(), find_products(project, RESULTS), MADE)
-    )
+    write_json(project / RESULTS / CRATE_FILE, crate_of(project, outcomes.audit(), find_products(project, RESULTS), MADE))
     graph = json.loads((project / RESULTS / CRATE_FILE).read_text())["@graph"]
     entities = {entity["@id"]: entity for entity in graph}
     assert len(entities) == len(graph)

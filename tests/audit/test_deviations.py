@@ -29,13 +29,7 @@ def put_run(project, folder=RUN, arrays="c" * 64, code=(), **more):
     (project / folder).mkdir(parents=True)
     described = {"path": f"{folder}/arrays.safetensors", "sha256": arrays}
     made_by = {"closure": "d" * 64, "commit": git(project, "rev-parse", "HEAD"), "dirty": False, **dict(code)}
-    record = {
-        "job": "convrfm.replication.jobs.fits:fit_task",
-        "settings": {},
-        "inputs": {},
-        "packages": {},
-        "code": made_by,
-    }
+    record = {"job": "convrfm.replication.jobs.fits:fit_task", "settings": {}, "inputs": {}, "packages": {}, "code": made_by}
     reseal(project / folder / "record.json", {**record, "outputs": {"arrays": described}, **more})
 
 

@@ -232,8 +232,7 @@ ALWAYS = {
     "another draw in the record of a fit": other_draws_in_a_record,
     "the same draw under two seeds": a_draw_copied,
     "less noise in a draw": lambda project: edit_arrays(
-        a_run(project, "draw"),
-        lambda name, array: array / 2 if name.endswith("frame") else array,
+        a_run(project, "draw"), lambda name, array: array / 2 if name.endswith("frame") else array
     ),
     "a draw of another seed, which suits better": lambda project: run_again(project, "draw", seed=1234),
     "test images of a preparation in another order": lambda project: edit_arrays(
@@ -324,8 +323,7 @@ def test_found_where_it_is_computed_again(project, what):
 
 
 @pytest.mark.parametrize(
-    "forgery",
-    [outputs_of_a_fit, deep_stages, best_epoch, nulls_and_gains, a_fit_to_test_images, a_metric, layer_tables],
+    "forgery", [outputs_of_a_fit, deep_stages, best_epoch, nulls_and_gains, a_fit_to_test_images, a_metric, layer_tables]
 )
 @pytest.mark.parametrize("lie", [{"processor": "another"}, {"gpu": "a fast one"}])
 def test_a_lie_about_the_machine_does_not_help(project, forgery, lie):

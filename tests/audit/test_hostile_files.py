@@ -82,9 +82,7 @@ def bomb(path: Path) -> None:
     side = 30_000
     rows = zlib.compress(bytes(side * (1 + (side + 7) // 8)), 9)
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
-    body = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    ]
+    body = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
 
 
@@ -96,9 +94,7 @@ def many_cells(path: Path) -> None:
             writer.write_table(table)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "spoil"), [("png", bomb), ("png", b"BM"), ("parquet", many_cells), ("parquet", b"PAR1")]
-)
+@pytest.mark.parametrize(("suffix", "spoil"), [("png", bomb), ("png", b"BM"), ("parquet", many_cells), ("parquet", b"PAR1")])
 def test_what_would_fill_the_memory_is_found_whatever_its_record_says(project, suffix, spoil):
     path = project / f"{FIGURE}.{suffix}"
     path.write_bytes(spoil) if isinstance(spoil, bytes) else spoil(path)

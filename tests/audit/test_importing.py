@@ -67,11 +67,7 @@ def test_clean_results_are_taken_in_and_what_stands_on_something_is_younger(proj
     figure = project / RESULTS / "figures/published/fig05.png"
     assert draw.stat().st_mtime < fit.stat().st_mtime < figure.stat().st_mtime
     again = import_results(elsewhere, project)
-    assert (again.trusted, again.checked["taken in"], again.checked["there already"]) == (
-        True,
-        0,
-        len(content(elsewhere)),
-    )
+    assert (again.trusted, again.checked["taken in"], again.checked["there already"]) == (True, 0, len(content(elsewhere)))
 
 
 def a_byte(project, elsewhere):

@@ -60,9 +60,7 @@ def plan():
     [("A10", "gain", {"fig05"}), ("A13", "step", {"fig06"}), ("A9", "excess", {"fig03", "fig04", "fig10"}),
      ("A14", "last", {"fig07", "fig08"}), ("A6", "theorem", {"theorem1"}), ("A15", "time", set())],
 )  # fmt: skip
-def test_an_edited_threshold_makes_the_figures_stale_that_quote_it_and_no_other(
-    plan, monkeypatch, claim, condition, stale
-):
+def test_an_edited_threshold_makes_the_figures_stale_that_quote_it_and_no_other(plan, monkeypatch, claim, condition, stale):
     own = BY_ID[claim]
     edited = own.conditions[condition].model_copy(update={"bound": 0.123})
     other = own.model_copy(update={"conditions": {**own.conditions, condition: edited}})
@@ -105,9 +103,7 @@ FAMILIES = {"fig03": {"fig10", "fig12"}, "fig06_pairs": {"fig06"}, "fig11": {"fi
 @pytest.mark.parametrize("figure", FIGURES)
 def test_a_figure_goes_stale_with_its_own_drawing_and_judges_alone(figure):
     found = set(import_closure(FIGURES[figure].job.partition(":")[0]))
-    plots = {
-        name.rpartition(".")[2] for name in found if name.startswith("convrfm.replication.figures.")
-    } & FIGURES.keys()
+    plots = {name.rpartition(".")[2] for name in found if name.startswith("convrfm.replication.figures.")} & FIGURES.keys()
     assert plots == {figure} | FAMILIES.get(figure, set())
     assert "convrfm.replication.claims.claims" not in found
     assert not [name for name in found if name.startswith("convrfm.replication.audit")]

@@ -65,10 +65,7 @@ def gain(**changes):
         (lambda c: c[0].pop("needs"), r"0\.needs\n +Field required"),
         (lambda c: c[0].update(id="B1"), r"0\.id\n +String should match"),
         (lambda c: c[1].update(id="A1"), "duplicate id A1"),
-        (
-            lambda c: c[0].update(condition="at least {nothing}"),
-            r"names \{nothing\}, but the conditions are over_initial",
-        ),
+        (lambda c: c[0].update(condition="at least {nothing}"), r"names \{nothing\}, but the conditions are over_initial"),
         (gain(bound="5"), r"9\.conditions\.gain\.bound"),
         (gain(relation="more or less"), r"9\.conditions\.gain\.relation"),
         (gain(soft=True), "all conditions are soft"),

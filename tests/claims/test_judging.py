@@ -295,14 +295,7 @@ BARS, THEOREM = fig05([1], tasks=("bars",)), made_up.theorem1(GOOD)
 MNIST = fig05([1], tasks=("noisy-mnist",))
 LOWER = (MNIST["sigma"] == 1.0) & (MNIST["method"] == DEEP)
 PAIRED = [
-    {
-        "task": "bars",
-        "stand_in": False,
-        "sigma": 2.0,
-        "method": method,
-        "seed": seed,
-        "accuracy": 0.5 + 0.15 * seed + gain,
-    }
+    {"task": "bars", "stand_in": False, "sigma": 2.0, "method": method, "seed": seed, "accuracy": 0.5 + 0.15 * seed + gain}
     for seed in range(3)
     for method, gain in (("CNTK", 0), ("ConvRFM", 0.06 + 0.001 * seed), (DEEP, 0.06), ("CNN (Adam)", 0.06))
 ]
@@ -378,9 +371,7 @@ def fixed_draw(table, correct=True):
     rows = []
     for row in table[table["seed"] == 0].to_dict("records"):
         there = np.arange(500) < round(500 * row["accuracy"])
-        rows.append(
-            {**row, "draw": "one", "n_test": 500, "accuracy": there.mean(), **({"correct": there} if correct else {})}
-        )
+        rows.append({**row, "draw": "one", "n_test": 500, "accuracy": there.mean(), **({"correct": there} if correct else {})})
     return pd.DataFrame(rows)
 
 
@@ -390,9 +381,7 @@ def test_a10_and_a11_take_no_interval_over_test_images(results):
         put(results, "fig05", fixed_draw(table))
         found = verdict_on(results, claim)
         assert found.verdict is Verdict.UNKNOWN
-        assert (
-            "since its interval is over test images, and the claim asks for one over draws of the data" in found.reason
-        )
+        assert "since its interval is over test images, and the claim asks for one over draws of the data" in found.reason
         assert "(interval over test images)" in found.reason
         assert {each.over for each in found.measurements if each.interval} == {"test images"}
         put(results, "fig05", table)
@@ -452,11 +441,7 @@ def test_a15_reads_the_table_of_the_benchmark(results):
     project, claim = results.parents[1], "A15"
     assert verdict_on(results, claim).verdict is Verdict.UNKNOWN
     assert "python benchmarks/cost.py" in verdict_on(results, claim).command
-    for signs, verdict in (
-        ((1, 1, 1), Verdict.REPRODUCED),
-        ((1, -1, 1), Verdict.PARTIAL),
-        ((-1,) * 3, Verdict.NOT_REPRODUCED),
-    ):
+    for signs, verdict in (((1, 1, 1), Verdict.REPRODUCED), ((1, -1, 1), Verdict.PARTIAL), ((-1,) * 3, Verdict.NOT_REPRODUCED)):
         made_up.put_cost(project, made_up.cost(signs))
         assert verdict_on(results, claim).verdict is verdict
     made_up.put_cost(project, made_up.cost((1, 1, 1), value=NAN))
@@ -571,9 +556,7 @@ def test_damaged_tables_give_no_verdict_and_no_crash(results, claim, figure, rng
         shutil.copytree(whole, results)
 
 
-@pytest.mark.parametrize(
-    "record", [None, "", "[]", '{"inputs": 3}', '{"inputs": {"a": {}}}', '{"skipped": "all"}', "\ud800"]
-)
+@pytest.mark.parametrize("record", [None, "", "[]", '{"inputs": 3}', '{"inputs": {"a": {}}}', '{"skipped": "all"}', "\ud800"])
 def test_a_table_without_a_sound_record_is_not_taken_at_its_word(results, record):
     fill(results, "A10", GOOD)
     path = results / PUBLISHED / "fig05.json"

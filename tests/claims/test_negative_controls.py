@@ -68,9 +68,7 @@ def accuracies(spoil):
         runs.append(ScoredRun({**keys, "experiment": "rfm"}, sizes, history_of(stages), str(seed)))
         network = PlainCNN((1, 16, 32), 2, width=32, generator=torch.Generator().manual_seed(seed))
         given = TrainingData(train_images, labels, {"test": (test_images, draw.test.labels)})
-        history = train(
-            network, given, TrainingSettings(epochs=20, batch_size=25, learning_rate=1e-3), seed=seed
-        ).history
+        history = train(network, given, TrainingSettings(epochs=20, batch_size=25, learning_rate=1e-3), seed=seed).history
         history = history.assign(selection_accuracy=history["test_accuracy"])
         runs.append(ScoredRun({**keys, "experiment": "cnn", "optimizer": "adam"}, sizes, history, str(seed)))
     return fig05.tidy(runs)

@@ -29,7 +29,5 @@ class Faults:
         self.rows[fault] = (lost, ended, seconds)
 
     def write(self, path: Path) -> None:
-        lines = [
-            f"| {fault} | {lost} | {ended} | {seconds:.0f} |\n" for fault, (lost, ended, seconds) in self.rows.items()
-        ]
+        lines = [f"| {fault} | {lost} | {ended} | {seconds:.0f} |\n" for fault, (lost, ended, seconds) in self.rows.items()]
         path.write_text(HEADER + "".join(lines), encoding="utf-8")

@@ -129,9 +129,7 @@ class Slurm:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(1024))
         key.chmod(0o600)
-        common = CONFIG.format(
-            folder=self.folder, host=self.host, controller_port=free_port(), min_job_age=self.min_job_age
-        )
+        common = CONFIG.format(folder=self.folder, host=self.host, controller_port=free_port(), min_job_age=self.min_job_age)
         nodes = "".join(self._node_line(node) for node in self.nodes)
         (self.folder / "slurm.conf").write_text(common + nodes + self.configuration)
         (self.folder / "gres.conf").write_text("".join(line for node in self.nodes for line in self._devices(node)))

@@ -17,9 +17,7 @@ def test_a_job_is_killed(cluster_project, expected, faults):
     start = time.monotonic()
     cluster_project.training.send_signal(signal.SIGKILL)
     seconds = cluster_project.recovered(snakemake, expected, start)
-    faults.note(
-        "job killed (SIGKILL)", "the epoch under way", f"a second attempt {cluster_project.from_checkpoint}", seconds
-    )
+    faults.note("job killed (SIGKILL)", "the epoch under way", f"a second attempt {cluster_project.from_checkpoint}", seconds)
 
 
 def test_a_job_is_over_its_time_limit_after_a_checkpoint(cluster_project, expected, faults):
@@ -48,10 +46,7 @@ def test_a_job_is_over_its_time_limit_before_any_checkpoint(cluster_project, exp
     asked = re.findall(r"runtime=(\d+), gpu=1, .*mem_mb=(\d+),", cluster_project.output)
     assert asked == [("10", "4400"), ("20", "4400")]
     faults.note(
-        "the same before its first checkpoint",
-        "the attempt",
-        "the next had twice the time, and no more memory",
-        seconds,
+        "the same before its first checkpoint", "the attempt", "the next had twice the time, and no more memory", seconds
     )
 
 

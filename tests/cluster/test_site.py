@@ -39,10 +39,7 @@ def test_a_job_is_cancelled_by_hand(site_project, expected, faults):
     seconds = site_project.recovered(snakemake, expected, start)
     assert [training["State"] for training in site_project.trainings("State")] == ["CANCELLED by 0", "COMPLETED"]
     faults.note(
-        "job cancelled by hand (`scancel`)",
-        "the epoch under way",
-        f"a second attempt {site_project.from_checkpoint}",
-        seconds,
+        "job cancelled by hand (`scancel`)", "the epoch under way", f"a second attempt {site_project.from_checkpoint}", seconds
     )
 
 
@@ -95,10 +92,7 @@ def test_submissions_are_limited(site_project, expected, faults):
     assert (site_project.root / OTHER).exists()
     assert "Trying to restart job" not in site_project.output
     faults.note(
-        "more jobs than one may submit",
-        "nothing",
-        "refused submissions waited, and were no attempts",
-        time.monotonic() - start,
+        "more jobs than one may submit", "nothing", "refused submissions waited, and were no attempts", time.monotonic() - start
     )
 
 
@@ -158,10 +152,7 @@ def test_a_job_is_preempted(site_project, expected, faults):
     seconds = site_project.recovered(snakemake, expected, start)
     assert "Trying to restart job" not in site_project.output
     faults.note(
-        "job pre-empted by a QOS",
-        "the epoch under way",
-        f"SLURM started it again; it {site_project.from_checkpoint}",
-        seconds,
+        "job pre-empted by a QOS", "the epoch under way", f"SLURM started it again; it {site_project.from_checkpoint}", seconds
     )
 
 
@@ -195,11 +186,7 @@ def test_snakemake_runs_as_a_job(site_project, expected):
         return done.stdout.strip()
 
     def ended(job):
-        return slurm.ask("sacct", "-X", "-n", "-P", f"--jobs={job}", "--format=State").strip() not in (
-            "",
-            "PENDING",
-            "RUNNING",
-        )
+        return slurm.ask("sacct", "-X", "-n", "-P", f"--jobs={job}", "--format=State").strip() not in ("", "PENDING", "RUNNING")
 
     snakemake = submit()
     site_project.wait(lambda: site_project.checkpoint and site_project.training)

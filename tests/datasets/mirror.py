@@ -24,9 +24,7 @@ class Mirror:
     released: threading.Event = field(default_factory=threading.Event)
 
 
-def send(
-    handler, content: bytes, *, length: int | None = None, status: int = 200, kind: str = "application/gzip"
-) -> None:
+def send(handler, content: bytes, *, length: int | None = None, status: int = 200, kind: str = "application/gzip") -> None:
     handler.send_response(status)
     handler.send_header("Content-Type", kind)
     handler.send_header("Content-Length", str(len(content) if length is None else length))

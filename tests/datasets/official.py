@@ -36,9 +36,7 @@ def qmnist():
 
 
 def emnist_letters():
-    truth = {
-        split: (noise(n, 28, 28, seed=n), [x + 1 for x in labels(n, 26)]) for split, n in (("train", 60), ("test", 30))
-    }
+    truth = {split: (noise(n, 28, 28, seed=n), [x + 1 for x in labels(n, 26)]) for split, n in (("train", 60), ("test", 30))}
     inner = {"gzip/emnist-byclass-mapping.txt": b"0 48\n"}
     for split, (images, found) in truth.items():
         base = f"gzip/emnist-letters-{split}"
@@ -53,8 +51,7 @@ def usps():
     for split, name, n in (("train", "usps.bz2", 20), ("test", "usps.t.bz2", 11)):
         images, found = noise(n, 16, 16, seed=n), labels(n, 10)
         rows = [
-            f"{label + 1} "
-            + " ".join(f"{i}:{2 * int(value) / 255 - 1:.6f}" for i, value in enumerate(image.ravel(), 1))
+            f"{label + 1} " + " ".join(f"{i}:{2 * int(value) / 255 - 1:.6f}" for i, value in enumerate(image.ravel(), 1))
             for image, label in zip(images, found, strict=True)
         ]
         files[name], truth[split] = bz2.compress("\n".join(rows).encode() + b"\n"), (images, found)
@@ -291,9 +288,7 @@ def imagenette():
     truth = sorted_truth(9, 6, 3)
     truth["val"] = truth.pop("test")
     files = {
-        k: v
-        for split, made in truth.items()
-        for k, v in wordnet_folders("imagenette2-320/", "JPEG", split, *made).items()
+        k: v for split, made in truth.items() for k, v in wordnet_folders("imagenette2-320/", "JPEG", split, *made).items()
     }
     return Made({"imagenette2-320.tgz": tar_gz(files)}, truth, 3, tolerance=3)
 

@@ -35,9 +35,7 @@ class Made:
 
     def entry(self, name: str) -> Entry:
         """The entry of the registry with the checksums and the size of these files."""
-        remotes = tuple(
-            replace(remote, checksum=f"md5:{md5(self.files[remote.path])}") for remote in REGISTRY[name].remotes
-        )
+        remotes = tuple(replace(remote, checksum=f"md5:{md5(self.files[remote.path])}") for remote in REGISTRY[name].remotes)
         return replace(REGISTRY[name], remotes=remotes, megabytes=1)
 
 

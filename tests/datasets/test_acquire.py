@@ -382,10 +382,7 @@ def test_the_workflow_names_its_command(tmp_path, made):
     assert _with_command(present, entry, place) == present
     changed(tmp_path, made)
     corrupt = _with_command(examine(entry, place), entry, place)
-    assert (
-        corrupt.remedy
-        == f"Delete what is wrong in {tmp_path}, then fetch it again. `snakemake -c1 download_mnist` does so."
-    )
+    assert corrupt.remedy == f"Delete what is wrong in {tmp_path}, then fetch it again. `snakemake -c1 download_mnist` does so."
     given = Place(tmp_path / "home", tmp_path / "given")
     assert _with_command(examine(entry, given), entry, given).remedy.endswith("Or take mnist out of data_folders.")
     manual = examine(REGISTRY["stanford-cars"], Place(tmp_path / "cars"))

@@ -64,9 +64,9 @@ WRITERS = {
     "8-bit.gif": lambda path: Image.fromarray(of_bits(8, np.uint8)).save(path),
     "8-bit.webp": lambda path: Image.fromarray(of_bits(8, np.uint8)).save(path, lossless=True),
     "white-is-zero-8-bit.tif": lambda path: tiff(path, 255 - of_bits(8, np.uint8), 8, photometric=0),
-    "opaque.png": lambda path: Image.merge(
-        "LA", [Image.fromarray(of_bits(8, np.uint8)), Image.new("L", (7, 5), 255)]
-    ).save(path),
+    "opaque.png": lambda path: Image.merge("LA", [Image.fromarray(of_bits(8, np.uint8)), Image.new("L", (7, 5), 255)]).save(
+        path
+    ),
 }
 
 
@@ -111,11 +111,7 @@ def test_colours_are_what_was_written(tmp_path):
     for name, written in files.items():
         written.save(tmp_path / name)
         assert_close(read(tmp_path / name), expected, "smooth", "float32")
-    for name, options in {
-        "palette.png": {},
-        "palette.gif": {},
-        "opaque-palette.png": {"transparency": b"\xff" * 8},
-    }.items():
+    for name, options in {"palette.png": {}, "palette.gif": {}, "opaque-palette.png": {"transparency": b"\xff" * 8}}.items():
         few.quantize(8).save(tmp_path / name, **options)
         assert_close(read(tmp_path / name), np.asarray(few).transpose(2, 0, 1) / 255, "smooth", "float32")
 

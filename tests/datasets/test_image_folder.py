@@ -106,9 +106,7 @@ def test_other_files_are_left_out_with_a_warning(folder):
     root, _ = folder
     (root / "README.txt").write_text("by me")
     (root / "cats/image.heic").write_bytes(b"")
-    with pytest.warns(
-        ConvRFMWarning, match=r"2 files in .* are left out, as their names are not those of images.*README.txt"
-    ):
+    with pytest.warns(ConvRFMWarning, match=r"2 files in .* are left out, as their names are not those of images.*README.txt"):
         assert len(read_image_folder(root).images) == 6
 
 
@@ -128,11 +126,7 @@ def test_other_files_are_left_out_with_a_warning(folder):
             InputError,
             r"images in .*pets have 2 different shapes.*: give a size",
         ),
-        (
-            lambda root: Image.new("L", (6, 8)).save(root / "cats/b.png"),
-            InputError,
-            "different shapes.*: give a colour",
-        ),
+        (lambda root: Image.new("L", (6, 8)).save(root / "cats/b.png"), InputError, "different shapes.*: give a colour"),
     ],
 )
 def test_what_is_wrong_is_named(folder, change, kind, sentence):
@@ -146,9 +140,7 @@ def test_what_is_no_folder_of_classes(tmp_path):
     with pytest.raises(AbsentDataError, match=r"No folder .*nowhere: name a folder"):
         read_image_folder(tmp_path / "nowhere")
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(
-        AbsentDataError, match="has no class folders: put the images of each class into a folder of their own"
-    ):
+    with pytest.raises(AbsentDataError, match="has no class folders: put the images of each class into a folder of their own"):
         read_image_folder(tmp_path)
     with pytest.raises(InputError, match="colour must be native, grey or rgb, but it is 'gray'"):
         read_image_folder(tmp_path, colour="gray")

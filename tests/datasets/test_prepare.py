@@ -21,9 +21,7 @@ def split_of(labels, classes=None):
 
 
 def choose(train, test, counts, name="cifar10", pair=None, protocol="published", seed=0, resampled=False):
-    return select(
-        REGISTRY[name], train, test, counts=counts, pair=pair, protocol=protocol, seed=seed, resampled=resampled
-    )
+    return select(REGISTRY[name], train, test, counts=counts, pair=pair, protocol=protocol, seed=seed, resampled=resampled)
 
 
 def test_all_pairs():
@@ -176,9 +174,7 @@ def test_colours(rng):
     for colour, channels in (("grey", 1), ("grey-rgb", 3)):
         expected = ToTensor()(Grayscale(channels)(image)).numpy()
         assert (to_array(image, Appearance(colour=colour)) == expected).all()
-    assert (
-        to_array(grey, Appearance(colour="rgb")) == np.repeat(pixels[None, :, :, 0], 3, axis=0) / np.float32(255)
-    ).all()
+    assert (to_array(grey, Appearance(colour="rgb")) == np.repeat(pixels[None, :, :, 0], 3, axis=0) / np.float32(255)).all()
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop"])

@@ -150,10 +150,7 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 BROKEN = {
-    "a header of 4 GB": (
-        gzip.compress(header("pax", 2**32, tarfile.XHDTYPE) + bytes(1024)),
-        "a header of 4294967296 bytes",
-    ),
+    "a header of 4 GB": (gzip.compress(header("pax", 2**32, tarfile.XHDTYPE) + bytes(1024)), "a header of 4294967296 bytes"),
     "members that overlap": (header("a", -1024) + bytes(2048), "archive"),
     "a name that no disk takes": (zipped({"n" * 300: b""}), "name too long"),
     "another compression": (zipped({"a": b"content"}, zipfile.ZIP_LZMA), "in an unknown way"),
@@ -180,9 +177,7 @@ def test_archives_that_the_libraries_stumble_over(tmp_path, name):
     assert tree(tmp_path) == {"archive"}
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), struct.error("x"), OverflowError("x"), OSError("Invalid data stream")]
-)
+@pytest.mark.parametrize("error", [MemoryError(), struct.error("x"), OverflowError("x"), OSError("Invalid data stream")])
 def test_whatever_goes_wrong_is_the_archive_s(tmp_path, monkeypatch, error):
     (tmp_path / "archive").write_bytes(zipped({"a": b"content"}))
 
@@ -233,12 +228,7 @@ def test_pickles_of_arrays_and_containers_are_read(tmp_path, protocol):
 
 
 def test_pickles_of_python_2_are_read(tmp_path):
-    content = {
-        "data": ARRAYS["bytes"],
-        "labels": [3, 1],
-        "batch_label": "training batch 1 of 5",
-        "filenames": ["a.png"],
-    }
+    content = {"data": ARRAYS["bytes"], "labels": [3, 1], "batch_label": "training batch 1 of 5", "filenames": ["a.png"]}
     raw = python2_pickle(content)
     # As in CIFAR's files: byte strings, and NumPy under the name that it had.
     names = {(op.name, str(arg)) for op, arg, _ in pickletools.genops(raw)}
@@ -315,9 +305,7 @@ SMALL_BUT_ENDLESS = {
         "again and again",
     ),
     "keys that collide": (
-        b"\x80\x02}("
-        + b"".join(b"\x8a\x0c" + (n * (2**61 - 1)).to_bytes(12, "little") + b"N" for n in range(20_000))
-        + b"u.",
+        b"\x80\x02}(" + b"".join(b"\x8a\x0c" + (n * (2**61 - 1)).to_bytes(12, "little") + b"N" for n in range(20_000)) + b"u.",
         "more than 1000 keys",
     ),
     "a set": (pickle.dumps({1, 2}), "EMPTY_SET is not allowed"),

@@ -28,7 +28,5 @@ def _changed(block: Block, text: str) -> str:
     lines = block.text.splitlines(keepends=True)
     before = "".join(line[1:] or "\n" for line in lines if line[0] in " -\n")
     after = "".join(line[1:] or "\n" for line in lines if line[0] in " +\n")
-    assert text.count(before) == 1, (
-        f"line {block.line}: this stands {text.count(before)} times in {block.title}:\n{before}"
-    )
+    assert text.count(before) == 1, f"line {block.line}: this stands {text.count(before)} times in {block.title}:\n{before}"
     return text.replace(before, after)

@@ -68,9 +68,7 @@ def inline_code(text: str) -> list[str]:
 
 def links(text: str) -> list[str]:
     """Targets of links and pictures."""
-    found = [
-        token.attrGet("href") or token.attrGet("src") for token in _tokens(text) if token.type in ("link_open", "image")
-    ]
+    found = [token.attrGet("href") or token.attrGet("src") for token in _tokens(text) if token.type in ("link_open", "image")]
     return [html.unescape(str(target)) for target in found]
 
 

@@ -36,9 +36,7 @@ def broken_links(page: Path, text: str) -> list[str]:
 
 def missing_files(text: str, made: set[str]) -> list[str]:
     """Files named in backticks that are not there, nor made by a page."""
-    return [
-        name for name in inline_code(text) if FILE.fullmatch(name) and name not in made and not (ROOT / name).exists()
-    ]
+    return [name for name in inline_code(text) if FILE.fullmatch(name) and name not in made and not (ROOT / name).exists()]
 
 
 def missing_names(text: str, made: set[str]) -> list[str]:

@@ -17,15 +17,7 @@ pytestmark = pytest.mark.docs
 SITE = ROOT / "site"
 HTML = sorted(SITE.rglob("*.html"))
 
-LOADS = {
-    "script": "src",
-    "link": "href",
-    "img": "src",
-    "iframe": "src",
-    "source": "src",
-    "video": "src",
-    "object": "data",
-}
+LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}
 
 
 class _Reader(HTMLParser):
@@ -78,9 +70,7 @@ def hook():
 
 def test_every_page_was_built():
     pages = [page.relative_to(ROOT / "docs") for page in PAGES if page.is_relative_to(ROOT / "docs")]
-    assert {page.with_suffix(".html") for page in pages} | {Path("404.html")} == {
-        page.relative_to(SITE) for page in HTML
-    }
+    assert {page.with_suffix(".html") for page in pages} | {Path("404.html")} == {page.relative_to(SITE) for page in HTML}
 
 
 @pytest.mark.parametrize("page", HTML, ids=lambda page: page.relative_to(SITE).as_posix())
@@ -163,9 +153,9 @@ def test_the_search_finds(see, address):
 
 
 def test_what_is_wrong_is_found():
-    page = '<script src="https://cdn.example/x.js"></script><link href="//fonts.example/a.css" rel="stylesheet"><img src="a.png">'
-    assert from_elsewhere(page) == ["https://cdn.example/x.js", "//fonts.example/a.css"]
-    content = hook().on_page_content(
-        '<span class="arithmatex">\\(a \\lt \\gone\\)</span> and <div class="arithmatex">\\[b'
+    page = (
+        '<script src="https://cdn.example/x.js"></script><link href="//fonts.example/a.css" rel="stylesheet"><img src="a.png">'
     )
+    assert from_elsewhere(page) == ["https://cdn.example/x.js", "//fonts.example/a.css"]
+    content = hook().on_page_content('<span class="arithmatex">\\(a \\lt \\gone\\)</span> and <div class="arithmatex">\\[b')
     assert not_understood(content) == ["a<\\gone", 'class="arithmatex"']

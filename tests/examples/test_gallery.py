@@ -76,9 +76,7 @@ def test_training_brings_filters_and_gradients_together(found):
 
 def test_labels_decide_what_edges_weigh(found):
     text, _ = found("edge_detectors")
-    true, shuffled = (
-        numbers(text, rf"^ *{labels} labels +[1-9] +([\d.]+) +([\d.]+)") for labels in ("true", "shuffled")
-    )
+    true, shuffled = (numbers(text, rf"^ *{labels} labels +[1-9] +([\d.]+) +([\d.]+)") for labels in ("true", "shuffled"))
     assert len(true) == len(shuffled) == 3
     assert (true.sum(axis=1) <= 1.001).all()
     assert true[-1, 0] > shuffled[-1, 0] + 0.2

@@ -32,18 +32,7 @@ SETTINGS = ["--size", "8", "--depth", "2", "--rounds", "3", "--n-jobs", "1"]
 
 
 def test_fits_draws_saves_and_reloads(folder, tmp_path):
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        EXAMPLE,
-        folder,
-        "--output",
-        tmp_path / "out",
-        "--colour",
-        "grey",
-        *SETTINGS,
-    ]
+    command = [sys.executable, "-W", "error", EXAMPLE, folder, "--output", tmp_path / "out", "--colour", "grey", *SETTINGS]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "90 training images of shape (1, 8, 8), 30 held out, 3 classes" in done.stdout
@@ -102,10 +91,7 @@ def sentence(example, capsys, *arguments):
         (["--depth", "9"], "Images of 8x8 pixels are too small for 9 convolution(s)"),
         (["--depth", "0"], "The 'depth' parameter of DeepConvRFMClassifier must be an int in the range [1, inf)"),
         (["--stages", "9"], "stages must be at most the depth"),
-        (
-            ["--patch-size", "0"],
-            "The 'patch_size' parameter of DeepConvRFMClassifier must be an int in the range [1, inf)",
-        ),
+        (["--patch-size", "0"], "The 'patch_size' parameter of DeepConvRFMClassifier must be an int in the range [1, inf)"),
         (["--n-jobs", "0"], "n_jobs must be None or an integer other than 0"),
         (["--output", "taken/a"], "taken"),
         (["--output", "taken"], "taken is a file, but model and picture need a folder"),
@@ -133,26 +119,10 @@ def test_wrong_options(example, tmp_path, monkeypatch, capsys, options, expected
         ({"a": 5, "b": 1}, None, "The class 'b' has one image only"),
         ({"a": 5, "b": 0}, None, "The class folder in/b has no images"),
         ({"a": 5, "b": 0}, lambda root: (root / "b/a.txt").write_text("text"), "The class folder in/b has no images"),
-        (
-            {"a": 5, "b": 5},
-            lambda root: (root / "b/3.png").write_bytes(b""),
-            "in/b/3.png is empty: replace or remove it",
-        ),
-        (
-            {"a": 5, "b": 5},
-            lambda root: (root / "b/3.png").write_text("text"),
-            "in/b/3.png is no image in one",
-        ),
-        (
-            {"a": 5, "b": 5},
-            lambda root: Image.new("LA", (8, 8)).save(root / "b/3.png"),
-            "in/b/3.png has transparent pixels",
-        ),
-        (
-            {"a": 5, "b": 5},
-            lambda root: (root / "b/x.png").symlink_to("y"),
-            "in/b/x.png cannot be opened: No such file",
-        ),
+        ({"a": 5, "b": 5}, lambda root: (root / "b/3.png").write_bytes(b""), "in/b/3.png is empty: replace or remove it"),
+        ({"a": 5, "b": 5}, lambda root: (root / "b/3.png").write_text("text"), "in/b/3.png is no image in one"),
+        ({"a": 5, "b": 5}, lambda root: Image.new("LA", (8, 8)).save(root / "b/3.png"), "in/b/3.png has transparent pixels"),
+        ({"a": 5, "b": 5}, lambda root: (root / "b/x.png").symlink_to("y"), "in/b/x.png cannot be opened: No such file"),
     ],
 )
 def test_wrong_folders(example, tmp_path, monkeypatch, capsys, counts, change, expected):

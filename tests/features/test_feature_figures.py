@@ -45,9 +45,7 @@ def eigenvectors(dataset="svhn", source="svhn", kernel="cntk", panel="A", seeds=
                 "share": 0.5**i, "constant_share": 0.9 * (i == 2), "orientation": 40.0 * i, "coherence": 0.9 if i < 4 else 0.01,
                 "picked": 40.0 * i + gap, "selectivity": 0.5, "gap": gap,
             }  # fmt: skip
-            rows += [
-                [i, -1, quantity, value, 44.0 if quantity == "gap" else np.nan] for quantity, value in single.items()
-            ]
+            rows += [[i, -1, quantity, value, 44.0 if quantity == "gap" else np.nan] for quantity, value in single.items()]
         part = pd.DataFrame(rows, columns=["eigenvector", "image", "quantity", "value", "control"])
         parts.append(of_run(part, panel, dataset, source, kernel, seed))
     return parts

@@ -41,13 +41,7 @@ def framed_digits(n: int, margin: int) -> np.ndarray:
 
 
 def autograd_kernel(
-    patches_x: torch.Tensor,
-    patches_z: torch.Tensor,
-    metric: torch.Tensor,
-    channels: int,
-    depth: int,
-    q: int,
-    tangent: bool,
+    patches_x: torch.Tensor, patches_z: torch.Tensor, metric: torch.Tensor, channels: int, depth: int, q: int, tangent: bool
 ) -> torch.Tensor:
     """The kernel of two images from their patches `(P, Q, d)`, in plain differentiable PyTorch; for regular points."""
 

@@ -194,9 +194,7 @@ def test_precision_is_what_it_was_before(parts):
 def test_a_broken_chain_rule_is_seen(monkeypatch, parts, rng):
     x, metric = random_images(rng, 4, 1, 5, 5), random_metric(rng, 9)
     ours, reference = (CNTK(depth=2, patch_size=3, backend=name) for name in ("cuda", "reference"))
-    monkeypatch.setattr(
-        parts["cuda"], "chain", lambda root, inner: np.linalg.pinv(root) @ inner @ np.linalg.pinv(root).T
-    )
+    monkeypatch.setattr(parts["cuda"], "chain", lambda root, inner: np.linalg.pinv(root) @ inner @ np.linalg.pinv(root).T)
     with pytest.raises(AssertionError, match="agop"):
         check(ours, reference, x, x, metric, rng)
 
@@ -230,6 +228,4 @@ def test_agrees_with_the_cpu_at_the_size_of_the_paper(parts, dtype, n, rng):
         ours, theirs = (CNTK(depth=3, patch_size=3, backend=name) for name in ("cuda", "cpu"))
         assert_close(ours.gram(x, None, given), theirs.gram(x, None, given), "gram", dtype)
         points = x[:17]
-        assert_close(
-            ours.patch_agop(x, points, alpha, given), theirs.patch_agop(x, points, alpha, given), "agop", dtype
-        )
+        assert_close(ours.patch_agop(x, points, alpha, given), theirs.patch_agop(x, points, alpha, given), "agop", dtype)

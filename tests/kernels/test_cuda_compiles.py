@@ -27,15 +27,12 @@ def compiled(monkeypatch, module, plan, tensors: int, numbers: int) -> str:
     kernel = module.reverse(plan) if plan.keep else module.forward(plan)
     array = {np.dtype(np.float32): float32, np.dtype(np.float64): float64}[plan.dtype][::1]
     signature = (array,) * tensors + (int64,) * numbers
-    found, _ = cuda.compile(
-        kernel.py_func, signature, device=False, fastmath=True, cc=(9, 0), output="ptx", abi="numba"
-    )
+    found, _ = cuda.compile(kernel.py_func, signature, device=False, fastmath=True, cc=(9, 0), output="ptx", abi="numba")
     return found if isinstance(found, str) else found.decode()
 
 
 @pytest.mark.parametrize(
-    ("spec", "kind"),
-    [(CNTK, PIXELS), (CNTK, COVARIANCES), (CNNGP, PATCHES), (LAPLACE, PIXELS), (LAPLACE, PATCHES)],
+    ("spec", "kind"), [(CNTK, PIXELS), (CNTK, COVARIANCES), (CNNGP, PATCHES), (LAPLACE, PIXELS), (LAPLACE, PATCHES)]
 )
 def test_kernels_in_single_precision(monkeypatch, spec, kind):
     module, norms = (laplace, 0) if spec is LAPLACE else (arccosine, 2)

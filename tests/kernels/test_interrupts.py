@@ -23,9 +23,7 @@ def test_work_of_a_call_is_bounded(kernel, n, size, channels, dtype, sweeps, rng
     least = 16 * 8 * numba.get_num_threads()  # a group of rows for each thread
     work = sweeps * cpu._operations(batch, kernel.spec)
     assert max(pairs) * work <= max(cpu.OPERATIONS_PER_CALL * numba.get_num_threads() * 2, least * work)
-    assert sum(((call[:, 2] - call[:, 1]).sum()) for call in calls) == n * (
-        cpu._whole_vectors(batch) // cpu.lanes(dtype)
-    )
+    assert sum(((call[:, 2] - call[:, 1]).sum()) for call in calls) == n * (cpu._whole_vectors(batch) // cpu.lanes(dtype))
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=["CNTK", "Laplace"])
@@ -38,9 +36,7 @@ def test_calls_do_not_change_bits(kernel, rng, monkeypatch):
     assert (kernel.patch_agop(x, x[:30], alpha) == agop).all()
 
 
-@pytest.mark.parametrize(
-    ("kernel", "module"), list(zip(KERNELS, [arccosine, laplace], strict=True)), ids=["CNTK", "Laplace"]
-)
+@pytest.mark.parametrize(("kernel", "module"), list(zip(KERNELS, [arccosine, laplace], strict=True)), ids=["CNTK", "Laplace"])
 def test_an_interrupt_between_calls_leaves_things_whole(kernel, module, rng, monkeypatch, tmp_path):
     x, alpha = random_images(rng, 70, 2, 8, 7).astype(np.float32), rng.standard_normal((70, 3))
     prepared = kernel.prepare(x)

@@ -14,10 +14,7 @@ DIGITS = 40
 
 def box(maps, q):
     rows, columns = len(maps) - q + 1, len(maps[0]) - q + 1
-    return [
-        [mpmath.fsum(maps[y + i][x + j] for i in range(q) for j in range(q)) for x in range(columns)]
-        for y in range(rows)
-    ]
+    return [[mpmath.fsum(maps[y + i][x + j] for i in range(q) for j in range(q)) for x in range(columns)] for y in range(rows)]
 
 
 def precise_entry(x, z, metric, depth, q):

@@ -70,9 +70,7 @@ def test_agrees_with_neural_tangents(make, kernel, depth, q, channels, height, w
     check(kernel, depth, q, x, z, metric, rng)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "depth", "q", "channels", "height", "width", "with_metric", "n", "m"), list(drawn_cases(6))
-)
+@pytest.mark.parametrize(("kernel", "depth", "q", "channels", "height", "width", "with_metric", "n", "m"), list(drawn_cases(6)))
 def test_agrees_with_neural_tangents_on_a_random_part_of_the_grid(
     kernel, depth, q, channels, height, width, with_metric, n, m, rng
 ):

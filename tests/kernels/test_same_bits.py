@@ -19,9 +19,7 @@ def test_compiling_and_loading_give_the_same_bits(tmp_path):
 
     def run():
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "1"}
-        return subprocess.run(
-            [sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True).stdout
 
     compiled = run()
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")}

@@ -43,11 +43,7 @@ print("done")
 
 def run(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
+        [sys.executable, *arguments], env={**os.environ, **environment}, capture_output=True, encoding="utf-8", check=False
     )
 
 

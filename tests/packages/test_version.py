@@ -24,9 +24,7 @@ def test_setuptools_finds_the_version_without_an_import():
         "from setuptools.config.pyprojecttoml import read_configuration; import sys\n"
         "print(read_configuration('pyproject.toml')['project']['version'], 'convrfm' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [__version__, "False"]
 
 

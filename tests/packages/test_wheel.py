@@ -30,9 +30,7 @@ def run(*command, cwd):
     # Bytecode is kept in these environments, even if it is not elsewhere: PyTorch would be compiled anew each time.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     environment = {**kept, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 def done(*command, cwd):

@@ -36,12 +36,7 @@ def test_every_preset_loads(config, preset, protocol):
         ]  # fmt: skip
         recipes = [panel.training for panel in settings.preset.fig08.panels]
         for recipe in recipes:
-            assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.weight_decay) == (
-                540,
-                100,
-                0.1,
-                1e-3,
-            )
+            assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.weight_decay) == (540, 100, 0.1, 1e-3)
             assert recipe.milestones == [100, 190, 306, 390, 440, 540]
             assert recipe.augmentation == "crop-flip"
 
@@ -122,10 +117,7 @@ def simplenet(**changes):
         (simplenet(ansatz={"images": 601}), ["ansatz.images must be at most n_train, 600, but it is 601"]),
         (simplenet(ansatz={"images": 5, "epochs": [2, 2]}), ["fig08.panels.0.ansatz.epochs", "must rise"]),
         (simplenet(ansatz={"images": 5, "epochs": [17]}), ["must end by training.epochs, 16, but they are [17]"]),
-        (
-            simplenet(ansatz={"images": 5, "mode": "sampled"}),
-            ["ansatz.mode: must", ", not 'sampled'", "'exact' or 'probe'"],
-        ),
+        (simplenet(ansatz={"images": 5, "mode": "sampled"}), ["ansatz.mode: must", ", not 'sampled'", "'exact' or 'probe'"]),
         (simplenet(training={"milestones": [9, 3]}), ["training.milestones", "must rise"]),
         (simplenet(training={"weight_dekay": 0.1}), ["unknown key", "did you mean 'weight_decay'?"]),
         (simplenet(n_train=601), ["leaves a last batch of one image for batch_size 20"]),
@@ -152,10 +144,7 @@ NARROW = {"network": "vgg11", "learning_rate": 1e-3, "epochs": 3}
         (zoo(weights=["vgg12-v1"]), ["zoo.weights: 'vgg12-v1'", "none of alexnet-v1", "resnet152-v2"]),
         (zoo(weights=["vgg11-v1", "vgg11-v1"]), ["each only once"]),
         (zoo(standins=[]), ["at least one network"]),
-        (
-            zoo(standins=[{**NARROW, "network": "lenet"}]),
-            ["zoo.standins.0.network: must", ", not 'lenet'", "one of alexnet"],
-        ),
+        (zoo(standins=[{**NARROW, "network": "lenet"}]), ["zoo.standins.0.network: must", ", not 'lenet'", "one of alexnet"]),
         (zoo(standins=[{**NARROW, "snapshots": [2, 3]}]), ["increasing and below epochs, 3"]),
         (zoo(standins=[{**NARROW, "snapshots": [2, 1]}]), ["increasing and below epochs, 3"]),
         (zoo(standins=[{**NARROW, "n_train": 10}]), ["at most the n_train of vgg11, 10, but it is 64"]),
@@ -208,11 +197,7 @@ def test_generated_files_have_not_drifted():
 def defaults(model, prefix=""):
     """Keys and defaults of a section and of those in it, as `docs/configuration.md` names them."""
     for name, info in model.model_fields.items():
-        parts = [
-            info.annotation,
-            *get_args(info.annotation),
-            *(p for a in get_args(info.annotation) for p in get_args(a)),
-        ]
+        parts = [info.annotation, *get_args(info.annotation), *(p for a in get_args(info.annotation) for p in get_args(a))]
         inner = next((part for part in parts if isinstance(part, type) and issubclass(part, Model)), None)
         key = f"{prefix}{name}{'[]' if inner is not None and inner is not info.annotation else ''}"
         if inner is not None:
@@ -223,9 +208,7 @@ def defaults(model, prefix=""):
 
 def test_printed_defaults_can_be_pasted():
     """YAML 1.1 takes 1e-05 for text."""
-    rows = re.findall(
-        r"^\| `([^`]+)` \| [^|]+ \| `([^`]*)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE
-    )
+    rows = re.findall(r"^\| `([^`]+)` \| [^|]+ \| `([^`]*)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     printed = dict(rows)
     assert len(printed) == len(rows) > 90
     expected = {**dict(defaults(Config)), **dict(defaults(Preset))}
@@ -339,9 +322,7 @@ def test_messages_name_the_file_and_the_key(config):
     (first, *_) = preset["fig06"]["datasets"]
     assert message({"fig06": {"datasets": [first] * 2}}) == "config.yaml: overrides.fig06.datasets: duplicate 'digits'"
     alone = {**preset["zoo"], "standins": preset["zoo"]["standins"][:1]}
-    assert (
-        message({"zoo": alone}).splitlines()[-1].startswith("quick.yaml with overrides: fig02.network: 'vgg11-standin'")
-    )
+    assert message({"zoo": alone}).splitlines()[-1].startswith("quick.yaml with overrides: fig02.network: 'vgg11-standin'")
     assert message({}, prset="quick") == "config.yaml: unknown key 'prset'; did you mean 'preset'?"
     long = {"fig09": {"learning_rate": "x" * 50}}
     assert message(long) == "config.yaml: overrides.fig09.learning_rate: must be a number"

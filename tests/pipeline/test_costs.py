@@ -102,9 +102,7 @@ def test_costs_cannot_be_changed_afterwards():
 
 def test_every_rule_asks_for_what_it_costs():
     text = "\n".join(path.read_text() for path in sorted(PRESETS.parent.glob("rules/*.smk")))
-    rules = dict(
-        re.findall(r"^(?:use rule \w+ as |rule )(\w+)(?: with)?:\n((?:    .*\n|\n)*)", text, flags=re.MULTILINE)
-    )
+    rules = dict(re.findall(r"^(?:use rule \w+ as |rule )(\w+)(?: with)?:\n((?:    .*\n|\n)*)", text, flags=re.MULTILINE))
     local = {"audit", "cost", "datasets"}
     asked = {name: re.search(r'\*\*needs\("(\w+)"', body) for name, body in rules.items() if name not in local}
     assert len(asked) > 20

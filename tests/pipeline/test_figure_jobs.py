@@ -117,23 +117,17 @@ def test_runs_are_found_by_their_keys(metrics):
 FEATURE_FIGURES = ("fig03", "fig10", "fig11", "fig12")
 
 
-@pytest.mark.parametrize(
-    "name", ["fig01", "fig02", "fig04", "fig05", "fig06", "fig06_pairs", "fig07", "fig08", "fig09"]
-)
+@pytest.mark.parametrize("name", ["fig01", "fig02", "fig04", "fig05", "fig06", "fig06_pairs", "fig07", "fig08", "fig09"])
 def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
     found = import_closure(f"convrfm.replication.figures.{name}")
     assert "convrfm.replication.figures.figure" in found
-    apart = {
-        "convrfm.replication.figures.features",
-        "convrfm.replication.figures.feature_measurements",
-    }
+    apart = {"convrfm.replication.figures.features", "convrfm.replication.figures.feature_measurements"}
     assert not apart & set(found)
     assert not {f"convrfm.replication.figures.{figure}" for figure in FEATURE_FIGURES} & set(found)
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["fits", "networks", "features", "layers", "ansatz", "simplenet", "shallow", "images", "zoo", "local_signal"],
+    "name", ["fits", "networks", "features", "layers", "ansatz", "simplenet", "shallow", "images", "zoo", "local_signal"]
 )
 def test_no_run_is_done_again_for_a_figure(name):
     found = import_closure(f"convrfm.replication.jobs.{name}")

@@ -60,9 +60,7 @@ def test_the_largest_printed_run_fits_a_laptop(monkeypatch):
 
 def test_a_fit_that_does_not_find_its_memory_is_refused(monkeypatch):
     needed = fit_bytes(PRINTED, 4000, 4000, FRAMED, budget=GIB // 8) - 8000 * 4 * 42**2
-    monkeypatch.setattr(
-        fit_costs, "free_memory", lambda: FreeMemory(GIB // 2, "in the control group /job (x: 2.0 GiB)")
-    )
+    monkeypatch.setattr(fit_costs, "free_memory", lambda: FreeMemory(GIB // 2, "in the control group /job (x: 2.0 GiB)"))
     with pytest.raises(InputError) as caught:
         check_memory(PRINTED, 4000, 4000, FRAMED)
     assert str(caught.value).startswith(
@@ -118,13 +116,11 @@ def test_rules_ask_for_what_jobs_check():
     of_svhn = {**keys, "dataset": "svhn", "classes": "all", "kernel": "laplace"}
     colour = (1000, 1000, (3, 32, 32))
     assert (
-        fits.fit_memory(plan, "fit_images", of_svhn)
-        == fit_bytes(RUNS["image-rfm"].settings(plan, of_svhn), *colour) // 2**20
+        fits.fit_memory(plan, "fit_images", of_svhn) == fit_bytes(RUNS["image-rfm"].settings(plan, of_svhn), *colour) // 2**20
     )
     assert fits.fit_memory(plan, "train_cnn", keys) == 0
     assert (
-        fits.fit_memory(plan, "fit_features", of_svhn)
-        == fit_bytes(RUNS["features"].settings(plan, of_svhn), *colour) // 2**20
+        fits.fit_memory(plan, "fit_features", of_svhn) == fit_bytes(RUNS["features"].settings(plan, of_svhn), *colour) // 2**20
     )
 
 

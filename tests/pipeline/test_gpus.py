@@ -123,9 +123,7 @@ def test_jobs_that_want_several_at_a_time_do_not_block_each_other(jobs):
     notes = [jobs.start(count=2) for _ in range(4)]
     for _ in notes:
         deadline = time.monotonic() + 60
-        while not (
-            done := [i for i, note in enumerate(notes) if note is not None and note.exists() and note.read_text()]
-        ):
+        while not (done := [i for i, note in enumerate(notes) if note is not None and note.exists() and note.read_text()]):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert len(done) == 1
@@ -156,9 +154,7 @@ def test_a_job_takes_what_there_is_if_it_asks_for_more(jobs):
         ({"gpu": 0, "gres": "lscratch:20", "slurm_extra": "--nodes=1"}, 0, 0),
     ],
 )
-def test_gpus_that_a_site_asks_for_in_its_own_words_count_in_its_jobs(
-    resources, in_slurm, elsewhere, machine, monkeypatch
-):
+def test_gpus_that_a_site_asks_for_in_its_own_words_count_in_its_jobs(resources, in_slurm, elsewhere, machine, monkeypatch):
     assert asked_gpus(resources) == elsewhere
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert asked_gpus(resources) == in_slurm

@@ -184,9 +184,7 @@ def test_the_state_of_another_project_is_not_taken_for_that_of_the_code(checkout
 
 def test_a_lock_on_the_index_is_neither_taken_nor_waited_for(checkout):
     folder, _ = checkout
-    os.utime(
-        folder / "src/convrfm/rfm/rounds.py", (10**9, 10**9)
-    )  # git would write into its index that nothing changed
+    os.utime(folder / "src/convrfm/rfm/rounds.py", (10**9, 10**9))  # git would write into its index that nothing changed
     before = (folder / ".git/index").read_bytes()
     (folder / ".git/index.lock").touch()
     assert record._git_state(folder)["dirty"] is False

@@ -79,12 +79,7 @@ def test_anchors_repeat_every_printed_run():
     assert is_printed_fit(panels["noisy-mnist"], PRINTED["noisy-mnist-4000"])
     assert not is_printed_fit(panels["noisy-mnist"], PRINTED["noisy-mnist-200"])
     assert not is_printed_fit(panels["bars"], PRINTED["noisy-mnist-4000"])
-    for change in (
-        {"n_train": 999},
-        {"size": 28},
-        {"patch_size": 5},
-        {"rfm": svhn.rfm.model_copy(update={"rounds": 4})},
-    ):
+    for change in ({"n_train": 999}, {"size": 28}, {"patch_size": 5}, {"rfm": svhn.rfm.model_copy(update={"rounds": 4})}):
         assert not is_printed_fit(svhn.model_copy(update=change), PRINTED["svhn-1000"])
     assert load("quick").printed.runs == []
 

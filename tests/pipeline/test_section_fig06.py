@@ -107,8 +107,7 @@ def test_a_fixed_draw_is_one_whose_images_do_not_depend_on_the_seed():
             draws = {
                 tuple(np.concatenate([found.train, found.test]))
                 for found in (
-                    select(entry, train, official, counts=(12, 6), pair=None, protocol=protocol, seed=seed)
-                    for seed in range(3)
+                    select(entry, train, official, counts=(12, 6), pair=None, protocol=protocol, seed=seed) for seed in range(3)
                 )
             }
             assert (len(draws) == 1) == entry.is_fixed_draw(protocol), (name, protocol)

@@ -20,10 +20,7 @@ SIZE = {"images": 4, "channels": 1, "height": 6, "width": 6, "patch_size": 3, "f
         ({"learning_rate": -1.0}, ["theorem1.learning_rate: must", ", not -1.0", "> 0"]),
         ({"sizes": []}, ["theorem1.sizes: must", ", not []", "at least 1 item"]),
         ({"sizes": [{**SIZE, "patch_size": 6}]}, ["patch_size must be below height and width"]),
-        (
-            {"sizes": [{**SIZE, "filter": 3}]},
-            ["unknown key 'overrides.theorem1.sizes.0.filter'", "did you mean 'filters'?"],
-        ),
+        ({"sizes": [{**SIZE, "filter": 3}]}, ["unknown key 'overrides.theorem1.sizes.0.filter'", "did you mean 'filters'?"]),
     ],
 )
 def test_what_is_wrong_is_said(changes, sentences):

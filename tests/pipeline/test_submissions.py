@@ -76,9 +76,7 @@ def test_a_job_that_names_its_partition_goes_to_no_other(site):
 
 def test_limits_without_words_of_their_own(site):
     gpu = {**PARTITIONS["gpu"], "available_gpu_models": ["a30"]}
-    assert list(excesses([job(gpu=1, gpu_model="h100")], site(partitions={"gpu": gpu}))) == [
-        "fit_rfm: another limit of gpu"
-    ]
+    assert list(excesses([job(gpu=1, gpu_model="h100")], site(partitions={"gpu": gpu}))) == ["fit_rfm: another limit of gpu"]
 
 
 def test_files_without_partitions_and_wrong_ones(site, tmp_path):

@@ -42,11 +42,7 @@ def test_a_record_names_the_checkpoints_that_its_job_continued_from(tmp_path):
     fresh = job(tmp_path)
     path = checkpoint_path(fresh, "a")
     # Of another part, other settings, and a writer that was killed.
-    for other in (
-        checkpoint_path(fresh, "b"),
-        path.with_name("checkpoint-0.safetensors"),
-        path.with_name(f".tmp-{path.name}"),
-    ):
+    for other in (checkpoint_path(fresh, "b"), path.with_name("checkpoint-0.safetensors"), path.with_name(f".tmp-{path.name}")):
         write_bytes(other, b"")
     checkpoint_path(fresh, "a")
     assert "resumed_from" not in fresh.recorder.notes

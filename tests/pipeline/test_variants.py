@@ -43,8 +43,7 @@ def fit(draw, tmp_path):
     def run(changes, **settings):
         given = {**SETTINGS, "changes": changes, **settings}
         outputs = {
-            name: tmp_path / file
-            for name, file in (("metrics", "m.parquet"), ("arrays", "a.safetensors"), ("record", "r"))
+            name: tmp_path / file for name, file in (("metrics", "m.parquet"), ("arrays", "a.safetensors"), ("record", "r"))
         }
         fit_task(Job({"draw": [draw]}, outputs, given, 1, Recorder("x", "c", given)))
         bits = [sha256(outputs[name]) for name in ("metrics", "arrays")]
@@ -72,12 +71,7 @@ def test_each_change_reaches_the_fit(fit):
     quarter, _, _ = fit({"eigenvalue_fraction": 0.25})
     assert np.linalg.matrix_rank(quarter["metric/0/1"]) == 3 < np.linalg.matrix_rank(agop)
 
-    for change in (
-        {"agop_ridge": "selected"},
-        {"agop_draw": "random"},
-        {"agop_samples": "all"},
-        {"solver_dtype": "float32"},
-    ):
+    for change in ({"agop_ridge": "selected"}, {"agop_draw": "random"}, {"agop_samples": "all"}, {"solver_dtype": "float32"}):
         arrays, record, _ = fit(change)
         assert record["rfm"].items() >= change.items()
         assert not np.array_equal(arrays["metric/0/1"], agop), change
@@ -99,9 +93,7 @@ def test_each_change_reaches_the_fit(fit):
 
 def test_corrected_is_all_of_its_choices_together(fit):
     _, _, whole = fit({}, protocol="corrected")
-    _, _, spelled = fit(
-        {"selection": "validation", "agop_samples": "all", "agop_draw": "random", "agop_ridge": "selected"}
-    )
+    _, _, spelled = fit({"selection": "validation", "agop_samples": "all", "agop_draw": "random", "agop_ridge": "selected"})
     assert whole == spelled
 
 

@@ -52,9 +52,7 @@ def images(tmp_path_factory):
             f"{name}/targets": np.eye(10, dtype=np.float32)[labels],
         }
     path = tmp_path_factory.mktemp("prepared") / "arrays.safetensors"
-    write_arrays(
-        path, {name: array.astype(np.float32) if "images" in name else array for name, array in arrays.items()}
-    )
+    write_arrays(path, {name: array.astype(np.float32) if "images" in name else array for name, array in arrays.items()})
     return path
 
 
@@ -66,16 +64,7 @@ def standin(tmp_path_factory, images):
 
 
 def settings(**changes):
-    return {
-        **SHARED,
-        "weights": "",
-        "epochs": 2,
-        "data_dir": "data",
-        "folders": {},
-        "digest": "",
-        **MEASUREMENT,
-        **changes,
-    }
+    return {**SHARED, "weights": "", "epochs": 2, "data_dir": "data", "folders": {}, "digest": "", **MEASUREMENT, **changes}
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +106,7 @@ def test_the_table_says_what_each_number_is(measured):
     for when in ("trained", "initial", "epoch"):
         of_paper = layers.query("in_paper and quantity == 'pearson' and power == 1 and `when` == @when")["value"]
         assert means[when, "pearson"] == pytest.approx(of_paper.mean(), abs=1e-9)
-    assert means["trained", "gain"] == pytest.approx(
-        means["trained", "pearson"] - means["initial", "pearson"], abs=1e-9
-    )
+    assert means["trained", "gain"] == pytest.approx(means["trained", "pearson"] - means["initial", "pearson"], abs=1e-9)
     grown = layers.query("quantity == 'growth' and `when` == 'trained' and layer == 'conv1'")
     assert list(grown["images"]) == [2, 4, 5, 6, 7, 8, 9, 10]  # eight parts of ten images
     # The control starts where the training started, so that filters that hardly moved stay alike.
@@ -169,9 +156,7 @@ def test_probes_are_added_until_the_tolerance_is_met(tmp_path, images, standin):
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, images, monkeypatch):
-    model = zoo.fresh(
-        "resnet18", generator=__import__("torch").Generator().manual_seed(0), classes=10, divisor=16
-    ).eval()
+    model = zoo.fresh("resnet18", generator=__import__("torch").Generator().manual_seed(0), classes=10, divisor=16).eval()
     few, checkpoint = load_arrays(images)["train/images"][:4], tmp_path / "checkpoint-x.safetensors"
     arguments = {"seed": 0, "device": "cpu", "checkpoint": checkpoint, "description": "x"}
     ansatz.measure_layers(model, few, AnsatzSettings(**settings()), **arguments)
@@ -204,9 +189,7 @@ def test_pretrained_weights_are_loaded_and_verified(pretrained):
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(CorruptDataError):
         trained_network(a_job(given, state), ZooSettings(**{key: given[key] for key in ZooSettings.model_fields}))
-    state.write_text(
-        json.dumps({**json.loads(state.read_text()), "state": "absent", "reason": "Gone.", "remedy": "Do."})
-    )
+    state.write_text(json.dumps({**json.loads(state.read_text()), "state": "absent", "reason": "Gone.", "remedy": "Do."}))
     with pytest.raises(AbsentDataError, match="Gone"):
         trained_network(a_job(given, state), ZooSettings(**{key: given[key] for key in ZooSettings.model_fields}))
 

@@ -73,10 +73,7 @@ CONFIG = {
     "threads": 1,
     "overrides": {
         "fig05": {
-            "panels": [
-                {"task": "bars", "sigmas": [0.5, 2.0], **PANEL},
-                {"task": "noisy-digits", "sigmas": [1.0], **PANEL},
-            ]
+            "panels": [{"task": "bars", "sigmas": [0.5, 2.0], **PANEL}, {"task": "noisy-digits", "sigmas": [1.0], **PANEL}]
         },
         "fig06": {"datasets": [DIGITS], "layers": ["digits"], "pairs": []},
         "fig04": {"sigma": 2.0, "datasets": [], "images": 3, "control_draws": 2},
@@ -105,9 +102,7 @@ CONFIG = {
         },
         "fig12": {"datasets": ["street-digits"]},
         "fig09": {
-            "datasets": [
-                {"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit", "n_train": 24, "n_test": 16}
-            ],
+            "datasets": [{"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit", "n_train": 24, "n_test": 16}],
             "architectures": ["vanilla", "MyrtleMax"],
             "patch_sizes": [3],
             "width": 4,

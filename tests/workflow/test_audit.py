@@ -69,9 +69,7 @@ def test_every_remedy_works_as_it_is_printed(finished):
     fits, figures = finished.results / "runs/rfm", finished.results / "figures"
     tampered, edited, gone = sorted((fits / "published").iterdir())[:3]
     (tampered / "metrics.parquet").write_bytes(b"other numbers")
-    (edited / "record.json").write_text(
-        (edited / "record.json").read_text().replace('"wall_seconds": ', '"wall_seconds": 1')
-    )
+    (edited / "record.json").write_text((edited / "record.json").read_text().replace('"wall_seconds": ', '"wall_seconds": 1'))
     (gone / "arrays.safetensors").unlink()
     (figures / "corrected/fig05.png").unlink()
     (fits / "corrected/it's mine.txt").write_text("a note")

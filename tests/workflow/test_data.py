@@ -58,9 +58,7 @@ def test_absent_then_present_then_touched_then_corrupt(finished):
         output = project.snakemake("-c2", "--", "fig05")
         assert run(output) == {"fetch": 1, "draw_fig05": 1}
         # The rest is drawn, and what is not says so: on the terminal, in the caption, in the record.
-        assert (
-            "fig05 (published), noisy-mnist: SKIPPED (MNIST is absent: MNIST/raw/train-images-idx3-ubyte.gz" in output
-        )
+        assert "fig05 (published), noisy-mnist: SKIPPED (MNIST is absent: MNIST/raw/train-images-idx3-ubyte.gz" in output
         assert "404" in output
         assert set(pd.read_csv(project.results / "figures/published/fig05.csv")["task"]) == {"bars"}
         assert re.search(r"Noisy MNIST\*\*: SKIPPED \(MNIST is absent: .*download_mnist", figure(project, "md"))

@@ -71,14 +71,9 @@ def test_what_a_site_says_of_gpus_reaches_no_job_without_one(with_profiles, site
     site(account="me", partition="cpu", gpu=gpu)
     output = with_profiles.snakemake("-n", "--profile", "slurm", "fig05")
     for asked in requests(output, "train_cnn") | requests(output, "fit_rfm"):
-        assert {
-            "slurm_account=me",
-            "slurm_partition=gpu",
-            "gpu_model=h100",
-            "constraint=nvlink",
-            "gpu=1",
-            "nodes=1",
-        } <= {*asked.split(", ")}
+        assert {"slurm_account=me", "slurm_partition=gpu", "gpu_model=h100", "constraint=nvlink", "gpu=1", "nodes=1"} <= {
+            *asked.split(", ")
+        }
     for asked in requests(output, "draw") | requests(output, "draw_fig05"):
         assert "slurm_account=me, slurm_partition=cpu" in asked
         assert not any(word in asked for word in ("h100", "nvlink", "gpu", "nodes"))

@@ -66,9 +66,7 @@ def test_a_slice_in_full():
         "backend": "auto",
         "memory_mb": 100,
     }
-    assert RUNS["rfm"].inputs["draw"](plan, keys) == [
-        "results/quick/runs/draw/corrected/task=bars,seed=2/arrays.safetensors"
-    ]
+    assert RUNS["rfm"].inputs["draw"](plan, keys) == ["results/quick/runs/draw/corrected/task=bars,seed=2/arrays.safetensors"]
 
 
 def test_a_slice_holds_the_digest_and_the_folder_of_its_data():

@@ -110,9 +110,7 @@ def test_what_is_wrong_with_the_file_of_a_site_is_said(tmp_path, text, sentence)
 def test_what_a_site_wants_to_be_told_of_jobs():
     assert load_site(Path("/nowhere")).resources(gpus=0) == {}
     assert Site().resources(gpus=2) == {"gpu": 2, "nodes": 1}
-    site = Site(
-        account="me", partition="cpu", qos="normal", gpu={"partition": "gpu", "model": "h100", "constraint": "nvlink"}
-    )
+    site = Site(account="me", partition="cpu", qos="normal", gpu={"partition": "gpu", "model": "h100", "constraint": "nvlink"})
     assert site.resources(gpus=0) == {"slurm_account": "me", "slurm_partition": "cpu", "qos": "normal"}
     with_gpu = {"slurm_partition": "gpu", "constraint": "nvlink", "gpu": 1, "gpu_model": "h100", "nodes": 1}
     assert site.resources(gpus=1) == {"slurm_account": "me", "qos": "normal", **with_gpu}
@@ -345,9 +343,7 @@ def test_a_time_limit_is_no_attempt_after_a_new_checkpoint(executor, tmp_path, p
     executor.answers = {"squeue": "7|TIMEOUT|TimeLimit\n"}
     assert look(executor, info) == []
     assert executor.submitted == ([info.job] if progress else [])
-    assert [growth("train", {"seed": "0"}, 2, of=kind) for kind in ("time", "memory")] == (
-        [2, 2] if progress else [2, 1]
-    )
+    assert [growth("train", {"seed": "0"}, 2, of=kind) for kind in ("time", "memory")] == ([2, 2] if progress else [2, 1])
     assert executor.ended == (
         [] if progress else [("7", "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. It ran out of time. ")]
     )
@@ -408,15 +404,12 @@ def test_a_submission_that_is_refused_for_the_moment_waits(executor, tmp_path, m
 
 def test_the_jobs_of_a_refused_array_are_submitted_one_by_one(executor, tmp_path):
     info = submitted(executor, tmp_path)
-    executor._report_job_error_threadsafe(
-        info, "Part of failed array sbatch submission (tasks 1-3); see log for details."
-    )
+    executor._report_job_error_threadsafe(info, "Part of failed array sbatch submission (tasks 1-3); see log for details.")
     assert executor.submitted == [info.job]
 
 
 @pytest.mark.parametrize(
-    "message",
-    ["Requested node configuration is not available", "Invalid account or account/partition", "AssocMaxWallDuration"],
+    "message", ["Requested node configuration is not available", "Invalid account or account/partition", "AssocMaxWallDuration"]
 )
 def test_a_submission_that_is_wrong_fails(executor, tmp_path, message, monkeypatch):
     failed = []

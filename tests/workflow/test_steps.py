@@ -60,9 +60,7 @@ def test_large_fits_are_split_on_cpus(project):
 
 def test_after_a_kill_the_bits_are_those_of_one_job(project, whole):
     configure(project, SPLIT)
-    steps, logs = (
-        project.results / f"{part}/rfm/corrected/{RUN.replace(',', '/')}" for part in ("steps", "logs/steps")
-    )
+    steps, logs = (project.results / f"{part}/rfm/corrected/{RUN.replace(',', '/')}" for part in ("steps", "logs/steps"))
     project.kill_when(lambda: bool(list(logs.glob("0-1.part-*.log"))), "-c2", "--", TARGET)
     project.snakemake("--unlock")
     left = project.planned("--rerun-incomplete", "--", TARGET)

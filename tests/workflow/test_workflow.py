@@ -104,11 +104,7 @@ def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jo
 
 def test_configuration_reaches_the_jobs_that_see_it(built):
     assert built.planned("fig05", "--config", "protocol=published") == {}
-    assert built.planned("fig05", "--config", "protocol=published", "seeds=[0,1]") == {
-        "draw": 2,
-        "fit_rfm": 3,
-        "draw_fig05": 1,
-    }
+    assert built.planned("fig05", "--config", "protocol=published", "seeds=[0,1]") == {"draw": 2, "fit_rfm": 3, "draw_fig05": 1}
     assert built.planned("fig05", "--config", "protocol=published", "device=cpu") == {"train_cnn": 6, "draw_fig05": 1}
 
 

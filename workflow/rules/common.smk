@@ -136,9 +136,7 @@ def run_inputs(experiment):
 
     # The rounds of a large fit come from jobs of their own.
     steps = {"rounds": asked_often(rounds_of_fit, PLAN, experiment)} if experiment in STEPPED else {}
-    return steps | {
-        name: asked_often(files, of, name in ("state", "states")) for name, of in RUNS[experiment].inputs.items()
-    }
+    return steps | {name: asked_often(files, of, name in ("state", "states")) for name, of in RUNS[experiment].inputs.items()}
 
 
 def run_params(kind):

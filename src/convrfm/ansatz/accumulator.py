@@ -12,15 +12,7 @@ from torch import nn
 from torch.func import functional_call
 
 from convrfm.ansatz.calls import Call, CallTaps, HeldInterrupts, Tapped, differentiate, exact_arithmetic, out_of_memory
-from convrfm.ansatz.checks import (
-    Output,
-    as_batch,
-    check_finite,
-    check_measurable,
-    choose_layers,
-    first_weight,
-    pick_outputs,
-)
+from convrfm.ansatz.checks import Output, as_batch, check_finite, check_measurable, choose_layers, first_weight, pick_outputs
 from convrfm.ansatz.filter_forms import polar
 from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
@@ -335,9 +327,7 @@ class AgopAccumulator:
         state = {name: _kept(value) for name, value in self.model.named_parameters()}
         state |= {name: _kept(value).clone() for name, value in self.model.named_buffers()}
         with taps.listening():
-            functional_call(
-                _Work(self.model, work), {f"model.{name}": value for name, value in state.items()}, (images,)
-            )
+            functional_call(_Work(self.model, work), {f"model.{name}": value for name, value in state.items()}, (images,))
         if self._every and self.images == 0 and taps.others:
             warnings.warn(
                 f"Convolutions that ran and were not measured: {', '.join(taps.others)}. Choose them "

@@ -27,12 +27,7 @@ from convrfm.errors import InputError
 
 __all__ = ["Call", "CallTaps", "HeldInterrupts", "Tapped", "differentiate", "exact_arithmetic", "out_of_memory"]
 
-SERVED: dict[Any, str] = {
-    torch.conv1d: "conv1d",
-    torch.conv2d: "conv2d",
-    torch.conv3d: "conv3d",
-    functional.linear: "linear",
-}
+SERVED: dict[Any, str] = {torch.conv1d: "conv1d", torch.conv2d: "conv2d", torch.conv3d: "conv3d", functional.linear: "linear"}
 """Functions whose outputs are W times each patch, plus a bias."""
 
 TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
@@ -90,10 +85,7 @@ class CallTaps:
     def listening(self) -> Iterator[None]:
         """Intercept the calls of all that runs inside."""
         # Hooks on all modules, as modules of TorchScript take none of their own.
-        handles = (
-            register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave, always_call=True),
-        )
+        handles = (register_module_forward_pre_hook(self._enter), register_module_forward_hook(self._leave, always_call=True))
         self._running = [self._model]
         try:
             with _Functions(self):
@@ -213,9 +205,7 @@ def differentiate(outputs: torch.Tensor, anchor: torch.Tensor, cotangent: torch.
     try:
         # The engine itself, as `torch.autograd.grad` runs it with all modes switched off, and what a checkpoint runs again
         # must be intercepted as in the forward pass.
-        torch.autograd.Variable._execution_engine.run_backward(
-            (outputs,), (cotangent,), keep, False, (anchor,), True, False
-        )
+        torch.autograd.Variable._execution_engine.run_backward((outputs,), (cotangent,), keep, False, (anchor,), True, False)
     except RuntimeError as error:
         if isinstance(error, NotImplementedError) or not out_of_memory(error):
             how = " use_reentrant=False mends checkpoints." if "heckpoint" in str(error) else ""

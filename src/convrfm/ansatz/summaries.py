@@ -309,9 +309,7 @@ def growth(layer: LayerAgop) -> list[tuple[int, float]]:
         InputError: the parts are not of the images.
     """
     if layer.mode != "exact":
-        msg = (
-            f"The parts of {layer.name} are its probes: measure in the mode 'exact' to see the growth with the images."
-        )
+        msg = f"The parts of {layer.name} are its probes: measure in the mode 'exact' to see the growth with the images."
         raise InputError(msg)
     correlation = layer.by_blocks()
     return [

@@ -182,9 +182,7 @@ def _check_room(entry: Entry, place: Place) -> None:
         raise AbsentDataError(msg)
 
 
-def _provide(
-    entry: Entry, remote: Remote, place: Place, mirror: str | None, patience: Patience, fetched: _Fetched
-) -> None:
+def _provide(entry: Entry, remote: Remote, place: Place, mirror: str | None, patience: Patience, fetched: _Fetched) -> None:
     """Fetch one file, unless it is present already, and unpack it."""
     target = place.home / remote.path
     clear_leftovers(target)

@@ -20,9 +20,7 @@ def _drive(key: str) -> str:
     return f"https://drive.usercontent.google.com/download?id={key}&export=download&confirm=t"
 
 
-def _files(
-    folder: str, bases: tuple[str, ...], sums: Mapping[str, str], *, gzipped: bool = False
-) -> tuple[Remote, ...]:
+def _files(folder: str, bases: tuple[str, ...], sums: Mapping[str, str], *, gzipped: bool = False) -> tuple[Remote, ...]:
     """Files that are used as they are, or are compressed one by one, by name with their MD5."""
     return tuple(
         Remote(

@@ -84,9 +84,7 @@ def download(
     raise AbsentDataError(msg)
 
 
-def _with_retries(
-    remote: Remote, target: Path, address: str, known: str | None, patience: Patience, limit: float
-) -> str:
+def _with_retries(remote: Remote, target: Path, address: str, known: str | None, patience: Patience, limit: float) -> str:
     wait = patience.wait
     for left in reversed(range(patience.tries)):
         try:
@@ -147,11 +145,7 @@ def _chunks(address: str, temporary: Path, patience: Patience, limit: float) -> 
             if received == 0:
                 msg = "the answer is empty"
                 raise _Passing(msg)
-    except (
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.MissingSchema,
-        requests.exceptions.InvalidURL,
-    ) as error:
+    except (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema, requests.exceptions.InvalidURL) as error:
         msg = f"this is no address ({error})."
         raise _Lasting(msg) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

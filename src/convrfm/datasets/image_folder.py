@@ -95,7 +95,5 @@ def _warn_of_others(root: Path, paths: list[str]) -> None:
     """Warn of visible files that are not read."""
     others = sorted(set(visible_files(root, follow_links=True)) - set(paths))
     if others:
-        msg = (
-            f"{len(others)} files in {root} are left out, as their names are not those of images, such as {others[0]}."
-        )
+        msg = f"{len(others)} files in {root} are left out, as their names are not those of images, such as {others[0]}."
         warnings.warn(msg, ConvRFMWarning, stacklevel=3)

@@ -75,9 +75,7 @@ class LocalSignalDraw:
             KeyError: an array is missing.
         """
         parts = ("signal", "inside", "frame", "labels")
-        train, test = (
-            LocalSignalSplit(**{part: arrays[f"{name}/{part}"] for part in parts}) for name in ("train", "test")
-        )
+        train, test = (LocalSignalSplit(**{part: arrays[f"{name}/{part}"] for part in parts}) for name in ("train", "test"))
         return cls(train, test)
 
 
@@ -133,9 +131,7 @@ def _bars(n: int, rng: np.random.Generator) -> LocalSignalSplit:
     return LocalSignalSplit((inside * bars).astype(np.float32), inside, frame, labels)
 
 
-def noisy_digits(
-    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], *, seed: int
-) -> LocalSignalDraw:
+def noisy_digits(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], *, seed: int) -> LocalSignalDraw:
     """Paste digits, black box included and free of noise, at random positions of 42x42 noise frames.
 
     Args:

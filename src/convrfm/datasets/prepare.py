@@ -165,9 +165,7 @@ def render(split: Split, indices: np.ndarray, appearance: Appearance, pair: tupl
     arrays: list[np.ndarray] = [np.empty(0)] * len(indices)
     # In the order of the files, whatever the order of the draw: some formats hold one batch in memory at a time.
     order = np.argsort(indices, kind="stable")
-    for place, array in zip(
-        order, track(_arrays(split, indices[order], appearance, title), len(order), title), strict=True
-    ):
+    for place, array in zip(order, track(_arrays(split, indices[order], appearance, title), len(order), title), strict=True):
         arrays[place] = array
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:

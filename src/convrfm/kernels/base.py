@@ -142,13 +142,7 @@ class ConvolutionalKernel:
         return PreparedImages(images, matrix, self.spec, self.backend, form, template)
 
     def gram(
-        self,
-        X: Any,
-        Z: Any = None,
-        metric: Any = None,
-        *,
-        out: str | Path | None = None,
-        part: tuple[int, int] | None = None,
+        self, X: Any, Z: Any = None, metric: Any = None, *, out: str | Path | None = None, part: tuple[int, int] | None = None
     ) -> Any:
         """Give the kernel matrix K(X_i, Z_j).
 
@@ -264,9 +258,7 @@ def _checked_part(part: Any, path: Path | None) -> tuple[int, int]:
 class _ArcCosineKernel(ConvolutionalKernel):
     tangent: ClassVar[bool]
 
-    def __init__(
-        self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto", memory: int | None = None
-    ) -> None:
+    def __init__(self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto", memory: int | None = None) -> None:
         check_integer("depth", depth)
         super().__init__(patch_size=patch_size, backend=backend, memory=memory)
         self.depth = int(depth)

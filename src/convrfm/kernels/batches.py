@@ -59,10 +59,7 @@ def check_size(name: str, largest: np.floating, dtype: np.dtype) -> None:
         InputError: they do not.
     """
     if largest > 0 and not NEGLIGIBLE[dtype] < largest < 1 / NEGLIGIBLE[dtype]:
-        msg = (
-            f"The {name} reach {largest:.3g}, which leaves no room for products in {dtype}: "
-            "rescale the images or the metric."
-        )
+        msg = f"The {name} reach {largest:.3g}, which leaves no room for products in {dtype}: rescale the images or the metric."
         raise InputError(msg)
 
 

@@ -19,16 +19,7 @@ from convrfm.kernels.backends import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSp
 from convrfm.kernels.batches import Batch, chain, check_size, largest_side, set_coincident, set_nearly_coincident
 from convrfm.kernels.compiled import arccosine, laplace
 from convrfm.kernels.compiled.arccosine import Layers
-from convrfm.kernels.compiled.first_layer import (
-    COVARIANCES,
-    GROUP,
-    PATCHES,
-    PIXELS,
-    Operands,
-    interleave,
-    mirror,
-    unfold,
-)
+from convrfm.kernels.compiled.first_layer import COVARIANCES, GROUP, PATCHES, PIXELS, Operands, interleave, mirror, unfold
 from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 
@@ -271,9 +262,7 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
 def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
     """Points of evaluation whose derivatives for all training images take half of the memory; at least 1."""
     rows, columns = train.positions
-    per_point = (
-        rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
-    )
+    per_point = rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
     return max(1, min(LARGEST_SIDE, memory // 2 // per_point))
 
 
@@ -318,9 +307,7 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
     strips = _strips(train, len(points), memory // 4)
     room = [_by_position_room(batch, strips[0]) for batch in (train, points)]
     for strip in strips:
-        of_train, of_points = (
-            _by_position(batch, strip, out) for batch, out in zip((train, points), room, strict=True)
-        )
+        of_train, of_points = (_by_position(batch, strip, out) for batch, out in zip((train, points), room, strict=True))
         for part in _positions_of_calls(len(of_train), coefficients, len(points), _padded_rank(train)):
             contract(
                 d_s, d_row, rows * columns, strip.start * columns + part.start, of_train[part], of_points[part],

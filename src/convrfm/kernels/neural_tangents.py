@@ -40,9 +40,7 @@ def kernel_function(spec: ArcCosineSpec) -> Callable[[Any, Any], Any]:
         import jax
         from neural_tangents import stax
     except ImportError as error:
-        msg = (
-            f"The backend neural-tangents cannot be imported ({error}), and needs jax < 0.6: {how_to_install('oracle')}"
-        )
+        msg = f"The backend neural-tangents cannot be imported ({error}), and needs jax < 0.6: {how_to_install('oracle')}"
         raise ConfigError(msg) from error
 
     q = spec.patch_size

@@ -102,9 +102,7 @@ class Certificate:
     smallest_eigenvalue: float
 
 
-def certify(
-    kernel: "ConvolutionalKernel", images: np.ndarray, metric: np.ndarray | None, *, seed: int = 0
-) -> Certificate:
+def certify(kernel: "ConvolutionalKernel", images: np.ndarray, metric: np.ndarray | None, *, seed: int = 0) -> Certificate:
     """Certify the kernel matrix of some images `(n, channels, height, width)`.
 
     Args:

@@ -111,9 +111,7 @@ def _part(images: Any, part: slice) -> Any:
 
 
 def _on_devices(
-    devices: list[AbstractContextManager[None]],
-    parts: list[Part],
-    work: Callable[[Iterable[Part]], Iterator[Result]],
+    devices: list[AbstractContextManager[None]], parts: list[Part], work: Callable[[Iterable[Part]], Iterator[Result]]
 ) -> Iterator[Result]:
     """Give `work(parts)` in the order in which it is done, by one thread for each device; an error ends all."""
     waiting, lock, stop = iter(parts), threading.Lock(), threading.Event()

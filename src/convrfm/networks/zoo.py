@@ -56,9 +56,7 @@ def fresh(network: str, *, generator: torch.Generator, classes: int = 1000, divi
         return narrowed(whole, divisor)
 
 
-def with_weights(
-    network: str, weights: Mapping[str, torch.Tensor], *, classes: int = 1000, divisor: int = 1
-) -> nn.Module:
+def with_weights(network: str, weights: Mapping[str, torch.Tensor], *, classes: int = 1000, divisor: int = 1) -> nn.Module:
     """Build a network with given weights, in eval mode.
 
     Args:

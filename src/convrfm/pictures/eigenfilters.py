@@ -134,12 +134,7 @@ def picked_edges(filters: Eigenfilters, pictures: np.ndarray, images: np.ndarray
     }
     eigenvectors = np.arange(count) + 1
     parts = [
-        {
-            "eigenvector": eigenvectors,
-            "quantity": name,
-            "value": values,
-            "control": to_others if name == "gap" else np.nan,
-        }
+        {"eigenvector": eigenvectors, "quantity": name, "value": values, "control": to_others if name == "gap" else np.nan}
         for name, values in measured.items()
     ]
     return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)

@@ -20,9 +20,7 @@ from convrfm.pictures.edges import sobel_magnitude
 __all__ = ["Comparison", "compare_operators", "filter_magnitude", "patch_magnitude", "pixel_pearson"]
 
 
-def patch_magnitude(
-    images: np.ndarray, metric: np.ndarray | FilterForm, patch_size: int, exponent: float = 0.5
-) -> np.ndarray:
+def patch_magnitude(images: np.ndarray, metric: np.ndarray | FilterForm, patch_size: int, exponent: float = 0.5) -> np.ndarray:
     """Replace every pixel by the norm of the transformed patch around it, |M^p x_ij|.
 
     The norm is over all entries of the patch, as in the successor of the authors' code; their code itself adds up the

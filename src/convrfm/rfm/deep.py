@@ -46,9 +46,7 @@ class DeepSettings:
         Raises:
             InputError: a value of another type, or out of range.
         """
-        counts = {
-            f"{name} must be an integer of at least 1": is_count(getattr(self, name)) for name in ("stages", "filters")
-        }
+        counts = {f"{name} must be an integer of at least 1": is_count(getattr(self, name)) for name in ("stages", "filters")}
         options = {"nonlinearity": ("relu", "none"), "plain_filters": ("gaussian", "torch")}
         refuse_first(self, counts | one_of(self, options))
 
@@ -70,9 +68,7 @@ class Stage:
     filters: np.ndarray | None
 
 
-def sample_filters(
-    metric: np.ndarray | None, dimension: int, settings: DeepSettings, rng: np.random.Generator
-) -> np.ndarray:
+def sample_filters(metric: np.ndarray | None, dimension: int, settings: DeepSettings, rng: np.random.Generator) -> np.ndarray:
     """Draw filters `(k, d)` with covariance M; None is the identity of a stage whose round 0 won."""
     if metric is None and settings.plain_filters == "torch":
         bound = dimension**-0.5

@@ -44,9 +44,7 @@ class DeviceSolution:
     smallest: float | None
 
 
-def solve_on_gpu(
-    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64"
-) -> RidgeSolution:
+def solve_on_gpu(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve as `convrfm.rfm.ridge.solve_ridge`, with its errors, on the GPU with the most free memory.
 
     LAPACK solves systems of fewer than `LEAST_ON_DEVICE` rows, and, with a line in the log, those that fit into no GPU.
@@ -80,9 +78,7 @@ def free_device(kernel: np.ndarray, dtype: str) -> torch.device | None:
     return None if most is None or free[most] < needed else torch.device("cuda", most)
 
 
-def solve_on_device(
-    kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: str, device: torch.device
-) -> DeviceSolution:
+def solve_on_device(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: str, device: torch.device) -> DeviceSolution:
     """Solve (K + ridge I) alpha = Y; arguments as of `convrfm.rfm.ridge.solve_ridge`, not checked.
 
     If the Cholesky factorisation fails, negative eigenvalues of K are set to zero.

@@ -108,9 +108,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _kernel(self, bandwidth: Any) -> ConvolutionalKernel:
         if self.kernel == "laplace":
-            return PatchLaplace(
-                bandwidth=bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory
-            )
+            return PatchLaplace(bandwidth=bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
         kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
         return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
 

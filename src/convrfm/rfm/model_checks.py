@@ -57,9 +57,7 @@ def check_model(content: dict[str, Any], arrays: Mapping[str, Header], kinds: Ma
     """
     first = content.get("format") == 1
     _need("format", is_count(content.get("format")), content.get("format"))
-    _fields(
-        "the description", content, FIELDS | ({"classes"} if first else {"targets"}), {"bandwidth"} if first else set()
-    )
+    _fields("the description", content, FIELDS | ({"classes"} if first else {"targets"}), {"bandwidth"} if first else set())
     _need("kind", isinstance(content["kind"], str) and content["kind"] in kinds, content["kind"])
     model = _check_parameters(content["parameters"], kinds[content["kind"]])
     bandwidth = content.get("bandwidth")

@@ -34,9 +34,7 @@ __all__ = ["FORMAT", "load_model", "save_model"]
 FORMAT = 2
 """Version of the file format that is written, and the newest that is read. 1 had no probabilities and no regressors."""
 
-KINDS = {
-    kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifier, ConvRFMRegressor, DeepConvRFMRegressor)
-}
+KINDS = {kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifier, ConvRFMRegressor, DeepConvRFMRegressor)}
 """Classes that are saved, by name."""
 
 Arrays = dict[str, np.ndarray]
@@ -168,9 +166,7 @@ def _plain(name: str, value: Any) -> Any:
         message = f"random_state, a {type(value).__name__}, is not saved: it will be None in the loaded model."
         warn(message, ConvRFMWarning, stacklevel=4)
         return None
-    msg = (
-        f"The parameter {name} cannot be saved: {value!r} is not a finite number, a text, None or a sequence of these."
-    )
+    msg = f"The parameter {name} cannot be saved: {value!r} is not a finite number, a text, None or a sequence of these."
     raise InputError(msg)
 
 
@@ -225,9 +221,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _restored(content: dict[str, Any], arrays: Arrays, backend: str | None) -> ConvRFMBase:
-    parameters = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content["parameters"].items()
-    }
+    parameters = {name: tuple(value) if isinstance(value, list) else value for name, value in content["parameters"].items()}
     if backend is not None:
         parameters["backend"] = backend
     model = KINDS[content["kind"]]().set_params(**parameters)
@@ -251,9 +245,7 @@ def _stages(model: ConvRFMBase, content: dict[str, Any], arrays: Arrays) -> list
             features = apply_filters(features, filters, model.patch_size, nonlinearity)
         prefix = f"stage {index}/"
         own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        columns = {
-            name: own[f"history/{name}"] if values is None else values for name, values in described["history"].items()
-        }
+        columns = {name: own[f"history/{name}"] if values is None else values for name, values in described["history"].items()}
         result = StageResult(
             metrics=[own.get(f"metric {t}") for t in range(described["rounds"])],
             best_round=described["best_round"],

@@ -350,11 +350,7 @@ def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings, 
 
 
 def _next_metric(
-    kernel: ConvolutionalKernel,
-    fitted: PreparedImages,
-    alpha: np.ndarray,
-    settings: RFMSettings,
-    rng: np.random.Generator,
+    kernel: ConvolutionalKernel, fitted: PreparedImages, alpha: np.ndarray, settings: RFMSettings, rng: np.random.Generator
 ) -> np.ndarray:
     """Patch-AGOP of a predictor on the images that it is fitted to, as the metric of the next round, of trace d."""
     points = fitted

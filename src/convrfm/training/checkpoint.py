@@ -93,9 +93,7 @@ def previous_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def latest_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str
-) -> Progress | None:
+def latest_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress | None:
     """Load the last undamaged checkpoint, with a warning if a later one is damaged; None if there is no checkpoint.
 
     Raises:

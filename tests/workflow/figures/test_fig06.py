@@ -48,9 +48,7 @@ def test_the_table_holds_the_numbers_of_the_runs(built):
     chosen = corrected.query("epoch > 0")
     chosen = chosen.loc[chosen["selection_accuracy"].idxmax()]
     reported = (
-        table(built, "fig06", "corrected")
-        .query("task == 'digits' and method == 'CNN' and quantity == 'run'")["value"]
-        .item()
+        table(built, "fig06", "corrected").query("task == 'digits' and method == 'CNN' and quantity == 'run'")["value"].item()
     )
     assert reported == chosen["test_accuracy"]
 
@@ -95,9 +93,7 @@ def test_pairs_of_classes_are_runs_of_their_own(finished):
 def test_absent_data_are_skipped_and_the_rest_is_drawn(finished):
     with mirror({}) as server:
         fig06 = {**FIG06, "datasets": [DIGITS, {**DIGITS, "dataset": "svhn", "size": 32}]}
-        finished.configure(
-            overrides={"fig06": fig06, "fig04": {**FIG04, "datasets": ["svhn"]}}, data_mirror=server.address
-        )
+        finished.configure(overrides={"fig06": fig06, "fig04": {**FIG04, "datasets": ["svhn"]}}, data_mirror=server.address)
         output = finished.snakemake("-c2", "--", "fig04", "fig06")
     for figure in ("fig04", "fig06"):
         assert f"{figure} (published), svhn: SKIPPED (SVHN" in output

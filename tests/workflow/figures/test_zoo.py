@@ -54,10 +54,7 @@ def test_tables_hold_the_numbers_of_the_runs(built):
         ("src/convrfm/replication/figures/fig01.py", ["draw_fig01"]),
         ("src/convrfm/replication/figures/fig02.py", ["draw_fig02"]),
         ("src/convrfm/replication/figures/fig07.py", ["draw_fig07"]),
-        (
-            "src/convrfm/ansatz/summaries.py",
-            ["measure_ansatz", "transform_images", *(f"draw_{name}" for name in FIGURES)],
-        ),
+        ("src/convrfm/ansatz/summaries.py", ["measure_ansatz", "transform_images", *(f"draw_{name}" for name in FIGURES)]),
         ("src/convrfm/networks/plain_cnn.py", []),
     ],
 )
@@ -70,10 +67,7 @@ def test_networks_without_weights_are_skipped_and_the_rest_is_drawn(finished):
         zoo = {**CONFIG["overrides"]["zoo"], "weights": ["alexnet-v1"], "dataset": "imagenette"}
         finished.configure(overrides={"zoo": zoo}, data_mirror=server.address)
         output = finished.snakemake("-c2", "--", "fig01", "fig07")
-        assert (
-            "fig01 (published), alexnet-v1: SKIPPED (weights of torchvision's alexnet, IMAGENET1K_V1 is absent"
-            in output
-        )
+        assert "fig01 (published), alexnet-v1: SKIPPED (weights of torchvision's alexnet, IMAGENET1K_V1 is absent" in output
         assert "Imagenette, 320 px is absent" in output
         for figure in ("fig01", "fig07"):
             caption = (finished.results / f"figures/published/{figure}.md").read_text()

@@ -108,8 +108,7 @@ def _shrunk(section: Any) -> Any:
     if not isinstance(section, dict):
         return section
     return {
-        key: SMALL.get(key, _shrunk(value)) if not isinstance(value, dict) else _shrunk(value)
-        for key, value in section.items()
+        key: SMALL.get(key, _shrunk(value)) if not isinstance(value, dict) else _shrunk(value) for key, value in section.items()
     }
 
 

@@ -301,9 +301,7 @@ READERS: dict[str, Reader] = {
         "batches.meta",
         "label_names",
     ),
-    "cifar100": _cifar(
-        "cifar-100-python", {"train": ["train"], "test": ["test"]}, "fine_labels", "meta", "fine_label_names"
-    ),
+    "cifar100": _cifar("cifar-100-python", {"train": ["train"], "test": ["test"]}, "fine_labels", "meta", "fine_label_names"),
     "stl10": _stl10,
     "pcam": _pcam,
     "imagenet32": _imagenet32,

@@ -15,16 +15,7 @@ from convrfm.datasets.entries import is_hidden, visible_files
 from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError
 from convrfm.system.plain_files import NotPlainError, open_plain
 
-__all__ = [
-    "FORMATS",
-    "SUFFIXES",
-    "Split",
-    "class_files",
-    "explained_reading",
-    "from_arrays",
-    "from_files",
-    "read_image",
-]
+__all__ = ["FORMATS", "SUFFIXES", "Split", "class_files", "explained_reading", "from_arrays", "from_files", "read_image"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What image files may be, by Pillow's names: it would start other programs for some of the others."""

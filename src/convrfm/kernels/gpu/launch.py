@@ -293,9 +293,7 @@ class Plan:
         return shared_memory // (self.block_bytes + RESERVED_BYTES)
 
 
-def sweep_plan(
-    spec: Spec, shape: tuple[int, int, int], kind: int, rank: int, dtype: np.dtype, shared_memory: int
-) -> Plan:
+def sweep_plan(spec: Spec, shape: tuple[int, int, int], kind: int, rank: int, dtype: np.dtype, shared_memory: int) -> Plan:
     """Choose the strips of a kernel's forward sweep; arguments as of `Plan`.
 
     The plan is the cheapest strip that fits into shared memory, of which a multiprocessor has `shared_memory` bytes;
@@ -312,9 +310,7 @@ def sweep_plan(
     widths = {-(-whole // strips) for strips in range(1, whole + 1)}
     candidates = [plan(width, shared=True) for width in sorted(widths, reverse=True)]
     fitting = [
-        candidate
-        for candidate in candidates
-        if candidate.block_bytes <= SHARED_BYTES and candidate.resident(shared_memory) > 0
+        candidate for candidate in candidates if candidate.block_bytes <= SHARED_BYTES and candidate.resident(shared_memory) > 0
     ]
     return min(fitting, key=cost, default=plan(whole, shared=False))
 

@@ -78,9 +78,7 @@ class Expected:
         self.job = of.job
         self.names = tuple(of.inputs)
         self.settings = of.settings(plan, keys)
-        self.inputs = {
-            f"{name}/{i}": path for name, files in of.inputs.items() for i, path in enumerate(files(plan, keys))
-        }
+        self.inputs = {f"{name}/{i}": path for name, files in of.inputs.items() for i, path in enumerate(files(plan, keys))}
 
 
 def expected_of(product: Product, plan: Plan) -> Expected | None:
@@ -152,7 +150,7 @@ def _code(record: Record, expected: Expected) -> Iterator[str]:
 
 @cache
 def changed_modules(checkout: Path, commit: str, until: str | None = None) -> frozenset[str]:
-    """Modules of a checkout that differ between a commit and another, or the files as they are; none if git knows no such one."""
+    """Modules of a checkout that differ between a commit and another, or the files as they are; none if git does not know it."""
     commits = [commit] if until is None else [commit, until]
     names = ask_git(checkout, "diff", "--name-only", *commits, "--", "src") or ""
     parts = [Path(line).with_suffix("").parts[1:] for line in names.splitlines() if line.endswith(".py")]
@@ -274,10 +272,7 @@ def _of_code(release: str) -> Iterator[Deviation]:
     judging = {f"src/{module.replace('.', '/')}.py" for module in modules}
     judges = [file for file in files if file in judging]
     others = [file for file in files if file not in judging and not file.endswith(CLAIMS)]
-    for what, opening, chosen in (
-        ("claims", "Modules with judges that differ", judges),
-        ("code", "Code that differs", others),
-    ):
+    for what, opening, chosen in (("claims", "Modules with judges that differ", judges), ("code", "Code that differs", others)):
         if chosen:
             names = _listed([f"{file} (not committed)" if file in loose else file for file in chosen])
             yield Deviation(what, f"{opening}: {names}.")

@@ -47,9 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="convrfm", description="Replication of arXiv 2309.00570: audits of its results."
-    )
+    parser = argparse.ArgumentParser(prog="convrfm", description="Replication of arXiv 2309.00570: audits of its results.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     audit = commands.add_parser(
         "audit",
@@ -59,9 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "RESULTS/audit/index.html.",
         epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
     )
-    audit.add_argument(
-        "results", type=path_argument, metavar="RESULTS", help="a folder of results in a project: results/quick"
-    )
+    audit.add_argument("results", type=path_argument, metavar="RESULTS", help="a folder of results in a project: results/quick")
     imports = commands.add_parser(
         "import-results",
         help="check results of another machine, and take them in if nothing is wrong",
@@ -69,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "working folder if nothing is wrong with it. A file that exists there with other content is never replaced.",
         epilog="Exit status: 0 if everything was taken in; 1 if something is wrong and nothing was; 2 if it could not be read.",
     )
-    imports.add_argument(
-        "folder", type=path_argument, metavar="FOLDER", help="what was results/<preset> on the other machine"
-    )
+    imports.add_argument("folder", type=path_argument, metavar="FOLDER", help="what was results/<preset> on the other machine")
     seals = commands.add_parser(
         "seal",
         help="write the one hash that commits to all results, to be signed",

@@ -24,7 +24,8 @@ class Tolerance:
 
     Columns of tables, by the end of their names, by the largest difference relative to the size of a number or to 1e-3; other
     measured numbers are not compared, and what is no measured number has to be equal. Arrays, by the beginning of their names,
-    relative to the largest entry; other floats are not compared, and of truth values as large a part may differ as accuracies may.
+    relative to the largest entry; other floats are not compared, and of truth values as large a part may differ as accuracies
+    may.
     """
 
     columns: Mapping[str, float]
@@ -32,9 +33,7 @@ class Tolerance:
 
     def in_words(self) -> str:
         """Such as "columns ...accuracy 0.02, arrays metric/... 0.05"."""
-        columns = [
-            f"columns ...{name} {limit:g}" if name else f"cells {limit:g}" for name, limit in self.columns.items()
-        ]
+        columns = [f"columns ...{name} {limit:g}" if name else f"cells {limit:g}" for name, limit in self.columns.items()]
         return ", ".join(columns + [f"arrays {name}... {limit:g}" for name, limit in self.arrays.items()])
 
 
@@ -132,9 +131,7 @@ def _of_values(old: Any, new: Any, where: str = "", *, exact: bool) -> Iterator[
             yield f"{where} is {old!r}, not {new!r}"
 
 
-def _differences(
-    written: Mapping[str, Path], again: Mapping[str, Path], names: list[str], allowed: Tolerance
-) -> Iterator[str]:
+def _differences(written: Mapping[str, Path], again: Mapping[str, Path], names: list[str], allowed: Tolerance) -> Iterator[str]:
     """What differs by more than is allowed, in those files that can be read."""
     for path, other in ((written[name], again[name]) for name in names):
         if path.suffix in (".parquet", ".csv"):

@@ -1,4 +1,4 @@
-"""Verdicts on all claims of the paper by what lies in a folder of results; see `convrfm.replication.claims.verdicts` for their rules."""
+"""Verdicts on all claims of the paper by a folder of results; see `convrfm.replication.claims.verdicts` for their rules."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

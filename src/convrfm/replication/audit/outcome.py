@@ -263,11 +263,7 @@ def document_schema() -> dict[str, Any]:
         "convrfm": {"type": "string"},
         "trusted": {"type": "boolean"},
     }
-    schema |= {
-        "title": "audit.json",
-        "properties": head | schema["properties"],
-        "required": [*head, *schema["required"]],
-    }
+    schema |= {"title": "audit.json", "properties": head | schema["properties"], "required": [*head, *schema["required"]]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_closed(schema)}
 
 

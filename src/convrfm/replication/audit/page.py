@@ -80,17 +80,13 @@ class ShownFigure(NamedTuple):
     judgements: tuple[Judgement, ...]
 
 
-def render_page(
-    project: Path, audit: Audit, products: Sequence[Product], made: datetime, pictures: Mapping[str, bytes]
-) -> str:
+def render_page(project: Path, audit: Audit, products: Sequence[Product], made: datetime, pictures: Mapping[str, bytes]) -> str:
     """Make the page, in HTML. All that comes from files is escaped, and its policy forbids scripts and loads of any kind.
 
     Pictures are what was drawn again here, PNG, by the figure's own PNG. Those in the results are not opened: they may show
     anything.
     """
-    environment = Environment(
-        loader=PackageLoader("convrfm.replication.audit"), autoescape=True, undefined=StrictUndefined
-    )
+    environment = Environment(loader=PackageLoader("convrfm.replication.audit"), autoescape=True, undefined=StrictUndefined)
     coverage = {(each.claim, each.protocol): coverage_in_words(each) for each in audit.coverage}
     records = {file: product.record_file for product in products for file in product.files.values()}
 
@@ -133,9 +129,7 @@ def render_page(
     )
 
 
-def _figures(
-    project: Path, audit: Audit, products: Sequence[Product], pictures: Mapping[str, bytes]
-) -> Iterator[ShownFigure]:
+def _figures(project: Path, audit: Audit, products: Sequence[Product], pictures: Mapping[str, bytes]) -> Iterator[ShownFigure]:
     """Figures that have records, and those that claims are about."""
     names = {product.kind for product in products if product.is_figure}
     names |= {judgement.figure for judgement in audit.judgements if judgement.figure is not None}

@@ -252,9 +252,7 @@ def _check_picture(file: BinaryIO) -> None:
         raise ValueError(msg)
 
 
-def check_inputs(
-    product: Product, record: Record, products: Mapping[str, Product], hashes: Hashes
-) -> Iterator[Finding]:
+def check_inputs(product: Product, record: Record, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
     """Compare the inputs of a run or figure with the files, and with what the records of their producers, by file, say.
 
     A file that is not what its own run wrote is found there, and not again here.
@@ -305,7 +303,8 @@ def _why_unknown(path: Path) -> str:
 def rebuild(record_file: str) -> str:
     """The command that builds a run or figure again, by its record, and nothing beside it that is not missing.
 
-    It says preset and protocol, whatever `config.yaml` says. What was made from the run is another finding, if its bytes change.
+    It says preset and protocol, whatever `config.yaml` says. What was made from the run is another finding, if its bytes
+    change.
     """
     _, preset, part, *rest = record_file.split("/")
     options = chosen(preset, rest[1] if part == "runs" else rest[0])

@@ -132,9 +132,9 @@ class Replayed(NamedTuple):
 class _Task:
     """A job to be done again; plain values, and absolute paths, for another process.
 
-    Settings are those of the plan; threads as recorded, as far as there are so many here. The seconds that it took by its record
-    decide the order alone. The key is a hash of all that the outcome depends on: job, code, settings, threads, record, and
-    what runs here.
+    Settings are those of the plan; threads as recorded, as far as there are so many here. The seconds that it took by its
+    record decide the order alone. The key is a hash of all that the outcome depends on: job, code, settings, threads, record,
+    and what runs here.
     """
 
     project: str
@@ -193,10 +193,7 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, 
         job=expected.job,
         inputs=inputs,
         settings=expected.settings,
-        written={
-            name: str(place.absolute() / file)
-            for name, file in {**product.files, "record": product.record_file}.items()
-        },
+        written={name: str(place.absolute() / file) for name, file in {**product.files, "record": product.record_file}.items()},
         threads=threads,
         on_gpu=record.get("machine", {}).get("gpu") is not None,
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
@@ -234,9 +231,7 @@ def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]
             yield from _in_pool(first, left, environment)
 
 
-def _in_pool(
-    first: list[_Task], left: Iterator[_Task], environment: dict[str, str]
-) -> Iterator[tuple[_Task, Replayed]]:
+def _in_pool(first: list[_Task], left: Iterator[_Task], environment: dict[str, str]) -> Iterator[tuple[_Task, Replayed]]:
     """Do tasks, as many at a time as there are first ones, until none is left, or a process has died."""
     # It takes a moment, and most of what the audit does can do without.
     from joblib.externals.loky import get_reusable_executor

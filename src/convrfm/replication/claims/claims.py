@@ -25,15 +25,13 @@ class Claim(Rule):
     sentence: str = Field(min_length=1, description="what the paper says, in our words")
     where: str = Field(min_length=1, description="section and figure of the paper, or another source")
     tables: list[str] = Field(
-        min_length=1,
-        description="figures whose tables are read, the one that shows it first; cost: benchmarks/cost.csv",
+        min_length=1, description="figures whose tables are read, the one that shows it first; cost: benchmarks/cost.csv"
     )
     condition: str = Field(
         min_length=1, description="what has to hold for REPRODUCED; {name} stands for the bound of a condition"
     )
     protocols: list[Literal["published", "corrected"]] = Field(
-        ["published", "corrected"],
-        description="protocols under which it is judged; empty where none makes a difference",
+        ["published", "corrected"], description="protocols under which it is judged; empty where none makes a difference"
     )
     presets: list[Literal["quick", "anchors", "paper"]] = Field(description="presets in which it can be decided")
     needs: str = Field(min_length=1, description="what a decision takes")

@@ -31,11 +31,10 @@ class Condition(Model):
         description="how the value has to stand to the bound; within: its size is at most the bound"
     )
     bound: float | Literal["printed"] = Field(
-        description="the number; printed: the tolerance of `convrfm.replication.figures.printed`, which differs from round to round"
+        description="the number; printed: the tolerance of `convrfm.replication.figures.printed`, which differs from "
+        "round to round"
     )
-    unit: Literal["", "points", "cosine", "1 - rho", "degrees", "times"] = Field(
-        "", description="unit of value and bound"
-    )
+    unit: Literal["", "points", "cosine", "1 - rho", "degrees", "times"] = Field("", description="unit of value and bound")
     clear: bool = Field(False, description="whether the 95 % interval of the value has to lie above 0 as well")
     over: Literal["draws", "any"] = Field(
         "any",
@@ -43,8 +42,7 @@ class Condition(Model):
         "test images of a draw that the protocol fixes",
     )
     control: bool = Field(
-        False,
-        description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself",
+        False, description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself"
     )
     soft: bool = Field(False, description="reported only: the paper's number is lost, or the paper gives none")
 
@@ -165,8 +163,7 @@ class Evidence:
         keys = {run: _keys_of(run) for run in self.runs}
         names = {name for own in keys.values() for name in own} & set(rows.columns) - {"protocol"}
         known = {
-            name: set(map(_in_words, rows[name].dropna().unique()))
-            for name in names | (set(SUBJECTS) & set(rows.columns))
+            name: set(map(_in_words, rows[name].dropna().unique())) for name in names | (set(SUBJECTS) & set(rows.columns))
         }
         subjects = set().union(*(known.pop(name, set()) for name in SUBJECTS))
         return (self.path, *(run for run, own in keys.items() if _is_about(own, subjects, known)))
@@ -194,12 +191,7 @@ class Judges:
     """By figure; of the modules of judges that were imported."""
 
     def __init__(
-        self,
-        figure: str,
-        texts: Iterable[str],
-        numbers: Iterable[str],
-        flags: Iterable[str] = (),
-        file: str | None = None,
+        self, figure: str, texts: Iterable[str], numbers: Iterable[str], flags: Iterable[str] = (), file: str | None = None
     ) -> None:
         kinds = (("words", texts), ("numbers", numbers), ("truth values", flags))
         self.figure, self.file = figure, file
@@ -267,9 +259,7 @@ def _keys_of(run: str) -> dict[str, str]:
 
 def _is_about(keys: dict[str, str], subjects: set[str], known: dict[str, set[str]]) -> bool:
     own = next((keys[name] for name in SUBJECTS if name in keys), None)
-    return (not subjects or own in subjects) and all(
-        keys[name] in known[name] for name in keys.keys() & known if known[name]
-    )
+    return (not subjects or own in subjects) and all(keys[name] in known[name] for name in keys.keys() & known if known[name])
 
 
 def _in_words(value: object) -> str:

@@ -30,15 +30,7 @@ from enum import StrEnum
 from typing import Any
 
 from convrfm.errors import DataError
-from convrfm.replication.claims.evidence import (
-    Condition,
-    Evidence,
-    Judges,
-    Reading,
-    Rule,
-    basis_in_words,
-    with_interval,
-)
+from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Reading, Rule, basis_in_words, with_interval
 
 __all__ = ["Decision", "Measurement", "Verdict", "decide", "measured", "quoted", "readings_of"]
 
@@ -219,9 +211,7 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
     ), gap
 
 
-def _weigh(
-    condition: Condition, bound: float, value: float, interval: tuple[float, float] | None
-) -> tuple[float, bool]:
+def _weigh(condition: Condition, bound: float, value: float, interval: tuple[float, float] | None) -> tuple[float, bool]:
     """By how much the condition holds, of two demands the one that is harder to meet, and whether it does."""
     margins = {"at most": bound - value, "within": bound - abs(value)}
     margin = _rounded(margins.get(condition.relation, value - bound))
@@ -236,9 +226,7 @@ def _rounded(number: float) -> float:
     return 0.0 if abs(number) <= ROUNDING else float(number)
 
 
-def _verdict(
-    rule: Rule, hard: Sequence[_Weighed], weighed: Sequence[_Weighed], *, lacking: bool, skipped: bool
-) -> Verdict:
+def _verdict(rule: Rule, hard: Sequence[_Weighed], weighed: Sequence[_Weighed], *, lacking: bool, skipped: bool) -> Verdict:
     """The table above, but for controls."""
     holding = [each for each in hard if each.measurement.holds]
     if holding:

@@ -193,13 +193,7 @@ class _Stored(_Images):
 
 
 def fit_bytes(
-    settings: Mapping[str, Any],
-    n_train: int,
-    n_test: int,
-    shape: Shape,
-    budget: int = LARGEST_BUDGET,
-    *,
-    filling: bool = False,
+    settings: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, budget: int = LARGEST_BUDGET, *, filling: bool = False
 ) -> int:
     """Peak memory of one fit beside the program: its images, and what is made of them.
 
@@ -251,9 +245,7 @@ def _bytes_of_steps(fit: _Fit, n: int, m: int, images: _Stored, *, filling: bool
                 yield held + taken * used.image + used.prepared(taken) + used.agop_tile(f, points)
 
 
-def check_memory(
-    settings: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, *, filling: bool = False
-) -> None:
+def check_memory(settings: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, *, filling: bool = False) -> None:
     """Check that a fit to images that are already in memory has the rest that it needs; arguments as of `fit_bytes`.
 
     Raises:

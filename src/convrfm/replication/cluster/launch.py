@@ -94,9 +94,7 @@ def cancel_orphans(folder: Path) -> list[str]:
 def ask_slurm(command: Sequence[str]) -> str | None:
     """What a SLURM command prints; None if it fails, hangs or is not installed."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", check=False, timeout=SECONDS_FOR_AN_ANSWER
-        )
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=SECONDS_FOR_AN_ANSWER)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

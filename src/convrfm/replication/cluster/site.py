@@ -71,7 +71,7 @@ class Site(_Placement):
         return {} if given is None else given
 
     def resources(self, gpus: int) -> dict[str, str | int]:
-        """Snakemake's resources of a job with so many GPUs on one node, as its SLURM plugin names them, if the file sets them."""
+        """Snakemake's resources of a job with so many GPUs on one node, as its SLURM plugin names them, if set."""
         of_gpus = self.gpu if gpus else _GPUs()
         found: dict[str, str | int | None] = {"slurm_account": self.account}
         for key, name in PLACEMENT.items():

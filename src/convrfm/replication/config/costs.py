@@ -44,7 +44,8 @@ class Cost(Model):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="expected minutes, of which a job requests three times as many; null: the rule's own, which for fits of the "
+        description="expected minutes, of which a job requests three times as many; null: the rule's own, which for fits "
+        "of the "
         "kernels are estimated from their size",
     )
     memory_mb: Positive | None = Field(
@@ -65,8 +66,7 @@ class Rates(Model):
     start: float = Field(ge=0, description="minutes until a fit begins: libraries, kernels compiled or loaded, images")
     by_thread: bool = Field(description="whether so many threads do so many times the work")
     maps: float = Field(
-        gt=0,
-        description="maps of a pair of images at a position of a layer, in units of 10^9 a second, as all that follow",
+        gt=0, description="maps of a pair of images at a position of a layer, in units of 10^9 a second, as all that follow"
     )
     pixels: float = Field(gt=0, description="operations of products of pixels, in the first layer without a metric")
     patches: float = Field(gt=0, description="operations of products of patches, with a metric, and of filters")
@@ -83,10 +83,7 @@ class _Demand(NamedTuple):
 
 
 def _cost(
-    subject: str,
-    minutes: float | None = None,
-    memory_mb: int = PROGRAM,
-    gpu: Literal["device", "backend"] | None = None,
+    subject: str, minutes: float | None = None, memory_mb: int = PROGRAM, gpu: Literal["device", "backend"] | None = None
 ) -> Any:
     """The cost of a rule, as the default of its key."""
     return Field(Cost(minutes=minutes, memory_mb=memory_mb, gpu=gpu), description=subject)

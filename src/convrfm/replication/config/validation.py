@@ -56,9 +56,7 @@ def read_yaml(path: Path, source: str) -> Any:
     raise ConfigError(msg)
 
 
-def validated(
-    model: type[Section], values: Any, source: str, overrides: Mapping[str, Any] = MappingProxyType({})
-) -> Section:
+def validated(model: type[Section], values: Any, source: str, overrides: Mapping[str, Any] = MappingProxyType({})) -> Section:
     """Check the content of a file, called `source` in messages; it already contains the overrides of `config.yaml`.
 
     Raises:

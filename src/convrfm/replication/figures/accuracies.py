@@ -245,10 +245,7 @@ def over_cntk(methods: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def with_estimates(
-    runs: pd.DataFrame,
-    of: list[str],
-    pairs: Callable[[Iterable[str]], list[tuple[str, str]]],
-    counted: pd.Series | None = None,
+    runs: pd.DataFrame, of: list[str], pairs: Callable[[Iterable[str]], list[tuple[str, str]]], counted: pd.Series | None = None
 ) -> pd.DataFrame:
     """Put estimates below the runs that they are of.
 
@@ -273,9 +270,7 @@ def with_estimates(
             names = {"quantity": "difference" if against else "accuracy", "method": method, "against": against}
             rows.append({**common, **names, **estimate._asdict()})
     of_runs = runs.rename(columns={"accuracy": "value"}).drop(columns="correct", errors="ignore")
-    of_runs = of_runs.assign(
-        quantity="run", against="", low=np.nan, high=np.nan, over=NONE, draws=1, images=runs["n_test"]
-    )
+    of_runs = of_runs.assign(quantity="run", against="", low=np.nan, high=np.nan, over=NONE, draws=1, images=runs["n_test"])
     table = pd.concat([of_runs, pd.DataFrame(rows)], ignore_index=True)
     first = [*shared, "quantity", "method", "against", *Estimate._fields]
     integers = dict.fromkeys(("seed", "chosen"), "Int64")

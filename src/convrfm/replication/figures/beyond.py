@@ -19,14 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive, check_each_once
-from convrfm.replication.figures.accuracies import (
-    accuracy_of,
-    difference,
-    draw_of,
-    how_chosen,
-    kernel_parts,
-    paired,
-)
+from convrfm.replication.figures.accuracies import accuracy_of, difference, draw_of, how_chosen, kernel_parts, paired
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.methods import estimate_cell
@@ -74,9 +67,7 @@ class Change(Model):
     )
     solver_dtype: Literal["float64", "float32"] | None = Field(None, description="arithmetic of the solver")
     nonlinearity: Literal["relu", "none"] | None = Field(None, description="between the stages of Deep ConvRFM")
-    plain_filters: Literal["gaussian", "torch"] | None = Field(
-        None, description="filters of a stage whose round 0 wins"
-    )
+    plain_filters: Literal["gaussian", "torch"] | None = Field(None, description="filters of a stage whose round 0 wins")
 
     @property
     def values(self) -> dict[str, str | int | float]:
@@ -433,9 +424,7 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
             axes, rows = next(rest), size_curve(table, task, protocol)
             _draw_curves(axes, rows, "n_train", colours)
             note = "\n" + textwrap.fill(f"({stand_in_note([task])})", 26) if is_stand_in(task) else ""
-            axes.set(
-                xlabel="training images", title=rf"{short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}{note}"
-            )
+            axes.set(xlabel="training images", title=rf"{short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}{note}")
         for axes in panels[: len(panels) - len(skipped)]:
             letter(axes, next(letters))
         for axes, (task, reason) in zip(rest, skipped.items(), strict=True):
@@ -452,8 +441,7 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
 def _add_legend(part: SubFigure, colours: Mapping[str, Any]) -> None:
     """One legend for all panels: some of them lack methods that others have."""
     handles = [
-        Line2D([], [], marker=_marker(method, colours), color=colour, label=method)
-        for method, colour in colours.items()
+        Line2D([], [], marker=_marker(method, colours), color=colour, label=method) for method, colour in colours.items()
     ]
     part.legend(handles=handles, loc="outside lower center", ncols=len(handles), title="mean, 95 % interval over draws")
 
@@ -464,16 +452,9 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[
         by_number = {number: 100 * np.array(accuracy_of(part)[:3]) for number, part in rows.groupby(column)}
         summary = pd.DataFrame(by_number, index=["mean", "low", "high"]).T
         axes.plot(
-            summary.index,
-            summary["mean"],
-            marker=_marker(method, colours),
-            color=colours[method],
-            label=method,
-            zorder=3,
+            summary.index, summary["mean"], marker=_marker(method, colours), color=colours[method], label=method, zorder=3
         )
-        axes.fill_between(
-            summary.index, summary["low"], summary["high"], color=colours[method], alpha=0.13, linewidth=0
-        )
+        axes.fill_between(summary.index, summary["low"], summary["high"], color=colours[method], alpha=0.13, linewidth=0)
     numbers = sorted(table[column].unique())
     axes.set_xscale("log")
     axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
@@ -571,11 +552,7 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
         "|" + "---|" * (4 + len(deep)),
     ]
     for number, part in curve.groupby("n_train"):
-        cells = [
-            _accuracy(part, "CNTK"),
-            _accuracy(part, "ConvRFM"),
-            estimate_cell(difference(part, "ConvRFM", "CNTK")),
-        ]
+        cells = [_accuracy(part, "CNTK"), _accuracy(part, "ConvRFM"), estimate_cell(difference(part, "ConvRFM", "CNTK"))]
         cells += [estimate_cell(difference(part, method, "ConvRFM")) for method in deep]
         lines.append(f"| {number} | " + " | ".join(cells) + " |")
     return lines
@@ -630,7 +607,8 @@ def _verdict(found: pd.DataFrame) -> str:
 FIGURE = FigureSpec(
     title="Beyond the paper",
     subject="",
-    about="Accuracy of ConvRFM against the number of images in the AGOP and against the number of training images, and what each "
+    about="Accuracy of ConvRFM against the number of images in the AGOP and against the number of training images, and "
+    "what each "
     "choice of the protocol is worth by itself.",
     section=Beyond,
     needs=lambda plan: plan.needs(plan.studies),

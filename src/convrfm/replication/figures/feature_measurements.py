@@ -19,15 +19,7 @@ from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, sha256
 
-__all__ = [
-    "NETWORK",
-    "FeatureRun",
-    "eigenvectors_on",
-    "measure_data_sets",
-    "natural_images",
-    "operators_on",
-    "read_runs",
-]
+__all__ = ["NETWORK", "FeatureRun", "eigenvectors_on", "measure_data_sets", "natural_images", "operators_on", "read_runs"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +56,7 @@ def read_runs(job: Job) -> list[FeatureRun]:
     for path in job.inputs["images"]:
         keys = run_keys(path.parent)
         own = {"dataset": keys["dataset"], "seed": keys["seed"]}
-        fits = {
-            run_keys(fit.parent)["kernel"]: load_arrays(fit)["best"] for fit in runs_with(job.inputs["fits"], **own)
-        }
+        fits = {run_keys(fit.parent)["kernel"]: load_arrays(fit)["best"] for fit in runs_with(job.inputs["fits"], **own)}
         networks = [_change_of_filters(network) for network in runs_with(job.inputs["networks"], **own)]
         images = load_arrays(path)["test/images"][: job.settings["images"]]
         images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
@@ -130,9 +120,7 @@ def eigenvectors_on(
     return rows.assign(**_keys(run, kernel, patch_size, source)), sheet
 
 
-def operators_on(
-    job: Job, run: FeatureRun, kernel: str, images: np.ndarray, *, source: str
-) -> tuple[pd.DataFrame, Comparison]:
+def operators_on(job: Job, run: FeatureRun, kernel: str, images: np.ndarray, *, source: str) -> tuple[pd.DataFrame, Comparison]:
     """Transform images by a metric, and by the filter covariance of the network where that is given and fits."""
     given = job.settings
     patch_size = given["patch_sizes"][run.dataset][kernel]

@@ -102,8 +102,7 @@ class Features(Model):
 
     tasks: list[FeatureTask] = Field(min_length=1, description="data sets with their models")
     seeds: Positive = Field(
-        3,
-        description="how many of the seeds are fitted, the first ones of the list; one where the protocol fixes the images",
+        3, description="how many of the seeds are fitted, the first ones of the list; one where the protocol fixes the images"
     )
     natural: Literal["photographs", "imagenet", "imagenette"] = Field(
         description="large natural images: scikit-learn's two photographs (a stand-in), ImageNet, or ten classes of it, for "
@@ -116,9 +115,7 @@ class Features(Model):
     )
     eigenvectors: Annotated[int, Field(ge=2)] = Field(8, description="top eigenvectors that are shown and measured")
     exponent: float = Field(
-        1.0,
-        gt=0,
-        description="power of the matrices that images pass: 1 for the full matrix, as the paper has it for SVHN",
+        1.0, gt=0, description="power of the matrices that images pass: 1 for the full matrix, as the paper has it for SVHN"
     )
     control_draws: Positive = Field(10, description="random matrices and filters that each comparison is held against")
 
@@ -143,9 +140,7 @@ class FeatureFigure(Model):
     most: ClassVar[int | None] = None
     """Data sets that there is room for."""
 
-    datasets: list[str] = Field(
-        min_length=1, description="data sets of the section features, in their order on the figure"
-    )
+    datasets: list[str] = Field(min_length=1, description="data sets of the section features, in their order on the figure")
 
     @field_validator("datasets")
     @classmethod
@@ -306,9 +301,7 @@ def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     """Last paragraphs of a caption: what the intervals are over, what stands in for other data, and what is missing."""
     draws = table.groupby("dataset")["draw"].nunique().max()
     over = f"{draws} draws" if draws > 1 else "the images of one draw"
-    lines = [
-        f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."
-    ]
+    lines = [f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."]
     standing = stand_in_note([*table["dataset"], *table["source"]])
     if standing:
         lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
@@ -459,9 +452,7 @@ def _bare(cell: Axes) -> None:
     sns.despine(ax=cell, left=True, bottom=True)
 
 
-def feature_figure(
-    section: type[FeatureFigure], kernels: Sequence[str], *, networks: bool, natural: bool
-) -> dict[str, Any]:
+def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, networks: bool, natural: bool) -> dict[str, Any]:
     """What `FigureSpec` needs of a figure of what the first layer learns.
 
     Args:

@@ -199,9 +199,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
         axes.bar(x, rows["value"], width * 0.92, color=colours[quantity], label=name, zorder=2)
         known = rows["low"].notna().to_numpy()
         reach = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]).clip(min=0)
-        axes.errorbar(
-            x[known], rows["value"][known], reach[:, known], fmt="none", ecolor="0.15", elinewidth=0.8, capsize=1.5
-        )
+        axes.errorbar(x[known], rows["value"][known], reach[:, known], fmt="none", ecolor="0.15", elinewidth=0.8, capsize=1.5)
     many = len(networks) > 6
     axes.set_xticks(
         range(len(networks)), [title(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
@@ -287,7 +285,8 @@ def _shown(plan: "Plan", protocol: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 1",
     subject="the ansatz in trained networks",
-    about="Correlation between the filter covariance W^T W (CNFM) and the patch-AGOP of each layer of trained networks, beside its "
+    about="Correlation between the filter covariance W^T W (CNFM) and the patch-AGOP of each layer of trained networks, "
+    "beside its "
     "value for the covariance of untrained filters and for a null with randomly rotated gradients.",
     section=Fig01,
     needs=lambda plan: zoo_needs(plan, _networks(plan)),

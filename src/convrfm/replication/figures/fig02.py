@@ -94,9 +94,7 @@ def tidy(network: str, protocol: str, metrics: pd.DataFrame) -> pd.DataFrame:
         pictures minus that with random matrices.
     """
     shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol}
-    return (
-        pd.DataFrame(shared, index=metrics.index).join(metrics).assign(excess=metrics["pearson"] - metrics["control"])
-    )
+    return pd.DataFrame(shared, index=metrics.index).join(metrics).assign(excess=metrics["pearson"] - metrics["control"])
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -193,13 +191,13 @@ def _run(plan: "Plan", protocol: str, file: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 2",
     subject="images through the matrices of each layer",
-    about="Images as they enter each convolution, transformed by the square root of that layer's filter covariance (CNFM) and of its "
+    about="Images as they enter each convolution, transformed by the square root of that layer's filter covariance "
+    "(CNFM) and of its "
     "patch-AGOP, with the correlation of the two pictures and that with a random matrix.",
     section=Fig02,
     needs=lambda plan: zoo_needs(plan, _network(plan)),
     inputs={
-        name: partial(_run, file=file)
-        for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
+        name: partial(_run, file=file) for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
     },
     judges=judges,
 )

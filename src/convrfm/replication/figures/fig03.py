@@ -150,9 +150,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     for kernel, rows in panels["C"].groupby("kernel", sort=False):
         found = excess(rows[rows["quantity"] == f"sobel_{kernel}"])
         source = in_sentence(rows["source"].iloc[0])
-        lines.append(
-            f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {against_random(found)}."
-        )
+        lines.append(f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {against_random(found)}.")
     return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
 
 
@@ -191,7 +189,8 @@ def _panel(found: Evidence, name: str) -> Evidence:
 FIGURE = FigureSpec(
     title="Figure 3",
     subject="what the first layer learns",
-    about="Top eigenvectors of the metrics that ConvRFM learns, images through the metric and through the filter covariance of a "
+    about="Top eigenvectors of the metrics that ConvRFM learns, images through the metric and through the filter "
+    "covariance of a "
     "network, and large natural images through the same metrics, each with its likeness in numbers.",
     judges=judges,
     **feature_figure(Fig03, list(KERNELS), networks=True, natural=True),

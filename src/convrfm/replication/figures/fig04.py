@@ -44,14 +44,10 @@ __all__ = ["FIGURE", "Fig04", "caption", "draw", "draw_figure", "summary", "tidy
 class Fig04(Model):
     """Figure 4, Deep ConvRFM against the network, layer by layer; its kernels and networks are those of Figures 5 and 6."""
 
-    sigma: float = Field(
-        1.0, ge=0, description="tasks of fig05.panels that have this noise level are shown, at that level"
-    )
+    sigma: float = Field(1.0, ge=0, description="tasks of fig05.panels that have this noise level are shown, at that level")
     datasets: list[str] = Field(default=[], description="data sets of fig06.datasets that are shown as well")
     seeds: Positive = Field(3, description="how many of the seeds are measured, as far as there are networks of them")
-    images: Positive = Field(
-        20, description="test images that the correlations are averaged over; the first one is drawn"
-    )
+    images: Positive = Field(20, description="test images that the correlations are averaged over; the first one is drawn")
     control_draws: Positive = Field(3, description="random matrices of the control, for each layer")
 
     def check(self, preset: Any) -> None:
@@ -198,9 +194,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
     means, protocol = summary(table), table["protocol"].iloc[0]
     draws = table.groupby("task")["draw"].nunique()
-    unit = (
-        "draws" if (draws > 1).all() else "the images of the draw" if (draws == 1).all() else "draws, or images of one"
-    )
+    unit = "draws" if (draws > 1).all() else "the images of the draw" if (draws == 1).all() else "draws, or images of one"
     opening = (
         f"**Figure 4, Deep ConvRFM against the network, layer by layer** (protocol: {protocol}). Features of a test image, "
         "with every pixel replaced by the norm of the patch around it times a matrix. Above: the metric M of each stage of "
@@ -263,13 +257,13 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 4",
     subject="layer by layer",
-    about="A test image through the metrics of Deep ConvRFM and through the filter covariances of a finite network, layer by layer, "
+    about="A test image through the metrics of Deep ConvRFM and through the filter covariances of a finite network, "
+    "layer by layer, "
     "with the correlation of the pixels of both pictures and that of a random matrix.",
     section=Fig04,
     needs=lambda plan: plan.needs(_tasks(plan)),
     inputs={
-        name: partial(_runs, file=file)
-        for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
+        name: partial(_runs, file=file) for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
     },
     judges=judges,
 )

@@ -54,8 +54,7 @@ class OptimizerSettings(Model):
     learning_rate: float = Field(gt=0, description="step size")
     epochs: Positive = Field(description="passes over the training images")
     seeds_in_most_noise: Positive | None = Field(
-        None,
-        description="how many of the seeds train at the highest noise level, where claims are decided; null: `seeds`",
+        None, description="how many of the seeds train at the highest noise level, where claims are decided; null: `seeds`"
     )
 
 
@@ -168,9 +167,7 @@ NETWORK_METHODS = {"adam": "CNN (Adam)", "sgd": "CNN (SGD)"}
 def _methods(present: Iterable[str]) -> list[str]:
     """The methods that are there, in the order of the legend."""
     order = ("CNTK", "ConvRFM", "Deep", "CNN")
-    return sorted(
-        set(present), key=lambda method: (next(i for i, m in enumerate(order) if method.startswith(m)), method)
-    )
+    return sorted(set(present), key=lambda method: (next(i for i, m in enumerate(order) if method.startswith(m)), method))
 
 
 def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
@@ -182,9 +179,9 @@ def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
     Returns:
         columns `panel`, `task`, `stand_in`, `protocol`, `sigma`, `noise_std`, `n_train`, `n_test`; `quantity` ("run",
         "accuracy" or "difference"), `method`, `against`, `value`, `low`, `high`, `over`, `draws`, `images`, see
-        `convrfm.replication.figures.accuracies.with_estimates`; and of single runs `stage`, `seed`, `draw` (hash of its images),
-        `last_accuracy` (of the last round or epoch), `chosen` (the round or epoch that counts), `ridge`. Accuracies and
-        differences are fractions.
+        `convrfm.replication.figures.accuracies.with_estimates`; and of single runs `stage`, `seed`, `draw` (hash of its
+        images), `last_accuracy` (of the last round or epoch), `chosen` (the round or epoch that counts), `ridge`. Accuracies
+        and differences are fractions.
     """
     rows = []
     for run in runs:
@@ -258,9 +255,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
     with figure_style():
         figure = Figure(figsize=(7.2, 8.4), layout="constrained")
         curves, strip = figure.subfigures(2, 1, height_ratios=(4.6, 1))  # type: ignore[misc]
-        panels = curves.subplots(
-            len(ROWS), len(skipped) + len(tasks), squeeze=False, sharex="col", height_ratios=(1.5, 1.2, 1)
-        )
+        panels = curves.subplots(len(ROWS), len(skipped) + len(tasks), squeeze=False, sharex="col", height_ratios=(1.5, 1.2, 1))
         for column, (task, reason) in enumerate(skipped.items()):
             write_reason(panels[0, column], short_title(task), reason, width=48)
             for panel in panels[1:, column]:
@@ -349,9 +344,7 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
-        shown = part[
-            (part["quantity"] == "difference") | ((part["quantity"] == "accuracy") & (part["method"] == "CNTK"))
-        ]
+        shown = part[(part["quantity"] == "difference") | ((part["quantity"] == "accuracy") & (part["method"] == "CNTK"))]
         opening = (
             f"**{part['panel'].iloc[0]}, {short_title(task)}**{reservation(task)}: {part['n_train'].iloc[0]} training and "
             f"{part['n_test'].iloc[0]} test images. Points gained, mean and interval ({in_words(shown['over'])}), paired by "
@@ -377,10 +370,7 @@ def _gains(table: pd.DataFrame) -> list[str]:
     """A Markdown table: rows are methods, columns noise levels."""
     sigmas = sorted(table["sigma"].unique())
     levels = [table[table["sigma"] == sigma] for sigma in sigmas]
-    lines = [
-        "| method | " + " | ".join(f"sigma = {sigma:g}" for sigma in sigmas) + " |",
-        "|" + "---|" * (len(sigmas) + 1),
-    ]
+    lines = ["| method | " + " | ".join(f"sigma = {sigma:g}" for sigma in sigmas) + " |", "|" + "---|" * (len(sigmas) + 1)]
     for method, against in [("CNTK", ""), *over_cntk(_methods(table["method"]))]:
         cells = [estimate_cell(estimate_in(level, method, against), gain=bool(against)) for level in levels]
         lines.append(f"| {method}, {f'over {against}' if against else 'accuracy'} | " + " | ".join(cells) + " |")
@@ -429,7 +419,8 @@ def depth_against_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
 FIGURE = FigureSpec(
     title="Figure 5",
     subject="local signal adaptivity",
-    about="Test accuracy against the noise level for the plain convolutional kernel (CNTK), ConvRFM, each stage of Deep ConvRFM "
+    about="Test accuracy against the noise level for the plain convolutional kernel (CNTK), ConvRFM, each stage of Deep "
+    "ConvRFM "
     "and finite networks, and how the learned patch metric dims the background.",
     section=Fig05,
     needs=lambda plan: plan.needs(plan.panels),

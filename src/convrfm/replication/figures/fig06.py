@@ -88,8 +88,7 @@ class ImageTask(Model):
     depth: Positive = Field(3, description="convolutions of kernels and network, L")
     patch_size: Positive = Field(3, description="patch size q")
     seeds: Positive = Field(
-        3,
-        description="how many of the seeds are run, the first ones of the list; one where the protocol fixes the images",
+        3, description="how many of the seeds are run, the first ones of the list; one where the protocol fixes the images"
     )
     rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
     cnn: ImageNetwork = Field(default_factory=ImageNetwork, description="the network to compare with")
@@ -152,9 +151,7 @@ class Fig06(Model):
     datasets: list[ImageTask] = Field(min_length=1, description="data sets of panel A")
     layers: list[str] = Field(default=[], description="those of them that panel B shows as well")
     sigma: float = Field(
-        1.0,
-        ge=0,
-        description="tasks of fig05.panels that have this noise level are shown too, in both panels, at that level",
+        1.0, ge=0, description="tasks of fig05.panels that have this noise level are shown too, in both panels, at that level"
     )
     pairs: list[PairTask] = Field(default=[], description="data sets whose pairs of classes make a table of their own")
 
@@ -203,18 +200,14 @@ def counts_of(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> 
         for name in plan.ready(tasks)
         for classes in tasks[name].class_sets
         for seed in task_seeds(plan, protocol, tasks[name])
-        for path in plan.task_images(
-            {"dataset": name, "classes": classes, "seed": str(seed), "protocol": protocol}, "metrics"
-        )
+        for path in plan.task_images({"dataset": name, "classes": classes, "seed": str(seed), "protocol": protocol}, "metrics")
     ]
 
 
 def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
     """One file of every fit and training; those of the local-signal tasks are Figure 5's."""
     sigma, local = plan.section(Fig06).sigma, plan.ready(_local(plan))
-    fits = [
-        plan.run_file("rfm", protocol, file, task=name, sigma=sigma, seed=seed) for name in local for seed in plan.seeds
-    ]
+    fits = [plan.run_file("rfm", protocol, file, task=name, sigma=sigma, seed=seed) for name in local for seed in plan.seeds]
     trainings = [
         plan.run_file("cnn", protocol, file, task=name, sigma=sigma, optimizer="adam", seed=seed)
         for name in local
@@ -240,10 +233,10 @@ def tidy(runs: Sequence[ScoredRun], counts: Sequence[Counts]) -> pd.DataFrame:
     Returns:
         columns `task`, `classes` ("all", or a pair such as "0-1"), `stand_in`, `protocol`, `sigma` (NaN where there is none),
         `n_train`, `n_test`; `quantity`, `method` (one of `METHODS`, or a stage of Deep ConvRFM by itself), `against`, `value`,
-        `low`, `high`, `over`, `draws`, `images`, see `convrfm.replication.figures.accuracies.with_estimates`; `layers` of the method that
-        have learned features (0: CNTK, 1: ConvRFM, m: stage m - 1; NaN for the others); and of single runs `stage` (NaN for
-        networks), `seed`, `draw` (hash of its images), `last_accuracy`, `chosen` (round or epoch), `ridge`, `train_classes` and
-        `unseen_classes`: how many classes the training images hold, and how many of those tested they lack.
+        `low`, `high`, `over`, `draws`, `images`, see `convrfm.replication.figures.accuracies.with_estimates`; `layers` of the
+        method that have learned features (0: CNTK, 1: ConvRFM, m: stage m - 1; NaN for the others); and of single runs `stage`
+        (NaN for networks), `seed`, `draw` (hash of its images), `last_accuracy`, `chosen` (round or epoch), `ridge`,
+        `train_classes` and `unseen_classes`: how many classes the training images hold, and how many of those tested they lack.
     """
     seen = {_identity(keys): _classes(sizes) for keys, _, sizes in counts}
     rows: list[dict[str, Any]] = []
@@ -271,9 +264,7 @@ def tidy(runs: Sequence[ScoredRun], counts: Sequence[Counts]) -> pd.DataFrame:
     place = table["method"].map({name: index for index, name in enumerate(METHODS)}).fillna(2.5)
     places = table[["classes", "stage", "seed"]].assign(task=table["task"].map(tasks.index), method=place)
     table = table.loc[places.sort_values(["task", "classes", "method", "stage", "seed"]).index]
-    table = with_estimates(
-        table, ["task", "classes"], _pairs, (table["classes"] == "all") | (table["train_classes"] == 2)
-    )
+    table = with_estimates(table, ["task", "classes"], _pairs, (table["classes"] == "all") | (table["train_classes"] == 2))
     layers = {layer_name(number): float(number) for number in range(1 + len(set(table["method"])))}
     return table.assign(layers=table["method"].map(layers))
 
@@ -334,9 +325,7 @@ def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str])
     return figure
 
 
-def _draw_tasks(
-    accuracies: Axes, gains: Axes, estimates: pd.DataFrame, tasks: list[str], skipped: Mapping[str, str]
-) -> None:
+def _draw_tasks(accuracies: Axes, gains: Axes, estimates: pd.DataFrame, tasks: list[str], skipped: Mapping[str, str]) -> None:
     """Panel A: a row for each task, a mark for each method, and beside it what each gains over CNTK."""
     marks = method_marks()
     for place, method in enumerate(METHODS):
@@ -450,9 +439,7 @@ def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
     if not shown:
         return []
     rows = table[(table["quantity"] == "accuracy") & table["layers"].notna()]
-    means = {
-        task: part.set_index("layers")["value"] for task, part in rows.groupby("task", sort=False) if task in shown
-    }
+    means = {task: part.set_index("layers")["value"] for task, part in rows.groupby("task", sort=False) if task in shown}
     most = max(int(found.index.max()) for found in means.values())
     opening = (
         "**B**: accuracy against the number of layers that learn features, each layer counted by itself: 0 is CNTK, 1 ConvRFM, "

@@ -36,10 +36,7 @@ __all__ = ["FIGURE", "caption", "draw", "draw_figure", "tidy"]
 
 
 judges = Judges(
-    "fig07",
-    ("panel", "network", "layer", "when", "quantity"),
-    ("epoch", "power", "value", "low", "high"),
-    ("stand_in",),
+    "fig07", ("panel", "network", "layer", "when", "quantity"), ("epoch", "power", "value", "low", "high"), ("stand_in",)
 )
 
 
@@ -182,9 +179,7 @@ def _draw_epochs(axes: Axes, table: pd.DataFrame, networks: list[str], colours: 
         rows = table[table["network"] == network]
         if len(rows) == 0:
             continue
-        axes.plot(
-            rows["epoch"], rows["value"], marker="o", markersize=3.5, color=colours[network], label=title(network)
-        )
+        axes.plot(rows["epoch"], rows["value"], marker="o", markersize=3.5, color=colours[network], label=title(network))
         axes.fill_between(rows["epoch"], rows["low"], rows["high"], color=colours[network], alpha=0.15, linewidth=0)
     axes.set_xlabel("epoch")
     axes.set_ylabel("correlation, mean over layers")
@@ -235,11 +230,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         cells = [number_cell(by_time.loc[when], signed=False) for when in TIMES]
         sweep = table[(table["panel"] == "C") & (table["network"] == network) & (table["when"] == "trained")]
         best = sweep.loc[sweep["value"].idxmax()]
-        cells += [
-            number_cell(gain, signed=True),
-            _layers_that_gain(table, network),
-            f"{best['power']:g} ({best['value']:.3f})",
-        ]
+        cells += [number_cell(gain, signed=True), _layers_that_gain(table, network), f"{best['power']:g} ({best['value']:.3f})"]
         lines.append(f"| {title(network)} | " + " | ".join(cells) + " |")
     lines += caption_of_networks(networks, skipped)
     return "\n".join(lines) + "\n"
@@ -262,7 +253,8 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 7",
     subject="the ansatz before and after training",
-    about="Correlation between filter covariance (CNFM) and patch-AGOP at initialisation and after training, over the epochs between, "
+    about="Correlation between filter covariance (CNFM) and patch-AGOP at initialisation and after training, over the "
+    "epochs between, "
     "and for powers of the AGOP.",
     needs=lambda plan: zoo_needs(plan, _networks(plan)),
     inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},

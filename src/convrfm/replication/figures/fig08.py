@@ -47,9 +47,7 @@ class SimpleNetTraining(Model):
         default=[100, 190, 306, 390, 440, 540], description="after these epochs the rate is multiplied by decay"
     )
     decay: float = Field(0.1, gt=0, description="that factor")
-    weight_decay: float = Field(
-        1e-3, ge=0, description="L2 penalty; 0.002 in the logs of SimpleNet's best published runs"
-    )
+    weight_decay: float = Field(1e-3, ge=0, description="L2 penalty; 0.002 in the logs of SimpleNet's best published runs")
     augmentation: Literal["none", "crop-flip"] = Field(
         "crop-flip", description="random crops with a margin of 4 pixels and random flips, or none"
     )
@@ -93,18 +91,14 @@ class SimpleNetPanel(Model):
     init_std: float = Field(
         1e-2, gt=0, description="standard deviation of the initial weights of the convolutions; the paper's is lost"
     )
-    extra_pool: bool = Field(
-        True, description="whether there is a fifth pooling, as in the version that the authors imported"
-    )
+    extra_pool: bool = Field(True, description="whether there is a fifth pooling, as in the version that the authors imported")
     training: SimpleNetTraining = Field(default_factory=SimpleNetTraining, description="how it is trained")
     ansatz: SimpleNetAnsatz = Field(description="how the ansatz is measured")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         if self.ansatz.epochs and self.ansatz.epochs[-1] > self.training.epochs:
-            msg = (
-                f"ansatz.epochs must end by training.epochs, {self.training.epochs}, but they are {self.ansatz.epochs}"
-            )
+            msg = f"ansatz.epochs must end by training.epochs, {self.training.epochs}, but they are {self.ansatz.epochs}"
             raise ValueError(msg)
         if self.ansatz.images > self.n_train:
             msg = f"ansatz.images must be at most n_train, {self.n_train}, but it is {self.ansatz.images}"
@@ -148,10 +142,7 @@ def simplenet(claim: Rule, found: Evidence) -> Iterator[Reading]:
         trained = means[means.columns.max()] if means.size else pd.Series(dtype=float)
         first = means[0] if 0 in means else pd.Series(dtype=float)
         nulls = rows[rows["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
-        for condition, against, words in (
-            ("over_initial", first, "at initialisation"),
-            ("over_null", nulls, "rotated null"),
-        ):
+        for condition, against, words in (("over_initial", first, "at initialisation"), ("over_null", nulls, "rotated null")):
             what = f"mean over layers, trained minus {words}"
             yield found.reading(rows, condition, on, what, mean_of(trained - against, INITIALISATIONS))
         if dataset in PUBLISHED:
@@ -471,13 +462,7 @@ def _paragraph(table: pd.DataFrame) -> str:
 def _networks(table: pd.DataFrame) -> str:
     """What the networks of one data set differ in, which intervals are over."""
     seeds, draws = table["seed"].nunique(), table["draw"].nunique()
-    images = (
-        "on the same images"
-        if draws == 1
-        else "each on another draw of images"
-        if draws == seeds
-        else f"on {draws} draws"
-    )
+    images = "on the same images" if draws == 1 else "each on another draw of images" if draws == seeds else f"on {draws} draws"
     return "1 initialisation" if seeds == 1 else f"{seeds} initialisations {images}"
 
 
@@ -496,7 +481,8 @@ def _runs(plan: "Plan", protocol: str, kind: str, file: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 8",
     subject="the ansatz in SimpleNet",
-    about="Pearson correlation of filters and average gradient outer product for every convolution of SimpleNet, against the network "
+    about="Pearson correlation of filters and average gradient outer product for every convolution of SimpleNet, against "
+    "the network "
     "before training and against rotated gradients, its course over the epochs, and the test accuracies.",
     section=Fig08,
     needs=lambda plan: plan.needs(plan.simplenets),

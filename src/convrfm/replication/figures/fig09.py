@@ -73,9 +73,7 @@ class Fig09(Model):
     )
     patch_sizes: list[Positive] = Field([3, 5, 7], min_length=1, description="patch sizes q, odd")
     width: Positive = Field(64, description="filters of each convolution")
-    first_std: float = Field(
-        5e-3, gt=0, description="standard deviation of the initial weights of the first convolution"
-    )
+    first_std: float = Field(5e-3, gt=0, description="standard deviation of the initial weights of the first convolution")
     later_std: float = Field(1e-2, gt=0, description="that of all other weights")
     learning_rate: float = Field(1e-3, gt=0, description="step size of Adam")
     batch_size: Positive = Field(128, description="images per step")
@@ -107,9 +105,7 @@ class Fig09(Model):
         return patch_sizes
 
 
-judges = Judges(
-    "fig09", ("dataset", "architecture", "when", "quantity"), ("patch_size", "seed", "value"), ("stand_in",)
-)
+judges = Judges("fig09", ("dataset", "architecture", "when", "quantity"), ("patch_size", "seed", "value"), ("stand_in",))
 
 
 @judges("A5")
@@ -385,18 +381,14 @@ def _data(table: pd.DataFrame) -> list[str]:
         note = " (stand-in, not comparable with the paper)" if rows["stand_in"].iloc[0] else ""
         accuracy = rows["test_accuracy"]
         reach = f"{100 * accuracy.min():.1f} to {100 * accuracy.max():.1f} %"
-        lines.append(
-            f"| {short_title(str(name))}{note} | {rows['n_train'].iloc[0]} | {rows['n_test'].iloc[0]} | {reach} |"
-        )
+        lines.append(f"| {short_title(str(name))}{note} | {rows['n_train'].iloc[0]} | {rows['n_test'].iloc[0]} | {reach} |")
     return lines
 
 
 def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
     section = plan.section(Fig09)
     return [
-        plan.run_file(
-            "shallow", protocol, file, dataset=dataset, architecture=architecture, patch_size=patch_size, seed=seed
-        )
+        plan.run_file("shallow", protocol, file, dataset=dataset, architecture=architecture, patch_size=patch_size, seed=seed)
         for dataset in plan.ready(plan.shallow_data)
         for architecture in section.architectures
         for patch_size in section.patch_sizes

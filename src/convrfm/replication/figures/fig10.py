@@ -5,12 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from convrfm.replication.figures.feature_measurements import (
-    NETWORK,
-    FeatureRun,
-    measure_data_sets,
-    operators_on,
-)
+from convrfm.replication.figures.feature_measurements import NETWORK, FeatureRun, measure_data_sets, operators_on
 from convrfm.replication.figures.features import (
     FeatureFigure,
     Strip,
@@ -106,7 +101,8 @@ judges("A9")(kernels_and_networks)
 FIGURE = FigureSpec(
     title="Figure 10",
     subject="first layers of ConvRFM and of networks",
-    about="Images through the metric that ConvRFM learns and through the filter covariance of the first layer of a network, with the "
+    about="Images through the metric that ConvRFM learns and through the filter covariance of the first layer of a "
+    "network, with the "
     "correlation of the two pictures and that with random matrices.",
     judges=judges,
     **feature_figure(Fig10, ["cntk"], networks=True, natural=False),

@@ -40,9 +40,7 @@ def draw(table: pd.DataFrame, sheet: Sheet) -> Figure:
     with figure_style():
         figure = Figure(figsize=(7.2, 1.3 + 1.12 * len(sheet.images)), layout="constrained")
         draw_sheet(figure, sheet, first)
-        title = (
-            f"Eigenvectors of {KERNELS[kernel]} on {in_sentence(dataset)}, and {in_sentence(source)} filtered by each"
-        )
+        title = f"Eigenvectors of {KERNELS[kernel]} on {in_sentence(dataset)}, and {in_sentence(source)} filtered by each"
         figure.suptitle(with_stand_ins(title, [dataset, source], separator="\n"), fontsize=8)
     return figure
 

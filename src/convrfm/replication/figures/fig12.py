@@ -5,11 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from convrfm.replication.figures.feature_measurements import (
-    FeatureRun,
-    eigenvectors_on,
-    measure_data_sets,
-)
+from convrfm.replication.figures.feature_measurements import FeatureRun, eigenvectors_on, measure_data_sets
 from convrfm.replication.figures.features import (
     KERNELS,
     FeatureFigure,
@@ -99,7 +95,8 @@ judges("A8")(edge_detectors)
 FIGURE = FigureSpec(
     title="Figure 12",
     subject="edge detectors of other data sets",
-    about="Top eigenvectors of the metric of CNTK-ConvRFM, images of its data set filtered by each, and their correlation with the "
+    about="Top eigenvectors of the metric of CNTK-ConvRFM, images of its data set filtered by each, and their "
+    "correlation with the "
     "Sobel magnitude.",
     judges=judges,
     **feature_figure(Fig12, ["cntk"], networks=False, natural=False),

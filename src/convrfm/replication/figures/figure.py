@@ -1,7 +1,7 @@
 """What a figure is: the data and runs behind it, what it sees of the configuration, and the files that drawing it writes.
 
-Every module of `convrfm.replication.figures` that draws a figure has its `FIGURE`, and the section of the preset and the judges of
-the claims beside it. `figures()` finds them all.
+Every module of `convrfm.replication.figures` that draws a figure has its `FIGURE`, and the section of the preset and the judges
+of the claims beside it. `figures()` finds them all.
 """
 
 import pkgutil
@@ -35,10 +35,7 @@ FigureFiles = Callable[["Plan", str], list[str]]
 """Gives files, relative to the project, for a protocol."""
 
 # Nothing that changes from call to call: equal tables give equal bytes.
-METADATA = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
-}
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}}
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,7 @@ def read_runs(metrics: Sequence[Path]) -> list[Run]:
 def read_recorded_runs(metrics: Sequence[Path]) -> list[Run]:
     """Keys, record and metrics of runs, given their files of metrics, in their order."""
     return [
-        (run_keys(path.parent), read_record(path.with_name(RUN_FILES["record"])), pd.read_parquet(path))
-        for path in metrics
+        (run_keys(path.parent), read_record(path.with_name(RUN_FILES["record"])), pd.read_parquet(path)) for path in metrics
     ]
 
 

@@ -297,9 +297,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 
 def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     """One quantity of one run against the round."""
-    axes.plot(
-        part["round"], part["printed"], "s--", color="0.35", markerfacecolor="white", label="printed by the authors"
-    )
+    axes.plot(part["round"], part["printed"], "s--", color="0.35", markerfacecolor="white", label="printed by the authors")
     axes.plot(part["round"], part["ours"], "o-", color="C0", label="ours, mean and 95 % interval over draws")
     axes.vlines(part["round"], part["low"], part["high"], color="C0", linewidth=1.2)
     axes.set_xticks(part["round"])
@@ -339,14 +337,7 @@ def _row(row: Any) -> str:
     form, unit = (".1f", " %") if row.quantity == "accuracy" else (".4f", "")
     ours = with_interval(row.ours, row.low, row.high, form)
     tolerance = "-" if np.isnan(row.tolerance) else f"{row.tolerance:.1f}"
-    cells = (
-        row.round,
-        row.quantity,
-        f"{ours}{unit}",
-        f"{row.printed:{form}}{unit}",
-        f"{row.difference:+{form}}",
-        tolerance,
-    )
+    cells = (row.round, row.quantity, f"{ours}{unit}", f"{row.printed:{form}}{unit}", f"{row.difference:+{form}}", tolerance)
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
@@ -386,9 +377,7 @@ FIGURE = FigureSpec(
     about="Accuracy and squared error of ConvRFM, round by round, beside the numbers that the authors have printed, and their "
     "differences.",
     section=Printed,
-    needs=lambda plan: {
-        name: plan.needs([PRINTED[name].task])[PRINTED[name].task] for name in plan.section(Printed).runs
-    },
+    needs=lambda plan: {name: plan.needs([PRINTED[name].task])[PRINTED[name].task] for name in plan.section(Printed).runs},
     inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
     lacking=lambda plan: "" if plan.section(Printed).runs else LACKING.format(plan.settings.config.preset),
     # What the authors printed is of this protocol.

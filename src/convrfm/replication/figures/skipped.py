@@ -40,8 +40,6 @@ def draw_skipped(title: str, skipped: Mapping[str, str]) -> Figure:
     with figure_style():
         figure = Figure(figsize=(7.2, 1.6 * len(skipped) + 0.6), layout="constrained")
         figure.suptitle(f"{title}: SKIPPED")
-        for axes, (part, reason) in zip(
-            figure.subplots(len(skipped), 1, squeeze=False)[:, 0], skipped.items(), strict=True
-        ):
+        for axes, (part, reason) in zip(figure.subplots(len(skipped), 1, squeeze=False)[:, 0], skipped.items(), strict=True):
             write_reason(axes, part, reason, width=110)
     return figure

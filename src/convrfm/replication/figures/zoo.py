@@ -81,12 +81,10 @@ class Zoo(Model):
     """The networks of Figures 1, 2 and 7."""
 
     weights: list[str] = Field(
-        default=[],
-        description="pretrained networks, by the names of their weights in docs/datasets.md, such as vgg11-v1",
+        default=[], description="pretrained networks, by the names of their weights in docs/datasets.md, such as vgg11-v1"
     )
     dataset: Literal["imagenet", "imagenette"] = Field(
-        "imagenet",
-        description="images for pretrained networks; Imagenette holds ten classes of ImageNet and needs no account",
+        "imagenet", description="images for pretrained networks; Imagenette holds ten classes of ImageNet and needs no account"
     )
     standins: list[StandIn] = Field(default=[], description="small networks that stand in for pretrained ones")
     measurement: Measurement = Field(description="how their AGOPs are measured")
@@ -113,9 +111,7 @@ class Zoo(Model):
         for standin in self.standins:
             if standin.n_train < self.measurement.images:
                 images, there = self.measurement.images, standin.n_train
-                msg = (
-                    f"measurement.images must be at most the n_train of {standin.network}, {there}, but it is {images}"
-                )
+                msg = f"measurement.images must be at most the n_train of {standin.network}, {there}, but it is {images}"
                 raise ValueError(msg)
         return self
 
@@ -186,10 +182,7 @@ def caption_of_networks(networks: list[str], skipped: Mapping[str, str]) -> list
     lines = []
     standing = [title(network) for network in networks if is_stand_in(network)]
     if standing:
-        lines += [
-            "",
-            f"{', '.join(standing)}: {STAND_IN_NOTE}; trained on the spot, not comparable with the paper.",
-        ]
+        lines += ["", f"{', '.join(standing)}: {STAND_IN_NOTE}; trained on the spot, not comparable with the paper."]
     return [*lines, *skipped_lines(skipped, title)]
 
 

@@ -72,10 +72,7 @@ def measure_network(job: Job) -> None:
         "seed": given.seed,
         "protocol": given.protocol,
         "device": device,
-        "passes_over_images": {
-            "trained": _seen(trained) / len(images),
-            "initial": _seen(initial) / len(images),
-        },
+        "passes_over_images": {"trained": _seen(trained) / len(images), "initial": _seen(initial) / len(images)},
     }
     job.write_record()
     remove_checkpoints(job)
@@ -109,9 +106,7 @@ def _numbers(layers: Layers, given: AnsatzSettings, *, initial: dict[str, np.nda
 
 def _means(times: list[tuple[str, float, Layers]], network: str) -> pd.DataFrame:
     """Means over the paper's layers, at each time, and what training adds."""
-    chosen = [
-        (when, epoch, [f for name, f in found.items() if in_paper(network, name)]) for when, epoch, found in times
-    ]
+    chosen = [(when, epoch, [f for name, f in found.items() if in_paper(network, name)]) for when, epoch, found in times]
     rows = [
         {"when": when, "epoch": epoch, "quantity": "pearson", **mean_correlation(layers)._asdict()}
         for when, epoch, layers in chosen
@@ -133,14 +128,7 @@ STEPS = "steps"
 
 
 def measure_layers(
-    model: nn.Module,
-    images: np.ndarray,
-    given: AnsatzSettings,
-    *,
-    seed: int,
-    device: str,
-    checkpoint: Path,
-    description: str,
+    model: nn.Module, images: np.ndarray, given: AnsatzSettings, *, seed: int, device: str, checkpoint: Path, description: str
 ) -> dict[str, LayerAgop]:
     """Measure the AGOP of every convolution of a network.
 

@@ -74,9 +74,7 @@ def _table(states: dict[str, State]) -> Iterator[str]:
         state = states[entry.name]
         # What is made from other data is there when they are.
         waits = any(states[base].state != "present" for base in entry.stands_on)
-        shown = (
-            "absent" if waits else "present, verified" if entry.has_files and state.state == "present" else state.state
-        )
+        shown = "absent" if waits else "present, verified" if entry.has_files and state.state == "present" else state.state
         size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
         figures = " ".join(entry.figures) or "-"
         yield row.format(entry.name, shown, size, entry.obtained, figures, _found(entry, state)).rstrip()

@@ -124,12 +124,7 @@ class FittingJournal(_InScratch):
     parts: tuple[Path, ...] = ()
 
     def gram(
-        self,
-        t: int,
-        part: str,
-        kernel: ConvolutionalKernel,
-        left: PreparedImages,
-        right: PreparedImages | None,
+        self, t: int, part: str, kernel: ConvolutionalKernel, left: PreparedImages, right: PreparedImages | None
     ) -> np.ndarray:
         """Put a matrix together. Its parts stay, for another attempt; what is removed with the matrix are links to them."""
         out = self.matrix(t, part)

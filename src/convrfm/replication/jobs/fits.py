@@ -34,16 +34,7 @@ if TYPE_CHECKING:
     from convrfm.replication.runs.features import FeatureFitSettings
     from convrfm.replication.runs.fits import FitSettings
 
-__all__ = [
-    "fill_gram",
-    "fit_round",
-    "fit_task",
-    "note_backend",
-    "of_kernel",
-    "task_choices",
-    "task_data",
-    "task_kernel",
-]
+__all__ = ["fill_gram", "fit_round", "fit_task", "note_backend", "of_kernel", "task_choices", "task_data", "task_kernel"]
 
 
 def fit_task(job: Job) -> None:
@@ -51,8 +42,8 @@ def fit_task(job: Job) -> None:
 
     Arrays: `metric/<stage>/<round>` `(d, d)`, `best_round/<stage>`, `filters/<stage>` `(k, d)` between stages, and
     `correct/<stage>/<round>` `(m,)` bool: whether each test image is classified correctly with the ridge that was selected, in
-    the order of the test images. Where the rounds of the fit are inputs of the job, see `convrfm.replication.jobs.fit_steps`, they are
-    read; the record has their hashes under `rounds`.
+    the order of the test images. Where the rounds of the fit are inputs of the job, see `convrfm.replication.jobs.fit_steps`,
+    they are read; the record has their hashes under `rounds`.
     """
     rounds = job.inputs.get("rounds", [])
     journal = fit_journal(job)

@@ -59,10 +59,7 @@ def transform_layers(job: Job) -> None:
         trained = patch_magnitude(entering, FilterForm(filters_by_group(change)), q, FULL)
         rng = generator(given.seed, "random matrices of Figure 4", layer)
         shape = (1, len(change), len(metric))
-        drawn = [
-            patch_magnitude(features, FilterForm(rng.standard_normal(shape)), q, FULL)
-            for _ in range(given.control_draws)
-        ]
+        drawn = [patch_magnitude(features, FilterForm(rng.standard_normal(shape)), q, FULL) for _ in range(given.control_draws)]
         table = {
             "pearson": pixel_pearson(learned, trained),
             "control": np.mean([pixel_pearson(random, trained) for random in drawn], axis=0),

@@ -120,10 +120,7 @@ def write_training(
         "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
     }
     if chosen_by is not None:
-        job.recorder.notes |= {
-            "best_epoch": int(best["epoch"]),
-            "best_epoch_test_accuracy": float(best["test_accuracy"]),
-        }
+        job.recorder.notes |= {"best_epoch": int(best["epoch"]), "best_epoch_test_accuracy": float(best["test_accuracy"])}
     job.write_record()
     remove_checkpoints(job)
 

@@ -45,9 +45,7 @@ def transform_images(job: Job) -> None:
     arrays = {f"input/{i}": _displayed(images[image]) for i, image in enumerate(shown)}
     rows: list[dict[str, Any]] = []
     convolutions = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
-    for index, (name, layer) in enumerate(
-        track(convolutions, len(convolutions), f"{given.network}, layers", show=True)
-    ):
+    for index, (name, layer) in enumerate(track(convolutions, len(convolutions), f"{given.network}, layers", show=True)):
         entering = _entering(model, layer, images)
         weight = measured[f"trained/{name}/weight"].astype(np.float64)
         size = layer.kernel_size[0]

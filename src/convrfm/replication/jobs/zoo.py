@@ -16,13 +16,7 @@ from convrfm.datasets.manifest import verify
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.networks import zoo
-from convrfm.replication.jobs.training import (
-    prepare_torch,
-    prepared_data,
-    train_resumably,
-    weights_when,
-    write_training,
-)
+from convrfm.replication.jobs.training import prepare_torch, prepared_data, train_resumably, weights_when, write_training
 from convrfm.replication.record.data_states import require_present
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.zoo import StandInSettings, ZooSettings

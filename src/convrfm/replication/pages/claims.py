@@ -22,7 +22,8 @@ def claims_page(claims: Sequence[Claim], header: str) -> str:
         f"<!-- {header} -->",
         "",
         "What the paper says, in our words, and what has to hold for each of its claims to count as reproduced. Conditions",
-        "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and nowhere else. Soft ones",
+        "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and "
+        "nowhere else. Soft ones",
         "are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
         "",
         "| claim | title | figure | protocols | decidable with |",
@@ -58,9 +59,7 @@ def _section(claim: Claim) -> list[str]:
     ]
     if claim.printed:
         run = PRINTED[claim.printed]
-        accuracy, tolerance = (
-            " | ".join(f"{number:g}" for number in numbers) for numbers in (run.accuracy, run.tolerance)
-        )
+        accuracy, tolerance = (" | ".join(f"{number:g}" for number in numbers) for numbers in (run.accuracy, run.tolerance))
         rounds = " | ".join(str(number) for number in range(run.rounds))
         lines += ["", f"| round | {rounds} |", "|---|" + "---|" * run.rounds, f"| printed, % | {accuracy} |",
                   f"| tolerance, points | {tolerance} |"]  # fmt: skip

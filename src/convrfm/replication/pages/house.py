@@ -54,9 +54,7 @@ def drawing(root: Path) -> str:
     boxes = [text for room in rooms.values() for text in _box(room)]
     width = max(room.x + room.width for room in rooms.values()) + MARGIN
     height = max(room.y for room in rooms.values()) + HEIGHT + MARGIN
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" role="img">'
-    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" role="img">'
     title = "<title>Rooms of convrfm by floor; lines are imports, which go downwards</title>"
     ground = f'<rect width="{width}" height="{height}" fill="white"/>'
     return "\n".join([head, title, ground, *lines, *boxes, "</svg>\n"])
@@ -67,9 +65,7 @@ def _floors(contracts: Path) -> tuple[list[list[str]], list[list[str]]]:
     found = tomllib.loads(contracts.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
     library, replication = (each["layers"] for each in found if each["type"] == "layers")
     floors = [[room.strip() for room in layer.split("|")] for layer in library]
-    return [[f"replication.{room}"] for room in replication], [
-        f for f in floors if not {"__main__", "replication"} & set(f)
-    ]
+    return [[f"replication.{room}"] for room in replication], [f for f in floors if not {"__main__", "replication"} & set(f)]
 
 
 def _room(package: Path, name: str, x: int, y: int, width: int) -> Room:

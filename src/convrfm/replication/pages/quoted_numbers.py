@@ -21,9 +21,7 @@ from convrfm.errors import ConfigError
 
 __all__ = ["quoted"]
 
-_BLOCK = re.compile(
-    r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!--).)*)(<!-- /generated -->)", re.DOTALL
-)
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!--).)*)(<!-- /generated -->)", re.DOTALL)
 
 _FIGURES = (
     ("1, the ansatz in trained networks", "fig01", "fig01",
@@ -31,21 +29,26 @@ _FIGURES = (
     ("2, images through both matrices", "fig02", "fig02",
      "a pair of pictures for each layer of VGG11; random matrices do nearly as well in the first layers", "stand-in"),
     ("3 and 10, first-layer features", "fig03 fig10", "fig03 fig10",
-     "edges among the top eigenvectors of ConvRFM's metric; images through it, through the network and through random controls", "stand-in"),
+     "edges among the top eigenvectors of ConvRFM's metric; images through it, through the network and through random controls",
+     "stand-in"),
     ("4, layer by layer", "fig04", "fig04",
-     "on noisy bars, first layers of ConvRFM and network correlate by {fig04_first_layer:.2f}, a random matrix by {fig04_first_layer_random:.2f}",
+     "on noisy bars, first layers of ConvRFM and network correlate by {fig04_first_layer:.2f}, a random matrix by "
+     "{fig04_first_layer_random:.2f}",
      "bars real"),
     ("5, local signal adaptivity", "fig05", "fig05",
      "on noisy bars, ConvRFM gains {gain} points over the CNTK; Deep ConvRFM and networks beside it", "bars real"),
     ("6, many data sets", "fig06", "fig06", "on noisy bars, ConvRFM gains {points06:.1f} points over the CNTK", "bars real"),
-    ("7, before and after training", "fig07", "fig07", "the correlation by network, layer, epoch and power of the AGOP", "stand-in"),
+    ("7, before and after training", "fig07", "fig07", "the correlation by network, layer, epoch and power of the AGOP",
+     "stand-in"),
     ("8, the ansatz in SimpleNet", "fig08", "fig08",
-     "mean correlation {fig08_trained:.2f} after training, {fig08_initial:.2f} before, {fig08_null:.2f} with rotated gradients", "stand-in"),
+     "mean correlation {fig08_trained:.2f} after training, {fig08_initial:.2f} before, {fig08_null:.2f} with rotated gradients",
+     "stand-in"),
     ("9, patch size and pooling", "fig09", "fig09", "neither claim of the paper shows on the stand-ins", "stand-in"),
     ("11 and 12, eigenvectors as filters", "fig11 fig12", "fig11 fig12",
      "photographs and training images filtered by each eigenvector, with their orientation", "stand-in"),
     ("Theorem 1", "theorem1", "theorem1",
-     "1 - correlation at most {theorem1_largest:.0e} where the theorem applies, at least {theorem1_controls:.2f} in the controls", "none needed"),
+     "1 - correlation at most {theorem1_largest:.0e} where the theorem applies, at least {theorem1_controls:.2f} in the controls",
+    "none needed"),
     ("[beyond the paper](docs/beyond.md)", "beyond", "beyond",
      "accuracy against images in the AGOP and in training, and the effect of each choice of the protocol", "bars real"),
     ("the authors' printed numbers", "--config preset=anchors -- printed", "",
@@ -153,11 +156,7 @@ def _cells(line: str) -> list[str]:
 def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
     """The README's table of figures."""
     _, lowest, highest = _bars_range(quick["bars"])
-    numbers = {
-        **quick["figures"],
-        "gain": f"{lowest:.1f} to {highest:.1f}",
-        "points06": 100 * quick["figures"]["fig06_gain"],
-    }
+    numbers = {**quick["figures"], "gain": f"{lowest:.1f} to {highest:.1f}", "points06": 100 * quick["figures"]["fig06_gain"]}
     yield "| figure | command | what you should see | time | data |"
     yield "|---|---|---|---|---|"
     for title, arguments, name, seen, data in _FIGURES:
@@ -167,9 +166,7 @@ def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
 
 def _bars_range(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
     """Points that the CNTK loses to noise, and the least and most that ConvRFM gains over it, on noisy bars."""
-    accuracies = {
-        row["sigma"]: row["value"] for row in rows if row["quantity"] == "accuracy" and row["method"] == "CNTK"
-    }
+    accuracies = {row["sigma"]: row["value"] for row in rows if row["quantity"] == "accuracy" and row["method"] == "CNTK"}
     gains = [
         row["value"]
         for row in rows

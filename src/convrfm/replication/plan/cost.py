@@ -72,9 +72,7 @@ class _Listener(logging.Handler):
             self.jobs.append(record)
             # Jobs of a group are indented below it.
             if _works(record) and not record.indent:
-                self.submissions.append(
-                    Submission(record.rule_name, record.resources, record.threads, record.wildcards)
-                )
+                self.submissions.append(Submission(record.rule_name, record.resources, record.threads, record.wildcards))
 
 
 def print_cost(job: Job) -> None:
@@ -200,9 +198,7 @@ def _chain_lines(jobs: Sequence[Planned]) -> Iterator[str]:
         yield f"  {job.minutes:8.1f} min  {job.rule}  {folder}"
 
 
-def _submission_lines(
-    submissions: Sequence[Submission], partitions: Sequence[Partition], profile: _Profile
-) -> Iterator[str]:
+def _submission_lines(submissions: Sequence[Submission], partitions: Sequence[Partition], profile: _Profile) -> Iterator[str]:
     """What SLURM would get, which of it exceeds the site's partitions, and which limits to look up."""
     at_a_time = "" if profile.jobs is None else f", at most {profile.jobs} at a time (`jobs` in {PROFILE})"
     yield f"Submissions to SLURM: {len(submissions)}{at_a_time}."

@@ -132,17 +132,10 @@ class Plan:
             counts: training and test images.
             seed: of the choice of images.
             kind: "prepare" or "resample".
-            appearance: `size`, `fit`, `colour` and `scaling`, see `convrfm.datasets.transforms.Appearance`, and `classes`: "all",
-                or a pair such as "3-8".
+            appearance: `size`, `fit`, `colour` and `scaling`, see `convrfm.datasets.transforms.Appearance`, and `classes`:
+                "all", or a pair such as "3-8".
         """
-        keys = {
-            "size": "native",
-            "fit": "stretch",
-            "colour": "native",
-            "scaling": "unit",
-            "classes": "all",
-            **appearance,
-        }
+        keys = {"size": "native", "fit": "stretch", "colour": "native", "scaling": "unit", "classes": "all", **appearance}
         keys["size"] = keys["size"] or "native"
         n_train, n_test = counts
         return self.run_file(kind, protocol, file, dataset=dataset, **keys, n_train=n_train, n_test=n_test, seed=seed)
@@ -189,7 +182,7 @@ class Plan:
         return {name: path for name, path in self.settings.config.data_folders.items() if name == dataset}
 
     def state_of_input(self, dataset: str) -> list[str]:
-        """The state file of a data set as an input of its run, once the workflow has looked for the data; none without files."""
+        """The state file of a data set as an input of its run, which the workflow looks for first; none without files."""
         if dataset not in FILE_SETS:
             return []
         self.state_of(dataset)

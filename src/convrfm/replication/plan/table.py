@@ -77,6 +77,4 @@ def asked_figures(plan: Plan) -> Iterator[tuple[str, str]]:
     """Figure and protocol of everything that the target `all` builds."""
     for name, figure in FIGURES.items():
         protocols = figure.spec.only or plan.settings.protocols
-        yield from (
-            (name, protocol) for protocol in protocols if figure.spec.asked(plan) and not figure.spec.lacking(plan)
-        )
+        yield from ((name, protocol) for protocol in protocols if figure.spec.asked(plan) and not figure.spec.lacking(plan))

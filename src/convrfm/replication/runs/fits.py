@@ -10,17 +10,7 @@ from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = [
-    "JOB",
-    "KINDS",
-    "FitSettings",
-    "ImageFit",
-    "RFMSection",
-    "StepSettings",
-    "TaskFit",
-    "fit_settings",
-    "of_kernel",
-]
+__all__ = ["JOB", "KINDS", "FitSettings", "ImageFit", "RFMSection", "StepSettings", "TaskFit", "fit_settings", "of_kernel"]
 
 
 class RFMSection(Model):
@@ -137,7 +127,5 @@ JOB = "fits:fit_task"
 
 KINDS = (
     RunKind("rfm", JOB, ("task", "sigma", "seed"), {"draw": _draw}, _of_panel),
-    RunKind(
-        "image-rfm", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images
-    ),
+    RunKind("image-rfm", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
 )

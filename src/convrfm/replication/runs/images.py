@@ -58,10 +58,7 @@ def _settings(plan: "Plan", w: Keys, *, resampled: bool) -> PrepareSettings:
         folders=plan.folder_of(name),
         digest=plan.state_of(name)["digest"] if plan.state_of_input(name) else "",
         appearance=AppearanceSettings(
-            size=None if size == "native" else int(size),
-            fit=w["fit"],
-            colour=w["colour"],
-            scaling=w["scaling"],
+            size=None if size == "native" else int(size), fit=w["fit"], colour=w["colour"], scaling=w["scaling"]
         ),
         pair=None if classes == "all" else [int(label) for label in classes.split("-")],
         n_train=int(w["n_train"]),

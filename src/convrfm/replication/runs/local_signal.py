@@ -20,9 +20,7 @@ class DrawSettings(RunSettings):
 
 def _of_panel(plan: "Plan", w: Keys) -> DrawSettings:
     panel = plan.panels[w["task"]]
-    return DrawSettings(
-        task=w["task"], protocol=w["protocol"], seed=int(w["seed"]), n_train=panel.n_train, n_test=panel.n_test
-    )
+    return DrawSettings(task=w["task"], protocol=w["protocol"], seed=int(w["seed"]), n_train=panel.n_train, n_test=panel.n_test)
 
 
 def _of_size(_: "Plan", w: Keys) -> DrawSettings:

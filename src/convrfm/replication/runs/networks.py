@@ -56,9 +56,7 @@ class ImageNetworkSettings(NetworkSettings):
 
 def network_settings(given: Any) -> TaskNetworkSettings | ImageNetworkSettings:
     """The settings of a training's job, from plain values."""
-    adapter: TypeAdapter[TaskNetworkSettings | ImageNetworkSettings] = TypeAdapter(
-        TaskNetworkSettings | ImageNetworkSettings
-    )
+    adapter: TypeAdapter[TaskNetworkSettings | ImageNetworkSettings] = TypeAdapter(TaskNetworkSettings | ImageNetworkSettings)
     return adapter.validate_python(dict(given))
 
 
@@ -90,7 +88,5 @@ JOB = "networks:train_task"
 
 KINDS = (
     RunKind("cnn", JOB, ("task", "sigma", "optimizer", "seed"), {"draw": _draw}, _of_panel),
-    RunKind(
-        "image-cnn", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images
-    ),
+    RunKind("image-cnn", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
 )

@@ -38,7 +38,8 @@ def _images(plan: "Plan", w: Keys) -> list[str]:
 def _settings(plan: "Plan", w: Keys) -> ShallowSettings:
     return ShallowSettings(
         **plan.settings.preset.fig09.model_dump(exclude={"datasets", "architectures", "patch_sizes", "seeds"}),
-        dataset=w["dataset"], architecture=cast("Architecture", w["architecture"]), patch_size=int(w["patch_size"]), protocol=w["protocol"],
+        dataset=w["dataset"], architecture=cast("Architecture", w["architecture"]), patch_size=int(w["patch_size"]),
+        protocol=w["protocol"],
         seed=int(w["seed"]), device=plan.settings.config.device,
     )  # fmt: skip
 
