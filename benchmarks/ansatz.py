@@ -138,7 +138,7 @@ def main() -> None:
             f"Measured on {arguments.machine} by `python benchmarks/ansatz.py`, in float32.",
             "",
             "## Exact mode against the authors' procedure",
-            "Theirs handles one layer at a time on unfolded patches, with ten outputs in one Jacobian; its time is the "
+            "Theirs handles one layer at a time on unfolded patches, with ten outputs in one Jacobian; its time is the",
             "sum over the layers.",
             "",
             *first,

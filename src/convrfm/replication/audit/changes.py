@@ -150,7 +150,7 @@ def _code(record: Record, expected: Expected) -> Iterator[str]:
 
 @cache
 def changed_modules(checkout: Path, commit: str, until: str | None = None) -> frozenset[str]:
-    """Modules of a checkout that differ between a commit and another, or the files as they are; none if git does not know it."""
+    """Modules of a checkout that differ between a commit and another, or the files as they are; none if git lacks it."""
     commits = [commit] if until is None else [commit, until]
     names = ask_git(checkout, "diff", "--name-only", *commits, "--", "src") or ""
     parts = [Path(line).with_suffix("").parts[1:] for line in names.splitlines() if line.endswith(".py")]

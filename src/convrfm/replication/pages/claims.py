@@ -22,9 +22,8 @@ def claims_page(claims: Sequence[Claim], header: str) -> str:
         f"<!-- {header} -->",
         "",
         "What the paper says, in our words, and what has to hold for each of its claims to count as reproduced. Conditions",
-        "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and "
-        "nowhere else. Soft ones",
-        "are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
+        "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and nowhere",
+        "else. Soft ones are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
         "",
         "| claim | title | figure | protocols | decidable with |",
         "|---|---|---|---|---|",

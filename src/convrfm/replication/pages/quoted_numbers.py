@@ -32,8 +32,7 @@ _FIGURES = (
      "edges among the top eigenvectors of ConvRFM's metric; images through it, through the network and through random controls",
      "stand-in"),
     ("4, layer by layer", "fig04", "fig04",
-     "on noisy bars, first layers of ConvRFM and network correlate by {fig04_first_layer:.2f}, a random matrix by "
-     "{fig04_first_layer_random:.2f}",
+     "on noisy bars, first layers correlate by {fig04_first_layer:.2f}, a random matrix by {fig04_first_layer_random:.2f}",
      "bars real"),
     ("5, local signal adaptivity", "fig05", "fig05",
      "on noisy bars, ConvRFM gains {gain} points over the CNTK; Deep ConvRFM and networks beside it", "bars real"),
@@ -47,7 +46,7 @@ _FIGURES = (
     ("11 and 12, eigenvectors as filters", "fig11 fig12", "fig11 fig12",
      "photographs and training images filtered by each eigenvector, with their orientation", "stand-in"),
     ("Theorem 1", "theorem1", "theorem1",
-     "1 - correlation at most {theorem1_largest:.0e} where the theorem applies, at least {theorem1_controls:.2f} in the controls",
+     "1 - correlation at most {theorem1_largest:.0e} where the theorem applies, at least {theorem1_controls:.2f} in controls",
     "none needed"),
     ("[beyond the paper](docs/beyond.md)", "beyond", "beyond",
      "accuracy against images in the AGOP and in training, and the effect of each choice of the protocol", "bars real"),

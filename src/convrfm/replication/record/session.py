@@ -24,8 +24,8 @@ from convrfm.replication.record.record import Recorder
 from convrfm.system.storage import clear_leftovers, sha256
 
 __all__ = [
-    "CHECKPOINT", "Job", "checkpoint_path", "end_with", "environment_of", "job_key", "load_job", "remove_checkpoints", "
-    ""run_job",
+    "CHECKPOINT", "Job", "checkpoint_path", "end_with", "environment_of", "job_key", "load_job", "remove_checkpoints",
+    "run_job",
 ]  # fmt: skip
 
 SECONDS_BETWEEN_LOOKS = 0.5
