@@ -18,7 +18,7 @@ check: environment
 	$(BIN)/ruff check --preview --select PLW1514 .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m convrfm.replication.config.generate --check
+	$(BIN)/python -m convrfm.replication.pages.generate --check
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
@@ -85,10 +85,10 @@ $(INSTALLED): envs/setup.sh envs/bootstrap.txt envs/lock.txt pyproject.toml src/
 lock: environment
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file envs/lock.txt
-	$(BIN)/python -m convrfm.replication.config.generate
+	$(BIN)/python -m convrfm.replication.pages.generate
 
 generated: environment
-	$(BIN)/python -m convrfm.replication.config.generate
+	$(BIN)/python -m convrfm.replication.pages.generate
 
 # What can be built again; data that were downloaded stay.
 clean:

@@ -6,8 +6,8 @@ import pytest
 from matplotlib.table import Table
 from matplotlib.text import Text
 
+from convrfm.replication.claims.evidence import interval
 from convrfm.replication.figures import fig08
-from convrfm.replication.figures.style import interval
 
 REASON = "ImageNet32 is absent: train_data_batch_1 is not in the folder."
 

@@ -34,10 +34,15 @@ def test_imports_go_downwards():
         ("training/loop.py", "from convrfm.networks.zoo import fresh", "convrfm.training -> convrfm.networks"),
         (
             "datasets/registry.py",
-            "from convrfm.replication.plan import base",
+            "from convrfm.replication.plan import table",
             "convrfm.datasets -> convrfm.replication",
         ),
         ("ansatz/summaries.py", "import matplotlib", "convrfm.ansatz is not allowed to import matplotlib"),
+        (
+            "replication/record/session.py",
+            "from convrfm.replication.figures import fig05",
+            "convrfm.replication.record -> convrfm.replication.figures",
+        ),
         ("upstairs/__init__.py", "", "upstairs"),
     ],
 )

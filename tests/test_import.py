@@ -34,5 +34,5 @@ def test_the_library_declares_what_it_imports():
 
 def test_planning_the_workflow_needs_no_numerics():
     heavy = {"numpy", "torch", "pandas", "numba"}
-    code = "import convrfm.replication.config.presets, convrfm.replication.record.closure, convrfm.replication.cluster.launch"
+    code = "import convrfm.replication.plan.presets, convrfm.replication.record.closure, convrfm.replication.cluster.launch"
     assert not imported_by(code) & heavy

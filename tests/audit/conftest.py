@@ -10,7 +10,7 @@ from workflow.conftest import ROOT
 from audit import outcomes
 from audit.tiny import make_project
 from convrfm.replication.audit import changes
-from convrfm.replication.claims.judging import all_judges
+from convrfm.replication.audit.judging import all_judges
 
 CLAIMS = "src/convrfm/replication/claims/claims.yaml"
 JUDGE = f"src/{next(iter(all_judges()['cost'].functions.values())).__module__.replace('.', '/')}.py"

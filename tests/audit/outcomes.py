@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Audit, Coverage, Deviation, Finding, Replay, Result, State
-from convrfm.replication.claims.judging import Judgement
 from convrfm.replication.claims.verdicts import Measurement, Verdict
 
 RESULTS = "results/quick"

@@ -11,7 +11,7 @@ from audit.outcomes import RESULTS, RUN
 from audit.tiny import reseal
 from convrfm.replication.audit import changes
 from convrfm.replication.audit.records import find_products
-from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.presets import load_settings
 
 BARS = f"{RESULTS}/runs/draw/published/task=bars,seed="
 

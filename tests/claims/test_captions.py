@@ -7,14 +7,14 @@ from matplotlib.figure import Figure
 from workflow.conftest import ROOT
 
 from claims.made_up import CLAIMS, estimated, put, tables_of
+from convrfm.replication.audit.judging import all_judges, judge_claim
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.evidence import Evidence
-from convrfm.replication.claims.judging import all_judges, judge_claim
 from convrfm.replication.claims.verdicts import quoted
-from convrfm.replication.config.presets import load_settings
 from convrfm.replication.figures.figure import METADATA, FigureSpec
 from convrfm.replication.plan import table as plan_table
 from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan.presets import load_settings
 from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.record import Recorder

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from convrfm.replication.claims.claims import ClaimsError, claims_page, load_claims, read_claims, rebuild_command
+from convrfm.replication.audit.judging import all_judges, check_matched
+from convrfm.replication.claims.claims import ClaimsError, load_claims, read_claims, rebuild_command
 from convrfm.replication.claims.evidence import Judges, Rule
-from convrfm.replication.claims.judging import all_judges, check_matched
 from convrfm.replication.figures.printed import PRINTED
+from convrfm.replication.pages.claims import claims_page
 from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.closure import import_closure
 

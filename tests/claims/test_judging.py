@@ -10,10 +10,10 @@ import pytest
 
 from claims import made_up
 from claims.made_up import CLAIMS, DEEP, NAN, both, fig01, fig05, fig06, put, put_skipped, tables_of
+from convrfm.replication.audit.judging import judge, judge_claim
 from convrfm.replication.audit.outcome import Audit
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.evidence import Condition, Number, Reading
-from convrfm.replication.claims.judging import judge, judge_claim
 from convrfm.replication.claims.verdicts import Verdict, measured
 from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.received import cost_recorder, cost_trouble, write_cost_record

@@ -20,8 +20,8 @@ from convrfm.kernels import CNTK
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.networks.shallow import ShallowCNN
 from convrfm.numerics.sampling import generator
+from convrfm.replication.audit.judging import judge_claim
 from convrfm.replication.claims.claims import load_claims
-from convrfm.replication.claims.judging import judge_claim
 from convrfm.replication.claims.verdicts import Verdict
 from convrfm.replication.figures import fig01, fig05
 from convrfm.replication.figures.accuracies import ScoredRun

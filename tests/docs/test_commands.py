@@ -13,7 +13,7 @@ from snakemake.cli import parse_args
 
 from convrfm.errors import ConvRFMError
 from convrfm.replication.audit.cli import _parser
-from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.presets import load_settings
 from docs.pages import PAGES, ROOT, blocks, commands, inline_code, name_of
 
 PROGRAMS = ("convrfm", "make", "pip", "python", "snakemake")

@@ -30,7 +30,7 @@ def python(project: Project, *arguments: str) -> str:
 
 
 def test_generated_pages_and_schemas_follow(followed):
-    written = python(followed, "-m", "convrfm.replication.config.generate")
+    written = python(followed, "-m", "convrfm.replication.pages.generate")
     for file in ("docs/claims.md", "docs/datasets.md", "docs/configuration.md", "workflow/schemas/config.schema.json"):
         assert file in written
     assert "## A16: One update of the metric helps" in (followed.root / "docs/claims.md").read_text()
@@ -63,7 +63,7 @@ def test_the_added_figure_is_built_and_its_claim_judged(followed, tmp_path):
     table = pd.read_parquet(project.results / "figures/published/rounds.parquet")
     assert list(zip(table["seed"], table["round"], strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     code = (
-        "from pathlib import Path; from convrfm.replication.claims.judging import judge\n"
+        "from pathlib import Path; from convrfm.replication.audit.judging import judge\n"
         "print(*[(j.claim, len(j.measurements)) for j in judge(Path('results/quick'), 'quick', ['published'])])"
     )
     assert "('A16', 1)" in python(project, "-c", code)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from convrfm.errors import ConfigError
-from convrfm.replication.config.quoted_numbers import quoted
+from convrfm.replication.pages.quoted_numbers import quoted
 from docs.pages import PAGES, ROOT, name_of
 
 SOURCES = (

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.replication.config.presets import load_settings
 from convrfm.replication.figures import fig03, fig10, fig11, fig12
 from convrfm.replication.figures.features import (
     Sheet,
@@ -19,6 +18,7 @@ from convrfm.replication.figures.features import (
     proper_edges,
     table_of,
 )
+from convrfm.replication.plan.presets import load_settings
 
 ROOT = Path(__file__).parents[2]
 PATCH_SIZE = {"cntk": 3, "laplace": 7}

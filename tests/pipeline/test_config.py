@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.replication.config.generate import generated_files, main
 from convrfm.replication.config.models import Model
-from convrfm.replication.config.presets import Config, Preset, load_settings
+from convrfm.replication.pages.generate import generated_files, main
+from convrfm.replication.plan.presets import Config, Preset, load_settings
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"
@@ -277,11 +277,7 @@ def test_home_folder(config, monkeypatch, key):
 
     assert loaded("~/a") == "/home/me/a"
     assert loaded("./a/~b/") == "./a/~b/"
-<<<<<<< HEAD
-    with pytest.raises(ConfigError, match=rf"{key}.*: '~nobody-here/a' .* user who is not known here"):
-=======
     with pytest.raises(ConfigError, match=rf"{key}.*: '~nobody-here/a' .* home folder of an unknown user"):
->>>>>>> h-lib1
         loaded("~nobody-here/a")
     with pytest.raises(ConfigError, match=f"{key}.*: must have at least 1 character, not ''"):
         loaded("")

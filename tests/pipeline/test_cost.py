@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from convrfm.replication.cluster.cost import Planned, longest_chain, table
+from convrfm.replication.plan.cost import Planned, longest_chain, table
 
 
 def planned(name, after="", minutes=60.0, rule="fit", **others):

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from convrfm.errors import ConfigError
 from convrfm.replication.config.costs import SNAKEMAKE, Cost, Costs
-from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.presets import load_settings
 
 PRESETS = Path(__file__).parents[2] / "workflow/presets"
 CONFIG = {"preset": "quick", "protocol": "published", "seeds": [0]}

@@ -141,6 +141,6 @@ def test_no_run_is_done_again_for_a_figure(name):
         "convrfm.replication.figures.",
         "convrfm.replication.plan",
         "convrfm.replication.claims",
-        "convrfm.replication.config.presets",
+        "convrfm.replication.plan.presets",
     )
     assert not [module for module in found if module.startswith(above)]

@@ -12,11 +12,10 @@ from convrfm.errors import ConvRFMWarning, StorageError
 from convrfm.kernels import cpu, tiles
 from convrfm.replication.cluster.fits import fit_bytes
 from convrfm.replication.jobs.fits import fill_gram, fit_round, fit_task
-from convrfm.replication.jobs.task_images import write_draw
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.rfm import rounds as rfm
-from convrfm.system.storage import sha256
+from convrfm.system.storage import sha256, write_arrays
 
 # The generator is used in each round, and between stages.
 SETTINGS = {
@@ -38,7 +37,7 @@ def small_tiles():
 @pytest.fixture(scope="module")
 def draw(tmp_path_factory):
     path = tmp_path_factory.mktemp("draw") / "arrays.safetensors"
-    write_draw(path, noisy_bars(70, 24, seed=3))
+    write_arrays(path, noisy_bars(70, 24, seed=3).arrays())
     return path
 
 

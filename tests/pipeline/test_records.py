@@ -214,7 +214,7 @@ def test_closures_follow_imports_and_names():
     assert not any(name.startswith(("convrfm.kernels", "convrfm.replication.figures")) for name in networks)
     assert "convrfm.networks.plain_cnn" in networks
     for job in (fits, networks):
-        assert "convrfm.replication.config.presets" not in job  # a new figure's section makes no run stale
+        assert "convrfm.replication.plan.presets" not in job  # a new figure's section makes no run stale
     with pytest.raises(ModuleNotFoundError):
         closure.import_closure("convrfm.none")
 

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.replication.config.presets import load_settings
 from convrfm.replication.figures.printed import PRINTED, is_printed_fit
+from convrfm.replication.plan.presets import load_settings
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

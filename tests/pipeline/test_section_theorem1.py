@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.presets import load_settings
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

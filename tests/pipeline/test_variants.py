@@ -12,7 +12,6 @@ from convrfm.numerics.metric import normalise
 from convrfm.replication.cluster import fits as fit_costs
 from convrfm.replication.figures.beyond import UNCHANGED, Change, variant_name
 from convrfm.replication.jobs.fits import fit_task, task_choices
-from convrfm.replication.jobs.task_images import write_draw
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import fit_settings
@@ -20,7 +19,7 @@ from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.rounds import RFMSettings
 from convrfm.system.memory import FreeMemory
-from convrfm.system.storage import load_arrays, sha256
+from convrfm.system.storage import load_arrays, sha256, write_arrays
 
 # So little noise that round 0 is right everywhere, and no later round can win.
 SETTINGS = {
@@ -33,7 +32,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def draw(tmp_path_factory):
     path = tmp_path_factory.mktemp("draw") / "arrays.safetensors"
-    write_draw(path, noisy_bars(60, 20, seed=3))
+    write_arrays(path, noisy_bars(60, 20, seed=3).arrays())
     return path
 
 
@@ -126,7 +125,7 @@ def test_a_larger_draw_gives_its_first_images(fit, tmp_path):
     small = replace(small, **{part: type(split)(**{k: v[:n] for k, v in vars(split).items()})
                               for part, split, n in (("train", small.train, 40), ("test", small.test, 16))})  # fmt: skip
     path = tmp_path / "cut.safetensors"
-    write_draw(path, small)
+    write_arrays(path, small.arrays())
     outputs = {name: tmp_path / f"cut-{name}" for name in ("metrics", "arrays", "record")}
     fit_task(Job({"draw": [path]}, outputs, SETTINGS, 1, Recorder("x", "c", SETTINGS)))
     found = load_arrays(outputs["arrays"])

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from convrfm.replication.audit.integrity import check_integrity
-from convrfm.replication.config.presets import load_settings
 from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.presets import load_settings
 from convrfm.system.storage import sha256
 from workflow.conftest import PANEL, Project, copy_project
 

@@ -95,7 +95,7 @@ def test_a_second_call_does_nothing(built):
         ("src/convrfm/networks/plain_cnn.py", {"train_cnn": 12, "draw_fig05": 2}),
         ("src/convrfm/kernels/cpu.py", {"fit_rfm": 6, "draw_fig05": 2}),
         ("src/convrfm/rfm/estimators.py", {}),
-        ("src/convrfm/replication/config/presets.py", {}),
+        ("src/convrfm/replication/plan/presets.py", {}),
     ],
 )
 def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jobs):

@@ -25,6 +25,6 @@ rule cost:
     conda:
         ENVIRONMENT
     params:
-        **job_params("convrfm.replication.cluster.cost:print_cost", {"config": config, "root": str(workflow.basedir)}),
+        **job_params("convrfm.replication.plan.cost:print_cost", {"config": config, "root": str(workflow.basedir)}),
     script:
         "../scripts/job.py"

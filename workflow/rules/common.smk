@@ -13,7 +13,7 @@ from convrfm.datasets.entries import find_place
 from convrfm.errors import ConvRFMError
 from convrfm.replication.cluster.launch import cancel_orphans, check_folder, check_paths, growth
 from convrfm.replication.record.closure import closure_hash
-from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.presets import load_settings
 from convrfm.replication.record.data_states import STATE, due_attempt, read_state
 from convrfm.replication.record.record import RUN_FILES, figure_records, read_record
 from convrfm.replication.figures.beyond import variants

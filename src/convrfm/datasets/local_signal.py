@@ -11,7 +11,7 @@ pixel:
   authors and ours at 0 to 13. The bars of their theory have noise of standard deviation log k / sqrt(k), k rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,24 @@ class LocalSignalDraw:
 
     train: LocalSignalSplit
     test: LocalSignalSplit
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays of both splits, as `train/signal` and so on."""
+        splits: dict[str, LocalSignalSplit] = vars(self)
+        return {f"{name}/{part}": array for name, split in splits.items() for part, array in vars(split).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "LocalSignalDraw":
+        """The draw with these `arrays`.
+
+        Raises:
+            KeyError: an array is missing.
+        """
+        parts = ("signal", "inside", "frame", "labels")
+        train, test = (
+            LocalSignalSplit(**{part: arrays[f"{name}/{part}"] for part in parts}) for name in ("train", "test")
+        )
+        return cls(train, test)
 
 
 def _bars_noise_std(sigma: float) -> float:

@@ -1,6 +1,6 @@
 """Judges on what the workflow itself has written: tables and judges agree on columns."""
 
-from convrfm.replication.claims.judging import judge
+from convrfm.replication.audit.judging import judge
 from convrfm.replication.claims.verdicts import Verdict
 
 NOT_BUILT = ("A15", "P-")

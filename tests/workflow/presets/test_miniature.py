@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from convrfm.replication.config.presets import load_settings
+from convrfm.replication.plan.presets import load_settings
 from workflow.conftest import ROOT
 from workflow.presets.miniature import configuration
 

@@ -19,13 +19,14 @@ from convrfm.errors import ConfigError, ConvRFMError, InputError, StorageError
 from convrfm.replication.audit.changes import deviations, find_release
 from convrfm.replication.audit.crate import CODECHECK_FILE, CRATE_FILE, codecheck_of, crate_of
 from convrfm.replication.audit.integrity import check_integrity
+from convrfm.replication.audit.judging import judge
 from convrfm.replication.audit.outcome import Audit, Finding, State, as_document, summary
 from convrfm.replication.audit.page import render_page
 from convrfm.replication.audit.records import DEEPEST, Product, remove, strange_file
 from convrfm.replication.audit.replay import Choice, choose, coverage_of, replay
-from convrfm.replication.claims.judging import judge
-from convrfm.replication.config.presets import Settings, load_settings, read_yaml
+from convrfm.replication.config.validation import read_yaml
 from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.presets import Settings, load_settings
 from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.record import figure_records, run_records
 from convrfm.replication.record.session import Job

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from convrfm.replication.claims.judging import Judgement
+from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.claims.verdicts import Verdict
 
 __all__ = [

@@ -19,12 +19,12 @@ from markupsafe import Markup
 from PIL import Image
 
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES
+from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Audit, Result, by_kind, coverage_in_words, headline, trust
 from convrfm.replication.audit.records import Product
-from convrfm.replication.claims.judging import Judgement
 from convrfm.replication.claims.verdicts import Verdict
-from convrfm.replication.config.presets import Protocol
 from convrfm.replication.plan.plan import FIGURE_FORMATS
+from convrfm.replication.plan.presets import Protocol
 from convrfm.replication.record.received import open_result
 
 __all__ = ["render_page"]

@@ -29,9 +29,9 @@ from typing import Any, NamedTuple
 from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError, StorageError
 from convrfm.replication.audit.changes import expected_of
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
+from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Coverage, Replay, Result
 from convrfm.replication.audit.records import Product
-from convrfm.replication.claims.judging import Judgement
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import DRAWS
 from convrfm.replication.record.closure import closure_hash

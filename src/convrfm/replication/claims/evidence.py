@@ -12,14 +12,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import Field
+from scipy import stats
 
 from convrfm.replication.config.models import Model
-from convrfm.replication.figures.style import interval
 from convrfm.replication.record.record import RUN_FILES, run_keys
 
 __all__ = [
-    "Condition", "Evidence", "Interval", "Judge", "Judges", "Number", "Reading", "Rule", "basis_in_words", "bounds", "mean_of",
-    "none_missing", "runs_of",
+    "Condition", "Evidence", "Interval", "Judge", "Judges", "Number", "Reading", "Rule", "basis_in_words", "bounds",
+    "interval", "mean_of", "none_missing", "runs_of", "with_interval",
 ]  # fmt: skip
 
 
@@ -302,3 +302,17 @@ def basis_in_words(bases: Iterable[dict[str, tuple[str, ...]]]) -> str:
             listed = ", ".join(values) if len(values) <= SHOWN else f"{values[0]} to {values[-1]} ({len(values)})"
             parts.append(form.format(listed, s="s" * (len(values) > 1)))
     return ", ".join(parts)
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
+    """Give mean and Student interval of the mean; the interval is NaN for fewer than two values."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
+    return mean, mean - half, mean + half
+
+
+def with_interval(mean: float, low: float, high: float, form: str) -> str:
+    """Write a number with its interval behind it in brackets, if there is one; all in the same format, such as "+.3f"."""
+    return f"{mean:{form}}" if np.isnan(low) else f"{mean:{form}} [{low:{form}}, {high:{form}}]"

@@ -30,8 +30,15 @@ from enum import StrEnum
 from typing import Any
 
 from convrfm.errors import DataError
-from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Reading, Rule, basis_in_words
-from convrfm.replication.figures.style import with_interval
+from convrfm.replication.claims.evidence import (
+    Condition,
+    Evidence,
+    Judges,
+    Reading,
+    Rule,
+    basis_in_words,
+    with_interval,
+)
 
 __all__ = ["Decision", "Measurement", "Verdict", "decide", "measured", "quoted", "readings_of"]
 

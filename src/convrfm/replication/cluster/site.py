@@ -17,7 +17,7 @@ from snakemake_executor_plugin_slurm.partitions import (
 
 from convrfm.errors import ConfigError
 from convrfm.replication.config.models import Model
-from convrfm.replication.config.presets import read_yaml, validated
+from convrfm.replication.config.validation import read_yaml, validated
 
 __all__ = ["SITE", "Site", "Submission", "excesses", "largest_requests", "load_site", "read_partitions"]
 

@@ -21,8 +21,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from convrfm.errors import InputError
-from convrfm.replication.claims.evidence import Number, Rule
-from convrfm.replication.figures.style import interval
+from convrfm.replication.claims.evidence import Number, Rule, interval
 from convrfm.replication.runs.protocols import chosen, selection_score
 
 __all__ = [

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from pydantic import Field, field_validator, model_validator
 
+from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import (
     accuracy_of,
@@ -31,7 +32,7 @@ from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.methods import estimate_cell
 from convrfm.replication.figures.names import in_sentence, is_stand_in, reservation, short_title, stand_in_note
 from convrfm.replication.figures.skipped import skipped_lines, write_reason
-from convrfm.replication.figures.style import figure_style, letter, with_interval
+from convrfm.replication.figures.style import figure_style, letter
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel

@@ -18,13 +18,23 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.pictures.eigenfilters import CONSTANT
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
+from convrfm.replication.claims.evidence import (
+    Evidence,
+    Judges,
+    Number,
+    Reading,
+    Rule,
+    bounds,
+    interval,
+    none_missing,
+    with_interval,
+)
 from convrfm.replication.config.models import Model, Positive, check_among, check_each_once
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title, stand_in_note
 from convrfm.replication.figures.skipped import write_reason
-from convrfm.replication.figures.style import figure_style, interval, with_interval
+from convrfm.replication.figures.style import figure_style
 
 __all__ = [
     "FeatureFigure",

@@ -16,10 +16,20 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pydantic import Field
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, none_missing
+from convrfm.replication.claims.evidence import (
+    Evidence,
+    Judges,
+    Number,
+    Reading,
+    Rule,
+    bounds,
+    interval,
+    none_missing,
+    with_interval,
+)
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.style import figure_style, interval, with_interval
+from convrfm.replication.figures.style import figure_style
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
     caption_of_networks,

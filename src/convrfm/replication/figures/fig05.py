@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.local_signal import TASKS
+from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.pictures.magnitudes import patch_magnitude
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive, check_each_once
@@ -40,7 +40,6 @@ from convrfm.replication.figures.methods import draw_estimates, estimate_cell, i
 from convrfm.replication.figures.names import is_stand_in, reservation, short_title, with_stand_ins
 from convrfm.replication.figures.skipped import skipped_lines, write_reason
 from convrfm.replication.figures.style import figure_style, letter
-from convrfm.replication.jobs.task_images import read_draw
 from convrfm.replication.record.record import RUN_FILES, read_record, run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
@@ -461,6 +460,6 @@ def _pictures(job: Job, table: pd.DataFrame) -> dict[str, Any]:
     (fit,) = runs_with(job.inputs["arrays"], experiment="rfm", task=task, seed=str(seed), sigma=f"{sigma:g}")
     patch_size = read_record(fit.with_name(RUN_FILES["record"]))["settings"]["patch_size"]
     metric = load_arrays(fit)[f"metric/0/{fitted['chosen']}"]
-    split = read_draw(drawn).test
+    split = LocalSignalDraw.from_arrays(load_arrays(drawn)).test
     found = examples(split.images(TASKS[task](sigma)), split.inside, metric, patch_size)
     return {**found, "sigma": sigma}

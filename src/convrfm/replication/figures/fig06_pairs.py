@@ -13,13 +13,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convrfm.replication.claims.evidence import interval, with_interval
 from convrfm.replication.figures.accuracies import DRAWS, IN_WORDS, how_chosen, in_words
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
 from convrfm.replication.figures.methods import METHODS, draw_estimates, interval_handles, method_marks
 from convrfm.replication.figures.names import star, starred_note, starred_reservation, title
 from convrfm.replication.figures.skipped import skipped_lines, write_reason
-from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+from convrfm.replication.figures.style import figure_style, letter
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "caption", "draw", "draw_figure"]

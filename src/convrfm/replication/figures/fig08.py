@@ -17,14 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, mean_of
+from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import STAND_INS, is_stand_in, short_title
 from convrfm.replication.figures.skipped import skipped_lines, write_reason
-from convrfm.replication.figures.style import figure_style, interval, letter, with_interval
+from convrfm.replication.figures.style import figure_style, letter
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig08", "SimpleNetPanel", "caption", "draw", "draw_figure", "tidy"]

@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.figures.accuracies import DRAWS, IN_WORDS, TEST_IMAGES, Estimate
-from convrfm.replication.figures.style import with_interval
 
 __all__ = ["METHODS", "draw_estimates", "estimate_cell", "interval_handles", "method_marks"]
 

@@ -6,10 +6,9 @@ import pandas as pd
 from convrfm.datasets.local_signal import LocalSignalDraw, embedded_digits, noisy_bars, noisy_digits
 from convrfm.errors import InputError
 from convrfm.numerics.sampling import generator
-from convrfm.replication.jobs.task_images import write_draw
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.local_signal import DrawSettings
-from convrfm.system.storage import load_arrays, write_table
+from convrfm.system.storage import load_arrays, write_arrays, write_table
 
 __all__ = ["draw_task"]
 
@@ -26,7 +25,7 @@ def draw_task(job: Job) -> None:
         for label, count in zip(*np.unique(split.labels, return_counts=True), strict=True):
             rows.append({"split": name, "label": int(label), "count": int(count)})
     write_table(job.outputs["metrics"], pd.DataFrame(rows))
-    write_draw(job.outputs["arrays"], draw)
+    write_arrays(job.outputs["arrays"], draw.arrays())
     job.recorder.notes["seed"] = settings.seed
     job.write_record()
 

@@ -1,19 +1,18 @@
 """The images that kernels and networks are fitted to: a local-signal draw at one noise level, or prepared images."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from convrfm.datasets.local_signal import TASKS, LocalSignalDraw, LocalSignalSplit
+from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.datasets.registry import find_entry
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import ImageFit, TaskFit
 from convrfm.replication.runs.layers import ImageLayers, TaskLayers
 from convrfm.replication.runs.networks import ImageNetworkSettings, TaskNetworkSettings
-from convrfm.system.storage import load_arrays, write_arrays
+from convrfm.system.storage import load_arrays
 
-__all__ = ["TaskImages", "read_draw", "read_task_images", "write_draw"]
+__all__ = ["TaskImages", "read_task_images"]
 
 
 OfTask = TaskFit | TaskNetworkSettings | TaskLayers
@@ -45,7 +44,7 @@ def read_task_images(job: Job, given: OfTask | OfImages) -> TaskImages:
     Of a draw with more images than in the settings, the first ones are taken.
     """
     if isinstance(given, OfTask):
-        draw = read_draw(job.input("draw"))
+        draw = LocalSignalDraw.from_arrays(load_arrays(job.input("draw")))
         noise_std = TASKS[given.task](given.sigma)
         return TaskImages(
             draw.train.images(noise_std)[: given.n_train],
@@ -64,25 +63,3 @@ def read_task_images(job: Job, given: OfTask | OfImages) -> TaskImages:
         outputs=prepared["train/targets"].shape[1],
         title=f"{find_entry(given.dataset).title}, classes {given.classes}",
     )
-
-
-def write_draw(path: Path, draw: LocalSignalDraw) -> None:
-    """Write the arrays of both splits, as `train/signal` and so on.
-
-    Raises:
-        StorageError: see `convrfm.system.storage`.
-    """
-    splits: dict[str, LocalSignalSplit] = vars(draw)
-    write_arrays(
-        path, {f"{name}/{part}": array for name, split in splits.items() for part, array in vars(split).items()}
-    )
-
-
-def read_draw(path: Path) -> LocalSignalDraw:
-    """Read what `write_draw` wrote."""
-    arrays = load_arrays(path)
-    splits = [
-        LocalSignalSplit(**{part: arrays[f"{name}/{part}"] for part in ("signal", "inside", "frame", "labels")})
-        for name in ("train", "test")
-    ]
-    return LocalSignalDraw(*splits)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.replication.config.models import Model
-from convrfm.replication.config.presets import Settings
+from convrfm.replication.plan.presets import Settings
 from convrfm.replication.record.data_states import STATE, read_state
 from convrfm.replication.record.record import RUN_FILES, run_name
 from convrfm.replication.runs.kinds import Keys

@@ -19,9 +19,9 @@ from snakemake_executor_plugin_slurm.partitions import Partition
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.cluster.site import SITE, Submission, excesses, largest_requests, read_partitions
-from convrfm.replication.config.presets import load_settings
 from convrfm.replication.plan.fits import expected_minutes
 from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan.presets import load_settings
 from convrfm.replication.record.session import Job
 
 __all__ = ["Planned", "longest_chain", "print_cost", "table"]
