@@ -22,6 +22,7 @@ from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.config.models import Model, as_yaml
 from convrfm.replication.config.validation import section_in
 from convrfm.replication.pages.claims import claims_page
+from convrfm.replication.pages.house import drawing
 from convrfm.replication.pages.quoted_numbers import quoted
 from convrfm.replication.plan.presets import Config, Preset
 from convrfm.system.storage import write_bytes
@@ -44,6 +45,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         datasets: _filled(datasets, _data()),
         root / "docs/claims.md": claims_page(load_claims(), HEADER),
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
+        root / "docs/images/house.svg": drawing(root),
         **quoted(root),
     }
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import convrfm
 
-__all__ = ["closure_hash", "import_closure"]
+__all__ = ["closure_hash", "executed", "import_closure"]
 
 PACKAGE = "convrfm"
 ROOT = Path(convrfm.__file__).parent
@@ -28,19 +28,19 @@ def _file_of(module: str) -> Path | None:
     return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree, without the blocks that only type checkers read."""
+def executed(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a syntax tree, without blocks under `TYPE_CHECKING`."""
     if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
         return
     yield node
     for child in ast.iter_child_nodes(node):
-        yield from _executed(child)
+        yield from executed(child)
 
 
 def _mentioned(path: Path) -> Iterator[str]:
     """Dotted names that a file may import."""
     lazy = path.name == "__init__.py"
-    for node in _executed(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in executed(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
