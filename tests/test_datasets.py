@@ -95,5 +95,5 @@ def test_stratified_draw(rng):
     assert (np.abs(np.bincount(labels[chosen]) - [10, 6, 4]) <= 1).all()
     assert len(stratified_draw(labels, 0, rng)) == 0
     assert (stratified_draw(labels, 100, rng) == np.arange(100)).all()
-    with pytest.raises(InputError, match="101 samples"):
+    with pytest.raises(InputError, match="Cannot draw 101 of 100 samples"):
         stratified_draw(labels, 101, rng)
