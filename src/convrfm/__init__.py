@@ -17,7 +17,7 @@ __all__ = [
     "DeepConvRFMRegressor", "__version__", "correlations", "load_model", "measure", "save_model", "summarise",
 ]  # fmt: skip
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "convrfm.ansatz": ("AgopAccumulator", "correlations", "measure", "summarise"),
