@@ -103,7 +103,7 @@ def simplenet(**changes):
         (panel(rfm={"ridges": [1e-3, 0.0]}), ["fig05.panels.0.rfm.ridges.1: must", ", not 0.0", "> 0"]),
         (panel(depth=1), ["rfm.stages is 3, but depth is 1"]),
         (panel(rfm={"rounds": 1}), ["rfm.rounds must be at least 2"]),
-        (panel(sigmas=[1.0, 1.0000001]), ["only once"]),
+        (panel(sigmas=[1.0, 1.0000001]), ["duplicate 'sigma=1'"]),
         (panel(sigmas=[0.0]), ["above 0"]),
         (panel(sigmas=[float("inf")]), ["sigmas.0: must", ", not inf", "finite"]),
         (panel(n_train=-5), ["n_train: must", ", not -5", ">= 1"]),

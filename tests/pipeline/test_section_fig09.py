@@ -59,7 +59,7 @@ def test_names_agree():
         ({"datasets": [{**DATA, "color": "rgb"}]}, ["did you mean 'colour'?"]),
         ({"patch_sizes": [3, 4]}, ["must be odd"]),
         ({"patch_sizes": [3, 3]}, ["once"]),
-        ({"architectures": ["vanilla", "vanilla"]}, ["only once"]),
+        ({"architectures": ["vanilla", "vanilla"]}, ["duplicate 'vanilla'"]),
         ({"architectures": ["Myrtle10"]}, ["architectures.0: must", ", not 'Myrtle10'", "'MyrtleMax'"]),
         ({"epochs": 0}, ["epochs: must", ", not 0"]),
         ({"first_std": 0.0}, ["first_std: must", ", not 0.0", "> 0"]),

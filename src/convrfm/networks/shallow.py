@@ -84,7 +84,7 @@ def _check(architecture: str, height: int, width: int, patch_size: int) -> None:
         msg = f"The architecture must be one of {', '.join(ARCHITECTURES)}, but it is {architecture!r}."
         raise InputError(msg)
     if patch_size < 1 or patch_size % 2 == 0:
-        msg = f"patch_size must be odd, so that zero padding keeps the size of an image, but it is {patch_size}."
+        msg = f"patch_size must be odd, not {patch_size}: zero padding then keeps the size of an image."
         raise InputError(msg)
     least = 1 if architecture == "vanilla" else 2 ** len(POOLED)
     if min(height, width) < least:

@@ -68,7 +68,7 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
     for product in products:
         own, record, expected = list(product.findings), product.record, expected_of(product, plan)
         if product.name not in asked:
-            found = "The configuration no longer asks for it, or what asked for it was not built."
+            found = "The configuration no longer needs it, or what needed it was not built."
             own.append(Finding(State.ORPHANED, product.record_file, found))
         counts["records"] += 1
         if record is not None:

@@ -1,1 +1,1 @@
-"""What a scheduler is asked for."""
+"""Clusters: memory, minutes and GPUs of jobs, the site's file, the start of Snakemake."""

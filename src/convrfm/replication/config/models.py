@@ -30,7 +30,7 @@ def as_yaml(value: Any) -> str:
     return dumped.removesuffix("...\n").strip()
 
 
-def check_each_once(values: Sequence[object], _expected: str = "") -> None:
+def check_each_once(values: Sequence[object]) -> None:
     """Check that a list has no duplicates.
 
     Raises:

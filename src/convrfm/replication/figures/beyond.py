@@ -108,9 +108,7 @@ class StudyTask(Model):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         self.rfm.check(self.depth)
-        check_each_once(
-            [str(n) for n in self.n_train], "each number of training images may stand there only once, but they are"
-        )
+        check_each_once([str(n) for n in self.n_train])
         return self
 
 
@@ -132,7 +130,7 @@ class Choices(Model):
     @classmethod
     def _each_change_once(cls, changes: list[Change]) -> list[Change]:
         names = [variant_name(change.values) for change in changes]
-        check_each_once(names, "each change may stand there only once, but they are")
+        check_each_once(names)
         return changes
 
 
@@ -149,13 +147,13 @@ class Beyond(Model):
     @field_validator("tasks")
     @classmethod
     def _each_task_once(cls, tasks: list[StudyTask]) -> list[StudyTask]:
-        check_each_once([task.task for task in tasks], "each task may stand there only once, but they are")
+        check_each_once([task.task for task in tasks])
         return tasks
 
     @field_validator("seeds")
     @classmethod
     def _each_seed_once(cls, seeds: list[int]) -> list[int]:
-        check_each_once([run_name({"seed": seed}) for seed in seeds], "a seed may stand there only once, but they are")
+        check_each_once([run_name({"seed": seed}) for seed in seeds])
         return seeds
 
     @model_validator(mode="after")
@@ -495,7 +493,7 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
     opening = (
         f"**Beyond the paper** (curves: protocol {protocol}, ridge and round chosen {how_chosen(protocol)}). CNTK is the "
         "kernel without feature learning, ConvRFM its best round from round 1 on, and beside it round 1 alone; each stage of "
-        f"Deep ConvRFM stands by itself. {draws} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
+        f"Deep ConvRFM is by itself. {draws} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
     )
     lines = [opening]
     letters = iter("ABCDEF")

@@ -279,7 +279,7 @@ def orientation_sentence(table: pd.DataFrame) -> str:
     rows = proper_edges(table)
     oriented = oriented_gaps(table)
     if len(oriented) == 0:
-        return "No eigenvector has an orientation, so that nothing can be said of the edges it picks."
+        return "No eigenvector has an orientation: nothing can be said of the edges it picks."
     own, control = oriented["value"], oriented["control"]
     return (
         f"Of {int((rows['quantity'] == 'gap').sum())} eigenvectors that are not constant, {len(oriented)} have an orientation "

@@ -106,10 +106,8 @@ class LocalSignalPanel(Model):
     @field_validator("sigmas")
     @classmethod
     def _sigmas_tell_runs_apart(cls, sigmas: list[float]) -> list[float]:
-        names = [run_name({"sigma": sigma}) for sigma in sigmas]
-        if len(set(names)) < len(names):
-            msg = "each noise level may stand there only once, and they must differ in their first six digits"
-            raise ValueError(msg)
+        # As folders of runs have them, with six digits.
+        check_each_once([run_name({"sigma": sigma}) for sigma in sigmas])
         if max(sigmas) == 0:
             msg = "at least one noise level must be above 0"
             raise ValueError(msg)
@@ -124,7 +122,7 @@ class Fig05(Model):
     @field_validator("panels")
     @classmethod
     def _one_panel_for_each_task(cls, panels: list[LocalSignalPanel]) -> list[LocalSignalPanel]:
-        check_each_once([panel.task for panel in panels], "each task may have one panel only, but the tasks are")
+        check_each_once([panel.task for panel in panels])
         return panels
 
 
@@ -337,7 +335,7 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     protocol = table["protocol"].iloc[0]
     opening = (
         f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. CNTK "
-        "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM stands "
+        "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM is taken "
         f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {how_chosen(protocol)}. "
         "Below the accuracies: what each method gains over CNTK, and what the stages of Deep ConvRFM gain over ConvRFM."
     )

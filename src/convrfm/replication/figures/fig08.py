@@ -124,7 +124,7 @@ class Fig08(Model):
     @classmethod
     def _one_panel_for_each_dataset(cls, panels: list[SimpleNetPanel]) -> list[SimpleNetPanel]:
         names = [panel.dataset for panel in panels]
-        check_each_once(names, "each data set may have one panel only, but they are")
+        check_each_once(names)
         return panels
 
 

@@ -91,16 +91,15 @@ class Fig09(Model):
     @field_validator("architectures")
     @classmethod
     def _each_architecture_once(cls, architectures: list[str]) -> list[str]:
-        if len(set(architectures)) < len(architectures):
-            msg = "each architecture may stand there only once"
-            raise ValueError(msg)
+        check_each_once(architectures)
         return architectures
 
     @field_validator("patch_sizes")
     @classmethod
     def _odd_and_once(cls, patch_sizes: list[int]) -> list[int]:
-        if len(set(patch_sizes)) < len(patch_sizes) or any(size % 2 == 0 for size in patch_sizes):
-            msg = "patch sizes must be odd, so that zero padding keeps the size of an image, and each may stand there once"
+        check_each_once(patch_sizes)
+        if any(size % 2 == 0 for size in patch_sizes):
+            msg = "must be odd: zero padding then keeps the size of an image"
             raise ValueError(msg)
         return patch_sizes
 

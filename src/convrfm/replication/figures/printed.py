@@ -48,7 +48,7 @@ class PrintedRun:
         squared_error: of the test images, by round: summed over classes, averaged over images; empty where none is
             printed.
         tolerance: points of accuracy within which a repetition counts as equal, by round. Ours, fixed beforehand. Round 0
-            of a data set as it is has no randomness; later rounds depend on rounding through the AGOP; noise is drawn anew.
+            of a data set as it is has no randomness; later rounds depend on rounding through the AGOP; noise is drawn again.
     """
 
     task: str
@@ -113,7 +113,7 @@ class Printed(Model):
     @field_validator("runs")
     @classmethod
     def _runs_are_known(cls, runs: list[str]) -> list[str]:
-        check_each_once(runs, "each run may stand there only once, but they are")
+        check_each_once(runs)
         for name in runs:
             if name not in PRINTED:
                 msg = f"{name!r} must be one of {', '.join(PRINTED)}"
@@ -316,7 +316,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     opening = (
         "**The authors' printed numbers** (protocol: published). Accuracy and squared error (summed over classes, averaged "
         "over test images) of each round of ConvRFM: CNTK of three 3x3 convolutions, ridge 1e-5, AGOP of the first 20 "
-        "images. The authors solve in float32, we in float64; noise is drawn anew."
+        "images. The authors solve in float32, we in float64; noise is drawn again."
     )
     lines = [opening]
     for name in dict.fromkeys(found["run"]):

@@ -1,4 +1,4 @@
-"""What stands in the place of a figure, or of one of its panels, whose data are not there."""
+"""What replaces a figure, or one of its panels, whose data are absent."""
 
 import textwrap
 from collections.abc import Callable, Mapping

@@ -168,7 +168,7 @@ def _restored(checkpoint: Path, accumulator: AgopAccumulator) -> int:
         arrays = load_arrays(checkpoint)
         steps = int(arrays.pop(STEPS)[0])
     except (SafetensorError, KeyError) as error:
-        msg = f"The checkpoint {checkpoint} is damaged ({error}): delete it to start anew."
+        msg = f"The checkpoint {checkpoint} is damaged ({error}): delete it to start again."
         raise StorageError(msg) from error
     accumulator.load_state(arrays)
     return steps

@@ -24,7 +24,7 @@ def fit_metric(job: Job) -> None:
 
     `correct/0/<round>` `(m,)` bool says whether each test image is classified correctly, as in `convrfm.replication.jobs.fits`.
 
-    Round 0 has the identity for a metric and is never the best: what is asked for here is what was learned.
+    Round 0, whose metric is the identity, is never the best: the figures show what was learned.
     """
     given = FeatureFitSettings.model_validate(job.settings)
     data, kernel, settings = _data(job), _kernel(given), _choices(given)

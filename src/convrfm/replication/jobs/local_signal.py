@@ -40,7 +40,7 @@ def _draw(job: Job, settings: DrawSettings) -> LocalSignalDraw:
         chosen = rng.permutation(len(labels))
         if n_train + n_test > len(labels):
             count = n_train + n_test
-            msg = f"{count} images were asked for, but the embedded digits hold {len(labels)}: lower n_train or n_test."
+            msg = f"n_train + n_test is {count}, but there are {len(labels)} embedded digits: lower n_train or n_test."
             raise InputError(msg)
         train, test = chosen[:n_train], chosen[n_train : n_train + n_test]
         return noisy_digits((images[train], labels[train]), (images[test], labels[test]), seed=seed)

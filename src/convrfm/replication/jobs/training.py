@@ -32,7 +32,7 @@ def prepare_torch(job: Job) -> str:
     The setting `device` is "auto", "cpu" or "cuda".
 
     Raises:
-        ConfigError: CUDA was asked for, and cannot be used.
+        ConfigError: `device` is cuda, which cannot be used.
     """
     # What cuBLAS wants for reproducible products; it is read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

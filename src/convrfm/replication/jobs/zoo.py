@@ -33,7 +33,7 @@ def prepare_pooling(job: Job) -> str:
     it sums nothing, so that there is nothing to come out otherwise.
 
     Raises:
-        ConfigError: CUDA was asked for, and there is none.
+        ConfigError: `device` is cuda, and there is none.
     """
     device = prepare_torch(job)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
