@@ -58,7 +58,7 @@ def test_names_agree():
         ({"datasets": [{**DATA, "size": 2}]}, ["size: must", ", not 2", ">= 4"]),
         ({"datasets": [{**DATA, "color": "rgb"}]}, ["did you mean 'colour'?"]),
         ({"patch_sizes": [3, 4]}, ["must be odd"]),
-        ({"patch_sizes": [3, 3]}, ["once"]),
+        ({"patch_sizes": [3, 3]}, ["duplicate 3"]),
         ({"architectures": ["vanilla", "vanilla"]}, ["duplicate 'vanilla'"]),
         ({"architectures": ["Myrtle10"]}, ["architectures.0: must", ", not 'Myrtle10'", "'MyrtleMax'"]),
         ({"epochs": 0}, ["epochs: must", ", not 0"]),

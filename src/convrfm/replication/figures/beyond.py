@@ -24,8 +24,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.methods import estimate_cell
 from convrfm.replication.figures.names import in_sentence, is_stand_in, reservation, short_title, stand_in_note
-from convrfm.replication.figures.skipped import skipped_lines, write_reason
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel

@@ -33,8 +33,7 @@ from convrfm.replication.config.models import Model, Positive, check_among, chec
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title, stand_in_note
-from convrfm.replication.figures.skipped import write_reason
-from convrfm.replication.figures.style import figure_style
+from convrfm.replication.figures.style import figure_style, write_reason
 
 __all__ = [
     "FeatureFigure",

@@ -19,8 +19,7 @@ from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.config.models import Model, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.skipped import write_reason
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, write_reason
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
     Run,

@@ -32,8 +32,7 @@ from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
-from convrfm.replication.figures.skipped import skipped_lines
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, skipped_lines
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays

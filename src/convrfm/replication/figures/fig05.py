@@ -38,8 +38,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_scored_runs, runs_with
 from convrfm.replication.figures.methods import draw_estimates, estimate_cell, interval_handles
 from convrfm.replication.figures.names import is_stand_in, reservation, short_title, with_stand_ins
-from convrfm.replication.figures.skipped import skipped_lines, write_reason
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
 from convrfm.replication.record.record import RUN_FILES, read_record, run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection

@@ -41,8 +41,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
 from convrfm.replication.figures.methods import METHODS, draw_estimates, estimate_cell, interval_handles, method_marks
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
-from convrfm.replication.figures.skipped import skipped_lines
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, skipped_lines
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.replication.runs.protocols import selection_score

@@ -19,8 +19,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
 from convrfm.replication.figures.methods import METHODS, draw_estimates, interval_handles, method_marks
 from convrfm.replication.figures.names import star, starred_note, starred_reservation, title
-from convrfm.replication.figures.skipped import skipped_lines, write_reason
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "caption", "draw", "draw_figure"]

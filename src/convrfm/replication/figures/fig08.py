@@ -23,8 +23,7 @@ from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import STAND_INS, is_stand_in, short_title
-from convrfm.replication.figures.skipped import skipped_lines, write_reason
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig08", "SimpleNetPanel", "caption", "draw", "draw_figure", "tidy"]

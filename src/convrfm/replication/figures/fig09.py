@@ -34,8 +34,7 @@ from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
-from convrfm.replication.figures.skipped import skipped_lines
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, skipped_lines
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig09", "ShallowData", "caption", "contrasts", "draw", "draw_figure", "of_networks", "tidy"]

@@ -18,7 +18,7 @@ from convrfm.replication import figures as package
 from convrfm.replication.claims.evidence import Evidence, Judges
 from convrfm.replication.claims.verdicts import quoted
 from convrfm.replication.config.models import Model
-from convrfm.replication.figures.skipped import draw_skipped
+from convrfm.replication.figures.style import draw_skipped
 from convrfm.replication.record.data_states import read_state
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import write_atomically, write_bytes, write_table

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from convrfm.datasets.registry import WEIGHTS
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive
-from convrfm.replication.figures.skipped import skipped_lines
+from convrfm.replication.figures.style import skipped_lines
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 
