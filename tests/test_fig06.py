@@ -8,9 +8,10 @@ from matplotlib.text import Text
 
 from convrfm.errors import InputError
 from convrfm.networks.plain_cnn import PlainCNN
+from convrfm.numerics.inputs import targets_of
 from convrfm.replication.figures import fig06, fig06_pairs
 from convrfm.replication.figures.accuracies import ScoredRun, estimate_in
-from convrfm.rfm.ridge import accuracy, squared_error, targets_of
+from convrfm.rfm.ridge import accuracy, squared_error
 from convrfm.training import TrainingData, TrainingSettings, train
 
 SETTINGS = {"n_train": 50, "n_test": 40}

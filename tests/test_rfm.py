@@ -11,11 +11,12 @@ from tolerance import assert_close
 from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.kernels import CNNGP, CNTK, PatchLaplace
 from convrfm.kernels.base import BACKENDS
+from convrfm.numerics.inputs import targets_of
 from convrfm.numerics.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
 from convrfm.rfm import device_solve
 from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings, apply_filters, fit_stages, history_of, sample_filters
-from convrfm.rfm.ridge import accuracy, solve_ridge, squared_error, targets_of
+from convrfm.rfm.ridge import accuracy, solve_ridge, squared_error
 from convrfm.rfm.rounds import RFMSettings, StageData, fit_rounds
 
 PUBLISHED = RFMSettings(rounds=3, ridges=(1e-5, 1e-3), selection="test", agop_samples=4, agop_draw="first", agop_ridge="last")

@@ -6,9 +6,10 @@ import torch
 from tolerance import assert_close
 
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError
+from convrfm.numerics.inputs import one_hot
 from convrfm.rfm import device_solve
 from convrfm.rfm.device_solve import solve_on_device, solve_on_gpu
-from convrfm.rfm.ridge import accuracy, determination, one_hot, solve_ridge, squared_error
+from convrfm.rfm.ridge import accuracy, determination, solve_ridge, squared_error
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Conversion and checks of what callers pass: arrays, and settings.
+"""Conversion and checks of what callers pass: arrays, labels, and settings.
 
 NumPy in, NumPy out; tensor in, tensor out on the same device. Settings are checked by plain functions and not by
 scikit-learn's, whose import takes a second in every job.
@@ -12,8 +12,8 @@ import numpy as np
 from convrfm.errors import InputError, NonFiniteError
 
 __all__ = [
-    "as_array", "as_images", "as_numpy", "check_finite", "check_integer", "is_count", "is_positive", "like", "one_of",
-    "refuse_first",
+    "as_array", "as_images", "as_numpy", "check_finite", "check_integer", "is_count", "is_positive", "like", "one_hot",
+    "one_of", "refuse_first", "targets_of",
 ]  # fmt: skip
 
 
@@ -196,3 +196,24 @@ def refuse_first(settings: Any, checks: dict[str, bool]) -> None:
         if not holds:
             msg = f"{sentence}, but it is {getattr(settings, sentence.split()[0])!r}."
             raise InputError(msg)
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Targets `(n, classes)` in {0, 1}, float64, from integer labels `(n,)`.
+
+    Raises:
+        InputError: a label outside 0 ... classes - 1.
+    """
+    if len(labels) > 0 and not (labels.min() >= 0 and labels.max() < classes):
+        msg = f"Labels must lie in 0 ... {classes - 1}, but they run from {labels.min()} to {labels.max()}."
+        raise InputError(msg)
+    return np.eye(classes)[labels]
+
+
+def targets_of(labels: np.ndarray, outputs: int) -> np.ndarray:
+    """Targets `(n, outputs)` in {0, 1}, float64: one-hot; for a single output the labels themselves, 0 and 1.
+
+    Raises:
+        InputError: a label out of range.
+    """
+    return one_hot(labels, 2)[:, 1:] if outputs == 1 else one_hot(labels, outputs)

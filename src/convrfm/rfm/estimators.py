@@ -14,10 +14,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from convrfm.errors import InputError
-from convrfm.numerics.inputs import as_array, as_numpy, check_finite
+from convrfm.numerics.inputs import as_array, as_numpy, check_finite, one_hot
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.estimator_base import COUNT, KERNELS, ConvRFMBase
-from convrfm.rfm.ridge import one_hot
 from convrfm.rfm.rounds import StageData
 
 __all__ = ["KERNELS", "ConvRFMClassifier", "ConvRFMRegressor", "DeepConvRFMClassifier", "DeepConvRFMRegressor"]

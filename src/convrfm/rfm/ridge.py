@@ -8,11 +8,11 @@ import numpy as np
 from scipy import linalg
 
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.inputs import check_finite
+from convrfm.numerics.inputs import check_finite, targets_of
 
 __all__ = [
-    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "one_hot", "solve_ridge",
-    "squared_error", "targets_of", "warn_of_clipping",
+    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "solve_ridge",
+    "squared_error", "warn_of_clipping",
 ]  # fmt: skip
 
 SolverDtype = Literal["float64", "float32"]
@@ -123,27 +123,6 @@ def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: Solve
     shifted = np.clip(eigenvalues, 0, None).astype(np.float64) + ridge
     basis = eigenvectors.astype(np.float64, copy=False)
     return basis @ ((basis.T @ targets) / shifted[:, None]), float(shifted[-1] / shifted[0])
-
-
-def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Targets `(n, classes)` in {0, 1}, float64, from integer labels `(n,)`.
-
-    Raises:
-        InputError: a label outside 0 ... classes - 1.
-    """
-    if len(labels) > 0 and not (labels.min() >= 0 and labels.max() < classes):
-        msg = f"Labels must lie in 0 ... {classes - 1}, but they run from {labels.min()} to {labels.max()}."
-        raise InputError(msg)
-    return np.eye(classes)[labels]
-
-
-def targets_of(labels: np.ndarray, outputs: int) -> np.ndarray:
-    """Targets `(n, outputs)` in {0, 1}, float64: one-hot; for a single output the labels themselves, 0 and 1.
-
-    Raises:
-        InputError: a label out of range.
-    """
-    return one_hot(labels, 2)[:, 1:] if outputs == 1 else one_hot(labels, outputs)
 
 
 def correct(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:

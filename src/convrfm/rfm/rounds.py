@@ -15,19 +15,10 @@ from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.backends import PreparedImages
 from convrfm.kernels.quality import certify
-from convrfm.numerics.inputs import is_count, is_positive, one_of, refuse_first
+from convrfm.numerics.inputs import is_count, is_positive, one_of, refuse_first, targets_of
 from convrfm.numerics.metric import keep_top_eigenvalues, normalise, power
 from convrfm.rfm.journal import Round, RoundJournal
-from convrfm.rfm.ridge import (
-    RidgeSolution,
-    SolverDtype,
-    accuracy,
-    correct,
-    determination,
-    solve_ridge,
-    squared_error,
-    targets_of,
-)
+from convrfm.rfm.ridge import RidgeSolution, SolverDtype, accuracy, correct, determination, solve_ridge, squared_error
 from convrfm.system.terminal import track
 
 __all__ = ["RFMSettings", "StageData", "StageResult", "fit_rounds"]

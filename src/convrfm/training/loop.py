@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConvRFMError, InputError
+from convrfm.numerics.inputs import targets_of
 from convrfm.numerics.sampling import generator
-from convrfm.rfm.ridge import targets_of
 from convrfm.system.terminal import track
 from convrfm.training.checkpoint import Progress, identity_of, latest_checkpoint, weights_of, write_checkpoint
 from convrfm.training.settings import TrainingData, TrainingResult, TrainingSettings
