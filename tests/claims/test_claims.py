@@ -46,7 +46,7 @@ def test_what_decides_a_claim_is_plain_and_made_from_its_record_again():
 
 
 def test_nothing_here_knows_the_audit():
-    for module in ("judging", "verdicts", "claims"):
+    for module in ("claims", "evidence", "verdicts"):
         assert not [
             name
             for name in import_closure(f"convrfm.replication.claims.{module}")
