@@ -136,7 +136,7 @@ def test_a_second_audit_sees_the_same_and_changes_nothing_but_its_own_files(proj
         (["audit", "results/none"], "is not a folder"),
         (["audit", "results"], "is not results/<preset> of a project"),
         (["audit", "results/quick/runs"], "is not results/<preset> of a project"),
-        (["audit", "results/strange"], "preset is 'strange', but must be one of anchors, quick"),
+        (["audit", "results/strange"], "preset: must be one of anchors, quick, not 'strange'"),
         (["audit", "results/quick", "--replay", "claim", "A99"], "There is no claim A99: the claims are A1, "),
         (["import-results", "nowhere"], "nowhere is not a folder"),
     ],
