@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from claims import made_up
 from claims.made_up import CLAIMS, DEEP, NAN, both, fig01, fig05, fig06, put, put_skipped, tables_of
 from convrfm.replication.audit.judging import judge, judge_claim
-from convrfm.replication.audit.outcome import Audit
+from convrfm.replication.audit.outcome import Audit, as_document
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.evidence import Condition, Number, Reading
 from convrfm.replication.claims.verdicts import Verdict, measured
@@ -190,7 +191,8 @@ def test_judging_changes_nothing_and_gives_plain_data(results):
     first = judge(results, "paper", ["published"])
     assert judge(results, "paper", ["published"]) == first
     assert state() == before
-    text = json.dumps(Audit("paper", "results/paper", first, (), (), (), (), "", {}, "", "").as_json(), allow_nan=False)
+    audit = Audit("paper", "results/paper", first, (), (), (), (), "", {}, "", "")
+    text = json.dumps(as_document(audit, datetime.now(UTC)), allow_nan=False)
     assert len(json.loads(text)["judgements"]) == len(first)
 
 

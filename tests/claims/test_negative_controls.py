@@ -13,7 +13,7 @@ from claims.made_up import put
 from convrfm.ansatz import theorem
 from convrfm.ansatz.accumulator import LayerSums
 from convrfm.ansatz.agop import measure
-from convrfm.ansatz.filter_forms import FilterForm
+from convrfm.ansatz.filter_forms import BlockCorrelation, FilterForm
 from convrfm.ansatz.summaries import LayerAgop
 from convrfm.datasets.local_signal import TASKS, noisy_bars
 from convrfm.kernels import CNTK
@@ -167,11 +167,12 @@ def test_a_chain_rule_without_delta_turns_a1(tmp_path, networks, monkeypatch):
 def test_a_swapped_patch_order_turns_a1(tmp_path, networks, monkeypatch):
     """The AGOP's patches in another order than the filters'."""
 
-    def swapped(self):
+    def swapped(self, entries="pearson"):
         form = FilterForm(self.weight[:, :, other_order(self.weight.shape[2])])
-        return [form.with_core(core) for core in self.sums]
+        forms = [form.with_core(core) for core in self.sums]
+        return BlockCorrelation(self.cnfm, forms, self.counts, entries, noisy=self.noisy)
 
-    monkeypatch.setattr(LayerAgop, "_block_forms", swapped)
+    monkeypatch.setattr(LayerAgop, "by_blocks", swapped)
     found = verdict_of(tmp_path, "A1", "fig01", measured_ansatz(networks))
     assert found.verdict is not Verdict.REPRODUCED, found.reason
     (over_null,) = [each for each in found.measurements if "rotated null" in each.what]

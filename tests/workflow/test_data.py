@@ -163,4 +163,4 @@ def test_a_wrong_name_of_a_data_set(project):
     project.configure(data_folders={"mnits": "x"})
     output = project.snakemake("-c1", succeeds=False)
     assert "data_folders" in output
-    assert "Did you mean 'mnist'" in output
+    assert "did you mean 'mnist'" in output

@@ -74,8 +74,10 @@ def test_an_environment_elsewhere(python, tmp_path):
 
 def test_make_says_so_too(python, tmp_path):
     (tmp_path / "a b").mkdir()
-    for name in ("Makefile", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path / "a b")
+    for name in ("Makefile", "pyproject.toml", "src/convrfm/__init__.py"):
+        copied = tmp_path / "a b" / name
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copied)
     done = set_up(python, tmp_path / "a b", "make", "environment")
     assert done.returncode != 0
     assert "error: jobs could not be started" in done.stderr
