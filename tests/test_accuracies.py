@@ -169,6 +169,9 @@ def test_table_and_caption_of_figure_6_name_the_kind(arrays):
         for seed in range(3)
     ]
     table = fig06.tidy(runs, [])
+    of_runs = ["seed", "draw", "stage", "last_accuracy", "chosen", "ridge"]
+    estimates = table[table["quantity"] != "run"]
+    assert estimates[of_runs].replace("", pd.NA).isna().all(axis=None)  # what differs from run to run is of runs alone
     fashion = table[table["task"] == "fashion-mnist"]
     assert set(fashion.loc[fashion["quantity"] != "run", ["over", "draws"]].itertuples(index=False, name=None)) == {
         ("test images", 1)

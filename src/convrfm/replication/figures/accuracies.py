@@ -40,7 +40,7 @@ IN_WORDS = {
 }
 
 OF_ONE_RUN = (
-    "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "ridge", "correct", "train_classes",
+    "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "chosen", "ridge", "correct", "train_classes",
     "unseen_classes",
 )  # fmt: skip
 """Columns that differ between the runs, or the methods, of one task."""
