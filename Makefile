@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 CORES ?= 2
 INSTALLED := $(VENV)/.installed
 
+# Packages are compiled when they are used, once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: quick test check unit unit-kernels-audit-docs unit-others figures presets browser packaging forged cluster docs apart faults forgeries environment lock generated clean
 
 quick: environment

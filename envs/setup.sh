@@ -45,6 +45,13 @@ if ! "$python" -m venv "$venv"; then
   exit 1
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$here/bootstrap.txt"
-# Compiled here, once: otherwise each of a workflow's many jobs compiles PyTorch anew wherever Python may not write bytecode.
-"$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --require-hashes -r "$here/lock.txt"
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --require-hashes -r "$here/lock.txt"
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --no-build-isolation --editable "$here/.."
+# What jobs import is compiled here, once: otherwise each of a workflow's many jobs compiles PyTorch wherever Python may not write
+# bytecode. The rest of the packages, ten times as much, is compiled when it is used.
+PYTHONDONTWRITEBYTECODE= "$venv/bin/python" -c '
+import importlib, pkgutil, snakemake.cli, snakemake.script
+import convrfm.replication as rooms
+for module in pkgutil.walk_packages(rooms.__path__, f"{rooms.__name__}."):
+    importlib.import_module(module.name)
+'
