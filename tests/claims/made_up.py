@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.figures.accuracies import layer_name, with_estimates
 from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.received import COST_TABLE, cost_recorder, write_cost_record
@@ -286,5 +287,5 @@ def tables_of(claim: str, signs, **options) -> dict[str, pd.DataFrame]:
     }[claim]()
 
 
-CLAIMS = [f"A{number}" for number in range(1, 15)] + [f"P-{name}" for name in PRINTED]
+CLAIMS = [claim.id for claim in load_claims() if claim.figure is not None]
 """Claims that read tables of figures."""

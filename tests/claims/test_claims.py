@@ -21,7 +21,9 @@ CLAIMS = {claim.id: claim for claim in load_claims()}
 
 
 def test_every_claim_is_there_with_a_judge():
-    assert list(CLAIMS) == [f"A{n}" for n in range(1, 16)] + [f"P-{name}" for name in PRINTED]
+    of_paper = len(CLAIMS) - len(PRINTED)
+    assert of_paper >= 15
+    assert list(CLAIMS) == [f"A{n}" for n in range(1, of_paper + 1)] + [f"P-{name}" for name in PRINTED]
     check_matched(load_claims(), all_judges())
     for claim in CLAIMS.values():
         sentences = (claim.sentence, claim.where, claim.condition_in_words(), claim.failure_means, claim.needs)

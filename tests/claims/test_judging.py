@@ -120,7 +120,11 @@ def test_nothing_built_absent_data_and_missing_numbers(results, claim):
         assert REASON.rstrip(".") in found.reason
 
 
-@pytest.mark.parametrize("claim", ["A1", "A2", "A3", "A4", "A5", "A7", "A10", "A11", "A12"])
+WITHOUT = ("A6", "A8", "A9", "A13", "A14")
+"""Claims that numbers without an interval decide, or whose made-up tables have several draws in any case."""
+
+
+@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim.startswith("A") and claim not in WITHOUT])
 def test_without_an_interval_nothing_is_decided(results, claim):
     """A single draw, a network or an image without an interval, too few data sets."""
     found = filled(results, claim, GOOD, single=True)

@@ -12,6 +12,7 @@ from pydantic import Field, create_model, field_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
+from convrfm.kernels.base import BACKENDS
 from convrfm.replication.config.costs import Costs, Split
 from convrfm.replication.config.models import Model, Positive, UserPath, check_each_once
 from convrfm.replication.config.validation import nearest, place, read_yaml, validated
@@ -76,7 +77,7 @@ class Config(Model):
         "AGOP; both: one after the other"
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks train; auto takes a GPU if any")
-    backend: Literal["auto", "cuda", "cpu", "reference", "neural-tangents"] = Field(
+    backend: Literal[("auto", *BACKENDS)] = Field(  # type: ignore[valid-type]
         "auto", description="backend of the kernels; auto takes cuda where there is a GPU, and cpu elsewhere"
     )
     # Not strict: in a list on the command line, Snakemake gives numbers as strings.
