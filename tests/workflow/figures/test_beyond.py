@@ -64,7 +64,7 @@ def miniature(project):
     assert call in reading.read_text()
     reading.write_text(reading.read_text().replace(call, "    SVHN._check_integrity = lambda self: True\n" + call))
     put_mnist(project.root / "data/mnist")
-    path = project.root / "src/convrfm/replication/figures/printed_runs.py"
+    path = project.root / "src/convrfm/replication/figures/printed.py"
     text = path.read_text().replace("_train=1000", "_train=20").replace("_test=1000", "_test=10")
     text = text.replace("_train=4000", "_train=16").replace("_test=4000", "_test=10")
     path.write_text(text.replace("_train=200", "_train=12").replace("_test=200", "_test=8"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from convrfm.replication.figures.figure import figures
 from convrfm.system.storage import sha256
 
 BITS = ("metrics.parquet", "arrays.safetensors", "fig05.png", "fig05.parquet", "fig05.csv", "fig05.md", "fig05.pdf")
@@ -32,7 +33,7 @@ def test_the_report_of_snakemake_holds_every_figure_with_its_caption(built, tmp_
     for figure in FIGURES:
         for protocol in ("published", "corrected"):
             assert f"{built.results.relative_to(built.root)}/figures/{protocol}/{figure}.png" in report
-        caption = (built.root / f"workflow/report/{figure}.rst").read_text().split(".")[0]
+        caption = figures()[figure].about.split(".")[0]
         assert " ".join(caption.split()) in " ".join(report.replace("\\n", " ").split())
 
 

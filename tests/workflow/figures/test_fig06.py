@@ -77,7 +77,7 @@ def test_layers_of_figure_4(built):
         ("src/convrfm/replication/figures/fig04.py", {"draw_fig04": 2}),
         ("src/convrfm/replication/figures/fig06.py", {"draw_fig06": 2}),
         ("src/convrfm/replication/figures/names.py", {"draw_fig04": 2, "draw_fig06": 2}),
-        ("src/convrfm/replication/config/sections/fig06.py", {}),
+        ("src/convrfm/replication/plan/presets.py", {}),
     ],
 )
 def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jobs):

@@ -50,12 +50,12 @@ def test_the_theorem_holds(built):
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        ("plots/fig09.py", {"draw_fig09": 2}),
-        ("plots/theorem1.py", {"draw_theorem1": 2}),
+        ("replication/figures/fig09.py", {"draw_fig09": 2}),
+        ("replication/figures/theorem1.py", {"draw_theorem1": 2}),
         ("ansatz/theorem.py", {"draw_theorem1": 2}),
         ("networks/shallow.py", {"train_shallow": 4, "draw_fig09": 2}),
         ("networks/plain_cnn.py", {}),
-        ("pipeline/jobs/shallow.py", {"train_shallow": 4, "draw_fig09": 2}),
+        ("replication/jobs/shallow.py", {"train_shallow": 4, "draw_fig09": 2}),
     ],
 )
 def test_a_change_rebuilds_what_depends_on_it_and_nothing_else(built, change, jobs):
