@@ -119,7 +119,7 @@ class OnCluster(Project):
         """The process that trains."""
         for process in psutil.process_iter():
             try:
-                if process.cmdline()[-1].endswith("train_cnn.py") and process.cwd() == str(self.root):
+                if process.cmdline()[-1].endswith("job.py") and process.cwd() == str(self.root):
                     return process
             except (psutil.Error, IndexError):
                 continue
