@@ -42,7 +42,7 @@ from pathlib import Path as _Path
 _SUMS = _json.loads(_Path(__file__).with_name("sums.json").read_text())
 REGISTRY = {
     name: _replace(
-        entry, megabytes=1, remotes=tuple(_replace(r, checksum=_SUMS[name].get(r.path, r.checksum)) for r in entry.remotes)
+        entry, megabytes=entry.megabytes if entry.network else 1, remotes=tuple(_replace(r, checksum=_SUMS[name].get(r.path, r.checksum)) for r in entry.remotes)
     )
     if name in _SUMS
     else entry
