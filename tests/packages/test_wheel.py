@@ -207,7 +207,7 @@ def test_outside_of_a_checkout(with_extras, tmp_path):
     command = with_extras.with_name("convrfm")
     (tmp_path / "results/quick").mkdir(parents=True)
     for arguments, sentence in {
-        ("audit", "results/quick"): "is not results/<preset> of a project with its config.yaml and workflow/presets",
+        ("audit", "results/quick"): "is not results/<preset> of a project with config.yaml and workflow/presets",
         ("audit", "nowhere"): "is not a folder: name a folder of results",
         ("import-results", "results/quick"): "run this in the folder of the project",
     }.items():
