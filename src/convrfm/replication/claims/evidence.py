@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy import stats
 
 from convrfm.replication.config.models import Model
 from convrfm.replication.record.record import RUN_FILES, run_keys
@@ -299,6 +298,8 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, flo
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, float("nan"), float("nan")
+    from scipy import stats  # takes most of a second, and planning needs none
+
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from convrfm.errors import InputError
 from convrfm.replication.claims.evidence import Number, Rule, interval
@@ -176,8 +175,7 @@ def accuracy_of(runs: pd.DataFrame) -> Estimate:
     correct = _of_one_draw(runs)
     if len(means) > 1 or correct is None:
         return _over_draws(means, runs)
-    found = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, "exact")
-    return Estimate(float(means[0]), float(found.low), float(found.high), TEST_IMAGES, 1, len(correct))
+    return Estimate(float(means[0]), *_exact(int(correct.sum()), len(correct)), TEST_IMAGES, 1, len(correct))
 
 
 def paired(runs: pd.DataFrame, method: str, against: str) -> pd.Series:
@@ -230,11 +228,18 @@ def _mcnemar(first: np.ndarray, second: np.ndarray) -> Estimate:
     discordant = alone + int((second & ~first).sum())
     value = (2 * alone - discordant) / m
     if discordant == 0:
-        most = float(binomtest(0, m).proportion_ci(0.95, "exact").high)
+        most = _exact(0, m)[1]
         return Estimate(value, -most, most, TEST_IMAGES, 1, m)
-    found = binomtest(alone, discordant).proportion_ci(0.95, "exact")
-    low, high = ((2 * float(theta) - 1) * discordant / m for theta in (found.low, found.high))
+    low, high = ((2 * theta - 1) * discordant / m for theta in _exact(alone, discordant))
     return Estimate(value, low, high, TEST_IMAGES, 1, m)
+
+
+def _exact(successes: int, trials: int) -> tuple[float, float]:
+    """The interval of Clopper and Pearson for a proportion."""
+    from scipy.stats import binomtest  # takes most of a second, and planning needs none
+
+    found = binomtest(successes, trials).proportion_ci(0.95, "exact")
+    return float(found.low), float(found.high)
 
 
 def over_cntk(methods: Iterable[str]) -> list[tuple[str, str]]:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
@@ -24,7 +23,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.methods import estimate_cell
 from convrfm.replication.figures.names import in_sentence, is_stand_in, reservation, short_title, stand_in_note
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
+from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines, write_reason
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
@@ -405,7 +404,7 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
     """
     has_choices = choices["task"] in set(table["task"])
     methods = list(dict.fromkeys(table["method"]))
-    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    colours = dict(zip(methods, palette("colorblind", len(methods)), strict=True))
     letters = iter("ABCDEF")
     with figure_style():
         figure = Figure(figsize=(7.2, 6.0 if has_choices else 2.8), layout="constrained")

@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from pydantic import Field, field_validator, model_validator
@@ -33,7 +32,7 @@ from convrfm.replication.config.models import Model, Positive, check_among, chec
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title, stand_in_note
-from convrfm.replication.figures.style import figure_style, write_reason
+from convrfm.replication.figures.style import bare, figure_style, write_reason
 
 __all__ = [
     "FeatureFigure",
@@ -332,7 +331,7 @@ def show(cell: Axes, picture: np.ndarray) -> None:
         cell.imshow(picture[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     else:
         cell.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
-    _bare(cell)
+    bare(cell)
 
 
 def show_filter(cell: Axes, window: np.ndarray) -> None:
@@ -340,7 +339,7 @@ def show_filter(cell: Axes, window: np.ndarray) -> None:
     scaled = 0.5 + 0.5 * window / np.abs(window).max()
     show(cell, scaled)
     # Grey borders tell black and white windows from the paper.
-    sns.despine(ax=cell, top=False, right=False, left=False, bottom=False)
+    cell.spines[:].set_visible(True)
     cell.spines[:].set_color("0.6")
 
 
@@ -444,11 +443,6 @@ def _orientation_label(row: pd.Series) -> str:
     if row["coherence"] < COHERENT:
         return f"none,\n{row['picked']:.0f}°"
     return f"{row['orientation']:.0f}°,\n{row['picked']:.0f}°"
-
-
-def _bare(cell: Axes) -> None:
-    cell.set(xticks=[], yticks=[])
-    sns.despine(ax=cell, left=True, bottom=True)
 
 
 def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, networks: bool, natural: bool) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field
@@ -19,7 +18,7 @@ from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.config.models import Model, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.style import figure_style, letter, write_reason
+from convrfm.replication.figures.style import bare, figure_style, letter, palette, write_reason
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
     Run,
@@ -189,8 +188,8 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
 
 
 def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
-    palette = sns.color_palette("colorblind")
-    colours = {"pearson": palette[0], "initial_cnfm": palette[3], "rotated_null": "0.72"}
+    found = palette("colorblind", 4)
+    colours = {"pearson": found[0], "initial_cnfm": found[3], "rotated_null": "0.72"}
     width = 0.8 / len(BARS)
     for place, (quantity, (_, name)) in enumerate(BARS.items()):
         rows = table[table["quantity"] == quantity].set_index("network").loc[networks]
@@ -212,7 +211,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
 
 
 def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
-    colours = dict(zip(networks, sns.color_palette("husl", len(networks)), strict=True))
+    colours = dict(zip(networks, palette("husl", len(networks)), strict=True))
     for network, rows in grown.groupby("network", sort=False):
         axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=title(network))
     axes.set_xlabel("images in the AGOP")
@@ -232,10 +231,9 @@ def _draw_heat(cells: np.ndarray, network: str, heat: Heat) -> None:
     """CNFM and AGOP in grey, each from its smallest to its largest entry."""
     for cell, name in zip(cells, ("cnfm", "agop"), strict=True):
         cell.imshow(heat[name], cmap="gray", interpolation="nearest")
-        cell.set(xticks=[], yticks=[])
         size = len(heat[name])
         cell.set_title(f"{title(network)}\n{name.upper()}, {size}x{size}", fontsize=7.5)
-        sns.despine(ax=cell, left=True, bottom=True)
+        bare(cell)
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -29,7 +28,7 @@ from convrfm.replication.claims.evidence import (
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.style import figure_style
+from convrfm.replication.figures.style import bare, figure_style
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
     caption_of_networks,
@@ -151,8 +150,7 @@ def _rows_of_shown(table: pd.DataFrame, shown: int) -> list[pd.DataFrame]:
 def _show(cell: Axes, picture: np.ndarray) -> None:
     """A picture from its smallest to its largest value."""
     cell.imshow(picture, cmap="viridis", interpolation="nearest")
-    cell.set(xticks=[], yticks=[])
-    sns.despine(ax=cell, left=True, bottom=True)
+    bare(cell)
 
 
 def caption(table: pd.DataFrame) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -32,7 +31,7 @@ from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines
+from convrfm.replication.figures.style import bare, figure_style, letter, skipped_lines
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
@@ -180,8 +179,7 @@ def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> Non
     cells[0, 1].set_ylabel("Deep ConvRFM", fontsize=7.5)
     cells[1, 1].set_ylabel("CNN", fontsize=7.5)
     for cell in cells.flat:
-        cell.set(xticks=[], yticks=[])
-        sns.despine(ax=cell, left=True, bottom=True)
+        bare(cell)
 
 
 def _show(cell: Axes, picture: np.ndarray) -> None:

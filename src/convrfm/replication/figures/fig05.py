@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
@@ -38,7 +37,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_scored_runs, runs_with
 from convrfm.replication.figures.methods import draw_estimates, estimate_cell, interval_handles
 from convrfm.replication.figures.names import is_stand_in, reservation, short_title, with_stand_ins
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
+from convrfm.replication.figures.style import bare, figure_style, letter, palette, skipped_lines, write_reason
 from convrfm.replication.record.record import RUN_FILES, read_record, run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
@@ -298,7 +297,7 @@ def _draws(table: pd.DataFrame) -> str:
 
 def _draw_curves(axes: Axes, rows: pd.DataFrame, methods: list[str], sigmas: list[float]) -> None:
     """One quantity against the noise level, methods side by side."""
-    colours = sns.color_palette("colorblind", len(methods))
+    colours = palette("colorblind", len(methods))
     step = 0.02 * (sigmas[-1] - sigmas[0] or 1)
     for place, (method, colour, marker) in enumerate(zip(methods, colours, "osD^vPX*<>"[: len(methods)], strict=True)):
         own = rows[rows["method"] == method].sort_values("sigma")
@@ -325,8 +324,7 @@ def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
         cell.set_title(title, fontsize=7.5)
         cell.set_xlabel(f"contrast {picture[f'contrast_{name}']:.2f}", fontsize=7.5)
     for cell in cells:
-        cell.set(xticks=[], yticks=[])
-        sns.despine(ax=cell, left=True, bottom=True)
+        bare(cell)
 
 
 def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> str:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
@@ -41,7 +40,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
 from convrfm.replication.figures.methods import METHODS, draw_estimates, estimate_cell, interval_handles, method_marks
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines
+from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.replication.runs.protocols import selection_score
@@ -360,7 +359,7 @@ def _row_label(table: pd.DataFrame, task: str) -> str:
 
 def _draw_layers(curves: Axes, steps: Axes, estimates: pd.DataFrame, shown: list[str]) -> None:
     """Panel B: a curve for each task, and below it the step from each number of layers to the next."""
-    colours = sns.color_palette("Dark2", max(len(shown), 1))
+    colours = palette("Dark2", max(len(shown), 1))
     for place, (colour, marker, task) in enumerate(zip(colours, "osD^vPX*<>" * len(shown), shown, strict=False)):
         rows = estimates[(estimates["task"] == task) & estimates["layers"].notna()].sort_values("layers")
         shift = 0.06 * (place - (len(shown) - 1) / 2)

@@ -10,13 +10,12 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import figure_style, letter, palette
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
     Run,
@@ -125,7 +124,7 @@ def _powers(layers: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame) -> Figure:
     """Draw the figure from the table of one protocol."""
     networks = list(dict.fromkeys(table.loc[table["panel"] == "A", "network"]))
-    colours = dict(zip(networks, sns.color_palette("husl", len(networks)), strict=True))
+    colours = dict(zip(networks, palette("husl", len(networks)), strict=True))
     followed = table[table["panel"] == "B"]
     with figure_style():
         figure = Figure(figsize=(7.2, 2.9 if len(networks) <= 6 else 4.6), layout="constrained")

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
@@ -23,7 +22,7 @@ from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import STAND_INS, is_stand_in, short_title
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
+from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig08", "SimpleNetPanel", "caption", "draw", "draw_figure", "tidy"]
@@ -337,7 +336,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 
 def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
     bars = _bars(table)
-    colours = dict(zip(BARS, sns.color_palette("colorblind", len(BARS)), strict=True))
+    colours = dict(zip(BARS, palette("colorblind", len(BARS)), strict=True))
     width = 0.8 / len(bars)
     lowest = 0.0
     for number, (kind, bar) in enumerate(bars.items()):
@@ -360,7 +359,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     """Mean over the layers against the epoch, on a scale that shows step 0 and the last epoch alike."""
     means = table[table["quantity"] == "mean_pearson"]
     names = list(dict.fromkeys(means["dataset"]))
-    for name, colour, marker in zip(names, sns.color_palette("colorblind", len(names)), "osD^vP", strict=False):
+    for name, colour, marker in zip(names, palette("colorblind", len(names)), "osD^vP", strict=False):
         rows = means[means["dataset"] == name].groupby("epoch")["value"]
         summary = pd.DataFrame({epoch: interval(values.to_numpy()) for epoch, values in rows}).T
         axes.plot(summary.index, summary[0], color=colour, marker=marker, label=short_title(name))

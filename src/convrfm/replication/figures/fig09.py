@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator
@@ -34,7 +33,7 @@ from convrfm.replication.config.models import Model, Positive, check_each_once
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines
+from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig09", "ShallowData", "caption", "contrasts", "draw", "draw_figure", "of_networks", "tidy"]
@@ -304,7 +303,7 @@ def _draw_nulls(axes: Axes, nulls: pd.Series) -> None:
 
 
 def _colours() -> dict[str, Any]:
-    return dict(zip(POOLING, sns.color_palette("colorblind", len(POOLING)), strict=True))
+    return dict(zip(POOLING, palette("colorblind", len(POOLING)), strict=True))
 
 
 def _draw_contrasts(axes: Axes, summary: pd.DataFrame) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.figures.accuracies import DRAWS, IN_WORDS, TEST_IMAGES, Estimate
+from convrfm.replication.figures.style import palette
 
 __all__ = ["METHODS", "draw_estimates", "estimate_cell", "interval_handles", "method_marks"]
 
@@ -19,7 +19,7 @@ METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM", "CNN")
 
 def method_marks() -> dict[str, tuple[Any, str]]:
     """Colour and marker of each method, as in Figure 5."""
-    colours = sns.color_palette("colorblind", len(METHODS))
+    colours = palette("colorblind", len(METHODS))
     return {method: (colour, marker) for method, colour, marker in zip(METHODS, colours, "osD^", strict=True)}
 
 

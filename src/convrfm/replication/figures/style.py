@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import matplotlib as mpl
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["draw_skipped", "figure_style", "letter", "skipped_lines", "write_reason"]
+__all__ = ["bare", "draw_skipped", "figure_style", "letter", "palette", "skipped_lines", "write_reason"]
 
 
 SETTINGS = {
@@ -34,9 +33,25 @@ SETTINGS = {
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Draw in the style of the project; the global settings are put back afterwards."""
+    # Seaborn imports SciPy's statistics, which takes most of a second, and who plans the figures draws none; also below.
+    import seaborn as sns
+
     with mpl.rc_context(), sns.axes_style("ticks"):
         mpl.rcParams.update(SETTINGS)
         yield
+
+
+def palette(name: str, count: int) -> list[tuple[float, float, float]]:
+    """The first colours of one of Seaborn's palettes, such as "colorblind"."""
+    import seaborn as sns
+
+    return list(sns.color_palette(name, count))
+
+
+def bare(axes: Axes) -> None:
+    """Take ticks and frame away, as around a picture."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def letter(axes: Axes, name: str, *, offset: float = -0.14) -> None:

@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
@@ -17,7 +16,7 @@ from pydantic import Field, model_validator
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive
 from convrfm.replication.figures.figure import FigureSpec
-from convrfm.replication.figures.style import figure_style, letter
+from convrfm.replication.figures.style import bare, figure_style, letter, palette
 
 __all__ = ["FIGURE", "SHOWN", "Theorem1", "caption", "draw"]
 
@@ -114,15 +113,14 @@ def _draw_sides(row: np.ndarray, check: "TheoremCheck", label: str) -> None:
     ):  # fmt: skip
         axes.imshow(matrix / np.abs(matrix).max(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         axes.set_title(title)
-        axes.set(xticks=[], yticks=[])
-        sns.despine(ax=axes, left=True, bottom=True)
+        bare(axes)
     row[0].set_ylabel(label)
     row[1].set_xlabel(rf"1 - $\rho$ = {check.gap['mean']:.2g}")
 
 
 def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
     """1 - rho of every check, a row for each case, on a logarithmic scale."""
-    palette = dict(zip(KIND_TITLES, sns.color_palette("colorblind", len(KIND_TITLES)), strict=True))
+    colours = dict(zip(KIND_TITLES, palette("colorblind", len(KIND_TITLES)), strict=True))
     markers = dict(zip(POINT_TITLES, "osD", strict=True))
     present = list(cases_of(table).itertuples())
     for height, case in enumerate(present):
@@ -130,7 +128,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
         for offset, point in zip((-0.22, 0, 0.22), POINT_TITLES, strict=True):
             gaps = rows.loc[rows["point"] == point, "one_minus_rho"]
             axes.plot(
-                gaps, np.full(len(gaps), height + offset), markers[point], color=palette[case.kind],
+                gaps, np.full(len(gaps), height + offset), markers[point], color=colours[case.kind],
                 markersize=3, markeredgewidth=0.4, markerfacecolor="none", alpha=0.8,
             )  # fmt: skip
     axes.set_xscale("log")
@@ -142,7 +140,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
     draws = table["seed"].nunique() * len(table.drop_duplicates(SIZE))
     axes.set_title(f"{draws} draws for each, float64")
     for kind in dict.fromkeys(case.kind for case in present):
-        axes.plot([], [], "o", color=palette[kind], label=KIND_TITLES[kind], markersize=4)
+        axes.plot([], [], "o", color=colours[kind], label=KIND_TITLES[kind], markersize=4)
     for point, title in POINT_TITLES.items():
         axes.plot([], [], markers[point], color="0.3", markerfacecolor="none", label=title, markersize=4)
     axes.legend(
