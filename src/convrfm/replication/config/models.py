@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import yaml
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convrfm.system.terminal import expand_home
 
-__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "check_each_once"]
+__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "each_once"]
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -30,15 +30,16 @@ def as_yaml(value: Any) -> str:
     return dumped.removesuffix("...\n").strip()
 
 
-def check_each_once(values: Sequence[object]) -> None:
-    """Check that a list has no duplicates.
+def each_once(name: Callable[[Any], object] = lambda value: value) -> AfterValidator:
+    """Validate that a list has no duplicates, by the names of its values; the error lists them. For `Annotated`."""
 
-    Raises:
-        ValueError: it has; the message names them.
-    """
-    if duplicates := [repr(value) for value, count in Counter(values).items() if count > 1]:
-        msg = f"duplicate {', '.join(duplicates)}"
-        raise ValueError(msg)
+    def check(values: list[Any]) -> list[Any]:
+        if duplicates := [repr(value) for value, count in Counter(map(name, values)).items() if count > 1]:
+            msg = f"duplicate {', '.join(duplicates)}"
+            raise ValueError(msg)
+        return values
+
+    return AfterValidator(check)
 
 
 def check_among(key: str, names: Iterable[str], source: str, known: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Beyond the paper: what more images in the AGOP, more training images, and each choice of the protocol are worth."""
 
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,10 +15,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from convrfm.replication.claims.evidence import with_interval
-from convrfm.replication.config.models import Model, Positive, check_each_once
+from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import accuracy_of, difference, draw_of, how_chosen, kernel_parts, paired
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
@@ -93,7 +94,7 @@ class StudyTask(Model):
         description="noisy bars; noisy digits with scikit-learn's embedded digits (a stand-in); or with MNIST"
     )
     sigma: float = Field(1.0, gt=0, allow_inf_nan=False, description="noise level, as in fig05")
-    n_train: list[Positive] = Field(
+    n_train: Annotated[list[Positive], each_once(str)] = Field(
         min_length=1,
         description="training images; each number takes the first ones of the same draw. Memory grows as 48 bytes times its "
         "square: a fit that does not find that free stops before it starts",
@@ -106,7 +107,6 @@ class StudyTask(Model):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         self.rfm.check(self.depth)
-        check_each_once([str(n) for n in self.n_train])
         return self
 
 
@@ -122,37 +122,22 @@ class Choices(Model):
     agop_samples: list[Positive] = Field(
         min_length=1, description="numbers of images in the AGOP that are compared; all of them is added"
     )
-    changes: list[Change] = Field(min_length=1, description="changes to the protocol `published`, each by itself")
-
-    @field_validator("changes")
-    @classmethod
-    def _each_change_once(cls, changes: list[Change]) -> list[Change]:
-        names = [variant_name(change.values) for change in changes]
-        check_each_once(names)
-        return changes
+    changes: Annotated[list[Change], each_once(lambda change: variant_name(change.values))] = Field(
+        min_length=1, description="changes to the protocol `published`, each by itself"
+    )
 
 
 class Beyond(Model):
     """Beyond the paper: points of the AGOP, single choices, numbers of training images."""
 
     in_all: bool = Field(False, description="whether `snakemake` without a target builds it, too")
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], each_once(lambda seed: run_name({"seed": seed}))] = Field(
         min_length=1, description="seeds of the draws; small differences want more of them than figures do"
     )
-    tasks: list[StudyTask] = Field(min_length=1, max_length=3, description="a panel for each task")
+    tasks: Annotated[list[StudyTask], each_once(attrgetter("task"))] = Field(
+        min_length=1, max_length=3, description="a panel for each task"
+    )
     choices: Choices = Field(description="which choices are changed, on the first task")
-
-    @field_validator("tasks")
-    @classmethod
-    def _each_task_once(cls, tasks: list[StudyTask]) -> list[StudyTask]:
-        check_each_once([task.task for task in tasks])
-        return tasks
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_seed_once(cls, seeds: list[int]) -> list[int]:
-        check_each_once([run_name({"seed": seed}) for seed in seeds])
-        return seeds
 
     @model_validator(mode="after")
     def _choices_are_of_the_first_task(self) -> Self:

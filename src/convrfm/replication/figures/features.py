@@ -1,5 +1,6 @@
 """What Figures 3, 10, 11 and 12 share: their table, how filters and pictures are drawn, and numbers in words."""
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ from convrfm.replication.claims.evidence import (
     none_missing,
     with_interval,
 )
-from convrfm.replication.config.models import Model, Positive, check_among, check_each_once
+from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title, stand_in_note
@@ -98,7 +99,9 @@ class FeatureTask(Model):
 class Features(Model):
     """What the first layer learns, for Figures 3, 10, 11 and 12."""
 
-    tasks: list[FeatureTask] = Field(min_length=1, description="data sets with their models")
+    tasks: Annotated[list[FeatureTask], each_once(attrgetter("dataset"))] = Field(
+        min_length=1, description="data sets with their models"
+    )
     seeds: Positive = Field(
         3, description="how many of the seeds are fitted, the first ones of the list; one where the protocol fixes the images"
     )
@@ -117,12 +120,6 @@ class Features(Model):
     )
     control_draws: Positive = Field(10, description="random matrices and filters that each comparison is held against")
 
-    @field_validator("tasks")
-    @classmethod
-    def _each_data_set_once(cls, tasks: list[FeatureTask]) -> list[FeatureTask]:
-        check_each_once([task.dataset for task in tasks])
-        return tasks
-
     @model_validator(mode="after")
     def _enough_images(self) -> Self:
         for task in self.tasks:
@@ -138,12 +135,13 @@ class FeatureFigure(Model):
     most: ClassVar[int | None] = None
     """Data sets that there is room for."""
 
-    datasets: list[str] = Field(min_length=1, description="data sets of the section features, in their order on the figure")
+    datasets: Annotated[list[str], each_once()] = Field(
+        min_length=1, description="data sets of the section features, in their order on the figure"
+    )
 
     @field_validator("datasets")
     @classmethod
     def _each_once(cls, datasets: list[str]) -> list[str]:
-        check_each_once(datasets)
         if cls.most is not None and len(datasets) > cls.most:
             msg = "there is room for one data set only"
             raise ValueError(msg)

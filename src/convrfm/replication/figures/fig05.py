@@ -1,6 +1,7 @@
 """Figure 5, local signal adaptivity: accuracy against noise, and how the learned metric dims the background."""
 
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.pictures.magnitudes import patch_magnitude
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
-from convrfm.replication.config.models import Model, Positive, check_each_once
+from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
     ACCURACY_WORDS,
@@ -83,9 +84,9 @@ class LocalSignalPanel(Model):
     )
     n_train: Positive = Field(description="training images")
     n_test: Positive = Field(description="test images")
-    sigmas: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        min_length=1, description="noise levels in the authors' parametrisation, see convrfm.datasets.local_signal"
-    )
+    sigmas: Annotated[
+        list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], each_once(lambda sigma: run_name({"sigma": sigma}))
+    ] = Field(min_length=1, description="noise levels in the authors' parametrisation, see convrfm.datasets.local_signal")
     depth: Positive = Field(3, description="convolutions of kernels and networks, L")
     patch_size: Positive = Field(3, description="patch size q")
     rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
@@ -103,9 +104,7 @@ class LocalSignalPanel(Model):
 
     @field_validator("sigmas")
     @classmethod
-    def _sigmas_tell_runs_apart(cls, sigmas: list[float]) -> list[float]:
-        # As folders of runs have them, with six digits.
-        check_each_once([run_name({"sigma": sigma}) for sigma in sigmas])
+    def _some_noise(cls, sigmas: list[float]) -> list[float]:
         if max(sigmas) == 0:
             msg = "at least one noise level must be above 0"
             raise ValueError(msg)
@@ -115,13 +114,9 @@ class LocalSignalPanel(Model):
 class Fig05(Model):
     """Figure 5, local signal adaptivity."""
 
-    panels: list[LocalSignalPanel] = Field(min_length=1, description="one panel for each task")
-
-    @field_validator("panels")
-    @classmethod
-    def _one_panel_for_each_task(cls, panels: list[LocalSignalPanel]) -> list[LocalSignalPanel]:
-        check_each_once([panel.task for panel in panels])
-        return panels
+    panels: Annotated[list[LocalSignalPanel], each_once(attrgetter("task"))] = Field(
+        min_length=1, description="one panel for each task"
+    )
 
 
 def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:

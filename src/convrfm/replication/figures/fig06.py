@@ -1,6 +1,7 @@
 """Figure 6: the methods over many data sets, and accuracy against the number of layers that learn features."""
 
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
-from convrfm.replication.config.models import Model, Positive, check_each_once
+from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
     ACCURACY_WORDS,
@@ -146,18 +147,16 @@ class PairTask(ImageTask):
 class Fig06(Model):
     """Figure 6, the methods over many data sets, and accuracy against the number of layers that learn features."""
 
-    datasets: list[ImageTask] = Field(min_length=1, description="data sets of panel A")
+    datasets: Annotated[list[ImageTask], each_once(attrgetter("dataset"))] = Field(
+        min_length=1, description="data sets of panel A"
+    )
     layers: list[str] = Field(default=[], description="those of them that panel B shows as well")
     sigma: float = Field(
         1.0, ge=0, description="tasks of fig05.panels that have this noise level are shown too, in both panels, at that level"
     )
-    pairs: list[PairTask] = Field(default=[], description="data sets whose pairs of classes make a table of their own")
-
-    @field_validator("datasets", "pairs")
-    @classmethod
-    def _each_dataset_once(cls, tasks: list[ImageTask]) -> list[ImageTask]:
-        check_each_once([task.dataset for task in tasks])
-        return tasks
+    pairs: Annotated[list[PairTask], each_once(attrgetter("dataset"))] = Field(
+        default=[], description="data sets whose pairs of classes make a table of their own"
+    )
 
     @model_validator(mode="after")
     def _layers_are_shown(self) -> Self:

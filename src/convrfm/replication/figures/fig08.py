@@ -1,6 +1,7 @@
 """Figure 8, the ansatz in SimpleNet: correlation by layer, its course over the epochs, and test accuracies."""
 
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
-from convrfm.replication.config.models import Model, Positive, check_each_once
+from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
@@ -116,14 +117,9 @@ class SimpleNetPanel(Model):
 class Fig08(Model):
     """Figure 8, the ansatz in SimpleNet."""
 
-    panels: list[SimpleNetPanel] = Field(min_length=1, description="one panel for each data set")
-
-    @field_validator("panels")
-    @classmethod
-    def _one_panel_for_each_dataset(cls, panels: list[SimpleNetPanel]) -> list[SimpleNetPanel]:
-        names = [panel.dataset for panel in panels]
-        check_each_once(names)
-        return panels
+    panels: Annotated[list[SimpleNetPanel], each_once(attrgetter("dataset"))] = Field(
+        min_length=1, description="one panel for each data set"
+    )
 
 
 INITIALISATIONS = "initialisations of the network"

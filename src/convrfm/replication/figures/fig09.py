@@ -1,6 +1,7 @@
 """Figure 9, robustness of the ansatz: CNFM against patch-AGOP in shallow networks, by patch size and pooling."""
 
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ from convrfm.replication.claims.evidence import (
     none_missing,
     with_interval,
 )
-from convrfm.replication.config.models import Model, Positive, check_each_once
+from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
@@ -65,11 +66,13 @@ class ShallowData(Model):
 class Fig09(Model):
     """Figure 9, robustness to patch size and pooling."""
 
-    datasets: list[ShallowData] = Field(min_length=1, description="what the similarities are averaged over")
-    architectures: list[Literal["vanilla", "Myrtle5", "MyrtleMax"]] = Field(
+    datasets: Annotated[list[ShallowData], each_once(attrgetter("dataset"))] = Field(
+        min_length=1, description="what the similarities are averaged over"
+    )
+    architectures: Annotated[list[Literal["vanilla", "Myrtle5", "MyrtleMax"]], each_once()] = Field(
         ["vanilla", "Myrtle5", "MyrtleMax"], min_length=1, description="no pooling, average pooling, maximum pooling"
     )
-    patch_sizes: list[Positive] = Field([3, 5, 7], min_length=1, description="patch sizes q, odd")
+    patch_sizes: Annotated[list[Positive], each_once()] = Field([3, 5, 7], min_length=1, description="patch sizes q, odd")
     width: Positive = Field(64, description="filters of each convolution")
     first_std: float = Field(5e-3, gt=0, description="standard deviation of the initial weights of the first convolution")
     later_std: float = Field(1e-2, gt=0, description="that of all other weights")
@@ -80,22 +83,9 @@ class Fig09(Model):
     stop_below: float = Field(1e-5, ge=0, description="training loss at which training stops")
     seeds: Positive = Field(description="how many of the seeds train networks; the first ones of the list")
 
-    @field_validator("datasets")
-    @classmethod
-    def _each_data_set_once(cls, datasets: list[ShallowData]) -> list[ShallowData]:
-        check_each_once([entry.dataset for entry in datasets])
-        return datasets
-
-    @field_validator("architectures")
-    @classmethod
-    def _each_architecture_once(cls, architectures: list[str]) -> list[str]:
-        check_each_once(architectures)
-        return architectures
-
     @field_validator("patch_sizes")
     @classmethod
-    def _odd_and_once(cls, patch_sizes: list[int]) -> list[int]:
-        check_each_once(patch_sizes)
+    def _odd(cls, patch_sizes: list[int]) -> list[int]:
         if any(size % 2 == 0 for size in patch_sizes):
             msg = "must be odd: zero padding then keeps the size of an image"
             raise ValueError(msg)

@@ -1,7 +1,7 @@
 """The authors' printed numbers beside ours: accuracy and squared error of ConvRFM, round by round."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, field_validator
 
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
-from convrfm.replication.config.models import Model, as_yaml, check_each_once
+from convrfm.replication.config.models import Model, as_yaml, each_once
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.finished_runs import read_recorded_runs
@@ -103,7 +103,7 @@ PRINTED = {
 class Printed(Model):
     """The authors' printed numbers."""
 
-    runs: list[str] = Field(
+    runs: Annotated[list[str], each_once()] = Field(
         default=[],
         description="printed runs to compare with: svhn-1000 (of fig06.datasets), noisy-mnist-4000 (of fig05.panels if it is "
         "there) and noisy-mnist-200, see convrfm.replication.figures.printed",
@@ -112,7 +112,6 @@ class Printed(Model):
     @field_validator("runs")
     @classmethod
     def _runs_are_known(cls, runs: list[str]) -> list[str]:
-        check_each_once(runs)
         for name in runs:
             if name not in PRINTED:
                 msg = f"{name!r} must be one of {', '.join(PRINTED)}"

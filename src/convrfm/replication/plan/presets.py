@@ -14,7 +14,7 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.kernels.base import BACKENDS
 from convrfm.replication.config.costs import Costs, Split
-from convrfm.replication.config.models import Model, Positive, UserPath, check_each_once
+from convrfm.replication.config.models import Model, Positive, UserPath, each_once
 from convrfm.replication.config.validation import nearest, place, read_yaml, validated
 from convrfm.replication.figures.features import Features
 from convrfm.replication.figures.figure import figures
@@ -81,7 +81,7 @@ class Config(Model):
         "auto", description="backend of the kernels; auto takes cuda where there is a GPU, and cpu elsewhere"
     )
     # Not strict: in a list on the command line, Snakemake gives numbers as strings.
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32, strict=False)]] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32, strict=False)]], each_once()] = Field(
         min_length=1,
         description="seeds of the replicates; each draws its own filters and weights, and its own data where the protocol does "
         "not fix them",
@@ -122,12 +122,6 @@ class Config(Model):
                 msg = f"{name!r} is not a data set with files{hint}"
                 raise ValueError(msg)
         return folders
-
-    @field_validator("seeds")
-    @classmethod
-    def _each_seed_once(cls, seeds: list[int]) -> list[int]:
-        check_each_once(seeds)
-        return seeds
 
 
 class Settings(Model):
