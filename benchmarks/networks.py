@@ -243,11 +243,10 @@ def page(found: dict[Any, dict[str, Any]], machine: str) -> str:
             "",
             "## Memory, and what is refused",
             (
-                "Each network runs in a separate process, with one thread. *Rise* is the increase of peak memory by "
-                "`measure` and "
-                "`correlations`, beyond the loaded network; *peak* includes the network and the libraries. Settings are four "
-                "probes in two blocks and 1000 classes, unless remarked. More probes take time but no memory; each block takes "
-                "memory, and eight are the default. A correlation is NaN if so few probes do not suffice."
+                "Each network runs in a separate process, with one thread. *Rise* is the increase of peak memory by `measure` "
+                "and `correlations`, beyond the loaded network; *peak* includes the network and the libraries. Settings are "
+                "four probes in two blocks and 1000 classes, unless remarked. More probes take time but no memory; each block "
+                "takes memory, and eight are the default. A correlation is NaN if so few probes do not suffice."
             ),
             "",
             *table_of_networks(found),

@@ -3,8 +3,7 @@
 Four kinds of wrong are told apart, see `convrfm.replication.audit.outcome.State`. Every finding names one file.
 
 The Merkle root of a results folder is one hash that commits to every record, and through it to every file. `convrfm seal`
-writes
-it beside the results, to be signed and published: see docs/audit.md.
+writes it beside the results, to be signed and published: see docs/audit.md.
 """
 
 import hashlib

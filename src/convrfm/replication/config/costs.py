@@ -44,9 +44,8 @@ class Cost(Model):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="expected minutes, of which a job requests three times as many; null: the rule's own, which for fits "
-        "of the "
-        "kernels are estimated from their size",
+        description="expected minutes, of which a job requests three times as many; null: the rule's own, which for fits of "
+        "the kernels are estimated from their size",
     )
     memory_mb: Positive | None = Field(
         None,

@@ -1,14 +1,9 @@
 """Beyond the paper: what more images in the AGOP, more training images, and each choice of the protocol are worth."""
 
-from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -20,7 +15,7 @@ from pydantic import Field, model_validator
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import accuracy_of, difference, draw_of, how_chosen, kernel_parts, paired
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.methods import estimate_cell
 from convrfm.replication.figures.names import in_sentence, is_stand_in, reservation, short_title, stand_in_note
@@ -30,6 +25,9 @@ from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
 from convrfm.replication.runs.kinds import Keys, RunKind
 from convrfm.replication.runs.protocols import RFM_CHOICES, chosen
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = [
     "FIGURE",
@@ -280,9 +278,8 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
     Returns:
         columns `task`, `stand_in`, `protocol`, `variant` (what the fit changes of its protocol), `sigma`, `n_train`,
         `n_test`, `agop_images` (in the AGOP), `selection` ("test" or "validation"), `seed`, `draw` (hash of
-        its images), `method` (CNTK, ConvRFM by
-        its best round or after the first one, or a stage of Deep ConvRFM by itself), `accuracy` and `last_accuracy`
-        (fractions of the test images), `chosen` (round), `ridge`.
+        its images), `method` (CNTK, ConvRFM by its best round or after the first one, or a stage of Deep ConvRFM by itself),
+        `accuracy` and `last_accuracy` (fractions of the test images), `chosen` (round), `ridge`.
     """
     rows = []
     for keys, record, metrics in runs:
@@ -588,12 +585,11 @@ def _verdict(found: pd.DataFrame) -> str:
 FIGURE = FigureSpec(
     title="Beyond the paper",
     subject="",
-    about="Accuracy of ConvRFM against the number of images in the AGOP and against the number of training images, and "
-    "what each "
-    "choice of the protocol is worth by itself.",
+    about="Accuracy of ConvRFM against the number of images in the AGOP and against the number of training images, and what "
+    "each choice of the protocol is worth by itself.",
     section=Beyond,
     needs=lambda plan: plan.needs(plan.studies),
-    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
+    inputs=run_inputs(_runs, "metrics", "records"),
     seen=_shown,
     asked=lambda plan: plan.section(Beyond).in_all,
 )

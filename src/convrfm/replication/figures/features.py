@@ -1,14 +1,10 @@
 """What Figures 3, 10, 11 and 12 share: their table, how filters and pictures are drawn, and numbers in words."""
 
-from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.registry import REGISTRY
+from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.pictures.eigenfilters import CONSTANT
 from convrfm.replication.claims.evidence import (
     Evidence,
@@ -34,6 +30,9 @@ from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title, stand_in_note
 from convrfm.replication.figures.style import bare, figure_style, write_reason
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = [
     "FeatureFigure",
@@ -460,7 +459,7 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
         own, name = plan.needs(plan.section(section).datasets), plan.settings.preset.features.natural
         if not natural:
             return own
-        images = plan.needs([name])[name]
+        images = list(files_behind(name))
         # A figure of natural images alone has nothing to show without them.
         return {**own, name: images} if networks else {dataset: files + images for dataset, files in own.items()}
 

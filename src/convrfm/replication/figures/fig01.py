@@ -1,12 +1,7 @@
 """Figure 1, the ansatz in trained networks: correlation of CNFM and patch-AGOP, its controls, and first layers as pictures."""
 
-from functools import partial
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +12,13 @@ from pydantic import Field
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.config.models import Model, check_among
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style, letter, palette, write_reason
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
     Run,
+    ansatz_needs,
+    ansatz_runs,
     caption_of_networks,
     images_of,
     is_stand_in,
@@ -30,12 +27,14 @@ from convrfm.replication.figures.zoo import (
     number_cell,
     order,
     title,
-    zoo_needs,
     zoo_runs,
 )
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig01", "caption", "draw", "draw_figure", "growth", "tidy"]
 
@@ -266,14 +265,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _networks(plan: "Plan") -> list[str]:
-    return plan.settings.preset.zoo.networks
-
-
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
-    return zoo_runs(plan, protocol, file, kind="ansatz", networks=_networks(plan))
-
-
 def _shown(plan: "Plan", protocol: str) -> list[str]:
     """The arrays of the networks whose first layer is shown."""
     return zoo_runs(plan, protocol, "arrays", kind="ansatz", networks=plan.section(Fig01).heat_maps)
@@ -282,12 +273,11 @@ def _shown(plan: "Plan", protocol: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 1",
     subject="the ansatz in trained networks",
-    about="Correlation between the filter covariance W^T W (CNFM) and the patch-AGOP of each layer of trained networks, "
-    "beside its "
-    "value for the covariance of untrained filters and for a null with randomly rotated gradients.",
+    about="Correlation between the filter covariance W^T W (CNFM) and the patch-AGOP of each layer of trained networks, beside "
+    "its value for the covariance of untrained filters and for a null with randomly rotated gradients.",
     section=Fig01,
-    needs=lambda plan: zoo_needs(plan, _networks(plan)),
-    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record"), "arrays": _shown},
+    needs=ansatz_needs,
+    inputs={**run_inputs(ansatz_runs, "metrics", "records"), "arrays": _shown},
     seen=lambda plan, _: plan.section(Fig01).model_dump(),
     judges=judges,
 )

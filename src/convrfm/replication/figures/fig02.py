@@ -1,12 +1,7 @@
 """Figure 2, images through the CNFM and through the patch-AGOP of each layer."""
 
-from functools import partial
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +22,7 @@ from convrfm.replication.claims.evidence import (
     with_interval,
 )
 from convrfm.replication.config.models import Model, Positive, check_among
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
@@ -40,6 +35,9 @@ from convrfm.replication.figures.zoo import (
 )
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig02", "caption", "draw", "draw_figure", "summary", "tidy"]
 
@@ -189,14 +187,11 @@ def _run(plan: "Plan", protocol: str, file: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 2",
     subject="images through the matrices of each layer",
-    about="Images as they enter each convolution, transformed by the square root of that layer's filter covariance "
-    "(CNFM) and of its "
-    "patch-AGOP, with the correlation of the two pictures and that with a random matrix.",
+    about="Images as they enter each convolution, transformed by the square root of that layer's filter covariance (CNFM) and "
+    "of its patch-AGOP, with the correlation of the two pictures and that with a random matrix.",
     section=Fig02,
     needs=lambda plan: zoo_needs(plan, _network(plan)),
-    inputs={
-        name: partial(_run, file=file) for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
-    },
+    inputs=run_inputs(_run, "metrics", "records", "arrays"),
     judges=judges,
 )
 

@@ -49,6 +49,14 @@ from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig03", "caption", "draw", "draw_figure"]
 
+SHOWN_NATURAL = 2
+
+
+class Fig03(FeatureFigure):
+    """Figure 3, of one data set."""
+
+    most = 1
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -154,15 +162,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
 
 
-SHOWN_NATURAL = 2
-
-
-class Fig03(FeatureFigure):
-    """Figure 3, of one data set."""
-
-    most = 1
-
-
 judges = feature_judges("fig03")
 
 
@@ -189,9 +188,8 @@ def _panel(found: Evidence, name: str) -> Evidence:
 FIGURE = FigureSpec(
     title="Figure 3",
     subject="what the first layer learns",
-    about="Top eigenvectors of the metrics that ConvRFM learns, images through the metric and through the filter "
-    "covariance of a "
-    "network, and large natural images through the same metrics, each with its likeness in numbers.",
+    about="Top eigenvectors of the metrics that ConvRFM learns, images through the metric and through the filter covariance of "
+    "a network, and large natural images through the same metrics, each with its likeness in numbers.",
     judges=judges,
     **feature_figure(Fig03, list(KERNELS), networks=True, natural=True),
 )

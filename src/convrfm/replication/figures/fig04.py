@@ -1,12 +1,7 @@
 """Figure 4, Deep ConvRFM against the network, layer by layer."""
 
-from functools import partial
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,13 +23,16 @@ from convrfm.replication.claims.evidence import (
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
 from convrfm.replication.figures.style import bare, figure_style, letter, skipped_lines
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig04", "caption", "draw", "draw_figure", "summary", "tidy"]
 
@@ -254,14 +252,11 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 4",
     subject="layer by layer",
-    about="A test image through the metrics of Deep ConvRFM and through the filter covariances of a finite network, "
-    "layer by layer, "
-    "with the correlation of the pixels of both pictures and that of a random matrix.",
+    about="A test image through the metrics of Deep ConvRFM and through the filter covariances of a finite network, layer by "
+    "layer, with the correlation of the pixels of both pictures and that of a random matrix.",
     section=Fig04,
     needs=lambda plan: plan.needs(_tasks(plan)),
-    inputs={
-        name: partial(_runs, file=file) for name, file in (("metrics", "metrics"), ("records", "record"), ("arrays", "arrays"))
-    },
+    inputs=run_inputs(_runs, "metrics", "records", "arrays"),
     judges=judges,
 )
 

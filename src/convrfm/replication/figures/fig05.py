@@ -1,14 +1,9 @@
 """Figure 5, local signal adaptivity: accuracy against noise, and how the learned metric dims the background."""
 
-from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -34,7 +29,7 @@ from convrfm.replication.figures.accuracies import (
     spoken_of,
     with_estimates,
 )
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_scored_runs, runs_with
 from convrfm.replication.figures.methods import draw_estimates, estimate_cell, interval_handles
 from convrfm.replication.figures.names import is_stand_in, reservation, short_title, with_stand_ins
@@ -43,6 +38,9 @@ from convrfm.replication.record.record import RUN_FILES, read_record, run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.system.storage import load_arrays
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig05", "LocalSignalPanel", "caption", "contrast", "draw", "draw_figure", "examples", "tidy"]
 
@@ -138,11 +136,7 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
 
 def _draw_files(plan: "Plan", protocol: str) -> list[str]:
     """The draws of all tasks."""
-    return [
-        plan.run_file("draw", protocol, "arrays", task=task, seed=seed)
-        for task in plan.ready(plan.panels)
-        for seed in plan.seeds
-    ]
+    return [plan.draw(protocol, task, seed) for task in plan.ready(plan.panels) for seed in plan.seeds]
 
 
 ROWS = (
@@ -410,16 +404,10 @@ FIGURE = FigureSpec(
     title="Figure 5",
     subject="local signal adaptivity",
     about="Test accuracy against the noise level for the plain convolutional kernel (CNTK), ConvRFM, each stage of Deep "
-    "ConvRFM "
-    "and finite networks, and how the learned patch metric dims the background.",
+    "ConvRFM and finite networks, and how the learned patch metric dims the background.",
     section=Fig05,
     needs=lambda plan: plan.needs(plan.panels),
-    inputs={
-        "metrics": partial(_runs, file="metrics"),
-        "records": partial(_runs, file="record"),
-        "arrays": partial(_runs, file="arrays"),
-        "draws": _draw_files,
-    },
+    inputs={**run_inputs(_runs, "metrics", "records", "arrays"), "draws": _draw_files},
     judges=judges,
 )
 

@@ -1,16 +1,11 @@
 """Figure 6: the methods over many data sets, and accuracy against the number of layers that learn features."""
 
-from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -37,7 +32,7 @@ from convrfm.replication.figures.accuracies import (
     spoken_of,
     with_estimates,
 )
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
 from convrfm.replication.figures.methods import METHODS, draw_estimates, estimate_cell, interval_handles, method_marks
 from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
@@ -45,6 +40,9 @@ from convrfm.replication.figures.style import figure_style, letter, palette, ski
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.replication.runs.protocols import selection_score
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = [
     "FIGURE",
@@ -526,9 +524,7 @@ FIGURE = FigureSpec(
     section=Fig06,
     needs=lambda plan: plan.needs([*plan.images, *_local(plan)]),
     inputs={
-        "metrics": partial(_runs, file="metrics"),
-        "records": partial(_runs, file="record"),
-        "arrays": partial(_runs, file="arrays"),
+        **run_inputs(_runs, "metrics", "records", "arrays"),
         "counts": lambda plan, protocol: counts_of(plan, protocol, plan.images),
     },
     seen=lambda plan, _: {"layers": [*plan.section(Fig06).layers, *_local(plan)]},

@@ -1,26 +1,24 @@
 """Pairs of classes as binary tasks, beside Figure 6: what each method gains over the plain kernel."""
 
-from functools import partial
-from typing import TYPE_CHECKING
-
-from convrfm.replication.figures import fig06
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.replication.claims.evidence import interval, with_interval
+from convrfm.replication.figures import fig06
 from convrfm.replication.figures.accuracies import DRAWS, IN_WORDS, how_chosen, in_words
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
 from convrfm.replication.figures.methods import METHODS, draw_estimates, interval_handles, method_marks
 from convrfm.replication.figures.names import star, starred_note, starred_reservation, title
 from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "caption", "draw", "draw_figure"]
 
@@ -177,9 +175,7 @@ FIGURE = FigureSpec(
     "pairs of classes.",
     needs=lambda plan: plan.needs(plan.pairs),
     inputs={
-        "metrics": partial(_runs, file="metrics"),
-        "records": partial(_runs, file="record"),
-        "arrays": partial(_runs, file="arrays"),
+        **run_inputs(_runs, "metrics", "records", "arrays"),
         "counts": lambda plan, protocol: fig06.counts_of(plan, protocol, plan.pairs),
     },
     lacking=lambda plan: "" if plan.pairs else f"The preset {plan.settings.config.preset} has no fig06.pairs.",

@@ -1,10 +1,5 @@
 """Figure 7, the ansatz before and after training: by network and layer, over the epochs, and for powers of the AGOP."""
 
-from functools import partial
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
@@ -14,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, palette
 from convrfm.replication.figures.zoo import (
     STAND_IN_NOTE,
     Run,
+    ansatz_needs,
+    ansatz_runs,
     caption_of_networks,
     images_of,
     is_stand_in,
@@ -26,8 +23,6 @@ from convrfm.replication.figures.zoo import (
     number_cell,
     order,
     title,
-    zoo_needs,
-    zoo_runs,
 )
 from convrfm.replication.record.session import Job
 
@@ -241,22 +236,13 @@ def _layers_that_gain(table: pd.DataFrame, network: str) -> str:
     return f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"
 
 
-def _networks(plan: "Plan") -> list[str]:
-    return plan.settings.preset.zoo.networks
-
-
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
-    return zoo_runs(plan, protocol, file, kind="ansatz", networks=_networks(plan))
-
-
 FIGURE = FigureSpec(
     title="Figure 7",
     subject="the ansatz before and after training",
-    about="Correlation between filter covariance (CNFM) and patch-AGOP at initialisation and after training, over the "
-    "epochs between, "
-    "and for powers of the AGOP.",
-    needs=lambda plan: zoo_needs(plan, _networks(plan)),
-    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
+    about="Correlation between filter covariance (CNFM) and patch-AGOP at initialisation and after training, over the epochs "
+    "between, and for powers of the AGOP.",
+    needs=ansatz_needs,
+    inputs=run_inputs(ansatz_runs, "metrics", "records"),
     judges=judges,
 )
 

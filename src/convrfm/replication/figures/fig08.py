@@ -1,15 +1,11 @@
 """Figure 8, the ansatz in SimpleNet: correlation by layer, its course over the epochs, and test accuracies."""
 
-from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 import textwrap
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -25,6 +21,9 @@ from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import STAND_INS, is_stand_in, short_title
 from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig08", "SimpleNetPanel", "caption", "draw", "draw_figure", "tidy"]
 
@@ -475,9 +474,8 @@ def _runs(plan: "Plan", protocol: str, kind: str, file: str) -> list[str]:
 FIGURE = FigureSpec(
     title="Figure 8",
     subject="the ansatz in SimpleNet",
-    about="Pearson correlation of filters and average gradient outer product for every convolution of SimpleNet, against "
-    "the network "
-    "before training and against rotated gradients, its course over the epochs, and the test accuracies.",
+    about="Pearson correlation of filters and average gradient outer product for every convolution of SimpleNet, against the "
+    "network before training and against rotated gradients, its course over the epochs, and the test accuracies.",
     section=Fig08,
     needs=lambda plan: plan.needs(plan.simplenets),
     inputs={

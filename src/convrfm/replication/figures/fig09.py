@@ -1,16 +1,11 @@
 """Figure 9, robustness of the ansatz: CNFM against patch-AGOP in shallow networks, by patch size and pooling."""
 
-from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,11 +26,14 @@ from convrfm.replication.claims.evidence import (
     with_interval,
 )
 from convrfm.replication.config.models import Model, Positive, each_once
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
 from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines
 from convrfm.replication.record.session import Job
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig09", "ShallowData", "caption", "contrasts", "draw", "draw_figure", "of_networks", "tidy"]
 
@@ -389,7 +387,7 @@ FIGURE = FigureSpec(
     about="Similarity of the filters' covariance and the patch-AGOP in shallow networks, by patch size and pooling.",
     section=Fig09,
     needs=lambda plan: plan.needs(plan.shallow_data),
-    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
+    inputs=run_inputs(_runs, "metrics", "records"),
     judges=judges,
 )
 

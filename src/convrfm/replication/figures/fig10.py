@@ -24,6 +24,12 @@ from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig10", "caption", "draw", "draw_figure"]
 
+SHOWN = 8
+
+
+class Fig10(FeatureFigure):
+    """Figure 10."""
+
 
 RFM, CNN, RANDOM = "ConvRFM", "CNN", "random"
 """Names of the rows of pictures."""
@@ -87,13 +93,6 @@ def pair_sentences(rows: pd.DataFrame) -> str:
     )
 
 
-SHOWN = 8
-
-
-class Fig10(FeatureFigure):
-    """Figure 10."""
-
-
 judges = feature_judges("fig10")
 judges("A9")(kernels_and_networks)
 
@@ -101,9 +100,8 @@ judges("A9")(kernels_and_networks)
 FIGURE = FigureSpec(
     title="Figure 10",
     subject="first layers of ConvRFM and of networks",
-    about="Images through the metric that ConvRFM learns and through the filter covariance of the first layer of a "
-    "network, with the "
-    "correlation of the two pictures and that with random matrices.",
+    about="Images through the metric that ConvRFM learns and through the filter covariance of the first layer of a network, "
+    "with the correlation of the two pictures and that with random matrices.",
     judges=judges,
     **feature_figure(Fig10, ["cntk"], networks=True, natural=False),
 )

@@ -27,6 +27,14 @@ from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig11", "caption", "draw", "draw_figure"]
 
+SHOWN = 3
+
+
+class Fig11(FeatureFigure):
+    """Figure 11, of one data set."""
+
+    most = 1
+
 
 def draw(table: pd.DataFrame, sheet: Sheet) -> Figure:
     """Draw the figure.
@@ -57,15 +65,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     )
     opening = headline("Figure 11, edges that eigenvectors pick in natural images", rest, table)
     return "\n\n".join([opening, edge_sentences(table), *notes(table, skipped)]) + "\n"
-
-
-SHOWN = 3
-
-
-class Fig11(FeatureFigure):
-    """Figure 11, of one data set."""
-
-    most = 1
 
 
 judges = feature_judges("fig11")

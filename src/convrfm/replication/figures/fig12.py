@@ -27,6 +27,12 @@ from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig12", "caption", "draw", "draw_figure"]
 
+SHOWN = 3
+
+
+class Fig12(FeatureFigure):
+    """Figure 12."""
+
 
 def draw(table: pd.DataFrame, sheets: Mapping[str, Sheet], skipped: Mapping[str, str]) -> Figure:
     """Draw the figure.
@@ -81,13 +87,6 @@ def edge_sentences(rows: pd.DataFrame) -> str:
     )
 
 
-SHOWN = 3
-
-
-class Fig12(FeatureFigure):
-    """Figure 12."""
-
-
 judges = feature_judges("fig12")
 judges("A8")(edge_detectors)
 
@@ -95,9 +94,8 @@ judges("A8")(edge_detectors)
 FIGURE = FigureSpec(
     title="Figure 12",
     subject="edge detectors of other data sets",
-    about="Top eigenvectors of the metric of CNTK-ConvRFM, images of its data set filtered by each, and their "
-    "correlation with the "
-    "Sobel magnitude.",
+    about="Top eigenvectors of the metric of CNTK-ConvRFM, images of its data set filtered by each, and their correlation with "
+    "the Sobel magnitude.",
     judges=judges,
     **feature_figure(Fig12, ["cntk"], networks=False, natural=False),
 )

@@ -26,7 +26,7 @@ from convrfm.system.storage import write_atomically, write_bytes, write_table
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = ["Drawn", "FigureFiles", "FigureSpec", "figures", "write_figure"]
+__all__ = ["Drawn", "FigureFiles", "FigureSpec", "figures", "run_inputs", "write_figure"]
 
 Drawn = tuple[pd.DataFrame, Figure, str]
 """The tidy table behind a figure, the figure, and its caption in Markdown."""
@@ -36,6 +36,17 @@ FigureFiles = Callable[["Plan", str], list[str]]
 
 # Nothing that changes from call to call: equal tables give equal bytes.
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}}
+
+
+def run_inputs(runs: Callable[..., list[str]], *names: str) -> dict[str, FigureFiles]:
+    """The inputs of a figure that are files of its runs, by name.
+
+    Args:
+        runs: gives the `file` "metrics", "record" or "arrays" of every run, for a plan and a protocol.
+        names: among "metrics", "records" and "arrays".
+    """
+    files = {"metrics": "metrics", "records": "record", "arrays": "arrays"}
+    return {name: partial(runs, file=files[name]) for name in names}
 
 
 @dataclass(frozen=True)

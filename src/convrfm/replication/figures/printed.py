@@ -1,13 +1,8 @@
 """The authors' printed numbers beside ours: accuracy and squared error of ConvRFM, round by round."""
 
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -15,16 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator
 
+from convrfm.datasets.registry import files_behind
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, as_yaml, each_once
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import short_title
 from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
 from convrfm.replication.runs.kinds import Keys, RunKind
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "KINDS", "PRINTED", "Printed", "PrintedRun", "caption", "draw", "draw_figure", "summary", "tidy"]
 
@@ -202,9 +201,8 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
 
     Returns:
         columns `run` (of `PRINTED`), `task`, `n_train`, `n_test`, `round`, `quantity` ("accuracy" in per
-        cent, or "squared error", summed over classes and averaged over images), `seed`, `draw` (hash of its
-        images), `ours`, `printed`, `difference`
-        (ours minus printed), `tolerance` (in points; NaN for errors).
+        cent, or "squared error", summed over classes and averaged over images), `seed`, `draw` (hash of its images), `ours`,
+        `printed`, `difference` (ours minus printed), `tolerance` (in points; NaN for errors).
 
     Raises:
         KeyError: a run that no printed one belongs to.
@@ -375,8 +373,8 @@ FIGURE = FigureSpec(
     about="Accuracy and squared error of ConvRFM, round by round, beside the numbers that the authors have printed, and their "
     "differences.",
     section=Printed,
-    needs=lambda plan: {name: plan.needs([PRINTED[name].task])[PRINTED[name].task] for name in plan.section(Printed).runs},
-    inputs={"metrics": partial(_runs, file="metrics"), "records": partial(_runs, file="record")},
+    needs=lambda plan: {name: list(files_behind(PRINTED[name].task)) for name in plan.section(Printed).runs},
+    inputs=run_inputs(_runs, "metrics", "records"),
     lacking=lambda plan: "" if plan.section(Printed).runs else LACKING.format(plan.settings.config.preset),
     # What the authors printed is of this protocol.
     only=("published",),

@@ -1,11 +1,7 @@
 """Theorem 1: both sides of Eq. 3 after one step, and how far they are from proportional."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.ansatz.theorem import TheoremCheck
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -17,6 +13,9 @@ from convrfm.replication.claims.evidence import Evidence, Judges, Number, Readin
 from convrfm.replication.config.models import Model, Positive
 from convrfm.replication.figures.figure import FigureSpec
 from convrfm.replication.figures.style import bare, figure_style, letter, palette
+
+if TYPE_CHECKING:
+    from convrfm.ansatz.theorem import TheoremCheck
 
 __all__ = ["FIGURE", "SHOWN", "Theorem1", "caption", "draw"]
 

@@ -1,25 +1,26 @@
 """What Figures 1, 2 and 7 share: the names of networks, and the means over layers that they are drawn from."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.registry import WEIGHTS
+from convrfm.datasets.registry import WEIGHTS, files_behind
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive
 from convrfm.replication.figures.style import skipped_lines
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 
-__all__ = ["Measurement", "Run", "StandIn", "Zoo", "measurements", "zoo_needs", "zoo_runs"]
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
 
+__all__ = [
+    "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs", "caption_of_networks", "images_of",
+    "is_stand_in", "mean_over_layers", "measurements", "number_cell", "order", "title", "zoo_needs", "zoo_runs",
+]  # fmt: skip
 
 NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
 
@@ -202,8 +203,18 @@ def measurements(job: Job) -> list[Run]:
 
 def zoo_needs(plan: "Plan", networks: Iterable[str]) -> dict[str, list[str]]:
     """The data sets with files that networks need: weights and images of pretrained ones."""
-    images = plan.needs([plan.settings.preset.zoo.dataset])[plan.settings.preset.zoo.dataset]
+    images = files_behind(plan.settings.preset.zoo.dataset)
     return {network: [] if network in plan.standins else [network, *images] for network in networks}
+
+
+def ansatz_needs(plan: "Plan") -> dict[str, list[str]]:
+    """The data sets with files that each network needs, for figures of all networks."""
+    return zoo_needs(plan, plan.settings.preset.zoo.networks)
+
+
+def ansatz_runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+    """One file of what is measured of each network whose data are present."""
+    return zoo_runs(plan, protocol, file, kind="ansatz", networks=plan.settings.preset.zoo.networks)
 
 
 def zoo_runs(plan: "Plan", protocol: str, file: str, *, kind: str, networks: Iterable[str]) -> list[str]:

@@ -1,11 +1,10 @@
 """What fits of the kernels take, by their size: memory, minutes and threads."""
 
-from convrfm.datasets.local_signal import SHAPES
 from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, fit_work
 from convrfm.replication.config.costs import Rates, is_pair
 from convrfm.replication.plan.plan import Plan
-from convrfm.replication.plan.steps import step_size
+from convrfm.replication.plan.steps import step_size, task_size
 from convrfm.replication.plan.table import RUNS
 from convrfm.replication.runs.kinds import Keys
 
@@ -37,8 +36,7 @@ def fit_size(plan: Plan, kind: str, w: Keys) -> FitSize:
     """Size of a fit of a kind."""
     settings = RUNS[kind].settings(plan, w)
     if "task" in settings:
-        name, shape = settings["task"], (1, *SHAPES[settings["task"]])
-        return FitSize(settings, settings["n_train"], settings["n_test"], shape, REGISTRY[name].classes)
+        return task_size(settings)
     task = plan.feature_tasks[w["dataset"]] if kind == "features" else plan.image_task(w["dataset"], w["classes"])
     shape = plan.image_shape(task.dataset, task.size, task.colour)
     # Pairs of classes have a single output.

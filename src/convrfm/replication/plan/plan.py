@@ -149,6 +149,10 @@ class Plan:
         )  # fmt: skip
         return [prepared]
 
+    def draw(self, protocol: str, task: str, seed: object) -> str:
+        """The draw of a local-signal task of Figure 5."""
+        return self.run_file("draw", protocol, "arrays", task=task, seed=seed)
+
     def feature_images(self, protocol: str, dataset: str, seed: object) -> str:
         """The images that the models of Figures 3, 10, 11 and 12 are fitted to."""
         task = self.feature_tasks[dataset]

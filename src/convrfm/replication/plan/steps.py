@@ -18,7 +18,7 @@ from convrfm.replication.runs.kinds import Keys
 
 __all__ = [
     "STEPPED", "part_pattern", "round_pattern", "rounds_of_fit", "step_draw", "step_parts", "step_rounds",
-    "step_settings", "step_size",
+    "step_settings", "step_size", "task_size",
 ]  # fmt: skip
 
 STEPPED = ("rfm", "variant", "printed-rfm")
@@ -54,7 +54,8 @@ class _Fit(NamedTuple):
         return self.size.settings
 
 
-def _size(settings: Mapping[str, Any]) -> FitSize:
+def task_size(settings: Mapping[str, Any]) -> FitSize:
+    """Size of a fit to a local-signal task, by its settings."""
     task = settings["task"]
     return FitSize(settings, settings["n_train"], settings["n_test"], (1, *SHAPES[task]), REGISTRY[task].classes)
 
@@ -73,7 +74,7 @@ def _fit_of(plan: Plan, w: Keys) -> _Fit:
             for stage in range(settings["rfm"]["stages"])
             for t in range(settings["rfm"]["rounds"])
         ]
-        known[key] = _Fit(_size(settings), kind.inputs["draw"](plan, keys), rounds)
+        known[key] = _Fit(task_size(settings), kind.inputs["draw"](plan, keys), rounds)
     return known[key]
 
 

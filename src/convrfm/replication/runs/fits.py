@@ -119,13 +119,15 @@ def _of_images(plan: "Plan", w: Keys) -> ImageFit:
     )  # fmt: skip
 
 
-def _draw(plan: "Plan", w: Keys) -> list[str]:
-    return [plan.run_file("draw", w["protocol"], "arrays", task=w["task"], seed=w["seed"])]
-
-
 JOB = "fits:fit_task"
 
 KINDS = (
-    RunKind("rfm", JOB, ("task", "sigma", "seed"), {"draw": _draw}, _of_panel),
+    RunKind(
+        "rfm",
+        JOB,
+        ("task", "sigma", "seed"),
+        {"draw": lambda plan, w: [plan.draw(w["protocol"], w["task"], w["seed"])]},
+        _of_panel,
+    ),
     RunKind("image-rfm", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
 )

@@ -1,8 +1,7 @@
 """A kind of run: what names its folders, which files it reads, and what it sees of the configuration.
 
 Modules of `convrfm.replication.runs` list their kinds as `KINDS`, and so do figures with runs of their own. They are read when
-the
-workflow is planned, and by jobs for their typed settings: they import neither numerics nor the configuration, which they
+the workflow is planned, and by jobs for their typed settings: they import neither numerics nor the configuration, which they
 receive as a `Plan`.
 """
 

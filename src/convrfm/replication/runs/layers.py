@@ -53,7 +53,7 @@ def _draw(plan: "Plan", w: Keys) -> list[str]:
     """The draw whose images are transformed; none for prepared images."""
     if w["dataset"] not in plan.panels:
         return []
-    return [plan.run_file("draw", w["protocol"], "arrays", task=w["dataset"], seed=w["seed"])]
+    return [plan.draw(w["protocol"], w["dataset"], w["seed"])]
 
 
 def _images(plan: "Plan", w: Keys) -> list[str]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from convrfm.datasets.registry import files_behind
 from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ def _of_size(_: "Plan", w: Keys) -> DrawSettings:
 def _images(plan: "Plan", w: Keys, settings: DrawSettings) -> list[str]:
     """The images of a fetched data set that a draw needs: grey, in their own size."""
     counts = (settings.n_train, settings.n_test)
-    return [
-        plan.prepared(w["protocol"], "arrays", name, counts, w["seed"], colour="grey")
-        for name in plan.needs([w["task"]])[w["task"]]
-    ]
+    return [plan.prepared(w["protocol"], "arrays", name, counts, w["seed"], colour="grey") for name in files_behind(w["task"])]
 
 
 JOB = "local_signal:draw_task"

@@ -80,13 +80,15 @@ def _of_images(plan: "Plan", w: Keys) -> ImageNetworkSettings:
     )  # fmt: skip
 
 
-def _draw(plan: "Plan", w: Keys) -> list[str]:
-    return [plan.run_file("draw", w["protocol"], "arrays", task=w["task"], seed=w["seed"])]
-
-
 JOB = "networks:train_task"
 
 KINDS = (
-    RunKind("cnn", JOB, ("task", "sigma", "optimizer", "seed"), {"draw": _draw}, _of_panel),
+    RunKind(
+        "cnn",
+        JOB,
+        ("task", "sigma", "optimizer", "seed"),
+        {"draw": lambda plan, w: [plan.draw(w["protocol"], w["task"], w["seed"])]},
+        _of_panel,
+    ),
     RunKind("image-cnn", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
 )
