@@ -92,6 +92,11 @@ def panel(**changes):
     return {"fig05": {"panels": [{**base, **changes}]}}
 
 
+def first(figure, **changes):
+    base = yaml.safe_load((PRESETS / "quick.yaml").read_text())[figure]["datasets"][0]
+    return {figure: {"datasets": [{**base, **changes}]}}
+
+
 def simplenet(**changes):
     base = yaml.safe_load((PRESETS / "quick.yaml").read_text())["fig08"]["panels"][0]
     return {"fig08": {"panels": [{**base, **changes}]}}
@@ -123,6 +128,8 @@ def simplenet(**changes):
         (simplenet(training={"weight_dekay": 0.1}), ["unknown key", "did you mean 'weight_decay'?"]),
         (simplenet(n_train=601), ["leaves a last batch of one image for batch_size 20"]),
         ({"fig08": {"panels": simplenet()["fig08"]["panels"] * 2}}, ["duplicate 'digits'"]),
+        (first("fig06", dataset="bars"), ["fig06.datasets.0.dataset: must be one of mnist, ", ", not 'bars'"]),
+        (first("fig09", dataset="bars"), ["fig09.datasets.0.dataset: must be one of ", "svhn", ", not 'bars'"]),
     ],
 )
 def test_what_is_wrong_in_a_preset_is_said(config, overrides, sentences):

@@ -181,7 +181,7 @@ def figure_files(figure, protocol):
     return [*(PLAN.figure_file(figure, protocol, form) for form in FIGURE_FORMATS), *states]
 
 
-def target_files(name, _=None):
+def target_files(name, _):
     """What the target of a figure builds: the figure under each protocol, and what belongs to it, such as pairs of classes."""
     if lacking := FIGURES[name].spec.lacking(PLAN):
         raise WorkflowError(lacking)

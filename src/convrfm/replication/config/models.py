@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from convrfm.system.terminal import expand_home
 
-__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "each_once"]
+__all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "each_once", "one_of"]
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -38,6 +38,18 @@ def each_once(name: Callable[[Any], object] = lambda value: value) -> AfterValid
             msg = f"duplicate {', '.join(duplicates)}"
             raise ValueError(msg)
         return values
+
+    return AfterValidator(check)
+
+
+def one_of(names: Sequence[str]) -> AfterValidator:
+    """Validate that a string is one of these names. For `Annotated`."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            msg = f"must be one of {', '.join(names)}"
+            raise ValueError(msg)
+        return value
 
     return AfterValidator(check)
 

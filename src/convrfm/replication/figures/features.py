@@ -140,7 +140,7 @@ class FeatureFigure(Model):
 
     @field_validator("datasets")
     @classmethod
-    def _each_once(cls, datasets: list[str]) -> list[str]:
+    def _room_for_them(cls, datasets: list[str]) -> list[str]:
         if cls.most is not None and len(datasets) > cls.most:
             msg = "there is room for one data set only"
             raise ValueError(msg)

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
-from convrfm.replication.config.models import Model, Positive, each_once
+from convrfm.replication.config.models import Model, Positive, each_once, one_of
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
     ACCURACY_WORDS,
@@ -75,7 +75,9 @@ class ImageNetwork(Model):
 class ImageTask(Model):
     """One data set with its kernels and its network."""
 
-    dataset: str = Field(description="which one of docs/datasets.md; digits are scikit-learn's, a stand-in")
+    dataset: Annotated[str, one_of(DATASETS)] = Field(
+        description="which one of docs/datasets.md; digits are scikit-learn's, a stand-in"
+    )
     n_train: Positive = Field(description="training images; the paper's number is lost")
     n_test: Positive = Field(description="test images")
     size: Positive | None = Field(32, description="pixels of each side; null keeps the size")
@@ -94,14 +96,6 @@ class ImageTask(Model):
     def class_sets(self) -> list[str]:
         """What `prepare` chooses of the classes: all."""
         return ["all"]
-
-    @field_validator("dataset")
-    @classmethod
-    def _dataset_is_known(cls, dataset: str) -> str:
-        if dataset not in DATASETS:
-            msg = f"it must be one of {', '.join(DATASETS)}"
-            raise ValueError(msg)
-        return dataset
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

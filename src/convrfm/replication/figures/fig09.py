@@ -25,7 +25,7 @@ from convrfm.replication.claims.evidence import (
     none_missing,
     with_interval,
 )
-from convrfm.replication.config.models import Model, Positive, each_once
+from convrfm.replication.config.models import Model, Positive, each_once, one_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.finished_runs import read_recorded_runs
 from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
@@ -45,20 +45,12 @@ READABLE = sorted(entry.name for entry in IMAGE_SETS if entry.splits)
 class ShallowData(Model):
     """One data set, and the form that its images are brought into."""
 
-    dataset: str = Field(description="name of a data set, see docs/datasets.md")
+    dataset: Annotated[str, one_of(READABLE)] = Field(description="name of a data set, see docs/datasets.md")
     size: Annotated[int, Field(ge=4)] = Field(description="pixels of each side that images are resized to")
     colour: Literal["grey", "rgb", "grey-rgb"] = Field(description="one channel, three, or three equal ones")
     scaling: Literal["unit", "cifar10"] = Field(description="values in [0, 1], or SimpleNet's constants for CIFAR-10")
     n_train: Positive = Field(2000, description="training images; all where there are fewer")
     n_test: Positive = Field(2000, description="test images; all where there are fewer")
-
-    @field_validator("dataset")
-    @classmethod
-    def _known(cls, dataset: str) -> str:
-        if dataset not in READABLE:
-            msg = f"it should be one of {', '.join(READABLE)}"
-            raise ValueError(msg)
-        return dataset
 
 
 class Fig09(Model):

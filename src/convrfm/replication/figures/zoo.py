@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import WEIGHTS, files_behind
 from convrfm.replication.claims.evidence import with_interval
-from convrfm.replication.config.models import Model, Positive
+from convrfm.replication.config.models import Model, Positive, one_of
 from convrfm.replication.figures.style import skipped_lines
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
@@ -50,7 +50,7 @@ class Measurement(Model):
 class StandIn(Model):
     """A narrow network of the zoo, trained on scikit-learn's digits."""
 
-    network: str = Field(description="torchvision's name: " + ", ".join(NETWORKS))
+    network: Annotated[str, one_of(NETWORKS)] = Field(description="torchvision's name: " + ", ".join(NETWORKS))
     divisor: Positive = Field(4, description="what all widths are divided by")
     size: Positive = Field(64, description="pixels of each side")
     n_train: Positive = Field(1000, description="training images")
@@ -61,14 +61,6 @@ class StandIn(Model):
     snapshots: list[Positive] = Field(
         default=[], description="epochs after which the weights are kept, beside the first and the last"
     )
-
-    @field_validator("network")
-    @classmethod
-    def _network_is_known(cls, network: str) -> str:
-        if network not in NETWORKS:
-            msg = f"it must be one of {', '.join(NETWORKS)}"
-            raise ValueError(msg)
-        return network
 
     @model_validator(mode="after")
     def _snapshots_before_the_end(self) -> Self:
