@@ -1,6 +1,7 @@
 """The drawing of the rooms of this package, their floors, subjects and imports, as SVG."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from convrfm.replication.record.closure import executed
 
 __all__ = ["drawing"]
 
-STEP, HEIGHT, MARGIN = 70, 52, 12
+STEP, HEIGHT, MARGIN = 80, 62, 12
 """Pixels from floor to floor, of a room's height, and around the drawing."""
 
-WIDTHS = {"replication": 330, "library": 190}
+WIDTHS = {"replication": 330, "library": 210}
 GAP, BETWEEN = 12, 70
 """Pixels between rooms of a floor, and between the replication and the library."""
 
@@ -73,7 +74,7 @@ def _room(package: Path, name: str, x: int, y: int, width: int) -> Room:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     modules = [each for each in path.rglob("*.py") if each.name != "__init__.py"]
     subject = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-    return Room(name, subject.partition(":")[0].rstrip("."), len(modules) or 1, x, y, width)
+    return Room(name, re.split(r"[.:;]( |$)", subject)[0], len(modules) or 1, x, y, width)
 
 
 def _imports(package: Path) -> set[tuple[str, str]]:
@@ -118,6 +119,6 @@ def _box(room: Room) -> Iterator[str]:
         f'<rect x="{room.x}" y="{room.y}" width="{room.width}" height="{HEIGHT}" rx="4" fill="{fill}" stroke="#555"/>'
         f'<text x="{middle}" y="{room.y + 15}" text-anchor="middle" font-size="12">{room.name} ({room.modules})</text>'
     )
-    for row, text in enumerate(wrap(room.subject, room.width // 5)[:2]):
+    for row, text in enumerate(wrap(room.subject, room.width // 6)):
         place = f'x="{middle}" y="{room.y + 30 + 12 * row}"'
         yield f'<text {place} text-anchor="middle" font-size="9.5" fill="#444">{escape(text)}</text>'
