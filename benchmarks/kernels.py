@@ -26,8 +26,7 @@ from measuring import photographs, seconds
 from convrfm.kernels import CNTK
 from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.kernels.neural_tangents import expand_patches, kernel_function
-from convrfm.numerics.metric import power
-from convrfm.numerics.patches import unfold
+from convrfm.numerics.patches import power, unfold
 
 DEPTH, PATCH_SIZE, CHANNELS, SIDE, OUTPUTS = 3, 3, 3, 32, 10
 BATCH_SIZES = (10, 20, 40, 80)
@@ -35,7 +34,7 @@ POINTS_PER_BATCH = (1, 5, 20)
 DOCS = Path(__file__).parents[1] / "docs"
 
 # Additions and multiplications for each pair and position: the arc-cosine step and, from the second layer on, window
-# sums of two maps; a fused multiply-add counts as two. See convrfm.kernels.compiled.arccosine and functions.
+# sums of two maps; a fused multiply-add counts as two. See convrfm.kernels.compiled.sweeps and functions.
 STEP_FLOPS = 36
 WINDOW_FLOPS = 2 * 2 * (PATCH_SIZE - 1)
 

@@ -141,7 +141,7 @@ The smallest of:
 - the remainder of each control group of the process, up to the highest visible one, in version 1 and 2;
 - the remainder of `ulimit -v` and `ulimit -d`.
 
-File pages that the kernel would drop first count as free; swap does not. See `convrfm.system.memory`. If memory does not
+File pages that the kernel would drop first count as free; swap does not. See `convrfm.system.machine`. If memory does not
 suffice, the fit stops before it starts, and names the limit.
 """
 

@@ -18,7 +18,7 @@ from memory import BARS, CLASSES, COLOUR, DIGITS, FRAMED, Case, fit
 from convrfm.replication.cluster.fits import FitSize, fit_minutes, fit_work
 from convrfm.replication.config.costs import Costs
 from convrfm.replication.plan.fits import FEW, IMAGES_PER_THREAD
-from convrfm.system.processors import limited_threads
+from convrfm.system.machine import limited_threads
 
 CASES = (
     Case(150, 150, FRAMED, stages=3, filters=8, ridges=3),

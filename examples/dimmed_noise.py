@@ -19,9 +19,9 @@ import pandas as pd
 
 from convrfm import DeepConvRFMClassifier
 from convrfm.datasets.local_signal import TASKS, noisy_bars
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 from convrfm.rfm.deep import apply_filters
-from convrfm.system.extras import require
+from convrfm.system.machine import require
 from convrfm.system.terminal import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:

@@ -21,12 +21,17 @@ from sklearn.model_selection import train_test_split
 
 from convrfm import ConvRFMClassifier
 from convrfm.datasets.local_signal import embedded_digits, in_random_greys
+from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import windows
-from convrfm.numerics.sampling import generator
-from convrfm.pictures.edges import sobel_magnitude
-from convrfm.pictures.eigenfilters import CONSTANT, Eigenfilters, top_eigenfilters
-from convrfm.pictures.magnitudes import filter_magnitude, pixel_pearson
-from convrfm.system.extras import require
+from convrfm.pictures.filtering import (
+    CONSTANT,
+    Eigenfilters,
+    filter_magnitude,
+    pixel_pearson,
+    sobel_magnitude,
+    top_eigenfilters,
+)
+from convrfm.system.machine import require
 from convrfm.system.terminal import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:

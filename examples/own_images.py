@@ -19,9 +19,9 @@ from sklearn.model_selection import train_test_split
 from convrfm import DeepConvRFMClassifier, load_model, save_model
 from convrfm.errors import InputError
 from convrfm.numerics.patches import windows
-from convrfm.pictures.eigenfilters import top_eigenfilters
+from convrfm.pictures.filtering import top_eigenfilters
 from convrfm.rfm.estimators import KERNELS
-from convrfm.system.extras import require
+from convrfm.system.machine import require
 from convrfm.system.terminal import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from convrfm import measure, summarise
-from convrfm.system.extras import require
+from convrfm.system.machine import require
 from convrfm.system.terminal import ending_in_a_sentence, path_argument
 
 if TYPE_CHECKING:

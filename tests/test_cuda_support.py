@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from convrfm.system.processors import cuda_trouble
+from convrfm.system.machine import cuda_trouble
 
 
 @pytest.fixture

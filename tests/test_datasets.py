@@ -5,7 +5,7 @@ import pytest
 
 from convrfm.datasets.local_signal import TASKS, embedded_digits, karp_sigma, noisy_bars, noisy_digits
 from convrfm.errors import InputError
-from convrfm.numerics.sampling import generator, stratified_draw
+from convrfm.numerics.inputs import generator, stratified_draw
 
 
 def test_bars_are_what_the_paper_describes():

@@ -4,8 +4,8 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from convrfm.system import extras
-from convrfm.system.extras import MissingExtraError, how_to_install, require
+from convrfm.system import machine
+from convrfm.system.machine import MissingExtraError, how_to_install, require
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def environment(monkeypatch):
                 'snakemake[reports]<10,>=9.27; extra == "workflow"', 'pillow>=11; extra == "audit"', 'rocrate; extra == "audit"',
             ]  # fmt: skip
 
-        monkeypatch.setattr(extras, "version", version)
-        monkeypatch.setattr(extras, "requires", requires)
-        monkeypatch.setattr(extras, "find_spec", lambda name: name if name in packages else None)
+        monkeypatch.setattr(machine, "version", version)
+        monkeypatch.setattr(machine, "requires", requires)
+        monkeypatch.setattr(machine, "find_spec", lambda name: name if name in packages else None)
 
     return pretend
 
@@ -60,6 +60,6 @@ def test_sources_that_are_not_installed(environment):
 
 @pytest.mark.parametrize(("extra", "module"), [("workflow", "matplotlib"), ("workflow", "PIL"), ("workflow", "torchvision")])
 def test_metadata_of_this_installation(monkeypatch, extra, module):
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=rf'pip install "{extras.PACKAGES.get(module, module)}[<>=][^" ]+"$'):
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=rf'pip install "{machine.PACKAGES.get(module, module)}[<>=][^" ]+"$'):
         require(extra, module, what="This")

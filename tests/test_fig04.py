@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
+from convrfm.pictures.filtering import patch_magnitude, pixel_pearson
 from convrfm.replication.figures import fig04
 from convrfm.replication.jobs.layers import transform_layers
 from convrfm.replication.record.record import Recorder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convrfm.system.memory import free_bytes, free_memory
+from convrfm.system.machine import free_bytes, free_memory
 
 MB = 10**6
 V1_ROOT = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755"
@@ -184,7 +184,7 @@ def test_here():
     assert 0 < free_bytes() < 2**50
 
 
-FREE_MEMORY = "import json; from convrfm.system.memory import free_memory; print(json.dumps(vars(free_memory())))"
+FREE_MEMORY = "import json; from convrfm.system.machine import free_memory; print(json.dumps(vars(free_memory())))"
 
 
 @pytest.mark.parametrize("option", ["-v", "-d"])

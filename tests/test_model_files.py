@@ -17,7 +17,7 @@ from tolerance import assert_close
 from convrfm import ConvRFMClassifier, DeepConvRFMClassifier, load_model, save_model
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import median_bandwidth
-from convrfm.rfm import estimator_base, model_checks, model_files
+from convrfm.rfm import estimator_base, model_files
 from convrfm.system.storage import digest_of, read_arrays, write_arrays
 
 BUNCH = load_digits(n_class=3)
@@ -362,6 +362,6 @@ def test_what_no_fitted_model_says_is_refused_by_its_name(saved, name):
 
 
 def test_a_model_that_does_not_fit_into_the_memory(saved, monkeypatch):
-    monkeypatch.setattr(model_checks, "free_bytes", lambda: 10_000)
+    monkeypatch.setattr(model_files, "free_bytes", lambda: 10_000)
     with pytest.raises(StorageError, match=r"the model cannot be one of .* GiB, as 9.31e-06 GiB are free"):
         load_model(saved)

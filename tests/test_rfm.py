@@ -12,7 +12,7 @@ from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.kernels import CNNGP, CNTK, PatchLaplace
 from convrfm.kernels.base import BACKENDS
 from convrfm.numerics.inputs import targets_of
-from convrfm.numerics.metric import keep_top_eigenvalues, normalise, power, warn_if_rank_one
+from convrfm.numerics.patches import keep_top_eigenvalues, normalise, power, warn_if_rank_one
 from convrfm.rfm import device_solve
 from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings, apply_filters, fit_stages, history_of, sample_filters

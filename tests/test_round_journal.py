@@ -8,11 +8,10 @@ import pytest
 
 from convrfm.errors import ConvRFMWarning
 from convrfm.kernels import CNTK
-from convrfm.rfm import journal as round_journal
 from convrfm.rfm import rounds as rfm
+from convrfm.rfm import rounds as round_journal
 from convrfm.rfm.deep import DeepSettings, fit_stages, history_of
-from convrfm.rfm.journal import Round, RoundJournal
-from convrfm.rfm.rounds import RFMSettings, StageData, fit_rounds
+from convrfm.rfm.rounds import RFMSettings, Round, RoundJournal, StageData, fit_rounds
 
 # The generator is used in each round, and between stages.
 SETTINGS = RFMSettings(rounds=3, agop_samples=4, agop_draw="random")

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 from convrfm import ConvRFMClassifier
 from convrfm.errors import InputError
-from convrfm.system.processors import limited_threads
+from convrfm.system.machine import limited_threads
 
 BUNCH = load_digits(n_class=3)
 X, Y = (BUNCH.images[:90, None] / 16).astype(np.float32), BUNCH.target[:90]
@@ -71,8 +71,8 @@ def test_the_classifier_keeps_to_its_jobs(monkeypatch):
     from convrfm.kernels import cpu
 
     seen = []
-    forward = cpu.arccosine.forward
-    monkeypatch.setattr(cpu.arccosine, "forward", lambda *given: (seen.append(given[-1]), forward(*given))[1])
+    forward = cpu.sweeps.arccosine_forward
+    monkeypatch.setattr(cpu.sweeps, "arccosine_forward", lambda *given: (seen.append(given[-1]), forward(*given))[1])
     one = ConvRFMClassifier(**{**MODEL.get_params(), "n_jobs": 1}).fit(X, Y)
     outputs = one.outputs(X)
     assert set(seen) == {1}

@@ -6,7 +6,7 @@ from tolerance import assert_close
 
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.errors import InputError
-from convrfm.pictures.magnitudes import patch_magnitude
+from convrfm.pictures.filtering import patch_magnitude
 
 
 def core_of(rng, filters):

@@ -18,7 +18,7 @@ from convrfm.replication.plan.table import FIGURES, RUNS
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.record import RUN_FILES, Recorder, read_record, run_keys, seal_of
 from convrfm.replication.record.session import Job, load_job
-from convrfm.system.processors import limited_threads
+from convrfm.system.machine import limited_threads
 from convrfm.system.storage import sha256, write_json
 
 BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")

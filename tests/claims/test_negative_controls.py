@@ -19,7 +19,7 @@ from convrfm.datasets.local_signal import TASKS, noisy_bars
 from convrfm.kernels import CNTK
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.networks.shallow import ShallowCNN
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 from convrfm.replication.audit.judging import judge_claim
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.verdicts import Verdict

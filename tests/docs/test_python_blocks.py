@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convrfm import DeepConvRFMClassifier, measure
-from convrfm.system.processors import limited_threads
+from convrfm.system.machine import limited_threads
 from docs.pages import PAGES, ROOT, Block, blocks, name_of
 
 # Those with a title are files, which test_following.py writes and uses; the tutorial is followed there as a whole.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convrfm.system import extras
+from convrfm.system import machine
 from examples.running import EXAMPLES, load
 
 SMALL = {
@@ -130,7 +130,7 @@ def test_wrong_input(name, options, sentence, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", [*SMALL, "own_images"])
 def test_a_missing_extra_is_named(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
     folder = [str(tmp_path)] if name == "own_images" else []
     with pytest.raises(SystemExit, match="2"):
         load(name).main(folder)

@@ -6,8 +6,7 @@ from sklearn.datasets import load_sample_images
 from tolerance import assert_close
 
 from convrfm.errors import InputError
-from convrfm.pictures.edges import angle_between, filter_orientation, picked_orientation, sobel_magnitude
-from convrfm.pictures.magnitudes import filter_magnitude
+from convrfm.pictures.filtering import angle_between, filter_magnitude, filter_orientation, picked_orientation, sobel_magnitude
 
 
 def edge_filter(degrees, size=7, channels=1):

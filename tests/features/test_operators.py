@@ -7,11 +7,17 @@ from sklearn.datasets import load_sample_images
 from tolerance import assert_close
 
 from convrfm.errors import InputError
-from convrfm.numerics.patches import windows
-from convrfm.numerics.sampling import random_metrics
-from convrfm.pictures.edges import angle_between
-from convrfm.pictures.eigenfilters import compare_with_edges, picked_edges, top_eigenfilters
-from convrfm.pictures.magnitudes import compare_operators, filter_magnitude, patch_magnitude, pixel_pearson
+from convrfm.numerics.patches import random_metrics, windows
+from convrfm.pictures.filtering import (
+    angle_between,
+    compare_operators,
+    compare_with_edges,
+    filter_magnitude,
+    patch_magnitude,
+    picked_edges,
+    pixel_pearson,
+    top_eigenfilters,
+)
 from features.test_edges import edge_filter
 
 

@@ -5,7 +5,7 @@ from numba import cuda
 
 from convrfm.errors import ConfigError
 from convrfm.kernels import CNTK, PatchLaplace
-from convrfm.system import processors
+from convrfm.system import machine
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def gpu(monkeypatch):
     def pretend(*, packages: bool, device: bool, torch_device: bool) -> None:
         import torch
 
-        monkeypatch.setattr(processors, "find_spec", lambda name: object() if packages else None)
+        monkeypatch.setattr(machine, "find_spec", lambda name: object() if packages else None)
         monkeypatch.setattr(cuda, "is_available", lambda: device)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: torch_device)
 

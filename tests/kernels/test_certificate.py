@@ -3,7 +3,7 @@
 import numpy as np
 
 from convrfm.kernels import CNTK, cpu
-from convrfm.kernels.quality import certify
+from convrfm.kernels.base import certify
 from kernels.cases import photographs, random_images, random_metric
 
 

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.gpu
 def parts():
     """The modules of the backend, without kernels compiled for what another test has changed."""
     from convrfm.kernels import cuda
-    from convrfm.kernels.gpu import arccosine, device_functions, laplace, launch
+    from convrfm.kernels.gpu import device_functions, launch, sweeps
 
     caches = (
-        arccosine.forward, arccosine.reverse, laplace.forward, laplace.reverse, device_functions.first_layer,
+        sweeps.forward, sweeps.reverse, device_functions.first_layer,
         device_functions.angles, device_functions.divide, device_functions.windows,
     )  # fmt: skip
     for cached in caches:
@@ -211,9 +211,9 @@ def test_a_window_too_small_is_seen(monkeypatch, parts, rng):
     x = random_images(rng, 4, 1, 6, 6)
     ours, reference = (CNTK(depth=2, patch_size=3, backend=name) for name in ("cuda", "reference"))
     windows = parts["device_functions"].windows
-    from convrfm.kernels.gpu import arccosine
+    from convrfm.kernels.gpu import sweeps
 
-    monkeypatch.setattr(arccosine, "windows", lambda q, dtype: windows(2, dtype))
+    monkeypatch.setattr(sweeps, "windows", lambda q, dtype: windows(2, dtype))
     with pytest.raises(AssertionError, match="gram"):
         check(ours, reference, x, x, None, rng)
 

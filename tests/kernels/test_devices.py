@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from convrfm.kernels import tiles
+from convrfm.kernels import backends
 
 
 class Backend:
@@ -87,10 +87,10 @@ def z(rng):
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_each_tile_is_done_once(count, x, z):
     backend, alone = Devices(count), Backend()
-    assert np.allclose(tiles.gram(backend, x, None, None, 0), x.values @ x.values.T)
-    assert np.allclose(tiles.gram(backend, x, z, None, 0), x.values @ z.values.T)
-    tiles.gram(alone, x, None, None, 0)
-    tiles.gram(alone, x, z, None, 0)
+    assert np.allclose(backends.gram(backend, x, None, None, 0), x.values @ x.values.T)
+    assert np.allclose(backends.gram(backend, x, z, None, 0), x.values @ z.values.T)
+    backends.gram(alone, x, None, None, 0)
+    backends.gram(alone, x, z, None, 0)
     assert sorted(work[1:] for work in backend.done) == sorted(work[1:] for work in alone.done)
     # Each device has a thread of its own, and they alone do the work.
     assert [index for index, _ in backend.entered] == 2 * list(range(count))
@@ -109,15 +109,15 @@ def test_all_devices_work_at_the_same_time(x):
             return super().gram_tile(left, right, spec)
 
     backend = Waiting(2)
-    assert np.allclose(tiles.gram(backend, x, None, None, 0), x.values @ x.values.T)
+    assert np.allclose(backends.gram(backend, x, None, None, 0), x.values @ x.values.T)
     assert len({work[0] for work in backend.done}) == 2
 
 
 @pytest.mark.parametrize("make", [Backend, lambda **others: Devices(2, **others)])
 def test_tiles_are_halved_where_memory_runs_out(make, x, z, caplog):
     backend = make(side=8, room=6)
-    assert np.allclose(tiles.gram(backend, x, None, None, 0), x.values @ x.values.T)
-    assert np.allclose(tiles.gram(backend, x, z, None, 0), x.values @ z.values.T)
+    assert np.allclose(backends.gram(backend, x, None, None, 0), x.values @ x.values.T)
+    assert np.allclose(backends.gram(backend, x, z, None, 0), x.values @ z.values.T)
     assert "half the size" in caplog.text
     assert max(len(rows) * len(columns) for _, rows, columns in backend.done) <= 6
 
@@ -125,7 +125,7 @@ def test_tiles_are_halved_where_memory_runs_out(make, x, z, caplog):
 @pytest.mark.parametrize("make", [Backend, lambda **others: Devices(2, **others)])
 def test_a_single_entry_that_does_not_fit_is_an_error(make, x):
     with pytest.raises(MemoryError):
-        tiles.gram(make(room=0), x, None, None, 0)
+        backends.gram(make(room=0), x, None, None, 0)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -133,14 +133,14 @@ def test_an_error_on_a_device_reaches_the_caller(count, x):
     x.values[5, 0] = -1.0
     before = threading.active_count()
     with pytest.raises(ValueError, match="a broken image"):
-        tiles.gram(Devices(count), x, None, None, 0)
+        backends.gram(Devices(count), x, None, None, 0)
     assert threading.active_count() == before
 
 
 def test_results_do_not_pile_up(x):
     backend = Devices(1, side=1)
-    parts = tiles.gram_tiles(len(x), len(x), 1, symmetric=True)
-    results = tiles.compute_tiles(backend, x, None, None, parts)
+    parts = backends.gram_tiles(len(x), len(x), 1, symmetric=True)
+    results = backends.compute_tiles(backend, x, None, None, parts)
     next(results)
     time.sleep(0.1)
     assert len(backend.done) <= 4
@@ -154,9 +154,9 @@ def test_results_do_not_pile_up(x):
 def test_the_agop_has_the_same_bits_on_any_number_of_devices(count, x):
     backend = Devices(count) if count else Backend()
     alone = sum(x.values[first : first + 3].T @ x.values[first : first + 3] for first in range(0, 11, 3)) / 11
-    assert (tiles.patch_agop(backend, x, x, np.ones((11, 1)), None, 0) == alone).all()
+    assert (backends.patch_agop(backend, x, x, np.ones((11, 1)), None, 0) == alone).all()
 
 
 def test_devices_say_how_much_memory_there_is():
-    assert tiles.default_memory(Devices(1)) == 12345
-    assert 0 < tiles.default_memory(Backend()) <= tiles.LARGEST_DEFAULT
+    assert backends.default_memory(Devices(1)) == 12345
+    assert 0 < backends.default_memory(Backend()) <= backends.LARGEST_DEFAULT

@@ -10,8 +10,8 @@ import pytest
 
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, StorageError
 from convrfm.kernels import CNTK, PatchLaplace, cpu
+from convrfm.kernels.backends import gram_tiles
 from convrfm.kernels.gram_file import share_of_tiles
-from convrfm.kernels.tiles import gram_tiles
 from kernels.cases import random_images, random_metric
 
 KERNEL = CNTK(depth=2, memory=1)  # the smallest tiles

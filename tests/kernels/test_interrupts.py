@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from convrfm.kernels import CNTK, PatchLaplace, cpu
-from convrfm.kernels.compiled import arccosine, laplace
+from convrfm.kernels.compiled import sweeps
 from kernels.cases import random_images, random_metric
 
 KERNELS = [CNTK(depth=2, backend="cpu"), PatchLaplace(patch_size=3, backend="cpu")]
@@ -36,14 +36,14 @@ def test_calls_do_not_change_bits(kernel, rng, monkeypatch):
     assert (kernel.patch_agop(x, x[:30], alpha) == agop).all()
 
 
-@pytest.mark.parametrize(("kernel", "module"), list(zip(KERNELS, [arccosine, laplace], strict=True)), ids=["CNTK", "Laplace"])
-def test_an_interrupt_between_calls_leaves_things_whole(kernel, module, rng, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("kernel", "kind"), list(zip(KERNELS, ["arccosine", "laplace"], strict=True)), ids=["CNTK", "Laplace"])
+def test_an_interrupt_between_calls_leaves_things_whole(kernel, kind, rng, monkeypatch, tmp_path):
     x, alpha = random_images(rng, 70, 2, 8, 7).astype(np.float32), rng.standard_normal((70, 3))
     prepared = kernel.prepare(x)
     gram, agop = kernel.gram(prepared), kernel.patch_agop(prepared, prepared, alpha)
     monkeypatch.setattr(cpu, "OPERATIONS_PER_CALL", 1)
     for name in ("forward", "reverse"):
-        original, calls = getattr(module, name), []
+        original, calls = getattr(sweeps, f"{kind}_{name}"), []
 
         def interrupted(*arguments, original=original, calls=calls):
             calls.append(1)
@@ -52,7 +52,7 @@ def test_an_interrupt_between_calls_leaves_things_whole(kernel, module, rng, mon
             return original(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, name, interrupted)
+            patch.setattr(sweeps, f"{kind}_{name}", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 kernel.gram(prepared, out=tmp_path / "gram.npy") if name == "forward" else kernel.patch_agop(
                     prepared, prepared, alpha

@@ -155,10 +155,10 @@ def test_cached_code_depends_on_all_compiled_sources():
     """Numba's own cache notices a change of the file that holds the cached function, and of no other."""
     from numba.core.registry import CPUDispatcher
 
-    from convrfm.kernels.compiled import SOURCES, arccosine, first_layer, gradient, laplace, simd
+    from convrfm.kernels.compiled import SOURCES, first_layer, simd, sweeps
 
     cached = 0
-    for module in (arccosine, first_layer, gradient, laplace, simd):
+    for module in (first_layer, simd, sweeps):
         for function in vars(module).values():
             if isinstance(function, CPUDispatcher) and function.stats.cache_path is not None:
                 cells = function.py_func.__closure__ or ()
@@ -172,7 +172,7 @@ def test_functions_to_rounding(dtype, tolerance):
     """kappa0, kappa1 and the exponential on vectors, against NumPy in double precision."""
     import numba
 
-    from convrfm.kernels.compiled import arccosine, simd
+    from convrfm.kernels.compiled import simd, sweeps
 
     lanes = simd.lanes(dtype)
 
@@ -181,7 +181,7 @@ def test_functions_to_rounding(dtype, tolerance):
         for i in range(0, len(r), lanes):
             one = simd.full(r, 1.0)
             value = simd.load(r, i)
-            k, _, angle, _, _ = arccosine._activate(value, one, one, True, simd.full(r, 0.0))
+            k, _, angle, _, _ = sweeps._activate(value, one, one, True, simd.full(r, 0.0))
             simd.store(kappa0, i, angle)
             simd.store(kappa1, i, k)
             simd.store(exponential, i, simd.exp2_of_minus(simd.load(x, i)))

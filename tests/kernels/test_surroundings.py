@@ -31,7 +31,7 @@ IN_ASCII = """
 import os, pty, sys
 import convrfm.kernels
 from convrfm.system.terminal import track
-from convrfm.system.memory import free_bytes
+from convrfm.system.machine import free_bytes
 assert free_bytes() > 0
 list(track(range(3), 3, "tiles", show=True))
 primary, secondary = pty.openpty()

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from convrfm.kernels import CNTK, cpu, tiles
+from convrfm.kernels import CNTK, backends, cpu
 from kernels.cases import random_images
 
 
@@ -13,7 +13,7 @@ from kernels.cases import random_images
 @pytest.mark.parametrize(("n", "m", "side"), [(7, 7, 3), (13, 13, 1), (5, 5, 100), (17, 17, 16)])
 def test_tiles_cover_every_entry_once(n, m, side, symmetric):
     count = np.zeros((n, m), int)
-    for tile in tiles.gram_tiles(n, m if symmetric else m + 2, side, symmetric):
+    for tile in backends.gram_tiles(n, m if symmetric else m + 2, side, symmetric):
         part = count[tile.rows, tile.columns] if symmetric else count[tile.rows, :][:, tile.columns]
         part += 1
         if symmetric and tile.rows != tile.columns:
@@ -60,22 +60,22 @@ def test_tiles_are_halved_where_memory_runs_out(case, caplog):
     x, kernel, prepared, alpha = case
     backend = Failing(150)
     with caplog.at_level(logging.WARNING):
-        symmetric = tiles.gram(backend, prepared, None, kernel.spec, 10**8)
-        rectangular = tiles.gram(backend, prepared, prepared.take(slice(0, 20)), kernel.spec, 10**8)
+        symmetric = backends.gram(backend, prepared, None, kernel.spec, 10**8)
+        rectangular = backends.gram(backend, prepared, prepared.take(slice(0, 20)), kernel.spec, 10**8)
     assert "half the size" in caplog.text
     assert backend.refused < 12  # later tiles are cut beforehand
     assert np.allclose(symmetric, kernel.gram(x), rtol=1e-6)
     assert np.allclose(rectangular, kernel.gram(x, x[:20]), rtol=1e-6)
-    agop = tiles.patch_agop(Failing(4), prepared, prepared, alpha, kernel.spec, 10**8)
+    agop = backends.patch_agop(Failing(4), prepared, prepared, alpha, kernel.spec, 10**8)
     assert np.allclose(agop, kernel.patch_agop(x, x, alpha), rtol=1e-5, atol=1e-7 * np.abs(agop).max())
 
 
 def test_a_single_entry_that_does_not_fit_is_an_error(case):
     _, kernel, prepared, alpha = case
     with pytest.raises(MemoryError):
-        tiles.gram(Failing(0), prepared, None, kernel.spec, 10**8)
+        backends.gram(Failing(0), prepared, None, kernel.spec, 10**8)
     with pytest.raises(MemoryError):
-        tiles.patch_agop(Failing(0), prepared, prepared, alpha, kernel.spec, 10**8)
+        backends.patch_agop(Failing(0), prepared, prepared, alpha, kernel.spec, 10**8)
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (64, 12, 12)])

@@ -175,7 +175,7 @@ def test_a_missing_extra_is_named(installed, code, sentence, tmp_path):
     finished = run(installed, "-c", code, cwd=tmp_path)
     assert finished.returncode == 1
     last = finished.stderr.strip().splitlines()[-1]
-    assert last.startswith(("convrfm.system.extras.MissingExtraError: ", "convrfm.errors.ConfigError: "))
+    assert last.startswith(("convrfm.system.machine.MissingExtraError: ", "convrfm.errors.ConfigError: "))
     assert sentence in last
 
 

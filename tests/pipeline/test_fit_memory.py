@@ -8,12 +8,12 @@ import pytest
 from workflow.test_slices import plan_of
 
 from convrfm.errors import InputError
-from convrfm.kernels import cpu, tiles
+from convrfm.kernels import backends, cpu
 from convrfm.replication.cluster import fits as fit_costs
 from convrfm.replication.cluster.fits import check_memory, fit_bytes
 from convrfm.replication.plan import fits
 from convrfm.replication.plan.table import RUNS
-from convrfm.system.memory import FreeMemory
+from convrfm.system.machine import FreeMemory
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30
@@ -46,7 +46,7 @@ def test_the_estimate_is_near_the_measured_peaks(benchmark):
 
 
 def test_constants_are_those_of_the_kernels():
-    assert fit_costs.LARGEST_BUDGET == tiles.LARGEST_DEFAULT
+    assert fit_costs.LARGEST_BUDGET == backends.LARGEST_DEFAULT
     assert (fit_costs.LARGEST_SIDE, fit_costs.FUSED_RANK) == (cpu.LARGEST_SIDE, cpu.FUSED_RANK)
     assert fit_costs.STRIP_BYTES == cpu.STRIP_BYTES
     assert cpu.PATCH_SHARE == 0.5

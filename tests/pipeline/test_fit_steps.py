@@ -9,7 +9,7 @@ import pytest
 
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import ConvRFMWarning, StorageError
-from convrfm.kernels import cpu, tiles
+from convrfm.kernels import backends, cpu
 from convrfm.replication.cluster.fits import fit_bytes
 from convrfm.replication.jobs.fits import fill_gram, fit_round, fit_task
 from convrfm.replication.record.record import Recorder, read_record
@@ -267,10 +267,10 @@ def test_filling_does_not_depend_on_what_is_free(begun, monkeypatch):
     seen = []
     monkeypatch.setattr(cpu, "gram_side", lambda _prepared, _spec, memory: seen.append(memory) or 16)
     for free in (2**28, 2**40):
-        monkeypatch.setattr(tiles, "free_bytes", lambda free=free: free)
+        monkeypatch.setattr(backends, "free_bytes", lambda free=free: free)
         fit = InSteps(begun.folder.parent / str(free), begun.draw, memory_mb=None)
         fit.fill(0, 0, 0)
-    assert seen == [tiles.LARGEST_DEFAULT] * 4
+    assert seen == [backends.LARGEST_DEFAULT] * 4
 
 
 def test_filling_takes_less_memory_than_fitting():

@@ -8,7 +8,7 @@ import pytest
 from workflow.test_slices import plan_of
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.kernels.compiled import gradient
+from convrfm.kernels.compiled import first_layer
 from convrfm.replication.cluster import fits
 from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, fit_work
 from convrfm.replication.config.costs import Costs, Rates
@@ -95,7 +95,7 @@ def test_minutes_follow_from_work_rates_and_threads():
 def test_constants_are_those_of_the_kernels():
     from convrfm.kernels.compiled.simd import VECTOR_BYTES
 
-    assert gradient.OUTPUTS == fits.PADDED_OUTPUTS
+    assert first_layer.OUTPUTS == fits.PADDED_OUTPUTS
     assert fits.PADDED_PATCH == 2 * VECTOR_BYTES // 4
 
 

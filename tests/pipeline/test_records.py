@@ -203,7 +203,7 @@ def test_run_names_and_back():
 
 def test_closures_follow_imports_and_names():
     fits = closure.import_closure("convrfm.replication.jobs.fits")
-    assert "convrfm.kernels.compiled.arccosine" in fits  # imported by name, through the table of backends
+    assert "convrfm.kernels.compiled.sweeps" in fits  # imported by name, through the table of backends
     assert "convrfm.kernels.batches" in fits
     assert not any(
         name.startswith(("convrfm.replication.figures", "convrfm.networks", "convrfm.rfm.estimators")) for name in fits

@@ -8,7 +8,7 @@ import pytest
 
 from convrfm.datasets.local_signal import noisy_bars
 from convrfm.errors import InputError
-from convrfm.numerics.metric import normalise
+from convrfm.numerics.patches import normalise
 from convrfm.replication.cluster import fits as fit_costs
 from convrfm.replication.figures.beyond import UNCHANGED, Change, variant_name
 from convrfm.replication.jobs.fits import fit_task, task_choices
@@ -18,7 +18,7 @@ from convrfm.replication.runs.fits import fit_settings
 from convrfm.rfm import rounds as rfm
 from convrfm.rfm.deep import DeepSettings
 from convrfm.rfm.rounds import RFMSettings
-from convrfm.system.memory import FreeMemory
+from convrfm.system.machine import FreeMemory
 from convrfm.system.storage import load_arrays, sha256, write_arrays
 
 # So little noise that round 0 is right everywhere, and no later round can win.

@@ -11,14 +11,13 @@ import yaml
 from snakemake_executor_plugin_slurm import Executor as Plugin
 from snakemake_interface_common.exceptions import WorkflowError
 
+import snakemake_executor_plugin_slurm_site as module
 from convrfm.errors import ConfigError
 from convrfm.replication.cluster import launch
 from convrfm.replication.cluster.launch import growth, note_failure
 from convrfm.replication.cluster.site import Site, load_site
 from convrfm.replication.config.costs import Costs
-from snakemake_executor_plugin_slurm_site import Executor, ExecutorSettings
-from snakemake_executor_plugin_slurm_site import executor as module
-from snakemake_executor_plugin_slurm_site.executor import JobState, parse_states, shortage_of
+from snakemake_executor_plugin_slurm_site import Executor, ExecutorSettings, JobState, parse_states, shortage_of
 from workflow.conftest import ROOT
 
 

@@ -16,8 +16,7 @@ from convrfm.ansatz.checks import Output, as_batch, check_finite, check_measurab
 from convrfm.ansatz.filter_forms import polar
 from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
-from convrfm.numerics.inputs import check_integer
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import check_integer, generator
 
 __all__ = ["AgopAccumulator", "LayerSums"]
 

@@ -31,7 +31,7 @@ from convrfm.ansatz.filter_forms import (
     without_error,
 )  # fmt: skip
 from convrfm.errors import ConvRFMWarning, InputError, ProbeError
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 
 __all__ = [
     "POWERS", "LayerAgop", "Mode", "correlations", "growth", "layer_row", "mean_correlation", "mean_gain",

@@ -26,8 +26,8 @@ import torch
 from torch import nn
 
 from convrfm.errors import InputError, NonFiniteError
+from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import check_fits
-from convrfm.numerics.sampling import generator
 
 __all__ = ["CASES", "POINTS", "Case", "TheoremCheck", "check_theorem", "correlation_gap"]
 

@@ -15,8 +15,7 @@ from typing import IO, cast
 
 from convrfm.datasets.entries import Unpacking
 from convrfm.errors import ConvRFMError, CorruptDataError
-from convrfm.system.plain_files import open_plain
-from convrfm.system.storage import explained_writes
+from convrfm.system.storage import explained_writes, open_plain
 
 __all__ = ["clear_unpacking", "unpack"]
 

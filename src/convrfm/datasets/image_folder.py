@@ -12,7 +12,7 @@ from convrfm.datasets.reading.images import class_files, from_files
 from convrfm.datasets.transforms import Appearance
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from convrfm.numerics.inputs import is_count
-from convrfm.system.memory import free_bytes
+from convrfm.system.machine import free_bytes
 from convrfm.system.terminal import user_path
 
 __all__ = ["LabelledImages", "read_image_folder"]

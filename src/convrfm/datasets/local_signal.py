@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convrfm.errors import InputError
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 
 __all__ = [
     "LEAST_CONTRAST", "SHAPES", "TASKS", "LocalSignalDraw", "LocalSignalSplit", "embedded_digits", "in_random_greys",

@@ -8,8 +8,7 @@ from typing import Any
 
 from convrfm.datasets.entries import MANIFEST, Entry, Place
 from convrfm.errors import CorruptDataError
-from convrfm.system.plain_files import read_json
-from convrfm.system.storage import explained_writes, sha256, write_json
+from convrfm.system.storage import explained_writes, read_json, sha256, write_json
 from convrfm.system.terminal import track
 
 __all__ = ["Manifest", "add_to_manifest", "check_files", "locked", "read_manifest", "verify"]

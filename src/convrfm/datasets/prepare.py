@@ -10,7 +10,7 @@ from convrfm.datasets.entries import Entry
 from convrfm.datasets.reading.images import Split, explained_reading
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.sampling import generator, stratified_draw
+from convrfm.numerics.inputs import generator, stratified_draw
 from convrfm.system.terminal import track
 
 __all__ = ["TEST_FRACTION", "Part", "Selection", "pair_labels", "render", "select"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from convrfm.datasets.entries import Entry
 from convrfm.errors import CorruptDataError
-from convrfm.system.plain_files import open_plain
+from convrfm.system.storage import open_plain
 
 if TYPE_CHECKING:
     import torch

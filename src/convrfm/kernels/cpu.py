@@ -17,10 +17,20 @@ from threadpoolctl import ThreadpoolController
 
 from convrfm.kernels.backends import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.kernels.batches import Batch, chain, check_size, largest_side, set_coincident, set_nearly_coincident
-from convrfm.kernels.compiled import arccosine, laplace
-from convrfm.kernels.compiled.arccosine import Layers
-from convrfm.kernels.compiled.first_layer import COVARIANCES, GROUP, PATCHES, PIXELS, Operands, interleave, mirror, unfold
-from convrfm.kernels.compiled.gradient import OUTPUTS, contract, patches_by_position
+from convrfm.kernels.compiled import sweeps
+from convrfm.kernels.compiled.first_layer import (
+    COVARIANCES,
+    GROUP,
+    OUTPUTS,
+    PATCHES,
+    PIXELS,
+    Operands,
+    contract,
+    interleave,
+    mirror,
+    patches_by_position,
+    unfold,
+)
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
@@ -208,8 +218,8 @@ def _operations(batch: Prepared, spec: Spec) -> int:
     return work * batch.images.itemsize // 4
 
 
-def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec, collinear: float) -> Layers:
-    return Layers(
+def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec, collinear: float) -> sweeps.Layers:
+    return sweeps.Layers(
         depth=spec.depth,
         collinear=collinear,
         positions=left.norms.shape[1],
@@ -227,11 +237,11 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     window, flat = (0,) * spec.patch_size, out.reshape(-1)
     if isinstance(spec, LaplaceSpec):
         for tasks in calls:
-            laplace.forward(tasks, operands, window, spec.rate, flat, blocks, get_num_threads())
+            sweeps.laplace_forward(tasks, operands, window, spec.rate, flat, blocks, get_num_threads())
     else:
         layers = _layers(left, other, spec, ROUNDING[out.dtype])
         for tasks in calls:
-            arccosine.forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks, get_num_threads())
+            sweeps.arccosine_forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks, get_num_threads())
     entries = np.ascontiguousarray(out[:, : len(other)])
     if right is None:
         mirror(entries)
@@ -285,12 +295,12 @@ def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
     if isinstance(spec, LaplaceSpec):
         weight = 1 / (positions * spec.bandwidth)
         for tasks in calls:
-            laplace.reverse(tasks, operands, window, spec.rate, CLOSEST, weight, d_s, blocks, get_num_threads())
+            sweeps.laplace_reverse(tasks, operands, window, spec.rate, CLOSEST, weight, d_s, blocks, get_num_threads())
         return _Derivatives(d_s, d_s, row_weight=-1.0, scale=1.0)
     d_row = aligned_empty(d_s.shape, d_s.dtype)
     layers = _layers(points, train, spec, SINGULARITY[d_s.dtype] / 2)  # 1 - r^2 is 2 (1 - |r|) there
     for tasks in calls:
-        arccosine.reverse(tasks, operands, window, layers, (0,) * spec.tangent, d_s, d_row, blocks, get_num_threads())
+        sweeps.arccosine_reverse(tasks, operands, window, layers, (0,) * spec.tangent, d_s, d_row, blocks, get_num_threads())
     return _Derivatives(d_s, d_row, row_weight=2.0, scale=1 / train.shape[0])
 
 

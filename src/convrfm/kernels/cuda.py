@@ -10,7 +10,7 @@ Derivatives are computed likewise, and contracted by matrix products: at positio
 gradient is sum_i alpha_io a[z, i, u] R x_{i,u} + (sum_i alpha_io b[z, i, u]) R z_u up to constants, for each position
 one product of a[z, i] with alpha_io R x_{i,u}, whose columns are all o and all numbers of the patch.
 
-Where there are several devices, each takes tiles from one queue, see `convrfm.kernels.tiles`.
+Where there are several devices, each takes tiles from one queue, see `convrfm.kernels.backends`.
 """
 
 import math
@@ -22,7 +22,6 @@ import torch
 
 from convrfm.kernels.backends import ArcCosineSpec, LaplaceSpec, Spec
 from convrfm.kernels.batches import Batch, chain, largest_side, set_coincident, set_nearly_coincident
-from convrfm.kernels.gpu import arccosine, laplace
 from convrfm.kernels.gpu.launch import (
     COLUMNS,
     COVARIANCES,
@@ -41,6 +40,7 @@ from convrfm.kernels.gpu.launch import (
     sweep_plan,
     upload,
 )
+from convrfm.kernels.gpu.sweeps import forward, reverse
 
 __all__ = [
     "OUT_OF_MEMORY", "agop_side", "agop_sum", "default_memory", "devices", "gram_side", "gram_tile", "prepare",
@@ -169,9 +169,8 @@ def gram_tile(left: Batch, right: Batch | None, spec: Spec) -> np.ndarray:
     n, m, padded = len(left), len(other), _whole_blocks(len(other))
     given = _operands(left, other, spec)
     plan = sweep_plan(spec, left.shape, given.kind, left.rank, left.images.dtype, current().shared_memory)
-    kernel = (laplace if isinstance(spec, LaplaceSpec) else arccosine).forward(plan)
     out = allocate((n, padded), plan.dtype)
-    _launch(kernel, plan, left, other, given, out, n, m, padded, int(right is None))
+    _launch(forward(plan), plan, left, other, given, out, n, m, padded, int(right is None))
     entries = out[:, :m]
     if right is None:
         upper = entries.triu()
@@ -240,10 +239,10 @@ def _derivatives(points: Batch, train: Batch, spec: Spec) -> tuple[torch.Tensor,
     n, m, padded = len(points), len(train), _whole_blocks(len(train))
     d_s = allocate((*points.positions, n, padded), plan.dtype)
     if isinstance(spec, LaplaceSpec):
-        _launch(laplace.reverse(plan), plan, points, train, given, d_s, n, m, padded)
+        _launch(reverse(plan), plan, points, train, given, d_s, n, m, padded)
         return d_s[..., :m], d_s[..., :m]
     d_row = allocate(tuple(d_s.shape), plan.dtype)
-    _launch(arccosine.reverse(plan), plan, points, train, given, d_s, d_row, n, m, padded)
+    _launch(reverse(plan), plan, points, train, given, d_s, d_row, n, m, padded)
     return d_s[..., :m], d_row[..., :m]
 
 

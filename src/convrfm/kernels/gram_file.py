@@ -7,7 +7,7 @@ have reached the disk. A complete matrix takes its name, and the second file is 
 Tiles do not depend on each other, and several processes on several machines can share them. Part i of k is the file
 `gram.part-<i>-of-<k>.npz` beside the matrix, as NumPy writes several arrays to a zip archive: `identity`, the hash of
 all that the entries depend on; `side`, of the tiles; `tiles`, the numbers of those that belong to the part, in the
-order of `convrfm.kernels.tiles.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are
+order of `convrfm.kernels.backends.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are
 those on and above the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in
 `.partial`, and each tile is appended when it is done. The matrix takes over the parts beside it first, and removes them
 when it is complete.
@@ -30,8 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from convrfm.errors import ConvRFMWarning, InputError, StorageError
-from convrfm.kernels.backends import Backend, PreparedImages
-from convrfm.kernels.tiles import Tile, compute_tiles, gram_tiles, place_tile
+from convrfm.kernels.backends import Backend, PreparedImages, Tile, compute_tiles, gram_tiles, place_tile
 from convrfm.numerics.inputs import check_finite
 from convrfm.system.storage import explained_writes, write_json
 

@@ -17,9 +17,8 @@ import numpy as np
 
 from convrfm.errors import ConfigError
 from convrfm.kernels.backends import ArcCosineSpec
-from convrfm.numerics.metric import power
-from convrfm.numerics.patches import unfold
-from convrfm.system.extras import how_to_install
+from convrfm.numerics.patches import power, unfold
+from convrfm.system.machine import how_to_install
 
 if TYPE_CHECKING:
     import jax

@@ -9,7 +9,7 @@ from torch import nn
 
 from convrfm.datasets.registry import WEIGHTS
 from convrfm.errors import InputError
-from convrfm.system.extras import require
+from convrfm.system.machine import require
 
 __all__ = ["NETWORKS", "fresh", "in_paper", "narrowed", "with_weights"]
 

@@ -1,4 +1,4 @@
-"""Conversion and checks of what callers pass: arrays, labels, and settings.
+"""What callers pass, converted and checked: arrays, labels, settings, and seeds.
 
 NumPy in, NumPy out; tensor in, tensor out on the same device. Settings are checked by plain functions and not by
 scikit-learn's, whose import takes a second in every job.
@@ -6,14 +6,15 @@ scikit-learn's, whose import takes a second in every job.
 
 import sys
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 from convrfm.errors import InputError, NonFiniteError
 
 __all__ = [
-    "as_array", "as_images", "as_numpy", "check_finite", "check_integer", "is_count", "is_positive", "like", "one_hot",
-    "one_of", "refuse_first", "targets_of",
+    "as_array", "as_images", "as_numpy", "check_finite", "check_integer", "generator", "is_count", "is_positive", "like",
+    "one_hot", "one_of", "refuse_first", "stratified_draw", "targets_of",
 ]  # fmt: skip
 
 
@@ -217,3 +218,30 @@ def targets_of(labels: np.ndarray, outputs: int) -> np.ndarray:
         InputError: a label out of range.
     """
     return one_hot(labels, 2)[:, 1:] if outputs == 1 else one_hot(labels, outputs)
+
+
+def generator(seed: int, purpose: str, *indices: int) -> np.random.Generator:
+    """Give the generator for a purpose, such as "bars, test", and indices within it, such as an epoch.
+
+    Streams of different purposes never coincide.
+    """
+    return np.random.default_rng([seed, crc32(purpose.encode()), *indices])
+
+
+def stratified_draw(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw `count` increasing indices in which every class has its share of `labels`, up to rounding.
+
+    Raises:
+        InputError: `count` is negative or exceeds the number of labels.
+    """
+    n = len(labels)
+    if not 0 <= count <= n:
+        msg = f"Cannot draw {count} of {n} samples."
+        raise InputError(msg)
+    # Spread each class evenly over [0, 1) and take the first ones.
+    places = np.empty(n)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        ranks = rng.permutation(len(members))
+        places[members] = (ranks + rng.random()) / len(members)
+    return np.sort(np.argsort(places, kind="stable")[:count])

@@ -13,10 +13,8 @@ import pandas as pd
 
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.numerics.inputs import is_count, one_of, refuse_first
-from convrfm.numerics.metric import power
-from convrfm.numerics.patches import check_fits, patch_dimension, windows
-from convrfm.rfm.journal import RoundJournal
-from convrfm.rfm.rounds import RFMSettings, StageData, StageResult, fit_rounds
+from convrfm.numerics.patches import check_fits, patch_dimension, power, windows
+from convrfm.rfm.rounds import RFMSettings, RoundJournal, StageData, StageResult, fit_rounds
 
 __all__ = ["DeepSettings", "Stage", "apply_filters", "fit_stages", "history_of", "sample_filters"]
 

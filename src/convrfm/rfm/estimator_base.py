@@ -15,13 +15,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace, median_bandwidth
-from convrfm.numerics.inputs import as_images
-from convrfm.numerics.metric import power
-from convrfm.numerics.sampling import stratified_draw
+from convrfm.numerics.inputs import as_images, stratified_draw
+from convrfm.numerics.patches import power
 from convrfm.rfm.deep import DeepSettings, Stage, apply_filters, fit_stages, history_of
 from convrfm.rfm.ridge import SolverDtype
 from convrfm.rfm.rounds import RFMSettings, StageData
-from convrfm.system.processors import limited_threads
+from convrfm.system.machine import limited_threads
 
 __all__ = ["COUNT", "KERNELS", "ConvRFMBase"]
 

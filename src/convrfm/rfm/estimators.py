@@ -63,7 +63,7 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
         copy_X: whether the model keeps a copy of the training images, which predictions need. With False it may share
             them, and they must not change while the model is in use.
-        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.processors`. None
+        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.machine`. None
             changes nothing: all cores, or the share that joblib gives to each process, as under
             `GridSearchCV(n_jobs=2)`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.

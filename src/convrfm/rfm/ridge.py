@@ -44,7 +44,7 @@ class RidgeSolution:
 def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
 
-    The last bits depend on the number of BLAS threads, see `convrfm.system.processors`. `convrfm.rfm.device_solve` does
+    The last bits depend on the number of BLAS threads, see `convrfm.system.machine`. `convrfm.rfm.device_solve` does
     the same on a GPU.
 
     Args:

@@ -1,6 +1,5 @@
 """Training of classifiers, resumable after every epoch with the same bits."""
 
-from convrfm.training.loop import train
-from convrfm.training.settings import TrainingData, TrainingResult, TrainingSettings
+from convrfm.training.loop import TrainingData, TrainingResult, TrainingSettings, train
 
 __all__ = ["TrainingData", "TrainingResult", "TrainingSettings", "train"]

@@ -7,7 +7,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,9 @@ from torch import nn
 
 from convrfm.errors import ConvRFMError, ConvRFMWarning, StorageError
 from convrfm.system.storage import write_bytes
-from convrfm.training.settings import TrainingData, TrainingSettings
 
 __all__ = [
-    "Progress", "identity_of", "latest_checkpoint", "previous_path", "read_checkpoint", "weights_of", "write_checkpoint",
+    "FORMAT", "Progress", "latest_checkpoint", "previous_path", "read_checkpoint", "weights_of", "write_checkpoint",
 ]  # fmt: skip
 
 Weights = dict[str, np.ndarray]
@@ -52,20 +51,6 @@ class Progress:
 def weights_of(network: nn.Module) -> Weights:
     """Copies of all parameters and buffers, by name."""
     return {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
-
-
-def identity_of(network: nn.Module, data: TrainingData, settings: TrainingSettings, seed: int) -> str:
-    """What a checkpoint belongs to: settings, seed, shapes of the weights, and a hash of all data."""
-    digest = hashlib.sha256()
-    for images, labels in ((data.images, data.labels), *data.parts.values()):
-        digest.update(np.ascontiguousarray(images).data)
-        digest.update(np.ascontiguousarray(labels).data)
-    if data.border is not None:
-        digest.update(np.ascontiguousarray(data.border).data)
-    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
-    return json.dumps(
-        {**asdict(settings), "seed": seed, "shapes": shapes, "data": digest.hexdigest(), "format": FORMAT}, sort_keys=True
-    )  # fmt: skip
 
 
 def write_checkpoint(

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from convrfm.ansatz.agop import measure
 from convrfm.networks.simplenet import SimpleNet
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 from convrfm.replication.jobs.training import load_weights, weights_when
 from convrfm.system.storage import load_arrays, sha256
 from workflow.conftest import SIMPLENET

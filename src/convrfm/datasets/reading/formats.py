@@ -22,8 +22,8 @@ from convrfm.datasets.local_signal import in_random_greys
 from convrfm.datasets.reading.images import Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.restricted_pickle import load_pickle, read_weights
 from convrfm.errors import CorruptDataError
-from convrfm.numerics.sampling import generator
-from convrfm.system.extras import require
+from convrfm.numerics.inputs import generator
+from convrfm.system.machine import require
 
 if TYPE_CHECKING:
     import h5py

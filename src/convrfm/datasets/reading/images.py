@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convrfm.datasets.entries import is_hidden, visible_files
 from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError
-from convrfm.system.plain_files import NotPlainError, open_plain
+from convrfm.system.storage import NotPlainError, open_plain
 
 __all__ = ["FORMATS", "SUFFIXES", "Split", "class_files", "explained_reading", "from_arrays", "from_files", "read_image"]
 

@@ -1,7 +1,7 @@
 """The compiled loops of the CPU backend (Numba), one SIMD vector of image pairs at a time.
 
-`simd` makes LLVM's vectors a Numba type, with the arc cosine and the exponential on them, `first_layer` is what the
-kernels read from images, `arccosine` and `laplace` are the kernels and their derivatives.
+`simd` makes LLVM's vectors a Numba type, with the arc cosine and the exponential on them, `first_layer` is what the kernels
+read from images and the patch-AGOP, `sweeps` are the kernels and their derivatives.
 
 Numba caches compiled code on disk and looks for changes in one file only. Every cached function therefore also carries
 `SOURCES`, the hash of this package's sources: as a closure variable it becomes part of the cache key.

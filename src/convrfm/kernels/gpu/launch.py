@@ -23,7 +23,7 @@ from numba.core import config
 
 from convrfm.kernels.backends import ROUNDING, SINGULARITY, LaplaceSpec, Spec
 from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS
-from convrfm.system.memory import free_bytes
+from convrfm.system.machine import free_bytes
 
 __all__ = [
     "COLUMNS", "COVARIANCES", "OUT_OF_MEMORY", "PATCHES", "PIXELS", "ROWS", "SHARED_BYTES", "SIMULATED", "THREADS",

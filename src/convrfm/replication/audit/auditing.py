@@ -30,8 +30,7 @@ from convrfm.replication.plan.presets import Settings, load_settings
 from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.record import figure_records, run_records
 from convrfm.replication.record.session import Job
-from convrfm.system.plain_files import entries_below
-from convrfm.system.storage import explained_writes, sha256, write_bytes, write_json
+from convrfm.system.storage import entries_below, explained_writes, sha256, write_bytes, write_json
 
 __all__ = ["UntrustedError", "audit", "audit_folder", "audit_job", "import_folder", "write_audit"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from convrfm.errors import ConvRFMError, InputError
-from convrfm.system.extras import how_to_install
+from convrfm.system.machine import how_to_install
 from convrfm.system.terminal import INTERRUPTED, path_argument
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from convrfm.replication.record.data_states import STATE as DATA_STATE
 from convrfm.replication.record.received import check_table, hash_of, open_result, received_record
 from convrfm.replication.record.record import RUN_FILES, SEAL, figure_records, run_keys, run_records, seal_of
 from convrfm.replication.record.session import CHECKPOINT
-from convrfm.system.plain_files import NotPlainError, entries_below
+from convrfm.system.storage import NotPlainError, entries_below
 
 __all__ = [
     "DEEPEST", "Described", "Hashes", "Product", "Record", "check_inputs", "check_outputs", "find_products", "in_order",

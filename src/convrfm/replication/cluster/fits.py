@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from convrfm.errors import MachineError
 from convrfm.replication.runs.protocols import RFM_CHOICES, VALIDATION_FRACTION
-from convrfm.system.memory import free_memory
+from convrfm.system.machine import free_memory
 
 if TYPE_CHECKING:  # a preset's rates do not change the code of a fit
     from convrfm.replication.config.costs import Rates
@@ -33,7 +33,7 @@ SOLVER = 24
 that LAPACK destroys and the eigenvectors. A Cholesky factorisation needs two of the three."""
 
 LARGEST_BUDGET = 896 * 2**20
-"""Most that kernels take by default beside their result; as in `convrfm.kernels.tiles`, and the next three as in `.cpu`."""
+"""Most that kernels take by default beside their result; as in `convrfm.kernels.backends`, and the next three as in `.cpu`."""
 
 LARGEST_SIDE, FUSED_RANK, STRIP_BYTES = 2048, 96, 4 * 2**20
 

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from convrfm.ansatz.filter_forms import FilterForm
+from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import windows
-from convrfm.numerics.sampling import generator
-from convrfm.pictures.eigenfilters import compare_with_edges, picked_edges, top_eigenfilters
-from convrfm.pictures.magnitudes import Comparison, compare_operators
+from convrfm.pictures.filtering import Comparison, compare_operators, compare_with_edges, picked_edges, top_eigenfilters
 from convrfm.replication.figures.features import LETTERS, Sheet, table_of
 from convrfm.replication.figures.finished_runs import runs_with
 from convrfm.replication.record.record import run_keys

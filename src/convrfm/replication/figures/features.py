@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import REGISTRY, files_behind
-from convrfm.pictures.eigenfilters import CONSTANT
+from convrfm.pictures.filtering import CONSTANT
 from convrfm.replication.claims.evidence import (
     Evidence,
     Judges,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
-from convrfm.pictures.magnitudes import patch_magnitude
+from convrfm.pictures.filtering import patch_magnitude
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import (

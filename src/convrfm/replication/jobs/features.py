@@ -6,7 +6,7 @@ import numpy as np
 
 from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
 from convrfm.kernels.backends import SINGULARITY
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_steps import round_journal
 from convrfm.replication.jobs.fits import note_backend, of_kernel

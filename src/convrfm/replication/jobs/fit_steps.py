@@ -23,7 +23,7 @@ from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.backends import PreparedImages
 from convrfm.replication.record.record import STEP_MATRICES
 from convrfm.replication.record.session import CHECKPOINT, Job, checkpoint_path, job_key
-from convrfm.rfm.journal import Round, RoundJournal
+from convrfm.rfm.rounds import Round, RoundJournal
 
 __all__ = [
     "FillingJournal", "FittingJournal", "StepEndError", "StepJournal", "filling_journal", "fit_journal", "fitting_journal",

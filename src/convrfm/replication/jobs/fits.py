@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.kernels import CNTK
-from convrfm.kernels.backends import SINGULARITY
-from convrfm.kernels.tiles import LARGEST_DEFAULT
-from convrfm.numerics.sampling import generator
+from convrfm.kernels.backends import LARGEST_DEFAULT, SINGULARITY
+from convrfm.numerics.inputs import generator
 from convrfm.replication.cluster.fits import check_memory
 from convrfm.replication.jobs.fit_steps import (
     StepEndError,
@@ -25,9 +24,8 @@ from convrfm.replication.record.session import Job, remove_checkpoints
 from convrfm.replication.runs.fits import ImageFit, TaskFit, fit_settings
 from convrfm.replication.runs.protocols import RFM_CHOICES, held_out_part
 from convrfm.rfm.deep import DeepSettings, Stage, fit_stages, history_of
-from convrfm.rfm.journal import RoundJournal
-from convrfm.rfm.rounds import RFMSettings, StageData
-from convrfm.system.processors import why_no_gpu
+from convrfm.rfm.rounds import RFMSettings, RoundJournal, StageData
+from convrfm.system.machine import why_no_gpu
 from convrfm.system.storage import sha256, write_arrays, write_table
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from convrfm.ansatz.filter_forms import FilterForm, filters_by_group
-from convrfm.numerics.sampling import generator
-from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
+from convrfm.numerics.inputs import generator
+from convrfm.pictures.filtering import patch_magnitude, pixel_pearson
 from convrfm.replication.jobs.task_images import read_task_images
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.layers import layer_settings

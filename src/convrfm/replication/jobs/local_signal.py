@@ -5,7 +5,7 @@ import pandas as pd
 
 from convrfm.datasets.local_signal import LocalSignalDraw, embedded_digits, noisy_bars, noisy_digits
 from convrfm.errors import InputError
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.local_signal import DrawSettings
 from convrfm.system.storage import load_arrays, write_arrays, write_table

@@ -5,7 +5,7 @@ import torch
 
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.summaries import LayerAgop, correlations, summarise
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 from convrfm.replication.jobs.simplenet import build_simplenet
 from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when
 from convrfm.replication.record.session import Job

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from convrfm.ansatz.theorem import CASES, TheoremCheck, check_theorem
-from convrfm.numerics.sampling import generator
+from convrfm.numerics.inputs import generator
 from convrfm.replication.figures import theorem1
 from convrfm.replication.figures.figure import Drawn
 from convrfm.replication.record.session import Job

@@ -11,7 +11,7 @@ from torch import nn
 
 from convrfm.errors import ConfigError
 from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
-from convrfm.system.processors import cuda_trouble
+from convrfm.system.machine import cuda_trouble
 from convrfm.system.storage import load_arrays, write_arrays, write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
 

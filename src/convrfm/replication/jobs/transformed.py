@@ -9,8 +9,8 @@ from torch import nn
 
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.datasets.transforms import SCALINGS
-from convrfm.numerics.sampling import generator
-from convrfm.pictures.magnitudes import patch_magnitude, pixel_pearson
+from convrfm.numerics.inputs import generator
+from convrfm.pictures.filtering import patch_magnitude, pixel_pearson
 from convrfm.replication.jobs.training import prepare_torch
 from convrfm.replication.jobs.zoo import trained_network
 from convrfm.replication.record.session import Job

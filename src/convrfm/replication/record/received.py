@@ -15,7 +15,7 @@ from pyarrow.parquet import read_metadata
 
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.record import SEAL, Recorder, seal_of
-from convrfm.system.plain_files import open_plain, read_json
+from convrfm.system.storage import open_plain, read_json
 
 __all__ = [
     "COST_TABLE", "check_table", "cost_recorder", "cost_trouble", "hash_of", "open_result", "read_parquet", "received_record",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from convrfm.numerics.sampling import generator, stratified_draw
+from convrfm.numerics.inputs import generator, stratified_draw
 
 __all__ = ["RFM_CHOICES", "VALIDATION_FRACTION", "chosen", "held_out_part", "selection_of", "selection_score"]
 

@@ -22,6 +22,7 @@ from convrfm.kernels.compiled.simd import (
     absolute,
     arccos_factor,
     broadcast,
+    exp2_of_minus,
     fma,
     full,
     kappa1_factor,
@@ -32,7 +33,7 @@ from convrfm.kernels.compiled.simd import (
     where_less,
 )
 
-__all__ = ["Layers", "forward", "reverse"]
+__all__ = ["Layers", "arccosine_forward", "arccosine_reverse", "laplace_forward", "laplace_reverse"]
 
 
 class Layers(NamedTuple):
@@ -221,9 +222,9 @@ def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_
         offset -= rows * columns
 
 
-def _make(stamp: str):
+def _make_arccosine(stamp: str):
     @compiled(parallel=True)
-    def forward(tasks, operands, window, layers, tangent, out, blocks, threads):
+    def arccosine_forward(tasks, operands, window, layers, tangent, out, blocks, threads):
         """Fill the kernel entries of the tasks in out, flat `(n, blocks, lanes)`, with `blocks` of columns."""
         assert stamp
         lanes, margin = VECTOR_BYTES // out.itemsize, len(window) - 1
@@ -244,7 +245,7 @@ def _make(stamp: str):
                     store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
 
     @compiled(parallel=True)
-    def reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks, threads):
+    def arccosine_reverse(tasks, operands, window, layers, tangent, d_s, d_row, blocks, threads):
         """Differentiate kernel entries with respect to the covariances s and the rows' variances of the first layer.
 
         d_s and d_row are flat, `(n, blocks, positions, lanes)` with `blocks` of columns; those of the tasks are filled.
@@ -272,7 +273,54 @@ def _make(stamp: str):
                     place = (row * blocks + block) * size
                     _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place)
 
-    return forward, reverse
+    return arccosine_forward, arccosine_reverse
 
 
-forward, reverse = _make(SOURCES)
+arccosine_forward, arccosine_reverse = _make_arccosine(SOURCES)
+
+
+def _make_laplace(stamp: str):
+    @compiled(parallel=True)
+    def laplace_forward(tasks, operands, window, rate, out, blocks, threads):
+        """Fill the kernel entries of the tasks in out, flat `(n, blocks, lanes)`, with `blocks` of columns."""
+        assert stamp
+        lanes, together = VECTOR_BYTES // out.itemsize, group_size(operands)
+        height, width = positions_of(operands, window)
+        positions = height * width
+        for thread in numba.prange(threads):
+            squares, differences = room(together * positions, out), room(room_size(operands, window), out)
+            for block, group, end in groups_of(tasks, thread, threads, operands):
+                fill(operands, window, group, end, block, True, differences, squares)
+                for row in range(group, end):
+                    total = full(out, 0.0)
+                    for p in range(positions):
+                        square = load(squares, ((row - group) * positions + p) * lanes)
+                        total = total + exp2_of_minus(sqrt(square) * full(out, rate))
+                    store(out, (row * blocks + block) * lanes, total * full(out, 1 / positions))
+
+    @compiled(parallel=True)
+    def laplace_reverse(tasks, operands, window, rate, closest, weight, d_s, blocks, threads):
+        """Compute weight K_u / ||x_u - z_u||, and zero where the patches are closer than `closest`.
+
+        d_s is flat, `(n, blocks, positions, lanes)` with `blocks` of columns; that of the tasks is filled.
+        """
+        assert stamp
+        lanes, together = VECTOR_BYTES // d_s.itemsize, group_size(operands)
+        height, width = positions_of(operands, window)
+        positions = height * width
+        for thread in numba.prange(threads):
+            squares, differences = room(together * positions, d_s), room(room_size(operands, window), d_s)
+            for block, group, end in groups_of(tasks, thread, threads, operands):
+                fill(operands, window, group, end, block, True, differences, squares)
+                for row in range(group, end):
+                    place = (row * blocks + block) * positions * lanes
+                    for p in range(positions):
+                        distance = sqrt(load(squares, ((row - group) * positions + p) * lanes))
+                        value = exp2_of_minus(distance * full(d_s, rate)) * full(d_s, weight) / distance
+                        value = where_less(full(d_s, closest), distance, value, full(d_s, 0.0))
+                        store(d_s, place + p * lanes, value)
+
+    return laplace_forward, laplace_reverse
+
+
+laplace_forward, laplace_reverse = _make_laplace(SOURCES)

@@ -1,19 +1,19 @@
-"""The recursion of `convrfm.kernels.base` and its reverse, one pair of images in each thread.
+"""The kernels of `convrfm.kernels.base` and their derivatives, one pair of images in each thread.
 
-As on the CPU (`convrfm.kernels.compiled.arccosine`) the layers run together, one row of positions at a time, and a
-layer keeps k and k + Theta, because s = box(k) and T = box(k + Theta). Each layer is a function of its own, made for
-its place in the network and calling the next one, which makes all sizes and strides constants. For the reverse, r and T
-of each position are kept on the way up, and the rest is computed again from them: memory is slower than arithmetic
-here.
+The layers of the arc-cosine kernels run together, as on the CPU (`convrfm.kernels.compiled.sweeps`), one row of positions at a
+time, and a layer keeps k and k + Theta, because s = box(k) and T = box(k + Theta). Each layer is a function of its own, made
+for its place in the network and calling the next one, which makes all sizes and strides constants. For the reverse, r and T of
+each position are kept on the way up, and the rest is computed again from them: memory is slower than arithmetic here.
 """
 
 import math
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numba import cuda
 
+from convrfm.kernels.backends import CLOSEST, LaplaceSpec
 from convrfm.kernels.gpu.device_functions import (
     along,
     angles,
@@ -29,6 +29,33 @@ from convrfm.kernels.gpu.device_functions import (
 from convrfm.kernels.gpu.launch import COLUMNS, ROWS, THREADS, Plan
 
 __all__ = ["forward", "reverse"]
+
+
+@cache
+def forward(plan: Plan) -> Any:
+    """Compile the kernel that fills a kernel matrix.
+
+    Its arguments are flat arrays of the plan's dtype, and numbers:
+        rows, columns: images in blocks, see `convrfm.kernels.gpu.device_functions`.
+        row_norms, column_norms: sqrt(s_x) and sqrt(s_z) at the positions of all layers, in the same blocks; not for the
+            Laplace kernel.
+        scratch: `(blocks of the launch, numbers of a thread, THREADS)`; not used if the plan is in shared memory.
+        out: `(n, padded)`.
+        n, m, padded: rows, columns, and columns rounded up to whole blocks.
+        triangle: 1 for entries on and above the diagonal only, else 0.
+    """
+    return _laplace_forward(plan) if isinstance(plan.spec, LaplaceSpec) else _arccosine_forward(plan)
+
+
+@cache
+def reverse(plan: Plan) -> Any:
+    """Compile the kernel of derivatives at all positions of the first layer.
+
+    Its arguments are those of `forward`, without a triangle, and with results `(positions, n, padded)` in place of `out`: the
+    derivatives d_s and d_row with respect to s and the rows' s_x; for the Laplace kernel d_s alone, which is K_u / (bandwidth P
+    Q ||x_u - z_u||), and zero where patches are closer than `CLOSEST`.
+    """
+    return _laplace_reverse(plan) if isinstance(plan.spec, LaplaceSpec) else _arccosine_reverse(plan)
 
 
 def _activate(plan: Plan, layer: int) -> Any:
@@ -177,18 +204,7 @@ def _climb(plan: Plan) -> Any:
     return climb
 
 
-@cache
-def forward(plan: Plan) -> Any:
-    """Compile the kernel that fills a kernel matrix.
-
-    Its arguments are flat arrays of the plan's dtype, and numbers:
-        rows, columns: images in blocks, see `convrfm.kernels.gpu.device_functions`.
-        row_norms, column_norms: sqrt(s_x) and sqrt(s_z) at the positions of all layers, in the same blocks.
-        scratch: `(blocks of the launch, numbers of a thread, THREADS)`; not used if the plan is in shared memory.
-        out: `(n, padded)`.
-        n, m, padded: rows, columns, and columns rounded up to whole blocks.
-        triangle: 1 for entries on and above the diagonal only, else 0.
-    """
+def _arccosine_forward(plan: Plan) -> Any:
     climb, sides, norms_of = _climb(plan), pair_sides(plan), pair_norms(plan)
     dtype, shared, width, (_, whole), numbers = plan.dtype, plan.shared, plan.width, plan.last, plan.numbers
     zero, weight, strips = dtype.type(0), dtype.type(1 / (plan.last[0] * plan.last[1])), plan.strips
@@ -306,8 +322,8 @@ def _put_back(plan: Plan, layer: int) -> Any:
 def _descent_from(plan: Plan, layer: int) -> Any:
     """Go down from this layer to the first, where the derivatives with respect to s and s_row are stored.
 
-    Each map of derivatives is overwritten in place: from its last row up and from its last column on, an entry needs
-    only entries of the layer above that are still there.
+    Each map of derivatives is overwritten in place: from its last row up and from its last column on, an entry needs only
+    entries of the layer above that are still there.
     """
     differentiate, gather, put = _differentiate(plan, layer), _gather(plan, layer), _put_back(plan, layer)
     (rows, columns), offset, maps = plan.grid(layer), plan.offset(layer), plan.maps
@@ -340,13 +356,7 @@ def _end(norms, room, start, results):
     return
 
 
-@cache
-def reverse(plan: Plan) -> Any:
-    """Compile the kernel that differentiates with respect to s and the rows' s_x of the first layer.
-
-    Its arguments are those of `forward`, but for the results d_s and d_row in place of `out`, both
-    `(positions, n, padded)`, and without a triangle.
-    """
+def _arccosine_reverse(plan: Plan) -> Any:
     climb, descend = _climb(plan), _descent_from(plan, plan.spec.depth - 1)
     sides, norms_of, numbers = pair_sides(plan), pair_norms(plan), plan.numbers
 
@@ -362,5 +372,81 @@ def reverse(plan: Plan) -> Any:
                 norms = norms_of(row_norms, column_norms, row, column)
                 climb(sides(rows, columns, row, column, n, padded), norms, scratch, start, 0, 0)
                 descend(norms, scratch, start, (d_s, d_row, row * padded + column, n * padded))
+
+    return kernel
+
+
+def _laplace_forward(plan: Plan) -> Any:
+    (begin, enter, step), sides = first_layer(plan), pair_sides(plan)
+    dtype, shared, width, (lines, whole), numbers = plan.dtype, plan.shared, plan.width, plan.last, plan.numbers
+    zero, weight, strips = dtype.type(0), dtype.type(1 / (lines * whole)), plan.strips
+    rate = dtype.type(1 / cast("LaplaceSpec", plan.spec).bandwidth)
+
+    @device
+    def column(i, state, here):
+        share, window = state
+        pair, room, start, y, first, skip = here
+        square, window = step(pair, room, start, y, first, i, window)
+        entry = math.exp(-math.sqrt(square) * rate)
+        return share + (entry if i >= skip else zero), window
+
+    sweep = along(column, width)
+
+    @device
+    def sum_strip(pair, room, start, first, skip):
+        begin(pair, room, start, first)
+        share = zero
+        for y in range(lines):
+            share, _ = sweep((share, enter(pair, y, first)), (pair, room, start, y, first, skip))
+        return share
+
+    @cuda.jit(fastmath=True)
+    def kernel(rows, columns, scratch, out, n, m, padded, triangle):
+        thread = cuda.threadIdx.x
+        if shared:
+            room, start = cuda.shared.array(0, dtype), thread
+        else:
+            room, start = scratch, cuda.blockIdx.x * numbers * THREADS + thread
+        groups = (n + ROWS - 1) // ROWS
+        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
+            row = block % groups * ROWS + thread // COLUMNS
+            column = block // groups * COLUMNS + thread % COLUMNS
+            if row < n and column < m and (triangle == 0 or row <= column):
+                pair = sides(rows, columns, row, column, n, padded)
+                share = zero
+                for strip in range(strips):
+                    first = min(strip * width, whole - width)
+                    share += sum_strip(pair, room, start, first, strip * width - first)
+                store(out, row * padded + column, share * weight)
+
+    return kernel
+
+
+def _laplace_reverse(plan: Plan) -> Any:
+    (begin, enter, step), sides = first_layer(plan), pair_sides(plan)
+    (lines, whole), numbers, dtype = plan.last, plan.numbers, plan.dtype
+    bandwidth = cast("LaplaceSpec", plan.spec).bandwidth
+    zero, closest, rate = dtype.type(0), dtype.type(CLOSEST), dtype.type(1 / bandwidth)
+    weight = dtype.type(1 / (lines * whole * bandwidth))
+
+    @cuda.jit(fastmath=True)
+    def kernel(rows, columns, scratch, d_s, n, m, padded):
+        thread = cuda.threadIdx.x
+        start = cuda.blockIdx.x * numbers * THREADS + thread
+        groups = (n + ROWS - 1) // ROWS
+        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
+            row = block % groups * ROWS + thread // COLUMNS
+            column = block // groups * COLUMNS + thread % COLUMNS
+            if row < n and column < m:
+                pair = sides(rows, columns, row, column, n, padded)
+                begin(pair, scratch, start, 0)
+                for y in range(lines):
+                    window = enter(pair, y, 0)
+                    for x in range(whole):
+                        square, window = step(pair, scratch, start, y, 0, x, window)
+                        distance = math.sqrt(square)
+                        near = distance < closest
+                        value = math.exp(-distance * rate) * weight / (closest if near else distance)
+                        store(d_s, (y * whole + x) * n * padded + row * padded + column, zero if near else value)
 
     return kernel
