@@ -32,27 +32,16 @@ ALONE_TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-3, torch.float16: 2e-2
 
 @dataclass
 class LayerSums:
-    """What is collected of one layer.
+    """What is collected of one layer."""
 
-    Attributes:
-        weight: the filters that it applied, `(groups, k, d)`, float32 or float64.
-        computed: see `LayerAgop`.
-        isometry: V^T `(groups, d, k)` for k > d, see `filter_forms.polar`.
-        sums: of all updates, float64.
-        recent: of the current one, by block.
-        calls: of the layer in the current update.
-        gradients: that reached it.
-        largest_half: largest absolute value among gradients in float16; None if there were none.
-    """
-
-    weight: torch.Tensor
-    computed: bool
-    isometry: torch.Tensor | None
-    sums: np.ndarray
-    recent: dict[int, torch.Tensor] = field(default_factory=dict)
-    calls: int = 0
-    gradients: int = 0
-    largest_half: float | None = None
+    weight: torch.Tensor  # the filters that it applied, `(groups, k, d)`, float32 or float64
+    computed: bool  # see `LayerAgop`
+    isometry: torch.Tensor | None  # V^T `(groups, d, k)` for k > d, see `filter_forms.polar`
+    sums: np.ndarray  # of all updates, float64
+    recent: dict[int, torch.Tensor] = field(default_factory=dict)  # of the current one, by block
+    calls: int = 0  # of the layer in the current update
+    gradients: int = 0  # that reached it
+    largest_half: float | None = None  # largest absolute value among gradients in float16; None if there were none
 
     @classmethod
     def of(cls, weight: torch.Tensor, blocks: int, *, computed: bool) -> "LayerSums":
@@ -99,26 +88,18 @@ class LayerSums:
 
 @dataclass
 class _Pass:
-    """The images in work.
+    """The images in work."""
 
-    Attributes:
-        count: how many there are.
-        anchor: a scalar that all tapped outputs depend on by name, and where every backward pass ends. So a pass goes
-            through every tapped call, whatever else in the network requires gradients, and no further than the first ones.
-        interrupts: held back until a layer is reached.
-        blocks: the block of each image's gradients in the current backward pass.
-        dtypes: of the tapped outputs.
-        recording: whether calls are new ones, and not those of a checkpoint or of an image alone.
-        alone: whether one image runs by itself, for comparison.
-    """
-
-    count: int
+    count: int  # how many there are
+    # a scalar that all tapped outputs depend on by name, and where every backward pass ends. So a pass goes through every
+    # tapped call, whatever else in the network requires gradients, and no further than the first ones.
     anchor: torch.Tensor
-    interrupts: HeldInterrupts
+    interrupts: HeldInterrupts  # held back until a layer is reached
+    # the block of each image's gradients in the current backward pass
     blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    dtypes: set[torch.dtype] = field(default_factory=set)
-    recording: bool = True
-    alone: bool = False
+    dtypes: set[torch.dtype] = field(default_factory=set)  # of the tapped outputs
+    recording: bool = True  # whether calls are new ones, and not those of a checkpoint or of an image alone
+    alone: bool = False  # whether one image runs by itself, for comparison
 
 
 class _Work(nn.Module):

@@ -1,11 +1,10 @@
 """The patch-AGOP of every convolution of a PyTorch network.
 
-For a convolution with filters W the patch-AGOP of arXiv 2309.00570 (right side of Eq. 2) is the mean over images of
-sum over positions u and outputs o of grad f_o grad f_o^T, where the gradient is taken with respect to the patch that
-the filters see at u, as a variable of its own. With delta = d f_o / d z_u, the gradient with respect to the
-convolution's *output* at u, the chain rule gives grad f_o = W^T delta. So the AGOP is W^T D W with D the mean of the
-sums of delta delta^T: stride, padding, dilation and bias do not matter, nothing is unfolded, and one backward pass
-serves all layers.
+For a convolution with filters W the patch-AGOP of arXiv 2309.00570 (right side of Eq. 2) is the mean over images of sum over
+positions u and outputs o of grad f_o grad f_o^T, where the gradient is taken with respect to the patch that the filters see at
+u, as a variable of its own. With delta = d f_o / d z_u, the gradient with respect to the convolution's *output* at u, the chain
+rule gives grad f_o = W^T delta. So the AGOP is W^T D W with D the mean of the sums of delta delta^T: stride, padding, dilation
+and bias do not matter, nothing is unfolded, and one backward pass serves all layers.
 
 In the exact mode there is one backward pass for each output. In the probe mode there is one for each random cotangent v
 with entries +-1, whose gradient J^T v has E[J^T v v^T J] = J^T J: G is unbiased, and its noise, which would lower a
@@ -65,21 +64,10 @@ def accumulate(
     accumulator: AgopAccumulator, images: Any, *, batch_size: int, tolerance: float | None, most_probes: int,
     description: str, show: bool, done: int = 0, after: Callable[[int], None] | None = None,
 ) -> dict[str, LayerAgop]:  # fmt: skip
-    """Give an accumulator images as often as its mode and the tolerance require; see `measure`.
+    """Give an accumulator images as often as its mode and the tolerance require.
 
-    Args:
-        accumulator: new, or in its state after `done` batches.
-        images: see `measure`.
-        batch_size: see `measure`.
-        tolerance: see `measure`.
-        most_probes: see `measure`.
-        show: see `measure`.
-        description: of the progress.
-        done: batches that the accumulator has seen, over all passes.
-        after: called after each batch with the number of batches seen.
-
-    Raises:
-        InputError: see `AgopAccumulator`.
+    The accumulator is new, or in its state after `done` batches over all passes. `after` is called after each batch with the
+    number of batches seen. `description` is of the progress; other arguments, and errors, are those of `measure`.
     """
     check_integer("most_probes", most_probes)
     if tolerance is not None and not (isinstance(tolerance, Real) and tolerance > 0):

@@ -41,23 +41,15 @@ IN_DISPATCHER = re.compile(r"(^|[:_])conv(olution|_transpose|_tbc|\d)")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a convolution (or of a linear map, whose patches are single positions).
+    """One call of a convolution (or of a linear map, whose patches are single positions)."""
 
-    Attributes:
-        name: of the innermost module that ran, empty for the network itself.
-        kind: "conv1d", "conv2d", "conv3d" or "linear".
-        weight: the filters that were applied, `(filters, channels / groups, ...)`, rounded to the dtype of the output.
-        groups: of the convolution.
-        inputs: what was convolved, `(n, channels, ...)`; for a linear map `(n, ..., channels)`.
-        output: its result, before anything else changed it.
-    """
-
-    name: str
-    kind: str
+    name: str  # of the innermost module that ran, empty for the network itself
+    kind: str  # "conv1d", "conv2d", "conv3d" or "linear"
+    # the filters that were applied, `(filters, channels / groups, ...)`, rounded to the dtype of the output
     weight: torch.Tensor
-    groups: int
-    inputs: torch.Tensor
-    output: torch.Tensor
+    groups: int  # of the convolution
+    inputs: torch.Tensor  # what was convolved, `(n, channels, ...)`; for a linear map `(n, ..., channels)`
+    output: torch.Tensor  # its result, before anything else changed it
 
 
 class CallTaps:

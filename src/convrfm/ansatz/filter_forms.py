@@ -83,11 +83,7 @@ class FilterForm:
 
     @classmethod
     def of_filters(cls, weight: np.ndarray, groups: int = 1) -> "FilterForm":
-        """W^T W for the weight of a convolution, `(filters, channels / groups, ...)`, or of a linear map.
-
-        Raises:
-            InputError: see `filters_by_group`.
-        """
+        """W^T W for the weight of a convolution or of a linear map; arguments and errors as of `filters_by_group`."""
         return cls(filters_by_group(weight, groups))
 
     def with_core(self, core: np.ndarray | None) -> "FilterForm":
@@ -358,9 +354,5 @@ class BlockCorrelation:
         return float(self._with_fixed[chosen].sum() / units.sum() / scale) if scale > 0 else float("nan")
 
     def estimate(self) -> Estimate:
-        """The correlation from all blocks, with its delete-one-block jackknife.
-
-        Raises:
-            ProbeError: see `value`.
-        """
+        """The correlation from all blocks, with its delete-one-block jackknife; errors as `value`."""
         return jackknife(self.value(), [self.value(rest) for rest in leave_one_out(self.units, noisy=self.noisy)])

@@ -137,9 +137,8 @@ class ConvolutionalKernel:
         Args:
             X: images `(n, channels, height, width)`, array or tensor, float32 or float64. They are copied: later
                 changes of the array have no effect.
-            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the
-                identity. Its scale matters. The arc-cosine kernels warn of rank one, under which all patches are
-                collinear.
+            metric: `(d, d)` symmetric PSD, d = channels q q, in the order of `convrfm.numerics.patches`; None is the identity.
+                Its scale matters. The arc-cosine kernels warn of rank one, under which all patches are collinear.
 
         Raises:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.

@@ -7,10 +7,9 @@ has k = s_x and Theta = l s_x, hence K = (L + 1) mean_u s_x[u] (CNTK) or mean_u 
 layer. Computed through r, these entries would carry an error of the square root of the machine precision: in float32 up
 to 2e-4 of the largest entry, all on the diagonal and of one sign, which acts like a negative ridge.
 
-Nearly equal images: near r = 1, kappa0(r) turns an error e of r into one of sqrt(e). For two images that differ by
-little noise, the recursion loses up to 9e-4 of the largest entry in float32, and 1e-8 in float64. Here it runs in
-double precision on the distance d = 1 - r instead, which comes from differences alone. In the first layer, and from the
-norms of a window later,
+Nearly equal images: near r = 1, kappa0(r) turns an error e of r into one of sqrt(e). For two images that differ by little
+noise, the recursion loses up to 9e-4 of the largest entry in float32, and 1e-8 in float64. Here it runs in double precision on
+the distance d = 1 - r instead, which comes from differences alone. In the first layer, and from the norms of a window later,
 
     d = |x_u / |x_u| - z_u / |z_u||^2 / 2,      d = box(n - k) / N + |x_w / X - z_w / Z|^2 / 2
 
@@ -65,23 +64,14 @@ def check_size(name: str, largest: np.floating, dtype: np.dtype) -> None:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of n images under a metric M = R^T R.
+    """A batch of n images under a metric M = R^T R."""
 
-    Attributes:
-        images: `(n, channels, height, width)`.
-        keys: equal for equal images, n of them; see `image_keys`.
-        patch_size: q.
-        root: R `(rank, d)`, or None for the identity.
-        norms: sqrt(s_x) `(n, positions of all layers)`; like `variance`, for the arc-cosine kernels only.
-        variance: mean over positions of s_x in the last layer, `(n,)`.
-    """
-
-    images: np.ndarray
-    keys: np.ndarray
-    patch_size: int
-    root: np.ndarray | None
-    norms: np.ndarray
-    variance: np.ndarray
+    images: np.ndarray  # `(n, channels, height, width)`
+    keys: np.ndarray  # equal for equal images, n of them; see `image_keys`
+    patch_size: int  # q
+    root: np.ndarray | None  # R `(rank, d)`, or None for the identity
+    norms: np.ndarray  # sqrt(s_x) `(n, positions of all layers)`; like `variance`, for the arc-cosine kernels only
+    variance: np.ndarray  # mean over positions of s_x in the last layer, `(n,)`
 
     @classmethod
     def bare(cls, images: np.ndarray, metric: np.ndarray | None, patch_size: int) -> Self:

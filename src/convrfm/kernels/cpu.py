@@ -44,8 +44,7 @@ ROWS_PER_TASK = 64  # rows of one block that a thread takes at a time, at most
 # answers an interrupt.
 OPERATIONS_PER_CALL = 5 * 10**9
 
-# Operations of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times
-# as many.
+# Operations of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times as many.
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
 
 PATCH_SHARE = 0.5  # share of the memory in which the patches of a batch are kept; larger ones are made for each tile
@@ -56,13 +55,9 @@ LARGEST_SIDE = 2048  # images on a side of a tile, at most: a larger one gains n
 
 @dataclass(frozen=True)
 class Prepared(Batch):
-    """A batch with its patches.
+    """A batch with its patches."""
 
-    Attributes:
-        patches: R x_u `(n, positions, rank)`, or None where they are made on the fly.
-    """
-
-    patches: np.ndarray | None = None
+    patches: np.ndarray | None = None  # R x_u `(n, positions, rank)`, or None where they are made on the fly
 
     def take(self, indices: np.ndarray | slice) -> "Prepared":
         """Give some images of the batch, prepared."""

@@ -1,10 +1,9 @@
 """The CUDA backend (Numba and PyTorch): one thread for each pair of images, all layers in one sweep.
 
-A batch is prepared as on the CPU, and stays in the memory of the host. A tile of a kernel matrix brings its images to
-the device, where PyTorch arranges them, and one kernel (`convrfm.kernels.gpu`) computes its entries. What it needs of
-the first layer is computed on the way from pixels or short patches; for long patches one matrix product for each
-position comes before. The arithmetic is in the dtype of the images, without TF32; sums over the gradients are in
-float64.
+A batch is prepared as on the CPU, and stays in the memory of the host. A tile of a kernel matrix brings its images to the
+device, where PyTorch arranges them, and one kernel (`convrfm.kernels.gpu`) computes its entries. What it needs of the first
+layer is computed on the way from pixels or short patches; for long patches one matrix product for each position comes before.
+The arithmetic is in the dtype of the images, without TF32; sums over the gradients are in float64.
 
 Derivatives are computed likewise, and contracted by matrix products: at position u of point z and for output o, the
 gradient is sum_i alpha_io a[z, i, u] R x_{i,u} + (sum_i alpha_io b[z, i, u]) R z_u up to constants, for each position
@@ -154,7 +153,7 @@ def _launch(kernel: Any, plan: Plan, left: Batch, right: Batch, given: _Operands
         blocks = min(blocks, hardware.processors * BLOCKS, int(hardware.free * SCRATCH_SHARE) // plan.block_bytes)
         blocks = max(1, blocks)
         scratch = allocate((blocks * plan.numbers * THREADS,), plan.dtype)
-    norms = []
+    norms = [given.rows, given.columns]  # the Laplace kernel reads none
     if isinstance(plan.spec, ArcCosineSpec):
         norms = [_in_blocks(upload(side.norms), lanes) for side, lanes in ((left, ROWS), (right, COLUMNS))]
     launch(
@@ -238,29 +237,19 @@ def _derivatives(points: Batch, train: Batch, spec: Spec) -> tuple[torch.Tensor,
     plan = reverse_plan(spec, points.shape, given.kind, points.rank, points.images.dtype)
     n, m, padded = len(points), len(train), _whole_blocks(len(train))
     d_s = allocate((*points.positions, n, padded), plan.dtype)
-    if isinstance(spec, LaplaceSpec):
-        _launch(reverse(plan), plan, points, train, given, d_s, n, m, padded)
-        return d_s[..., :m], d_s[..., :m]
-    d_row = allocate(tuple(d_s.shape), plan.dtype)
+    d_row = d_s if isinstance(spec, LaplaceSpec) else allocate(tuple(d_s.shape), plan.dtype)
     _launch(reverse(plan), plan, points, train, given, d_s, d_row, n, m, padded)
     return d_s[..., :m], d_row[..., :m]
 
 
 @dataclass(frozen=True)
 class _Gradients:
-    """Gradients of all outputs at all positions of some points, summed over training images.
+    """Gradients of all outputs at all positions of some points, summed over training images."""
 
-    Attributes:
-        points: the points.
-        images: theirs, on the device.
-        values: `(P, Q, points, outputs, rank)`.
-        memory: bytes for temporary arrays.
-    """
-
-    points: Batch
-    images: torch.Tensor
-    values: torch.Tensor
-    memory: int
+    points: Batch  # the points
+    images: torch.Tensor  # theirs, on the device
+    values: torch.Tensor  # `(P, Q, points, outputs, rank)`
+    memory: int  # bytes for temporary arrays
 
     @classmethod
     def zero(cls, points: Batch, outputs: int, memory: int) -> "_Gradients":

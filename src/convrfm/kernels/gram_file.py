@@ -5,12 +5,11 @@ While the matrix `gram.npy` grows it is called `gram.npy.partial`, and entries n
 have reached the disk. A complete matrix takes its name, and the second file is removed.
 
 Tiles do not depend on each other, and several processes on several machines can share them. Part i of k is the file
-`gram.part-<i>-of-<k>.npz` beside the matrix, as NumPy writes several arrays to a zip archive: `identity`, the hash of
-all that the entries depend on; `side`, of the tiles; `tiles`, the numbers of those that belong to the part, in the
-order of `convrfm.kernels.backends.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are
-those on and above the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in
-`.partial`, and each tile is appended when it is done. The matrix takes over the parts beside it first, and removes them
-when it is complete.
+`gram.part-<i>-of-<k>.npz` beside the matrix, as NumPy writes several arrays to a zip archive: `identity`, the hash of all that
+the entries depend on; `side`, of the tiles; `tiles`, the numbers of those that belong to the part, in the order of
+`convrfm.kernels.backends.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are those on and
+above the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in `.partial`, and each tile is
+appended when it is done. The matrix takes over the parts beside it first, and removes them when it is complete.
 """
 
 import hashlib
@@ -58,21 +57,13 @@ class _State:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part on disk; its entries are read tile by tile.
+    """A part on disk; its entries are read tile by tile."""
 
-    Attributes:
-        file: its archive.
-        identity: of the matrix, see `_identity_of`.
-        side: of the tiles.
-        tiles: numbers of the tiles that belong to it.
-        done: those whose entries are present; all of them once it is complete.
-    """
-
-    file: Path
-    identity: str
-    side: int
-    tiles: tuple[int, ...]
-    done: frozenset[int]
+    file: Path  # its archive
+    identity: str  # of the matrix, see `_identity_of`
+    side: int  # of the tiles
+    tiles: tuple[int, ...]  # numbers of the tiles that belong to it
+    done: frozenset[int]  # those whose entries are present; all of them once it is complete
 
     def entries(self, number: int, tile: Tile) -> np.ndarray | None:
         """Read a tile of the expected shape; None where it is damaged."""
@@ -158,20 +149,10 @@ def compute_gram_file(
 def compute_gram_part(
     path: Path, backend: Backend, left: PreparedImages, right: PreparedImages | None, memory: int, part: tuple[int, int]
 ) -> Path:
-    """Compute a part of a kernel matrix, or continue it; give its file. A complete part is left as it is.
+    """Compute part i of k, i from 0 to k - 1, of a kernel matrix, or continue it; give its file. A complete one stays as it is.
 
-    Args:
-        path: of the whole matrix, which ends in `.npy`.
-        backend: computes the tiles.
-        left: images of the rows.
-        right: images of the columns, or None for those of the rows.
-        memory: bytes for a tile.
-        part: (i, k), from 0 to k - 1.
-
-    Raises:
-        InputError: another suffix of the matrix.
-        StorageError: a part of another matrix lies under its name; or it cannot be written.
-        NonFiniteError: an entry is not finite.
+    Other arguments and errors are those of `compute_gram_file`; a part of another matrix under its name, or one that cannot be
+    written, is a StorageError.
     """
     _check_suffix(path)
     target = path.with_name(f"{path.stem}.part-{part[0]}-of-{part[1]}.npz")
@@ -201,12 +182,9 @@ def compute_gram_part(
 
 
 def share_of_tiles(tiles: list[Tile], part: tuple[int, int], *, symmetric: bool) -> list[int]:
-    """Numbers of the tiles of part i of k: neighbours, with about as much work as the other parts have.
+    """Numbers of the tiles of part (i, k) of a matrix: neighbours, with about as much work as the other parts have.
 
-    Args:
-        tiles: of the whole matrix.
-        part: (i, k), from 0 to k - 1.
-        symmetric: whether tiles on the diagonal are half the work.
+    In a symmetric matrix, tiles on the diagonal are half the work.
     """
     halved = [symmetric and tile.rows == tile.columns for tile in tiles]
     work = np.array([tile.shape[0] * tile.shape[1] / (1 + half) for tile, half in zip(tiles, halved, strict=True)])

@@ -233,9 +233,8 @@ def compare_with_edges(
 
     Returns:
         two rows for each eigenvector (from 1) and image (from 0), columns `eigenvector`, `image`, `quantity`, `value`,
-        `control`: the Pearson correlation of the pixels, and the mean of those of random filters, which are Gaussian
-        for "sobel", and Gaussian without their mean for "sobel_zero_mean". And the filtered images
-        `(k, n, height, width)`.
+        `control`: the Pearson correlation of the pixels, and the mean of those of random filters, which are Gaussian for
+        "sobel", and Gaussian without their mean for "sobel_zero_mean". And the filtered images `(k, n, height, width)`.
 
     Raises:
         InputError: no draws.

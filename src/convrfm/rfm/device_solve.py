@@ -28,19 +28,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DeviceSolution:
-    """A solution on a device.
+    """A solution on a device."""
 
-    Attributes:
-        alpha: `(n, outputs)` float64.
-        residual: as in `convrfm.rfm.ridge.RidgeSolution`.
-        condition: likewise, with all its digits.
-        smallest: None after a Cholesky factorisation; else the smallest eigenvalue of the indefinite kernel, whose
-            negative eigenvalues were set to zero.
-    """
-
-    alpha: np.ndarray
-    residual: float
-    condition: float
+    alpha: np.ndarray  # `(n, outputs)` float64
+    residual: float  # as in `convrfm.rfm.ridge.RidgeSolution`
+    condition: float  # likewise, with all its digits
+    # None after a Cholesky factorisation; else the smallest eigenvalue of the indefinite kernel, whose negative eigenvalues
+    # were set to zero
     smallest: float | None
 
 

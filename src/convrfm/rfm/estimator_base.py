@@ -130,9 +130,6 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             y: labels `(n,)`; targets `(n,)` or `(n, outputs)` of a regressor.
             eval_set: test images and their labels or targets. Their score enters `history_`; with `selection="test"` it
                 also chooses ridge and round, as in the paper.
-
-        Raises:
-            InputError, ImageSizeError, NonFiniteError: see `convrfm.errors`.
         """
         fitting = copy(self)
         fitting._fit(X, y, eval_set)
@@ -187,11 +184,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.metrics_[0]
 
     def outputs(self, X: Any) -> np.ndarray:
-        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for an image's class, else 0.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
-        """
+        """Give the outputs of the predictor `(n, outputs)`; a classifier's are near 1 for an image's class, else 0."""
         with limited_threads(self.n_jobs):
             images = self._best_features(X)
             best = self.stages_[self.best_stage_]
@@ -207,9 +200,6 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Returns:
             `(n, d * positions)` in the dtype of the fit: the d entries of M^(1/2) x_u, one after the other, each at all
             positions u row by row. `get_feature_names_out` numbers them.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
         """
         with limited_threads(self.n_jobs):
             images = self._best_features(X)
@@ -292,8 +282,7 @@ def _check_channel_axis(images: np.ndarray, kernel: ConvolutionalKernel) -> None
     """Refuse images whose channels clearly come last, and warn of ones whose channels may; small first axes pass.
 
     Raises:
-        InputError: square pictures of 1, 3 or 4 channels in the last axis, or ones too narrow when that is taken as
-            width.
+        InputError: square pictures of 1, 3 or 4 channels in the last axis, or ones too narrow when that is taken as width.
     """
     _, first, second, last = images.shape
     if last not in (1, 3, 4) or min(first, second) < 5:

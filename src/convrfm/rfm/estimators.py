@@ -63,9 +63,8 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
         copy_X: whether the model keeps a copy of the training images, which predictions need. With False it may share
             them, and they must not change while the model is in use.
-        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.machine`. None
-            changes nothing: all cores, or the share that joblib gives to each process, as under
-            `GridSearchCV(n_jobs=2)`.
+        n_jobs: threads of kernels and linear algebra in `fit` and `predict`, see `convrfm.system.machine`. None changes
+            nothing: all cores, or the share that joblib gives to each process, as under `GridSearchCV(n_jobs=2)`.
         random_state: seed or generator for the validation split, the AGOP points and the filters.
         verbose: 0 is silent; otherwise progress is shown, see `convrfm.system.terminal.track`.
 
@@ -77,6 +76,10 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         history_: a row for each stage, round and ridge, see `convrfm.rfm.rounds.StageResult`.
         best_stage_, best_round_, best_ridge_: what `predict` uses.
         stages_: what each stage learned, see `convrfm.rfm.deep.Stage`.
+
+    Raises:
+        InputError, ImageSizeError, NonFiniteError: images, labels or parameters that cannot be used, in every method that takes
+            them; see `convrfm.errors`.
     """
 
     def _fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None) -> StageData:
@@ -86,20 +89,12 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         return data
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Give a score for each class `(n, classes)`; for two classes that of the second minus the first `(n,)`.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
-        """
+        """Give a score for each class `(n, classes)`; for two classes that of the second minus the first `(n,)`."""
         outputs = self.outputs(X)
         return outputs if outputs.shape[1] > 2 else outputs[:, 1] - outputs[:, 0]
 
     def predict(self, X: Any) -> np.ndarray:
-        """Give the label of the largest output, `(n,)`.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
-        """
+        """Give the label of the largest output, `(n,)`."""
         largest = self.outputs(X).argmax(axis=1)
         return self.classes_[largest]
 
@@ -129,19 +124,14 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         otherwise probabilities would be 0 and 1 where no validation image is wrong.
 
         Raises:
-            AttributeError: `selection="test"`, which holds out no validation images; or a model from a file of format
-                1.
-            InputError, NonFiniteError: see `convrfm.errors`.
+            AttributeError: `selection="test"`, which holds out no validation images; or a model from a file of format 1.
+            InputError, NonFiniteError: see `ConvRFMClassifier`.
         """
         check_is_fitted(self, "stages_")
         return np.asarray(softmax(self.outputs(X) / self.temperature_, axis=1))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Give the fraction of images, or of their weights, whose label is predicted.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
-        """
+        """Give the fraction of images, or of their weights, whose label is predicted."""
         predicted = self.predict(X)
         return float(accuracy_score(self._labels(y, predicted, "y"), predicted, sample_weight=sample_weight))
 
@@ -221,20 +211,12 @@ class ConvRFMRegressor(RegressorMixin, ConvRFMBase):
     """
 
     def predict(self, X: Any) -> np.ndarray:
-        """Give the predicted targets in float64, `(n,)` or `(n, outputs)` as y was in the fit.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
-        """
+        """Give the predicted targets in float64, `(n,)` or `(n, outputs)` as y was in the fit."""
         outputs = self.outputs(X)
         return outputs[:, 0] if self._target_axes == 1 else outputs
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Give R^2, averaged over targets.
-
-        Raises:
-            InputError, NonFiniteError: see `convrfm.errors`.
-        """
+        """Give R^2, averaged over targets."""
         outputs = self.outputs(X)
         return float(r2_score(self._encode(y, outputs, "y"), outputs, sample_weight=sample_weight))
 

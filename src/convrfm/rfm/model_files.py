@@ -56,8 +56,7 @@ Arrays = dict[str, np.ndarray]
 def save_model(model: ConvRFMBase, path: str | Path) -> None:
     """Write a fitted estimator atomically; by custom the name ends in `.safetensors`.
 
-    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and its draws are
-    saved.
+    A `random_state` that is a generator becomes None, with a warning: predictions do not use it, and its draws are saved.
 
     Args:
         model: a fitted `ConvRFMClassifier`, `ConvRFMRegressor`, or their deep versions.

@@ -82,11 +82,7 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
 
 
 def check_system(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> None:
-    """Check the arguments of `solve_ridge`.
-
-    Raises:
-        InputError, NonFiniteError: see there.
-    """
+    """Check the arguments of `solve_ridge`; errors as there."""
     n = len(kernel)
     if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
         msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."

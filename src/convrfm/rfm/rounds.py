@@ -1,8 +1,7 @@
 """Algorithm 1 of arXiv 2309.00570, ConvRFM: kernel ridge regression and the patch-AGOP in turn.
 
-M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor. Round
-0 is the plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of
-`RFMSettings`.
+M_0 = I; in each round a kernel with metric M_t is fitted, and M_{t+1} is the patch-AGOP of the fitted predictor. Round 0 is the
+plain kernel. Where the authors' text, their code and sound practice differ, the choice is a field of `RFMSettings`.
 
 A journal keeps rounds on disk: each is written when it ends, and read by a call that continues the fit. A round is a file of
 its own: a damaged one costs no other. Kernel matrices that take minutes are filled tile by tile in files beside it
@@ -44,8 +43,7 @@ class RFMSettings:
     Attributes:
         rounds: T, the number of kernel fits; the metric is updated T - 1 times.
         ridges: ridges to try in each round, on the scale of a kernel divided by its largest entry.
-        selection: "validation" chooses ridge and round on the validation part; "test" on the test images, as the paper
-            does.
+        selection: "validation" chooses ridge and round on the validation part; "test" on the test images, as the paper does.
         agop_samples: points at which the AGOP is averaged: "all" training images, or a number of them.
         agop_draw: which ones: "random", or the "first" (the authors' code takes the first 20).
         agop_ridge: the predictor whose AGOP is taken: with the "selected" ridge, or the "last" one tried (the code).
@@ -98,8 +96,7 @@ class StageData:
     Attributes:
         train: images `(n, channels, height, width)`.
         labels: integer labels of the training images `(n,)`, from 0; for regression the targets `(n, outputs)` float64.
-        classes: outputs of the predictor, one for each class; 1 for a single output with labels 0 and 1; None for
-            regression.
+        classes: outputs of the predictor, one for each class; 1 for a single output with labels 0 and 1; None for regression.
         fit: indices of the training images that predictors are fitted on; the others validate. All with test selection.
         test: images to report on, or None.
         test_labels: their labels, or targets.
@@ -139,8 +136,7 @@ class StageResult:
 
     Attributes:
         metrics: the metric of each round, None for the identity of round 0.
-        best_round: the round of highest selection score, which is the accuracy, or R^2 for regression; the earliest of
-            equals.
+        best_round: the round of highest selection score, which is the accuracy, or R^2 for regression; the earliest of equals.
         best_ridge: the ridge selected in that round.
         best_score: its selection score.
         history: a row for each round and ridge; accuracies are fractions, errors as in
@@ -187,8 +183,7 @@ class Round:
         alpha: coefficients `(n, classes)` of its predictor on all training images, for the kernel divided by `scale`.
         scale: largest entry of the kernel matrix of the training images.
         next_metric: `(d, d)` of the next round; None after the last.
-        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without
-            them.
+        validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without them.
         outputs: on the test images `(m, classes)`; None without them.
     """
 
@@ -218,8 +213,7 @@ class RoundJournal:
 
     Attributes:
         stem: files are named `<stem>-<round>.safetensors`.
-        fit: tells apart fits that share a stem: a round of another fit is refused. If empty, each fit needs a stem of
-            its own.
+        fit: tells apart fits that share a stem: a round of another fit is refused. If empty, each fit needs a stem of its own.
     """
 
     stem: Path
@@ -255,11 +249,7 @@ class RoundJournal:
         return Round.of(content, arrays)
 
     def keep(self, t: int, finished: Round, rng: np.random.Generator) -> None:
-        """Write round t, and remove its kernel matrices.
-
-        Raises:
-            StorageError: see `convrfm.system.storage`.
-        """
+        """Write round t, and remove its kernel matrices; errors as `convrfm.system.storage.write_atomically`."""
         arrays = finished.arrays()
         content = {name: getattr(finished, name) for name in ("rows", "score", "ridge", "scale")}
         content |= {"generator": rng.bit_generator.state, "fit": self.fit}
@@ -274,15 +264,8 @@ class RoundJournal:
     ) -> np.ndarray:
         """Compute a kernel matrix of round t, a large one in a file, which keeps the tiles of an earlier call.
 
-        Args:
-            t: the round.
-            part: name of the matrix within the round.
-            kernel: the kernel.
-            left: images of the rows.
-            right: images of the columns; None for those of the rows.
-
-        Raises:
-            StorageError, NonFiniteError: see `convrfm.kernels.ConvolutionalKernel.gram`.
+        `part` names the matrix within the round; right is None for the images of the rows. Errors are those of
+        `convrfm.kernels.ConvolutionalKernel.gram`.
         """
         large = len(left) * len(left if right is None else right) >= LARGE
         out = self.stem.with_name(f"{self.stem.name}-{t}-{part}.npy") if large else None

@@ -130,15 +130,10 @@ def gpu_by_default() -> bool:
 
 @dataclass(frozen=True)
 class FreeMemory:
-    """Memory that can still be taken.
+    """Memory that can still be taken."""
 
-    Attributes:
-        size: bytes.
-        source: what sets the limit, to follow "free" in a sentence.
-    """
-
-    size: int
-    source: str
+    size: int  # bytes
+    source: str  # what sets the limit, to follow "free" in a sentence
 
 
 @dataclass(frozen=True)

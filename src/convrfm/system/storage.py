@@ -115,40 +115,24 @@ def clear_leftovers(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes atomically.
-
-    Raises:
-        StorageError: see `write_atomically`.
-    """
+    """Write bytes atomically; errors as `write_atomically`."""
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON with sorted keys atomically; NaN is refused, as JSON has none.
-
-    Raises:
-        StorageError: see `write_atomically`.
-    """
+    """Write JSON with sorted keys atomically; NaN is refused, as JSON has none; errors as `write_atomically`."""
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
     write_bytes(path, f"{text}\n".encode())
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
-    """Write named arrays as safetensors atomically, in the order of their names.
-
-    Raises:
-        StorageError: see `write_atomically`.
-    """
+    """Write named arrays as safetensors atomically, in the order of their names; errors as `write_atomically`."""
     ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     write_bytes(path, save(ordered, metadata))
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what `write_arrays` wrote.
-
-    Raises:
-        OSError, SafetensorError: the file is missing or unreadable.
-    """
+    """Read what `write_arrays` wrote; errors as `read_arrays`."""
     check_plain(path)
     arrays: dict[str, np.ndarray] = load_file(path)
     return arrays
@@ -176,11 +160,7 @@ def digest_of(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> s
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table atomically, as Parquet or CSV by the suffix of the path.
-
-    Raises:
-        StorageError: see `write_atomically`.
-    """
+    """Write a table atomically, as Parquet or CSV by the suffix of the path; errors as `write_atomically`."""
     if path.suffix == ".parquet":
         write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
     else:
@@ -257,21 +237,16 @@ def _check(status: os.stat_result, limit: float) -> None:
 
 
 def read_plain(path: Path, limit: float, root: Path | None = None) -> bytes:
-    """Read a plain file; see `open_plain`.
-
-    Raises:
-        OSError: see `open_plain`.
-    """
+    """Read a plain file; arguments and errors as of `open_plain`."""
     with open_plain(path, limit, root) as file:
         # A file that grows meanwhile is read no further.
         return file.read(os.fstat(file.fileno()).st_size)
 
 
 def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
-    """Read JSON of at most `DEEPEST_JSON` levels from a plain file; see `open_plain`.
+    """Read JSON of at most `DEEPEST_JSON` levels from a plain file; arguments and other errors as of `open_plain`.
 
     Raises:
-        OSError: see `open_plain`.
         ValueError: not JSON, not UTF-8, or nested more deeply.
     """
     nested = f"it is nested more than {DEEPEST_JSON} levels deep"

@@ -92,20 +92,12 @@ def expand_home(path: str) -> str:
 
 
 def user_path(path: str | Path) -> Path:
-    """Give a path with a leading `~` replaced.
-
-    Raises:
-        InputError: see `expand_home`.
-    """
+    """Give a path with a leading `~` replaced; errors as `expand_home`."""
     return Path(expand_home(str(path)))
 
 
 def path_argument(text: str) -> Path:
-    """Give the path that an argument names, for `type=` of argparse.
-
-    Raises:
-        ArgumentTypeError: see `expand_home`.
-    """
+    """Give the path that an argument names, for `type=` of argparse; an unknown home folder is an ArgumentTypeError."""
     try:
         return user_path(text)
     except InputError as error:

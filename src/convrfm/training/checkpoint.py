@@ -31,21 +31,13 @@ FORMAT = 2
 
 @dataclass
 class Progress:
-    """The progress of a training, beside the network and its optimizer.
+    """The progress of a training, beside the network and its optimizer."""
 
-    Attributes:
-        rows: of the history, one for each epoch from 0.
-        initial: weights before training.
-        snapshots: weights after chosen epochs.
-        best: weights of the best epoch so far; empty where they are not kept.
-        correct: see `convrfm.training.TrainingResult`.
-    """
-
-    rows: list[dict[str, float]]
-    initial: Weights
-    snapshots: dict[int, Weights] = field(default_factory=dict)
-    best: Weights = field(default_factory=dict)
-    correct: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+    rows: list[dict[str, float]]  # of the history, one for each epoch from 0
+    initial: Weights  # weights before training
+    snapshots: dict[int, Weights] = field(default_factory=dict)  # weights after chosen epochs
+    best: Weights = field(default_factory=dict)  # weights of the best epoch so far; empty where they are not kept
+    correct: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)  # see `convrfm.training.TrainingResult`
 
 
 def weights_of(network: nn.Module) -> Weights:
@@ -58,8 +50,7 @@ def write_checkpoint(
 ) -> None:
     """Write everything that training needs to resume; the present checkpoint becomes the previous one.
 
-    Raises:
-        StorageError: see `convrfm.system.storage`.
+    Errors are those of `convrfm.system.storage.write_atomically`.
     """
     tensors = {f"weight/{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     for group, weights in _kept(progress):

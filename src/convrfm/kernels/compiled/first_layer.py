@@ -41,27 +41,16 @@ OUTPUTS = 5
 
 
 class Operands(NamedTuple):
-    """The images of a tile and the patches to take from them; the arrays are flat.
+    """The images of a tile and the patches to take from them; the arrays are flat."""
 
-    Attributes:
-        kind: `PIXELS`, `PATCHES` or `COVARIANCES`.
-        rows: images of the rows `(n, row_size)`; for COVARIANCES s itself, `(positions, n, row_size)`.
-        row_size: numbers for each row.
-        columns: images of the columns `(blocks, column_size)`, from `interleave`; for COVARIANCES nothing.
-        column_size: numbers for each block.
-        channels: of the images.
-        height: of the images.
-        width: of the images.
-    """
-
-    kind: int
-    rows: np.ndarray
-    row_size: int
-    columns: np.ndarray
-    column_size: int
-    channels: int
-    height: int
-    width: int
+    kind: int  # `PIXELS`, `PATCHES` or `COVARIANCES`
+    rows: np.ndarray  # images of the rows `(n, row_size)`; for COVARIANCES s itself, `(positions, n, row_size)`
+    row_size: int  # numbers for each row
+    columns: np.ndarray  # images of the columns `(blocks, column_size)`, from `interleave`; for COVARIANCES nothing
+    column_size: int  # numbers for each block
+    channels: int  # of the images
+    height: int  # of the images
+    width: int  # of the images
 
 
 def _make(stamp: str):

@@ -36,9 +36,8 @@ __all__ = [
 
 VECTOR_BYTES = 64
 
-# Contraction into fused multiply-adds is allowed; NaN and infinities keep their meaning. Reassociation is not allowed:
-# its effect on a sum differs between the copies of a function that Numba optimises, one to run at once and one for its
-# cache.
+# Contraction into fused multiply-adds is allowed; NaN and infinities keep their meaning. Reassociation is not allowed: its
+# effect on a sum differs between the copies of a function that Numba optimises, one to run at once and one for its cache.
 FAST = ("contract", "nsz", "arcp")
 
 TERMS = 60  # of the series: the rest is below 2^-60

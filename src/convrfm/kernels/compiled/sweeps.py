@@ -37,21 +37,13 @@ __all__ = ["Layers", "arccosine_forward", "arccosine_reverse", "laplace_forward"
 
 
 class Layers(NamedTuple):
-    """The kernel, and the norms sqrt(s_x), sqrt(s_z) at the positions of all layers; the arrays are flat.
+    """The kernel, and the norms sqrt(s_x), sqrt(s_z) at the positions of all layers; the arrays are flat."""
 
-    Attributes:
-        depth: L.
-        collinear: the largest 1 - |r| that counts as zero.
-        positions: of all layers together.
-        row: norms of the rows' images `(n, positions)`.
-        column: norms of the columns' images `(blocks, positions, lanes)`, from `interleave`.
-    """
-
-    depth: int
-    collinear: float
-    positions: int
-    row: np.ndarray
-    column: np.ndarray
+    depth: int  # L
+    collinear: float  # the largest 1 - |r| that counts as zero
+    positions: int  # of all layers together
+    row: np.ndarray  # norms of the rows' images `(n, positions)`
+    column: np.ndarray  # norms of the columns' images `(blocks, positions, lanes)`, from `interleave`
 
 
 @numba.njit
@@ -176,9 +168,8 @@ def _spread_rows(maps, y, rows, columns, stride, margin, out):
 def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place):
     """Go down all layers after `_climb`, to dK/ds and dK/ds_row of the first.
 
-    Arrays are flat, in vectors: `kept` from `_climb`; `maps`, three for P Q, derivatives with respect to k, Theta and
-    s_row of the current layer; `sums`, three for Q + 2 q; d_s and d_row, filled for the positions of the first layer
-    from `place` on.
+    Arrays are flat, in vectors: `kept` from `_climb`; `maps`, three for P Q, derivatives with respect to k, Theta and s_row of
+    the current layer; `sums`, three for Q + 2 q; d_s and d_row, filled for the positions of the first layer from `place` on.
     """
     lanes, depth = VECTOR_BYTES // d_s.itemsize, layers.depth
     height, width = positions_of(operands, window)

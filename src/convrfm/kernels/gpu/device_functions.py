@@ -61,17 +61,11 @@ def divide(dtype: np.dtype) -> Any:
 
 
 class Windows(NamedTuple):
-    """The last q - 1 numbers of a row, in a tuple, which stays in registers.
+    """The last q - 1 numbers of a row, in a tuple, which stays in registers."""
 
-    Attributes:
-        empty: a window of zeros.
-        shift: (window, number) to the next window.
-        total: the sum of a window.
-    """
-
-    empty: tuple[Any, ...]
-    shift: Any
-    total: Any
+    empty: tuple[Any, ...]  # a window of zeros
+    shift: Any  # (window, number) to the next window
+    total: Any  # the sum of a window
 
 
 @cache
@@ -153,15 +147,10 @@ def _polynomial(coefficients: list[float], dtype: np.dtype) -> Any:
 
 
 class Angles(NamedTuple):
-    """Functions of r for one thread.
+    """Functions of r for one thread."""
 
-    Attributes:
-        distance: d = 1 - |r|, and 0 where that is at most `collinear`.
-        kappas: (r, d) to kappa0(r) and kappa1(r).
-    """
-
-    distance: Any
-    kappas: Any
+    distance: Any  # d = 1 - |r|, and 0 where that is at most `collinear`
+    kappas: Any  # (r, d) to kappa0(r) and kappa1(r)
 
 
 @cache
@@ -191,16 +180,11 @@ class FirstLayer(NamedTuple):
     """Functions of one thread, called in this order.
 
     `sides` is (rows, its place, columns, its place), `room` and `start` say where the thread's numbers are.
-
-    Attributes:
-        begin: (sides, room, start, first), before a strip that begins at column `first`.
-        enter: (sides, y, first) to a window, before each row y of positions.
-        step: (sides, room, start, y, first, i, window) to s at column first + i, and the next window.
     """
 
-    begin: Any
-    enter: Any
-    step: Any
+    begin: Any  # (sides, room, start, first), before a strip that begins at column `first`
+    enter: Any  # (sides, y, first) to a window, before each row y of positions
+    step: Any  # (sides, room, start, y, first, i, window) to s at column first + i, and the next window
 
 
 @cache

@@ -57,19 +57,12 @@ _configuration = threading.Lock()
 
 @dataclass(frozen=True)
 class Hardware:
-    """The device of the current thread.
+    """The device of the current thread."""
 
-    Attributes:
-        name: as PyTorch calls it.
-        processors: multiprocessors.
-        shared_memory: of each, in bytes.
-        free: bytes of memory that can still be taken.
-    """
-
-    name: str
-    processors: int
-    shared_memory: int
-    free: int
+    name: str  # as PyTorch calls it
+    processors: int  # multiprocessors
+    shared_memory: int  # of each, in bytes
+    free: int  # bytes of memory that can still be taken
 
 
 def current() -> Hardware:
@@ -178,27 +171,16 @@ full_precision = FullPrecision()
 
 @dataclass(frozen=True)
 class Plan:
-    """What a kernel is compiled for.
+    """What a kernel is compiled for."""
 
-    Attributes:
-        spec: the kernel.
-        shape: channels, height and width of the images.
-        kind: `PIXELS`, `PATCHES` or `COVARIANCES`, see `convrfm.kernels.gpu.device_functions`.
-        rank: numbers in a patch R x_u.
-        dtype: float32 or float64.
-        width: columns of the last layer's positions in a strip.
-        shared: whether the numbers of a thread lie in shared memory.
-        keep: whether all r and T are kept, for the reverse; then there is one strip.
-    """
-
-    spec: Spec
-    shape: tuple[int, int, int]
-    kind: int
-    rank: int
-    dtype: np.dtype
-    width: int
-    shared: bool
-    keep: bool
+    spec: Spec  # the kernel
+    shape: tuple[int, int, int]  # channels, height and width of the images
+    kind: int  # `PIXELS`, `PATCHES` or `COVARIANCES`, see `convrfm.kernels.gpu.device_functions`
+    rank: int  # numbers in a patch R x_u
+    dtype: np.dtype  # float32 or float64
+    width: int  # columns of the last layer's positions in a strip
+    shared: bool  # whether the numbers of a thread lie in shared memory
+    keep: bool  # whether all r and T are kept, for the reverse; then there is one strip
 
     @property
     def margin(self) -> int:

@@ -37,14 +37,39 @@ def forward(plan: Plan) -> Any:
 
     Its arguments are flat arrays of the plan's dtype, and numbers:
         rows, columns: images in blocks, see `convrfm.kernels.gpu.device_functions`.
-        row_norms, column_norms: sqrt(s_x) and sqrt(s_z) at the positions of all layers, in the same blocks; not for the
-            Laplace kernel.
+        row_norms, column_norms: sqrt(s_x) and sqrt(s_z) at the positions of all layers, in the same blocks; anything for the
+            Laplace kernel, which reads none.
         scratch: `(blocks of the launch, numbers of a thread, THREADS)`; not used if the plan is in shared memory.
         out: `(n, padded)`.
         n, m, padded: rows, columns, and columns rounded up to whole blocks.
         triangle: 1 for entries on and above the diagonal only, else 0.
     """
-    return _laplace_forward(plan) if isinstance(plan.spec, LaplaceSpec) else _arccosine_forward(plan)
+    sum_strip = (_laplace_strip if isinstance(plan.spec, LaplaceSpec) else _climb)(plan)
+    sides, norms_of = pair_sides(plan), pair_norms(plan)
+    dtype, shared, width, (_, whole), numbers = plan.dtype, plan.shared, plan.width, plan.last, plan.numbers
+    zero, weight, strips = dtype.type(0), dtype.type(1 / (plan.last[0] * plan.last[1])), plan.strips
+
+    @cuda.jit(fastmath=True)
+    def kernel(rows, columns, row_norms, column_norms, scratch, out, n, m, padded, triangle):
+        thread = cuda.threadIdx.x
+        if shared:
+            room, start = cuda.shared.array(0, dtype), thread
+        else:
+            room, start = scratch, cuda.blockIdx.x * numbers * THREADS + thread
+        groups = (n + ROWS - 1) // ROWS
+        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
+            row = block % groups * ROWS + thread // COLUMNS
+            column = block // groups * COLUMNS + thread % COLUMNS
+            if row < n and column < m and (triangle == 0 or row <= column):
+                pair = sides(rows, columns, row, column, n, padded)
+                norms = norms_of(row_norms, column_norms, row, column)
+                share = zero
+                for strip in range(strips):
+                    first = min(strip * width, whole - width)
+                    share += sum_strip(pair, norms, room, start, first, strip * width - first)
+                store(out, row * padded + column, share * weight)
+
+    return kernel
 
 
 @cache
@@ -52,10 +77,26 @@ def reverse(plan: Plan) -> Any:
     """Compile the kernel of derivatives at all positions of the first layer.
 
     Its arguments are those of `forward`, without a triangle, and with results `(positions, n, padded)` in place of `out`: the
-    derivatives d_s and d_row with respect to s and the rows' s_x; for the Laplace kernel d_s alone, which is K_u / (bandwidth P
-    Q ||x_u - z_u||), and zero where patches are closer than `CLOSEST`.
+    derivatives d_s and d_row with respect to s and the rows' s_x. The Laplace kernel fills d_s alone, with K_u / (bandwidth P Q
+    ||x_u - z_u||), and zero where patches are closer than `CLOSEST`.
     """
-    return _laplace_reverse(plan) if isinstance(plan.spec, LaplaceSpec) else _arccosine_reverse(plan)
+    differentiate = (_laplace_derivatives if isinstance(plan.spec, LaplaceSpec) else _derivatives)(plan)
+    sides, norms_of, numbers = pair_sides(plan), pair_norms(plan), plan.numbers
+
+    @cuda.jit(fastmath=True)
+    def kernel(rows, columns, row_norms, column_norms, scratch, d_s, d_row, n, m, padded):
+        thread = cuda.threadIdx.x
+        start = cuda.blockIdx.x * numbers * THREADS + thread
+        groups = (n + ROWS - 1) // ROWS
+        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
+            row = block % groups * ROWS + thread // COLUMNS
+            column = block // groups * COLUMNS + thread % COLUMNS
+            if row < n and column < m:
+                pair = sides(rows, columns, row, column, n, padded)
+                norms = norms_of(row_norms, column_norms, row, column)
+                differentiate(pair, norms, scratch, start, (d_s, d_row, row * padded + column, n * padded))
+
+    return kernel
 
 
 def _activate(plan: Plan, layer: int) -> Any:
@@ -204,34 +245,6 @@ def _climb(plan: Plan) -> Any:
     return climb
 
 
-def _arccosine_forward(plan: Plan) -> Any:
-    climb, sides, norms_of = _climb(plan), pair_sides(plan), pair_norms(plan)
-    dtype, shared, width, (_, whole), numbers = plan.dtype, plan.shared, plan.width, plan.last, plan.numbers
-    zero, weight, strips = dtype.type(0), dtype.type(1 / (plan.last[0] * plan.last[1])), plan.strips
-
-    @cuda.jit(fastmath=True)
-    def kernel(rows, columns, row_norms, column_norms, scratch, out, n, m, padded, triangle):
-        thread = cuda.threadIdx.x
-        if shared:
-            room, start = cuda.shared.array(0, dtype), thread
-        else:
-            room, start = scratch, cuda.blockIdx.x * numbers * THREADS + thread
-        groups = (n + ROWS - 1) // ROWS
-        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
-            row = block % groups * ROWS + thread // COLUMNS
-            column = block // groups * COLUMNS + thread % COLUMNS
-            if row < n and column < m and (triangle == 0 or row <= column):
-                pair = sides(rows, columns, row, column, n, padded)
-                norms = norms_of(row_norms, column_norms, row, column)
-                share = zero
-                for strip in range(strips):
-                    first = min(strip * width, whole - width)
-                    share += climb(pair, norms, room, start, first, strip * width - first)
-                store(out, row * padded + column, share * weight)
-
-    return kernel
-
-
 def _differentiate(plan: Plan, layer: int) -> Any:
     """From derivatives with respect to k, Theta and s_row at position p to those with respect to s, T and s_row."""
     distance, kappas = angles(plan.dtype, layer == 0, plan.collinear)
@@ -356,97 +369,61 @@ def _end(norms, room, start, results):
     return
 
 
-def _arccosine_reverse(plan: Plan) -> Any:
+def _derivatives(plan: Plan) -> Any:
+    """From one pair to its derivatives, stored in the results."""
     climb, descend = _climb(plan), _descent_from(plan, plan.spec.depth - 1)
-    sides, norms_of, numbers = pair_sides(plan), pair_norms(plan), plan.numbers
 
-    @cuda.jit(fastmath=True)
-    def kernel(rows, columns, row_norms, column_norms, scratch, d_s, d_row, n, m, padded):
-        thread = cuda.threadIdx.x
-        start = cuda.blockIdx.x * numbers * THREADS + thread
-        groups = (n + ROWS - 1) // ROWS
-        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
-            row = block % groups * ROWS + thread // COLUMNS
-            column = block // groups * COLUMNS + thread % COLUMNS
-            if row < n and column < m:
-                norms = norms_of(row_norms, column_norms, row, column)
-                climb(sides(rows, columns, row, column, n, padded), norms, scratch, start, 0, 0)
-                descend(norms, scratch, start, (d_s, d_row, row * padded + column, n * padded))
+    @device
+    def derivatives(sides, norms, room, start, results):
+        climb(sides, norms, room, start, 0, 0)
+        descend(norms, room, start, results)
 
-    return kernel
+    return derivatives
 
 
-def _laplace_forward(plan: Plan) -> Any:
-    (begin, enter, step), sides = first_layer(plan), pair_sides(plan)
-    dtype, shared, width, (lines, whole), numbers = plan.dtype, plan.shared, plan.width, plan.last, plan.numbers
-    zero, weight, strips = dtype.type(0), dtype.type(1 / (lines * whole)), plan.strips
-    rate = dtype.type(1 / cast("LaplaceSpec", plan.spec).bandwidth)
+def _laplace_strip(plan: Plan) -> Any:
+    """The Laplace kernel in the place of `_climb`."""
+    (begin, enter, step), (lines, _) = first_layer(plan), plan.last
+    zero, rate = plan.dtype.type(0), plan.dtype.type(1 / cast("LaplaceSpec", plan.spec).bandwidth)
 
     @device
     def column(i, state, here):
         share, window = state
-        pair, room, start, y, first, skip = here
-        square, window = step(pair, room, start, y, first, i, window)
+        sides, room, start, y, first, skip = here
+        square, window = step(sides, room, start, y, first, i, window)
         entry = math.exp(-math.sqrt(square) * rate)
         return share + (entry if i >= skip else zero), window
 
-    sweep = along(column, width)
+    sweep = along(column, plan.width)
 
     @device
-    def sum_strip(pair, room, start, first, skip):
-        begin(pair, room, start, first)
+    def sum_strip(sides, norms, room, start, first, skip):
+        begin(sides, room, start, first)
         share = zero
         for y in range(lines):
-            share, _ = sweep((share, enter(pair, y, first)), (pair, room, start, y, first, skip))
+            share, _ = sweep((share, enter(sides, y, first)), (sides, room, start, y, first, skip))
         return share
 
-    @cuda.jit(fastmath=True)
-    def kernel(rows, columns, scratch, out, n, m, padded, triangle):
-        thread = cuda.threadIdx.x
-        if shared:
-            room, start = cuda.shared.array(0, dtype), thread
-        else:
-            room, start = scratch, cuda.blockIdx.x * numbers * THREADS + thread
-        groups = (n + ROWS - 1) // ROWS
-        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
-            row = block % groups * ROWS + thread // COLUMNS
-            column = block // groups * COLUMNS + thread % COLUMNS
-            if row < n and column < m and (triangle == 0 or row <= column):
-                pair = sides(rows, columns, row, column, n, padded)
-                share = zero
-                for strip in range(strips):
-                    first = min(strip * width, whole - width)
-                    share += sum_strip(pair, room, start, first, strip * width - first)
-                store(out, row * padded + column, share * weight)
-
-    return kernel
+    return sum_strip
 
 
-def _laplace_reverse(plan: Plan) -> Any:
-    (begin, enter, step), sides = first_layer(plan), pair_sides(plan)
-    (lines, whole), numbers, dtype = plan.last, plan.numbers, plan.dtype
+def _laplace_derivatives(plan: Plan) -> Any:
+    """The derivatives of the Laplace kernel in the place of `_derivatives`."""
+    (begin, enter, step), (lines, whole), real = first_layer(plan), plan.last, plan.dtype.type
     bandwidth = cast("LaplaceSpec", plan.spec).bandwidth
-    zero, closest, rate = dtype.type(0), dtype.type(CLOSEST), dtype.type(1 / bandwidth)
-    weight = dtype.type(1 / (lines * whole * bandwidth))
+    zero, closest, rate, weight = real(0), real(CLOSEST), real(1 / bandwidth), real(1 / (lines * whole * bandwidth))
 
-    @cuda.jit(fastmath=True)
-    def kernel(rows, columns, scratch, d_s, n, m, padded):
-        thread = cuda.threadIdx.x
-        start = cuda.blockIdx.x * numbers * THREADS + thread
-        groups = (n + ROWS - 1) // ROWS
-        for block in range(cuda.blockIdx.x, groups * (padded // COLUMNS), cuda.gridDim.x):
-            row = block % groups * ROWS + thread // COLUMNS
-            column = block // groups * COLUMNS + thread % COLUMNS
-            if row < n and column < m:
-                pair = sides(rows, columns, row, column, n, padded)
-                begin(pair, scratch, start, 0)
-                for y in range(lines):
-                    window = enter(pair, y, 0)
-                    for x in range(whole):
-                        square, window = step(pair, scratch, start, y, 0, x, window)
-                        distance = math.sqrt(square)
-                        near = distance < closest
-                        value = math.exp(-distance * rate) * weight / (closest if near else distance)
-                        store(d_s, (y * whole + x) * n * padded + row * padded + column, zero if near else value)
+    @device
+    def derivatives(sides, norms, room, start, results):
+        d_s, _, place, pairs = results
+        begin(sides, room, start, 0)
+        for y in range(lines):
+            window = enter(sides, y, 0)
+            for x in range(whole):
+                square, window = step(sides, room, start, y, 0, x, window)
+                distance = math.sqrt(square)
+                near = distance < closest
+                value = math.exp(-distance * rate) * weight / (closest if near else distance)
+                store(d_s, place + (y * whole + x) * pairs, zero if near else value)
 
-    return kernel
+    return derivatives
