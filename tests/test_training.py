@@ -13,8 +13,7 @@ from torch import nn
 from convrfm.errors import ConvRFMError, ConvRFMWarning, ImageSizeError, InputError, StorageError
 from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.system.storage import write_bytes
-from convrfm.training import TrainingData, TrainingSettings, train
-from convrfm.training import checkpoint as checkpoint_module
+from convrfm.training import TrainingData, TrainingSettings, loop, train
 from convrfm.training.checkpoint import _digest, previous_path
 from convrfm.training.loop import MARGIN, CropFlip
 
@@ -385,7 +384,7 @@ def test_a_checkpoint_that_lacks_what_was_correct_is_refused(data, tmp_path, mon
     """As an older version wrote it."""
     checkpoint, settings = tmp_path / "checkpoint.safetensors", TrainingSettings(epochs=1)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module, "FORMAT", 1)
+        patch.setattr(loop, "FORMAT", 1)
         train(network(), data, settings, seed=0, checkpoint=checkpoint)
     with pytest.raises(ConvRFMError, match="belongs to other"):
         train(network(), data, settings, seed=0, checkpoint=checkpoint)

@@ -91,11 +91,11 @@ class _Pass:
     """The images in work."""
 
     count: int  # how many there are
-    # a scalar that all tapped outputs depend on by name, and where every backward pass ends. So a pass goes through every
+    # A scalar that all tapped outputs depend on by name, and where every backward pass ends. So a pass goes through every
     # tapped call, whatever else in the network requires gradients, and no further than the first ones.
     anchor: torch.Tensor
     interrupts: HeldInterrupts  # held back until a layer is reached
-    # the block of each image's gradients in the current backward pass
+    # The block of each image's gradients in the current backward pass
     blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     dtypes: set[torch.dtype] = field(default_factory=set)  # of the tapped outputs
     recording: bool = True  # whether calls are new ones, and not those of a checkpoint or of an image alone

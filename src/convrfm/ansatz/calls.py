@@ -45,7 +45,7 @@ class Call:
 
     name: str  # of the innermost module that ran, empty for the network itself
     kind: str  # "conv1d", "conv2d", "conv3d" or "linear"
-    # the filters that were applied, `(filters, channels / groups, ...)`, rounded to the dtype of the output
+    # The filters that were applied, `(filters, channels / groups, ...)`, rounded to the dtype of the output
     weight: torch.Tensor
     groups: int  # of the convolution
     inputs: torch.Tensor  # what was convolved, `(n, channels, ...)`; for a linear map `(n, ..., channels)`

@@ -399,10 +399,7 @@ def median_bandwidth(images: Any, patch_size: int) -> float:
 def warn_if_vanishing(gram: np.ndarray, *, symmetric: bool, bandwidth: float) -> None:
     """Warn where the Laplace kernel `(n, m)` of different images all but vanishes, which makes predictions noise.
 
-    Args:
-        gram: the kernel matrix.
-        symmetric: whether its diagonal is of images with themselves.
-        bandwidth: of the kernel.
+    The diagonal of a symmetric one is of images with themselves.
     """
     rows, columns = (np.unique(np.linspace(0, size - 1, SAMPLE, dtype=int)) for size in gram.shape)
     entries = gram[np.ix_(rows, columns)]

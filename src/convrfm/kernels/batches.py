@@ -180,14 +180,9 @@ def image_keys(images: np.ndarray) -> np.ndarray:
 def set_coincident(
     gram: np.ndarray, row_keys: np.ndarray, column_keys: np.ndarray, variance: np.ndarray, spec: ArcCosineSpec
 ) -> None:
-    """Overwrite the entries of equal images in a kernel matrix `(n, m)`.
+    """Overwrite the entries of equal images in a kernel matrix `(n, m)`, in place.
 
-    Args:
-        gram: changed in place.
-        row_keys: from `image_keys`, n of them.
-        column_keys: the same, m of them.
-        variance: mean over positions of s_x of the last layer, for the images of the rows, `(n,)`.
-        spec: the kernel.
+    Keys, n and m of them, are from `image_keys`; `variance` `(n,)` is that of the `Batch` of the rows.
     """
     columns: dict[bytes, list[int]] = {}
     for j, key in enumerate(column_keys.tolist()):
@@ -203,18 +198,10 @@ def _near_entries(
     pairs: np.ndarray, x: np.ndarray, z: np.ndarray, x_norms: np.ndarray, z_norms: np.ndarray,
     columns: int, depth: int, q: int, out: np.ndarray,
 ) -> None:  # fmt: skip
-    """Compute CNTK entries.
+    """Compute CNTK entries for `pairs` `(pairs, 2)`, which x and which z, into out `(pairs,)`.
 
-    Args:
-        pairs: `(pairs, 2)`, which x and which z.
-        x: patches `(n, positions, rank)`, float64, of norm one.
-        z: the same of the other images.
-        x_norms: sqrt(s_x) `(n, positions of all layers)`.
-        z_norms: the same.
-        columns: Q, of the first layer.
-        depth: L.
-        q: patch size.
-        out: `(pairs,)`, filled.
+    x and z are patches `(n, positions, rank)`, float64, of norm one, with norms sqrt(s_x) `(n, positions of all layers)`;
+    `columns` is Q of the first layer.
     """
     positions = x.shape[1]
     for pair in numba.prange(len(pairs)):
@@ -289,13 +276,9 @@ def _in_double(batch: Batch, chosen: np.ndarray, spec: ArcCosineSpec) -> tuple[n
 
 
 def set_nearly_coincident(gram: np.ndarray, left: Batch, right: Batch | None, spec: ArcCosineSpec) -> None:
-    """Overwrite the entries of nearly equal images in a kernel matrix.
+    """Overwrite the entries of nearly equal images in a kernel matrix `(n, m)`, in place.
 
-    Args:
-        gram: `(n, m)`, changed in place.
-        left: images of the rows, with norms.
-        right: images of the columns, with norms; None for those of the rows, and a symmetric matrix.
-        spec: the kernel.
+    Rows and columns are batches with norms; right is None for the images of the rows, and a symmetric matrix.
     """
     if not spec.tangent:
         return

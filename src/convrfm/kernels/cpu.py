@@ -179,12 +179,7 @@ def _whole_vectors(batch: Prepared) -> int:
 def _calls(left: Prepared, right: Prepared, spec: Spec, *, triangle: bool = False, sweeps: int = 1) -> list[np.ndarray]:
     """Blocks of columns with rows for each, `(tasks, 3)`, for one call of compiled code after the other.
 
-    Args:
-        left: images of the rows.
-        right: images of the columns.
-        spec: the kernel.
-        triangle: only what meets the upper triangle.
-        sweeps: what a pair costs, in forward sweeps.
+    A triangle has only what meets the upper one; a pair costs so many forward `sweeps`.
     """
     width, threads = lanes(right.images.dtype), get_num_threads()
     per_row = width * sweeps * _operations(left, spec)

@@ -91,12 +91,8 @@ def compute_gram_file(
 ) -> np.ndarray:
     """Compute a kernel matrix `(n, m)` in a file, or continue it; give it as a read-only array on disk.
 
-    Args:
-        path: ends in `.npy`. A complete matrix under this name is replaced.
-        backend: computes the tiles.
-        left: images of the rows.
-        right: images of the columns, or None for those of the rows.
-        memory: bytes for a tile.
+    The path ends in `.npy`; a complete matrix under this name is replaced. Right is None for the images of the rows, and
+    `memory` is in bytes, for a tile.
 
     Raises:
         InputError: another suffix.

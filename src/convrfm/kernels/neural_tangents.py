@@ -9,7 +9,6 @@ Neural Tangents (Novak et al. 2020) is archived: it needs jax < 0.6, see the `or
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from convrfm.errors import ConfigError
 from convrfm.kernels.backends import ArcCosineSpec
+from convrfm.kernels.reference import Patches
 from convrfm.numerics.patches import power, unfold
 from convrfm.system.machine import how_to_install
 
@@ -65,24 +65,8 @@ def expand_patches(patches: Any, channels: int, q: int) -> Any:
     return tiles.transpose(0, 1, 4, 2, 5, 3).reshape(n, rows * q, columns * q, channels)
 
 
-@dataclass(frozen=True)
-class Patches:
-    """Patches `(n, P, Q, d)` and M^{1/2} `(d, d)`, float64, and the number of channels."""
-
-    values: np.ndarray
-    root: np.ndarray
-    channels: int
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def take(self, indices: np.ndarray | slice) -> "Patches":
-        """Give some images of the batch."""
-        return replace(self, values=self.values[indices])
-
-
 def prepare(images: np.ndarray, metric: np.ndarray | None, spec: ArcCosineSpec, memory: int) -> Patches:
-    """Cut images into patches."""
+    """Cut images into patches, with M^{1/2} as their matrix."""
     values = unfold(images.astype(np.float64), spec.patch_size)
     dimension = values.shape[-1]
     return Patches(values, np.eye(dimension) if metric is None else power(metric, 0.5), images.shape[1])
@@ -99,7 +83,7 @@ def gram_tile(left: Patches, right: Patches | None, spec: ArcCosineSpec) -> np.n
     from jax.experimental import enable_x64
 
     rows, columns = (
-        expand_patches(side.values @ side.root, side.channels, spec.patch_size)
+        expand_patches(side.values @ side.matrix, side.channels, spec.patch_size)
         for side in (left, left if right is None else right)
     )
     step = max(1, PAIRS_PER_CALL // len(columns))
@@ -112,16 +96,14 @@ def agop_side(train: Patches, outputs: int, spec: ArcCosineSpec, memory: int) ->
     return 1
 
 
-def agop_sum(
-    train: Patches, points: Patches, alpha: np.ndarray, spec: ArcCosineSpec, memory: int
-) -> np.ndarray:  # fmt: skip
+def agop_sum(train: Patches, points: Patches, alpha: np.ndarray, spec: ArcCosineSpec, memory: int) -> np.ndarray:
     """Sum of the patch-AGOP `(d, d)`, float64: one reverse pass for each output and point, as the authors do it."""
     kernel = kernel_function(spec)
     import jax
     from jax.experimental import enable_x64
 
     def expand(patches: Any) -> Any:
-        return expand_patches(patches @ train.root, train.channels, spec.patch_size)
+        return expand_patches(patches @ train.matrix, train.channels, spec.patch_size)
 
     with enable_x64():
         images = jax.numpy.asarray(expand(train.values))
@@ -131,7 +113,7 @@ def agop_sum(
             return kernel(expand(patches[None]), images)[0] @ coefficients
 
         jacobian = jax.jit(jax.jacrev(predict))
-        total = np.zeros_like(train.root)
+        total = np.zeros_like(train.matrix)
         for point in points.values:
             gradient = np.asarray(jacobian(point)).reshape(-1, len(total))
             total += gradient.T @ gradient

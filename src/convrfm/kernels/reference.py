@@ -76,10 +76,10 @@ def _reverse(layers: list[Layer], spec: ArcCosineSpec) -> tuple[np.ndarray, np.n
 
 @dataclass(frozen=True)
 class Patches:
-    """Patches `(n, P, Q, d)` and the metric `(d, d)`, float64, and the number of channels."""
+    """Patches `(n, P, Q, d)` and a matrix `(d, d)`, which is the metric here, float64, and the number of channels."""
 
     values: np.ndarray
-    metric: np.ndarray
+    matrix: np.ndarray
     channels: int
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class Patches:
 
     def variances(self) -> np.ndarray:
         """s_x of the first layer, `(n, P, Q)`."""
-        squares = np.einsum("ipqa,ab,ipqb->ipq", self.values, self.metric, self.values, optimize=True)
+        squares = np.einsum("ipqa,ab,ipqb->ipq", self.values, self.matrix, self.values, optimize=True)
         return np.maximum(squares / self.channels, 0)
 
 
@@ -103,14 +103,14 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
 
 def _run(left: Patches, right: Patches, spec: ArcCosineSpec) -> tuple[np.ndarray, np.ndarray, list[Layer]]:
     """k, Theta and the layers for all pairs."""
-    s = np.einsum("ipqa,ab,jpqb->ijpq", left.values, left.metric, right.values, optimize=True) / left.channels
+    s = np.einsum("ipqa,ab,jpqb->ijpq", left.values, left.matrix, right.values, optimize=True) / left.channels
     return _forward(s, left.variances()[:, None], right.variances()[None], spec)
 
 
 def _distances(left: Patches, right: Patches) -> np.ndarray:
     """||x_u - z_u||_M `(n, m, P, Q)`."""
     difference = left.values[:, None] - right.values[None]
-    return np.sqrt(np.maximum(np.einsum("ijpqa,ab,ijpqb->ijpq", difference, left.metric, difference, optimize=True), 0))
+    return np.sqrt(np.maximum(np.einsum("ijpqa,ab,ijpqb->ijpq", difference, left.matrix, difference, optimize=True), 0))
 
 
 def gram_tile(left: Patches, right: Patches | None, spec: Spec) -> np.ndarray:
@@ -137,7 +137,7 @@ def agop_sum(train: Patches, points: Patches, alpha: np.ndarray, spec: Spec, mem
         gradient = np.einsum("io,ijpq,ipqd->jpqod", alpha, d_s, train.values, optimize=True)
         gradient += 2 * np.einsum("io,ijpq,jpqd->jpqod", alpha, d_variance, points.values, optimize=True)
         gradient /= train.channels
-    gradient = gradient @ train.metric
+    gradient = gradient @ train.matrix
     return np.einsum("jpqoa,jpqob->ab", gradient, gradient, optimize=True)
 
 

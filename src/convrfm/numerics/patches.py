@@ -40,9 +40,8 @@ def check_fits(height: int, width: int, patch_size: int, depth: int) -> None:
     least = depth * (patch_size - 1) + 1
     if min(height, width) < least:
         msg = (
-            f"Images of {height}x{width} pixels are too small for {depth} convolution(s) with "
-            f"{patch_size}x{patch_size} patches and no padding: at least {least}x{least} pixels are needed. "
-            "Use a smaller depth or patch size."
+            f"Images of {height}x{width} pixels are too small for {depth} convolution(s) with {patch_size}x{patch_size} "
+            f"patches and no padding: at least {least}x{least} pixels are needed. Use a smaller depth or patch size."
         )
         raise ImageSizeError(msg)
 

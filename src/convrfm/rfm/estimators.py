@@ -39,12 +39,8 @@ class _DeepParameters(ConvRFMBase):
     plain_filters: Literal["gaussian", "torch"] = "gaussian"
 
     def _deep_settings(self) -> DeepSettings:
-        return DeepSettings(
-            stages=self.depth if self.stages is None else self.stages,
-            filters=self.filters,
-            nonlinearity=self.nonlinearity,
-            plain_filters=self.plain_filters,
-        )
+        stages = self.depth if self.stages is None else self.stages
+        return DeepSettings(stages, self.filters, self.nonlinearity, self.plain_filters)
 
 
 class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):

@@ -74,7 +74,10 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
         solver = "clipped eigenvalues"
     else:
         alpha = linalg.cho_solve((factor, True), right, check_finite=False).astype(np.float64)
-        inverse_condition, _ = pocon(factor, _one_norm(system), uplo="L")
+        # The largest sum of absolute values of a column, without a second matrix of that size.
+        strips = (system[:, first : first + COLUMNS_AT_ONCE] for first in range(0, len(system), COLUMNS_AT_ONCE))
+        one_norm = np.max([np.abs(strip).sum(axis=0).max() for strip in strips])
+        inverse_condition, _ = pocon(factor, one_norm, uplo="L")
         condition = float(1 / inverse_condition) if inverse_condition > 0 else float("inf")
         solver = "cholesky"
     residual = float(np.linalg.norm(exact @ alpha - targets) / max(np.linalg.norm(targets), np.finfo(float).tiny))
@@ -102,13 +105,6 @@ def warn_of_clipping(ridge: float, smallest: float) -> None:
         ConvRFMWarning,
         stacklevel=4,
     )
-
-
-def _one_norm(matrix: np.ndarray) -> np.floating:
-    """The largest sum of absolute values of a column, without a second matrix of that size."""
-    strips = [matrix[:, first : first + COLUMNS_AT_ONCE] for first in range(0, len(matrix), COLUMNS_AT_ONCE)]
-    largest: np.floating = np.max([np.abs(strip).sum(axis=0).max() for strip in strips])
-    return largest
 
 
 def _clipped(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype) -> tuple[np.ndarray, float]:

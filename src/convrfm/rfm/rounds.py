@@ -339,10 +339,12 @@ def fit_rounds(
     best_round = int(np.argmax([finished.score for finished in rounds]))
     best = rounds[best_round]
     history = pd.DataFrame([row for finished in rounds for row in finished.rows])
+    decided: list[np.ndarray] = []
+    if data.classes is not None and data.test_labels is not None:
+        decided = [correct(finished.outputs, data.test_labels) for finished in rounds if finished.outputs is not None]
     return StageResult(
-        metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale, best.outputs,
-        best.validation_outputs,
-        correct=_correct(rounds, data),
+        metrics, best_round, best.ridge, best.score, history, best.alpha, best.scale, best.outputs, best.validation_outputs,
+        decided,
     )  # fmt: skip
 
 
@@ -388,13 +390,6 @@ def _fit_round(
         validation_outputs=fits[chosen].validation_outputs,
         outputs=fits[chosen].outputs,
     )
-
-
-def _correct(rounds: list[Round], data: StageData) -> list[np.ndarray]:
-    """Whether test images are classified correctly, of each round."""
-    if data.classes is None or data.test_labels is None:
-        return []
-    return [correct(finished.outputs, data.test_labels) for finished in rounds if finished.outputs is not None]
 
 
 def _check_selection(data: StageData, settings: RFMSettings) -> None:

@@ -53,53 +53,6 @@ class Operands(NamedTuple):
     width: int  # of the images
 
 
-def _make(stamp: str):
-    @compiled(parallel=True)
-    def interleave(rows, out):
-        """Copy (n, k) into blocks `(blocks, k lanes)`; the images that the last block lacks become zero."""
-        assert stamp
-        n, size = rows.shape
-        lanes = VECTOR_BYTES // out.itemsize
-        source, target = rows.reshape(-1), out.reshape(-1)
-        for block in numba.prange(len(out)):
-            first = block * lanes
-            present = min(lanes, n - first)
-            for k in range(size):
-                place = (block * size + k) * lanes
-                store(target, place, full(target, 0.0))
-                for lane in range(present):
-                    copy(source, (first + lane) * size + k, target, place + lane)
-
-    @compiled(parallel=True)
-    def unfold(images, places, columns, first, out):
-        """Copy patches to out `(n, positions, d)`, from row `first` of positions on; `columns` of them lie in a row.
-
-        `places` are those of `convrfm.numerics.patches.patch_places`.
-        """
-        assert stamp
-        n, channels, height, width = images.shape
-        _, positions, dimension = out.shape
-        source, target = images.reshape(-1), out.reshape(-1)
-        for image in numba.prange(n):
-            for p in range(positions):
-                start = image * channels * height * width + (first + p // columns) * width + p % columns
-                for k in range(dimension):
-                    copy(source, start + places[k], target, (image * positions + p) * dimension + k)
-
-    @compiled()
-    def mirror(square):
-        """Copy the upper triangle of a matrix to the lower one."""
-        assert stamp
-        for i in range(len(square)):
-            for j in range(i):
-                square[i, j] = square[j, i]
-
-    return interleave, unfold, mirror
-
-
-interleave, unfold, mirror = _make(SOURCES)
-
-
 @numba.njit
 def _pixel_row(x, x_start, z, z_start, width, channels, pixels, squared, out, place):
     """Products of one row of pixels with those of a block of columns, or squared differences, summed over channels."""
@@ -202,15 +155,8 @@ def positions_of(operands, window):
 def fill(operands, window, first, last, block, squared, products, out):
     """Compute s, or squared distances, at all positions for a few rows and one block of columns; arrays are flat.
 
-    Args:
-        operands: see `Operands`.
-        window: a tuple of q entries, whose length is known to the compiler.
-        first: the first row.
-        last: the row after the last, at most `group_size` further.
-        block: the columns.
-        squared: squared distances.
-        products: room for `room_size` vectors.
-        out: filled with `(rows, positions, lanes)`.
+    The rows are first ... last - 1, at most `group_size`. `window` is a tuple of q entries, whose length is known to the
+    compiler. `products` has room for `room_size` vectors, and out is filled with `(rows, positions, lanes)`.
     """
     lanes = VECTOR_BYTES // out.itemsize
     rows, row_size = operands.rows, operands.row_size
@@ -237,75 +183,6 @@ def fill(operands, window, first, last, block, squared, products, out):
         n = len(rows) // (positions * row_size)
         for p in range(positions):
             store(out, p * lanes, load(rows, (p * n + first) * row_size + block * lanes))
-
-
-def _make_agop(stamp: str):
-    @compiled(parallel=True)
-    def patches_by_position(images, places, columns, first, out):
-        """Copy patches to out `(positions, at least n, at least d)`, with zeros in what is left over.
-
-        Otherwise as `convrfm.kernels.compiled.first_layer.unfold`; the last two axes of out hold whole vectors.
-        """
-        assert stamp
-        n, channels, height, width = images.shape
-        _, padded, k = out.shape
-        source, target = images.reshape(-1), out.reshape(-1)
-        for p in numba.prange(len(out)):
-            for place in range(p * padded * k, (p + 1) * padded * k, VECTOR_BYTES // out.itemsize):
-                store(target, place, full(target, 0.0))
-            for image in range(n):
-                start = image * channels * height * width + (first + p // columns) * width + p % columns
-                for i in range(len(places)):
-                    copy(source, start + places[i], target, (p * padded + image) * k + i)
-
-    @compiled(parallel=True)
-    def contract(d_s, d_row, all_positions, first, patches, own, alpha, alpha_by_output, row_weight, totals):
-        """Add the outer products of the gradients with themselves, at some positions.
-
-        Args:
-            d_s: flat, `(points, blocks, all positions, lanes)`.
-            d_row: the same.
-            all_positions: of the first layer.
-            first: the first of the positions to add.
-            patches: R x_u `(positions, n, k)` from there on; n is padded to whole vectors, and k to pairs of them.
-            own: R z_u `(positions, at least points, k)`.
-            alpha: `(n, outputs)`, outputs padded to a multiple of `OUTPUTS`.
-            alpha_by_output: `(outputs, n)`.
-            row_weight: factor of the second sum.
-            totals: `(threads, k, k)`, float64, to whose upper triangles each thread adds.
-        """
-        assert stamp
-        lanes = VECTOR_BYTES // d_s.itemsize
-        (positions, padded, k), (n, outputs), threads = own.shape, alpha.shape, len(totals)
-        points = len(d_s) // (n * all_positions)
-        x, z, weights, by_output = patches.reshape(-1), own.reshape(-1), alpha.reshape(-1), alpha_by_output.reshape(-1)
-        sums = totals.reshape(-1)
-        for thread in numba.prange(threads):
-            derivative, gradients = room(points * n // lanes, d_s), room(points * outputs * k // lanes, d_s)
-            of_row, corner = np.empty(points * outputs, d_s.dtype), room(2 * ROWS, d_s)
-            for p in range(thread, positions, threads):
-                for point in range(points):
-                    for i in range(0, n, lanes):
-                        place = ((point * n + i) * all_positions // lanes + first + p) * lanes
-                        store(derivative, point * n + i, load(d_s, place))
-                    for o in range(outputs):
-                        weighted = full(d_s, 0.0)
-                        for i in range(0, n, lanes):
-                            place = ((point * n + i) * all_positions // lanes + first + p) * lanes
-                            weighted = fma(load(d_row, place), load(by_output, o * n + i), weighted)
-                        of_row[point * outputs + o] = total(weighted) * row_weight
-                for start in range(0, k, 2 * lanes):
-                    for point in range(points):
-                        place = (p * padded + point) * k + start
-                        of_point = (load(z, place), load(z, place + lanes))
-                        for o in range(0, outputs, OUTPUTS):
-                            _gradient(
-                                derivative, point * n, n, x, p * n * k + start, k, weights, outputs, o, of_row,
-                                point * outputs + o, of_point, gradients, (point * outputs + o) * k + start,
-                            )  # fmt: skip
-                _add_outer_products(gradients, points * outputs, k, corner, sums, thread * k * k)
-
-    return patches_by_position, contract
 
 
 @numba.njit
@@ -377,4 +254,106 @@ def _add_outer_products(gradients, count, k, corner, sums, place):
                     sums[place + (row + y) * k + column + x] += corner[y * 2 * lanes + x]
 
 
-patches_by_position, contract = _make_agop(SOURCES)
+def _make(stamp: str):
+    @compiled(parallel=True)
+    def interleave(rows, out):
+        """Copy (n, k) into blocks `(blocks, k lanes)`; the images that the last block lacks become zero."""
+        assert stamp
+        n, size = rows.shape
+        lanes = VECTOR_BYTES // out.itemsize
+        source, target = rows.reshape(-1), out.reshape(-1)
+        for block in numba.prange(len(out)):
+            first = block * lanes
+            present = min(lanes, n - first)
+            for k in range(size):
+                place = (block * size + k) * lanes
+                store(target, place, full(target, 0.0))
+                for lane in range(present):
+                    copy(source, (first + lane) * size + k, target, place + lane)
+
+    @compiled(parallel=True)
+    def unfold(images, places, columns, first, out):
+        """Copy patches to out `(n, positions, d)`, from row `first` of positions on; `columns` of them lie in a row.
+
+        `places` are those of `convrfm.numerics.patches.patch_places`.
+        """
+        assert stamp
+        n, channels, height, width = images.shape
+        _, positions, dimension = out.shape
+        source, target = images.reshape(-1), out.reshape(-1)
+        for image in numba.prange(n):
+            for p in range(positions):
+                start = image * channels * height * width + (first + p // columns) * width + p % columns
+                for k in range(dimension):
+                    copy(source, start + places[k], target, (image * positions + p) * dimension + k)
+
+    @compiled()
+    def mirror(square):
+        """Copy the upper triangle of a matrix to the lower one."""
+        assert stamp
+        for i in range(len(square)):
+            for j in range(i):
+                square[i, j] = square[j, i]
+
+    @compiled(parallel=True)
+    def patches_by_position(images, places, columns, first, out):
+        """Copy patches to out `(positions, at least n, at least d)`, with zeros in what is left over.
+
+        Otherwise as `unfold`; the last two axes of out hold whole vectors.
+        """
+        assert stamp
+        n, channels, height, width = images.shape
+        _, padded, k = out.shape
+        source, target = images.reshape(-1), out.reshape(-1)
+        for p in numba.prange(len(out)):
+            for place in range(p * padded * k, (p + 1) * padded * k, VECTOR_BYTES // out.itemsize):
+                store(target, place, full(target, 0.0))
+            for image in range(n):
+                start = image * channels * height * width + (first + p // columns) * width + p % columns
+                for i in range(len(places)):
+                    copy(source, start + places[i], target, (p * padded + image) * k + i)
+
+    @compiled(parallel=True)
+    def contract(d_s, d_row, all_positions, first, patches, own, alpha, alpha_by_output, row_weight, totals):
+        """Add the outer products of the gradients with themselves, at the positions from `first` on, to totals.
+
+        d_s and d_row are flat, `(points, blocks, all positions, lanes)`. `patches` are R x_u `(positions, n, k)`, n padded to
+        whole vectors and k to pairs of them; `own` are R z_u `(positions, at least points, k)`. alpha is `(n, outputs)`,
+        outputs padded to a multiple of `OUTPUTS`, and once more `(outputs, n)`; `row_weight` is the factor of the second sum.
+        Each thread adds to its upper triangle of totals `(threads, k, k)`, float64.
+        """
+        assert stamp
+        lanes = VECTOR_BYTES // d_s.itemsize
+        (positions, padded, k), (n, outputs), threads = own.shape, alpha.shape, len(totals)
+        points = len(d_s) // (n * all_positions)
+        x, z, weights, by_output = patches.reshape(-1), own.reshape(-1), alpha.reshape(-1), alpha_by_output.reshape(-1)
+        sums = totals.reshape(-1)
+        for thread in numba.prange(threads):
+            derivative, gradients = room(points * n // lanes, d_s), room(points * outputs * k // lanes, d_s)
+            of_row, corner = np.empty(points * outputs, d_s.dtype), room(2 * ROWS, d_s)
+            for p in range(thread, positions, threads):
+                for point in range(points):
+                    for i in range(0, n, lanes):
+                        place = ((point * n + i) * all_positions // lanes + first + p) * lanes
+                        store(derivative, point * n + i, load(d_s, place))
+                    for o in range(outputs):
+                        weighted = full(d_s, 0.0)
+                        for i in range(0, n, lanes):
+                            place = ((point * n + i) * all_positions // lanes + first + p) * lanes
+                            weighted = fma(load(d_row, place), load(by_output, o * n + i), weighted)
+                        of_row[point * outputs + o] = total(weighted) * row_weight
+                for start in range(0, k, 2 * lanes):
+                    for point in range(points):
+                        place = (p * padded + point) * k + start
+                        of_point = (load(z, place), load(z, place + lanes))
+                        for o in range(0, outputs, OUTPUTS):
+                            _gradient(
+                                derivative, point * n, n, x, p * n * k + start, k, weights, outputs, o, of_row,
+                                point * outputs + o, of_point, gradients, (point * outputs + o) * k + start,
+                            )  # fmt: skip
+                _add_outer_products(gradients, points * outputs, k, corner, sums, thread * k * k)
+
+    return interleave, unfold, mirror, patches_by_position, contract
+
+
+interleave, unfold, mirror, patches_by_position, contract = _make(SOURCES)
