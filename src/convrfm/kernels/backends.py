@@ -37,11 +37,8 @@ ROUNDING = {np.dtype(real): 4 * float(np.finfo(real).eps) for real in (np.float3
 CLOSEST = 1e-10
 """Distance of two patches below which the gradient of the Laplace kernel is zero."""
 
-
 LARGEST_DEFAULT = 896 * 2**20  # bytes taken by default beside the result, if a quarter of the free memory is more
-
 SECONDS_BEFORE_PROGRESS = 5.0  # tiles are shown where they take longer than this, if the caller shows progress
-
 MIRRORED_ROWS = 32  # rows of a tile that are written as columns at a time
 
 log = logging.getLogger(__name__)

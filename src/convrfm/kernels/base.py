@@ -65,14 +65,11 @@ BACKENDS = {
 }
 """Backends by name; each module is imported when it is first used."""
 
-
 PAIRS = 256  # pairs of images whose patches are compared
-
 SAMPLE = 64  # rows, and columns, of a kernel matrix that are looked at
 
 # Median entry of different images (equal ones have 1) that counts as vanishing: patches lie 14 bandwidths apart.
 VANISHING = 1e-6
-
 IMAGES = 16  # images in the sub-block of a certificate
 
 

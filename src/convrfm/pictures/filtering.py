@@ -32,7 +32,6 @@ CONSTANT = 0.5
 """An eigenvector counts as constant if more than this share of its squared norm is that of its mean in each channel."""
 
 SCALE = 1 / 6  # standard deviation of the gradient that a filter's response is compared with, in window sizes
-
 BINS = 18  # classes of orientation, of 10 degrees, in which the response of a filter to edges is measured
 
 

@@ -43,7 +43,6 @@ KINDS = {kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifi
 """Classes that are saved, by name."""
 
 DTYPES = {"F32": 4, "F64": 8}  # types of numbers, by the names of safetensors, with their bytes
-
 MOST_LABELS = 2**28  # bytes of the labels of classes
 
 FIELDS = {"format", "version", "kind", "parameters", "bandwidth", "stages"}

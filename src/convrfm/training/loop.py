@@ -27,7 +27,6 @@ Optimizer = Literal["adam", "sgd", "adadelta"]
 Augmentation = Literal["none", "crop-flip"]
 Keep = Literal["last", "best"]
 
-
 log = logging.getLogger(__name__)
 
 # SimpleNet's settings of Adadelta.

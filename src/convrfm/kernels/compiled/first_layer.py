@@ -32,8 +32,6 @@ GROUP = 8
 """Rows handled together where patches are multiplied, which reads the columns once for all."""
 
 CHUNK = 32  # positions for which the patches of a block stay in the first caches, while the rows of a group pass
-
-
 ROWS = 8  # rows of an outer product handled together
 
 OUTPUTS = 5
