@@ -57,15 +57,16 @@ class Made:
             if how is None:
                 found[path] = content
                 continue
-            members = _members(path.rpartition("/")[2], content)
-            wanted = {name: member for name, member in members.items() if fnmatch(name, how.members)}
+            inside = members(path.rpartition("/")[2], content)
+            wanted = {name: member for name, member in inside.items() if fnmatch(name, how.members)}
             if how.nested:
-                wanted = {k: v for name, member in wanted.items() for k, v in _members(Path(name).name, member).items()}
+                wanted = {k: v for name, member in wanted.items() for k, v in members(Path(name).name, member).items()}
             found |= {f"{how.into}/{name}".lstrip("/"): member for name, member in wanted.items()}
         return found
 
 
-def _members(name: str, content: bytes) -> dict[str, bytes]:
+def members(name: str, content: bytes) -> dict[str, bytes]:
+    """The files in a zip, tar or gzip file, by their names in it."""
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return {info.filename: archive.read(info) for info in archive.infolist()}

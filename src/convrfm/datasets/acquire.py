@@ -164,8 +164,10 @@ def _checked(entry: Entry, located: Located, fetched: _Fetched) -> Manifest:
         if gone:
             msg = f"{place.files / gone[0]} is gone; in all, {len(gone)} of {len(manifest['files'])} files are."
             raise CorruptDataError(msg)
-    # A fetched archive has been checked, and its record is about to be replaced.
-    paths += [path for path in entry.archives if (place.files / path).is_file() and path not in fetched.records]
+    # A fetched archive has been checked, and its record is about to be replaced; one that is read in place is data.
+    read = set(located.paths.values())
+    archives = (path for path in entry.archives if path not in fetched.records and place.files / path not in read)
+    paths += [path for path in archives if (place.files / path).is_file()]
     if entry.recorded_when_read:
         paths += [path for path in manifest["files"] if (place.files / path).is_file()]
     _check_sizes(entry, located, paths)

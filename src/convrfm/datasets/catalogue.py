@@ -303,7 +303,7 @@ WITH_FILES: tuple[Entry, ...] = (
         layouts=(
             Layout(
                 "gtsrb-kaggle", ("Train/", "Test/", "Test.csv"),
-                "Train/<class>/*.png, Test/*.png and Test.csv, as Kaggle's copy",
+                "Train/<class>/*.png, Test/*.png and Test.csv (Kaggle)",
             ),
             _class_folders("train", "test"),
         ),
