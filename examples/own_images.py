@@ -93,7 +93,7 @@ def run(given: argparse.Namespace) -> None:
         ConvRFMError: see the message.
     """
     require("workflow", "matplotlib", "seaborn", "PIL", what="This example")
-    from convrfm.datasets.image_folder import read_image_folder
+    from convrfm.datasets.prepare import read_image_folder
 
     if given.output.exists() and not given.output.is_dir():
         msg = f"{given.output} is a file, but model and picture need a folder: choose another --output."

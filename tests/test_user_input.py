@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from convrfm.datasets.entries import find_place
+from convrfm.datasets.places import find_place
+from convrfm.datasets.registry import find_entry
 from convrfm.errors import InputError
 from convrfm.replication.audit import auditing, cli
 from convrfm.system.terminal import ending_in_a_sentence, expand_home, path_argument
@@ -30,9 +31,9 @@ def test_home(home):
 
 
 def test_place_of_data(home):
-    place = find_place("~/data", "mnist", {"mnist": "~/elsewhere", "svhn": "~/unused"})
+    place = find_place("~/data", find_entry("mnist"), {"mnist": "~/elsewhere", "svhn": "~/unused"})
     assert (place.home, place.given) == (home / "data/mnist", home / "elsewhere")
-    assert find_place(Path("data"), "mnist", {}).home == Path("data/mnist")
+    assert find_place(Path("data"), find_entry("mnist"), {}).home == Path("data/mnist")
 
 
 @pytest.mark.parametrize("command", ["audit", "import-results"])

@@ -1,5 +1,6 @@
 """What the official archives are made of: images, labels, containers, and the truth about what is in them."""
 
+import gzip
 import hashlib
 import io
 import pickle
@@ -7,6 +8,8 @@ import struct
 import tarfile
 import zipfile
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -35,8 +38,43 @@ class Made:
 
     def entry(self, name: str) -> Entry:
         """The entry of the registry with the checksums and the size of these files."""
-        remotes = tuple(replace(remote, checksum=f"md5:{md5(self.files[remote.path])}") for remote in REGISTRY[name].remotes)
-        return replace(REGISTRY[name], remotes=remotes, megabytes=1)
+        entry = REGISTRY[name]
+        remotes = tuple(replace(remote, checksum=f"md5:{md5(self.files[remote.path])}") for remote in entry.remotes)
+        unpacked = self.unpacked(entry)
+        sums = {path: f"md5:{md5(unpacked[path])}" for path in entry.contents if not path.endswith("/")}
+        counts = {
+            path: f"ppm:{sum(file.startswith(path) and file.endswith('.ppm') for file in unpacked)}"
+            for path in entry.contents
+            if path.endswith("/")
+        }
+        return replace(entry, remotes=remotes, contents=sums | counts, megabytes=1)
+
+    def unpacked(self, entry: Entry) -> dict[str, bytes]:
+        """The files that are read, by their path in the folder of the data set, as somebody would unpack them by hand."""
+        found = {}
+        for path, content in self.files.items():
+            how = next((remote.unpacking for remote in entry.remotes if remote.path == path), None)
+            if how is None:
+                found[path] = content
+                continue
+            inside = members(path.rpartition("/")[2], content)
+            wanted = {name: member for name, member in inside.items() if fnmatch(name, how.members)}
+            if how.nested:
+                wanted = {k: v for name, member in wanted.items() for k, v in members(Path(name).name, member).items()}
+            found |= {f"{how.into}/{name}".lstrip("/"): member for name, member in wanted.items()}
+        return found
+
+
+def members(name: str, content: bytes) -> dict[str, bytes]:
+    """The files in a zip, tar or gzip file, by their names in it."""
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {info.filename: archive.read(info) for info in archive.infolist()}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            return {info.name: archive.extractfile(info).read() for info in archive if info.isreg()}
+    except tarfile.ReadError:
+        return {name.removesuffix(".gz"): gzip.decompress(content)}
 
 
 def md5(content: bytes) -> str:

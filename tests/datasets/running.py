@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from convrfm.datasets.acquire import acquire
-from convrfm.datasets.entries import Place
+from convrfm.datasets.places import Place
 from convrfm.replication.jobs.images import prepare_images
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job

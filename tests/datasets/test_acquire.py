@@ -11,8 +11,8 @@ import pytest
 from convrfm.datasets import acquire as acquire_module
 from convrfm.datasets.acquire import acquire, examine
 from convrfm.datasets.download import Patience, download
-from convrfm.datasets.entries import Place, find_place, fingerprint, missing
 from convrfm.datasets.manifest import verify
+from convrfm.datasets.places import Place, find_place, fingerprint, missing
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.replication.jobs.datasets import _with_command
@@ -157,12 +157,12 @@ def test_the_wait_grows(tmp_path, made, monkeypatch):
 
 def test_the_next_address_is_tried(tmp_path):
     with mirror({"good/file": b"content"}) as server:
-        remote = replace(REGISTRY["usps"].remotes[0], checksum=f"md5:{md5(b'content')}")
+        remote = REGISTRY["usps"].remotes[0]
         addresses = (f"{server.address}/bad/file", f"{server.address}/good/file")
-        _, origin = download(remote, tmp_path / "file", addresses, known=None, patience=QUICK, limit=100)
+        _, origin = download(remote, tmp_path / "file", addresses, check=lambda _: None, patience=QUICK, limit=100)
         assert origin == addresses[1]
-        with pytest.raises(AbsentDataError, match=r"its SHA-256 is .*, but it was 0{64} when it was first seen"):
-            download(remote, tmp_path / "other", addresses, known="0" * 64, patience=QUICK, limit=100)
+        with pytest.raises(AbsentDataError, match=r"good/file: It is another one\. It was thrown away"):
+            download(remote, tmp_path / "other", addresses, check=lambda _: "It is another one.", patience=QUICK, limit=100)
     assert data_below(tmp_path) == ["file"]
 
 
@@ -318,7 +318,7 @@ def test_what_a_user_puts_there_is_compared_with_what_is_published(tmp_path, mad
 @pytest.mark.parametrize("damage", ["truncated", "html", "counts"])
 def test_files_that_nobody_vouches_for_are_read_through(tmp_path, made, damage):
     made.write(tmp_path)
-    entry = made.entry("mnist")
+    entry = replace(made.entry("mnist"), contents={})
     acquire(entry, Place(tmp_path))
     for path in [*tmp_path.glob("MNIST/raw/*.gz"), tmp_path / "manifest.json"]:
         path.unlink()
@@ -349,7 +349,7 @@ def test_a_filled_folder_is_used_where_it_is(tmp_path, made):
     for path in (*given.glob("MNIST/raw/*.gz"), given / "manifest.json", given / ".lock"):
         path.unlink()
     before = data_below(given)
-    place = find_place(tmp_path, "home", {"home": str(given)})
+    place = find_place(tmp_path, replace(REGISTRY["mnist"], name="home"), {"home": str(given)})
     assert place == Place(home, given)
     state = acquire(made.entry("mnist"), place, mirror="http://127.0.0.1:1", patience=QUICK)
     assert state.state == "present"

@@ -9,8 +9,8 @@ from PIL import Image
 from tolerance import assert_close
 
 from convrfm.datasets.acquire import examine
-from convrfm.datasets.entries import Place
-from convrfm.datasets.image_folder import read_image_folder
+from convrfm.datasets.places import Place
+from convrfm.datasets.prepare import read_image_folder
 from convrfm.datasets.reading.formats import read_split
 from convrfm.datasets.reading.images import class_files
 from convrfm.datasets.registry import REGISTRY
@@ -181,11 +181,11 @@ def test_what_systems_leave_does_not_change_a_data_set(tmp_path, monkeypatch, na
     root = home / BY_FOLDERS[name]
     suffix = ".ppm" if name == "gtsrb" else ".jpeg" if name == "imagenette" else ".jpg"
     first = next(path for path in sorted(root.iterdir()) if path.is_dir())
-    clean = {split: read_split(REGISTRY[name], home, split) for split in made.truth}
+    clean = {split: read_split(REGISTRY[name], Place(home), split) for split in made.truth}
     litter(root, suffix)
     litter(first, suffix)
     for split, before in clean.items():
-        found = read_split(REGISTRY[name], home, split)
+        found = read_split(REGISTRY[name], Place(home), split)
         assert found.labels.tolist() == before.labels.tolist() == list(made.truth[split][1])
         assert found.classes == before.classes
         assert found.files(range(len(found))) == before.files(range(len(before)))
@@ -195,9 +195,9 @@ def test_what_systems_leave_does_not_change_a_data_set(tmp_path, monkeypatch, na
 
 def test_hidden_files_that_were_recorded_once_may_go(tmp_path, monkeypatch):
     """Earlier versions took images in hidden folders for data."""
-    from convrfm.datasets import entries
+    from convrfm.datasets import places
 
-    monkeypatch.setattr(entries, "is_hidden", lambda name: False)
+    monkeypatch.setattr(places, "is_hidden", lambda name: False)
     made, state, home = present(tmp_path, "dtd", monkeypatch)
     hidden = home / "dtd/dtd/images/.ipynb_checkpoints/a.jpg"
     (home / "manifest.json").unlink()

@@ -98,6 +98,25 @@ def test_checksums_and_addresses_are_torchvisions():
     assert compared == 4 + 4 + 4 + 3 + 2 + 2 + 1 + 1 + 1 + 1 + 3 + 6 + 4
 
 
+def test_checksums_of_contents_are_torchvisions():
+    from torchvision.datasets import CIFAR10, CIFAR100, STL10
+
+    for kind, name in ((CIFAR10, "cifar10"), (CIFAR100, "cifar100"), (STL10, "stl10")):
+        sums = {f"{kind.base_folder}/{file}": md5 for file, md5 in (*kind.train_list, *kind.test_list)}
+        if hasattr(kind, "meta"):
+            sums[f"{kind.base_folder}/{kind.meta['filename']}"] = kind.meta["md5"]
+        assert {path: known.removeprefix("md5:") for path, known in REGISTRY[name].contents.items()} == sums
+
+
+def test_contents_are_of_what_is_required():
+    for entry in REGISTRY.values():
+        assert set(entry.contents) <= set(entry.required)
+        assert set(entry.batches) <= set(entry.required)
+        for path, known in entry.contents.items():
+            assert known.startswith("ppm:" if path.endswith("/") else "md5:")
+            assert known not in {remote.checksum for remote in entry.remotes}
+
+
 def test_gtsrb_is_where_torchvision_fetches_it():
     import inspect
 

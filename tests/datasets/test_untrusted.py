@@ -21,9 +21,10 @@ from scipy.io import savemat
 from convrfm.datasets import restricted_pickle
 from convrfm.datasets.acquire import acquire
 from convrfm.datasets.archives import clear_unpacking, unpack
-from convrfm.datasets.entries import Place, Unpacking
-from convrfm.datasets.image_folder import read_image_folder
+from convrfm.datasets.entries import Unpacking
 from convrfm.datasets.manifest import read_manifest
+from convrfm.datasets.places import Place
+from convrfm.datasets.prepare import read_image_folder
 from convrfm.datasets.reading.formats import read_split
 from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.restricted_pickle import load_pickle
@@ -403,16 +404,16 @@ HDF5 = {
 @pytest.mark.parametrize("kind", HDF5)
 def test_hdf5_that_is_not_what_it_seems(tmp_path, kind):
     with pytest.raises(CorruptDataError, match=r"plain integers of its own|labels of shape \(1000000000000, 1, 1, 1\)"):
-        read_split(REGISTRY["pcam"], pcam_with(tmp_path, HDF5[kind]), "train")
+        read_split(REGISTRY["pcam"], Place(pcam_with(tmp_path, HDF5[kind])), "train")
 
 
 def test_bombs_in_mat_files_and_in_usps(tmp_path):
     savemat(tmp_path / "train_32x32.mat", {"X": np.zeros((3000, 3000), np.uint8), "y": [[1]]}, do_compression=True)
     with pytest.raises(CorruptDataError, match=r"holds arrays of shapes .*3000"):
-        read_split(REGISTRY["svhn"], tmp_path, "train")
+        read_split(REGISTRY["svhn"], Place(tmp_path), "train")
     (tmp_path / "usps.bz2").write_bytes(bz2.compress(b"1 1:0.5\n" * 13_000_000, 1))
     with pytest.raises(CorruptDataError, match="unpacks to more than 100000000 bytes"):
-        read_split(REGISTRY["usps"], tmp_path, "train")
+        read_split(REGISTRY["usps"], Place(tmp_path), "train")
 
 
 def test_a_pipe_among_images_is_not_waited_for(tmp_path):

@@ -1,15 +1,19 @@
 """The jobs of Figures 1, 2 and 7 on a tiny stand-in and on made-up official weights, one after the other."""
 
 import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from datasets.official import weights
+from datasets.packing import md5
 
 from convrfm.ansatz.accumulator import AgopAccumulator
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.filter_forms import FilterForm, pearson
+from convrfm.datasets.acquire import examine
+from convrfm.datasets.places import Place
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.networks import zoo
@@ -171,9 +175,10 @@ def pretrained(tmp_path):
     entry = REGISTRY["resnet18-v1"]
     home = tmp_path / "data/resnet18-v1"
     home.mkdir(parents=True)
-    (home / entry.required[0]).write_bytes(weights("resnet18"))
-    state = {"state": "present", "reason": "", "remedy": "", "dataset": "resnet18-v1"}
-    write_json(home / "state.json", state)
+    content = weights("resnet18")
+    (home / entry.required[0]).write_bytes(content)
+    published = replace(entry, remotes=(replace(entry.remotes[0], checksum=f"md5:{md5(content)}"),))
+    write_json(home / "state.json", asdict(examine(published, Place(home))))
     given = settings(weights="resnet18-v1", divisor=1, epochs=0, data_dir=str(tmp_path / "data"), folders={})
     return given, home / "state.json", home / entry.required[0]
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -97,8 +98,10 @@ def test_absent_then_present_then_touched_then_corrupt(finished):
 
 def test_a_wrong_hash_skips_the_whole_figure(project):
     made = MAKERS["mnist"]()
+    # Neither the published archives nor their content.
+    made = replace(made, files={path: gzip.compress(gzip.decompress(content) + b"x") for path, content in made.files.items()})
     files = {f"mnist/{path}": content for path, content in made.files.items()}
-    with mirror(files) as server:  # small, but not the published files
+    with mirror(files) as server:
         project.configure(overrides={"fig05": {"panels": [MNIST]}}, data_mirror=server.address)
         output = project.snakemake("-c2", "--", "fig05")
         first = next(iter(made.files))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from convrfm.datasets.entries import find_place
+from convrfm.datasets.places import find_place
+from convrfm.datasets.registry import find_entry
 from convrfm.errors import ConvRFMError
 from convrfm.replication.cluster.launch import cancel_orphans, check_folder, check_paths, growth
 from convrfm.replication.record.closure import closure_hash
@@ -54,7 +55,7 @@ DATA_SETTINGS = {"data_dir": SETTINGS.config.data_dir, "folders": SETTINGS.confi
 @cache
 def attempt_at(dataset):
     """Which attempt is due; asked once, before the rule that it belongs to removes its old output."""
-    return due_attempt(dataset, find_place(DATA_SETTINGS["data_dir"], dataset, DATA_SETTINGS["folders"]))
+    return due_attempt(dataset, find_place(DATA_SETTINGS["data_dir"], find_entry(dataset), DATA_SETTINGS["folders"]))
 
 
 def data_state(dataset):

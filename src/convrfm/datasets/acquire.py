@@ -3,16 +3,18 @@
 import hashlib
 import logging
 import shutil
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convrfm.datasets.archives import clear_unpacking, unpack
-from convrfm.datasets.download import Patience, download, wrong_checksum
-from convrfm.datasets.entries import Entry, Place, Remote, data_files, missing, top_names
-from convrfm.datasets.manifest import Manifest, add_to_manifest, check_files, locked, read_manifest
+from convrfm.datasets.archives import UNPACKING, clear_unpacking, unpack
+from convrfm.datasets.download import Patience, download
+from convrfm.datasets.entries import IDX, Entry, Remote
+from convrfm.datasets.manifest import Manifest, add_to_manifest, check_files, locked, read_manifest, wrong_checksum
+from convrfm.datasets.places import Located, Place, data_files, locate, missing, top_names, visible_files
 from convrfm.errors import AbsentDataError, CorruptDataError
-from convrfm.system.storage import clear_leftovers
+from convrfm.system.storage import clear_leftovers, sha256
 
 __all__ = ["State", "acquire", "examine"]
 
@@ -25,11 +27,13 @@ class State:
 
     Attributes:
         dataset: its name.
-        state: "present" (and verified), "absent" or "corrupt".
-        reason: one or two sentences; "" if it is present.
+        state: "present", "absent" or "corrupt".
+        reason: one or two sentences; if it is present, "" or why it is there in part only.
         remedy: what to do by hand; "" if it is present.
         digest: hash over the hashes of all its files; "" unless it is present.
         splits: for each split, `images` and `classes` (their numbers), taken from the data; for weights, `tensors`.
+        verified: whether each file was compared with a published checksum, or came from an archive that was.
+        part: for a split of which only the first images are there, their number and that of the whole split.
     """
 
     dataset: str
@@ -38,14 +42,25 @@ class State:
     remedy: str = ""
     digest: str = ""
     splits: dict[str, Any] = field(default_factory=dict)
+    verified: bool = False
+    part: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass
 class _Fetched:
-    """What one call has brought: files, and their records for the manifest."""
+    """What one call has brought.
+
+    Attributes:
+        files: all of them.
+        records: of downloads, for the manifest.
+        as_published: downloads and archives with the published checksum, by their path.
+        given_by: the archive among these that each unpacked file came from.
+    """
 
     files: list[Path] = field(default_factory=list)
     records: dict[str, Any] = field(default_factory=dict)
+    as_published: set[str] = field(default_factory=set)
+    given_by: dict[str, Remote] = field(default_factory=dict)
 
 
 def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: Patience | None = None) -> State:
@@ -64,18 +79,21 @@ def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: 
         return examine(entry, place)
     with locked(place.home):
         clear_unpacking(place.home)
-        state = _examine(entry, place)
-        if state.state != "absent" or not entry.remotes or place.given is not None:
+        state = there = _examine(entry, place)
+        whole = state.state == "present" and not state.part
+        if whole or state.state == "corrupt" or not entry.remotes or place.given is not None:
             return state
         fetched = _Fetched()
         try:
             _check_room(entry, place)
             for remote in entry.remotes:
-                if any(path in remote.gives for path in missing(entry, place)):
+                located = locate(entry, place)
+                if any(path in remote.gives for path in (*located.lacking, *located.absent)):
                     _provide(entry, remote, place, mirror, patience or Patience(), fetched)
-            state = _examine(entry, place)
+            state = _examine(entry, place, fetched)
         except AbsentDataError as error:
-            return _absent(entry, place, str(error))
+            # The first images are of use without the others.
+            return replace(there, reason=str(error)) if there.part else _absent(entry, place, str(error))
         except CorruptDataError as error:
             state = _corrupt(entry, place, error)
         if state.state == "present":
@@ -106,68 +124,84 @@ def _summarise(entry: Entry, place: Place) -> dict[str, Any]:
     # Readers bring in torchvision, which nothing else here needs.
     from convrfm.datasets.reading.formats import summarise
 
-    return summarise(entry, place.files)
+    return summarise(entry, place)
 
 
-def _examine(entry: Entry, place: Place) -> State:
-    gone = missing(entry, place)
+def _examine(entry: Entry, place: Place, fetched: _Fetched | None = None) -> State:
+    located = locate(entry, place)
+    gone = located.lacking
     if gone:
         shown = ", ".join(gone[:4]) + (f" and {len(gone) - 4} more" if len(gone) > 4 else "")
         return _absent(entry, place, f"{shown} not found in {place.files}.")
     try:
-        manifest = _checked(entry, place)
+        manifest = _checked(entry, located, fetched or _Fetched())
     except CorruptDataError as error:
         return _corrupt(entry, place, error)
-    lines = [f"{path}\0{manifest['files'][path]['sha256']}\n" for path in data_files(entry, place)]
+    files = data_files(entry, located)
+    lines = [f"{path}\0{manifest['files'][path]['sha256']}\n" for path in files]
     # Of files that are recorded when they are read, the names of their folders count.
-    lines += sorted(f"{path}\n" for path in top_names(entry, place))
+    lines += sorted(f"{path}\n" for path in top_names(entry, located))
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    return State(entry.name, "present", digest=digest, splits=manifest["splits"])
+    verified = not entry.recorded_when_read and all("published" in manifest["files"][path] for path in files)
+    splits = manifest["splits"]
+    part = {"train": (splits["train"]["images"], entry.splits["train"])} if located.absent else {}
+    return State(entry.name, "present", digest=digest, splits=splits, verified=verified, part=part)
 
 
-def _checked(entry: Entry, place: Place) -> Manifest:
+def _checked(entry: Entry, located: Located, fetched: _Fetched) -> Manifest:
     """Check all files, read the data through when they are seen for the first time, and record what is new.
 
     Raises:
         CorruptDataError: something is not what it was, or cannot be read.
     """
+    place = located.place
     manifest = read_manifest(place.home)
-    paths = data_files(entry, place)
+    paths = data_files(entry, located)
     if manifest["complete"] and not entry.recorded_when_read:
         # What is hidden counts no more, but may have been recorded once.
         recorded = set(manifest["files"]) - set(entry.archives)
-        gone = sorted(path for path in recorded - set(paths) if not (place.files / path).exists())
+        gone = sorted(path for path in recorded - set(paths) if not located[path].exists())
         if gone:
             msg = f"{place.files / gone[0]} is gone; in all, {len(gone)} of {len(manifest['files'])} files are."
             raise CorruptDataError(msg)
-    paths += [path for path in entry.archives if (place.files / path).is_file()]
+    # A fetched archive has been checked, and its record is about to be replaced; one that is read in place is data.
+    read = set(located.paths.values())
+    archives = (path for path in entry.archives if path not in fetched.records and place.files / path not in read)
+    paths += [path for path in archives if (place.files / path).is_file()]
     if entry.recorded_when_read:
         paths += [path for path in manifest["files"] if (place.files / path).is_file()]
-    _check_sizes(entry, place, paths)
+    _check_sizes(entry, located, paths)
     if not manifest["complete"]:
-        _check_published(entry.remotes, place)
-    new = check_files(entry, place, paths, manifest)
-    facts = {} if manifest["complete"] else {"complete": True, "splits": _summarise(entry, place)}
+        _check_archives(entry, place, fetched)
+    new = check_files(entry, located, paths, manifest, fetched.given_by)
+    grown = any(path in new and path not in manifest["files"] for path in entry.batches)
+    facts = {} if manifest["complete"] and not grown else {"complete": True, "splits": _summarise(entry, place)}
     return add_to_manifest(entry, place, new, **facts)
 
 
-def _check_sizes(entry: Entry, place: Place, paths: list[str]) -> None:
+def _check_sizes(entry: Entry, located: Located, paths: list[str]) -> None:
     """Refuse a file larger than the data set before it is read: a sparse file takes no room, and days to read."""
     for path in paths:
-        size = (place.files / path).stat().st_size
+        size = located[path].stat().st_size
         if size > entry.most_bytes:
-            msg = f"{place.files / path} has {size / 1e6:.3g} MB, and all of the data set has {entry.megabytes:g} MB."
+            msg = f"{located[path]} has {size / 1e6:.3g} MB, and all of the data set has {entry.megabytes:g} MB."
             raise CorruptDataError(msg)
 
 
-def _check_published(remotes: tuple[Remote, ...], place: Place) -> None:
-    """Compare files that were put there by hand with the published checksums."""
-    for remote in remotes:
-        file = place.files / remote.path
-        problem = wrong_checksum(file, remote.checksum) if file.is_file() else None
+def _check_archives(entry: Entry, place: Place, fetched: _Fetched) -> None:
+    """Refuse archives put there by hand that are not the published ones, unless what they give is checked by itself."""
+    for remote in entry.remotes:
+        archive = place.files / remote.path
+        known = all(path in entry.contents for path in remote.gives)
+        if remote.unpacking is None or remote.path in fetched.records or not archive.is_file() or known:
+            continue
+        problem = wrong_checksum(archive, remote.checksum)
         if problem is not None:
-            msg = f"{file} is not the published file: {problem} Delete it and fetch it again."
-            raise CorruptDataError(msg)
+            raise CorruptDataError(_not_published(archive, problem))
+
+
+def _not_published(file: Path, problem: str) -> str:
+    return f"{file} is not the published file: {problem} Delete it and fetch it again."
 
 
 def _check_room(entry: Entry, place: Place) -> None:
@@ -187,25 +221,85 @@ def _provide(entry: Entry, remote: Remote, place: Place, mirror: str | None, pat
     target = place.home / remote.path
     clear_leftovers(target)
     manifest = read_manifest(place.home)
+    known = manifest["files"].get(remote.path, {}).get("sha256")
     if target.is_file():
-        _check_sizes(entry, place, [remote.path])
-        _check_published((remote,), place)
-        check_files(entry, place, [remote.path], {**manifest, "complete": False})
+        located = locate(entry, place)
+        _check_sizes(entry, located, [remote.path])
+        problem = _problem(entry, remote, target, place, None, fetched)
+        if problem is not None:
+            raise CorruptDataError(_not_published(target, problem))
+        check_files(entry, located, [remote.path], {**manifest, "complete": False})
     else:
         addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls
-        known = manifest["files"].get(remote.path, {}).get("sha256")
-        digest, address = download(remote, target, addresses, known=known, patience=patience, limit=entry.most_bytes)
+        digest, address = download(
+            remote, target, addresses, check=lambda file: _problem(entry, remote, file, place, known, fetched),
+            patience=patience, limit=entry.most_bytes,
+        )  # fmt: skip
         size = target.stat().st_size
         log.info("%s: %d bytes from %s", target, size, address)
         fetched.files.append(target)
         fetched.records[remote.path] = {"sha256": digest, "bytes": size, "from": address}
+        if remote.path in fetched.as_published:
+            fetched.records[remote.path]["published"] = remote.checksum
     if remote.unpacking is not None:
-        fetched.files += unpack(target, place.home, remote.unpacking, entry.most_bytes)
+        unpacked = unpack(target, place.home, remote.unpacking, entry.most_bytes)
+        fetched.files += unpacked
+        if remote.path in fetched.as_published:
+            fetched.given_by |= {path.relative_to(place.home).as_posix(): remote for path in unpacked}
+
+
+def _problem(entry: Entry, remote: Remote, file: Path, place: Place, known: str | None, fetched: _Fetched) -> str | None:
+    """What is wrong with a file that was fetched or put there; None if nothing is.
+
+    An archive with another checksum than the published one is right if what is in it is what is published: it was
+    compressed by somebody else.
+
+    Args:
+        entry: of the data set.
+        remote: what it should be.
+        file: the file, perhaps under another name.
+        place: whose home has room for what is in it.
+        known: its SHA-256 when it was first seen; None if it never was.
+        fetched: learns of files with the published checksum.
+    """
+    problem = wrong_checksum(file, remote.checksum)
+    if problem is None and remote.checksum:
+        fetched.as_published.add(remote.path)
+    if remote.unpacking is not None and all(path in entry.contents for path in remote.gives):
+        return problem if problem is None or not _gives_published(entry, remote, file, place) else None
+    if problem is None and known is not None and (found := sha256(file)) != known:
+        problem = f"its SHA-256 is {found}, but it was {known} when it was first seen."
+    return problem
+
+
+def _gives_published(entry: Entry, remote: Remote, file: Path, place: Place) -> bool:
+    """Whether an archive unpacks to what is published of its content."""
+    if remote.unpacking is None:
+        return False
+    with tempfile.TemporaryDirectory(prefix=UNPACKING, dir=place.home) as folder:
+        aside = Path(folder)
+        try:
+            # The name of a gzip file is that of its content.
+            named = aside / "archive" / Path(remote.path).name
+            named.parent.mkdir()
+            named.symlink_to(file.resolve())
+            unpack(named, aside, remote.unpacking, entry.most_bytes)
+        except CorruptDataError:
+            return False
+        return all(_is_published(aside / path, entry.contents[path]) for path in remote.gives)
+
+
+def _is_published(path: Path, content: str) -> bool:
+    """Whether a file has a checksum, or a folder a number of files ("ppm:26640")."""
+    if path.is_dir():
+        suffix, _, count = content.partition(":")
+        return sum(name.endswith(f".{suffix}") for name in visible_files(path, follow_links=False)) == int(count)
+    return path.is_file() and wrong_checksum(path, content) is None
 
 
 def _absent(entry: Entry, place: Place, reason: str) -> State:
     if place.given is not None:
-        remedy = f"Fill {place.given}."
+        remedy = f"Fill {place.given}: {_forms(entry)}"
     elif entry.obtained == "manual":
         remedy = f"By hand, into {place.home}: {entry.steps}"
     else:
@@ -218,4 +312,15 @@ def _absent(entry: Entry, place: Place, reason: str) -> State:
 def _corrupt(entry: Entry, place: Place, error: CorruptDataError) -> State:
     source = f": {entry.steps}" if entry.obtained == "manual" else " fetch it again."
     remedy = f"Delete what is wrong in {place.files}, then{source}"
+    if place.of_system:
+        remedy = f"Install the package that fills {place.files} again, or put the data into {place.home}."
     return State(entry.name, "corrupt", f"{entry.title} is corrupt: {error}", remedy)
+
+
+def _forms(entry: Entry) -> str:
+    """How a folder of the data set has to look, in sentences."""
+    files = ", ".join(entry.required[:4]) + (f" and {len(entry.required) - 4} more" if len(entry.required) > 4 else "")
+    packed = ", and files may be compressed as .gz" if any(IDX in path for path in entry.required) else ""
+    shorter = f" Leading folders may be left out{packed}." if any("/" in path.rstrip("/") for path in entry.required) else ""
+    others = "".join(f" Or it has {layout.form}." for layout in entry.layouts)
+    return f"it has to have {files}.{shorter}{others}"

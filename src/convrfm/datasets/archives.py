@@ -17,9 +17,10 @@ from convrfm.datasets.entries import Unpacking
 from convrfm.errors import ConvRFMError, CorruptDataError
 from convrfm.system.storage import explained_writes, open_plain
 
-__all__ = ["clear_unpacking", "unpack"]
+__all__ = ["UNPACKING", "clear_unpacking", "unpack"]
 
-_PREFIX = ".tmp-unpack-"
+UNPACKING = ".tmp-unpack-"
+"""How folders begin in which something is unpacked; what a killed process left in them is cleared."""
 
 CHUNK = 2**20
 
@@ -38,7 +39,7 @@ Member = tuple[str, IO[bytes]]
 def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path]:
     """Unpack a zip file (stored or deflated), a tar file (plain or with gzip) or a gzip file.
 
-    Everything is unpacked aside first, and moved once it is complete.
+    Everything is unpacked aside first, and moved once it is complete; files that are there already stay as they are.
 
     Args:
         archive: the file.
@@ -55,7 +56,7 @@ def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path
         StorageError: the disk is full, or the folder read-only.
     """
     budget = _Budget(archive, limit)
-    aside = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+    aside = Path(tempfile.mkdtemp(prefix=UNPACKING, dir=root))
     try:
         with explained_writes(root):
             source = aside / "outer"
@@ -64,7 +65,7 @@ def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path
                 outer, source = source, aside / "inner"
                 for inner in _files(outer):
                     _unpack_members(inner, source, "*", budget)
-            return [_moved(path, source, root / how.into) for path in _files(source)]
+            return _moved(source, root / how.into)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -75,7 +76,7 @@ def _files(folder: Path) -> list[Path]:
 
 def clear_unpacking(root: Path) -> None:
     """Remove the rest of an unpacking that was killed."""
-    for leftover in root.glob(f"{_PREFIX}*"):
+    for leftover in root.glob(f"{UNPACKING}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -185,11 +186,16 @@ def _inside(folder: Path, name: str, archive: Path) -> Path:
     return folder / parts
 
 
-def _moved(path: Path, source: Path, target: Path) -> Path:
-    final = target / path.relative_to(source)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(final)
-    return final
+def _moved(source: Path, target: Path) -> list[Path]:
+    """Move files to where they belong, except those that are there already, and give the ones that were moved."""
+    moved = []
+    for path in _files(source):
+        final = target / path.relative_to(source)
+        if not final.exists():
+            final.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(final)
+            moved.append(final)
+    return moved
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """Data sets of images with files: where they come from, what they hold, and their traps.
 
 Layouts are those that torchvision's loaders expect, with the folder of the data set as their root. Checksums are the
-published ones, which torchvision checks as well.
+published ones, which torchvision checks as well; those of unpacked idx files were taken from published files.
 """
 
 from collections.abc import Mapping
 
-from convrfm.datasets.entries import Entry, Remote, Unpacking
+from convrfm.datasets.entries import CLASS_FOLDERS, Entry, Layout, Remote, Unpacking
 
 __all__ = ["WITH_FILES"]
 
@@ -40,6 +40,17 @@ def _archive(path: str, url: str, md5: str, *gives: str, members: str = "*", nes
     return Remote(path, (url,), f"md5:{md5}" if md5 else "", unpacking, gives)
 
 
+def _contents(folder: str, sums: Mapping[str, str]) -> dict[str, str]:
+    """Checksums of unpacked files, by their path, from MD5 by name."""
+    return {f"{folder}{name}": f"md5:{md5}" for name, md5 in sums.items()}
+
+
+def _class_folders(*splits: str) -> Layout:
+    """A folder for each split, with a folder of images for each class."""
+    form = " and ".join(f"{split}/<class>/<image>" for split in splits)
+    return Layout(CLASS_FOLDERS, tuple(f"{split}/" for split in splits), form)
+
+
 # fmt: off
 WITH_FILES: tuple[Entry, ...] = (
     # Digits, letters and articles of fashion: grey, 28x28 or 16x16.
@@ -58,6 +69,15 @@ WITH_FILES: tuple[Entry, ...] = (
             },
             gzipped=True,
         ),
+        contents=_contents(
+            "MNIST/raw/",
+            {
+                "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+                "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+                "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+                "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+            },
+        ),
     ),
     Entry(
         name="fashion-mnist", title="FashionMNIST",
@@ -75,6 +95,16 @@ WITH_FILES: tuple[Entry, ...] = (
             },
             gzipped=True,
         ),
+        contents=_contents(
+            "FashionMNIST/raw/",
+            {
+                "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+                "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+                "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+                "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+            },
+        ),
+        system_folders=("/usr/share/datasets/fashion-mnist",),
     ),
     Entry(
         name="qmnist", title="QMNIST", source="Yadav and Bottou 2019, https://github.com/facebookresearch/qmnist",
@@ -109,6 +139,15 @@ WITH_FILES: tuple[Entry, ...] = (
                 members="gzip/emnist-letters-*.gz", nested=True,
             ),
         ),
+        contents=_contents(
+            "EMNIST/raw/emnist-letters-",
+            {
+                "train-images-idx3-ubyte": "6b7a6cdb4e8ae8838780bb5aeda8ab2a",
+                "train-labels-idx1-ubyte": "49ecae16ee4c7ab14dcf3e8d8c39090b",
+                "test-images-idx3-ubyte": "811ee95d607652077616dbaaea581e1d",
+                "test-labels-idx1-ubyte": "dd1687ca8200da91c0dfd6321518806d",
+            },
+        ),
         notes="Labels run from 1 to 26; as in torchvision, class 0 exists and is empty, which makes 27 outputs. Images are "
         "stored transposed, and are used so, as in the authors' code, whose test part is a fifth of the training split.",
     ),
@@ -135,6 +174,19 @@ WITH_FILES: tuple[Entry, ...] = (
                 "cifar-10-batches-py/batches.meta",
             ),
         ),
+        contents=_contents(
+            "cifar-10-batches-py/",
+            {
+                "data_batch_1": "c99cafc152244af753f735de768cd75f",
+                "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+                "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+                "data_batch_4": "634d18415352ddfa80567beed471001a",
+                "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+                "test_batch": "40351d587109b95175f43aff81a1287e",
+                "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+            },
+        ),
+        batches=tuple(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
     ),
     Entry(
         name="cifar100", title="CIFAR-100", source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
@@ -145,6 +197,14 @@ WITH_FILES: tuple[Entry, ...] = (
                 "cifar-100-python.tar.gz", f"{_CIFAR}/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85",
                 *(f"cifar-100-python/{name}" for name in ("train", "test", "meta")),
             ),
+        ),
+        contents=_contents(
+            "cifar-100-python/",
+            {
+                "train": "16019d7e3df5f24257cddd939b257f8d",
+                "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+                "meta": "7973b15100ade9c7d40fb424638fde48",
+            },
         ),
     ),
     Entry(
@@ -173,6 +233,16 @@ WITH_FILES: tuple[Entry, ...] = (
                 *(f"stl10_binary/{name}.bin" for name in ("train_X", "train_y", "unlabeled_X", "test_X", "test_y")),
                 "stl10_binary/class_names.txt",
             ),
+        ),
+        contents=_contents(
+            "stl10_binary/",
+            {
+                "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
+                "train_y.bin": "5a34089d4802c674881badbb80307741",
+                "unlabeled_X.bin": "5242ba1fed5e4be9e1e742405eb56ca4",
+                "test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
+                "test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
+            },
         ),
         notes="torchvision's loader insists on the unlabelled images, although nothing here reads them.",
     ),
@@ -207,6 +277,7 @@ WITH_FILES: tuple[Entry, ...] = (
         licence="non-commercial research, account needed", obtained="manual", megabytes=3560, shape="3x32x32",
         splits={"train": 1281167, "val": 50000}, classes=1000, figures=("fig08",),
         needs=(*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data"),
+        batches=tuple(f"train_data_batch_{i}" for i in range(1, 11)),
         steps="Log in at https://image-net.org/download-images.php, take the 32x32 training and validation archives of the "
         "section on downsampled images, and unpack them into the folder itself, as train_data_batch_1 ... "
         "train_data_batch_10 and val_data.",
@@ -228,12 +299,22 @@ WITH_FILES: tuple[Entry, ...] = (
                 ("GTSRB_Final_Test_GT", "fe31e9c9270bbcd7b84b7f21a9d9d9e5", "GT-final_test.csv"),
             )
         ),
-        notes="The first 5000 training images hold only about 5 of the 43 classes.",
+        contents={"gtsrb/GTSRB/Training/": "ppm:26640", "gtsrb/GTSRB/Final_Test/Images/": "ppm:12630"},
+        layouts=(
+            Layout(
+                "gtsrb-kaggle", ("Train/", "Test/", "Test.csv"),
+                "Train/<class>/*.png, Test/*.png and Test.csv (Kaggle)",
+            ),
+            _class_folders("train", "test"),
+        ),
+        notes="The first 5000 training images hold only about 5 of the 43 classes. Kaggle's copy has the 39209 images of the "
+        "final training set; torchvision, and so the authors' code, has 26640.",
     ),
     Entry(
         name="dtd", title="DTD, partition 1", source="Cimpoi et al. 2014, https://www.robots.ox.ac.uk/~vgg/data/dtd/",
         licence="research use", obtained="automatic", megabytes=1250, shape="3x300x300 to 3x640x640",
         splits={"train": 1880, "test": 1880}, classes=47, figures=("fig06", "fig09"), class_sorted=("train", "test"),
+        layouts=(_class_folders("train", "test"),),
         remotes=(
             _archive(
                 "dtd/dtd-r1.0.1.tar.gz", f"{_VGG}/dtd/download/dtd-r1.0.1.tar.gz", "fff73e5086ae6bdbea199a49dfb8a4c1",
@@ -246,6 +327,7 @@ WITH_FILES: tuple[Entry, ...] = (
         source="Maji et al. 2013, https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
         licence="non-commercial research", obtained="automatic", megabytes=5500, shape="3, about 1 Mpx",
         splits={"train": 3334, "test": 3333}, classes=30, figures=("fig06", "fig09"), class_sorted=("train", "test"),
+        layouts=(_class_folders("train", "test"),),
         remotes=(
             _archive(
                 "fgvc-aircraft-2013b.tar.gz", f"{_VGG}/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz", "",
@@ -259,6 +341,7 @@ WITH_FILES: tuple[Entry, ...] = (
         name="caltech101", title="Caltech101", source="Li et al. 2004, https://data.caltech.edu/records/mzrjq-6wc02",
         licence="CC BY 4.0", obtained="fragile", megabytes=410, shape="1 or 3, about 300x200", splits={"train": 8677},
         classes=101, figures=("fig09",), class_sorted=("train",), test_part="train",
+        layouts=(_class_folders("train"),),
         remotes=(
             _archive(
                 "caltech101/caltech-101.zip", "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
@@ -273,6 +356,7 @@ WITH_FILES: tuple[Entry, ...] = (
         source="Nilsback and Zisserman 2008, https://www.robots.ox.ac.uk/~vgg/data/flowers/102/", licence="none stated",
         obtained="automatic", megabytes=690, shape="3, about 500x600", splits={"train": 1020, "test": 6149},
         classes=102, class_sorted=("train", "test"),
+        layouts=(_class_folders("train", "test"),),
         remotes=(
             _archive(
                 "flowers-102/102flowers.tgz", f"{_VGG}/flowers/102/102flowers.tgz", "52808999861908f626f3c1f4e79d11fa",
@@ -293,6 +377,7 @@ WITH_FILES: tuple[Entry, ...] = (
         source="Bossard et al. 2014, https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
         licence="none stated; images from Foodspotting", obtained="automatic", megabytes=10200,
         shape="3, up to 512x512", splits={"train": 75750, "test": 25250}, classes=101, class_sorted=("train", "test"),
+        layouts=(_class_folders("train", "test"),),
         remotes=(
             _archive(
                 "food-101.tar.gz", "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
@@ -333,6 +418,7 @@ WITH_FILES: tuple[Entry, ...] = (
         source="Krause et al. 2013, https://ai.stanford.edu/~jkrause/cars/car_dataset.html (off line)",
         licence="non-commercial research", obtained="manual", megabytes=2000, shape="3, variable",
         splits={"train": 8144, "test": 8041}, classes=196,
+        layouts=(_class_folders("train", "test"),),
         needs=(
             "stanford_cars/devkit/cars_meta.mat",
             "stanford_cars/devkit/cars_train_annos.mat",

@@ -1,12 +1,11 @@
 """Fetching of one file over HTTP: it arrives whole and as published, or not at all."""
 
-import hashlib
 import logging
 import queue
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from convrfm.datasets.entries import Remote
 from convrfm.errors import AbsentDataError
 from convrfm.system.storage import sha256, write_atomically
 
-__all__ = ["Patience", "download", "wrong_checksum"]
+__all__ = ["Patience", "download"]
 
 CHUNK = 2**20
 SECONDS_BETWEEN_LINES = 10.0
@@ -53,8 +52,12 @@ class _Lasting(Exception):  # noqa: N818 (never leaves this module)
     """This address does not give the file."""
 
 
+Check = Callable[[Path], str | None]
+"""From a fetched file, what is wrong with it, as a sentence; None if nothing is."""
+
+
 def download(
-    remote: Remote, target: Path, addresses: tuple[str, ...], *, known: str | None, patience: Patience, limit: float
+    remote: Remote, target: Path, addresses: tuple[str, ...], *, check: Check, patience: Patience, limit: float
 ) -> tuple[str, str]:
     """Fetch a file into a temporary one beside the target, check it, and move it there.
 
@@ -62,7 +65,7 @@ def download(
         remote: what is fetched.
         target: where to.
         addresses: to try, in order.
-        known: the SHA-256 of the file when it was first seen; None if it never was.
+        check: says what is wrong with the file.
         patience: how long to try.
         limit: bytes that it may have.
 
@@ -76,7 +79,7 @@ def download(
     failures = []
     for address in addresses:
         try:
-            return _with_retries(remote, target, address, known, patience, limit), address
+            return _with_retries(target, address, check, patience, limit), address
         except _Lasting as failure:
             log.warning("%s: %s", address, failure)
             failures.append(f"{address}: {failure}")
@@ -84,11 +87,11 @@ def download(
     raise AbsentDataError(msg)
 
 
-def _with_retries(remote: Remote, target: Path, address: str, known: str | None, patience: Patience, limit: float) -> str:
+def _with_retries(target: Path, address: str, check: Check, patience: Patience, limit: float) -> str:
     wait = patience.wait
     for left in reversed(range(patience.tries)):
         try:
-            return _fetch(remote, target, address, known, patience, limit)
+            return _fetch(target, address, check, patience, limit)
         except _Passing as failure:
             if left == 0:
                 msg = f"{failure} (tried {patience.tries} times)."
@@ -100,7 +103,7 @@ def _with_retries(remote: Remote, target: Path, address: str, known: str | None,
     raise ValueError(msg)
 
 
-def _fetch(remote: Remote, target: Path, address: str, known: str | None, patience: Patience, limit: float) -> str:
+def _fetch(target: Path, address: str, check: Check, patience: Patience, limit: float) -> str:
     """One try; gives the SHA-256."""
     digest = ""
 
@@ -109,7 +112,11 @@ def _fetch(remote: Remote, target: Path, address: str, known: str | None, patien
         with temporary.open("wb") as file:
             for chunk in _chunks(address, temporary, patience, limit):
                 file.write(chunk)
-        digest = _checked(temporary, remote, known)
+        problem = check(temporary)
+        if problem is not None:
+            msg = f"{problem} It was thrown away."
+            raise _Lasting(msg)
+        digest = sha256(temporary)
 
     write_atomically(target, write)
     return digest
@@ -220,33 +227,3 @@ def _plain_reason(error: Exception, timeout: float) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return f"the connection is not secure ({error})"
     return f"the connection failed ({type(error).__name__})"
-
-
-def _checked(path: Path, remote: Remote, known: str | None) -> str:
-    """The SHA-256 of a fetched file, if it is the published one and that of the file seen before."""
-    problem = wrong_checksum(path, remote.checksum)
-    if problem is not None:
-        msg = f"{problem} It was thrown away."
-        raise _Lasting(msg)
-    found = sha256(path)
-    if known is not None and found != known:
-        msg = f"its SHA-256 is {found}, but it was {known} when it was first seen. It was thrown away."
-        raise _Lasting(msg)
-    return found
-
-
-def wrong_checksum(path: Path, checksum: str) -> str | None:
-    """Compare a file with its published checksum ("md5:...", or the first digits of "sha256:...").
-
-    Returns:
-        a sentence with both hashes if they differ; None if they agree, or if no checksum is published.
-    """
-    if not checksum:
-        return None
-    kind, _, expected = checksum.partition(":")
-    with path.open("rb") as file:
-        # MD5 is what is published; it guards against damage here, not against an attacker.
-        found = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
-    if found.startswith(expected):
-        return None
-    return f"its {kind.upper()} is {found}, but the published one is {expected}."

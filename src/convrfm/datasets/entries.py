@@ -1,24 +1,16 @@
-"""What is known of a data set or a weight file, and where its files lie. Standard library only: rules are planned with it."""
+"""What is known of a data set or a weight file. Standard library only: rules are planned with it."""
 
-import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from convrfm.system.terminal import user_path
+__all__ = ["CLASS_FOLDERS", "IDX", "Entry", "Layout", "Remote", "Unpacking"]
 
-__all__ = [
-    "MANIFEST", "Entry", "Place", "Remote", "Unpacking", "data_files", "find_place", "fingerprint", "is_hidden", "missing",
-    "top_names", "visible_files",
-]  # fmt: skip
+IDX = "-idx"
+"""In the names of idx files, which are read through gzip as well."""
 
-MANIFEST = "manifest.json"
-"""In the home of a data set: the SHA-256 of every file."""
-
-LEFT_BEHIND = {"__macosx", "@eadir", "desktop.ini", "thumbs.db"}
-"""What macOS, Synology and Windows leave in folders of images, in small letters."""
+CLASS_FOLDERS = "class-folders"
+"""The reader of a folder for each split with a folder of images for each class."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +48,21 @@ class Remote:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """A way in which copies of a data set are laid out, besides the official one.
+
+    Attributes:
+        reader: a name in `convrfm.datasets.reading.formats.READERS`.
+        needs: required files and folders (with a slash at the end).
+        form: how the folder looks, for messages and tables.
+    """
+
+    reader: str
+    needs: tuple[str, ...]
+    form: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """One data set or weight file.
 
@@ -74,6 +81,11 @@ class Entry:
         reader: of its official format, a name in `convrfm.datasets.reading.formats.READERS`; its own name by default.
         remotes: what is fetched.
         needs: required files and folders (with a slash at the end) that no remote provides.
+        contents: what is published of unpacked files, by their required path: "md5:..." or "sha256:..."; "images:..." of a
+            folder is its number of image files.
+        batches: required files that hold the training images one after the other; the first ones are of use by themselves.
+        layouts: of copies elsewhere, besides the official one.
+        system_folders: where packages of the system put the data set.
         steps: what to do by hand.
         class_sorted: splits that are stored class by class, whose first images miss most classes.
         test_part: which part tests. "official": the split of this name in `test_split`; "train": a fifth of the training
@@ -99,6 +111,10 @@ class Entry:
     reader: str = ""
     remotes: tuple[Remote, ...] = ()
     needs: tuple[str, ...] = ()
+    contents: Mapping[str, str] = field(default_factory=dict)
+    batches: tuple[str, ...] = ()
+    layouts: tuple[Layout, ...] = ()
+    system_folders: tuple[str, ...] = ()
     steps: str = ""
     class_sorted: tuple[str, ...] = ()
     test_part: Literal["official", "train", "train-published"] = "official"
@@ -119,14 +135,15 @@ class Entry:
         return self.needs or tuple(path for remote in self.remotes for path in remote.gives)
 
     @property
-    def required_folders(self) -> tuple[str, ...]:
-        """The folders among `required`."""
-        return tuple(path for path in self.required if path.endswith("/"))
-
-    @property
     def archives(self) -> tuple[str, ...]:
         """What is kept of what was fetched, besides the data themselves."""
         return tuple(remote.path for remote in self.remotes if remote.unpacking is not None)
+
+    @property
+    def published(self) -> Mapping[str, str]:
+        """Published checksums of the files that are read, by their required path; none of files that are not listed."""
+        plain = {remote.path: remote.checksum for remote in self.remotes if remote.unpacking is None and remote.checksum}
+        return plain | {path: known for path, known in self.contents.items() if not path.endswith("/")}
 
     def is_fixed_draw(self, protocol: str) -> bool:
         """Whether all seeds have the same images: `published` takes the first ones, and the official test part."""
@@ -136,108 +153,3 @@ class Entry:
     def has_files(self) -> bool:
         """Whether it is read from files that have to be fetched or put there."""
         return self.obtained not in ("embedded", "generated")
-
-
-@dataclass(frozen=True)
-class Place:
-    """The folders of one data set.
-
-    Attributes:
-        home: of the manifest, and of the data unless another folder is given.
-        given: a filled folder, which is used where it is and never written to.
-    """
-
-    home: Path
-    given: Path | None = None
-
-    @property
-    def files(self) -> Path:
-        """The root of the data."""
-        return self.given or self.home
-
-
-def find_place(data_dir: str | Path, name: str, folders: Mapping[str, str]) -> Place:
-    """The place of a data set.
-
-    Args:
-        data_dir: the folder of all data sets; a leading `~` is the home folder, here and in `folders`.
-        name: of the data set.
-        folders: filled folders elsewhere, by data set.
-
-    Raises:
-        InputError: a leading `~` has no home folder.
-    """
-    given = folders.get(name)
-    return Place(user_path(data_dir) / name, user_path(given) if given else None)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is no data: it begins with a dot, or systems leave it behind."""
-    return name.startswith(".") or name.lower() in LEFT_BEHIND
-
-
-def visible_files(folder: Path, *, follow_links: bool) -> Iterator[str]:
-    """The paths of the files in a folder and below it that are not hidden, nor in a hidden folder, in any order.
-
-    Args:
-        folder: may be hidden itself.
-        follow_links: whether folders behind links count.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
-
-    def stop(error: OSError) -> None:
-        raise error
-
-    for parent, folders, names in os.walk(folder, onerror=stop, followlinks=follow_links):
-        # A link to a folder above would be followed for ever.
-        real = Path(parent).resolve()
-        folders[:] = [
-            name
-            for name in folders
-            if not is_hidden(name) and not real.is_relative_to(os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
-        ]
-        yield from (os.path.join(parent, name) for name in names if not is_hidden(name))  # noqa: PTH118 (a million files)
-
-
-def missing(entry: Entry, place: Place) -> list[str]:
-    """The required files and folders that are missing; a folder without a file counts as missing."""
-    return [
-        path for path in entry.required
-        if not (any(True for _ in _below(place.files, path)) if path.endswith("/") else (place.files / path).is_file())
-    ]  # fmt: skip
-
-
-def _below(root: Path, folder: str) -> Iterator[str]:
-    """The files in a folder and below it, without hidden ones, relative to the root."""
-    if (root / folder).is_dir():
-        for path in visible_files(root / folder, follow_links=False):
-            if Path(path).is_file():  # and no broken link
-                yield Path(path).relative_to(root).as_posix()
-
-
-def data_files(entry: Entry, place: Place) -> list[str]:
-    """All files that are read, sorted, relative to the root of the data; without folders whose files are recorded when read."""
-    found = [path for path in entry.required if not path.endswith("/")]
-    if not entry.recorded_when_read:
-        found += [file for folder in entry.required_folders for file in _below(place.files, folder)]
-    return sorted(found)
-
-
-def top_names(entry: Entry, place: Place) -> list[str]:
-    """What lies directly in the folders whose files are recorded when read, relative to the root; else nothing."""
-    if not entry.recorded_when_read:
-        return []
-    found = (path for folder in entry.required_folders for path in sorted((place.files / folder).glob("*")))
-    return [path.relative_to(place.files).as_posix() for path in found if not is_hidden(path.name)]
-
-
-def fingerprint(entry: Entry, place: Place) -> str:
-    """A hash of names, sizes and times of all files: a cheap test for changes since the last check."""
-    paths = [path for path in data_files(entry, place) if (place.files / path).exists()]
-    digest = hashlib.sha256()
-    for path in paths + top_names(entry, place):
-        status = (place.files / path).stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

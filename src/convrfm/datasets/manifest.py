@@ -1,20 +1,28 @@
-"""The manifest of a data set: the SHA-256 of every file, recorded when first seen and checked from then on."""
+"""The manifest of a data set: the SHA-256 of what is in each file, recorded when first seen and checked from then on."""
 
 import fcntl
+import gzip
+import hashlib
+import math
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from convrfm.datasets.entries import MANIFEST, Entry, Place
-from convrfm.errors import CorruptDataError
-from convrfm.system.storage import explained_writes, read_json, sha256, write_json
+from convrfm.datasets.entries import Entry, Remote
+from convrfm.datasets.places import MANIFEST, Located, Place, locate
+from convrfm.errors import AbsentDataError, CorruptDataError
+from convrfm.system.storage import explained_writes, open_plain, read_json, write_json
 from convrfm.system.terminal import track
 
-__all__ = ["Manifest", "add_to_manifest", "check_files", "locked", "read_manifest", "verify"]
+__all__ = ["Manifest", "add_to_manifest", "check_files", "locked", "read_manifest", "verify", "wrong_checksum"]
 
 Manifest = dict[str, Any]
-"""`files`: SHA-256, bytes and origin by path; `complete`: whether all files were there; `splits`: what was found in them."""
+"""`files`: SHA-256, bytes, origin and perhaps the published checksum, by path; `complete`: whether all files were there;
+`splits`: what was found in them."""
+
+CHUNK = 2**20
 
 MOST_BYTES = 10**9
 """Of a manifest: that of ImageNet has 0.3 GB."""
@@ -52,37 +60,106 @@ def locked(home: Path) -> Iterator[None]:
         yield
 
 
-def check_files(entry: Entry, place: Place, paths: list[str], manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Compare files, by paths relative to the root of the data, with the manifest from `read_manifest`.
+def check_files(
+    entry: Entry, located: Located, paths: list[str], manifest: Manifest, given_by: Mapping[str, Remote] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Compare files with the manifest from `read_manifest` and with what is published.
+
+    Args:
+        entry: of the data set.
+        located: where the files lie.
+        paths: required paths, or paths relative to the root of the data.
+        manifest: what is known of them.
+        given_by: the archives, of the published checksum, that files were unpacked from a moment ago.
 
     Returns:
-        records for the manifest of those that are seen for the first time.
+        records for the manifest: of files that are seen for the first time, and of known ones that were now compared with
+        what is published. `published` in a record is the checksum of the file, or of the archive that gave it.
 
     Raises:
-        CorruptDataError: a file has another hash than when it was first seen, or is not among the files of a data set that
-            was complete.
+        CorruptDataError: a file has another hash than when it was first seen; is not among the files of a data set that
+            was complete; is seen for the first time, and is not the published one; or cannot be read.
     """
     known = manifest["files"]
     closed = manifest["complete"] and not entry.recorded_when_read
     new = {}
-    for path in track(paths, len(paths), f"checking {place.files.name}", delay=5):
-        file = place.files / path
-        if path not in known and closed and path not in entry.archives:
+    for path in track(paths, len(paths), f"checking {located.place.files.name}", delay=5):
+        file = located[path]
+        if path not in known and closed and path not in (*entry.archives, *entry.batches):
             msg = (
                 f"{file} does not belong to the data set: it was not there when the data set was first seen. Remove it; or, if "
-                f"the data set was changed on purpose, delete {place.home / MANIFEST}."
+                f"the data set was changed on purpose, delete {located.place.home / MANIFEST}."
             )
             raise CorruptDataError(msg)
-        digest = sha256(file)
-        if path not in known:
-            new[path] = {"sha256": digest, "bytes": file.stat().st_size, "from": "found there"}
-        elif digest != known[path]["sha256"]:
+        checksum = "" if "published" in known.get(path, {}) else entry.published.get(path, "")
+        digest, problem = _digest(entry, located, path, checksum)
+        if path in known and digest != known[path]["sha256"]:
             msg = (
                 f"{file} has changed: its SHA-256 is {digest}, but it was {known[path]['sha256']} when it was first seen. "
                 "Delete it and fetch it again."
             )
             raise CorruptDataError(msg)
+        # Data sets that were complete before their checksums were known here stay what they are: as first seen.
+        if problem and not (path in known and manifest["complete"]):
+            msg = f"{file} is not the published file: {problem} Delete it and fetch it again."
+            raise CorruptDataError(msg)
+        if path not in known:
+            new[path] = {"sha256": digest, "bytes": file.stat().st_size, "from": "found there"}
+            if given_by and path in given_by:
+                new[path] |= {"from": given_by[path].path, "published": given_by[path].checksum}
+        if checksum and not problem:
+            new[path] = {**known.get(path, {}), **new.get(path, {}), "published": checksum}
     return new
+
+
+def _digest(entry: Entry, located: Located, path: str, checksum: str) -> tuple[str, str | None]:
+    """The SHA-256 of what is in a file, and how it differs from a published checksum; None if it does not, or "" is given."""
+    try:
+        with located.open(path, math.inf) as file:
+            digest, found = _hashes(file, checksum, entry.most_bytes if located.is_packed(path) else math.inf)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        msg = f"{located[path]} is damaged ({error}): delete it and fetch it again."
+        raise CorruptDataError(msg) from error
+    if found is None:
+        msg = (
+            f"{located[path]} unpacks to more than {entry.most_bytes / 1e6:.3g} MB, twice the size of the data: it is refused."
+        )
+        raise CorruptDataError(msg)
+    return digest, _difference(checksum, found)
+
+
+def _hashes(file: BinaryIO, checksum: str, limit: float = math.inf) -> tuple[str, str | None]:
+    """SHA-256 of a stream (hex), and its hash of the kind of a checksum, or None if it has more bytes than `limit`."""
+    # MD5 is what is published; it guards against damage here, not against an attacker.
+    sums = [hashlib.sha256(), hashlib.new(checksum.partition(":")[0] or "md5", usedforsecurity=False)]
+    read = 0
+    while chunk := file.read(CHUNK):
+        read += len(chunk)
+        if read > limit:
+            return "", None
+        for total in sums:
+            total.update(chunk)
+    return sums[0].hexdigest(), sums[1].hexdigest()
+
+
+def _difference(checksum: str, found: str) -> str | None:
+    kind, _, expected = checksum.partition(":")
+    return None if found.startswith(expected) else f"its {kind.upper()} is {found}, but the published one is {expected}."
+
+
+def wrong_checksum(path: Path, checksum: str) -> str | None:
+    """Compare a file with its published checksum ("md5:...", or the first digits of "sha256:...").
+
+    Returns:
+        a sentence with both hashes if they differ; None if they agree, or if no checksum is published.
+
+    Raises:
+        OSError: the file is missing, not plain, or unreadable.
+    """
+    if not checksum:
+        return None
+    with open_plain(path, math.inf) as file:
+        return _difference(checksum, str(_hashes(file, checksum)[1]))
 
 
 def add_to_manifest(entry: Entry, place: Place, files: Mapping[str, Any], **facts: Any) -> Manifest:
@@ -98,15 +175,28 @@ def add_to_manifest(entry: Entry, place: Place, files: Mapping[str, Any], **fact
     return updated
 
 
-def verify(entry: Entry, place: Place, paths: list[str]) -> dict[str, str]:
+def verify(entry: Entry, place: Place, paths: list[str] | None = None) -> dict[str, str]:
     """Check files that are about to be read, record those seen for the first time, and return the SHA-256 of each.
 
+    Args:
+        entry: of the data set.
+        place: its folders.
+        paths: of the files; None for the required ones that are there.
+
     Raises:
+        AbsentDataError: required files are missing.
         CorruptDataError: see `check_files`.
         StorageError: the manifest cannot be written to.
     """
+    located = locate(entry, place)
+    if located.lacking:
+        msg = f"{entry.title} is absent: {located.lacking[0]} not found in {place.files}."
+        raise AbsentDataError(msg)
+    if paths is None:
+        paths = [path for path in located.paths if not path.endswith("/")]
     manifest = read_manifest(place.home)
-    new = check_files(entry, place, paths, manifest)
+    found = check_files(entry, located, paths, manifest)
+    new = {path: record for path, record in found.items() if path not in manifest["files"]}
     if new:
         with locked(place.home):
             manifest = add_to_manifest(entry, place, new)

@@ -1,19 +1,23 @@
-"""From a data set on disk to arrays: which images, in which form, with which targets."""
+"""From images on disk to arrays: which images of a data set, in which form, with which targets; or all images of a folder."""
 
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from convrfm.datasets.entries import Entry
-from convrfm.datasets.reading.images import Split, explained_reading
+from convrfm.datasets.places import visible_files
+from convrfm.datasets.reading.images import Split, class_files, explained_reading, from_files
 from convrfm.datasets.transforms import Appearance, to_array
-from convrfm.errors import ConvRFMWarning, InputError
-from convrfm.numerics.inputs import generator, stratified_draw
-from convrfm.system.terminal import track
+from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
+from convrfm.numerics.inputs import generator, is_count, stratified_draw
+from convrfm.system.machine import free_bytes
+from convrfm.system.terminal import track, user_path
 
-__all__ = ["TEST_FRACTION", "Part", "Selection", "pair_labels", "render", "select"]
+__all__ = ["TEST_FRACTION", "LabelledImages", "Part", "Selection", "pair_labels", "read_image_folder", "render", "select"]
 
 TEST_FRACTION = 0.2
 """Share of the training split that serves as test part where there is no other."""
@@ -42,11 +46,14 @@ class Selection:
         train: indices into the training split.
         test: indices into the split that they come from.
         test_from_train: whether that is the training split.
+        drawn_from: for a part that was drawn from the first images of a split, as the others are not there, the number of
+            these and of all images of the split.
     """
 
     train: np.ndarray
     test: np.ndarray
     test_from_train: bool
+    drawn_from: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,9 @@ def select(
 
     Raises:
         InputError: fewer images than requested, or an unknown class.
+
+    Warns:
+        ConvRFMWarning: first images that miss classes, or a draw from a split that is there in part.
     """
     first = protocol == "published"
     from_train = test is None or entry.test_part == "train" or (entry.test_part == "train-published" and first)
@@ -94,13 +104,16 @@ def select(
         train_pool, test_pool = _test_part_of(train.labels, f"test part of {entry.name}", seed, first=first)
     tests = train if from_train or test is None else test
     chosen = []
-    for name, labels, pool, count in (
-        ("train", train.labels, train_pool, counts[0]),
-        ("test", tests.labels, test_pool, counts[1]),
-    ):
+    drawn_from = {}
+    for name, split, pool, count in (("train", train, train_pool, counts[0]), ("test", tests, test_pool, counts[1])):
+        labels = split.labels
         if pair is not None:
             _check_pair(pair, train)
             pool = pool[np.isin(labels[pool], pair)]
+        if split.whole is not None:
+            _check_part(entry, name, split, count, len(pool))
+            if not first or resampled or from_train:
+                drawn_from[name] = (len(split), split.whole)
         if resampled:
             count = min(count, len(pool))
         if count > len(pool):
@@ -113,7 +126,23 @@ def select(
         chosen.append(pool[drawn])
         if first and not resampled and pair is None:
             _warn_of_classes(entry, name, labels[pool], labels[chosen[-1]])
-    return Selection(chosen[0], chosen[1], test_from_train=from_train)
+    for name, (there, whole) in drawn_from.items():
+        msg = (
+            f"The {name} images of {entry.title} are drawn from the first {there} of {whole}, as the others are not there: a "
+            "draw from all of them would give other images."
+        )
+        warnings.warn(msg, ConvRFMWarning, stacklevel=2)
+    return Selection(chosen[0], chosen[1], from_train, drawn_from)
+
+
+def _check_part(entry: Entry, part: str, split: Split, count: int, available: int) -> None:
+    """Refuse more images than there are, of a split of which only the first images are there."""
+    if count > available:
+        msg = (
+            f"n_{part} is {count}, but of the {split.whole} images of {entry.title} only the first {len(split)} are there, of "
+            f"which {available} can be taken: complete the data set, or lower n_{part}."
+        )
+        raise InputError(msg)
 
 
 def _draws(entry: Entry, part: str, seed: int) -> np.random.Generator:
@@ -186,3 +215,84 @@ def _arrays(split: Split, indices: np.ndarray, appearance: Appearance, title: st
         with explained_reading(f"Image {index} of {title}"):
             image = split.image(int(index))
         yield to_array(image, appearance)
+
+
+class LabelledImages(NamedTuple):
+    """Images with their classes.
+
+    Attributes:
+        images: `(n, channels, height, width)` float32 in [0, 1].
+        labels: `(n,)` int64 from 0, indices into `classes`.
+        classes: names of the classes, sorted.
+        files: the file of each image, relative to the folder.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def read_image_folder(
+    folder: str | Path, *, size: int | None = None, colour: Literal["native", "grey", "rgb"] = "native"
+) -> LabelledImages:
+    """Read images that lie in a folder for each class, for the estimators.
+
+    Folders below that of a class belong to it. Hidden files and folders are skipped, and so is what systems leave behind
+    (`convrfm.datasets.places.is_hidden`); other files that do not look like images by their names are left out with a
+    warning. Images are turned as their EXIF orientation says. `convrfm.datasets.reading.images.read_image` says how each kind
+    of image becomes pixels, and which are refused.
+
+    Args:
+        folder: with a folder of images for each class; a leading `~` is the home folder.
+        size: pixels of each side, to which images are resized (bilinear, with antialiasing; proportions are not kept); None
+            keeps their size, which must then be the same for all.
+        colour: "grey" for one channel (ITU-R 601 luma), "rgb" for three; "native" keeps the channels of the images, which
+            must then be the same for all.
+
+    Raises:
+        AbsentDataError: no such folder, or no class folder in it.
+        CorruptDataError: a file is damaged or cannot be read faithfully, or a class folder without an image.
+        InputError: a size below 1 or beyond the free memory, an unknown colour, or images of different shapes.
+    """
+    root = user_path(folder)
+    if colour not in ("native", "grey", "rgb"):
+        msg = f"colour must be native, grey or rgb, but it is {colour!r}."
+        raise InputError(msg)
+    if size is not None and not is_count(size):
+        msg = f"size must be a positive integer, but it is {size!r}."
+        raise InputError(msg)
+    try:
+        if not root.is_dir():
+            msg = f"No folder {root}: name a folder that has a folder of images for each class."
+            raise AbsentDataError(msg)
+        paths, labels, classes = class_files(root)
+        _warn_of_others(root, paths)
+    except OSError as error:
+        msg = f"{error.filename} cannot be read: {error.strerror}."
+        raise CorruptDataError(msg) from error
+    if size is not None:
+        _check_memory(len(paths), size, 1 if colour == "grey" else 3)
+    split = from_files(root, paths, labels, classes, upright=True)
+    everything = np.arange(len(split))
+    part = render(split, everything, Appearance(size=size, colour=colour), None, f"images in {root}")
+    return LabelledImages(part.images, part.labels, split.classes, tuple(split.files(everything)))
+
+
+def _check_memory(images: int, size: int, channels: int) -> None:
+    """Refuse a size at which images, held as a list and as an array, do not fit into memory."""
+    needed, free = 2 * images * channels * size**2 * np.dtype(np.float32).itemsize, free_bytes()
+    if needed > free:
+        msg = (
+            f"{images} images of {size}x{size} pixels take {needed / 2**30:.3g} GiB, but {free / 2**30:.3g} GiB are free: "
+            "choose a smaller size, or fewer images."
+        )
+        raise InputError(msg)
+
+
+def _warn_of_others(root: Path, paths: list[str]) -> None:
+    """Warn of visible files that are not read."""
+    others = sorted(set(visible_files(root, follow_links=True)) - set(paths))
+    if others:
+        msg = f"{len(others)} files in {root} are left out, as their names are not those of images, such as {others[0]}."
+        warnings.warn(msg, ConvRFMWarning, stacklevel=3)

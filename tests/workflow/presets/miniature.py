@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import yaml
 from datasets.official import MAKERS
-from datasets.packing import Made, md5
+from datasets.packing import Made
 from torchvision.models import get_model
 
 from convrfm.datasets.registry import REGISTRY
@@ -42,24 +42,15 @@ from pathlib import Path as _Path
 _SUMS = _json.loads(_Path(__file__).with_name("sums.json").read_text())
 REGISTRY = {
     name: _replace(
-        entry, megabytes=entry.megabytes if entry.network else 1, remotes=tuple(_replace(r, checksum=_SUMS[name].get(r.path, r.checksum)) for r in entry.remotes)
+        entry,
+        megabytes=entry.megabytes if entry.network else 1,
+        remotes=tuple(_replace(r, checksum=_SUMS[name].get(r.path, r.checksum)) for r in entry.remotes),
+        contents={path: _SUMS[name][path] for path in entry.contents},
     )
     if name in _SUMS
     else entry
     for name, entry in REGISTRY.items()
 }
-"""
-TORCHVISION = """
-import json as _json
-from torchvision.datasets import STL10 as _STL10, SVHN as _SVHN, CelebA as _CelebA, Flowers102 as _Flowers102
-
-_SUMS = _json.loads((Path(__file__).parents[1] / "sums.json").read_text())
-_BY_FILE = {path.rpartition("/")[2]: total.partition(":")[2] for files in _SUMS.values() for path, total in files.items()}
-_SVHN.split_list = {k: [u, f, _BY_FILE.get(f, "")] for k, (u, f, _) in _SVHN.split_list.items()}
-_Flowers102._file_dict = {k: (f, _BY_FILE.get(f, "")) for k, (f, _) in _Flowers102._file_dict.items()}
-_CelebA.file_list = [(i, _BY_FILE.get(f, ""), f) for i, _, f in _CelebA.file_list]
-for _name in ("train_list", "test_list"):
-    setattr(_STL10, _name, [[f, None] for f, _ in getattr(_STL10, _name)])
 """
 
 
@@ -128,10 +119,9 @@ def put_data(project: Path, names: list[str]) -> None:
         entry = REGISTRY[name]
         made = MAKERS[name]() if name in MAKERS else Made({entry.required[0]: _weights(entry.network)}, {}, 0)
         made.write(project / "data" / name)
-        sums[name] = {remote.path: f"md5:{md5(made.files[remote.path])}" for remote in entry.remotes}
+        known = made.entry(name)
+        sums[name] = {remote.path: remote.checksum for remote in known.remotes} | dict(known.contents)
     package = project / "src/convrfm/datasets"
     (package / "sums.json").write_text(json.dumps(sums))
     with (package / "registry.py").open("a") as file:
         file.write(PATCH)
-    with (package / "reading/formats.py").open("a") as file:
-        file.write(TORCHVISION)

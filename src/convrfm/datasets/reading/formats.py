@@ -1,14 +1,16 @@
 """The official format of every data set and weight file on disk: idx, pickles, .mat, plain binary, HDF5, text, folders.
 
-torchvision reads idx, SVHN and USPS. Its loaders of CIFAR execute whatever the pickles hold, that of STL-10 hashes 2.6 GB
-of unlabelled images each time, and that of PatchCamelyon gives labels one by one: these are read here. Of data sets with a
-file for each image, torchvision's loaders say which file has which label where lists do, and `class_files` where folders do:
-torchvision takes hidden files and folders for data. The files are opened here.
+torchvision's loaders find their files at one place only, take hidden files for images, and execute whatever the pickles of
+CIFAR hold. So the formats are read here, from wherever `convrfm.datasets.places.locate` has found the files; names of classes
+that no file has come from torchvision.
 """
 
 import bisect
 import bz2
+import csv
+import json
 import math
+import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from convrfm.datasets.entries import Entry
+from convrfm.datasets.entries import CLASS_FOLDERS, Entry
 from convrfm.datasets.local_signal import in_random_greys
-from convrfm.datasets.reading.images import Split, class_files, explained_reading, from_arrays, from_files
+from convrfm.datasets.places import Located, Place, locate
+from convrfm.datasets.reading.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.restricted_pickle import load_pickle, read_weights
 from convrfm.errors import CorruptDataError
 from convrfm.numerics.inputs import generator
@@ -40,61 +43,97 @@ PATCH_SIZE, PATCHES = 32, 2000
 
 DIGITS = [str(digit) for digit in range(10)]
 
-Reader = Callable[[Entry, Path, str], Split]
-"""From an entry, the root of its data and the name of a split."""
+Reader = Callable[[Entry, Located, str], Split]
+"""From an entry, where its files lie, and the name of a split."""
+
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4"}
+"""Types of numbers in idx files, by their code; those with a fraction hold neither images nor labels."""
 
 
-def _idx(images: Path, labels: Path, classes: Sequence[str]) -> Split:
-    """The format of LeCun's MNIST files; labels of QMNIST are the first of eight columns."""
-    from torchvision.datasets.mnist import read_image_file, read_sn3_pascalvincent_tensor
+def read_idx(located: Located, path: str, limit: float) -> np.ndarray:
+    """Read a file in the format of LeCun's MNIST, perhaps compressed as .gz.
 
-    found = read_sn3_pascalvincent_tensor(str(labels)).numpy()
-    return from_arrays(read_image_file(str(images)).numpy(), found if found.ndim == 1 else found[:, 0], classes)
+    Args:
+        located: where the files lie.
+        path: the required path of the file.
+        limit: bytes that its numbers may have.
+
+    Returns:
+        the numbers, in the shape and of the integer type that the header gives.
+
+    Raises:
+        CorruptDataError: the header is not one, or the numbers are more or fewer than it says.
+        OSError: the file cannot be read, or is not compressed as its name says.
+    """
+    with located.open(path, math.inf) as file:
+        head = file.read(4)
+        _refuse(len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_TYPES, f"{located[path]} is no idx file of integers")
+        numbers = file.read(4 * head[3])
+        _refuse(len(numbers) < 4 * head[3], f"{located[path]} ends in its header")
+        shape = struct.unpack(f">{head[3]}I", numbers)
+        kind = np.dtype(IDX_TYPES[head[2]])
+        size = math.prod(shape) * kind.itemsize
+        _refuse(size > limit, f"{located[path]} says that it has {size} bytes, more than all of the data set")
+        # One more shows that there are too many; and at its end, a .gz file is compared with its checksum.
+        content = file.read(size + 1)
+    _refuse(
+        len(content) != size,
+        f"{located[path]} has {'more' if len(content) > size else 'fewer'} than the {size} bytes of its header",
+    )
+    return np.frombuffer(content, kind).reshape(shape)
 
 
-def _mnist(entry: Entry, root: Path, split: str) -> Split:
+def _idx(entry: Entry, located: Located, base: str, labels: str, classes: Sequence[str]) -> Split:
+    """Images and labels in idx files; labels of QMNIST are the first of eight columns."""
+    images = read_idx(located, f"{base}-images-idx3-ubyte", entry.most_bytes)
+    found = read_idx(located, f"{base}-labels-{labels}", entry.most_bytes)
+    return from_arrays(images, found if found.ndim == 1 else found[:, 0], classes)
+
+
+def _mnist(entry: Entry, located: Located, split: str) -> Split:
     """MNIST and what has its names of files, in a folder named by torchvision's class, which knows the classes."""
     from torchvision import datasets
 
     folder, prefix = entry.required[0].partition("/")[0], {"train": "train", "test": "t10k"}[split]
-    raw, classes = root / folder / "raw", getattr(datasets, folder).classes
-    return _idx(raw / f"{prefix}-images-idx3-ubyte", raw / f"{prefix}-labels-idx1-ubyte", classes)
+    return _idx(entry, located, f"{folder}/raw/{prefix}", "idx1-ubyte", getattr(datasets, folder).classes)
 
 
-def _qmnist(entry: Entry, root: Path, split: str) -> Split:
+def _qmnist(entry: Entry, located: Located, split: str) -> Split:
     from torchvision.datasets import QMNIST
 
-    base = f"QMNIST/raw/qmnist-{split}"
-    return _idx(root / f"{base}-images-idx3-ubyte", root / f"{base}-labels-idx2-int", QMNIST.classes)
+    return _idx(entry, located, f"QMNIST/raw/qmnist-{split}", "idx2-int", QMNIST.classes)
 
 
-def _emnist_letters(entry: Entry, root: Path, split: str) -> Split:
+def _emnist_letters(entry: Entry, located: Located, split: str) -> Split:
     from torchvision.datasets import EMNIST
 
-    base = f"EMNIST/raw/emnist-letters-{split}"
-    classes = EMNIST.classes_split_dict["letters"]
-    return _idx(root / f"{base}-images-idx3-ubyte", root / f"{base}-labels-idx1-ubyte", classes)
+    return _idx(entry, located, f"EMNIST/raw/emnist-letters-{split}", "idx1-ubyte", EMNIST.classes_split_dict["letters"])
 
 
-def _usps(entry: Entry, root: Path, split: str) -> Split:
-    from torchvision.datasets import USPS
+def _usps(entry: Entry, located: Located, split: str) -> Split:
+    """Lines of text: the label from 1, and 256 grey values in [-1, 1] as `index:value`."""
+    with bz2.open(located[{"train": "usps.bz2", "test": "usps.t.bz2"}[split]]) as file:
+        content = file.read(MOST_TEXT + 1)
+    _refuse(len(content) > MOST_TEXT, f"it unpacks to more than {MOST_TEXT} bytes")
+    rows = [line.split() for line in content.decode().splitlines()]
+    values = np.array([[word.partition(":")[2] for word in row[1:]] for row in rows], np.float32)
+    # In single precision and rounded down, as torchvision does it: others may differ by one.
+    images = ((values.reshape(-1, 16, 16) + 1) / 2 * 255).astype(np.uint8)
+    return from_arrays(images, [int(row[0]) - 1 for row in rows], DIGITS)
 
-    with bz2.open(root / {"train": "usps.bz2", "test": "usps.t.bz2"}[split]) as file:
-        _refuse(len(file.read(MOST_TEXT + 1)) > MOST_TEXT, f"it unpacks to more than {MOST_TEXT} bytes")
-    data = USPS(root, train=split == "train")
-    return from_arrays(data.data, data.targets, DIGITS)
 
+def _svhn(entry: Entry, located: Located, split: str) -> Split:
+    """A .mat file: images `X` `(32, 32, 3, n)`, and labels `y` `(n, 1)`, 10 for the digit 0."""
+    from scipy.io import loadmat, whosmat
 
-def _svhn(entry: Entry, root: Path, split: str) -> Split:
-    from scipy.io import whosmat
-    from torchvision.datasets import SVHN
-
-    found = {name: shape for name, shape, _ in whosmat(root / f"{split}_32x32.mat")}
+    path = located[f"{split}_32x32.mat"]
+    found = {name: shape for name, shape, _ in whosmat(path)}
     count = found.get("y", (0,))[0]
     wrong = found != {"X": (32, 32, 3, count), "y": (count, 1)} or count > MOST_IMAGES
-    _refuse(wrong, f"{split}_32x32.mat holds arrays of shapes {found}")
-    data = SVHN(root, split=split)
-    return from_arrays(data.data.transpose(0, 2, 3, 1), data.labels, DIGITS)
+    _refuse(wrong, f"{path.name} holds arrays of shapes {found}")
+    data = loadmat(path)
+    labels = data["y"].astype(np.int64).squeeze(1)
+    return from_arrays(data["X"].transpose(3, 0, 1, 2), np.where(labels == 10, 0, labels), DIGITS)
 
 
 def _rows_as_images(rows: np.ndarray) -> np.ndarray:
@@ -103,40 +142,43 @@ def _rows_as_images(rows: np.ndarray) -> np.ndarray:
 
 
 def _cifar(folder: str, batches: dict[str, list[str]], labels: str, meta: str, names: str) -> Reader:
-    def read(entry: Entry, root: Path, split: str) -> Split:
-        parts = [load_pickle(root / folder / name) for name in batches[split]]
+    def read(entry: Entry, located: Located, split: str) -> Split:
+        wanted = [f"{folder}/{name}" for name in batches[split]]
+        there = [path for path in wanted if path not in located.absent]
+        parts = [load_pickle(located[path]) for path in there]
         images = _rows_as_images(np.concatenate([part["data"] for part in parts]))
         found = np.concatenate([np.asarray(part[labels]) for part in parts])
-        return from_arrays(images, found, load_pickle(root / folder / meta)[names])
+        whole = entry.splits[split] if len(there) < len(wanted) else None
+        return from_arrays(images, found, load_pickle(located[f"{folder}/{meta}"])[names], whole=whole)
 
     return read
 
 
-def _stl10(entry: Entry, root: Path, split: str) -> Split:
+def _stl10(entry: Entry, located: Located, split: str) -> Split:
     """Plain bytes, image by image, (channel, column, row); labels from 1."""
-    folder = root / "stl10_binary"
-    images = np.fromfile(folder / f"{split}_X.bin", np.uint8).reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
-    labels = np.fromfile(folder / f"{split}_y.bin", np.uint8).astype(np.int64) - 1
-    return from_arrays(images, labels, (folder / "class_names.txt").read_text().split())
+    pixels, labels = (np.fromfile(located[f"stl10_binary/{split}_{part}.bin"], np.uint8) for part in "Xy")
+    images = pixels.reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
+    names = located["stl10_binary/class_names.txt"].read_text().split()
+    return from_arrays(images, labels.astype(np.int64) - 1, names)
 
 
-def _pcam(entry: Entry, root: Path, split: str) -> Split:
+def _pcam(entry: Entry, located: Located, split: str) -> Split:
     """HDF5: images `x` `(n, 96, 96, 3)`, read one by one, and labels `y` `(n, 1, 1, 1)`."""
     import h5py
 
     base = f"pcam/camelyonpatch_level_2_split_{split}"
-    with h5py.File(root / f"{base}_y.h5") as file:
+    with h5py.File(located[f"{base}_y.h5"]) as file:
         stored = _stored(file, "y")
         wrong = stored.shape[1:] != (1, 1, 1) or len(stored) > MOST_IMAGES
         _refuse(wrong, f"{base}_y.h5 has labels of shape {stored.shape}")
         labels = stored[:].reshape(-1)
-    with h5py.File(root / f"{base}_x.h5") as file:
+    with h5py.File(located[f"{base}_x.h5"]) as file:
         shape = _stored(file, "x").shape
     wrong = shape != (len(labels), 96, 96, 3)
     _refuse(wrong, f"{base}_x.h5 holds images of shape {shape} for {len(labels)} labels")
 
     def image(index: int) -> Image.Image:
-        with h5py.File(root / f"{base}_x.h5") as file:
+        with h5py.File(located[f"{base}_x.h5"]) as file:
             return Image.fromarray(file["x"][index])
 
     return Split(labels.astype(np.int64), ("no tumour", "tumour"), image, lambda _: [])
@@ -169,13 +211,14 @@ def _refuse(wrong: bool, found: str) -> None:
         raise CorruptDataError(found)
 
 
-def _imagenet32(entry: Entry, root: Path, split: str) -> Split:
+def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
     """Pickled batches as in CIFAR, with labels from 1. One batch, 0.4 GB, is held at a time."""
-    names = [f"train_data_batch_{i}" for i in range(1, 11)] if split == "train" else ["val_data"]
+    wanted = entry.batches if split == "train" else ("val_data",)
+    names = [path for path in wanted if path not in located.absent]
 
     @lru_cache(maxsize=1)
     def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
-        content = load_pickle(root / names[number])
+        content = load_pickle(located[names[number]])
         images = _rows_as_images(content["data"])
         labels = np.asarray(content["labels"], np.int64) - 1
         _refuse(len(images) != len(labels), f"{names[number]} holds {len(images)} images and {len(labels)} labels")
@@ -189,81 +232,153 @@ def _imagenet32(entry: Entry, root: Path, split: str) -> Split:
         return Image.fromarray(batch(number)[0][index - starts[number]])
 
     found = np.concatenate(labels)
-    return Split(found, tuple(str(label) for label in range(int(found.max()) + 1)), image, lambda _: [])
+    classes = tuple(str(label) for label in range(int(found.max()) + 1))
+    whole = entry.splits[split] if len(names) < len(wanted) else None
+    return Split(found, classes, image, lambda _: [], whole)
 
 
-def _gtsrb(entry: Entry, root: Path, split: str) -> Split:
-    from torchvision.datasets import GTSRB
+def _root(located: Located) -> Path:
+    return located.place.files
 
-    paths, labels, classes = class_files(root / "gtsrb/GTSRB/Training", (".ppm",))
+
+def _numbered(classes: Sequence[str], folder: Path) -> None:
+    """Refuse folders of classes that are not numbered from 0: without one, the labels of all others would be wrong."""
+    wrong = [name for number, name in enumerate(classes) if not name.isdecimal() or int(name) != number]
+    _refuse(bool(wrong), f"the class folders in {folder} are not numbered from 0 without a gap: {', '.join(wrong[:1])}")
+
+
+def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
+    """Class folders of training images; a list of test images with their labels."""
+    folder = located["gtsrb/GTSRB/Training/"]
+    paths, labels, classes = class_files(folder, (".ppm",))
+    _numbered(classes, folder)
     if split == "test":
-        samples = GTSRB(root, split=split)._samples
-        paths, labels = [path for path, _ in samples], [label for _, label in samples]
-    return from_files(root, paths, labels, classes)
+        with located["gtsrb/GT-final_test.csv"].open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))
+        images = located["gtsrb/GTSRB/Final_Test/Images/"]
+        paths, labels = [str(images / row["Filename"]) for row in rows], [int(row["ClassId"]) for row in rows]
+    return from_files(_root(located), paths, labels, classes)
 
 
-def _listed(loader: str, **arguments: Any) -> Reader:
-    """A reader by way of torchvision's loader of this name."""
-
-    def read(entry: Entry, root: Path, split: str) -> Split:
-        from torchvision import datasets
-
-        data = getattr(datasets, loader)(root, split=split, **arguments)
-        return from_files(root, data._image_files, data._labels, data.classes)
-
-    return read
-
-
-def _caltech101(entry: Entry, root: Path, split: str) -> Split:
-    folder = root / "caltech101" / "101_ObjectCategories"
-    return from_files(root, *class_files(folder, (".jpg",), without="BACKGROUND_Google"))
+def _gtsrb_kaggle(entry: Entry, located: Located, split: str) -> Split:
+    """The same as PNG; folders of classes are 0, 1, ..., 42, and the list of test images has their paths."""
+    folder = located["Train/"]
+    paths, labels, classes = class_files(folder, (".png",), by_number=True)
+    _numbered(classes, folder)
+    if split == "test":
+        with located["Test.csv"].open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        paths = [str(located["Test/"] / Path(row["Path"]).name) for row in rows]
+        labels = [int(row["ClassId"]) for row in rows]
+    return from_files(_root(located), paths, labels, classes)
 
 
-def _celeba(entry: Entry, root: Path, split: str) -> Split:
-    from torchvision.datasets import CelebA
-
-    data = CelebA(root, split=split)
-    labels = data.attr[:, data.attr_names.index("Smiling")]
-    paths = [root / "celeba" / "img_align_celeba" / name for name in data.filename]
-    return from_files(root, paths, labels.tolist(), ("not smiling", "smiling"))
-
-
-def _stanford_cars(entry: Entry, root: Path, split: str) -> Split:
-    from torchvision.datasets import StanfordCars
-
-    data = StanfordCars(root, split=split)
-    paths, labels = zip(*data._samples, strict=True)
-    return from_files(root, paths, labels, data.classes)
+def _dtd(entry: Entry, located: Located, split: str) -> Split:
+    """A list of images of each split, by class."""
+    lines = located[f"dtd/dtd/labels/{split}1.txt"].read_text().split()
+    names = [line.partition("/")[0] for line in lines]
+    classes = sorted(set(names))
+    paths = [located["dtd/dtd/images/"] / line for line in lines]
+    return from_files(_root(located), paths, [classes.index(name) for name in names], classes)
 
 
-def _class_folders(entry: Entry, root: Path, split: str) -> Split:
-    """A folder for each split with one for each class; for ImageNet, torchvision's own loader wants the archives."""
-    return from_files(root, *class_files(root / split))
+def _aircraft(entry: Entry, located: Located, split: str) -> Split:
+    """A list of images of each split with their manufacturers, whose names have spaces."""
+    base = "fgvc-aircraft-2013b/data"
+    classes = located[f"{base}/manufacturers.txt"].read_text().splitlines()
+    lines = located[f"{base}/images_manufacturer_{split}.txt"].read_text().splitlines()
+    paths = [located[f"{base}/images/"] / f"{line.partition(' ')[0]}.jpg" for line in lines]
+    return from_files(_root(located), paths, [classes.index(line.partition(" ")[2]) for line in lines], classes)
 
 
-def _imagenette(entry: Entry, root: Path, split: str) -> Split:
+def _caltech101(entry: Entry, located: Located, split: str) -> Split:
+    found = class_files(located["caltech101/101_ObjectCategories/"], (".jpg",), without="BACKGROUND_Google")
+    return from_files(_root(located), *found)
+
+
+def _flowers102(entry: Entry, located: Located, split: str) -> Split:
+    """Numbers of the images of each split, and labels of all of them, from 1."""
+    from scipy.io import loadmat
+    from torchvision.datasets import Flowers102
+
+    ids = loadmat(located["flowers-102/setid.mat"], squeeze_me=True)[{"train": "trnid", "test": "tstid"}[split]]
+    labels = loadmat(located["flowers-102/imagelabels.mat"], squeeze_me=True)["labels"].astype(np.int64) - 1
+    paths = [located["flowers-102/jpg/"] / f"image_{number:05d}.jpg" for number in ids]
+    return from_files(_root(located), paths, labels[ids.astype(np.int64) - 1].tolist(), Flowers102.classes)
+
+
+def _food101(entry: Entry, located: Located, split: str) -> Split:
+    """Lists of the images of each class."""
+    lists = json.loads(located[f"food-101/meta/{split}.json"].read_text())
+    classes = sorted(lists)
+    lines = [(label, line) for label, name in enumerate(classes) for line in lists[name]]
+    paths = [located["food-101/images/"] / f"{line}.jpg" for _, line in lines]
+    return from_files(_root(located), paths, [label for label, _ in lines], classes)
+
+
+def _celeba(entry: Entry, located: Located, split: str) -> Split:
+    """Tables by image: the part that it belongs to, and 40 attributes, which are 1 or -1."""
+    _, header, *rows = located["celeba/list_attr_celeba.txt"].read_text().splitlines()
+    column = header.split().index("Smiling") + 1
+    smiles = {row.split()[0]: row.split()[column] == "1" for row in rows}
+    part = {"train": "0", "test": "2"}[split]
+    lines = (line.split() for line in located["celeba/list_eval_partition.txt"].read_text().splitlines())
+    names = [name for name, number in lines if number == part]
+    paths = [located["celeba/img_align_celeba/"] / name for name in names]
+    return from_files(_root(located), paths, [int(smiles[name]) for name in names], ("not smiling", "smiling"))
+
+
+def _stanford_cars(entry: Entry, located: Located, split: str) -> Split:
+    """A .mat file of names and labels, from 1, of each split."""
+    from scipy.io import loadmat
+
+    tables = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
+    rows = np.atleast_1d(loadmat(located[f"stanford_cars/{tables[split]}"], squeeze_me=True)["annotations"])
+    names = loadmat(located["stanford_cars/devkit/cars_meta.mat"], squeeze_me=True)["class_names"].tolist()
+    paths = [located[f"stanford_cars/cars_{split}/"] / str(row["fname"]) for row in rows]
+    return from_files(_root(located), paths, [int(row["class"]) - 1 for row in rows], names)
+
+
+def _class_folders(entry: Entry, located: Located, split: str) -> Split:
+    """A folder for each split with one for each class; classes whose names are numbers are in their order."""
+    return from_files(_root(located), *_by_class(located["train/"], located[f"{split}/"], SUFFIXES))
+
+
+def _imagenette(entry: Entry, located: Located, split: str) -> Split:
     from torchvision.datasets import Imagenette
 
-    paths, labels, folders = class_files(root / "imagenette2-320" / split, (".jpeg",))
-    return from_files(root, paths, labels, [Imagenette._WNID_TO_CLASS[name][0] for name in folders])
+    train, folder = (located[f"imagenette2-320/{name}/"] for name in ("train", split))
+    paths, labels, names = _by_class(train, folder, (".jpeg",))
+    return from_files(_root(located), paths, labels, [Imagenette._WNID_TO_CLASS[name][0] for name in names])
 
 
-def _digits(entry: Entry, root: Path, split: str) -> Split:
+def _by_class(train: Path, folder: Path, suffixes: tuple[str, ...]) -> tuple[list[str], list[int], list[str]]:
+    """Images by class in a folder, with labels that index the classes of the training images."""
+    paths, labels, names = class_files(folder, suffixes, by_number=True)
+    if folder == train:
+        return paths, labels, names
+    classes = class_files(train, suffixes, by_number=True)[2]
+    unknown = sorted(set(names) - set(classes))
+    _refuse(bool(unknown), f"{folder} has the class {', '.join(unknown[:1])}, which {train} does not have")
+    return paths, [classes.index(names[label]) for label in labels], classes
+
+
+def _digits(entry: Entry, located: Located, split: str) -> Split:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     return from_arrays(np.round(bunch.images * (255 / 16)).astype(np.uint8), bunch.target, DIGITS)
 
 
-def _street_digits(entry: Entry, root: Path, split: str) -> Split:
+def _street_digits(entry: Entry, located: Located, split: str) -> Split:
     """Digits in random greys, the same for each call."""
-    digits = _digits(entry, root, split)
+    digits = _digits(entry, located, split)
     strokes = np.stack([np.asarray(digits.image(i), np.float64) for i in range(len(digits))]) / 255
     images = in_random_greys(strokes, generator(0, "greys of the street digits"))
     return from_arrays(np.round(images).astype(np.uint8), digits.labels, DIGITS)
 
 
-def _photographs(entry: Entry, root: Path, split: str) -> Split:
+def _photographs(entry: Entry, located: Located, split: str) -> Split:
     from sklearn.datasets import load_sample_images
 
     bunch = load_sample_images()
@@ -271,7 +386,7 @@ def _photographs(entry: Entry, root: Path, split: str) -> Split:
     return Split(np.arange(len(names)), tuple(names), lambda i: Image.fromarray(bunch.images[i]), lambda _: [])
 
 
-def _photograph_patches(entry: Entry, root: Path, split: str) -> Split:
+def _photograph_patches(entry: Entry, located: Located, split: str) -> Split:
     """Patches at places that are always the same, photographs in turn; the halves keep the splits apart."""
     from sklearn.datasets import load_sample_images
 
@@ -306,44 +421,46 @@ READERS: dict[str, Reader] = {
     "pcam": _pcam,
     "imagenet32": _imagenet32,
     "gtsrb": _gtsrb,
-    "dtd": _listed("DTD", partition=1),
-    "aircraft": _listed("FGVCAircraft", annotation_level="manufacturer"),
+    "gtsrb-kaggle": _gtsrb_kaggle,
+    "dtd": _dtd,
+    "aircraft": _aircraft,
     "caltech101": _caltech101,
-    "flowers102": _listed("Flowers102"),
-    "food101": _listed("Food101"),
+    "flowers102": _flowers102,
+    "food101": _food101,
     "celeba": _celeba,
     "stanford-cars": _stanford_cars,
-    "class-folders": _class_folders,
+    CLASS_FOLDERS: _class_folders,
     "imagenette": _imagenette,
     "digits": _digits,
     "street-digits": _street_digits,
     "photographs": _photographs,
     "photograph-patches": _photograph_patches,
 }
-"""By `Entry.reader`, or by the name of the data set."""
+"""By the reader of a layout, which is `Entry.reader` or the name of the data set in the official one."""
 
 
-def splits_there(entry: Entry, root: Path) -> list[str]:
+def splits_there(entry: Entry, place: Place) -> list[str]:
     """The splits that can be read: all, except for ImageNet, whose validation images may be missing."""
-    return [split for split in entry.splits if not entry.recorded_when_read or (root / split).is_dir()]
+    return [split for split in entry.splits if not entry.recorded_when_read or (place.files / split).is_dir()]
 
 
-def read_split(entry: Entry, root: Path, split: str) -> Split:
-    """Read one split of a data set from its official format.
+def read_split(entry: Entry, place: Place, split: str) -> Split:
+    """Read one split of a data set, in whatever layout it is there.
 
     Args:
         entry: of images with files, or embedded.
-        root: of the data.
+        place: its folders.
         split: a name of `entry.splits`.
 
     Raises:
         CorruptDataError: the files are not in that format, or do not fit together.
     """
-    with explained_reading(f"The split {split} of {entry.title} in {root}"):
-        return READERS[entry.reader or entry.name](entry, root, split)
+    with explained_reading(f"The split {split} of {entry.title} in {place.files}"):
+        located = locate(entry, place)
+        return READERS[located.reader](entry, located, split)
 
 
-def summarise(entry: Entry, root: Path) -> dict[str, Any]:
+def summarise(entry: Entry, place: Place) -> dict[str, Any]:
     """Read a data set through, as far as its labels and the first image of each split go.
 
     Returns:
@@ -354,11 +471,11 @@ def summarise(entry: Entry, root: Path) -> dict[str, Any]:
         CorruptDataError: it cannot be read.
     """
     if entry.network:
-        tensors = read_weights(entry, root)
+        tensors = read_weights(entry, place.files)
         return {"weights": {"tensors": len(tensors), "parameters": sum(tensor.numel() for tensor in tensors.values())}}
     found = {}
-    for name in splits_there(entry, root):
-        split = read_split(entry, root, name)
+    for name in splits_there(entry, place):
+        split = read_split(entry, place, name)
         with explained_reading(f"The first image of the split {name} of {entry.title}"):
             split.image(0)
         found[name] = {"images": len(split), "classes": len(split.classes)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from convrfm.datasets.entries import is_hidden, visible_files
+from convrfm.datasets.places import is_hidden, visible_files
 from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError
 from convrfm.system.storage import NotPlainError, open_plain
 
@@ -46,19 +46,23 @@ class Split:
         classes: their names; labels index them.
         image: reads one image by its index, in mode L (grey), RGB, or F (grey in [0, 1], of more than 8 bits).
         files: the files, relative to the root of the data, that reading these images opens beyond those that hold labels.
+        whole: images of the whole split, if only the first ones are there; None if all are.
     """
 
     labels: np.ndarray
     classes: tuple[str, ...]
     image: Callable[[int], Image.Image]
     files: Callable[[Iterable[int]], list[str]]
+    whole: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def from_arrays(images: np.ndarray, labels: Sequence[int] | np.ndarray, classes: Sequence[str]) -> Split:
-    """A split that lies in memory: images `(n, height, width)` or `(n, height, width, 3)` uint8.
+def from_arrays(
+    images: np.ndarray, labels: Sequence[int] | np.ndarray, classes: Sequence[str], *, whole: int | None = None
+) -> Split:
+    """A split that lies in memory: images `(n, height, width)` or `(n, height, width, 3)` uint8; for `whole`, see `Split`.
 
     Raises:
         CorruptDataError: images and labels do not fit together.
@@ -67,7 +71,7 @@ def from_arrays(images: np.ndarray, labels: Sequence[int] | np.ndarray, classes:
         msg = f"images of type {images.dtype} and shape {images.shape} were found, not of uint8 and (n, height, width[, 3])"
         raise CorruptDataError(msg)
     found = _checked(labels, len(images), classes)
-    return Split(found, tuple(classes), lambda i: Image.fromarray(images[i]), lambda _: [])
+    return Split(found, tuple(classes), lambda i: Image.fromarray(images[i]), lambda _: [], whole)
 
 
 def from_files(
@@ -122,17 +126,18 @@ def explained_reading(what: str) -> Iterator[None]:
 
 
 def class_files(
-    folder: Path, suffixes: Collection[str] = SUFFIXES, without: str = ""
+    folder: Path, suffixes: Collection[str] = SUFFIXES, without: str = "", *, by_number: bool = False
 ) -> tuple[list[str], list[int], list[str]]:
     """List the image files of a folder that has one folder for each class.
 
-    Hidden files and folders, and those that systems leave behind, are passed over (`convrfm.datasets.entries.is_hidden`).
+    Hidden files and folders, and those that systems leave behind, are passed over (`convrfm.datasets.places.is_hidden`).
     The order is that of torchvision's `ImageFolder`: classes by name, files by the folder below and by name.
 
     Args:
         folder: with the folders of the classes.
         suffixes: how names of images end, in small letters.
         without: a folder that is no class.
+        by_number: whether classes are sorted as numbers where all their names are numbers.
 
     Returns:
         paths of the files, their labels from 0, and the names of the classes, which are those of their folders.
@@ -143,6 +148,8 @@ def class_files(
     """
     folders = (entry.name for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name))
     classes = sorted(name for name in folders if name != without)
+    if by_number and all(name.isdecimal() for name in classes):
+        classes.sort(key=int)
     if not classes:
         msg = f"{folder} has no class folders: put the images of each class into a folder of their own there."
         raise AbsentDataError(msg)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from convrfm.datasets.acquire import State, acquire, examine
-from convrfm.datasets.entries import Entry, Place, find_place, fingerprint
+from convrfm.datasets.entries import Entry
+from convrfm.datasets.places import Place, find_place, fingerprint
 from convrfm.datasets.registry import REGISTRY, find_entry
 from convrfm.replication.record.data_states import require_present
 from convrfm.replication.record.session import Job
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 def fetch(job: Job) -> None:
     """Fetch what is missing of a data set, verify all of it, and write its state; absent data are no error here."""
     for entry in track([find_entry(job.settings["dataset"])], 1, "data sets", show=True):
-        place = _place(job.settings, entry.name)
+        place = _place(job.settings, entry)
         state = _with_command(acquire(entry, place, mirror=job.settings["mirror"]), entry, place)
         log.info("%s is %s. %s", entry.title, state.state, state.reason)
         content = asdict(state) | {"attempt": job.settings["attempt"], "fingerprint": fingerprint(entry, place)}
@@ -45,7 +46,7 @@ def print_states(job: Job) -> None:
     entries = list(REGISTRY.values())
     states = {}
     for entry in track(entries, len(entries), "data sets", show=True):
-        place = _place(job.settings, entry.name)
+        place = _place(job.settings, entry)
         states[entry.name] = _with_command(examine(entry, place), entry, place)
     sys.stdout.write("\n".join(_table(states)) + "\n")
 
@@ -53,31 +54,39 @@ def print_states(job: Job) -> None:
 def _with_command(state: State, entry: Entry, place: Place) -> State:
     """A state whose remedy says what the workflow can do as well."""
     command, remedy = f"`snakemake -c1 download_{entry.name}`", state.remedy
-    if state.state != "present" and place.given is not None:
+    if state.state != "present" and place.given is not None and not place.of_system:
         remedy += f" Or take {entry.name} out of data_folders."
     elif state.state == "absent" and entry.obtained != "manual":
         remedy = f"{command} fetches it. {remedy} Or name a filled folder in data_folders."
-    elif state.state == "corrupt" and entry.obtained != "manual":
+    elif state.state == "corrupt" and entry.obtained != "manual" and not place.of_system:
         remedy += f" {command} does so."
     return replace(state, remedy=remedy)
 
 
-def _place(settings: Any, name: str) -> Place:
-    return find_place(Path(settings["data_dir"]), name, settings["folders"])
+def _place(settings: Any, entry: Entry) -> Place:
+    return find_place(Path(settings["data_dir"]), entry, settings["folders"])
+
+
+def _shown(entry: Entry, state: State) -> str:
+    """The state as it is printed: of files that are there, whether all of them, and whether they are the published ones."""
+    if state.state != "present" or not entry.has_files:
+        return state.state
+    counts = "".join(f" ({there} of {whole})" for there, whole in state.part.values())
+    return f"present{' in part' if counts else ''}{counts}, {'verified' if state.verified else 'as first seen'}"
 
 
 def _table(states: dict[str, State]) -> Iterator[str]:
     """Lines of the table, and below it what is to be done by hand."""
-    row = "{:15} {:17} {:>7} {:10} {:30} {}"
+    # What is made from other data is there when they are.
+    waits = {name for name in states if any(states[base].state != "present" for base in REGISTRY[name].stands_on)}
+    shown = {name: "absent" if name in waits else _shown(REGISTRY[name], state) for name, state in states.items()}
+    row = f"{{:15}} {{:{max(map(len, shown.values()))}}} {{:>7}} {{:10}} {{:30}} {{}}"
     yield row.format("name", "state", "MB", "obtained", "figures", "in the data, or how to get them").rstrip()
     for entry in REGISTRY.values():
         state = states[entry.name]
-        # What is made from other data is there when they are.
-        waits = any(states[base].state != "present" for base in entry.stands_on)
-        shown = "absent" if waits else "present, verified" if entry.has_files and state.state == "present" else state.state
         size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
         figures = " ".join(entry.figures) or "-"
-        yield row.format(entry.name, shown, size, entry.obtained, figures, _found(entry, state)).rstrip()
+        yield row.format(entry.name, shown[entry.name], size, entry.obtained, figures, _found(entry, state)).rstrip()
     for entry in REGISTRY.values():
         state = states[entry.name]
         if state.state == "corrupt" or (state.state == "absent" and entry.obtained == "manual"):

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from convrfm.datasets.entries import Entry, Place, find_place
+from convrfm.datasets.entries import Entry
 from convrfm.datasets.manifest import verify
+from convrfm.datasets.places import Place, find_place, locate
 from convrfm.datasets.prepare import Part, Selection, render, select
 from convrfm.datasets.reading.formats import read_split, splits_there
 from convrfm.datasets.reading.images import Split
@@ -41,8 +42,10 @@ def prepare_images(job: Job) -> None:
     entry = find_entry(given.dataset)
     for state in job.inputs["state"]:
         require_present(state)
-    place = find_place(Path(given.data_dir), entry.name, given.folders)
-    verify(entry, place, [path for path in entry.required if not path.endswith("/")])
+    place = find_place(Path(given.data_dir), entry, given.folders)
+    if entry.has_files:
+        verify(entry, place)
+        job.recorder.notes |= {"layout": locate(entry, place).layout or "official"}
     pair = (given.pair[0], given.pair[1]) if given.pair else None
     train, test = _splits(entry, place)
     chosen = select(
@@ -61,9 +64,9 @@ def prepare_images(job: Job) -> None:
 
 def _splits(entry: Entry, place: Place) -> tuple[Split, Split | None]:
     """The training split, and the official test split if there is one."""
-    there = splits_there(entry, place.files)
-    train = read_split(entry, place.files, "train")
-    return train, read_split(entry, place.files, entry.test_split) if entry.test_split in there else None
+    there = splits_there(entry, place)
+    train = read_split(entry, place, "train")
+    return train, read_split(entry, place, entry.test_split) if entry.test_split in there else None
 
 
 def _write(job: Job, given: PrepareSettings, entry: Entry, parts: dict[str, Part], chosen: Selection) -> None:
@@ -85,4 +88,6 @@ def _write(job: Job, given: PrepareSettings, entry: Entry, parts: dict[str, Part
         "test_from_train": chosen.test_from_train,
         "class_sorted": list(entry.class_sorted),
     }
+    if chosen.drawn_from:
+        job.recorder.notes |= {"drawn_from": {part: list(counts) for part, counts in chosen.drawn_from.items()}}
     job.write_record()

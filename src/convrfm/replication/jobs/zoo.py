@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from convrfm.datasets.entries import find_place
 from convrfm.datasets.manifest import verify
+from convrfm.datasets.places import find_place
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.networks import zoo
@@ -64,7 +64,7 @@ def trained_network(job: Job, given: ZooSettings) -> nn.Module:
     for state in job.inputs["states"]:
         require_present(state)
     entry = find_entry(given.weights)
-    place = find_place(Path(given.data_dir), entry.name, given.folders)
+    place = find_place(Path(given.data_dir), entry, given.folders)
     verify(entry, place, list(entry.required))
     return zoo.with_weights(entry.network, read_weights(entry, place.files))
 

@@ -117,9 +117,11 @@ def _kind(annotation: Any) -> str:
 def _data() -> dict[str, Iterable[str]]:
     """Blocks of the page on data, from the registry."""
     images = "| name | data set | images | classes | shape | MB | obtained | figures | licence | source |"
+    layouts = "| name | official layout | others | folder of the system | checksums of |"
     weights = (f"| {e.name} | {e.required[0]} | {e.megabytes:.0f} | {', '.join(e.figures)} |" for e in WEIGHTS)
     return {
         "images": _table(images, map(_data_row, IMAGE_SETS)),
+        "layouts": _table(layouts, (_layout_row(entry) for entry in IMAGE_SETS if entry.has_files)),
         "remarks": (f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
         "steps": (f"- **{e.title}**, into `data_dir/{e.name}/`: {e.steps}" for e in IMAGE_SETS if e.steps),
         "weights": _table("| name | file | MB | figures |", weights),
@@ -134,6 +136,29 @@ def _data_row(entry: Entry) -> str:
         ", ".join(entry.figures) or "-", entry.licence, entry.source,
     )  # fmt: skip
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _layout_row(entry: Entry) -> str:
+    folders: dict[str, list[str]] = {}
+    for path in entry.required:
+        folder, _, name = path.rstrip("/").rpartition("/")
+        folders.setdefault(f"{folder}/" if folder else "", []).append(name + "/" * path.endswith("/"))
+    official = "; ".join(f"`{folder}` {_listed(names)}" if folder else _listed(names) for folder, names in folders.items())
+    archives = [remote.checksum for remote in entry.remotes if remote.unpacking is not None]
+    known = ["files"] if set(entry.published) == set(entry.required) else ["some files"] if entry.published else []
+    known += ["archives"] if archives and all(archives) else []
+    known += ["number of images"] if any(path.endswith("/") for path in entry.contents) else []
+    others = "; ".join(f"`{layout.form}`" for layout in entry.layouts)
+    system = ", ".join(f"`{folder}`" for folder in entry.system_folders)
+    return f"| {entry.name} | {official} | {others or '-'} | {system or '-'} | {', '.join(known) or '-'} |"
+
+
+def _listed(names: list[str]) -> str:
+    """Names of files; of many that are numbered, the first and the last."""
+    numbered = [name for name in names if name.startswith(names[0].rstrip("0123456789"))]
+    if len(numbered) > 4:
+        names = [f"{numbered[0]} ... {numbered[-1]}", *names[len(numbered) :]]
+    return ", ".join(names)
 
 
 def _environment(lock: str) -> str:

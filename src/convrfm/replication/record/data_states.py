@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from convrfm.datasets.entries import Place, fingerprint
+from convrfm.datasets.places import Place, fingerprint
 from convrfm.datasets.registry import find_entry
 from convrfm.errors import AbsentDataError, CorruptDataError
 

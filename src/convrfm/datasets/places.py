@@ -1,0 +1,234 @@
+"""Where the files of a data set lie. Standard library only: rules are planned with it."""
+
+import gzip
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from convrfm.datasets.entries import IDX, Entry
+from convrfm.system.storage import open_plain
+from convrfm.system.terminal import user_path
+
+__all__ = [
+    "MANIFEST", "Located", "Place", "data_files", "find_place", "fingerprint", "is_hidden", "locate", "missing", "top_names",
+    "visible_files",
+]  # fmt: skip
+
+MANIFEST = "manifest.json"
+"""In the home of a data set: the SHA-256 of every file."""
+
+LEFT_BEHIND = {"__macosx", "@eadir", "desktop.ini", "thumbs.db"}
+"""What macOS, Synology and Windows leave in folders of images, in small letters."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders of one data set.
+
+    Attributes:
+        home: of the manifest, and of the data unless another folder is given.
+        given: a filled folder, which is used where it is and never written to.
+        of_system: whether it was found as a folder of the system, and not named by the user.
+    """
+
+    home: Path
+    given: Path | None = None
+    of_system: bool = False
+
+    @property
+    def files(self) -> Path:
+        """The root of the data."""
+        return self.given or self.home
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where each required file of a data set lies.
+
+    Attributes:
+        place: the folders.
+        reader: of the layout that was found, a name in `convrfm.datasets.reading.formats.READERS`.
+        paths: what was found, by required path.
+        lacking: required paths that were not found; a folder without a file counts as lacking.
+        absent: batches beyond the first ones, which are not there.
+        layout: the form of the layout; "" is the official one.
+    """
+
+    place: Place
+    reader: str
+    paths: Mapping[str, Path]
+    lacking: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    layout: str = ""
+
+    def __getitem__(self, path: str) -> Path:
+        """The file or folder of a required path; of any other path, the one relative to the root of the data."""
+        return self.paths.get(path, self.place.files / path)
+
+    def is_packed(self, path: str) -> bool:
+        """Whether the file of a path lies there as .gz."""
+        return self[path].suffix == ".gz" and not path.endswith(".gz")
+
+    @contextmanager
+    def open(self, path: str, limit: float) -> Iterator[BinaryIO]:
+        """Open a plain file of at most `limit` bytes; what is read of a .gz file is its content, of any length.
+
+        Raises:
+            NotPlainError: see `convrfm.system.storage.open_plain`.
+            OSError: the file is missing or unreadable.
+        """
+        with open_plain(self[path], limit) as file:
+            if self.is_packed(path):
+                with gzip.GzipFile(fileobj=file) as content:
+                    yield cast("BinaryIO", content)
+            else:
+                yield file
+
+
+def find_place(data_dir: str | Path, entry: Entry, folders: Mapping[str, str]) -> Place:
+    """The place of a data set: a named folder, or its own below `data_dir`, or one of the system if that holds nothing.
+
+    Args:
+        data_dir: the folder of all data sets; a leading `~` is the home folder, here and in `folders`.
+        entry: of the data set.
+        folders: filled folders elsewhere, by data set.
+
+    Raises:
+        InputError: a leading `~` has no home folder.
+    """
+    home, named = user_path(data_dir) / entry.name, folders.get(entry.name)
+    if named:
+        return Place(home, user_path(named))
+    if not any((home / path).exists() for path in (*entry.required, *entry.archives)):
+        for folder in entry.system_folders:
+            place = Place(home, Path(folder), of_system=True)
+            if not locate(entry, place).lacking:
+                return place
+    return Place(home)
+
+
+def locate(entry: Entry, place: Place) -> Located:
+    """Find the required files and folders of a data set.
+
+    In its home they lie at their required paths. A given folder may have any of the layouts of the entry; in the official
+    one, leading folders of required paths may be left out, and idx files may be compressed as .gz.
+
+    Returns:
+        what was found, in the first layout that lacks nothing; else in the official one.
+    """
+    official = _look(entry, place, entry.reader or entry.name, entry.required)
+    if place.given is not None and official.lacking:
+        for layout in entry.layouts:
+            found = _look(entry, place, layout.reader, layout.needs, layout.form)
+            if not found.lacking:
+                return found
+    return official
+
+
+def _look(entry: Entry, place: Place, reader: str, needs: tuple[str, ...], layout: str = "") -> Located:
+    paths = {}
+    for path in needs:
+        candidates = _candidates(place, path) if not layout else [place.files / path]
+        real = next((file for file in candidates if _is_there(file, folder=path.endswith("/"))), None)
+        if real is not None:
+            paths[path] = real
+    absent: tuple[str, ...] = ()
+    if not layout and entry.batches:
+        run = next((i for i, path in enumerate(entry.batches) if path not in paths), len(entry.batches))
+        # Behind a gap, images would have other indices than in the whole data set.
+        absent = entry.batches[run:] if run else ()
+    paths = {path: real for path, real in paths.items() if path not in absent}
+    lacking = tuple(path for path in needs if path not in paths and path not in absent)
+    return Located(place, reader, paths, lacking, absent, layout)
+
+
+def _candidates(place: Place, path: str) -> Iterator[Path]:
+    """Where a required path may lie, best first."""
+    parts = Path(path).parts
+    for start in range(len(parts) if place.given is not None else 1):
+        shorter = place.files.joinpath(*parts[start:])
+        yield shorter
+        if place.given is not None and IDX in shorter.name:
+            yield shorter.with_name(f"{shorter.name}.gz")
+
+
+def _is_there(path: Path, *, folder: bool) -> bool:
+    return any(Path(file).is_file() for file in _walk(path)) if folder else path.is_file()
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    return visible_files(folder, follow_links=False) if folder.is_dir() else iter(())
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no data: it begins with a dot, or systems leave it behind."""
+    return name.startswith(".") or name.lower() in LEFT_BEHIND
+
+
+def visible_files(folder: Path, *, follow_links: bool) -> Iterator[str]:
+    """The paths of the files in a folder and below it that are not hidden, nor in a hidden folder, in any order.
+
+    Args:
+        folder: may be hidden itself.
+        follow_links: whether folders behind links count.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=stop, followlinks=follow_links):
+        # A link to a folder above would be followed for ever.
+        real = Path(parent).resolve()
+        folders[:] = [
+            name
+            for name in folders
+            if not is_hidden(name) and not real.is_relative_to(os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
+        ]
+        yield from (os.path.join(parent, name) for name in names if not is_hidden(name))  # noqa: PTH118 (a million files)
+
+
+def missing(entry: Entry, place: Place) -> list[str]:
+    """The required files and folders that are missing; a folder without a file counts as missing."""
+    return list(locate(entry, place).lacking)
+
+
+def data_files(entry: Entry, located: Located) -> list[str]:
+    """All files that are read, sorted: required paths, and files in required folders, relative to the root of the data.
+
+    Folders whose files are recorded when read are left out.
+    """
+    found = [path for path in located.paths if not path.endswith("/")]
+    if not entry.recorded_when_read:
+        found += [
+            Path(file).relative_to(located.place.files).as_posix()
+            for path, folder in located.paths.items()
+            if path.endswith("/")
+            for file in _walk(folder)
+            if Path(file).is_file()  # and no broken link
+        ]
+    return sorted(found)
+
+
+def top_names(entry: Entry, located: Located) -> list[str]:
+    """What lies directly in the folders whose files are recorded when read, relative to the root; else nothing."""
+    if not entry.recorded_when_read:
+        return []
+    found = (path for name, folder in located.paths.items() if name.endswith("/") for path in sorted(folder.glob("*")))
+    return [path.relative_to(located.place.files).as_posix() for path in found if not is_hidden(path.name)]
+
+
+def fingerprint(entry: Entry, place: Place) -> str:
+    """A hash of names, sizes and times of all files: a cheap test for changes since the last check."""
+    located = locate(entry, place)
+    digest = hashlib.sha256()
+    for path in data_files(entry, located) + top_names(entry, located):
+        status = located[path].stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
