@@ -144,7 +144,7 @@ def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(workstati
     assert "sets, 3.7 GB to fetch if none is present" in output
     assert not (workstation.root / "data").exists()
     chain = output.partition("Longest chain")[2]
-    assert chain.index("prepare") < chain.index("train_simplenet") < chain.index("draw_fig08")
+    assert chain.index("prepare") < chain.index("fit_rfm") < chain.index("draw_fig04")
     assert "add `partitions` to slurm/site.yaml" in output
 
 
