@@ -95,4 +95,4 @@ generated: environment
 
 # What can be built again; data that were downloaded stay.
 clean:
-	rm -rf .snakemake site results/quick results/anchors results/paper
+	rm -rf .snakemake site results/quick results/workstation results/paper

@@ -25,10 +25,10 @@ DIFFERENT = Replay(RUN, Result.DIFFERENT, "metric/1[0, 0] is 2, not 1.", 3.0)
 
 @pytest.fixture
 def project(laid_out):
-    (laid_out / "config.yaml").write_text("preset: anchors\nprotocol: published\nseeds: [0]\n")
+    (laid_out / "config.yaml").write_text("preset: workstation\nprotocol: published\nseeds: [0]\n")
     presets = laid_out / "workflow/presets"
     presets.mkdir(parents=True)
-    for name in ("quick", "anchors"):
+    for name in ("quick", "workstation"):
         shutil.copy(ROOT / f"workflow/presets/{name}.yaml", presets)
     return laid_out
 
@@ -136,7 +136,7 @@ def test_a_second_audit_sees_the_same_and_changes_nothing_but_its_own_files(proj
         (["audit", "results/none"], "is not a folder"),
         (["audit", "results"], "is not results/<preset> of a project"),
         (["audit", "results/quick/runs"], "is not results/<preset> of a project"),
-        (["audit", "results/strange"], "preset: must be one of anchors, quick, not 'strange'"),
+        (["audit", "results/strange"], "preset: must be one of quick, workstation, not 'strange'"),
         (["audit", "results/quick", "--replay", "claim", "A99"], "There is no claim A99: the claims are A1, "),
         (["import-results", "nowhere"], "nowhere is not a folder"),
     ],

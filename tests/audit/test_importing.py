@@ -134,16 +134,16 @@ def test_other_files_of_the_same_name_are_not_replaced(project, elsewhere):
 
 def test_the_preset_is_that_of_the_results(project, elsewhere):
     """Whatever config.yaml says, and whatever the folder is called; everything else that config.yaml says counts."""
-    change(project / "config.yaml", "preset: quick", "preset: anchors")
+    change(project / "config.yaml", "preset: quick", "preset: workstation")
     quick = project / "workflow/presets/quick.yaml"
     quick.rename(project / "aside")
-    with pytest.raises(InputError, match="are of the preset 'quick', but this project has anchors, paper"):
+    with pytest.raises(InputError, match="are of the preset 'quick', but this project has paper, workstation"):
         import_results(elsewhere, project)
     (project / "aside").rename(quick)
     found = import_results(elsewhere, project)
     assert (found.trusted, found.preset, found.results) == (True, "quick", "results/quick")
     assert content(project / RESULTS) == content(elsewhere)
-    assert not (project / "results/anchors").exists()
+    assert not (project / "results/workstation").exists()
     for record in [*elsewhere.rglob("record.json"), *(elsewhere / "figures").rglob("*.json")]:
         record.write_text("{}")
     with pytest.raises(InputError, match=r"No record in .* names its preset"):

@@ -139,7 +139,10 @@ def test_missing_files_leftovers_and_strangers(project):
 def test_remedies_name_preset_and_protocol():
     for file, options in (
         ("results/quick/figures/published/fig05.json", "preset=quick protocol=published"),
-        ("results/anchors/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json", "preset=anchors protocol=corrected"),
+        (
+            "results/workstation/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json",
+            "preset=workstation protocol=corrected",
+        ),
     ):
         assert rebuild(file) == f"snakemake -c2 --force --config {options} -- {file}"
     assert rebuild("results/quick/runs/rfm/published/a b/record.json").endswith(

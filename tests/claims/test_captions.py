@@ -51,7 +51,7 @@ def test_a_caption_says_what_the_audit_would_say_of_its_table_alone(tmp_path, cl
 @pytest.fixture(scope="module")
 def plan():
     base = yaml.safe_load((ROOT / "config.yaml").read_text())
-    settings = load_settings({**base, "preset": "anchors"}, ROOT / "workflow" / "presets")
+    settings = load_settings({**base, "preset": "workstation"}, ROOT / "workflow" / "presets")
     return Plan(settings, lambda _: {"state": "present", "digest": "d"})
 
 

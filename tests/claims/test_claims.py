@@ -107,12 +107,12 @@ def test_printed_claims_say_what_is_printed():
         ("A10", "quick", "published", "snakemake -c2 --config preset=quick protocol=published -- fig05"),
         ("A10", "quick", "corrected", "snakemake -c2 --config preset=quick protocol=corrected -- fig05"),
         ("A10", "paper", "corrected", "snakemake -c2 --config preset=paper protocol=corrected -- fig05"),
-        ("A8", "anchors", None, "snakemake -c2 --config preset=anchors -- fig03 fig11 fig12"),
+        ("A8", "workstation", None, "snakemake -c2 --config preset=workstation -- fig03 fig11 fig12"),
         ("A6", "quick", "corrected", "snakemake -c2 --config preset=quick -- theorem1"),
         ("A15", "paper", "corrected", "python benchmarks/cost.py"),
         # Other presets have no printed sizes.
-        ("P-svhn-1000", "quick", "published", "snakemake -c2 --config preset=anchors protocol=published -- printed"),
-        ("P-svhn-1000", "anchors", "published", "snakemake -c2 --config preset=anchors protocol=published -- printed"),
+        ("P-svhn-1000", "quick", "published", "snakemake -c2 --config preset=workstation protocol=published -- printed"),
+        ("P-svhn-1000", "workstation", "published", "snakemake -c2 --config preset=workstation protocol=published -- printed"),
     ],
 )
 def test_the_command_says_the_preset_and_the_protocol(claim, preset, protocol, command):

@@ -492,11 +492,11 @@ def test_printed_runs_are_claims_of_their_own(results):
     names = list(PRINTED)
     table = both(made_up.printed(1, names[0]), made_up.printed(-1, names[1]))
     put(results, "printed", table, skipped={names[2]: REASON})
-    verdicts = [verdict_on(results, f"P-{name}", preset="anchors").verdict for name in names]
+    verdicts = [verdict_on(results, f"P-{name}", preset="workstation").verdict for name in names]
     assert verdicts == [Verdict.REPRODUCED, Verdict.NOT_REPRODUCED, Verdict.SKIPPED]
     # A tolerance that somebody has written into the table changes nothing.
     put(results, "printed", table.assign(tolerance=100.0))
-    assert verdict_on(results, f"P-{names[1]}", preset="anchors").verdict is Verdict.NOT_REPRODUCED
+    assert verdict_on(results, f"P-{names[1]}", preset="workstation").verdict is Verdict.NOT_REPRODUCED
 
 
 # Damaged results.

@@ -177,8 +177,8 @@ def test_presets_name_the_papers_data():
     assert (paper.fig03.datasets, paper.fig12.datasets) == (["svhn"], ["cifar10", "gtsrb"])
     for task in paper.features.tasks:
         assert (task.depth, task.patch_size, task.laplace_patch_size, task.network.width) == (3, 3, 7, 64)
-    (anchor,) = preset("anchors").features.tasks
-    assert (anchor.dataset, anchor.n_train, anchor.n_test, anchor.ridges) == ("svhn", 1000, 1000, [1e-5])
+    printed = preset("workstation").features.tasks[0]
+    assert (printed.dataset, printed.n_train, printed.n_test, printed.ridges) == ("svhn", 1000, 1000, [1e-5])
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -23,7 +23,7 @@ def config():
     return yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
-@pytest.mark.parametrize("preset", ["quick", "anchors", "paper"])
+@pytest.mark.parametrize("preset", ["quick", "workstation", "paper"])
 @pytest.mark.parametrize("protocol", ["published", "corrected", "both"])
 def test_every_preset_loads(config, preset, protocol):
     settings = load_settings({**config, "preset": preset, "protocol": protocol}, PRESETS)
@@ -65,7 +65,7 @@ def test_files_satisfy_their_schemas(config):
     [
         ({"protocl": "both"}, ["unknown key 'protocl'", "did you mean 'protocol'?"]),
         ({"protocol": "publised"}, ["protocol: must", ", not 'publised'", "'published', 'corrected' or 'both'"]),
-        ({"preset": "quik"}, ["preset: must", ", not 'quik'", "anchors, paper, quick", "did you mean 'quick'?"]),
+        ({"preset": "quik"}, ["preset: must", ", not 'quik'", "paper, quick, workstation", "did you mean 'quick'?"]),
         ({"seeds": []}, ["seeds: must", ", not []", "at least 1 item"]),
         ({"seeds": [0, -1]}, ["seeds.1: must", ", not -1", ">= 0"]),
         ({"seeds": [0, 0]}, ["seeds: duplicate 0"]),

@@ -60,8 +60,8 @@ def test_what_is_wrong_with_tasks_is_said(section, sentence):
 
 
 def test_only_the_full_scale_builds_it_unasked():
-    assert [load(preset).beyond.in_all for preset in ("quick", "anchors", "paper")] == [False, False, True]
-    for preset in ("quick", "anchors", "paper"):
+    assert [load(preset).beyond.in_all for preset in ("quick", "workstation", "paper")] == [False, False, True]
+    for preset in ("quick", "workstation", "paper"):
         beyond = load(preset).beyond
         assert len(beyond.seeds) >= 3
         assert beyond.tasks[0].task == "bars"
@@ -70,14 +70,16 @@ def test_only_the_full_scale_builds_it_unasked():
         assert 20 in beyond.choices.agop_samples
 
 
-def test_anchors_repeat_every_printed_run():
-    preset = load("anchors")
+def test_the_workstation_repeats_every_printed_run():
+    preset = load("workstation")
     assert preset.printed.runs == list(PRINTED)
-    (svhn,) = preset.fig06.datasets
+    (svhn,) = (task for task in preset.fig06.datasets if task.dataset == "svhn")
     panels = {panel.task: panel for panel in preset.fig05.panels}
     assert is_printed_fit(svhn, PRINTED["svhn-1000"])
-    assert is_printed_fit(panels["noisy-mnist"], PRINTED["noisy-mnist-4000"])
-    assert not is_printed_fit(panels["noisy-mnist"], PRINTED["noisy-mnist-200"])
+    assert not is_printed_fit(panels["noisy-mnist"], PRINTED["noisy-mnist-4000"])
+    large = panels["noisy-mnist"].model_copy(update={"n_train": 4000, "n_test": 4000})
+    assert is_printed_fit(large, PRINTED["noisy-mnist-4000"])
+    assert not is_printed_fit(large, PRINTED["noisy-mnist-200"])
     assert not is_printed_fit(panels["bars"], PRINTED["noisy-mnist-4000"])
     for change in ({"n_train": 999}, {"size": 28}, {"patch_size": 5}, {"rfm": svhn.rfm.model_copy(update={"rounds": 4})}):
         assert not is_printed_fit(svhn.model_copy(update=change), PRINTED["svhn-1000"])
@@ -87,8 +89,8 @@ def test_anchors_repeat_every_printed_run():
 @pytest.mark.parametrize(
     ("preset", "runs", "sentence"),
     [
-        ("anchors", ["svhn-100"], "'svhn-100' must be one of svhn-1000, noisy-mnist-4000, noisy-mnist-200"),
-        ("anchors", ["svhn-1000"] * 2, "duplicate 'svhn-1000'"),
+        ("workstation", ["svhn-100"], "'svhn-100' must be one of svhn-1000, noisy-mnist-4000, noisy-mnist-200"),
+        ("workstation", ["svhn-1000"] * 2, "duplicate 'svhn-1000'"),
         ("quick", ["svhn-1000"], "printed.runs: 'svhn-1000' needs svhn in fig06.datasets with n_train 1000, n_test 1000, size 32, rfm.ridges [1.0e-05]"),
     ],
 )  # fmt: skip

@@ -54,7 +54,7 @@ def test_results_as_built_are_trusted_and_then_one_is_tampered_with(finished):
 def test_every_remedy_works_as_it_is_printed(finished):
     """Followed to the letter, in a project whose `config.yaml` says another preset than that of the results."""
     configuration = finished.root / "config.yaml"
-    configuration.write_text(configuration.read_text().replace("preset: quick", "preset: anchors"))
+    configuration.write_text(configuration.read_text().replace("preset: quick", "preset: workstation"))
     audit = [sys.executable, "-m", "convrfm", "audit", "results/quick"]
 
     def run(command: Sequence[str]) -> str:

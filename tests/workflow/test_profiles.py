@@ -19,11 +19,14 @@ def with_profiles(tmp_path_factory) -> Project:
 
 
 @pytest.fixture
-def anchors(with_profiles):
-    """The same without changes to the preset, which is the one of the authors' sizes."""
+def workstation(with_profiles):
+    """The same on real data, with one noise level of Figure 5 and noisy MNIST at the size that the authors printed."""
     config = with_profiles.root / "config.yaml"
     before = config.read_text()
-    config.write_text(yaml.safe_dump({"preset": "anchors", "protocol": "published", "seeds": [0]}))
+    panels = yaml.safe_load((ROOT / "workflow/presets/workstation.yaml").read_text())["fig05"]["panels"]
+    bars, mnist = ({**panel, "sigmas": [1.0]} for panel in panels)
+    overrides = {"fig05": {"panels": [bars, {**mnist, "n_train": 4000, "n_test": 4000}]}}
+    config.write_text(yaml.safe_dump({"preset": "workstation", "protocol": "published", "seeds": [0], "overrides": overrides}))
     yield with_profiles
     config.write_text(before)
 
@@ -106,12 +109,13 @@ def test_profiles_lie_where_snakemake_finds_them_and_nowhere_in_its_way():
         assert profile["cores"] != 1
 
 
-def test_the_cost_of_fits_is_what_their_rules_ask_for(anchors):
+def test_the_cost_of_fits_is_what_their_rules_ask_for(workstation):
     """Minutes from their size, here at rates of a slow machine, and threads: as many as there are cores, in both."""
-    config = anchors.root / "config.yaml"
-    slow = {"overrides": {"costs": {"cpu": {"maps": 0.01}}}, "backend": "cpu", "assume_data": True}
-    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **slow}))
-    plan = anchors.snakemake("-n", "--profile", "slurm", "fig05")
+    config = workstation.root / "config.yaml"
+    settings = {**yaml.safe_load(config.read_text()), "backend": "cpu", "assume_data": True}
+    settings["overrides"] |= {"costs": {"cpu": {"maps": 0.01}}}
+    config.write_text(yaml.safe_dump(settings))
+    plan = workstation.snakemake("-n", "--profile", "slurm", "fig05")
     blocks = re.findall(r"^rule fit_rfm:\n(?:    .*\n)*", plan, flags=re.MULTILINE)
     asked = {
         re.search("task=([a-z-]+)", block)[1]: (
@@ -123,7 +127,7 @@ def test_the_cost_of_fits_is_what_their_rules_ask_for(anchors):
     assert asked["bars"][1] == 1
     # One for each 1000 images.
     assert asked["noisy-mnist"][1] == 4
-    output = anchors.snakemake("-c1", "cost")
+    output = workstation.snakemake("-c1", "cost")
     row = re.search(r"^fit_rfm +2 +([\d.]+) +0.00 +[\d.]+ +([\d.]+)$", output, flags=re.MULTILINE)
     longest = float(row[2])
     minutes = {task: runtime / LIMIT for task, (runtime, _) in asked.items()}
@@ -131,16 +135,16 @@ def test_the_cost_of_fits_is_what_their_rules_ask_for(anchors):
     assert float(row[1]) == pytest.approx(sum(minutes[task] * asked[task][1] for task in asked) / 60, rel=0.02)
 
 
-def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(anchors):
-    output = anchors.snakemake("-c1", "cost")
-    assert "preset anchors, protocol published, seeds [0]" in output
+def test_the_cost_of_what_is_configured_and_of_data_that_are_not_there(workstation):
+    output = workstation.snakemake("-c1", "cost")
+    assert "preset workstation, protocol published, seeds [0]" in output
     rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line and not line.startswith(" ")}
     assert rows["fit_rfm"][0] == "2"
     assert rows["train_cnn"][:3] == ["4", "0.20", "0.20"]
-    assert "sets, 1.8 GB to fetch if none is present" in output
-    assert not (anchors.root / "data").exists()
+    assert "sets, 3.7 GB to fetch if none is present" in output
+    assert not (workstation.root / "data").exists()
     chain = output.partition("Longest chain")[2]
-    assert chain.index("prepare") < chain.index("train_simplenet") < chain.index("draw_fig08")
+    assert chain.index("prepare") < chain.index("fit_rfm") < chain.index("draw_fig04")
     assert "add `partitions` to slurm/site.yaml" in output
 
 

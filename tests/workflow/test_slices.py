@@ -21,7 +21,7 @@ def plan_of(preset: str, *, present: bool = True, **config) -> Plan:
     return Plan(settings, lambda _: state)
 
 
-@pytest.mark.parametrize("preset", ["quick", "anchors", "paper"])
+@pytest.mark.parametrize("preset", ["quick", "workstation", "paper"])
 @pytest.mark.parametrize("present", [True, False])
 def test_every_run_that_is_asked_for_can_be_planned(preset, present):
     plan = plan_of(preset, present=present, protocol="both")
@@ -39,7 +39,7 @@ def test_every_run_that_is_asked_for_can_be_planned(preset, present):
 
 
 def test_absent_data_take_their_runs_out_of_the_plan():
-    with_data, without = (asked_for(plan_of("anchors", present=present)) for present in (True, False))
+    with_data, without = (asked_for(plan_of("workstation", present=present)) for present in (True, False))
     assert any("dataset=svhn" in name for name in with_data)
     assert not any("svhn" in name or "noisy-mnist" in name for name in without)
 
@@ -87,8 +87,8 @@ def test_what_all_asks_for_follows_the_configuration():
     assert ("fig05", "published") in published
     assert ("fig05", "corrected") not in published
     assert ("printed", "published") not in published
-    anchors = list(asked_figures(plan_of("anchors", protocol="corrected")))
-    assert [figure for figure in anchors if figure[0] == "printed"] == [("printed", "published")]
+    workstation = list(asked_figures(plan_of("workstation", protocol="corrected")))
+    assert [figure for figure in workstation if figure[0] == "printed"] == [("printed", "published")]
 
 
 def test_states_are_read_where_they_were_written(tmp_path):

@@ -112,4 +112,7 @@ def test_printed_numbers_beside_ours(anchored):
 
 def test_a_preset_without_printed_numbers_says_where_they_are(project):
     output = project.snakemake("-c1", "printed", succeeds=False)
-    assert "The preset quick has none of the sizes at which the authors printed numbers: use --config preset=anchors." in output
+    assert (
+        "The preset quick has none of the sizes at which the authors printed numbers: use --config preset=workstation."
+        in output
+    )

@@ -22,7 +22,7 @@ def parts(section, found=()):
         yield found
 
 
-@pytest.mark.parametrize("preset", ["anchors", "paper"])
+@pytest.mark.parametrize("preset", ["workstation", "paper"])
 def test_a_miniature_is_valid_and_leaves_nothing_out(preset):
     config = configuration(preset)
     load_settings(config, PRESETS)
@@ -32,7 +32,7 @@ def test_a_miniature_is_valid_and_leaves_nothing_out(preset):
     assert set(parts(whole)) - set(parts(config["overrides"])) <= {("zoo", "measurement", "tolerance")}
 
 
-@pytest.mark.parametrize("preset", ["anchors", "paper"])
+@pytest.mark.parametrize("preset", ["workstation", "paper"])
 def test_no_section_keeps_its_size(preset):
     """Every number of images, rounds or epochs that the settings end up with is small."""
     settings = load_settings(configuration(preset), PRESETS).preset.model_dump()

@@ -11,8 +11,8 @@ from workflow.presets.miniature import configuration, put_data
 
 pytestmark = pytest.mark.presets
 
-ABSENT = {"anchors": {"printed", "fig06_pairs"}, "paper": {"printed"}}
-"""Figures that a miniature does not have: sizes at which numbers were printed are not small, and `anchors` has no pairs."""
+ABSENT = {"workstation": {"printed"}, "paper": {"printed"}}
+"""Figures that a miniature does not have: sizes at which numbers were printed are not small."""
 
 
 @pytest.mark.parametrize("preset", ABSENT)

@@ -33,7 +33,7 @@ class Claim(Rule):
     protocols: list[Literal["published", "corrected"]] = Field(
         ["published", "corrected"], description="protocols under which it is judged; empty where none makes a difference"
     )
-    presets: list[Literal["quick", "anchors", "paper"]] = Field(description="presets in which it can be decided")
+    presets: list[Literal["quick", "workstation", "paper"]] = Field(description="presets in which it can be decided")
     needs: str = Field(min_length=1, description="what a decision takes")
     failure_means: str = Field(min_length=1, description="what it would mean if it failed")
     command: str | None = Field(None, description="what builds the table where that belongs to no figure")

@@ -365,7 +365,7 @@ def printed_numbers(claim: Rule, found: Evidence) -> Iterator[Reading]:
             yield found.reading(rows, condition, on, what, mean_of(draws - expected, "draws"), bound)
 
 
-LACKING = "The preset {} has none of the sizes at which the authors printed numbers: use --config preset=anchors."
+LACKING = "The preset {} has none of the sizes at which the authors printed numbers: use --config preset=workstation."
 
 FIGURE = FigureSpec(
     title="The authors' printed numbers",

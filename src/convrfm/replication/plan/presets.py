@@ -71,7 +71,7 @@ Preset: type[PresetBase] = _preset_model()
 class Config(Model):
     """The file that a user edits."""
 
-    preset: str = Field(description="which file of workflow/presets: quick, anchors or paper")
+    preset: str = Field(description="which file of workflow/presets: quick, workstation or paper")
     protocol: Literal["published", "corrected", "both"] = Field(
         description="published: the choices of the paper and its code; corrected: validation split, all images in the "
         "AGOP; both: one after the other"
