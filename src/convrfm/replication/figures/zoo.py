@@ -195,8 +195,9 @@ def measurements(job: Job) -> list[Run]:
 
 def zoo_needs(plan: "Plan", networks: Iterable[str]) -> dict[str, list[str]]:
     """The data sets with files that networks need: weights and images of pretrained ones."""
-    images = files_behind(plan.settings.preset.zoo.dataset)
-    return {network: [] if network in plan.standins else [network, *images] for network in networks}
+    return {
+        network: [] if network in plan.standins else [network, *files_behind(plan.images_for(network))] for network in networks
+    }
 
 
 def ansatz_needs(plan: "Plan") -> dict[str, list[str]]:
