@@ -1,6 +1,5 @@
 """Measure the ansatz in every convolution of a network: trained, at initialisation, and at snapshots between."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
+from scipy.special import bdtr
 from torch import nn
 
 from convrfm.ansatz.accumulator import AgopAccumulator
@@ -33,6 +33,8 @@ OUTPUT = "output"
 
 IMAGENETTE = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)
 """Imagenette's ten classes, in the order of their folders, among the 1000 of ImageNet."""
+
+UNLIKELY = 0.001
 
 Layers = Mapping[str, LayerAgop]
 
@@ -109,12 +111,11 @@ class Accuracy(NamedTuple):
     def is_far_below(self) -> bool:
         """Whether it is below half of the published one, and chance does not explain that.
 
-        Of a few images, all may be hard: the probability that a network of the published accuracy gets no more of them right
-        is to be below 0.001.
+        Of a few images, all may be hard: a network of the published accuracy must get no more of them right with a
+        probability below `UNLIKELY`.
         """
         share = self.published / 100
-        chances = (math.comb(self.images, k) * share**k * (1 - share) ** (self.images - k) for k in range(self.correct + 1))
-        return self.correct / self.images < share / 2 and sum(chances) < 0.001
+        return self.correct / self.images < share / 2 and float(bdtr(self.correct, self.images, share)) < UNLIKELY
 
 
 @torch.no_grad()
