@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from datasets.official import weights
+from tolerance import assert_close
 from torch import nn
+from torch.nn import functional
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.restricted_pickle import read_weights
-from convrfm.errors import InputError
-from convrfm.networks.zoo import NETWORKS, fresh, in_paper, narrowed, with_weights
+from convrfm.errors import ImageSizeError, InputError
+from convrfm.networks.cifar_resnet import CifarResNet
+from convrfm.networks.zoo import CIFAR_NETWORKS, NETWORKS, fresh, in_paper, narrowed, with_weights
 
 # Convolutions that the paper measures: all of AlexNet and VGG, one for each block of a ResNet.
 COUNTS = {
@@ -126,3 +129,78 @@ def test_what_cannot_be_built_is_said():
         with_weights("resnet18", small, classes=4, divisor=16)
     with pytest.raises(InputError, match=r"fc\.bias is missing"):
         with_weights("resnet18", {k: v for k, v in small.items() if k != "fc.bias"}, classes=3, divisor=16)
+
+
+def as_in_the_publication(state, images, *, before=0.5):
+    """Section 4.2 of He et al. 2016, written down layer by layer from the weights alone, in eval mode."""
+
+    def convolved(features, convolution, norm, stride=1):
+        found = functional.conv2d(features, state[f"{convolution}.weight"], stride=stride, padding=1)
+        scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + 1e-5).sqrt()
+        shift = state[f"{norm}.bias"] - scale * state[f"{norm}.running_mean"]
+        return found * scale[:, None, None] + shift[:, None, None]
+
+    features = convolved(images, "conv1", "bn1").clamp(min=0)
+    blocks = dict.fromkeys(name.rpartition(".conv1")[0] for name in state if name.endswith(".conv1.weight"))
+    for block in blocks:
+        stride = 2 if block in ("layer2.0", "layer3.0") else 1
+        shortcut = features[:, :, ::stride, ::stride]
+        if stride == 2:
+            nothing = torch.zeros_like(shortcut)
+            first = round(before * nothing.shape[1])
+            shortcut = torch.cat([nothing[:, :first], shortcut, nothing[:, first:]], dim=1)
+        inside = convolved(features, f"{block}.conv1", f"{block}.bn1", stride).clamp(min=0)
+        features = (convolved(inside, f"{block}.conv2", f"{block}.bn2") + shortcut).clamp(min=0)
+    return features.mean(dim=(2, 3)) @ state["linear.weight"].T + state["linear.bias"]
+
+
+def stirred(model, seed):
+    """A network in float64 whose weights, shifts and statistics are all random."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, value in model.double().state_dict().items():
+        if value.is_floating_point():
+            drawn = torch.rand(value.shape, generator=generator, dtype=torch.float64)
+            value.copy_(0.5 + drawn if name.endswith(("running_var", "bn1.weight", "bn2.weight")) else 0.3 * (drawn - 0.5))
+    return model.eval()
+
+
+@pytest.mark.parametrize("size", [32, 13])
+def test_residual_networks_for_cifar10_are_those_of_the_publication(rng, size):
+    model = stirred(CifarResNet(14, 7, generator=None), 0)
+    images = torch.from_numpy(rng.standard_normal((3, 3, size, size)))
+    with torch.no_grad():
+        expected = as_in_the_publication(model.state_dict(), images)
+        assert_close(model(images).numpy(), expected.numpy(), "exact")
+        # The control: with all zeros behind the kept channels it would be another network.
+        others = as_in_the_publication(model.state_dict(), images, before=0)
+        with pytest.raises(AssertionError, match="times the tolerance"):
+            assert_close(others.numpy(), expected.numpy(), "exact")
+
+
+@pytest.mark.parametrize(("network", "millions"), list(zip(CIFAR_NETWORKS, (0.27, 0.46, 0.66, 0.85), strict=True)))
+def test_depth_size_and_layers_of_residual_networks_for_cifar10(network, millions):
+    model = fresh(network, generator=seeded(), classes=10)
+    weighted = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert f"resnet{len(weighted)}" == network
+    assert sum(value.numel() for value in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+    chosen = [name for name in convolutions(model) if in_paper(network, name)]
+    assert chosen == [f"layer{i}.{j}.conv1" for i in (1, 2, 3) for j in range((len(weighted) - 2) // 6)]
+    # He et al. 2015: variance 2 / fan-in.
+    for name in chosen:
+        weight = model.get_submodule(name).weight
+        assert weight.std().item() == pytest.approx((2 / weight[0].numel()) ** 0.5, rel=0.05)
+    again = fresh(network, generator=seeded(), classes=10)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_what_residual_networks_for_cifar10_refuse():
+    for depth, classes in ((18, 10), (2, 10), (20, 0)):
+        with pytest.raises(InputError, match=r"depth must be 6n\+2"):
+            CifarResNet(depth, classes, generator=None)
+    with pytest.raises(InputError, match="no narrow form"):
+        fresh("resnet20", generator=seeded(), classes=10, divisor=2)
+    with pytest.raises(ImageSizeError, match="Images of 3x8 pixels are too small"):
+        CifarResNet(8, generator=seeded())(torch.ones(1, 3, 3, 8))
+    weights = fresh("resnet20", generator=seeded(), classes=10).state_dict()
+    with pytest.raises(InputError, match="not the weights of resnet32"):
+        with_weights("resnet32", weights, classes=10)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from convrfm.replication.figures import fig01, fig02, fig07
-from convrfm.replication.figures.zoo import STAND_IN_NOTE, order, title
+from convrfm.replication.figures.zoo import BEYOND_NOTE, STAND_IN_NOTE, order, title
 
 POWERS = (0.125, 0.25, 0.5, 0.75, 1.0)
 NAN = float("nan")
@@ -61,6 +61,8 @@ def test_names_and_their_order():
         "AlexNet", "VGG11", "VGG11 BN", "VGG13", "ResNet18", "ResNet101",
     ]  # fmt: skip
     assert title("resnet50-v2") == "ResNet50 v2"
+    assert title("resnet20-cifar10") == "ResNet20 CIFAR-10"
+    assert sorted(["resnet20-cifar10", "resnet152-v2"], key=order) == ["resnet152-v2", "resnet20-cifar10"]
 
 
 def test_figure_1_holds_means_over_the_papers_layers(runs):
@@ -181,3 +183,32 @@ def test_pictures_without_a_correlation_are_left_out():
     table.loc[table["index"] == 1, ["pearson", "control"]] = np.nan
     means = fig02.summary(fig02.tidy("vgg11-v1", "published", table))
     assert means["excess"].notna().tolist() == [True, False]
+
+
+BEYOND = [("resnet20-cifar10", "published", metrics(0.9, 0.7)), ("resnet56-cifar10", "published", metrics(0.95, 0.6))]
+
+
+@pytest.mark.parametrize("figure", [fig01, fig07])
+def test_networks_beyond_the_papers_list_have_panels_of_their_own(runs, figure):
+    def drawn(given):
+        table = figure.tidy(given)
+        picture = figure.draw(table, fig01.growth(given), {}) if figure is fig01 else figure.draw(table)
+        rows = [[axes for axes in part.axes if axes.get_xticklabels()] for part in picture.subfigs]
+        names = [{text.get_text() for axes in row for text in axes.get_xticklabels()} for row in rows]
+        return texts(picture), names, figure.caption(table, {})
+
+    shown, names, caption = drawn([*BEYOND, *runs])
+    assert BEYOND_NOTE in shown
+    assert "A'" in shown
+    assert {"AlexNet", "VGG11 BN", "ResNet50 v2"} <= names[0]
+    assert {"ResNet20 CIFAR-10", "ResNet56 CIFAR-10"} <= names[1]
+    assert not names[0] & names[1] & {"AlexNet", "ResNet20 CIFAR-10"}
+    assert "the same for networks beyond the paper's list" in caption
+    assert f"ResNet20 CIFAR-10, ResNet56 CIFAR-10: {BEYOND_NOTE}" in caption
+    # Alone they have no row of the paper's networks above them.
+    shown, names, _ = drawn(BEYOND)
+    assert BEYOND_NOTE in shown
+    assert {"ResNet20 CIFAR-10", "ResNet56 CIFAR-10"} <= names[0]
+    shown, _, caption = drawn(runs)
+    assert "beyond the paper" not in shown + caption
+    assert "A'" not in shown

@@ -52,14 +52,13 @@ def put_skipped(results: Path, figure: str, reasons: dict[str, str], protocol=PR
     put(results, figure, pd.DataFrame(rows), protocol=protocol, skipped=reasons)
 
 
-def fig01(signs, *, stand_in=False, single=False, value=1.0):
-    names = ["vgg11", "resnet18", "vgg16"]
+def fig01(signs, *, stand_in=False, single=False, value=1.0, names=("vgg11", "resnet18", "vgg16"), source="v1"):
     rows = []
     for name, sign in zip(names, signs, strict=False):
         gain = value * sign * GAIN
         half = NAN if single else HALF
         numbers = dict.fromkeys(("gain_over_initial", "gain_over_null", "gain_over_control"), gain) | {"pearson": 0.8}
-        network = f"{name}-{'standin' if stand_in else 'v1'}"
+        network = f"{name}-{'standin' if stand_in else source}"
         rows += [
             {"network": network, "stand_in": stand_in, "protocol": PROTOCOL, "layers": 8, "quantity": quantity,
              "value": number, "low": number - half, "high": number + half}
@@ -283,6 +282,7 @@ def tables_of(claim: str, signs, **options) -> dict[str, pd.DataFrame]:
         "A11": lambda: {"fig05": fig05([first], tasks=("noisy-mnist",), **options)},
         "A12": lambda: {"fig06": fig06([first] * 3 + [second] * 2, **options)},
         "A13": lambda: {"fig06": fig06(signs, tasks=("svhn", "emnist-letters"), **options)},
+        "A16": lambda: {"fig01": fig01(signs, names=("resnet20", "resnet56"), source="cifar10", **options)},
         "A14": lambda: {"fig08": fig08(signs, **options), "fig07": fig07(signs, **options)},
     }[claim]()
 

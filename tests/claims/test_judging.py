@@ -11,6 +11,7 @@ import pytest
 
 from claims import made_up
 from claims.made_up import CLAIMS, DEEP, NAN, both, fig01, fig05, fig06, put, put_skipped, tables_of
+from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS
 from convrfm.replication.audit.judging import judge, judge_claim
 from convrfm.replication.audit.outcome import Audit, as_document
 from convrfm.replication.claims.claims import load_claims
@@ -580,3 +581,50 @@ def test_rows_of_another_protocol_are_not_taken(results):
     found = verdict_on(results, "A10", "corrected")
     assert found.verdict is Verdict.UNKNOWN
     assert "holds rows of the protocol published" in found.reason
+
+
+CIFAR10 = {"names": ("resnet20", "resnet56"), "source": "cifar10"}
+
+
+@pytest.mark.parametrize("claim", ["A1", "A2", "A3", "A7"])
+def test_networks_beyond_the_papers_list_decide_nothing_of_its_claims(results, claim):
+    """They would refute it, they would confirm it, and they are skipped: nothing of that is a word on ImageNet's networks."""
+    (figure,) = BY_ID[claim].tables
+
+    def of_cifar10(signs):
+        names = {"vgg11-v1": "resnet20-cifar10", "resnet18-v1": "resnet56-cifar10"}
+        table = tables_of(claim, signs)[figure]
+        return table.assign(network=table["network"].replace(names))
+
+    own = tables_of(claim, GOOD)[figure]
+    alone = of_table(results, claim, figure, own)
+    assert alone.verdict is Verdict.REPRODUCED
+    skipped = {"resnet20-cifar10": REASON}
+    together = of_table(results, claim, figure, both(own, of_cifar10(BAD)), skipped=skipped)
+    assert together == alone
+    # The control: of networks of ImageNet the same numbers count.
+    assert of_table(results, claim, figure, both(own, tables_of(claim, BAD)[figure])) != alone
+    for signs in (GOOD, BAD):
+        found = of_table(results, claim, figure, of_cifar10(signs), skipped=skipped)
+        assert found.verdict is Verdict.UNKNOWN
+        assert found.measurements == ()
+    assert of_table(results, claim, figure, of_cifar10(GOOD), skipped={"vgg11-v1": REASON}).verdict is Verdict.SKIPPED
+
+
+def test_the_papers_networks_decide_nothing_of_those_beyond_its_list(results):
+    alone = of_table(results, "A16", "fig01", fig01(GOOD, **CIFAR10))
+    assert alone.verdict is Verdict.REPRODUCED
+    assert "4 of 4 measurements on networks beyond the paper's list hold" in alone.reason
+    assert of_table(results, "A16", "fig01", both(fig01(GOOD, **CIFAR10), fig01(BAD))) == alone
+    assert of_table(results, "A16", "fig01", fig01(BAD, **CIFAR10)).verdict is Verdict.NOT_REPRODUCED
+    for quantity in ("gain_over_initial", "gain_over_null"):
+        table = fig01(GOOD, **CIFAR10)
+        chosen = table["quantity"] == quantity
+        table.loc[chosen, "low"] = -0.01
+        assert of_table(results, "A16", "fig01", table).verdict is Verdict.PARTIAL
+
+
+def test_claims_on_networks_name_those_whose_weights_are_known():
+    of_imagenet = [entry.name for entry in WEIGHTS]
+    assert all(BY_ID[claim].of == of_imagenet for claim in ("A1", "A2", "A3", "A7"))
+    assert BY_ID["A16"].of == [entry.name for entry in CIFAR_WEIGHTS]

@@ -304,6 +304,14 @@ def weights(network: str) -> bytes:
     return buffer.getvalue()
 
 
+def cifar_weights(model: torch.nn.Module) -> bytes:
+    """The weights of a network as the checkpoint of a parallel training from before PyTorch 0.4.1, without counters."""
+    buffer, state = io.BytesIO(), model.state_dict()
+    kept = {f"module.{name}": tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    torch.save({"best_prec1": 91.5, "state_dict": kept}, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
 MAKERS = {
     "mnist": mnist,
     "fashion-mnist": lambda: mnist("FashionMNIST"),

@@ -14,11 +14,12 @@ from convrfm.datasets.acquire import acquire
 from convrfm.datasets.local_signal import LEAST_CONTRAST
 from convrfm.datasets.places import Place
 from convrfm.datasets.reading.formats import READERS, read_split
-from convrfm.datasets.registry import IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
+from convrfm.datasets.registry import CIFAR_WEIGHTS, IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
 from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.errors import ConvRFMWarning, CorruptDataError
-from datasets.official import MAKERS, weights
+from convrfm.networks.zoo import fresh, with_weights
+from datasets.official import MAKERS, cifar_weights, weights
 from datasets.packing import md5
 from datasets.running import prepare, present
 
@@ -28,7 +29,7 @@ def test_every_data_set_is_made_by_a_test():
     assert with_files == set(MAKERS)
     assert all(entry.reader in {"", *READERS} for entry in REGISTRY.values())
     assert {REGISTRY[name].reader or name for name in with_files} <= set(READERS)
-    weights = {entry.name for entry in WEIGHTS}
+    weights = {entry.name for entry in (*WEIGHTS, *CIFAR_WEIGHTS)}
     assert {"digits", "street-digits", "photographs", "photograph-patches", "bars", "noisy-digits", "noisy-mnist"} == (
         set(REGISTRY) - with_files - weights
     )
@@ -229,6 +230,34 @@ def test_weights(tmp_path, name):
     assert entry.remotes[0].checksum.removeprefix("sha256:") in version.url
     assert state.splits["weights"]["parameters"] >= version.meta["num_params"]
     assert entry.megabytes == pytest.approx(version.meta["_file_size"] * 1.048576, rel=0.01)
+    assert entry.accuracy == version.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+
+
+@pytest.mark.parametrize("entry", CIFAR_WEIGHTS, ids=lambda entry: entry.name)
+def test_weights_for_cifar10(tmp_path, entry):
+    model = fresh(entry.network, generator=torch.Generator().manual_seed(1), classes=entry.classes)
+    content = cifar_weights(model)
+    assert entry.remotes[0].urls[0].endswith(f"{entry.remotes[0].checksum.removeprefix('sha256:')[:8]}.th")
+    # The published sizes are close to this file's.
+    assert len(content) == pytest.approx(entry.megabytes * 1e6, rel=0.05)
+    home = tmp_path / entry.name
+    home.mkdir()
+    (home / entry.required[0]).write_bytes(content)
+    assert acquire(entry, Place(home)).state == "corrupt"
+    known = replace(entry, remotes=(replace(entry.remotes[0], checksum=f"md5:{md5(content)}"),))
+    state = acquire(known, Place(home))
+    assert state.state == "present", state.reason
+    found = read_weights(entry, home)
+    images = torch.ones(2, 3, 32, 32)
+    assert torch.equal(with_weights(entry.network, found, classes=entry.classes)(images), model.eval()(images))
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {"conv1.weight": 1.0}}, [torch.ones(1)], {"a": "text"}])
+def test_weights_that_are_no_tensors_by_name_are_refused(tmp_path, content):
+    entry = REGISTRY["resnet20-cifar10"]
+    torch.save(content, tmp_path / entry.required[0])
+    with pytest.raises(CorruptDataError, match="does not hold the weights of resnet20"):
+        read_weights(entry, tmp_path)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

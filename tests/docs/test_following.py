@@ -33,7 +33,7 @@ def test_generated_pages_and_schemas_follow(followed):
     written = python(followed, "-m", "convrfm.replication.pages.generate")
     for file in ("docs/claims.md", "docs/datasets.md", "docs/configuration.md", "workflow/schemas/config.schema.json"):
         assert file in written
-    assert "## A16: One update of the metric helps" in (followed.root / "docs/claims.md").read_text()
+    assert "## A17: One update of the metric helps" in (followed.root / "docs/claims.md").read_text()
     assert "| kmnist | KMNIST |" in (followed.root / "docs/datasets.md").read_text()
     assert "reference / threaded /" in (followed.root / "docs/configuration.md").read_text()
 
@@ -44,7 +44,7 @@ def test_what_was_added_is_in_the_style_of_the_project(followed):
 
 
 def test_the_tests_of_the_project_take_in_what_was_added(followed):
-    chosen = "rounds or A16 or kmnist or threaded or every_claim or made_by_a_test or every_job or tables_are"
+    chosen = "rounds or A17 or kmnist or threaded or every_claim or made_by_a_test or every_job or tables_are"
     files = (
         "tests/test_rounds.py", "tests/claims/test_claims.py", "tests/claims/test_judging.py", "tests/claims/test_captions.py",
         "tests/workflow/test_slices.py",        "tests/datasets/test_every_entry.py", "tests/kernels/test_golden.py",
@@ -66,7 +66,7 @@ def test_the_added_figure_is_built_and_its_claim_judged(followed, tmp_path):
         "from pathlib import Path; from convrfm.replication.audit.judging import judge\n"
         "print(*[(j.claim, len(j.measurements)) for j in judge(Path('results/quick'), 'quick', ['published'])])"
     )
-    assert "('A16', 1)" in python(project, "-c", code)
+    assert "('A17', 1)" in python(project, "-c", code)
 
 
 def test_a_change_that_does_not_fit_is_found(tmp_path):

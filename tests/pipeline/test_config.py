@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
+from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS
 from convrfm.errors import ConfigError
 from convrfm.replication.config.models import Model
 from convrfm.replication.pages.generate import generated_files, main
@@ -174,7 +175,7 @@ def test_what_is_wrong_in_the_zoo_is_said(config, overrides, sentences):
 
 def test_paper_measures_every_network_and_both_versions(config):
     zoo = load_settings({**config, "preset": "paper"}, PRESETS).preset.zoo
-    assert len(zoo.weights) == 17
+    assert zoo.weights == [entry.name for entry in (*WEIGHTS, *CIFAR_WEIGHTS)]
     assert zoo.dataset == "imagenet"
     assert not zoo.standins
     assert not load_settings(config, PRESETS).preset.zoo.weights

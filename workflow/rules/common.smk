@@ -71,7 +71,7 @@ PLAN = Plan(SETTINGS, data_state)
 
 wildcard_constraints:
     protocol="published|corrected",
-    network="[a-z0-9_]+-(?:v1|v2|standin)",
+    network="[a-z0-9_]+-(?:v1|v2|cifar10|standin)",
     task="[a-z-]+",
     kernel="cntk|laplace",
     sigma=r"[0-9.e+-]+",

@@ -94,7 +94,9 @@ class Entry:
         test_split: name of the official test split.
         recorded_when_read: the files are too many to be hashed at once; each is recorded when it is first read.
         stands_on: data sets that a generated one is made from.
-        network: of weights, the torchvision model that they belong to; "" for images.
+        network: of weights, the network that they belong to, see `convrfm.networks.zoo`; "" for images.
+        trained_on: of weights, the data set that they were trained on.
+        accuracy: of weights, the published test accuracy in percent.
         notes: traps.
     """
 
@@ -122,6 +124,8 @@ class Entry:
     recorded_when_read: bool = False
     stands_on: tuple[str, ...] = ()
     network: str = ""
+    trained_on: str = ""
+    accuracy: float = 0
     notes: str = ""
 
     @property

@@ -8,7 +8,9 @@ from convrfm.datasets.catalogue import WITH_FILES
 from convrfm.datasets.entries import Entry, Remote
 from convrfm.errors import DataError
 
-__all__ = ["IMAGE_SETS", "PAIRED_CLASSES", "REGISTRY", "WEIGHTS", "class_pairs", "files_behind", "find_entry"]
+__all__ = [
+    "CIFAR_WEIGHTS", "IMAGE_SETS", "PAIRED_CLASSES", "REGISTRY", "WEIGHTS", "class_pairs", "files_behind", "find_entry",
+]  # fmt: skip
 
 # fmt: off
 _EMBEDDED: tuple[Entry, ...] = (
@@ -57,29 +59,29 @@ _EMBEDDED: tuple[Entry, ...] = (
 # fmt: on
 """Images that come with an installed package, and tasks that the library generates."""
 
-_WEIGHT_FILES: dict[str, tuple[str, float]] = {
-    "alexnet-v1": ("alexnet-owt-7be5be79.pth", 244.4),
-    "vgg11-v1": ("vgg11-8a719046.pth", 531.5),
-    "vgg13-v1": ("vgg13-19584684.pth", 532.2),
-    "vgg16-v1": ("vgg16-397923af.pth", 553.4),
-    "vgg19-v1": ("vgg19-dcbb9e9d.pth", 574.7),
-    "vgg11_bn-v1": ("vgg11_bn-6002323d.pth", 531.5),
-    "vgg13_bn-v1": ("vgg13_bn-abd245e5.pth", 532.3),
-    "vgg16_bn-v1": ("vgg16_bn-6c64b313.pth", 553.5),
-    "vgg19_bn-v1": ("vgg19_bn-c79401a0.pth", 574.8),
-    "resnet18-v1": ("resnet18-f37072fd.pth", 46.8),
-    "resnet34-v1": ("resnet34-b627a593.pth", 87.3),
-    "resnet50-v1": ("resnet50-0676ba61.pth", 102.5),
-    "resnet101-v1": ("resnet101-63fe2227.pth", 178.8),
-    "resnet152-v1": ("resnet152-394f9c45.pth", 241.7),
-    "resnet50-v2": ("resnet50-11ad3fa6.pth", 102.5),
-    "resnet101-v2": ("resnet101-cd907fc2.pth", 178.8),
-    "resnet152-v2": ("resnet152-f82ba261.pth", 241.7),
+_WEIGHT_FILES: dict[str, tuple[str, float, float]] = {
+    "alexnet-v1": ("alexnet-owt-7be5be79.pth", 244.4, 56.522),
+    "vgg11-v1": ("vgg11-8a719046.pth", 531.5, 69.02),
+    "vgg13-v1": ("vgg13-19584684.pth", 532.2, 69.928),
+    "vgg16-v1": ("vgg16-397923af.pth", 553.4, 71.592),
+    "vgg19-v1": ("vgg19-dcbb9e9d.pth", 574.7, 72.376),
+    "vgg11_bn-v1": ("vgg11_bn-6002323d.pth", 531.5, 70.37),
+    "vgg13_bn-v1": ("vgg13_bn-abd245e5.pth", 532.3, 71.586),
+    "vgg16_bn-v1": ("vgg16_bn-6c64b313.pth", 553.5, 73.36),
+    "vgg19_bn-v1": ("vgg19_bn-c79401a0.pth", 574.8, 74.218),
+    "resnet18-v1": ("resnet18-f37072fd.pth", 46.8, 69.758),
+    "resnet34-v1": ("resnet34-b627a593.pth", 87.3, 73.314),
+    "resnet50-v1": ("resnet50-0676ba61.pth", 102.5, 76.13),
+    "resnet101-v1": ("resnet101-63fe2227.pth", 178.8, 77.374),
+    "resnet152-v1": ("resnet152-394f9c45.pth", 241.7, 78.312),
+    "resnet50-v2": ("resnet50-11ad3fa6.pth", 102.5, 80.858),
+    "resnet101-v2": ("resnet101-cd907fc2.pth", 178.8, 81.886),
+    "resnet152-v2": ("resnet152-f82ba261.pth", 241.7, 82.284),
 }
-"""File and megabytes; the name of a file ends with the first digits of its SHA-256."""
+"""File, megabytes, and published accuracy in percent; the name of a file ends with the first digits of its SHA-256."""
 
 
-def _weights(name: str, file: str, megabytes: float) -> Entry:
+def _weights(name: str, file: str, megabytes: float, accuracy: float) -> Entry:
     network, version = name.split("-")
     checksum = f"sha256:{file.removesuffix('.pth').rpartition('-')[2]}"
     return Entry(
@@ -92,6 +94,8 @@ def _weights(name: str, file: str, megabytes: float) -> Entry:
         shape="3x224x224",
         classes=1000,
         network=network,
+        trained_on="imagenet",
+        accuracy=accuracy,
         figures=("fig01", "fig02", "fig07") if network == "vgg11" else ("fig01", "fig07"),
         remotes=(Remote(file, (f"https://download.pytorch.org/models/{file}",), checksum, gives=(file,)),),
     )
@@ -104,9 +108,41 @@ Version 1 is pinned: `weights="DEFAULT"`, which the authors' code uses, is versi
 torchvision 0.13. Version 2 is an entry of its own where it exists.
 """
 
+_CIFAR_FILES: dict[str, tuple[str, float, float]] = {
+    "resnet20": ("12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8", 1.1, 91.73),
+    "resnet32": ("d509ac1820d7f25398913559d7e81a13229b1e7adc5648e3bfa5e22dc137f850", 1.9, 92.63),
+    "resnet44": ("014dd6541728a1c700b1642ab640e211dc6eb8ed507d70697458dc8f8a0ae2e4", 2.7, 93.10),
+    "resnet56": ("4bfd97631478d6b638d2764fd2baff3edb1d7d82252d54439343b6596b9b5367", 3.5, 93.39),
+}
+"""SHA-256, with whose first digits the name of the file ends; megabytes; and published accuracy in percent."""
+
+
+def _cifar_weights(network: str, sha256: str, megabytes: float, accuracy: float) -> Entry:
+    project, file = "akamaster/pytorch_resnet_cifar10", f"{network}-{sha256[:8]}.th"
+    commit = "d5489e8995e81e91ce6b1d69dcc98ad579b0b153"
+    url = f"https://raw.githubusercontent.com/{project}/{commit}/pretrained_models/{file}"
+    return Entry(
+        name=f"{network}-cifar10",
+        title=f"weights of {network} for CIFAR-10",
+        source=f"https://github.com/{project}",
+        licence="BSD",
+        obtained="automatic",
+        megabytes=megabytes,
+        shape="3x32x32",
+        classes=10,
+        network=network,
+        trained_on="cifar10",
+        accuracy=accuracy,
+        remotes=(Remote(file, (url,), f"sha256:{sha256}", gives=(file,)),),
+    )
+
+
+CIFAR_WEIGHTS: tuple[Entry, ...] = tuple(_cifar_weights(network, *known) for network, known in _CIFAR_FILES.items())
+"""Weights of residual networks trained on all training images of CIFAR-10, which are beyond the paper's list."""
+
 IMAGE_SETS: tuple[Entry, ...] = (*WITH_FILES, *_EMBEDDED)
 
-REGISTRY: Mapping[str, Entry] = {entry.name: entry for entry in (*IMAGE_SETS, *WEIGHTS)}
+REGISTRY: Mapping[str, Entry] = {entry.name: entry for entry in (*IMAGE_SETS, *WEIGHTS, *CIFAR_WEIGHTS)}
 
 PAIRED_CLASSES = 20
 """The authors' binary tasks are all pairs among the first 20 classes of a data set."""

@@ -140,17 +140,21 @@ def load_pickle(path: Path) -> Any:
 
 
 def read_weights(entry: Entry, root: Path) -> dict[str, "torch.Tensor"]:
-    """Read a weight file as tensors and nothing else, compare it with the architecture, and give the state dictionary (CPU).
+    """Read a weight file as tensors and nothing else, and give the state dictionary (CPU).
+
+    A training's checkpoint is taken as well: its `state_dict`, without the prefix `module.` of networks that were trained
+    in parallel. Names and shapes are compared with torchvision's networks here; those of other networks, whose whole
+    SHA-256 is known, by `convrfm.networks.zoo.with_weights`.
 
     Args:
         entry: of weights.
         root: the folder of the file.
 
     Raises:
-        CorruptDataError: the file holds anything but tensors, or tensors of other names or shapes than the network has.
+        CorruptDataError: the file holds anything but tensors by name, or tensors of other names or shapes than the network
+            of torchvision has.
     """
     import torch
-    from torchvision.models import get_model
 
     path = root / entry.required[0]
     try:
@@ -158,18 +162,31 @@ def read_weights(entry: Entry, root: Path) -> dict[str, "torch.Tensor"]:
     except Exception as error:  # it fails in all ways
         msg = f"{path} cannot be read ({type(error).__name__}: {error})."
         raise CorruptDataError(msg) from error
+    found = found.get("state_dict", found) if isinstance(found, dict) else {}
+    if not found or not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()):
+        msg = f"{path} does not hold the weights of {entry.network}: it has other things than tensors by name."
+        raise CorruptDataError(msg)
+    found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    if entry.trained_on == "imagenet":
+        _compare_with_torchvision(path, entry.network, found)
+    return found
+
+
+def _compare_with_torchvision(path: Path, network: str, found: "dict[str, torch.Tensor]") -> None:
+    import torch
+    from torchvision.models import get_model
+
     with torch.device("meta"):
-        expected = get_model(entry.network, weights=None).state_dict()
+        expected = get_model(network, weights=None).state_dict()
     # Files from before PyTorch 0.4.1 lack the counters of batch normalisation, which nothing computes with.
     needed = {name for name in expected if not name.endswith("num_batches_tracked")}
-    if not isinstance(found, dict) or not needed <= set(found) <= set(expected):
-        msg = f"{path} does not hold the weights of {entry.network}: the names of its tensors differ."
+    if not needed <= set(found) <= set(expected):
+        msg = f"{path} does not hold the weights of {network}: the names of its tensors differ."
         raise CorruptDataError(msg)
     for name, tensor in found.items():
         if tensor.shape != expected[name].shape:
-            msg = f"{path}: {name} has shape {tuple(tensor.shape)}, but {entry.network} has {tuple(expected[name].shape)}."
+            msg = f"{path}: {name} has shape {tuple(tensor.shape)}, but {network} has {tuple(expected[name].shape)}."
             raise CorruptDataError(msg)
-    return dict(found)
 
 
 class _Whole:

@@ -1,1 +1,1 @@
-"""The finite networks of the paper, a module for each family."""
+"""The finite networks of the paper, and residual networks for CIFAR-10, a module for each family."""

@@ -1,4 +1,4 @@
-"""torchvision's networks by name: fresh or with given weights, whole or narrow; and which convolutions the paper measures."""
+"""Networks by name: fresh or with given weights, torchvision's whole or narrow; and which convolutions the paper measures."""
 
 import copy
 import re
@@ -7,14 +7,18 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from convrfm.datasets.registry import WEIGHTS
+from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS
 from convrfm.errors import InputError
+from convrfm.networks.cifar_resnet import CifarResNet
 from convrfm.system.machine import require
 
-__all__ = ["NETWORKS", "fresh", "in_paper", "narrowed", "with_weights"]
+__all__ = ["CIFAR_NETWORKS", "NETWORKS", "fresh", "in_paper", "narrowed", "with_weights"]
 
 NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
 """torchvision's names of the networks of Figures 1 and 7 of arXiv 2309.00570: those whose weights can be fetched."""
+
+CIFAR_NETWORKS = tuple(entry.network for entry in CIFAR_WEIGHTS)
+"""Beyond the paper's list: `convrfm.networks.cifar_resnet.CifarResNet` by depth, such as "resnet20"."""
 
 FIRST_OF_BLOCK = re.compile(r"layer\d+\.\d+\.conv1")
 
@@ -23,28 +27,31 @@ def in_paper(network: str, layer: str) -> bool:
     """Whether the paper measures a convolution: all of AlexNet and VGG, the first of each block of a ResNet.
 
     The code of the paper re-expresses one path through a residual block, that of its `conv1`; in a bottleneck block this
-    is a convolution of 1x1 patches.
+    is a convolution of 1x1 patches. For the residual networks for CIFAR-10, which the paper does not have, the layers are
+    chosen in the same way.
 
     Args:
-        network: torchvision's name.
+        network: a name in `NETWORKS` or `CIFAR_NETWORKS`.
         layer: name of the convolution in the network, such as "layer1.0.conv1".
     """
     return not network.startswith("resnet") or FIRST_OF_BLOCK.fullmatch(layer) is not None
 
 
 def fresh(network: str, *, generator: torch.Generator, classes: int = 1000, divisor: int = 1) -> nn.Module:
-    """Build a network with a fresh initialisation in torchvision's manner.
+    """Build a network with a fresh initialisation, of torchvision's networks in torchvision's manner.
 
     Args:
-        network: a name in `NETWORKS`.
+        network: a name in `NETWORKS` or `CIFAR_NETWORKS`.
         generator: seeds the initialisation; the global generator is left alone.
         classes: number of outputs.
-        divisor: see `narrowed`.
+        divisor: see `narrowed`; only for torchvision's networks.
 
     Raises:
         InputError: an unknown name, or a divisor that does not divide a number of channels.
         MissingExtraError: torchvision is not installed.
     """
+    if network in CIFAR_NETWORKS:
+        return _cifar_resnet(network, classes, divisor, generator)
     seed = int(torch.randint(2**62, (), generator=generator))
     # torchvision draws from the global generator of the CPU, whose state is put back.
     with torch.random.fork_rng(devices=[]):
@@ -60,19 +67,22 @@ def with_weights(network: str, weights: Mapping[str, torch.Tensor], *, classes: 
     """Build a network with given weights, in eval mode.
 
     Args:
-        network: a name in `NETWORKS`.
+        network: a name in `NETWORKS` or `CIFAR_NETWORKS`.
         weights: a state dictionary. Counters of batch normalisation, which nothing computes with, may be missing, as in
             files from before PyTorch 0.4.1; they are set to zero.
         classes: number of outputs.
-        divisor: see `narrowed`.
+        divisor: see `narrowed`; only for torchvision's networks.
 
     Raises:
         InputError: an unknown name, or weights of other names or shapes.
     """
     with torch.device("meta"):
-        model = _built(network, classes)
-        if divisor != 1:
-            model = narrowed(model, divisor)
+        if network in CIFAR_NETWORKS:
+            model = _cifar_resnet(network, classes, divisor, None)
+        else:
+            model = _built(network, classes)
+            if divisor != 1:
+                model = narrowed(model, divisor)
     expected = model.state_dict()
     counters = {name: torch.zeros((), dtype=torch.long) for name in expected if name.endswith("num_batches_tracked")}
     given = {**weights, **counters}
@@ -87,12 +97,19 @@ def with_weights(network: str, weights: Mapping[str, torch.Tensor], *, classes: 
     return model.eval()
 
 
+def _cifar_resnet(network: str, classes: int, divisor: int, generator: torch.Generator | None) -> nn.Module:
+    if divisor != 1:
+        msg = f"{network} has no narrow form, but the divisor is {divisor}: use 1, or a network of torchvision."
+        raise InputError(msg)
+    return CifarResNet(int(network.removeprefix("resnet")), classes, generator=generator)
+
+
 def _built(network: str, classes: int) -> nn.Module:
     require("workflow", "torchvision", what="A network of torchvision")
     from torchvision.models import get_model
 
     if network not in NETWORKS:
-        msg = f"The network must be one of {', '.join(NETWORKS)}, but it is {network!r}."
+        msg = f"The network must be one of {', '.join((*NETWORKS, *CIFAR_NETWORKS))}, but it is {network!r}."
         raise InputError(msg)
     model: nn.Module = get_model(network, weights=None, num_classes=classes)
     return model

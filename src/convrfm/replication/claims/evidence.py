@@ -70,6 +70,7 @@ class Rule(Model):
     )
     conditions: dict[str, Condition] = Field(min_length=1, description="conditions by name")
     one_is_enough: bool = Field(False, description="whether a single measurement that holds decides the claim")
+    data: str = Field("the paper's data", description="what the measurements that decide it are on, in words")
     fewest: int = Field(1, ge=1, description="data sets of the paper below which nothing is decided")
 
     @property

@@ -147,7 +147,7 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
     lacking = bool(open_ones or problems)
     sentences = [
         *(f"A control does not do what it should, and nothing is proved: {_shown(each)}." for each in broken),
-        *_counted(hard, open_ones),
+        *_counted(hard, open_ones, rule.data),
         *_of_stand_ins(hard, weighed),
         *(f"Skipped, {part}: {reason}".rstrip(".") + "." for part, reason in skipped.items()),
         *(problem.rstrip(".") + "." for problem in problems),
@@ -240,12 +240,12 @@ def _verdict(rule: Rule, hard: Sequence[_Weighed], weighed: Sequence[_Weighed], 
     return Verdict.NOT_COMPARABLE if standing else Verdict.UNKNOWN
 
 
-def _counted(hard: Sequence[_Weighed], open_ones: Sequence[_Weighed]) -> Iterator[str]:
+def _counted(hard: Sequence[_Weighed], open_ones: Sequence[_Weighed], data: str) -> Iterator[str]:
     """How many measurements hold, where and on what, and which do not."""
     if not hard:
         return
     holding = sum(each.measurement.holds is True for each in hard)
-    yield f"{holding} of {len(hard)} measurements on the paper's data hold ({_scope(hard)})."
+    yield f"{holding} of {len(hard)} measurements on {data} hold ({_scope(hard)})."
     failing = [each for each in hard if each.measurement.holds is False]
     if failing:
         worst = min(failing, key=lambda each: each.measurement.margin or 0.0)

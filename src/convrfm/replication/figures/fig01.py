@@ -15,17 +15,21 @@ from convrfm.replication.config.models import Model, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style, letter, palette, write_reason
 from convrfm.replication.figures.zoo import (
+    BEYOND_NOTE,
     STAND_IN_NOTE,
     Run,
     ansatz_needs,
     ansatz_runs,
     caption_of_networks,
+    groups_of,
     images_of,
+    is_beyond,
     is_stand_in,
     mean_over_layers,
     measurements,
     number_cell,
     order,
+    spoken_of,
     title,
     zoo_runs,
 )
@@ -66,6 +70,10 @@ JUDGED = {
         "pearson": ("level", "mean over layers, trained"),
     },
     "A2": {"gain_over_control": ("over_control", "trained CNFM with AGOP minus initial CNFM with trained CNFM")},
+    "A16": {
+        "gain_over_initial": ("over_initial", "mean over layers, trained minus at initialisation"),
+        "gain_over_null": ("over_null", "mean over layers, trained minus rotated null"),
+    },
 }
 """By claim and quantity of the table: the condition, and the quantity in words."""
 
@@ -74,10 +82,10 @@ NAMED_NETWORKS = ("alexnet-v1", "vgg13-v1")
 """Networks of which the paper says something for each layer."""
 
 
-@judges("A1", "A2")
+@judges("A1", "A2", "A16")
 def trained_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gains of the mean correlation of each network; of A1 its level, and the lowest layer of networks that the paper names."""
-    for network, rows in found.rows.groupby("network", sort=False):
+    for network, rows in spoken_of(claim, found.rows).groupby("network", sort=False):
         named = EACH_LAYER if claim.id == "A1" and network in NAMED_NETWORKS else {}
         for quantity, (condition, what) in {**JUDGED[claim.id], **named}.items():
             own = rows[rows["quantity"] == quantity]
@@ -165,15 +173,22 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
         grown: from `growth`.
         heats: matrices of the first convolution, by network.
     """
-    networks = list(dict.fromkeys(table["network"]))
+    groups = groups_of(dict.fromkeys(table["network"]))
     with figure_style():
-        figure = Figure(figsize=(7.2, 4.3), layout="constrained")
-        above, below = figure.subfigures(2, 1, height_ratios=(1.7, 1))  # type: ignore[misc]
-        left, right = above.subplots(1, 2, width_ratios=(2.4, 1))
-        _draw_bars(left, table, networks)
-        letter(left, "A", offset=-0.09)
-        _draw_growth(right, grown, networks)
-        letter(right, "B", offset=-0.22)
+        figure = Figure(figsize=(7.2, 1.6 + 2.7 * len(groups)), layout="constrained")
+        heights = [1.7] * len(groups) + [1.0]
+        *above, below = figure.subfigures(len(groups) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
+        for row, networks in zip(above, groups, strict=True):
+            left, right = row.subplots(1, 2, width_ratios=(2.4, 1))
+            beyond = is_beyond(networks[0])
+            _draw_bars(left, table[table["network"].isin(networks)], networks)
+            letter(left, "A'" if beyond else "A", offset=-0.09)
+            _draw_growth(right, grown[grown["network"].isin(networks)], networks)
+            letter(right, "B'" if beyond else "B", offset=-0.22)
+            if beyond:
+                row.suptitle(BEYOND_NOTE, fontsize=8, style="italic")
+            elif any(is_stand_in(network) for network in networks):
+                row.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
         cells = below.subplots(1, 2 * max(len(heats), 1), squeeze=False)[0]
         for index, (network, heat) in enumerate(heats.items()):
             _draw_heat(cells[2 * index : 2 * index + 2], network, heat)
@@ -181,8 +196,6 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
             for cell in cells:
                 write_reason(cell, "first layers", "the data of the networks to be shown are not there", width=40)
         letter(cells[0], "C", offset=-0.2)
-        if any(is_stand_in(network) for network in networks):
-            figure.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
     return figure
 
 
@@ -251,6 +264,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "ones; and a null in which the gradients are rotated at random, so that only the filters W are shared (bars: 95 % of "
         "the draws). B: the correlation from the first images alone. C: both matrices of the first layer, grey from their "
         "smallest to their largest entry."
+        + (" A', B': the same for networks beyond the paper's list." if any(map(is_beyond, networks)) else "")
     )
     columns = ("network", "layers", "trained", "at initialisation", *GAINS.values())
     lines = [opening, "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]

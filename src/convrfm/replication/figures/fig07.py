@@ -6,22 +6,26 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, palette
 from convrfm.replication.figures.zoo import (
+    BEYOND_NOTE,
     STAND_IN_NOTE,
     Run,
     ansatz_needs,
     ansatz_runs,
     caption_of_networks,
+    groups_of,
     images_of,
+    is_beyond,
     is_stand_in,
     measurements,
     number_cell,
     order,
+    spoken_of,
     title,
 )
 from convrfm.replication.record.session import Job
@@ -37,7 +41,7 @@ judges = Judges(
 @judges("A3")
 def before_and_after(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gain of the mean correlation by training, for each network."""
-    for network, rows in found.rows[found.rows["panel"] == "A"].groupby("network", sort=False):
+    for network, rows in spoken_of(claim, found.rows[found.rows["panel"] == "A"]).groupby("network", sort=False):
         gains = rows[(rows["layer"] == "mean") & (rows["quantity"] == "gain")]
         if len(gains) == 1:
             number = Number(float(gains["value"].iloc[0]), bounds(gains.iloc[0]))
@@ -50,7 +54,8 @@ def before_and_after(claim: Rule, found: Evidence) -> Iterator[Reading]:
 @judges("A14")
 def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """The mean correlation after the first epoch that was kept, and after the last, minus that before the first step."""
-    for network, rows in found.rows[found.rows["panel"] == "B"].groupby("network", sort=False):
+    of_paper = found.rows[~found.rows["network"].map(is_beyond)]
+    for network, rows in of_paper[of_paper["panel"] == "B"].groupby("network", sort=False):
         course = rows.set_index("epoch")[["value", "low", "high"]].sort_index()
         later = course.loc[1:]
         if 0 not in course.index or later.empty or course.index.has_duplicates:
@@ -117,26 +122,40 @@ def _powers(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the figure from the table of one protocol."""
-    networks = list(dict.fromkeys(table.loc[table["panel"] == "A", "network"]))
+    """Draw the figure from the table of one protocol; networks beyond the paper's list have a row of their own."""
+    groups = groups_of(dict.fromkeys(table.loc[table["panel"] == "A", "network"]))
+    heights = [2.9 if len(networks) <= FEW else 4.6 for networks in groups]
+    with figure_style():
+        figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
+        rows = figure.subfigures(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for row, networks in zip(rows, groups, strict=True):
+            _draw_group(row, table[table["network"].isin(networks)], networks)
+    return figure
+
+
+FEW = 6
+"""Networks that fit beside the other panels."""
+
+
+def _draw_group(figure: SubFigure, table: pd.DataFrame, networks: list[str]) -> None:
     colours = dict(zip(networks, palette("husl", len(networks)), strict=True))
     followed = table[table["panel"] == "B"]
-    with figure_style():
-        figure = Figure(figsize=(7.2, 2.9 if len(networks) <= 6 else 4.6), layout="constrained")
-        if len(networks) <= 6:
-            panels = figure.subplots(1, 2 + (len(followed) > 0))
-        else:
-            above, *below = [["A"] * 2], ["B", "C"] if len(followed) else ["C"] * 2
-            panels = list(figure.subplot_mosaic([*above, *below]).values())
-        _draw_before_and_after(panels[0], table[table["panel"] == "A"], networks, colours)
-        if len(followed):
-            _draw_epochs(panels[1], followed, networks, colours)
-        _draw_powers(panels[-1], table[table["panel"] == "C"], networks, colours)
-        for panel, name in zip(panels, "ABC" if len(followed) else "AC", strict=True):
-            letter(panel, name, offset=-0.06 if panel is panels[0] and len(networks) > 6 else -0.2)
-        if any(is_stand_in(network) for network in networks):
-            figure.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
-    return figure
+    if len(networks) <= FEW:
+        panels = list(figure.subplots(1, 2 + (len(followed) > 0)))
+    else:
+        above, *below = [["A"] * 2], ["B", "C"] if len(followed) else ["C"] * 2
+        panels = list(figure.subplot_mosaic([*above, *below]).values())
+    _draw_before_and_after(panels[0], table[table["panel"] == "A"], networks, colours)
+    if len(followed):
+        _draw_epochs(panels[1], followed, networks, colours)
+    _draw_powers(panels[-1], table[table["panel"] == "C"], networks, colours)
+    for panel, name in zip(panels, "ABC" if len(followed) else "AC", strict=True):
+        shown = f"{name}'" if is_beyond(networks[0]) else name
+        letter(panel, shown, offset=-0.06 if panel is panels[0] and len(networks) > FEW else -0.2)
+    if is_beyond(networks[0]):
+        figure.suptitle(BEYOND_NOTE, fontsize=8, style="italic")
+    elif any(is_stand_in(network) for network in networks):
+        figure.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
 
 
 def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str], colours: Mapping[str, tuple]) -> None:
@@ -212,7 +231,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "layers, large ones their mean with 95 % jackknife intervals over the images (or probes). Where a pretrained network "
         "started is not known: a fresh initialisation takes the place. "
         + ("B: the mean over the epochs, from before the first step. " if followed else "")
-        + "C: the mean for powers p of the AGOP.",
+        + "C: the mean for powers p of the AGOP."
+        + (" A', C': the same for networks beyond the paper's list." if any(map(is_beyond, networks)) else ""),
         "",
         "| network | at initialisation | trained | gain | layers that gain | best power, trained |",
         "|---|---|---|---|---|---|",

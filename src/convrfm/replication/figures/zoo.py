@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.registry import WEIGHTS, files_behind
-from convrfm.replication.claims.evidence import with_interval
+from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS, files_behind
+from convrfm.replication.claims.evidence import Rule, with_interval
 from convrfm.replication.config.models import Model, Positive, one_of
 from convrfm.replication.figures.style import skipped_lines
 from convrfm.replication.record.record import run_keys
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
 __all__ = [
-    "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs", "caption_of_networks", "images_of",
-    "is_stand_in", "mean_over_layers", "measurements", "number_cell", "order", "title", "zoo_needs", "zoo_runs",
+    "BEYOND_NOTE", "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs",
+    "caption_of_networks", "groups_of", "images_of", "is_beyond", "is_stand_in", "mean_over_layers", "measurements",
+    "number_cell", "order", "spoken_of", "title", "zoo_needs", "zoo_runs",
 ]  # fmt: skip
 
 NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
@@ -74,10 +75,13 @@ class Zoo(Model):
     """The networks of Figures 1, 2 and 7."""
 
     weights: list[str] = Field(
-        default=[], description="pretrained networks, by the names of their weights in docs/datasets.md, such as vgg11-v1"
+        default=[],
+        description="pretrained networks, by the names of their weights in docs/datasets.md, such as vgg11-v1, or "
+        "resnet20-cifar10, which is small and beyond the paper's list",
     )
     dataset: Literal["imagenet", "imagenette"] = Field(
-        "imagenet", description="images for pretrained networks; Imagenette holds ten classes of ImageNet and needs no account"
+        "imagenet",
+        description="images for networks pretrained on ImageNet; Imagenette holds ten classes of it and needs no account",
     )
     standins: list[StandIn] = Field(default=[], description="small networks that stand in for pretrained ones")
     measurement: Measurement = Field(description="how their AGOPs are measured")
@@ -85,7 +89,7 @@ class Zoo(Model):
     @field_validator("weights")
     @classmethod
     def _weights_are_known(cls, weights: list[str]) -> list[str]:
-        known = [entry.name for entry in WEIGHTS]
+        known = [entry.name for entry in (*WEIGHTS, *CIFAR_WEIGHTS)]
         for name in weights:
             if name not in known:
                 msg = f"{name!r} is none of {', '.join(known)}"
@@ -117,6 +121,9 @@ class Zoo(Model):
 STAND_IN_NOTE = "stand-in: narrow nets on scikit-learn digits, not ImageNet"
 """What the figures say of networks that stand in for pretrained ones."""
 
+BEYOND_NOTE = "beyond the paper's list: networks trained on CIFAR-10, not ImageNet"
+"""What the figures say of pretrained networks that the paper does not have."""
+
 Run = tuple[str, str, pd.DataFrame]
 """Name of a network, such as "vgg11-v1" or "vgg11-standin", the protocol, and its metrics."""
 
@@ -124,10 +131,10 @@ ORDER = ("alexnet", "vgg", "resnet")
 
 
 def title(network: str) -> str:
-    """The name of a network in figures: "VGG11 BN" for "vgg11_bn-v1", "ResNet50 v2" for "resnet50-v2"."""
+    """The name in figures: "VGG11 BN" for "vgg11_bn-v1", "ResNet50 v2" for "resnet50-v2", "ResNet20 CIFAR-10"."""
     name, _, source = network.partition("-")
     spelled = name.replace("alexnet", "AlexNet").replace("vgg", "VGG").replace("resnet", "ResNet").replace("_bn", " BN")
-    return f"{spelled} v2" if source == "v2" else spelled
+    return spelled + {"v2": " v2", "cifar10": " CIFAR-10"}.get(source, "")
 
 
 def is_stand_in(network: str) -> bool:
@@ -135,11 +142,28 @@ def is_stand_in(network: str) -> bool:
     return network.endswith("-standin")
 
 
-def order(network: str) -> tuple[int, int, str]:
-    """Sorts networks by family, depth, and variant."""
+def is_beyond(network: str) -> bool:
+    """Whether a network is pretrained and not on the paper's list."""
+    return network in {entry.name for entry in CIFAR_WEIGHTS}
+
+
+def groups_of(networks: Iterable[str]) -> list[list[str]]:
+    """The networks of the paper and their stand-ins, and those beyond its list, which have panels of their own."""
+    given = list(networks)
+    groups = [[network for network in given if is_beyond(network) == beyond] for beyond in (False, True)]
+    return [group for group in groups if group]
+
+
+def spoken_of(claim: Rule, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the networks that a claim speaks of, and of stand-ins."""
+    return rows[rows["network"].isin(claim.of) | rows["stand_in"]]
+
+
+def order(network: str) -> tuple[bool, int, int, str]:
+    """Sorts networks by family, depth, and variant; those beyond the paper's list come last."""
     family = next(index for index, name in enumerate(ORDER) if network.startswith(name))
     digits = "".join(character for character in network.partition("-")[0] if character.isdigit())
-    return family, int(digits or 0), network
+    return is_beyond(network), family, int(digits or 0), network
 
 
 def mean_over_layers(metrics: pd.DataFrame, quantity: str, when: str, power: float = 1.0) -> dict[str, float]:
@@ -176,6 +200,13 @@ def caption_of_networks(networks: list[str], skipped: Mapping[str, str]) -> list
     standing = [title(network) for network in networks if is_stand_in(network)]
     if standing:
         lines += ["", f"{', '.join(standing)}: {STAND_IN_NOTE}; trained on the spot, not comparable with the paper."]
+    beyond = [title(network) for network in networks if is_beyond(network)]
+    if beyond:
+        said = (
+            f"{', '.join(beyond)}: {BEYOND_NOTE}; measured on test images of CIFAR-10, which they were not trained on, in the "
+            "first convolution of each block. Claims on networks of ImageNet leave them out."
+        )
+        lines += ["", said]
     return [*lines, *skipped_lines(skipped, title)]
 
 
@@ -195,8 +226,9 @@ def measurements(job: Job) -> list[Run]:
 
 def zoo_needs(plan: "Plan", networks: Iterable[str]) -> dict[str, list[str]]:
     """The data sets with files that networks need: weights and images of pretrained ones."""
-    images = files_behind(plan.settings.preset.zoo.dataset)
-    return {network: [] if network in plan.standins else [network, *images] for network in networks}
+    return {
+        network: [] if network in plan.standins else [network, *files_behind(plan.images_for(network))] for network in networks
+    }
 
 
 def ansatz_needs(plan: "Plan") -> dict[str, list[str]]:

@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
+from scipy.special import bdtr
 from torch import nn
 
 from convrfm.ansatz.accumulator import AgopAccumulator
 from convrfm.ansatz.agop import accumulate
 from convrfm.ansatz.filter_forms import without_error
 from convrfm.ansatz.summaries import LayerAgop, correlations, growth, layer_row, mean_correlation, mean_gain, summarise
-from convrfm.errors import StorageError
+from convrfm.datasets.registry import find_entry
+from convrfm.errors import CorruptDataError, StorageError
 from convrfm.networks.zoo import in_paper
 from convrfm.replication.jobs.zoo import initial_network, prepare_pooling, snapshots, trained_network
 from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
@@ -25,6 +28,14 @@ __all__ = ["MEAN", "measure_layers", "measure_network"]
 MEAN = "mean"
 """Stands in the column `layer` of numbers that are means over the paper's layers."""
 
+OUTPUT = "output"
+"""Stands in the column `layer` of the accuracy."""
+
+IMAGENETTE = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)
+"""Imagenette's ten classes, in the order of their folders, among the 1000 of ImageNet."""
+
+UNLIKELY = 0.001
+
 Layers = Mapping[str, LayerAgop]
 
 
@@ -34,14 +45,19 @@ def measure_network(job: Job) -> None:
     Metrics: the columns of `convrfm.ansatz.summarise`, and `when` ("trained", "initial", or "epoch" for snapshots of a
     stand-in), `epoch` (NaN where it is not known), `images` and `in_paper`. Quantities beside those of `summarise`:
     "growth" is Pearson from the first `images` images alone; rows whose layer is "mean" are means over the paper's layers,
-    and "gain" among them is trained minus initial.
+    and "gain" among them is trained minus initial. Of pretrained weights "accuracy", a share of the `images` images whose
+    classes are known, which is measured first; its layer is "output".
 
     Arrays: `<when>/<layer>/weight` `(groups, k, d)` float32 and `<when>/<layer>/core` `(groups, r, r)` float64, r =
     min(k, d), from which `convrfm.ansatz.filter_forms` forms the CNFM and the AGOP.
+
+    Raises:
+        CorruptDataError: pretrained weights are far less accurate than published.
     """
     given = AnsatzSettings.model_validate(job.settings)
     device = prepare_pooling(job)
-    images = load_arrays(job.input("images"))["train/images"][: given.images]
+    prepared = load_arrays(job.input("images"))
+    images = prepared[f"{given.part}/images"][: given.images]
 
     def measured(model: nn.Module, when: str) -> dict[str, LayerAgop]:
         return measure_layers(
@@ -49,9 +65,10 @@ def measure_network(job: Job) -> None:
             description=f"{given.network}, {when}",
         )  # fmt: skip
 
-    start = initial_network(job, given)
+    start, end = initial_network(job, given), trained_network(job, given)
+    accuracy = _accuracy(end, prepared, given, device) if given.weights else None
     filters = _filters(start)
-    initial, trained = measured(start, "initial"), measured(trained_network(job, given), "trained")
+    initial, trained = measured(start, "initial"), measured(end, "trained")
     between = {epoch: measured(model, f"epoch {epoch}") for epoch, model in snapshots(job, given)}
     last = float(given.epochs or "nan")
     parts = [
@@ -66,6 +83,10 @@ def measure_network(job: Job) -> None:
     # Rows of the growth have a number of their own.
     table["images"] = table.get("images", pd.Series(np.nan, table.index)).fillna(len(images)).astype(int)
     table["in_paper"] = [layer == MEAN or in_paper(given.network, layer) for layer in table["layer"]]
+    if accuracy is not None:
+        row = {"layer": OUTPUT, "index": -1, "quantity": "accuracy", "power": 1.0, "when": "trained", "epoch": last}
+        row |= {**without_error(accuracy.correct / accuracy.images)._asdict(), "images": accuracy.images, "in_paper": False}
+        table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
     write_table(job.outputs["metrics"], table)
     write_arrays(job.outputs["arrays"], {**_arrays(trained, "trained"), **_arrays(initial, "initial")})
     job.recorder.notes |= {
@@ -73,9 +94,60 @@ def measure_network(job: Job) -> None:
         "protocol": given.protocol,
         "device": device,
         "passes_over_images": {"trained": _seen(trained) / len(images), "initial": _seen(initial) / len(images)},
+        "measured_on": f"{given.part} images",
+        "accuracy": None if accuracy is None else accuracy._asdict(),
     }
     job.write_record()
     remove_checkpoints(job)
+
+
+class Accuracy(NamedTuple):
+    """How many images are classified correctly, and the published accuracy in percent."""
+
+    correct: int
+    images: int
+    published: float
+
+    def is_far_below(self) -> bool:
+        """Whether it is below half of the published one, and chance does not explain that.
+
+        Of a few images, all may be hard: a network of the published accuracy must get no more of them right with a
+        probability below `UNLIKELY`.
+        """
+        share = self.published / 100
+        return self.correct / self.images < share / 2 and float(bdtr(self.correct, self.images, share)) < UNLIKELY
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Module, prepared: Mapping[str, np.ndarray], given: AnsatzSettings, device: str) -> Accuracy | None:
+    """The accuracy of pretrained weights on the prepared images; None where their classes are not known to the network.
+
+    Raises:
+        CorruptDataError: it is far below the published one.
+    """
+    entry, labels = find_entry(given.weights), _classes(prepared, given)
+    if labels is None:
+        return None
+    batches = torch.from_numpy(prepared[f"{given.part}/images"]).split(given.batch_size)
+    predicted = torch.cat([model.to(device)(batch.to(device)).argmax(1).cpu() for batch in batches])
+    found = Accuracy(int((predicted.numpy() == labels).sum()), len(labels), entry.accuracy)
+    if found.is_far_below():
+        msg = (
+            f"The {entry.title} classify {found.correct} of {found.images} images of {given.dataset} correctly, but "
+            f"{found.published:g} % is published: the weights, or the preparation of the images, are not those of this "
+            "network. Fetch the weights again, and check that the data set is complete."
+        )
+        raise CorruptDataError(msg)
+    return found
+
+
+def _classes(prepared: Mapping[str, np.ndarray], given: AnsatzSettings) -> np.ndarray | None:
+    """The prepared labels `(n,)` as the network numbers them; None for a part of ImageNet's classes that is not known."""
+    labels, classes = prepared[f"{given.part}/labels"], prepared[f"{given.part}/targets"].shape[1]
+    if given.dataset == "imagenette":
+        return np.array(IMAGENETTE)[labels]
+    # All folders of ImageNet, in the order of their names, are the classes of torchvision.
+    return labels if classes == find_entry(given.weights).classes else None
 
 
 def _filters(model: nn.Module) -> dict[str, np.ndarray]:

@@ -35,7 +35,7 @@ def transform_images(job: Job) -> None:
     """
     given = TransformSettings.model_validate(job.settings)
     prepare_torch(job)
-    sources = [load_arrays(path)["train/images"][: given.images] for path in job.inputs["images"]]
+    sources = [load_arrays(path)[f"{given.part}/images"][: given.images] for path in job.inputs["images"]]
     images = np.concatenate(sources)
     source_of = np.repeat(np.arange(len(sources)), [len(source) for source in sources])
     starts = np.searchsorted(source_of, np.arange(len(sources)))

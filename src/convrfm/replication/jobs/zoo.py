@@ -15,6 +15,7 @@ from convrfm.datasets.manifest import verify
 from convrfm.datasets.places import find_place
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.restricted_pickle import read_weights
+from convrfm.errors import CorruptDataError, InputError
 from convrfm.networks import zoo
 from convrfm.replication.jobs.training import prepare_torch, prepared_data, train_resumably, weights_when, write_training
 from convrfm.replication.record.data_states import require_present
@@ -66,7 +67,12 @@ def trained_network(job: Job, given: ZooSettings) -> nn.Module:
     entry = find_entry(given.weights)
     place = find_place(Path(given.data_dir), entry, given.folders)
     verify(entry, place, list(entry.required))
-    return zoo.with_weights(entry.network, read_weights(entry, place.files))
+    weights = read_weights(entry, place.files)
+    try:
+        return zoo.with_weights(entry.network, weights, classes=entry.classes)
+    except InputError as error:
+        msg = f"{place.files / entry.required[0]} cannot be used. {error}"
+        raise CorruptDataError(msg) from error
 
 
 def initial_network(job: Job, given: ZooSettings) -> nn.Module:
@@ -78,7 +84,7 @@ def initial_network(job: Job, given: ZooSettings) -> nn.Module:
     if not given.weights:
         return _standin(job, given, "initial")
     seeded = torch.Generator().manual_seed(given.seed)
-    return zoo.fresh(given.network, generator=seeded).eval()
+    return zoo.fresh(given.network, generator=seeded, classes=find_entry(given.weights).classes).eval()
 
 
 def snapshots(job: Job, given: ZooSettings) -> Iterator[tuple[int, nn.Module]]:

@@ -16,7 +16,7 @@ import yaml
 from packaging.markers import Marker
 
 from convrfm.datasets.entries import Entry
-from convrfm.datasets.registry import IMAGE_SETS, WEIGHTS
+from convrfm.datasets.registry import CIFAR_WEIGHTS, IMAGE_SETS, WEIGHTS
 from convrfm.replication.audit.outcome import document_schema
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.config.models import Model, as_yaml
@@ -125,7 +125,13 @@ def _data() -> dict[str, Iterable[str]]:
         "remarks": (f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
         "steps": (f"- **{e.title}**, into `data_dir/{e.name}/`: {e.steps}" for e in IMAGE_SETS if e.steps),
         "weights": _table("| name | file | MB | figures |", weights),
+        "weights-cifar10": _table("| name | file | MB | test accuracy, % | source |", map(_cifar_row, CIFAR_WEIGHTS)),
     }
+
+
+def _cifar_row(entry: Entry) -> str:
+    cells = (entry.name, entry.required[0], f"{entry.megabytes:g}", f"{entry.accuracy:.2f}", entry.source)
+    return f"| {' | '.join(cells)} |"
 
 
 def _data_row(entry: Entry) -> str:

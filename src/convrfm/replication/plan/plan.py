@@ -196,8 +196,13 @@ class Plan:
         """The seeds that models of a data set are fitted with: the first ones; one where the protocol fixes the images."""
         return self.seeds[: 1 if REGISTRY[dataset].is_fixed_draw(protocol) else count]
 
+    def images_for(self, weights: str) -> str:
+        """The data set that a pretrained network is measured on: the preset's for networks of ImageNet, else its own."""
+        trained_on = REGISTRY[weights].trained_on
+        return self.settings.preset.zoo.dataset if trained_on == "imagenet" else trained_on
+
     def network_of(self, weights: str) -> str:
-        """Torchvision's name of the network that pretrained weights belong to."""
+        """The name in `convrfm.networks.zoo` of the network that pretrained weights belong to."""
         return REGISTRY[weights].network
 
     def image_shape(self, dataset: str, size: int | None, colour: str) -> tuple[int, int, int]:

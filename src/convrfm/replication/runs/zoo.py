@@ -26,13 +26,14 @@ class ZooSettings(RunSettings):
     """Which network a job loads, and from where.
 
     Attributes:
-        network: torchvision's name.
+        network: its name in `convrfm.networks.zoo`.
         weights: name of pretrained weights; empty for a stand-in.
         divisor: of all widths.
         epochs: of the training; 0 where it is not known.
         device: "auto", "cpu" or "cuda".
         data_dir, folders: where pretrained weights lie.
         digest: of pretrained weights; changed weights make what was measured stale.
+        dataset: of the images.
     """
 
     network: str
@@ -43,6 +44,12 @@ class ZooSettings(RunSettings):
     data_dir: str
     folders: dict[str, str]
     digest: str
+    dataset: str
+
+    @property
+    def part(self) -> str:
+        """Which part of the prepared images is measured: test images of CIFAR-10, training images of all others."""
+        return "test" if self.dataset == "cifar10" else "train"
 
 
 class AnsatzSettings(ZooSettings):
@@ -63,6 +70,15 @@ class TransformSettings(ZooSettings):
     control_draws: int
 
 
+ACCURACY_IMAGES = 1000
+"""Test images of CIFAR-10 on which the accuracy is measured before anything else."""
+
+
+def _dataset(plan: "Plan", w: Keys) -> str:
+    """The images of pretrained weights."""
+    return plan.images_for(w["network"])
+
+
 def _is_standin(plan: "Plan", w: Keys) -> bool:
     return w["network"] in plan.standins
 
@@ -76,15 +92,19 @@ def _standin_images(plan: "Plan", w: Keys) -> list[str]:
 
 
 def _images(plan: "Plan", w: Keys) -> list[str]:
-    """The images that a network is measured on.
+    """The images that a network is measured on, and, of CIFAR-10, more for its accuracy.
 
-    ImageNet lies class by class, and the authors shuffle it: both protocols draw the images, stratified by class.
+    ImageNet lies class by class, and the authors shuffle it: both protocols draw the images, stratified by class. Networks
+    for CIFAR-10 have seen all training images, and get official test images, in their own size.
     """
     if _is_standin(plan, w):
         return _standin_images(plan, w)
-    zoo = plan.settings.preset.zoo
+    zoo, dataset = plan.settings.preset.zoo, _dataset(plan, w)
+    if dataset == "cifar10":
+        counts = (0, max(zoo.measurement.images, ACCURACY_IMAGES))
+        return [plan.prepared("corrected", "arrays", dataset, counts, w["seed"], scaling="imagenet")]
     appearance: dict[str, Any] = {"size": 224, "fit": "crop", "colour": "rgb", "scaling": "imagenet"}
-    return [plan.prepared("corrected", "arrays", zoo.dataset, (zoo.measurement.images, 0), w["seed"], **appearance)]
+    return [plan.prepared("corrected", "arrays", dataset, (zoo.measurement.images, 0), w["seed"], **appearance)]
 
 
 def _transformed_images(plan: "Plan", w: Keys) -> list[str]:
@@ -133,9 +153,10 @@ def _network(plan: "Plan", w: Keys) -> dict[str, Any]:
     shared = {"protocol": w["protocol"], "seed": int(w["seed"]), "device": config.device, "data_dir": config.data_dir}
     if _is_standin(plan, w):
         of_standin = plan.standins[name].model_dump(include={"network", "divisor", "epochs"})
-        return {**shared, **of_standin, "weights": "", "folders": {}, "digest": ""}
+        return {**shared, **of_standin, "weights": "", "folders": {}, "digest": "", "dataset": "digits"}
     weights = {"weights": name, "folders": plan.folder_of(name), "digest": plan.state_of(name)["digest"]}
-    return {**shared, **weights, "network": plan.network_of(name), "divisor": 1, "epochs": 0}
+    of_network = {"network": plan.network_of(name), "divisor": 1, "epochs": 0, "dataset": _dataset(plan, w)}
+    return {**shared, **weights, **of_network}
 
 
 def _of_measurement(plan: "Plan", w: Keys) -> AnsatzSettings:
