@@ -8,11 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from claims.made_up import cost, put_cost
-from workflow.conftest import ROOT
 
 from audit.conftest import change, git
 from audit.tiny import BUILT, configure, plan_of, rehash, reseal, settings_of
-from convrfm.replication.audit import changes, integrity
+from convrfm.replication.audit import changes
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import State
 from convrfm.replication.audit.records import rebuild
@@ -62,16 +61,15 @@ def test_a_clean_tree(pristine):
     assert {product.name for product in checked.sound} == {product.name for product in checked.products}
 
 
-def test_results_beside_no_checkout_have_the_lock_of_the_code(project, monkeypatch):
+def test_results_beside_no_checkout_have_the_lock_of_the_code(project, tmp_path, monkeypatch):
     """As with `snakemake --directory`; an installed package has no lock at all."""
     shutil.rmtree(project / "envs")
     assert states(project) == set()
-    versions = {"numpy": {"0.1"}}
-    with monkeypatch.context() as patch:
-        patch.setattr(integrity, "locked_versions", lambda lock: versions if lock == ROOT / "envs/lock.txt" else {})
-        assert {state for state, _ in states(project)} == {STALE}
-    monkeypatch.setattr(changes, "CHECKOUT", project)
+    monkeypatch.setattr(changes, "CHECKOUT", tmp_path)
     assert states(project) == set()
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs/lock.txt").write_text("numpy==0.1\n")
+    assert {state for state, _ in states(project)} == {STALE}
 
 
 @pytest.mark.parametrize("form", FIGURE_FORMATS)
