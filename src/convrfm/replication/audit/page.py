@@ -53,6 +53,9 @@ LOOKS = {
 }
 """How a verdict is shown, never by its colour alone: its symbol and its meaning."""
 
+HOLDS = {True: ("good", "✓", "yes"), False: ("bad", "✗", "no"), None: ("unknown", "?", "undecided")}
+"""The same of whether something holds: class, symbol and word."""
+
 
 class Picture(NamedTuple):
     """A picture that was drawn here: its address with the whole picture in it, pixels, and whether it was made smaller."""
@@ -94,7 +97,6 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
         "counted": counted,
         "css": lambda verdict: _slug(verdict.lower()),
         "coverage": lambda judgement: coverage[judgement.claim, judgement.protocol],
-        "holds": _holds,
         "href": href,
         "interval": lambda ends: "-" if ends is None else f"[{', '.join(map(_number, ends))}]",
         "number": _number,
@@ -106,6 +108,7 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
     return environment.get_template("page.html.j2").render(
         audit=audit,
         few=FEW_MEASUREMENTS,
+        holds=HOLDS,
         figures=list(_figures(project, audit, products, pictures)),
         headline=headline(audit),
         kinds=by_kind(audit),
@@ -180,14 +183,6 @@ def _number(value: float | None, *, sign: bool = False) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
     return f"{value:+.4g}" if sign else f"{value:.4g}"
-
-
-def _holds(value: bool | None, *, counts: bool = True) -> Markup:
-    """A word for whether something holds, in a neutral colour if that decides nothing."""
-    shown = {True: ("good", "✓", "yes"), False: ("bad", "✗", "no"), None: ("unknown", "?", "undecided")}
-    css, symbol, word = shown[value]
-    text = '<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>'
-    return Markup(text).format(css if counts else "skipped", symbol, word)  # noqa: S704
 
 
 def _tally(judgement: Judgement) -> str:
