@@ -14,10 +14,10 @@ import pytest
 from audit.tiny import make_project, plan_of, rehash
 from convrfm.errors import StorageError
 from convrfm.replication.audit import auditing
-from convrfm.replication.audit.integrity import check_integrity, record_hashes
+from convrfm.replication.audit.integrity import Hashes, check_integrity, record_hashes
 from convrfm.replication.audit.judging import all_judges, read_table
 from convrfm.replication.audit.outcome import State
-from convrfm.replication.audit.records import Hashes, find_products
+from convrfm.replication.audit.records import find_products
 from convrfm.replication.audit.replay import Choice
 
 RESULTS = "results/quick"

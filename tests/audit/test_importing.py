@@ -75,11 +75,6 @@ def a_byte(project, elsewhere):
     path.write_bytes(path.read_bytes() + b"x")
 
 
-def a_link(project, elsewhere):
-    (project / "secret").write_text("secret")
-    (elsewhere / "runs/link").symlink_to(project / "secret")
-
-
 def a_linked_part(project, elsewhere):
     (elsewhere / "figures").rename(project / "figures")
     (elsewhere / "figures").symlink_to(project / "figures")
@@ -89,10 +84,8 @@ def a_linked_part(project, elsewhere):
     ("harm", "state"),
     [
         (a_byte, State.TAMPERED),
-        (a_link, State.TAMPERED),
         (a_linked_part, State.TAMPERED),
         (lambda project, elsewhere: (elsewhere / "runs/link").symlink_to(project), State.TAMPERED),
-        (lambda project, elsewhere: os.mkfifo(elsewhere / "runs/pipe"), State.TAMPERED),
         (lambda project, elsewhere: (elsewhere / "runs/notes.txt").write_text("x"), State.ORPHANED),
         (lambda project, elsewhere: configure(project, protocol="corrected"), State.ORPHANED),
         (lambda project, elsewhere: elsewhere.rename(elsewhere.with_name("away")), State.MISSING),

@@ -8,11 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from claims.made_up import cost, put_cost
-from workflow.conftest import ROOT
 
 from audit.conftest import change, git
 from audit.tiny import BUILT, configure, plan_of, rehash, reseal, settings_of
-from convrfm.replication.audit import changes, integrity
+from convrfm.replication.audit import changes
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import State
 from convrfm.replication.audit.records import rebuild
@@ -62,23 +61,24 @@ def test_a_clean_tree(pristine):
     assert {product.name for product in checked.sound} == {product.name for product in checked.products}
 
 
-def test_results_beside_no_checkout_have_the_lock_of_the_code(project, monkeypatch):
+def test_results_beside_no_checkout_have_the_lock_of_the_code(project, tmp_path, monkeypatch):
     """As with `snakemake --directory`; an installed package has no lock at all."""
     shutil.rmtree(project / "envs")
     assert states(project) == set()
-    versions = {"numpy": {"0.1"}}
-    with monkeypatch.context() as patch:
-        patch.setattr(integrity, "locked_versions", lambda lock: versions if lock == ROOT / "envs/lock.txt" else {})
-        assert {state for state, _ in states(project)} == {STALE}
-    monkeypatch.setattr(changes, "CHECKOUT", project)
+    monkeypatch.setattr(changes, "CHECKOUT", tmp_path)
     assert states(project) == set()
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs/lock.txt").write_text("numpy==0.1\n")
+    assert {state for state, _ in states(project)} == {STALE}
 
 
 @pytest.mark.parametrize("form", FIGURE_FORMATS)
 def test_one_byte_of_a_figure(project, form):
     path = FIGURES / f"fig12.{form}"
     flip(project / path, (project / path).stat().st_size // 2)
-    assert states(project) == {(TAMPERED, str(path))}
+    found, checked = audit(project)
+    assert found == {(TAMPERED, str(path))}
+    assert checked.findings[0].remedy == f"snakemake -c2 --force --config preset=quick protocol=published -- {TWELVE}"
 
 
 def test_one_byte_of_a_run_is_found_there_and_nowhere_else(project):
@@ -87,6 +87,10 @@ def test_one_byte_of_a_run_is_found_there_and_nowhere_else(project):
     # Figure 5, which was drawn from it, is not blamed; but it cannot be drawn again from other bytes.
     found, checked = audit(project)
     assert found == {(TAMPERED, str(path))}
+    assert checked.findings[0].remedy == rebuild(str(path.parent / "record.json"))
+    assert rebuild("results/a/runs/rfm/corrected/b c/record.json").endswith(
+        "preset=a protocol=corrected -- 'results/a/runs/rfm/corrected/b c/record.json'"
+    )
     assert not {str(path.parent), str(FIGURES / "fig05")} & {product.name for product in checked.sound}
 
 
@@ -136,20 +140,6 @@ def test_missing_files_leftovers_and_strangers(project):
     assert "killed" in only(checked, leftovers[0])
 
 
-def test_remedies_name_preset_and_protocol():
-    for file, options in (
-        ("results/quick/figures/published/fig05.json", "preset=quick protocol=published"),
-        (
-            "results/workstation/runs/rfm/corrected/task=bars,sigma=1,seed=0/record.json",
-            "preset=workstation protocol=corrected",
-        ),
-    ):
-        assert rebuild(file) == f"snakemake -c2 --force --config {options} -- {file}"
-    assert rebuild("results/quick/runs/rfm/published/a b/record.json").endswith(
-        "-- 'results/quick/runs/rfm/published/a b/record.json'"
-    )
-
-
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
@@ -195,12 +185,15 @@ def test_what_is_no_record(project, content):
     assert (TAMPERED, str(run / "record.json")) in states(project)
 
 
-def test_inputs_that_lead_out_of_the_project(project):
+def test_inputs_that_lead_out_of_the_project_or_are_no_plain_files(project):
     run = a_run(project, "rfm")
     record = read_record(project / run / "record.json")
-    record["inputs"]["draw/0"]["path"] = "../../etc/passwd"
-    reseal(project / run / "record.json", record)
-    assert any("outside the project" in finding.found for finding in audit(project)[1].findings)
+    os.mkfifo(project / "pipe")
+    for path, named in (("../../etc/passwd", "outside the project"), ("pipe", "It is a")):
+        record["inputs"]["draw/0"]["path"] = path
+        reseal(project / run / "record.json", record)
+        found = audit(project)[1].findings
+        assert any(finding.state is TAMPERED and named in finding.found for finding in found)
 
 
 def test_another_configuration(project):

@@ -57,8 +57,8 @@ def test_what_came_out_is_kept_until_something_that_it_depends_on_changes(projec
 
     def computed(tasks, cores):
         for task in tasks:
-            names.append(Path(task.name).parent.parent.name if not task.is_figure else task.kind)
-            yield task, replaying.Replayed(Replay(task.name, Result.EQUAL, "", 1.0))
+            names.append(task.product.kind)
+            yield task, replaying.Replayed(Replay(task.product.name, Result.EQUAL, "", 1.0))
 
     monkeypatch.setattr(replaying, "_computed", computed)
     for expected in (["draw", "fig05", "rfm"], ["fig05"]):
@@ -93,7 +93,7 @@ def test_what_cannot_be_computed_here_is_told_from_what_cannot_be_computed(proje
     assert found.result is result
     assert str(error) in found.found
     # Nobody is accused for what the auditor lacks.
-    lacking = replace(task, inputs={"state": [str(project / "data/mnist/state.json")]})
+    lacking = replace(task, inputs={"state": [project / "data/mnist/state.json"]})
     found = replaying._replayed(lacking).replay
     assert (found.result, found.found.endswith("mnist/state.json.")) == (Result.IMPOSSIBLE, True)
 

@@ -8,9 +8,8 @@ import pytest
 
 from audit.outcomes import FIGURES, RECORD, RESULTS
 from convrfm.replication.audit.cli import main
-from convrfm.replication.audit.integrity import SEAL_FILE, check_seal, merkle_root, record_hashes
+from convrfm.replication.audit.integrity import SEAL_FILE, Hashes, check_seal, merkle_root, record_hashes
 from convrfm.replication.audit.outcome import State
-from convrfm.replication.audit.records import Hashes
 
 FIVE, SIX = (f"{FIGURES}/{name}.json" for name in ("fig05", "fig06"))
 SEAL = f"{RESULTS}/{SEAL_FILE}"

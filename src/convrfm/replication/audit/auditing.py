@@ -22,7 +22,7 @@ from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.judging import judge
 from convrfm.replication.audit.outcome import Audit, Finding, State, as_document, summary
 from convrfm.replication.audit.page import render_page
-from convrfm.replication.audit.records import DEEPEST, Product, remove, strange_file
+from convrfm.replication.audit.records import PARTS, Product, files_in, remove, strange_file
 from convrfm.replication.audit.replay import Choice, choose, coverage_of, replay
 from convrfm.replication.config.validation import read_yaml
 from convrfm.replication.plan.plan import Plan, recorded_state
@@ -30,7 +30,7 @@ from convrfm.replication.plan.presets import Settings, load_settings
 from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.record import figure_records, run_records
 from convrfm.replication.record.session import Job
-from convrfm.system.storage import entries_below, explained_writes, sha256, write_bytes, write_json
+from convrfm.system.storage import explained_writes, sha256, write_bytes, write_json
 
 __all__ = ["UntrustedError", "audit", "audit_folder", "audit_job", "import_folder", "write_audit"]
 
@@ -153,9 +153,6 @@ def _settings_of(project: Path, preset: str) -> Settings:
 # Results computed elsewhere, on a cluster or a GPU. None reaches `results/<preset>` before everything has been checked, in a
 # copy beside it: what is checked is what is taken in.
 
-PARTS = ("runs", "figures")
-"""What is taken of a folder; logs and audits stay behind."""
-
 METADATA = Path(".snakemake") / "metadata"
 """Where Snakemake keeps what it knows of the files that it has made."""
 
@@ -186,12 +183,18 @@ def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:
 
 
 def _imported(folder: Path, project: Path, choice: Choice, cores: int) -> Audit:
-    files = [path.relative_to(folder).as_posix() for part in PARTS for path in entries_below(folder / part, DEEPEST)]
-    strange = tuple(_strange_files(folder, files))
+    files = files_in(folder)
+    strange = []
+    if not any((folder / part).is_dir() and not (folder / part).is_symlink() for part in PARTS):
+        lacks = f"It has neither of the folders {' and '.join(PARTS)}: it is not what results/<preset> was."
+        strange.append(Finding(State.MISSING, folder.as_posix(), lacks, "Give the folder that holds them."))
+    # Links may lead anywhere.
+    for file in files:
+        strange += strange_file(folder, file, "Put the file itself in its place, or remove it.")
     # Only after that is anything read: a pipe would never end.
     preset = folder.name if strange else _preset_of(folder, project / "workflow" / "presets")
     results = f"results/{preset}"
-    refused = Audit(preset, results, (), (), strange, (), (), "nothing", {}, "", "")
+    refused = Audit(preset, results, (), (), tuple(strange), (), (), "nothing", {}, "", "")
     if strange:
         return refused
     settings = _settings_of(project, preset)
@@ -213,15 +216,6 @@ def _imported(folder: Path, project: Path, choice: Choice, cores: int) -> Audit:
         return replace(found, findings=tuple(findings))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _strange_files(folder: Path, files: list[str]) -> Iterator[Finding]:
-    """Find what is no plain file: links may lead anywhere. And whether there is anything at all."""
-    if not any((folder / part).is_dir() and not (folder / part).is_symlink() for part in PARTS):
-        found = f"It has neither of the folders {' and '.join(PARTS)}: it is not what results/<preset> was."
-        yield Finding(State.MISSING, folder.as_posix(), found, "Give the folder that holds them.")
-    for file in files:
-        yield from strange_file(folder, file, "Put the file itself in its place, or remove it.")
 
 
 def _preset_of(folder: Path, presets: Path) -> str:

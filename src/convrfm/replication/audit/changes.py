@@ -157,15 +157,15 @@ def changed_modules(checkout: Path, commit: str, until: str | None = None) -> fr
     return frozenset(".".join(part[:-1] if part[-1] == "__init__" else part) for part in parts)
 
 
-def lock_of(project: Path) -> Path | None:
+def lock_of(project: Path) -> str:
     """The lock of a project; if it has none, as with `snakemake --directory`, that of the checkout whose code this is."""
-    return next((root / LOCK for root in (project, CHECKOUT) if (root / LOCK).exists()), None)
+    return next(((root / LOCK).read_text() for root in (project, CHECKOUT) if (root / LOCK).exists()), "")
 
 
-def locked_versions(lock: Path | None) -> dict[str, set[str]]:
-    """Read the versions of `envs/lock.txt`, by package; several where they depend on the Python, none without a lock."""
+def locked_versions(lock: str) -> dict[str, set[str]]:
+    """Read the versions of a lock, by package; several where they depend on the Python."""
     versions: dict[str, set[str]] = defaultdict(set)
-    for line in [] if lock is None else lock.read_text().splitlines():
+    for line in lock.splitlines():
         if match := re.match(r"([A-Za-z0-9_.-]+)==([^\s;\\]+)", line):
             versions[match[1].lower().replace("_", "-")].add(match[2].partition("+")[0])
     return dict(versions)
@@ -211,15 +211,14 @@ def deviations(project: Path, settings: Settings, products: Iterable[Product]) -
     else:
         with TemporaryDirectory() as folder:
             released = Path(folder)
-            for file in ("config.yaml", f"workflow/presets/{settings.config.preset}.yaml", LOCK):
+            for file in ("config.yaml", f"workflow/presets/{settings.config.preset}.yaml"):
                 if (text := ask_git(CHECKOUT, "show", f"{release}:{file}")) is not None:
                     (released / file).parent.mkdir(parents=True, exist_ok=True)
                     (released / file).write_text(text, encoding="utf-8")
             found = [*_of_settings(released, project, settings)]
-            before = released / LOCK
             old, new = (
-                {name: " or ".join(sorted(versions)) for name, versions in locked_versions(lock).items()}
-                for lock in (before if before.is_file() else None, lock_of(project))
+                {name: " or ".join(sorted(versions)) for name, versions in locked_versions(lock or "").items()}
+                for lock in (ask_git(CHECKOUT, "show", f"{release}:{LOCK}"), lock_of(project))
             )
         if changed := list(differences(old, new)):
             found.append(Deviation("lock", f"Locked versions have changed: {_listed(changed)}."))

@@ -161,15 +161,11 @@ def _action(crate: _Crate, product: Product, record: Record, agents: list[Any]) 
     properties = {
         "name": title,
         "description": f"{record.job} with the settings of {title}",
-        "instrument": _reference(tool),
-        "object": [_reference(entity) for entity in inputs],
-        "result": [_reference(entity) for entity in outputs],
         "actionStatus": "http://schema.org/CompletedActionStatus",
         **{key: time.isoformat() for key, time in times.items() if time is not None},
-        **({"agent": [_reference(entity) for entity in agents]} if agents else {}),
     }
-    return crate.entity(f"#run/{title}", "CreateAction", properties)
-
-
-def _reference(entity: Any) -> dict[str, str]:
-    return {"@id": entity.id}
+    action = crate.entity(f"#run/{title}", "CreateAction", properties)
+    for key, entities in {"instrument": tool, "object": inputs, "result": outputs, "agent": agents}.items():
+        if entities:
+            action[key] = entities
+    return action

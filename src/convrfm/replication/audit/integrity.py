@@ -8,31 +8,37 @@ writes it beside the results, to be signed and published: see docs/audit.md.
 
 import hashlib
 import os
+import posixpath
+import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
 
 from convrfm.errors import InputError
 from convrfm.replication.audit.changes import asked_for, check_currency, expected_of, lock_of, locked_versions
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.audit.records import (
-    Hashes,
     Product,
-    check_inputs,
-    check_outputs,
+    Record,
+    files_in,
     find_products,
     in_order,
+    makers,
     rebuild,
     remove,
-    unknown_files,
+    strange_file,
 )  # fmt: skip
 from convrfm.replication.plan.plan import Plan
-from convrfm.replication.record.received import COST_TABLE, cost_trouble, received_record
+from convrfm.replication.record.received import COST_TABLE, check_table, cost_trouble, hash_of, open_result, received_record
 from convrfm.replication.record.record import figure_records, run_records
-from convrfm.system.storage import write_json
+from convrfm.replication.record.session import CHECKPOINT
+from convrfm.system.storage import NotPlainError, write_json
 
-__all__ = ["SEAL_FILE", "Integrity", "check_integrity", "check_seal", "merkle_root", "record_hashes", "seal"]
+__all__ = ["SEAL_FILE", "Hashes", "Integrity", "check_integrity", "check_seal", "merkle_root", "record_hashes", "seal"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,10 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
     hashes, counts, sound = Hashes(where), Counter[str](), []
     # Remedies can then be followed one after the other.
     products = in_order(find_products(where, plan.results))
-    made_by = {file: product for product in products for file in (product.record_file, *product.files.values())}
+    made_by = makers(products)
     asked, locked = asked_for(plan), locked_versions(lock_of(project))
     leaves = record_hashes(hashes, plan.results)
-    findings = [*unknown_files(where, plan.results, set(made_by)), *check_seal(where, plan.results, leaves)]
+    findings = [*_unknown_files(where, plan.results, made_by), *check_seal(where, plan.results, leaves)]
     for product in products:
         own, record, expected = list(product.findings), product.record, expected_of(product, plan)
         if product.name not in asked:
@@ -73,8 +79,8 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
         if record is not None:
             counts["artefacts"] += len(product.files)
             counts["inputs"] += len(record.inputs)
-            own += check_outputs(product, record, hashes)
-            own += check_inputs(product, record, made_by, hashes)
+            own += _check_outputs(product, record, hashes)
+            own += _check_inputs(product, record, made_by, hashes)
             own += [] if expected is None else check_currency(product.record_file, record, expected, locked)
             # States of data are written by each look at them.
             inputs = record.made_from.values()
@@ -89,6 +95,106 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
         findings.append(Finding(State(trouble[0]), COST_TABLE, trouble[1], "python benchmarks/cost.py"))
     once = {(finding.file, finding.state, finding.found): finding for finding in reversed(findings)}
     return Integrity(tuple(reversed(once.values())), tuple(products), tuple(sound), dict(counts), merkle_root(leaves))
+
+
+class Hashes(dict[str, str | None]):
+    """SHA-256 of files, by path relative to the project, each read once; None if one does not exist or cannot be read.
+
+    Attributes:
+        refused: files that exist and are not opened, with the reason, a sentence.
+    """
+
+    def __init__(self, project: Path) -> None:
+        super().__init__()
+        self.project = project
+        self.refused: dict[str, str] = {}
+
+    def __missing__(self, file: str) -> str | None:
+        self[file] = None
+        try:
+            self[file] = hash_of(self.project, file)
+        except NotPlainError as error:
+            self.refused[file] = str(error)
+        except (OSError, ValueError, IndexError):  # names of files that are none
+            pass
+        return self[file]
+
+    def lacking(self, file: str, missing: str) -> Finding:
+        """The finding about a file without a hash: why it is refused, or the sentence about one that does not exist."""
+        refused = self.refused.get(file)
+        return Finding(State.MISSING, file, missing) if refused is None else Finding(State.TAMPERED, file, refused)
+
+
+def _check_outputs(product: Product, record: Record, hashes: Hashes) -> Iterator[Finding]:
+    """Compare the files of a run or figure with its record."""
+    described = {name: each.path for name, each in record.outputs.items()}
+    if odd := sorted(described.items() ^ product.files.items()):
+        found = f"It is the record of another place, or was edited: its outputs and the files differ in {odd[0][1]}."
+        yield Finding(State.TAMPERED, product.record_file, found)
+        return
+    for name, file in product.files.items():
+        present, recorded = hashes[file], record.outputs[name].sha256
+        if present is None:
+            yield hashes.lacking(file, f"{product.record_file} names it, and it does not exist.")
+        elif present != recorded:
+            found = f"Its SHA-256 is {present[:12]}..., but its record says {recorded[:12]}...."
+            yield Finding(State.TAMPERED, file, found)
+        elif check := {".parquet": check_table, ".png": _check_picture}.get(Path(file).suffix):
+            # It would be opened later, and may be none, or one that would fill the memory.
+            try:
+                with open_result(hashes.project, file) as content:
+                    check(content)
+            except (OSError, ValueError, struct.error, pa.ArrowException) as error:
+                yield Finding(State.TAMPERED, file, f"It is not opened: {error}.")
+
+
+MOST_PIXELS = 50_000_000
+"""Of a picture: many times what the largest preset writes."""
+
+
+def _check_picture(file: BinaryIO) -> None:
+    """Refuse a picture by what its file says of its size."""
+    start = file.read(24)
+    width, height = struct.unpack(">II", start[16:])
+    if not start.startswith(b"\x89PNG\r\n\x1a\n") or width * height > MOST_PIXELS:
+        msg = f"it is no PNG file of at most {MOST_PIXELS} pixels"
+        raise ValueError(msg)
+
+
+def _check_inputs(product: Product, record: Record, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
+    """Compare the inputs of a run or figure with the files, and with what the records of their producers, by file, say.
+
+    A file that is not what its own run wrote is found there, and not again here.
+    """
+    for name, described in sorted(record.made_from.items()):
+        file, recorded = described.path, described.sha256
+        if file.startswith("/") or posixpath.normpath(file).startswith(".."):
+            found = f"Its input {name!r} lies outside the project: {file}."
+            yield Finding(State.TAMPERED, product.record_file, found)
+            continue
+        present = hashes[file]
+        if present is None:
+            yield hashes.lacking(file, f"{product.record_file} was made from it.")
+        elif present != recorded and recorded != _written(products.get(file), file):
+            found = f"It was made from {file} of SHA-256 {recorded[:12]}..., which is {present[:12]}... now."
+            yield Finding(State.STALE, product.record_file, found)
+
+
+def _written(producer: Product | None, file: str) -> str | None:
+    """The hash of a file by the record of the run that wrote it."""
+    outputs = {} if producer is None or producer.record is None else producer.record.outputs
+    return next((described.sha256 for described in outputs.values() if described.path == file), None)
+
+
+def _unknown_files(project: Path, results: str, known: Container[str]) -> Iterator[Finding]:
+    """Find files among runs and figures that are not known, as those of products and their records are."""
+    for file in (f"{results}/{name}" for name in files_in(project / results)):
+        if file not in known:
+            found = "No record describes it: nothing vouches for it."
+            if Path(file).name.startswith((".tmp-", CHECKPOINT)):
+                found = "A killed job left it, or one is at work right now."
+            strange = list(strange_file(project, file, f"{remove(file)}, and build what it replaced."))
+            yield from strange or [Finding(State.ORPHANED, file, found, f"{remove(file)}, or run Snakemake to the end.")]
 
 
 SEAL_FILE = "seal.json"

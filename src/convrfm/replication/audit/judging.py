@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from convrfm.replication.claims.claims import Claim, ClaimsError, load_claims, rebuild_command
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, runs_of
-from convrfm.replication.claims.verdicts import Decision, Measurement, Verdict, decide, readings_of
+from convrfm.replication.claims.verdicts import Measurement, Verdict, decide, readings_of
 from convrfm.replication.figures.figure import figures
 from convrfm.replication.record.received import cost_trouble, open_result, read_parquet, received_record
 
@@ -132,6 +132,8 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
         skipped |= evidence.skipped
         problems += evidence.problems
     found = decide(claim, readings, skipped, problems)
+    decided = found.verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
+    decided |= found.verdict is Verdict.PARTIAL and not found.lacking
     return Judgement(
         claim=claim.id,
         title=claim.title,
@@ -141,21 +143,17 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
         condition=claim.condition_in_words(),
         failure_means=claim.failure_means,
         verdict=found.verdict,
-        reason=" ".join([found.reason, *_what_would_decide(claim, found, preset)]).strip(),
+        reason=f"{found.reason} {'' if decided else _what_would_decide(claim, preset)}".strip(),
         measurements=found.measurements,
         command=rebuild_command(claim, preset, protocol),
     )
 
 
-def _what_would_decide(claim: Claim, found: Decision, preset: str) -> Iterator[str]:
+def _what_would_decide(claim: Claim, preset: str) -> str:
     """What a decision takes, where there is none or not on everything."""
-    if found.verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED) or (
-        found.verdict is Verdict.PARTIAL and not found.lacking
-    ):
-        return
     presets = [name for name in claim.presets if name != preset]
     where = f" (preset {' or '.join(presets)})" if presets and preset not in claim.presets else ""
-    yield f"A decision takes {claim.needs}{where}."
+    return f"A decision takes {claim.needs}{where}."
 
 
 def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
@@ -224,12 +222,5 @@ def _record(project: Path, evidence: Evidence) -> Mapping[str, Any]:
 def _is(table: pd.DataFrame, column: str, kind: str) -> bool:
     """Whether a column is there and holds words, numbers or truth values."""
     types = pd.api.types
-    if column not in table:
-        return False
-    flags = types.is_bool_dtype(table[column])
-    found = {
-        "words": types.is_string_dtype(table[column]),
-        "numbers": types.is_numeric_dtype(table[column]) and not flags,
-        "truth values": flags,
-    }
-    return bool(found[kind])
+    fits = {"words": types.is_string_dtype, "numbers": types.is_any_real_numeric_dtype, "truth values": types.is_bool_dtype}
+    return column in table and bool(fits[kind](table[column]))

@@ -17,7 +17,7 @@ from convrfm.replication.claims.verdicts import Verdict
 
 __all__ = [
     "Audit", "Coverage", "Deviation", "Finding", "Replay", "Result", "State", "as_document", "as_text", "by_kind",
-    "coverage_in_words", "document_schema", "headline", "summary", "trust",
+    "counted", "coverage_in_words", "document_schema", "headline", "summary", "trust",
 ]  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def headline(audit: Audit) -> str:
     again = sum(replay.result is not Result.IMPOSSIBLE for replay in audit.replays)
     of = audit.checked.get("records", 0)
     reach = "" if again == of else f" as far as recomputed ({again} of {of} runs and figures)"
-    shown = f", with {_counted(len(audit.deviations), 'deviation')}" if audit.deviations else ""
+    shown = f", with {counted(len(audit.deviations), 'deviation')}" if audit.deviations else ""
     return f"Trusted{reach}{shown}"
 
 
@@ -142,10 +142,10 @@ def trust(audit: Audit) -> str:
     """Say in a sentence whether the numbers can be trusted."""
     results = Counter(replay.result for replay in audit.replays)
     impossible = results.pop(Result.IMPOSSIBLE, 0)
-    again = _counted(results.total(), "run or figure", "runs and figures")
+    again = counted(results.total(), "run or figure", "runs and figures")
     if not audit.trusted:
         return (
-            f"{headline(audit)}: {_counted(len(audit.findings), 'finding')} on the files, and {results[Result.DIFFERENT]} of "
+            f"{headline(audit)}: {counted(len(audit.findings), 'finding')} on the files, and {results[Result.DIFFERENT]} of "
             f"{again} computed again came out different. Verdicts rest on these files: follow the remedies, and audit again."
         )
     close = results[Result.CLOSE]
@@ -164,7 +164,7 @@ def coverage_in_words(coverage: Coverage) -> str:
     # Never rounded up: 0.999 is not 1.
     one, tenth = (f"{math.floor(100 * p + 1e-9) / 100:g}" for p in (coverage.caught_one, coverage.caught_tenth))
     return (
-        f"{coverage.recomputed} of {_counted(coverage.runs, 'run')} recomputed; a single forged run would have been found with "
+        f"{coverage.recomputed} of {counted(coverage.runs, 'run')} recomputed; a single forged run would have been found with "
         f"probability {one}, a tenth of them forged with {tenth}"
     )
 
@@ -213,7 +213,8 @@ def _tally(kinds: type[StrEnum], values: Iterable[StrEnum]) -> str:
     return ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind]) or "none"
 
 
-def _counted(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with a noun in the form that it takes."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 

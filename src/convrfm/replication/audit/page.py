@@ -5,6 +5,7 @@ import posixpath
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -20,8 +21,8 @@ from PIL import Image
 
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES
 from convrfm.replication.audit.judging import Judgement
-from convrfm.replication.audit.outcome import Audit, Result, by_kind, coverage_in_words, headline, trust
-from convrfm.replication.audit.records import Product
+from convrfm.replication.audit.outcome import Audit, Result, by_kind, counted, coverage_in_words, headline, trust
+from convrfm.replication.audit.records import Product, makers
 from convrfm.replication.claims.verdicts import Verdict
 from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.plan.presets import Protocol
@@ -52,6 +53,9 @@ LOOKS = {
 }
 """How a verdict is shown, never by its colour alone: its symbol and its meaning."""
 
+HOLDS = {True: ("good", "✓", "yes"), False: ("bad", "✗", "no"), None: ("unknown", "?", "undecided")}
+"""The same of whether something holds: class, symbol and word."""
+
 
 class Picture(NamedTuple):
     """A picture that was drawn here: its address with the whole picture in it, pixels, and whether it was made smaller."""
@@ -71,15 +75,6 @@ class Drawing(NamedTuple):
     files: tuple[str, ...]
 
 
-class ShownFigure(NamedTuple):
-    """A figure with the claims that it shows."""
-
-    anchor: str
-    title: str
-    drawings: tuple[Drawing, ...]
-    judgements: tuple[Judgement, ...]
-
-
 def render_page(project: Path, audit: Audit, products: Sequence[Product], made: datetime, pictures: Mapping[str, bytes]) -> str:
     """Make the page, in HTML. All that comes from files is escaped, and its policy forbids scripts and loads of any kind.
 
@@ -88,7 +83,7 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
     """
     environment = Environment(loader=PackageLoader("convrfm.replication.audit"), autoescape=True, undefined=StrictUndefined)
     coverage = {(each.claim, each.protocol): coverage_in_words(each) for each in audit.coverage}
-    records = {file: product.record_file for product in products for file in product.files.values()}
+    made_by = makers(products)
 
     def href(file: str) -> str:
         """Address of a file of the project, from the page's own folder; never one of a scheme."""
@@ -99,13 +94,13 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
         "allowed": lambda kind: TOLERANCES.get(kind, FIGURE).in_words(),
         "anchor": lambda judgement: _slug(f"claim-{judgement.claim}-{judgement.protocol or 'any'}"),
         "basename": posixpath.basename,
+        "counted": counted,
         "css": lambda verdict: _slug(verdict.lower()),
         "coverage": lambda judgement: coverage[judgement.claim, judgement.protocol],
-        "holds": _holds,
         "href": href,
         "interval": lambda ends: "-" if ends is None else f"[{', '.join(map(_number, ends))}]",
         "number": _number,
-        "record": lambda file: records.get(file, file),
+        "record": lambda file: made_by[file].record_file if file in made_by else file,
         "signed": lambda value: _number(value, sign=True),
         "tally": _tally,
     }
@@ -113,6 +108,7 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
     return environment.get_template("page.html.j2").render(
         audit=audit,
         few=FEW_MEASUREMENTS,
+        holds=HOLDS,
         figures=list(_figures(project, audit, products, pictures)),
         headline=headline(audit),
         kinds=by_kind(audit),
@@ -129,8 +125,10 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
     )
 
 
-def _figures(project: Path, audit: Audit, products: Sequence[Product], pictures: Mapping[str, bytes]) -> Iterator[ShownFigure]:
-    """Figures that have records, and those that claims are about."""
+def _figures(
+    project: Path, audit: Audit, products: Sequence[Product], pictures: Mapping[str, bytes]
+) -> Iterator[tuple[str, str, list[Drawing], list[Judgement]]]:
+    """Figures that have records, and those that claims are about: anchor, title, drawings, and claims."""
     names = {product.kind for product in products if product.is_figure}
     names |= {judgement.figure for judgement in audit.judgements if judgement.figure is not None}
     for name in sorted(names):
@@ -140,23 +138,15 @@ def _figures(project: Path, audit: Audit, products: Sequence[Product], pictures:
             paths = [f"{base}.{form}" for form in (*FIGURE_FORMATS, "json")]
             present = tuple(path for path in paths if (project / path).is_file())
             if present:
-                caption = _caption(project, f"{base}.md")
+                caption = ""
+                with suppress(OSError), open_result(project, f"{base}.md") as content:
+                    caption = content.read().decode("utf-8", "replace")
                 titles += [match[1].removesuffix(": SKIPPED")] if (match := TITLE.match(caption)) else []
                 png = pictures.get(f"{base}.png")
                 picture = None if png is None else _picture(png)
                 drawings.append(Drawing(protocol, picture, _html(caption), present))
-        judgements = tuple(each for each in audit.judgements if each.figure == name)
-        title = titles[0] if titles else _plain_title(name)
-        yield ShownFigure(f"figure-{_slug(name)}", title, tuple(drawings), judgements)
-
-
-def _caption(project: Path, file: str) -> str:
-    """The caption of a figure, Markdown; empty if it cannot be read."""
-    try:
-        with open_result(project, file) as content:
-            return content.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
+        judgements = [each for each in audit.judgements if each.figure == name]
+        yield f"figure-{_slug(name)}", titles[0] if titles else _plain_title(name), drawings, judgements
 
 
 def _picture(png: bytes) -> Picture:
@@ -193,14 +183,6 @@ def _number(value: float | None, *, sign: bool = False) -> str:
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
     return f"{value:+.4g}" if sign else f"{value:.4g}"
-
-
-def _holds(value: bool | None, *, counts: bool = True) -> Markup:
-    """A word for whether something holds, in a neutral colour if that decides nothing."""
-    shown = {True: ("good", "✓", "yes"), False: ("bad", "✗", "no"), None: ("unknown", "?", "undecided")}
-    css, symbol, word = shown[value]
-    text = '<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>'
-    return Markup(text).format(css if counts else "skipped", symbol, word)  # noqa: S704
 
 
 def _tally(judgement: Judgement) -> str:

@@ -1,29 +1,25 @@
-"""The files of a results folder, read with suspicion: records, and files against the records. Each is sound, or a finding."""
+"""The runs and figures of a results folder, by their records, which are read with suspicion."""
 
-import posixpath
 import shlex
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
-import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from convrfm.replication.audit.outcome import Finding, State
 from convrfm.replication.claims.claims import chosen
 from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.record.data_states import STATE as DATA_STATE
-from convrfm.replication.record.received import check_table, hash_of, open_result, received_record
+from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.record import RUN_FILES, SEAL, figure_records, run_keys, run_records, seal_of
-from convrfm.replication.record.session import CHECKPOINT
 from convrfm.system.storage import NotPlainError, entries_below
 
 __all__ = [
-    "DEEPEST", "Described", "Hashes", "Product", "Record", "check_inputs", "check_outputs", "find_products", "in_order",
-    "rebuild", "remove", "strange_file", "unknown_files",
+    "PARTS", "Described", "Product", "Record", "files_in", "find_products", "in_order", "makers", "rebuild", "remove",
+    "strange_file",
 ]  # fmt: skip
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
@@ -112,6 +108,18 @@ class Product:
         return "/".join(Path(self.name).parts[3:])
 
 
+PARTS = ("runs", "figures")
+"""What the audit looks at in a folder of results, and what is taken in from elsewhere; logs and audits stay behind."""
+
+DEEPEST = 3
+"""Levels of folders below `runs`: experiment, protocol, keys."""
+
+
+def files_in(results: Path) -> list[str]:
+    """All files of a folder of results, relative to it, and what is in the place of files or lies too deep."""
+    return [path.relative_to(results).as_posix() for part in PARTS for path in entries_below(results / part, DEEPEST)]
+
+
 def find_products(project: Path, results: str) -> list[Product]:
     """Read every run and figure of a results folder, in the order of their names; files without a record belong to none."""
     paths = [*run_records(project / results), *figure_records(project / results)]
@@ -169,9 +177,14 @@ def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding
         yield Finding(State.TAMPERED, file, f"It cannot be opened: {error.strerror}.", remedy)
 
 
+def makers(products: Iterable[Product]) -> dict[str, Product]:
+    """Runs and figures by each of their files, records included."""
+    return {file: product for product in products for file in (product.record_file, *product.files.values())}
+
+
 def in_order(products: Iterable[Product]) -> list[Product]:
     """Runs and figures, each after those that it was made from, otherwise in the order given."""
-    made_by = {file: product for product in products for file in (product.record_file, *product.files.values())}
+    made_by = makers(products)
     ordered: dict[str, Product] = {}
     entered: set[str] = set()
 
@@ -187,117 +200,6 @@ def in_order(products: Iterable[Product]) -> list[Product]:
     for product in made_by.values():
         place(product)
     return list(ordered.values())
-
-
-class Hashes:
-    """SHA-256 of files of a project, each read once.
-
-    Attributes:
-        refused: files that exist and are not opened, with the reason, a sentence.
-    """
-
-    def __init__(self, project: Path) -> None:
-        self.project = project
-        self.refused: dict[str, str] = {}
-        self._known: dict[str, str | None] = {}
-
-    def __getitem__(self, file: str) -> str | None:
-        """The hash of a file, relative to the project; None if it does not exist or cannot be read."""
-        if file not in self._known:
-            self._known[file] = None
-            try:
-                self._known[file] = hash_of(self.project, file)
-            except NotPlainError as error:
-                self.refused[file] = str(error)
-            except (OSError, ValueError, IndexError):  # names of files that are none
-                pass
-        return self._known[file]
-
-
-def check_outputs(product: Product, record: Record, hashes: Hashes) -> Iterator[Finding]:
-    """Compare the files of a run or figure with its record."""
-    described = {name: each.path for name, each in record.outputs.items()}
-    if odd := sorted(described.items() ^ product.files.items()):
-        found = f"It is the record of another place, or was edited: its outputs and the files differ in {odd[0][1]}."
-        yield Finding(State.TAMPERED, product.record_file, found)
-        return
-    for name, file in product.files.items():
-        present, recorded = hashes[file], record.outputs[name].sha256
-        if file in hashes.refused:
-            yield Finding(State.TAMPERED, file, hashes.refused[file])
-        elif present is None:
-            yield Finding(State.MISSING, file, f"{product.record_file} names it, and it does not exist.")
-        elif present != recorded:
-            found = f"Its SHA-256 is {present[:12]}..., but its record says {recorded[:12]}...."
-            yield Finding(State.TAMPERED, file, found)
-        elif check := {".parquet": check_table, ".png": _check_picture}.get(Path(file).suffix):
-            # It would be opened later, and may be none, or one that would fill the memory.
-            try:
-                with open_result(hashes.project, file) as content:
-                    check(content)
-            except (OSError, ValueError, struct.error, pa.ArrowException) as error:
-                yield Finding(State.TAMPERED, file, f"It is not opened: {error}.")
-
-
-MOST_PIXELS = 50_000_000
-"""Of a picture: many times what the largest preset writes."""
-
-
-def _check_picture(file: BinaryIO) -> None:
-    """Refuse a picture by what its file says of its size."""
-    start = file.read(24)
-    width, height = struct.unpack(">II", start[16:])
-    if not start.startswith(b"\x89PNG\r\n\x1a\n") or width * height > MOST_PIXELS:
-        msg = f"it is no PNG file of at most {MOST_PIXELS} pixels"
-        raise ValueError(msg)
-
-
-def check_inputs(product: Product, record: Record, products: Mapping[str, Product], hashes: Hashes) -> Iterator[Finding]:
-    """Compare the inputs of a run or figure with the files, and with what the records of their producers, by file, say.
-
-    A file that is not what its own run wrote is found there, and not again here.
-    """
-    for name, described in sorted(record.made_from.items()):
-        file, recorded = described.path, described.sha256
-        if file.startswith("/") or posixpath.normpath(file).startswith(".."):
-            found = f"Its input {name!r} lies outside the project: {file}."
-            yield Finding(State.TAMPERED, product.record_file, found)
-            continue
-        present = hashes[file]
-        if file in hashes.refused:
-            yield Finding(State.TAMPERED, file, hashes.refused[file])
-        elif present is None:
-            yield Finding(State.MISSING, file, f"{product.record_file} was made from it.")
-        elif present != recorded and recorded != _written(products.get(file), file):
-            found = f"It was made from {file} of SHA-256 {recorded[:12]}..., which is {present[:12]}... now."
-            yield Finding(State.STALE, product.record_file, found)
-
-
-def _written(producer: Product | None, file: str) -> str | None:
-    """The hash of a file by the record of the run that wrote it."""
-    outputs = {} if producer is None or producer.record is None else producer.record.outputs
-    return next((described.sha256 for described in outputs.values() if described.path == file), None)
-
-
-DEEPEST = 3
-"""Levels of folders below `runs`: experiment, protocol, keys."""
-
-
-def unknown_files(project: Path, results: str, known: set[str]) -> Iterator[Finding]:
-    """Find files among runs and figures that are not known, as those of products and their records are."""
-    for part in ("runs", "figures"):
-        for path in entries_below(project / results / part, DEEPEST):
-            file = path.relative_to(project).as_posix()
-            if file not in known:
-                strange = list(strange_file(project, file, f"{remove(file)}, and build what it replaced."))
-                remedy = f"{remove(file)}, or run Snakemake to the end."
-                yield from strange or [Finding(State.ORPHANED, file, _why_unknown(path), remedy)]
-
-
-def _why_unknown(path: Path) -> str:
-    if path.name.startswith((".tmp-", CHECKPOINT)):
-        return "A killed job left it, or one is at work right now."
-    return "No record describes it: nothing vouches for it."
 
 
 def rebuild(record_file: str) -> str:

@@ -31,7 +31,7 @@ from convrfm.replication.audit.changes import expected_of
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Coverage, Replay, Result
-from convrfm.replication.audit.records import Product
+from convrfm.replication.audit.records import Product, makers
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.table import DRAWS
 from convrfm.replication.record.closure import closure_hash
@@ -71,44 +71,36 @@ def choose(
     if choice.each is None:
         return list(candidates.values())
     always = {name for name, product in candidates.items() if product.is_figure or product.kind in ALWAYS}
-    chosen, behind = set(always), _Behind(products)
+    chosen, made_by = set(always), makers(products)
     for judgement in judgements:
-        drawn = [name for name in behind.runs(judgement) if name in candidates and name not in always]
+        drawn = [name for name in _runs_behind(judgement, made_by) if name in candidates and name not in always]
         chosen |= set(drawn if judgement.claim in choice.claims else sorted(drawn, key=rank)[: choice.each])
     return [candidates[name] for name in sorted(chosen)]
 
 
-class _Behind:
-    """The runs behind figures, by the records."""
-
-    def __init__(self, products: Iterable[Product]) -> None:
-        self.products = {product.name: product for product in products}
-        self.made_by = {file: product.name for product in self.products.values() for file in product.files.values()}
-
-    def runs(self, judgement: Judgement) -> list[str]:
-        """Names of the runs behind the tables that a judgement has read."""
-        waiting = [file for each in judgement.measurements for file in each.sources]
-        found: set[str] = set()
-        while waiting:
-            name = self.made_by.get(waiting.pop())
-            if name is not None and name not in found:
-                found.add(name)
-                record = self.products[name].record
-                waiting += [] if record is None else [described.path for described in record.inputs.values()]
-        return sorted(name for name in found if not self.products[name].is_figure)
+def _runs_behind(judgement: Judgement, made_by: Mapping[str, Product]) -> dict[str, Product]:
+    """The runs behind the tables that a judgement has read, by name and in its order; products are given by their files."""
+    waiting = [file for each in judgement.measurements for file in each.sources]
+    found: dict[str, Product] = {}
+    while waiting:
+        product = made_by.get(waiting.pop())
+        if product is not None and product.name not in found:
+            found[product.name] = product
+            waiting += [] if product.record is None else [described.path for described in product.record.inputs.values()]
+    return {name: product for name, product in sorted(found.items()) if not product.is_figure}
 
 
 def coverage_of(
     judgements: Sequence[Judgement], products: Iterable[Product], replays: Iterable[Replay]
 ) -> tuple[Coverage, ...]:
     """How much of what each judgement rests on was computed again, and how likely a forgery would have been found."""
-    behind, found = _Behind(products), []
+    made_by, found = makers(products), []
     held = {replay.name for replay in replays if replay.result in (Result.EQUAL, Result.CLOSE)}
     for judgement in judgements:
-        runs = behind.runs(judgement)
+        runs = _runs_behind(judgement, made_by)
         # What could not be computed again here may be forged like any other.
-        drawn = [name for name in runs if behind.products[name].kind not in ALWAYS or name not in held]
-        done, of_drawn = len(held & set(runs)), len(held & set(drawn))
+        drawn = [name for name, run in runs.items() if run.kind not in ALWAYS or name not in held]
+        done, of_drawn = len(held & runs.keys()), len(held & set(drawn))
         one, tenth = (_caught(len(drawn), of_drawn, forged) for forged in (1, math.ceil(len(drawn) / 10)))
         if not drawn:
             one = tenth = float(done == len(runs) > 0)
@@ -130,24 +122,20 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True)
 class _Task:
-    """A job to be done again; plain values, and absolute paths, for another process.
+    """A job to be done again, for another process; paths are absolute.
 
-    Settings are those of the plan; threads as recorded, as far as there are so many here. The seconds that it took by its
-    record decide the order alone. The key is a hash of all that the outcome depends on: job, code, settings, threads, record,
-    and what runs here.
+    Settings are those of the plan; threads as recorded, as far as there are so many here. The key is a hash of all that the
+    outcome depends on: job, code, settings, threads, record, and what runs here.
     """
 
-    project: str
-    name: str
-    kind: str
-    is_figure: bool
+    project: Path
+    product: Product
     job: str
-    inputs: dict[str, list[str]]
+    inputs: dict[str, list[Path]]
     settings: dict[str, Any]
-    written: dict[str, str]
+    written: dict[str, Path]
     threads: int
     on_gpu: bool
-    seconds: float
     key: str
 
 
@@ -159,16 +147,16 @@ def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], 
     """
     here = Recorder.surroundings()
     tasks = [_task(project, place, plan, product, cores, here) for product in products]
-    kept = ((task.name, _known(task)) for task in tasks)
+    kept = ((task.product.name, _known(task)) for task in tasks)
     found = {name: replayed for name, replayed in kept if replayed is not None}
-    todo = [task for task in tasks if task.name not in found]
+    todo = [task for task in tasks if task.product.name not in found]
     for task, replayed in track(_computed(todo, cores), len(todo), "computing again", show=True):
-        found[task.name] = replayed
-        if not task.is_figure and replayed.replay.result is not Result.IMPOSSIBLE:
+        found[task.product.name] = replayed
+        if not task.product.is_figure and replayed.replay.result is not Result.IMPOSSIBLE:
             # It saves time alone: in a home that is read-only, or on a full disk, the audit goes on.
             with suppress(StorageError):
                 write_json(kept_replays() / f"{task.key}.json", asdict(replayed.replay))
-    yield from (found[task.name] for task in sorted(tasks, key=lambda task: task.name))
+    yield from (replayed for _, replayed in sorted(found.items()))
 
 
 def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, here: Mapping[str, Any]) -> _Task:
@@ -176,27 +164,24 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, 
     expected = expected_of(product, plan)
     assert expected is not None, "only products of the plan are without a finding"
     record = read_record(place / product.record_file)
-    inputs: dict[str, list[str]] = {name: [] for name in expected.names}
+    inputs: dict[str, list[Path]] = {name: [] for name in expected.names}
     for name, path in expected.inputs.items():
         home = place if path.startswith(f"{plan.results}/") else project
-        inputs[name.partition("/")[0]].append(str(home.absolute() / path))
-    recorded, seconds = record.get("threads"), record.get("wall_seconds")
+        inputs[name.partition("/")[0]].append(home.absolute() / path)
+    recorded = record.get("threads")
     threads = min(recorded, cores) if type(recorded) is int and recorded > 0 else 1
     code = [closure_hash(module) for module in (expected.job.partition(":")[0], __name__)]
     builds = [here["packages"], here["machine"]["processor"]]
     depends_on = [product.name, expected.job, code, expected.settings, threads, record, builds]
     return _Task(
-        project=str(project.absolute()),
-        name=product.name,
-        kind=product.kind,
-        is_figure=product.is_figure,
+        project=project.absolute(),
+        product=product,
         job=expected.job,
         inputs=inputs,
         settings=expected.settings,
-        written={name: str(place.absolute() / file) for name, file in {**product.files, "record": product.record_file}.items()},
+        written={name: place.absolute() / file for name, file in {**product.files, "record": product.record_file}.items()},
         threads=threads,
         on_gpu=record.get("machine", {}).get("gpu") is not None,
-        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         key=hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:32],
     )
 
@@ -213,7 +198,7 @@ def _known(task: _Task) -> Replayed | None:
         found = Replay(**{**content, "result": Result(content["result"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return Replayed(found) if found.name == task.name else None
+    return Replayed(found) if found.name == task.product.name else None
 
 
 def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]]:
@@ -222,9 +207,13 @@ def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]
     def surroundings(task: _Task) -> tuple[int, bool]:
         return task.threads, task.on_gpu
 
+    def seconds(task: _Task) -> float:
+        record = task.product.record
+        return 0.0 if record is None or record.wall_seconds is None else record.wall_seconds
+
     for (threads, on_gpu), group in groupby(sorted(tasks, key=surroundings), surroundings):
         # Large jobs first, and none is left over at the end: fits are larger than trainings, and these than the rest.
-        left = iter(sorted(group, key=lambda task: task.seconds, reverse=True))
+        left = iter(sorted(group, key=seconds, reverse=True))
         at_a_time = 1 if on_gpu else max(1, cores // threads)
         environment = environment_of(threads) | ({} if on_gpu else {"CUDA_VISIBLE_DEVICES": ""})
         while first := list(islice(left, at_a_time)):
@@ -254,7 +243,7 @@ def _in_pool(first: list[_Task], left: Iterator[_Task], environment: dict[str, s
                 except BrokenExecutor as error:
                     alive = False
                     found = f"Its process, or one beside it, has died, perhaps for want of memory: {error}"
-                    yield task, Replayed(Replay(task.name, Result.IMPOSSIBLE, found, 0.0))
+                    yield task, Replayed(Replay(task.product.name, Result.IMPOSSIBLE, found, 0.0))
             if alive:
                 running |= {executor.submit(_replayed, task): task for task in islice(left, len(done))}
     finally:
@@ -287,31 +276,30 @@ def _replayed(task: _Task) -> Replayed:
     os.chdir(task.project)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        outputs = {of: Path(name) / Path(path).name for of, path in task.written.items()}
+        outputs = {of: Path(name) / path.name for of, path in task.written.items()}
         result, found = _result(task, outputs)
-        picture = outputs["png"].read_bytes() if task.is_figure and outputs["png"].exists() else None
-    return Replayed(Replay(task.name, result, found, round(time.perf_counter() - began, 1)), picture)
+        picture = outputs["png"].read_bytes() if task.product.is_figure and outputs["png"].exists() else None
+    return Replayed(Replay(task.product.name, result, found, round(time.perf_counter() - began, 1)), picture)
 
 
 def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
-    inputs = {name: [Path(path) for path in paths] for name, paths in task.inputs.items()}
     recorder = Recorder(task.job, closure_hash(task.job.partition(":")[0]), task.settings)
     # All others were verified: it is the state of data that were never looked for here.
-    if absent := [path for paths in inputs.values() for path in paths if not path.exists()]:
+    if absent := [path for paths in task.inputs.values() for path in paths if not path.exists()]:
         return Result.IMPOSSIBLE, f"It cannot be computed here: there is no {absent[0]}."
     try:
         with _quiet(task.threads):
-            load_job(task.job)(Job(inputs, outputs, task.settings, task.threads, recorder))
+            load_job(task.job)(Job(task.inputs, outputs, task.settings, task.threads, recorder))
     except (ConfigError, DataError, MachineError, MemoryError) as error:
         # In a configuration that was checked, only a device can still be wrong.
         return Result.IMPOSSIBLE, f"It cannot be computed here: {error}"
     except Exception as error:  # noqa: BLE001 (whatever the job stumbles over in these files is what was found)
         kind = "" if isinstance(error, ConvRFMError) else f"{type(error).__name__}: "
         return Result.DIFFERENT, f"It cannot be computed from its inputs: {kind}{error}"
-    written = {name: Path(path) for name, path in task.written.items()}
-    records = read_record(written.pop("record")), read_record(outputs["record"])
+    records = read_record(task.written["record"]), read_record(outputs["record"])
+    written = {name: task.written[name] for name in task.product.files}
     try:
-        return compare(written, outputs, records, FIGURE if task.is_figure else TOLERANCES[task.kind])
+        return compare(written, outputs, records, FIGURE if task.product.is_figure else TOLERANCES[task.product.kind])
     except MemoryError as error:
         return Result.IMPOSSIBLE, f"It cannot be compared here: {error}"
     except Exception as error:  # noqa: BLE001 (as above)
