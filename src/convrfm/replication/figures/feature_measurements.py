@@ -14,7 +14,7 @@ from convrfm.numerics.sampling import generator
 from convrfm.pictures.eigenfilters import compare_with_edges, picked_edges, top_eigenfilters
 from convrfm.pictures.magnitudes import Comparison, compare_operators
 from convrfm.replication.figures.features import LETTERS, Sheet, table_of
-from convrfm.replication.figures.finished_runs import runs_with
+from convrfm.replication.figures.figure import runs_with
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, sha256
