@@ -9,7 +9,7 @@ case $venv in
   *) environment=$(pwd)/$venv ;;
 esac
 # Snakemake starts jobs by commands of the shell with these paths in them, that of the environment without quotes. The same lists
-# are in convrfm.replication.cluster.launch.
+# are in convrfm.replication.cluster.site.
 tab=$(printf '\t')
 newline='
 '

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from convrfm.pictures.filtering import patch_magnitude, pixel_pearson
 from convrfm.replication.figures import fig04
-from convrfm.replication.jobs.layers import transform_layers
+from convrfm.replication.jobs.transformed import transform_layers
 from convrfm.replication.record.record import Recorder
 from convrfm.replication.record.session import Job
 from convrfm.rfm.deep import apply_filters

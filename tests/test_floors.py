@@ -32,7 +32,7 @@ def test_imports_go_downwards():
     [
         ("numerics/patches.py", "from convrfm.kernels.base import Kernel", "convrfm.numerics -> convrfm.kernels"),
         ("training/loop.py", "from convrfm.networks.zoo import fresh", "convrfm.training -> convrfm.networks"),
-        ("datasets/registry.py", "from convrfm.replication.plan import table", "convrfm.datasets -> convrfm.replication"),
+        ("datasets/registry.py", "from convrfm.replication.plan import plan", "convrfm.datasets -> convrfm.replication"),
         ("ansatz/summaries.py", "import matplotlib", "convrfm.ansatz is not allowed to import matplotlib"),
         (
             "replication/record/session.py",

@@ -37,6 +37,6 @@ def test_the_library_declares_what_it_imports():
 def test_planning_the_workflow_loads_no_torch_and_compiles_nothing():
     """Every Snakemake process plans, on a cluster each job's too; NumPy and pandas are imported by Snakemake itself."""
     heavy = {"torch", "torchvision", "numba", "jax", "sklearn", "seaborn"}
-    code = "import convrfm.replication.plan.table, convrfm.replication.plan.fits, convrfm.replication.cluster.launch"
+    code = "import convrfm.replication.plan.plan, convrfm.replication.plan.fits, convrfm.replication.cluster.site"
     parts = "assert 'scipy.stats' not in sys.modules"
     assert not imported_by(f"{code}; {parts}") & heavy

@@ -4,7 +4,7 @@ import pytest
 
 from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.errors import DataError
-from convrfm.replication.figures.names import (
+from convrfm.replication.figures.style import (
     STAND_INS,
     in_sentence,
     is_stand_in,

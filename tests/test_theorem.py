@@ -11,7 +11,7 @@ from convrfm.ansatz.theorem import CASES, POINTS, check_theorem, correlation_gap
 from convrfm.errors import ImageSizeError, InputError, NonFiniteError
 from convrfm.numerics.patches import unfold
 from convrfm.replication.figures import theorem1
-from convrfm.replication.jobs.theorem1 import tidy
+from convrfm.replication.figures.theorem1 import tidy
 
 SIZES = [  # images, channels, height, width, patch size, filters: awkward ones on purpose
     (16, 3, 8, 8, 3, 16),

@@ -11,7 +11,7 @@ What differs:
   attempt of the job.
 - A job that reached its time limit after a new checkpoint, or that SLURM took from its node, is submitted again as it was,
   without using up an attempt.
-- What a failed job ran out of is noted for its next attempt, see `convrfm.replication.cluster.launch`.
+- What a failed job ran out of is noted for its next attempt, see `convrfm.replication.cluster.site`.
 """
 
 import re
@@ -31,7 +31,7 @@ from snakemake_executor_plugin_slurm import common_settings
 from snakemake_executor_plugin_slurm.job_status_query import get_min_job_age
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from convrfm.replication.cluster.launch import Shortage, ask_slurm, note_failure
+from convrfm.replication.cluster.site import Shortage, ask_slurm, note_failure
 
 __all__ = ["Executor", "ExecutorSettings", "JobState", "common_settings", "parse_states", "shortage_of"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.replication.audit.outcome import Result
-from convrfm.replication.plan.table import RUNS
+from convrfm.replication.plan.plan import RUNS
 from convrfm.system.storage import write_arrays, write_table
 
 RECORD = {

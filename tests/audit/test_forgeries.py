@@ -17,7 +17,7 @@ from convrfm.replication.audit.auditing import audit
 from convrfm.replication.audit.outcome import Audit, Result
 from convrfm.replication.audit.replay import Choice
 from convrfm.replication.figures.accuracies import ScoredRun
-from convrfm.replication.plan.table import RUNS
+from convrfm.replication.plan.plan import RUNS
 from convrfm.replication.record.record import read_record
 from convrfm.system.storage import load_arrays, write_arrays, write_bytes, write_table
 

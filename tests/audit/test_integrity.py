@@ -16,7 +16,7 @@ from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import State
 from convrfm.replication.audit.records import rebuild
 from convrfm.replication.plan.plan import FIGURE_FORMATS
-from convrfm.replication.plan.table import FIGURES as TABLE
+from convrfm.replication.plan.plan import FIGURES as TABLE
 from convrfm.replication.record import closure
 from convrfm.replication.record.record import read_record
 from convrfm.system.storage import load_arrays, write_arrays, write_table

@@ -12,9 +12,8 @@ from matplotlib import pyplot as plt
 from workflow.conftest import CONFIG, ROOT
 
 from convrfm.replication.audit.records import find_products, in_order
-from convrfm.replication.plan.plan import FIGURE_FORMATS, Plan, recorded_state
+from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, RUNS, Plan, recorded_state
 from convrfm.replication.plan.presets import Settings, load_settings
-from convrfm.replication.plan.table import FIGURES, RUNS
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.record import RUN_FILES, Recorder, read_record, run_keys, seal_of
 from convrfm.replication.record.session import Job, load_job

@@ -12,10 +12,9 @@ from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.evidence import Evidence
 from convrfm.replication.claims.verdicts import quoted
 from convrfm.replication.figures.figure import METADATA, FigureSpec
-from convrfm.replication.plan import table as plan_table
-from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan import plan as plan_table
+from convrfm.replication.plan.plan import FIGURES, Plan
 from convrfm.replication.plan.presets import load_settings
-from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.record import Recorder
 from convrfm.replication.record.session import Job

@@ -11,8 +11,8 @@ from convrfm.replication.audit.judging import all_judges, check_matched
 from convrfm.replication.claims.claims import ClaimsError, load_claims, read_claims, rebuild_command
 from convrfm.replication.claims.evidence import Judges, Rule
 from convrfm.replication.figures.printed import PRINTED
-from convrfm.replication.pages.claims import claims_page
-from convrfm.replication.plan.table import FIGURES
+from convrfm.replication.pages.generate import claims_page
+from convrfm.replication.plan.plan import FIGURES
 from convrfm.replication.record.closure import import_closure
 
 ROOT = Path(__file__).parents[2]

@@ -25,8 +25,8 @@ from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.verdicts import Verdict
 from convrfm.replication.figures import fig01, fig05
 from convrfm.replication.figures.accuracies import ScoredRun
+from convrfm.replication.figures.theorem1 import tidy
 from convrfm.replication.jobs.ansatz import _means, _numbers
-from convrfm.replication.jobs.theorem1 import tidy
 from convrfm.replication.runs.protocols import RFM_CHOICES
 from convrfm.rfm.deep import DeepSettings, fit_stages, history_of
 from convrfm.rfm.rounds import RFMSettings, StageData

@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from convrfm.replication.figures.figure import FigureSpec
-from convrfm.replication.figures.finished_runs import read_recorded_runs, read_runs, runs_with
+from convrfm.replication.figures.figure import FigureSpec, read_recorded_runs, read_runs, runs_with
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.record import RUN_FILES, Recorder
 from convrfm.replication.record.session import Job
@@ -127,7 +126,7 @@ def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["fits", "networks", "features", "layers", "ansatz", "simplenet", "shallow", "images", "zoo", "local_signal"]
+    "name", ["fits", "networks", "transformed", "ansatz", "simplenet", "shallow", "images", "zoo", "task_images"]
 )
 def test_no_run_is_done_again_for_a_figure(name):
     found = import_closure(f"convrfm.replication.jobs.{name}")

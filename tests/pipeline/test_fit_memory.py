@@ -12,7 +12,7 @@ from convrfm.kernels import backends, cpu
 from convrfm.replication.cluster import fits as fit_costs
 from convrfm.replication.cluster.fits import check_memory, fit_bytes
 from convrfm.replication.plan import fits
-from convrfm.replication.plan.table import RUNS
+from convrfm.replication.plan.plan import RUNS
 from convrfm.system.machine import FreeMemory
 
 ROOT = Path(__file__).parents[2]

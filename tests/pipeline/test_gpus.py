@@ -15,14 +15,13 @@ from convrfm.replication.jobs import fits, training
 from convrfm.replication.jobs.fits import note_backend
 from convrfm.replication.jobs.training import prepare_torch
 from convrfm.replication.record import session
-from convrfm.replication.record.gpus import asked_gpus, sign_of_gpu, visible_gpus
 from convrfm.replication.record.record import read_record
-from convrfm.replication.record.session import run_job
+from convrfm.replication.record.session import asked_gpus, run_job, sign_of_gpu, visible_gpus
 
 CLAIM = """
 import os, sys, time
 from pathlib import Path
-from convrfm.replication.record.gpus import claim_gpus
+from convrfm.replication.record.session import claim_gpus
 devices = claim_gpus(int(sys.argv[3]), Path(sys.argv[1]))
 Path(sys.argv[2]).write_text(f"{','.join(devices) or None} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
 time.sleep(600)

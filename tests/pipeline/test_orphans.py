@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from convrfm.replication.cluster.launch import cancel_orphans
+from convrfm.replication.cluster.site import cancel_orphans
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from convrfm.errors import StorageError
-from convrfm.replication.cluster import launch
+from convrfm.replication.cluster import site
 from convrfm.replication.record import closure, record
 from convrfm.replication.record.record import Recorder, read_record, run_keys, run_name
 from convrfm.system.storage import (
@@ -237,14 +237,14 @@ def test_hash_changes_with_the_closure_alone(tmp_path, monkeypatch):
 
 
 def test_preflight(tmp_path, monkeypatch):
-    launch.check_folder(tmp_path / "not" / "yet" / "there")
+    site.check_folder(tmp_path / "not" / "yet" / "there")
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="is a file"):
-        launch.check_folder(tmp_path / "file" / "results")
-    monkeypatch.setattr(launch.os, "access", lambda *_: False)
+        site.check_folder(tmp_path / "file" / "results")
+    monkeypatch.setattr(site.os, "access", lambda *_: False)
     with pytest.raises(StorageError, match="read-only"):
-        launch.check_folder(tmp_path)
+        site.check_folder(tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr(launch, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(site, "LEAST_FREE_BYTES", 2**62)
     with pytest.raises(StorageError, match="free disk space"):
-        launch.check_folder(tmp_path)
+        site.check_folder(tmp_path)

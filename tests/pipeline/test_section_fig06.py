@@ -11,10 +11,9 @@ from convrfm.datasets.prepare import select
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.replication.figures.fig06 import DATASETS
-from convrfm.replication.figures.finished_runs import runs_with
-from convrfm.replication.plan.plan import Plan
+from convrfm.replication.figures.figure import runs_with
+from convrfm.replication.plan.plan import FIGURES, Plan
 from convrfm.replication.plan.presets import load_settings
-from convrfm.replication.plan.table import FIGURES
 from convrfm.replication.record.record import run_keys
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import ConfigError
 from convrfm.networks.shallow import ARCHITECTURES
 from convrfm.replication.figures.fig09 import POOLING
-from convrfm.replication.figures.names import is_stand_in
+from convrfm.replication.figures.style import is_stand_in
 from convrfm.replication.plan.presets import load_settings
 
 ROOT = Path(__file__).parents[2]

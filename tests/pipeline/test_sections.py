@@ -6,9 +6,8 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.plan import FIGURES, RUNS, Plan, recorded_state
 from convrfm.replication.plan.presets import load_settings
-from convrfm.replication.plan.table import FIGURES, RUNS
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "workflow" / "presets"

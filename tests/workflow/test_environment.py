@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convrfm.errors import ConfigError
-from convrfm.replication.cluster.launch import check_paths
+from convrfm.replication.cluster.site import check_paths
 from workflow.conftest import ROOT, Project
 
 REFUSED = [" ", "\t", "\n", *"'\"$\\;&|<>(){}*?[:`"]

@@ -6,9 +6,8 @@ import pytest
 import yaml
 
 from convrfm.replication.audit.changes import Expected, asked_for
-from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.plan import FIGURES, RUNS, Plan, asked_figures, recorded_state
 from convrfm.replication.plan.presets import load_settings
-from convrfm.replication.plan.table import FIGURES, RUNS, asked_figures
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import load_job
 from workflow.conftest import ROOT

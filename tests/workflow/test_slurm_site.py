@@ -13,9 +13,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 import snakemake_executor_plugin_slurm_site as module
 from convrfm.errors import ConfigError
-from convrfm.replication.cluster import launch
-from convrfm.replication.cluster.launch import growth, note_failure
-from convrfm.replication.cluster.site import Site, load_site
+from convrfm.replication.cluster import site as site_module
+from convrfm.replication.cluster.site import Site, growth, load_site, note_failure
 from convrfm.replication.config.costs import Costs
 from snakemake_executor_plugin_slurm_site import Executor, ExecutorSettings, JobState, parse_states, shortage_of
 from workflow.conftest import ROOT
@@ -23,7 +22,7 @@ from workflow.conftest import ROOT
 
 @pytest.fixture(autouse=True)
 def nothing_noted(monkeypatch):
-    monkeypatch.setattr(launch, "_failures", {})
+    monkeypatch.setattr(site_module, "_failures", {})
 
 
 def test_states_of_squeue_and_sacct():

@@ -76,7 +76,7 @@ def test_layers_of_figure_4(built):
     [
         ("src/convrfm/replication/figures/fig04.py", {"draw_fig04": 2}),
         ("src/convrfm/replication/figures/fig06.py", {"draw_fig06": 2}),
-        ("src/convrfm/replication/figures/names.py", {"draw_fig04": 2, "draw_fig06": 2}),
+        ("src/convrfm/replication/figures/style.py", {"draw_fig04": 2, "draw_fig06": 2}),
         ("src/convrfm/replication/plan/presets.py", {}),
     ],
 )

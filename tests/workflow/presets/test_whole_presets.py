@@ -5,7 +5,7 @@ import json
 import pytest
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.replication.plan.table import FIGURES
+from convrfm.replication.plan.plan import FIGURES
 from workflow.conftest import copy_project
 from workflow.presets.miniature import configuration, put_data
 

@@ -15,9 +15,8 @@ from convrfm.errors import ConfigError
 from convrfm.replication.audit.judging import all_judges
 from convrfm.replication.audit.outcome import Deviation, Finding, State
 from convrfm.replication.audit.records import Product, Record
-from convrfm.replication.plan.plan import Plan
+from convrfm.replication.plan.plan import DRAWS, FIGURES, RUNS, FigureKind, Plan, asked_figures
 from convrfm.replication.plan.presets import Settings, load_settings
-from convrfm.replication.plan.table import DRAWS, FIGURES, RUNS, FigureKind, asked_figures
 from convrfm.replication.record.closure import closure_hash, import_closure
 from convrfm.replication.record.data_states import STATE as DATA_STATE
 from convrfm.replication.record.record import CHECKOUT, CODE, ask_git, commit_of, run_keys, uncommitted_code

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from convrfm.replication.audit.outcome import Result
-from convrfm.replication.plan.table import DRAWS
+from convrfm.replication.plan.plan import DRAWS
 from convrfm.replication.record.record import SEAL
 from convrfm.system.storage import load_arrays, sha256
 

@@ -32,8 +32,7 @@ from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Coverage, Replay, Result
 from convrfm.replication.audit.records import Product, makers
-from convrfm.replication.plan.plan import Plan
-from convrfm.replication.plan.table import DRAWS
+from convrfm.replication.plan.plan import DRAWS, Plan
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.record import Recorder, read_record
 from convrfm.replication.record.session import Job, end_with, environment_of, load_job

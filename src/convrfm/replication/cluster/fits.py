@@ -287,7 +287,7 @@ class FitSize:
 
 
 class Step(NamedTuple):
-    """A part of a fit that may be a job of its own, see `convrfm.replication.jobs.fit_steps`; stages and rounds from 0.
+    """A part of a fit that may be a job of its own, see `convrfm.replication.jobs.fits`; stages and rounds from 0.
 
     Attributes:
         filling: the kernel matrices of the round; else what follows them.

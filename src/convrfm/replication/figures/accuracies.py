@@ -1,4 +1,4 @@
-"""What counts as the accuracy of a method, what one method gains over another, and over what their intervals are.
+"""What counts as the accuracy of a method, what one method gains over another, and how figures show both.
 
 A draw is a set of images, told by their hash: seeds with equal images are one draw, whatever they are called, and are averaged
 first. Intervals are at 95 % and of one of two kinds, which the column `over` of every table names:
@@ -12,21 +12,29 @@ first. Intervals are at 95 % and of one of two kinds, which the column `over` of
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from safetensors import safe_open
 
 from convrfm.errors import InputError
-from convrfm.replication.claims.evidence import Number, Rule, interval
+from convrfm.replication.claims.evidence import Number, Rule, interval, with_interval
+from convrfm.replication.figures.figure import read_recorded_runs
+from convrfm.replication.figures.style import palette
+from convrfm.replication.record.record import RUN_FILES
 from convrfm.replication.runs.protocols import chosen, selection_score
 
 __all__ = [
-    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "NONE", "TEST_IMAGES", "Estimate", "ScoredRun", "accuracy_of", "deep_stage",
-    "difference", "draw_of", "estimate_in", "gain", "how_chosen", "in_words", "kernel_parts", "kernel_rows", "layer_name",
-    "network_row", "over_cntk", "paired", "spoken_of", "with_estimates",
+    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "METHODS", "NONE", "ScoredRun", "accuracy_of", "difference",
+    "draw_estimates", "draw_of", "estimate_cell", "estimate_in", "gain", "how_chosen", "in_words", "interval_handles",
+    "kernel_parts", "kernel_rows", "layer_name", "method_marks", "network_row", "over_cntk", "paired", "read_scored_runs",
+    "spoken_of", "with_estimates",
 ]  # fmt: skip
 
 DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
@@ -332,3 +340,80 @@ def gain(rows: pd.DataFrame, method: str, against: str) -> Number:
 def spoken_of(claim: Rule, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows on tasks that a claim speaks of, or that stand in for one."""
     return rows[rows["task"].isin(claim.of) | rows["stand_in"]]
+
+
+METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM", "CNN")
+"""In the order of legends; "Deep ConvRFM" is its best stage from stage 1 on."""
+
+
+def method_marks() -> dict[str, tuple[Any, str]]:
+    """Colour and marker of each method, as in Figure 5."""
+    colours = palette("colorblind", len(METHODS))
+    return {method: (colour, marker) for method, colour, marker in zip(METHODS, colours, "osD^", strict=True)}
+
+
+def estimate_cell(found: Estimate | None, *, gain: bool = True) -> str:
+    """An estimate in a table, with its interval if it has one, and a dagger where that is over test images; a dash for none.
+
+    Args:
+        found: from `convrfm.replication.figures.accuracies`.
+        gain: whether it is a difference, in points, or an accuracy, in per cent.
+    """
+    if found is None:
+        return "-"
+    value, low, high = (100 * number for number in (found.value, found.low, found.high))
+    shown = with_interval(value, low, high, "+.1f" if gain else ".1f")
+    return shown + ("" if gain else " %") + ("†" if found.over == TEST_IMAGES else "")
+
+
+def draw_estimates(
+    axes: Axes, places: Sequence[float], rows: pd.DataFrame, *, colour: Any, marker: str, label: str, horizontal: bool = False,
+    line: str = "",
+) -> None:  # fmt: skip
+    """Draw estimates in per cent, or points, with their intervals: open marks where these are over test images.
+
+    Args:
+        axes: where.
+        places: of the rows, on the axis of the tasks.
+        rows: from `convrfm.replication.figures.accuracies.with_estimates`.
+        colour: of all.
+        marker: of all.
+        label: in the legend.
+        horizontal: whether places are heights.
+        line: style of the line between the marks; none without.
+    """
+    if rows.empty:
+        return
+    values, low, high = (100 * rows[name].to_numpy() for name in ("value", "low", "high"))
+    span = axes.hlines if horizontal else axes.vlines
+    span(places, low, high, color=colour, linewidth=1, zorder=2)
+    for kind, face in ((False, colour), (True, "white")):
+        those = (rows["over"] == TEST_IMAGES).to_numpy() == kind
+        at = [place for place, is_one in zip(places, those, strict=True) if is_one]
+        ends = (values[those], at) if horizontal else (at, values[those])
+        axes.plot(*ends, linestyle="none", marker=marker, color=colour, markerfacecolor=face, zorder=4)
+    ends = (values, places) if horizontal else (places, values)
+    style = line or "none"
+    axes.plot(*ends, linestyle=style, color=colour, zorder=3)
+    axes.plot([], [], linestyle=style, marker=marker, color=colour, label=label)
+
+
+def interval_handles(over: pd.Series) -> list[Line2D]:
+    """Handles of a legend that say what the intervals of a figure are over, of the kinds that it has."""
+    faces = {DRAWS: "0.35", TEST_IMAGES: "white"}
+    words = {kind: text.replace(" of the one draw", "\nof the one draw") for kind, text in IN_WORDS.items()}
+    return [
+        Line2D([], [], marker="o", color="0.35", markerfacecolor=face, linewidth=1, label=words[kind])
+        for kind, face in faces.items()
+        if (over == kind).any()
+    ]
+
+
+def read_scored_runs(metrics: Sequence[Path]) -> list[ScoredRun]:
+    """Fits and trainings with their result on each test image, given their files of metrics, beside which the arrays are."""
+    runs = []
+    for path, (keys, record, table) in zip(metrics, read_recorded_runs(metrics), strict=True):
+        with safe_open(path.with_name(RUN_FILES["arrays"]), framework="numpy") as file:
+            correct = {name: file.get_tensor(name) for name in file.keys() if name.startswith("correct")}  # noqa: SIM118
+        runs.append(ScoredRun(keys, record["settings"], table, draw_of(record), correct))
+    return runs

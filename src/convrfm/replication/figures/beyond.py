@@ -14,12 +14,28 @@ from pydantic import Field, model_validator
 
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive, each_once
-from convrfm.replication.figures.accuracies import accuracy_of, difference, draw_of, how_chosen, kernel_parts, paired
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.finished_runs import read_recorded_runs
-from convrfm.replication.figures.methods import estimate_cell
-from convrfm.replication.figures.names import in_sentence, is_stand_in, reservation, short_title, stand_in_note
-from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines, write_reason
+from convrfm.replication.figures.accuracies import (
+    accuracy_of,
+    difference,
+    draw_of,
+    estimate_cell,
+    how_chosen,
+    kernel_parts,
+    paired,
+)
+from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
+from convrfm.replication.figures.style import (
+    figure_style,
+    in_sentence,
+    is_stand_in,
+    letter,
+    palette,
+    reservation,
+    short_title,
+    skipped_lines,
+    stand_in_note,
+    write_reason,
+)
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel

@@ -28,8 +28,15 @@ from convrfm.replication.claims.evidence import (
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
-from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title, stand_in_note
-from convrfm.replication.figures.style import bare, figure_style, write_reason
+from convrfm.replication.figures.style import (
+    bare,
+    figure_style,
+    in_sentence,
+    is_stand_in,
+    short_title,
+    stand_in_note,
+    write_reason,
+)
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -500,7 +507,11 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
         }
 
     inputs: dict[str, FigureFiles] = {
-        "images": lambda plan, protocol: [plan.feature_images(protocol, *run) for run in runs(plan, protocol)],
+        "images": lambda plan, protocol: [
+            path
+            for dataset, seed in runs(plan, protocol)
+            for path in plan.feature_images({"protocol": protocol, "dataset": dataset, "seed": str(seed)})
+        ],
         "fits": fits,
         "networks": trained,
         "natural": large,

@@ -23,10 +23,19 @@ from convrfm.replication.claims.evidence import (
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.finished_runs import read_recorded_runs
-from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
-from convrfm.replication.figures.style import bare, figure_style, letter, skipped_lines
+from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
+from convrfm.replication.figures.style import (
+    bare,
+    figure_style,
+    is_stand_in,
+    letter,
+    short_title,
+    skipped_lines,
+    star,
+    starred_note,
+    starred_reservation,
+    title,
+)
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays

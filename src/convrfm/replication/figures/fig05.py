@@ -19,21 +19,33 @@ from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
     ACCURACY_WORDS,
     ScoredRun,
+    draw_estimates,
+    estimate_cell,
     estimate_in,
     gain,
     how_chosen,
     in_words,
+    interval_handles,
     kernel_rows,
     network_row,
     over_cntk,
+    read_scored_runs,
     spoken_of,
     with_estimates,
 )
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.finished_runs import read_scored_runs, runs_with
-from convrfm.replication.figures.methods import draw_estimates, estimate_cell, interval_handles
-from convrfm.replication.figures.names import is_stand_in, reservation, short_title, with_stand_ins
-from convrfm.replication.figures.style import bare, figure_style, letter, palette, skipped_lines, write_reason
+from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs, runs_with
+from convrfm.replication.figures.style import (
+    bare,
+    figure_style,
+    is_stand_in,
+    letter,
+    palette,
+    reservation,
+    short_title,
+    skipped_lines,
+    with_stand_ins,
+    write_reason,
+)
 from convrfm.replication.record.record import RUN_FILES, read_record, run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection

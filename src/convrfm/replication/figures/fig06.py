@@ -19,24 +19,38 @@ from convrfm.replication.config.models import Model, Positive, each_once, one_of
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
     ACCURACY_WORDS,
+    METHODS,
     NONE,
     ScoredRun,
+    draw_estimates,
+    estimate_cell,
     estimate_in,
     gain,
     how_chosen,
     in_words,
+    interval_handles,
     kernel_rows,
     layer_name,
+    method_marks,
     network_row,
     over_cntk,
+    read_scored_runs,
     spoken_of,
     with_estimates,
 )
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
-from convrfm.replication.figures.methods import METHODS, draw_estimates, estimate_cell, interval_handles, method_marks
-from convrfm.replication.figures.names import is_stand_in, short_title, star, starred_note, starred_reservation, title
-from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines
+from convrfm.replication.figures.figure import Drawn, FigureSpec, read_runs, run_inputs
+from convrfm.replication.figures.style import (
+    figure_style,
+    is_stand_in,
+    letter,
+    palette,
+    short_title,
+    skipped_lines,
+    star,
+    starred_note,
+    starred_reservation,
+    title,
+)
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.replication.runs.protocols import selection_score

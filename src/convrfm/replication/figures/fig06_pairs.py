@@ -9,12 +9,28 @@ from matplotlib.figure import Figure
 
 from convrfm.replication.claims.evidence import interval, with_interval
 from convrfm.replication.figures import fig06
-from convrfm.replication.figures.accuracies import DRAWS, IN_WORDS, how_chosen, in_words
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.finished_runs import read_runs, read_scored_runs
-from convrfm.replication.figures.methods import METHODS, draw_estimates, interval_handles, method_marks
-from convrfm.replication.figures.names import star, starred_note, starred_reservation, title
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
+from convrfm.replication.figures.accuracies import (
+    DRAWS,
+    IN_WORDS,
+    METHODS,
+    draw_estimates,
+    how_chosen,
+    in_words,
+    interval_handles,
+    method_marks,
+    read_scored_runs,
+)
+from convrfm.replication.figures.figure import Drawn, FigureSpec, read_runs, run_inputs
+from convrfm.replication.figures.style import (
+    figure_style,
+    letter,
+    skipped_lines,
+    star,
+    starred_note,
+    starred_reservation,
+    title,
+    write_reason,
+)
 from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:

@@ -16,10 +16,17 @@ from pydantic import Field, field_validator, model_validator
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.finished_runs import read_recorded_runs
-from convrfm.replication.figures.names import STAND_INS, is_stand_in, short_title
-from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines, write_reason
+from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs
+from convrfm.replication.figures.style import (
+    STAND_INS,
+    figure_style,
+    is_stand_in,
+    letter,
+    palette,
+    short_title,
+    skipped_lines,
+    write_reason,
+)
 from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:

@@ -26,10 +26,16 @@ from convrfm.replication.claims.evidence import (
     with_interval,
 )
 from convrfm.replication.config.models import Model, Positive, each_once, one_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.finished_runs import read_recorded_runs
-from convrfm.replication.figures.names import in_sentence, is_stand_in, short_title
-from convrfm.replication.figures.style import figure_style, letter, palette, skipped_lines
+from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
+from convrfm.replication.figures.style import (
+    figure_style,
+    in_sentence,
+    is_stand_in,
+    letter,
+    palette,
+    short_title,
+    skipped_lines,
+)
 from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from convrfm.replication.figures.features import (
     kernels_and_networks,
 )
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.names import short_title, with_stand_ins
+from convrfm.replication.figures.style import short_title, with_stand_ins
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig10", "caption", "draw", "draw_figure"]

@@ -21,8 +21,7 @@ from convrfm.replication.figures.features import (
 )
 from convrfm.replication.figures.fig12 import edge_sentences
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.names import in_sentence, with_stand_ins
-from convrfm.replication.figures.style import figure_style
+from convrfm.replication.figures.style import figure_style, in_sentence, with_stand_ins
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig11", "caption", "draw", "draw_figure"]

@@ -22,7 +22,7 @@ from convrfm.replication.figures.features import (
     proper_edges,
 )
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.names import in_sentence, with_stand_ins
+from convrfm.replication.figures.style import in_sentence, with_stand_ins
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig12", "caption", "draw", "draw_figure"]

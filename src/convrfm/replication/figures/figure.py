@@ -1,14 +1,15 @@
-"""What a figure is: the data and runs behind it, what it sees of the configuration, and the files that drawing it writes.
+"""What a figure is: the data and runs behind it, what it sees of the configuration, and the files that it reads and writes.
 
 Every module of `convrfm.replication.figures` that draws a figure has its `FIGURE`, and the section of the preset and the judges
 of the claims beside it. `figures()` finds them all.
 """
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial, update_wrapper
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,13 +21,14 @@ from convrfm.replication.claims.verdicts import quoted
 from convrfm.replication.config.models import Model
 from convrfm.replication.figures.style import draw_skipped
 from convrfm.replication.record.data_states import read_state
+from convrfm.replication.record.record import RUN_FILES, read_record, run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import write_atomically, write_bytes, write_table
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = ["Drawn", "FigureFiles", "FigureSpec", "figures", "run_inputs", "write_figure"]
+__all__ = ["Drawn", "FigureFiles", "FigureSpec", "figures", "read_recorded_runs", "read_runs", "run_inputs", "runs_with"]
 
 Drawn = tuple[pd.DataFrame, Figure, str]
 """The tidy table behind a figure, the figure, and its caption in Markdown."""
@@ -65,7 +67,6 @@ class FigureSpec:
         lacking: what the preset lacks for it, in a sentence; empty where it can be drawn, or skipped for want of data.
         only: the protocols that it is drawn for, whatever the configuration says; empty for those of the configuration.
         judges: of the claims that its table decides; its caption quotes their verdicts.
-        job: the function that draws it, `module:function`; empty for `draw_figure` of its own module.
     """
 
     title: str
@@ -79,7 +80,6 @@ class FigureSpec:
     lacking: "Callable[[Plan], str]" = lambda _: ""
     only: tuple[str, ...] = ()
     judges: Judges | None = None
-    job: str = ""
 
     def settings(self, plan: "Plan", protocol: str) -> dict[str, Any]:
         """What drawing sees of the configuration, as plain values."""
@@ -154,3 +154,24 @@ def _skipped_figure(title: str, skipped: Mapping[str, str]) -> Drawn:
     table = pd.DataFrame([{"part": part, "status": "SKIPPED", "reason": reason} for part, reason in skipped.items()])
     lines = [f"**{title}: SKIPPED**", *(f"\n{part}: SKIPPED ({reason})" for part, reason in skipped.items())]
     return table, draw_skipped(title, skipped), "\n".join(lines) + "\n"
+
+
+Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
+"""Keys of a run, its settings or its whole record, and its metrics."""
+
+
+def read_runs(metrics: Sequence[Path]) -> list[Run]:
+    """Keys, settings and metrics of runs, given their files of metrics, in their order."""
+    return [(keys, record["settings"], table) for keys, record, table in read_recorded_runs(metrics)]
+
+
+def read_recorded_runs(metrics: Sequence[Path]) -> list[Run]:
+    """Keys, record and metrics of runs, given their files of metrics, in their order."""
+    return [
+        (run_keys(path.parent), read_record(path.with_name(RUN_FILES["record"])), pd.read_parquet(path)) for path in metrics
+    ]
+
+
+def runs_with(files: Sequence[Path], **keys: str) -> list[Path]:
+    """Those of the files, one of each run, whose runs have these keys."""
+    return [path for path in files if keys.items() <= run_keys(path.parent).items()]

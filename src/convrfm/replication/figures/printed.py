@@ -14,10 +14,8 @@ from convrfm.datasets.registry import files_behind
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, as_yaml, each_once
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.finished_runs import read_recorded_runs
-from convrfm.replication.figures.names import short_title
-from convrfm.replication.figures.style import figure_style, letter, skipped_lines, write_reason
+from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
+from convrfm.replication.figures.style import figure_style, letter, short_title, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
 from convrfm.replication.runs.kinds import Keys, RunKind

@@ -1,6 +1,6 @@
 """Theorem 1: both sides of Eq. 3 after one step, and how far they are from proportional."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -9,15 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
+from convrfm.numerics.inputs import generator
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive
-from convrfm.replication.figures.figure import FigureSpec
+from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import bare, figure_style, letter, palette
+from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:
     from convrfm.ansatz.theorem import TheoremCheck
 
-__all__ = ["FIGURE", "SHOWN", "Theorem1", "caption", "draw"]
+__all__ = ["FIGURE", "SHOWN", "Theorem1", "caption", "check_draw", "draw", "draw_figure", "tidy"]
 
 
 class TheoremSize(Model):
@@ -65,6 +67,58 @@ def theorem_1(claim: Rule, found: Evidence) -> Iterator[Reading]:
             number = Number(float(gaps.max() if which == "largest" else gaps.min()))
             what = f"{which} 1 - rho of {len(gaps)} ({'the theorem' if kind == 'theorem' else 'control'})"
             yield found.reading(rows, kind, str(title), what, number)
+
+
+def check_draw(size: Mapping[str, int], learning_rate: float, seed: int) -> "list[TheoremCheck]":
+    """Check all cases on one draw of images and targets.
+
+    Args:
+        size: `images`, `channels`, `height`, `width`, `patch_size` and `filters`.
+        learning_rate: of the one step.
+        seed: of the draw.
+    """
+    # Imports PyTorch, which plans do not need; also below.
+    from convrfm.ansatz.theorem import CASES, check_theorem
+
+    rng = generator(seed, "images and targets of the theorem")
+    images = rng.standard_normal([size[axis] for axis in ("images", "channels", "height", "width")])
+    targets = rng.standard_normal(size["images"])
+    network = {name: size[name] for name in ("filters", "patch_size")}
+    return [check_theorem(case, images, targets, **network, learning_rate=learning_rate, seed=seed) for case in CASES]
+
+
+def tidy(checks: "Sequence[tuple[Mapping[str, int], int, TheoremCheck]]", protocol: str) -> pd.DataFrame:
+    """Bring the checks into one table, a row for each case, size, draw and point of evaluation.
+
+    Args:
+        checks: with the size (`images`, `channels`, `height`, `width`, `patch_size`, `filters`) and the seed of each.
+        protocol: it changes nothing here, and stands in every table.
+
+    Returns:
+        columns `case`, `title`, `kind`, `images`, `channels`, `height`, `width`, `patch_size`, `filters`, `seed`, `point`,
+        `one_minus_rho`, `rho`, `others_moved`, `protocol`, `stand_in` (never).
+    """
+    from convrfm.ansatz.theorem import CASES
+
+    cases = {case.name: case for case in CASES}
+    rows = [
+        {
+            "case": check.case,
+            "title": cases[check.case].title,
+            "kind": cases[check.case].kind,
+            **size,
+            "seed": seed,
+            "point": point,
+            "one_minus_rho": gap,
+            "rho": 1 - gap,
+            "others_moved": check.others_moved,
+            "protocol": protocol,
+            "stand_in": False,
+        }
+        for size, seed, check in checks
+        for point, gap in check.gap.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 SHOWN = ("first", "random-start")
@@ -199,5 +253,23 @@ FIGURE = FigureSpec(
     needs=lambda _: {},
     seen=lambda plan, _: plan.section(Theorem1).model_dump(),
     judges=judges,
-    job="convrfm.replication.jobs.theorem1:check_and_draw",
 )
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, _: Mapping[str, str]) -> Drawn:
+    """Check every case at every size for every draw, and give table, picture and caption."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    given = job.settings
+    checks = [
+        (size, seed, check)
+        for size in given["sizes"]
+        for seed in range(given["draws"])
+        for check in check_draw(size, given["learning_rate"], seed)
+    ]
+    table = tidy(checks, given["protocol"])
+    # The first draw of the first size comes first.
+    shown = [next(check for _, _, check in checks if check.case == name) for name in SHOWN]
+    return table, draw(table, shown), caption(table)

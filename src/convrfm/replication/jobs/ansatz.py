@@ -1,4 +1,7 @@
-"""Measure the ansatz in every convolution of a network: trained, at initialisation, and at snapshots between."""
+"""Measure the ansatz in every convolution of a network: trained, at initialisation, and between.
+
+Of the networks of Figures 1, 2 and 7, `measure_network`; of SimpleNet over its training, for Figure 8, `measure_simplenet`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,18 +15,23 @@ from scipy.special import bdtr
 from torch import nn
 
 from convrfm.ansatz.accumulator import AgopAccumulator
-from convrfm.ansatz.agop import accumulate
+from convrfm.ansatz.agop import accumulate, measure
 from convrfm.ansatz.filter_forms import without_error
 from convrfm.ansatz.summaries import LayerAgop, correlations, growth, layer_row, mean_correlation, mean_gain, summarise
 from convrfm.datasets.registry import find_entry
 from convrfm.errors import CorruptDataError, StorageError
 from convrfm.networks.zoo import in_paper
+from convrfm.numerics.inputs import generator
+from convrfm.replication.jobs.simplenet import build_simplenet
+from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when
 from convrfm.replication.jobs.zoo import initial_network, prepare_pooling, snapshots, trained_network
 from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
+from convrfm.replication.runs.networks import SimpleNetAnsatzSettings
 from convrfm.replication.runs.zoo import AnsatzSettings
 from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.terminal import track
 
-__all__ = ["MEAN", "measure_layers", "measure_network"]
+__all__ = ["measure_layers", "measure_network", "measure_simplenet"]
 
 MEAN = "mean"
 """Stands in the column `layer` of numbers that are means over the paper's layers."""
@@ -244,3 +252,42 @@ def _restored(checkpoint: Path, accumulator: AgopAccumulator) -> int:
         raise StorageError(msg) from error
     accumulator.load_state(arrays)
     return steps
+
+
+SIMPLENET_BATCH = 50
+"""Images of one forward pass of the AGOP."""
+
+
+def measure_simplenet(job: Job) -> None:
+    """Write how filters and AGOP of every layer agree, at the end and at chosen epochs before; cores; and the record.
+
+    Metrics: the columns of `convrfm.ansatz.summarise` and `epoch`. For the last epoch there is all that it gives; for the
+    others, the correlation alone. Arrays: `core/<layer>` `(groups, r, r)` float64, the core of the AGOP at the last epoch,
+    see `convrfm.ansatz.summaries.LayerAgop`.
+
+    The network is in eval mode, so that batch norm uses its running statistics: before training, mean 0 and variance 1.
+    """
+    given = SimpleNetAnsatzSettings.model_validate(job.settings)
+    device = prepare_torch(job)
+    arrays = load_arrays(job.input("images"))
+    drawn = generator(given.seed, "images of the AGOP").permutation(len(arrays["train/images"]))[: given.images]
+    images = torch.from_numpy(arrays["train/images"][drawn])
+    weights = weights_when(job.input("weights"))
+    initial = {name: value.numpy() for name, value in weights["initial"].items()}
+    network = build_simplenet(given, arrays).to(device)
+    last = given.last_epoch
+    states = {0: weights["initial"], **{e: weights[f"snapshot-{e}"] for e in given.epochs}, last: weights["final"]}
+    tables = []
+    layers: dict[str, LayerAgop] = {}
+    for epoch, state in track(sorted(states.items()), len(states), f"AGOP on {given.dataset}, epochs", show=True):
+        load_weights(network, state)
+        layers = measure(
+            network, images, given.mode, batch_size=SIMPLENET_BATCH, probes=given.probes, seed=given.seed
+        )  # fmt: skip
+        table = summarise(layers, initial=initial, seed=given.seed) if epoch == last else correlations(layers)
+        tables.append(table.assign(epoch=epoch))
+    write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
+    write_arrays(job.outputs["arrays"], {f"core/{name}": layer.core for name, layer in layers.items()})
+    job.recorder.notes |= given.model_dump(include={"seed", "protocol", "images", "mode", "probes"})
+    job.recorder.notes["device"] = device
+    job.write_record()

@@ -1,38 +1,40 @@
-"""Fit Deep ConvRFM, all stages, to a task; CNTK and ConvRFM are parts of it."""
+"""Fit Deep ConvRFM to a task, CNTK and ConvRFM being parts of it, in one job or in steps; and ConvRFM to prepared images.
 
+A step is one round of one stage. Its kernel matrices are computed in parts, each by a job (`fill_gram`); one more job puts them
+together, solves, takes the AGOP and leaves the round (`fit_round`). Each of them is the whole fit with a journal that gives
+back the rounds of earlier steps, which other jobs have left, and that ends the fit at its own step. When all rounds are
+there, the ordinary job of the fit reads them and writes its outputs, which have the bits of a fit in one job.
+
+The files of a fit's steps lie in `results/<preset>/steps/<experiment>/<protocol>/<key=value/...>/`:
+`<stage>-<round>-<matrix>.part-<i>-of-<k>.npz` of `convrfm.kernels.gram_file`, and `round-<stage>-<round>.safetensors`.
+"""
+
+import os
 import shutil
+import warnings
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
-from convrfm.kernels import CNTK
-from convrfm.kernels.backends import LARGEST_DEFAULT, SINGULARITY
+from convrfm.errors import ConvRFMWarning, StorageError
+from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
+from convrfm.kernels.backends import LARGEST_DEFAULT, SINGULARITY, PreparedImages
 from convrfm.numerics.inputs import generator
 from convrfm.replication.cluster.fits import check_memory
-from convrfm.replication.jobs.fit_steps import (
-    StepEndError,
-    filling_journal,
-    fit_journal,
-    fitting_journal,
-    remove_scratch,
-    whole_fit,
-)
 from convrfm.replication.jobs.task_images import TaskImages, read_task_images
-from convrfm.replication.record.session import Job, remove_checkpoints
-from convrfm.replication.runs.fits import ImageFit, TaskFit, fit_settings
+from convrfm.replication.record.record import STEP_MATRICES
+from convrfm.replication.record.session import CHECKPOINT, Job, checkpoint_path, job_key, remove_checkpoints
+from convrfm.replication.runs.fits import FeatureFitSettings, FitSettings, ImageFit, TaskFit, fit_settings
 from convrfm.replication.runs.protocols import RFM_CHOICES, held_out_part
 from convrfm.rfm.deep import DeepSettings, Stage, fit_stages, history_of
-from convrfm.rfm.rounds import RFMSettings, RoundJournal, StageData
+from convrfm.rfm.rounds import RFMSettings, Round, RoundJournal, StageData, fit_rounds
 from convrfm.system.machine import why_no_gpu
-from convrfm.system.storage import sha256, write_arrays, write_table
+from convrfm.system.storage import load_arrays, sha256, write_arrays, write_table
 
-if TYPE_CHECKING:
-    from convrfm.replication.runs.features import FeatureFitSettings
-    from convrfm.replication.runs.fits import FitSettings
-
-__all__ = ["fill_gram", "fit_round", "fit_task", "note_backend", "of_kernel", "task_choices", "task_data", "task_kernel"]
+__all__ = ["fill_gram", "fit_metric", "fit_round", "fit_task", "note_backend", "task_choices", "task_data", "task_kernel"]
 
 
 def fit_task(job: Job) -> None:
@@ -40,7 +42,7 @@ def fit_task(job: Job) -> None:
 
     Arrays: `metric/<stage>/<round>` `(d, d)`, `best_round/<stage>`, `filters/<stage>` `(k, d)` between stages, and
     `correct/<stage>/<round>` `(m,)` bool: whether each test image is classified correctly with the ridge that was selected, in
-    the order of the test images. Where the rounds of the fit are inputs of the job, see `convrfm.replication.jobs.fit_steps`,
+    the order of the test images. Where the rounds of the fit are inputs of the job, see `convrfm.replication.jobs.fits`,
     they are read; the record has their hashes under `rounds`.
     """
     rounds = job.inputs.get("rounds", [])
@@ -71,7 +73,7 @@ def fit_task(job: Job) -> None:
 
 
 def fill_gram(job: Job) -> None:
-    """Write a part of the kernel matrices of one round of one stage, see `convrfm.replication.jobs.fit_steps`.
+    """Write a part of the kernel matrices of one round of one stage, see `convrfm.replication.jobs.fits`.
 
     The budget of memory is the default's largest, whatever is free: the side of the tiles follows from it, and is the same in
     all parts.
@@ -85,7 +87,7 @@ def fill_gram(job: Job) -> None:
 
 
 def fit_round(job: Job) -> None:
-    """Write one round of one stage from the parts of its kernel matrices, see `convrfm.replication.jobs.fit_steps`."""
+    """Write one round of one stage from the parts of its kernel matrices, see `convrfm.replication.jobs.fits`."""
     journal = fitting_journal(job)
     given = fit_settings(job.settings)
     fit = _Fit.of(job, given, task_kernel(given), filling=False)
@@ -198,3 +200,234 @@ def of_kernel(given: "FitSettings | FeatureFitSettings") -> dict[str, Any]:
         "backend": given.backend,
         "memory": None if given.memory_mb is None else given.memory_mb * 2**20,
     }
+
+
+def fit_metric(job: Job) -> None:
+    """Write the history, the metric of every round from 1 on as `metric/<round>`, the best of them as `best`, and the record.
+
+    `correct/0/<round>` `(m,)` bool says whether each test image is classified correctly, as in `convrfm.replication.jobs.fits`.
+
+    Round 0, whose metric is the identity, is never the best: the figures show what was learned.
+    """
+    given = FeatureFitSettings.model_validate(job.settings)
+    data, kernel, settings = _feature_data(job), _feature_kernel(given), _feature_choices(given)
+    note_backend(job)
+    check_memory(job.settings, len(data.train), 0 if data.test is None else len(data.test), data.train.shape[1:])
+    result = fit_rounds(
+        kernel, data, settings, generator(given.seed, "AGOP points"),
+        journal=round_journal(job), description=f"{given.kernel} on {given.dataset}, rounds", show=True,
+    )  # fmt: skip
+    later = result.history[result.history["round"] >= 1]
+    best = later.loc[later[f"{settings.selection}_accuracy"].idxmax()]
+    arrays = {f"metric/{t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
+    write_table(job.outputs["metrics"], result.history)
+    correct = {f"correct/0/{t}": found for t, found in enumerate(result.correct)}
+    write_arrays(job.outputs["arrays"], {**arrays, "best": arrays[f"metric/{best['round']}"], **correct})
+    job.recorder.notes |= {
+        "seed": given.seed,
+        "protocol": given.protocol,
+        "backend": kernel.backend,
+        "singularity": SINGULARITY[data.train.dtype],
+        "rfm": asdict(settings),
+        "best_round": int(best["round"]),
+        "best_round_test_accuracy": float(best["test_accuracy"]),
+        "round_0_test_accuracy": float(result.history.loc[result.history["round"] == 0, "test_accuracy"].max()),
+    }
+    job.write_record()
+    remove_checkpoints(job)
+
+
+def _feature_choices(given: FeatureFitSettings) -> RFMSettings:
+    """Settings of a fit to prepared images, with those of the protocol."""
+    return RFMSettings(rounds=given.rounds, ridges=tuple(given.ridges), **RFM_CHOICES[given.protocol])
+
+
+def _feature_kernel(given: FeatureFitSettings) -> ConvolutionalKernel:
+    """The CNTK or the patch Laplace kernel."""
+    if given.kernel == "cntk":
+        assert given.depth is not None
+        return CNTK(depth=given.depth, **of_kernel(given))
+    assert given.bandwidth is not None
+    return PatchLaplace(bandwidth=given.bandwidth, **of_kernel(given))
+
+
+def _feature_data(job: Job) -> StageData:
+    """The prepared images that are the input `images` of a job."""
+    prepared = load_arrays(job.input("images"))
+    labels = prepared["train/labels"]
+    return StageData(
+        train=prepared["train/images"],
+        labels=labels,
+        classes=prepared["train/targets"].shape[1],
+        fit=np.setdiff1d(np.arange(len(labels)), prepared["train/validation"]),
+        test=prepared["test/images"],
+        test_labels=prepared["test/labels"],
+    )
+
+
+OF_STEPS = ("rounds", "parts")
+"""Inputs of jobs that come from other steps."""
+
+
+class StepEndError(Exception):
+    """The step is done, and the rest of the fit is for other jobs."""
+
+
+@dataclass(frozen=True)
+class StepJournal(RoundJournal):
+    """The rounds that other jobs have left.
+
+    Attributes:
+        until: stage and round of the step of this job; None where all rounds are there.
+        at: the stage that this is the journal of.
+    """
+
+    until: tuple[int, int] | None = None
+    at: int = 0
+
+    def stage(self, index: int) -> Self:
+        """The journal of one stage of Deep ConvRFM."""
+        return replace(super().stage(index), at=index)
+
+    def recall(self, t: int, rng: np.random.Generator) -> Round | None:
+        """Read round t, see `RoundJournal.recall`; None for that of the step.
+
+        Raises:
+            StorageError: an earlier round is missing, damaged, or of another fit.
+        """
+        if (self.at, t) == self.until:
+            return None
+        with warnings.catch_warnings():
+            # That it is damaged is an error here: it is not for this job to fit it again.
+            warnings.simplefilter("ignore", ConvRFMWarning)
+            found = super().recall(t, rng)
+        if found is None:
+            msg = f"{self.path(t)} is missing or damaged: delete it, and call Snakemake again."
+            raise StorageError(msg)
+        return found
+
+
+@dataclass(frozen=True)
+class _InScratch(StepJournal):
+    """A journal that computes kernel matrices.
+
+    Attributes:
+        scratch: a folder of the job's own, where an earlier attempt has left what it had.
+    """
+
+    scratch: Path = Path()
+
+    def matrix(self, t: int, name: str) -> Path:
+        """Where a kernel matrix is put together."""
+        return self.scratch / f"{self.at}-{t}-{name}.npy"
+
+
+@dataclass(frozen=True)
+class FillingJournal(_InScratch):
+    """Computes part i of k of the kernel matrices of a step, and ends there.
+
+    Attributes:
+        part: (i, k).
+    """
+
+    part: tuple[int, int] = (0, 1)
+
+    def gram(
+        self, t: int, part: str, kernel: ConvolutionalKernel, left: PreparedImages, right: PreparedImages | None
+    ) -> np.ndarray:
+        """Compute the part of a matrix. What is given in the place of the matrix is NaN: nobody gets to read it.
+
+        Raises:
+            StepEndError: it was the last matrix.
+        """
+        kernel.gram(left, right, out=self.matrix(t, part), part=self.part)
+        if part == STEP_MATRICES[-1]:
+            for file in self.scratch.glob("*.npz"):
+                file.replace(self.scratch.with_name(file.name))
+            raise StepEndError
+        return np.broadcast_to(np.float32("nan"), (len(left), len(left if right is None else right)))
+
+
+@dataclass(frozen=True)
+class FittingJournal(_InScratch):
+    """Puts the kernel matrices of a step together, keeps its round, and ends there.
+
+    Attributes:
+        parts: files of the parts.
+    """
+
+    parts: tuple[Path, ...] = ()
+
+    def gram(
+        self, t: int, part: str, kernel: ConvolutionalKernel, left: PreparedImages, right: PreparedImages | None
+    ) -> np.ndarray:
+        """Put a matrix together. Its parts stay, for another attempt; what is removed with the matrix are links to them."""
+        out = self.matrix(t, part)
+        if not out.exists():
+            self.scratch.mkdir(exist_ok=True)
+            for file in self.parts:
+                link = self.scratch / file.name
+                if file.name.startswith(f"{out.stem}.") and not link.exists():
+                    link.symlink_to(os.path.relpath(file, self.scratch))
+            kernel.gram(left, right, out=out)
+        matrix: np.ndarray = np.load(out, mmap_mode="r")
+        return matrix
+
+    def keep(self, t: int, finished: Round, rng: np.random.Generator) -> None:
+        """Write the round of the step.
+
+        Raises:
+            StepEndError: always, when it is there.
+            StorageError: see `convrfm.system.storage`.
+        """
+        super().keep(t, finished, rng)
+        raise StepEndError
+
+
+def round_journal(job: Job) -> RoundJournal:
+    """Where the rounds of a fit in one job are kept until it ends.
+
+    Apart from other checkpoints: the training of networks does not depend on the code of kernels.
+    """
+    return RoundJournal(checkpoint_path(job).with_suffix(""))
+
+
+def whole_fit(job: Job) -> Job:
+    """A job of a fit as if the fit were in one piece."""
+    inputs = {name: files for name, files in job.inputs.items() if name not in OF_STEPS}
+    settings = {name: value for name, value in job.settings.items() if name != "step"}
+    return replace(job, inputs=inputs, settings=settings)
+
+
+def fit_journal(job: Job) -> RoundJournal:
+    """The journal of the job that writes the outputs of a fit: its rounds are there, or it keeps them until it ends."""
+    rounds = job.inputs.get("rounds")
+    return _step_journal(job, rounds[0].parent) if rounds else round_journal(whole_fit(job))
+
+
+def filling_journal(job: Job) -> FillingJournal:
+    """The journal of a job `fill_gram`."""
+    step = job.settings["step"]
+    return FillingJournal(**_in_scratch(job, job.outputs["train"].parent), part=(step["part"], step["parts"]))
+
+
+def fitting_journal(job: Job) -> FittingJournal:
+    """The journal of a job `fit_round`."""
+    return FittingJournal(**_in_scratch(job, job.outputs["round"].parent), parts=tuple(job.inputs["parts"]))
+
+
+def _in_scratch(job: Job, folder: Path) -> dict[str, Any]:
+    """What both journals have."""
+    return {**vars(_step_journal(job, folder)), "scratch": folder / f"{CHECKPOINT}{job_key(job)}"}
+
+
+def _step_journal(job: Job, folder: Path) -> StepJournal:
+    step = job.settings.get("step")
+    until = None if step is None else (step["stage"], step["round"])
+    return StepJournal(folder / "round", job_key(whole_fit(job)), until)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what jobs of earlier code, settings or data have left beside the files of a fit's steps."""
+    for scratch in folder.glob(f"{CHECKPOINT}*"):
+        shutil.rmtree(scratch)

@@ -7,8 +7,7 @@ from convrfm.networks.plain_cnn import PlainCNN
 from convrfm.replication.jobs.task_images import read_task_images
 from convrfm.replication.jobs.training import prepare_torch, prepared_data, train_resumably, write_training
 from convrfm.replication.record.session import Job
-from convrfm.replication.runs.features import FeatureNetworkSettings
-from convrfm.replication.runs.networks import NetworkSettings, network_settings
+from convrfm.replication.runs.networks import FeatureNetworkSettings, NetworkSettings, network_settings
 from convrfm.replication.runs.protocols import held_out_part, selection_of
 from convrfm.system.storage import load_arrays
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings

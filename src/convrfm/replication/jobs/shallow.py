@@ -11,7 +11,7 @@ from convrfm.ansatz.summaries import summarise
 from convrfm.networks.shallow import ShallowCNN
 from convrfm.replication.jobs.training import load_weights, prepare_torch, train_resumably, write_weights
 from convrfm.replication.record.session import Job, remove_checkpoints
-from convrfm.replication.runs.shallow import ShallowSettings
+from convrfm.replication.runs.networks import ShallowSettings
 from convrfm.system.storage import load_arrays, write_table
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings
 

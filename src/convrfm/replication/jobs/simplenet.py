@@ -9,7 +9,7 @@ from convrfm.datasets.transforms import black
 from convrfm.networks.simplenet import SimpleNet
 from convrfm.replication.jobs.training import prepare_torch, prepared_data, train_resumably, write_training
 from convrfm.replication.record.session import Job
-from convrfm.replication.runs.simplenet import SimpleNetSettings, SimpleNetTrainingSettings
+from convrfm.replication.runs.networks import SimpleNetSettings, SimpleNetTrainingSettings
 from convrfm.system.storage import load_arrays
 from convrfm.training import TrainingSettings
 

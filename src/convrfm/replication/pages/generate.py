@@ -1,15 +1,20 @@
-"""Generated files: JSON schemas, the pages on configuration, data and claims, and the conda environment.
+"""Generated files: JSON schemas, the pages on configuration, data and claims, the drawing of the rooms, the conda environment.
 
 python -m convrfm.replication.pages.generate            writes them
 python -m convrfm.replication.pages.generate --check    fails if one has drifted from its source
 """
 
 import argparse
+import ast
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
@@ -18,16 +23,195 @@ from packaging.markers import Marker
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.registry import CIFAR_WEIGHTS, IMAGE_SETS, WEIGHTS
 from convrfm.replication.audit.outcome import document_schema
-from convrfm.replication.claims.claims import load_claims
+from convrfm.replication.claims.claims import Claim, load_claims, rebuild_command
+from convrfm.replication.claims.evidence import Condition
 from convrfm.replication.config.models import Model, as_yaml
 from convrfm.replication.config.validation import section_in
-from convrfm.replication.pages.claims import claims_page
-from convrfm.replication.pages.house import drawing
+from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.pages.quoted_numbers import quoted
 from convrfm.replication.plan.presets import Config, Preset
+from convrfm.replication.record.closure import executed
 from convrfm.system.storage import write_bytes
 
-__all__ = ["generated_files", "main"]
+__all__ = ["claims_page", "generated_files", "main"]
+
+
+def claims_page(claims: Sequence[Claim], header: str) -> str:
+    """Write the page in Markdown.
+
+    Args:
+        claims: in their order.
+        header: says where the page comes from.
+    """
+    lines = [
+        "# Claims",
+        "",
+        f"<!-- {header} -->",
+        "",
+        "What the paper says, in our words, and what has to hold for each of its claims to count as reproduced. Conditions",
+        "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and nowhere",
+        "else. Soft ones are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
+        "",
+        "| claim | title | figure | protocols | decidable with |",
+        "|---|---|---|---|---|",
+        *(_claim_row(claim) for claim in claims),
+    ]
+    for claim in claims:
+        lines += ["", *_claim_section(claim)]
+    return "\n".join(lines) + "\n"
+
+
+def _claim_row(claim: Claim) -> str:
+    protocols = ", ".join(claim.protocols) or "no difference"
+    return f"| {claim.id} | {claim.title} | {claim.figure or '-'} | {protocols} | {', '.join(claim.presets)} |"
+
+
+def _claim_section(claim: Claim) -> list[str]:
+    """One claim in full."""
+    lines = [
+        f"## {claim.id}: {claim.title}",
+        "",
+        f"{claim.sentence} ({claim.where})",
+        "",
+        f"**Condition.** {claim.condition_in_words()}",
+        "",
+        "| measured | required | |",
+        "|---|---|---|",
+        *(_condition_row(each) for each in claim.conditions.values()),
+        "",
+        f"**If it fails.** {claim.failure_means}",
+        "",
+        f"A decision takes {claim.needs}. Built by `{_command(claim)}`.",
+    ]
+    if claim.printed:
+        run = PRINTED[claim.printed]
+        accuracy, tolerance = (" | ".join(f"{number:g}" for number in numbers) for numbers in (run.accuracy, run.tolerance))
+        rounds = " | ".join(str(number) for number in range(run.rounds))
+        lines += ["", f"| round | {rounds} |", "|---|" + "---|" * run.rounds, f"| printed, % | {accuracy} |",
+                  f"| tolerance, points | {tolerance} |"]  # fmt: skip
+    return lines
+
+
+def _condition_row(condition: Condition) -> str:
+    required = "reported only" if condition.soft and condition.bound == "printed" else condition.in_words()
+    return f"| {condition.quantity} | {required} | {'soft' if condition.soft else ''} |"
+
+
+def _command(claim: Claim) -> str:
+    """The command with the first preset that can decide the claim."""
+    return rebuild_command(claim, claim.presets[0], None)
+
+
+STEP, HEIGHT, MARGIN = 80, 62, 12
+"""Pixels from floor to floor, of a room's height, and around the drawing."""
+
+WIDTHS = {"replication": 330, "library": 210}
+GAP, BETWEEN = 12, 70
+"""Pixels between rooms of a floor, and between the replication and the library."""
+
+
+@dataclass
+class Room:
+    """One room: its subject, how many modules it has, and where its box is drawn."""
+
+    name: str
+    subject: str
+    modules: int
+    x: int
+    y: int
+    width: int
+
+
+def drawing(root: Path) -> str:
+    """The drawing: the replication on the left, the library on the right, upper floors above what they import.
+
+    A line is an import that no chain of other lines implies.
+
+    Args:
+        root: of the checkout, with `pyproject.toml` and `src/convrfm`.
+    """
+    package = root / "src/convrfm"
+    left, right = _floors(root / "pyproject.toml")
+    start = MARGIN + WIDTHS["replication"] + BETWEEN
+    rooms = {
+        name: _room(package, name, x + column * (WIDTHS[part] + GAP), MARGIN + STEP * row, WIDTHS[part])
+        for part, x, floors in (("replication", MARGIN, left), ("library", start, right))
+        for row, floor in enumerate(floors, max(0, len(left) - len(floors)))
+        for column, name in enumerate(floor)
+    }
+    imports = {pair for pair in _imports(package) if set(pair) <= rooms.keys()}
+    lines = [_line(rooms[a], rooms[b]) for a, b in sorted(_reduced(imports))]
+    boxes = [text for room in rooms.values() for text in _box(room)]
+    width = max(room.x + room.width for room in rooms.values()) + MARGIN
+    height = max(room.y for room in rooms.values()) + HEIGHT + MARGIN
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" role="img">'
+    title = "<title>Rooms of convrfm by floor; lines are imports, which go downwards</title>"
+    ground = f'<rect width="{width}" height="{height}" fill="white"/>'
+    return "\n".join([head, title, ground, *lines, *boxes, "</svg>\n"])
+
+
+def _floors(contracts: Path) -> tuple[list[list[str]], list[list[str]]]:
+    """Names of the rooms of each floor, from top to bottom, of the replication and of the library."""
+    found = tomllib.loads(contracts.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    library, replication = (each["layers"] for each in found if each["type"] == "layers")
+    floors = [[room.strip() for room in layer.split("|")] for layer in library]
+    return [[f"replication.{room}"] for room in replication], [f for f in floors if not {"__main__", "replication"} & set(f)]
+
+
+def _room(package: Path, name: str, x: int, y: int, width: int) -> Room:
+    path = package.joinpath(*name.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    modules = [each for each in path.rglob("*.py") if each.name != "__init__.py"]
+    subject = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    return Room(name, re.split(r"[.:;]( |$)", subject)[0], len(modules) or 1, x, y, width)
+
+
+def _imports(package: Path) -> set[tuple[str, str]]:
+    """Pairs of rooms of which the first one imports the second one."""
+    found = set()
+    for path in package.rglob("*.py"):
+        room = _room_of(".".join(("convrfm", *path.relative_to(package).with_suffix("").parts)))
+        for node in executed(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("convrfm."):
+                found.add((room, _room_of(node.module or "")))
+    return {(a, b) for a, b in found if a != b}
+
+
+def _room_of(module: str) -> str:
+    parts = module.split(".")[1:]
+    return ".".join(parts[: 2 if parts[0] == "replication" else 1])
+
+
+def _reduced(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The pairs that no chain of others implies; there are no circles."""
+    below: dict[str, set[str]] = {a: {b for c, b in pairs if c == a} for a, _ in pairs}
+
+    def reach(room: str) -> set[str]:
+        return {far for near in below.get(room, ()) for far in (near, *reach(near))}
+
+    return {(a, b) for a, b in pairs if not any(b in reach(other) for other in below[a] if other != b)}
+
+
+def _line(upper: Room, lower: Room) -> str:
+    """From the lower edge of one room to the upper edge of another one, or from the right edge to the left one."""
+    if upper.x < lower.x and upper.width != lower.width:
+        ends = (upper.x + upper.width, upper.y + HEIGHT // 2, lower.x, lower.y + HEIGHT // 2)
+    else:
+        ends = (upper.x + upper.width // 2, upper.y + HEIGHT, lower.x + lower.width // 2, lower.y)
+    return '<line x1="{}" y1="{}" x2="{}" y2="{}" stroke="#7d8ab0"/>'.format(*ends)
+
+
+def _box(room: Room) -> Iterator[str]:
+    fill = "#e8ecf7" if room.name.startswith("replication") else "#eef5ea"
+    middle = room.x + room.width // 2
+    yield (
+        f'<rect x="{room.x}" y="{room.y}" width="{room.width}" height="{HEIGHT}" rx="4" fill="{fill}" stroke="#555"/>'
+        f'<text x="{middle}" y="{room.y + 15}" text-anchor="middle" font-size="12">{room.name} ({room.modules})</text>'
+    )
+    for row, text in enumerate(wrap(room.subject, room.width // 6)):
+        place = f'x="{middle}" y="{room.y + 30 + 12 * row}"'
+        yield f'<text {place} text-anchor="middle" font-size="9.5" fill="#444">{escape(text)}</text>'
+
 
 HEADER = "Generated by `python -m convrfm.replication.pages.generate`; do not edit."
 ENVIRONMENT_PYTHON = "3.12"

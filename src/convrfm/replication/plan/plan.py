@@ -1,21 +1,27 @@
-"""The plan: a checked configuration, the states of data, and where everything lies that follows from them.
+"""The plan: a checked configuration, the states of data, where everything lies that follows from them, and what makes it.
 
-Nothing is computed, and of files only the states of data are read.
+`RUNS` and `FIGURES` list every kind of run and every figure. Nothing is computed; of files only the states of data are read.
 """
 
+import pkgutil
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convrfm.datasets.registry import REGISTRY, files_behind
+from convrfm.replication import figures as rooms
+from convrfm.replication import runs
+from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.config.models import Model
+from convrfm.replication.figures.figure import FigureFiles, FigureSpec, figures
 from convrfm.replication.plan.presets import Settings
 from convrfm.replication.record.data_states import STATE, read_state
 from convrfm.replication.record.record import RUN_FILES, run_name
-from convrfm.replication.runs.kinds import Keys
+from convrfm.replication.runs.kinds import Files, Keys, RunKind
 
 if TYPE_CHECKING:
     from convrfm.replication.figures.beyond import StudyTask
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     from convrfm.replication.figures.fig09 import ShallowData
     from convrfm.replication.figures.zoo import StandIn
 
-__all__ = ["FIGURE_FORMATS", "FILE_SETS", "Plan", "recorded_state"]
+__all__ = ["DRAWS", "FIGURES", "FIGURE_FORMATS", "FILE_SETS", "RUNS", "FigureKind", "Plan", "asked_figures", "recorded_state"]
 
 FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
 """The files of a figure, beside its record."""
@@ -153,11 +159,11 @@ class Plan:
         """The draw of a local-signal task of Figure 5."""
         return self.run_file("draw", protocol, "arrays", task=task, seed=seed)
 
-    def feature_images(self, protocol: str, dataset: str, seed: object) -> str:
-        """The images that the models of Figures 3, 10, 11 and 12 are fitted to."""
-        task = self.feature_tasks[dataset]
-        counts = (task.n_train, task.n_test)
-        return self.prepared(protocol, "arrays", dataset, counts, seed, size=task.size, colour=task.colour)
+    def feature_images(self, w: Keys) -> list[str]:
+        """The images that the models of Figures 3, 10, 11 and 12 are fitted to, by the keys of a run."""
+        task = self.feature_tasks[w["dataset"]]
+        counts, appearance = (task.n_train, task.n_test), dict[str, Any](size=task.size, colour=task.colour)
+        return [self.prepared(w["protocol"], "arrays", task.dataset, counts, w["seed"], **appearance)]
 
     def figure_file(self, figure: str, protocol: str, form: str) -> str:
         """One file of one figure; `form` is "json" for its record."""
@@ -217,7 +223,7 @@ class Plan:
 
     @cached_property
     def fits_in_steps(self) -> dict[tuple[str, ...], Any]:
-        """What `convrfm.replication.plan.steps` has found out about fits, by kind, protocol and run."""
+        """What `convrfm.replication.plan.fits` has found out about fits, by kind, protocol and run."""
         return {}
 
     def split_parts(self, settings: Mapping[str, Any]) -> int:
@@ -236,3 +242,67 @@ def recorded_state(settings: Settings, root: Path) -> Callable[[str], Mapping[st
         return read_state(path) if path.exists() else {"state": "absent", "digest": ""}
 
     return state_of
+
+
+DRAWS = ("prepare", "resample", "draw", "sized-draw")
+"""Kinds of runs that draw images by their seed, on which all others rest."""
+
+
+def _run_kinds() -> dict[str, RunKind]:
+    found = [
+        import_module(f"{package.__name__}.{module.name}")
+        for package in (runs, rooms)
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
+    return {kind.name: kind for module in found for kind in getattr(module, "KINDS", ())}
+
+
+RUNS = _run_kinds()
+"""Every kind of run, by its name."""
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A figure as the workflow and the audit see it: with the interface of a kind of run, whose only key is the protocol.
+
+    Attributes:
+        name: such as "fig05".
+        spec: the figure.
+    """
+
+    name: str
+    spec: FigureSpec
+
+    @property
+    def job(self) -> str:
+        """The function that draws it, `module:function`."""
+        return f"{rooms.__name__}.{self.name}:draw_figure"
+
+    @property
+    def inputs(self) -> Mapping[str, Files]:
+        """The files that it is drawn from, by name; `states` are the state files of data that are absent."""
+        states: FigureFiles = lambda plan, _: plan.absent(self.spec.data(plan))  # noqa: E731
+        return {name: partial(_files, of) for name, of in {"states": states, **self.spec.inputs}.items()}
+
+    def settings(self, plan: Plan, w: Keys) -> dict[str, Any]:
+        """What drawing sees of the configuration, as plain values.
+
+        The rules of the claims that the caption quotes are among it: an edited threshold makes the figure stale.
+        """
+        rules = {claim.id: claim.rule() for claim in load_claims() if self.name in claim.tables}
+        return {**self.spec.settings(plan, w["protocol"]), **({"claims": rules} if rules else {})}
+
+
+def _files(of: FigureFiles, plan: Plan, w: Keys) -> list[str]:
+    return of(plan, w["protocol"])
+
+
+FIGURES = {name: FigureKind(name, spec) for name, spec in figures().items()}
+"""Every figure, by its name."""
+
+
+def asked_figures(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Figure and protocol of everything that the target `all` builds."""
+    for name, figure in FIGURES.items():
+        protocols = figure.spec.only or plan.settings.protocols
+        yield from ((name, protocol) for protocol in protocols if figure.spec.asked(plan) and not figure.spec.lacking(plan))

@@ -1,16 +1,22 @@
-"""Fits of Deep ConvRFM, all stages, to a task; CNTK and ConvRFM are parts of them."""
+"""Fits of kernels: Deep ConvRFM on tasks, of which CNTK and ConvRFM are parts; first layers; and images through their layers.
+
+Tasks are local-signal tasks and data sets, for Figures 4 to 6; the first layers are for Figures 3, 10, 11 and 12.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from convrfm.replication.config.models import Model, Positive
-from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
+from convrfm.replication.runs.kinds import Files, Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = ["JOB", "KINDS", "FitSettings", "ImageFit", "RFMSection", "StepSettings", "TaskFit", "fit_settings", "of_kernel"]
+__all__ = [
+    "JOB", "KINDS", "FeatureFitSettings", "FitSettings", "ImageFit", "ImageLayers", "RFMSection", "TaskFit", "TaskLayers",
+    "fit_settings", "layer_settings", "of_kernel",
+]  # fmt: skip
 
 
 class RFMSection(Model):
@@ -41,7 +47,7 @@ class RFMSection(Model):
 
 
 class StepSettings(Model):
-    """Which step of a fit a job does, see `convrfm.replication.jobs.fit_steps`; `part` of `parts` where it fills matrices."""
+    """Which step of a fit a job does, see `convrfm.replication.jobs.fits`; `part` of `parts` where it fills matrices."""
 
     stage: int
     round: int
@@ -119,15 +125,139 @@ def _of_images(plan: "Plan", w: Keys) -> ImageFit:
     )  # fmt: skip
 
 
+class FeatureFitSettings(RunSettings):
+    """What a fit sees of the configuration.
+
+    Attributes:
+        dataset: its name.
+        kernel: "cntk" or "laplace".
+        rounds, ridges: see `convrfm.rfm.rounds.RFMSettings`.
+        patch_size: q.
+        depth: L of the CNTK; None for the Laplace kernel.
+        bandwidth: of the Laplace kernel; None for the CNTK.
+        backend, memory_mb: of the kernels.
+    """
+
+    dataset: str
+    kernel: str
+    rounds: int
+    ridges: list[float]
+    patch_size: int
+    depth: int | None = None
+    bandwidth: float | None = None
+    backend: str
+    memory_mb: int | None
+
+
+def _of_features(plan: "Plan", w: Keys) -> FeatureFitSettings:
+    task = plan.feature_tasks[w["dataset"]]
+    is_cntk = w["kernel"] == "cntk"
+    return FeatureFitSettings(
+        **task.model_dump(include={"dataset", "rounds", "ridges"}),
+        kernel=w["kernel"], protocol=w["protocol"], seed=int(w["seed"]),
+        patch_size=task.patch_size if is_cntk else task.laplace_patch_size,
+        depth=task.depth if is_cntk else None,
+        bandwidth=None if is_cntk else task.bandwidth,
+        **of_kernel(plan),
+    )  # fmt: skip
+
+
+class LayerSettings(RunSettings):
+    """What the transformation of images sees of the configuration.
+
+    Attributes:
+        n_train, n_test: images of the task.
+        patch_size: q.
+        images: test images that are transformed.
+        control_draws: random matrices of the control, for each layer.
+    """
+
+    n_train: int
+    n_test: int
+    patch_size: int
+    images: int
+    control_draws: int
+
+
+class TaskLayers(LayerSettings):
+    """On a local-signal task at one noise level."""
+
+    task: str
+    sigma: float
+
+
+class ImageLayers(LayerSettings):
+    """On a data set."""
+
+    dataset: str
+    classes: str
+
+
+def layer_settings(given: Any) -> TaskLayers | ImageLayers:
+    """The settings of a job, from plain values."""
+    adapter: TypeAdapter[TaskLayers | ImageLayers] = TypeAdapter(TaskLayers | ImageLayers)
+    return adapter.validate_python(dict(given))
+
+
+def _draw_of_layers(plan: "Plan", w: Keys) -> list[str]:
+    """The draw whose images are transformed; none for prepared images."""
+    if w["dataset"] not in plan.panels:
+        return []
+    return [plan.draw(w["protocol"], w["dataset"], w["seed"])]
+
+
+def _images_of_layers(plan: "Plan", w: Keys) -> list[str]:
+    """The prepared images that are transformed; none for a draw."""
+    if w["dataset"] in plan.panels:
+        return []
+    return plan.task_images({**{key: w[key] for key in ("dataset", "protocol", "seed")}, "classes": "all"})
+
+
+def _of_run(kind: str, file: str) -> Files:
+    """One file of the fit ("rfm") or of the network ("cnn") whose layers are shown."""
+
+    def files(plan: "Plan", w: Keys) -> list[str]:
+        name, protocol, seed = w["dataset"], w["protocol"], w["seed"]
+        if name not in plan.panels:
+            return [plan.run_file(f"image-{kind}", protocol, file, dataset=name, classes="all", seed=seed)]
+        sigma, trained = plan.settings.preset.fig04.sigma, {"optimizer": "adam"} if kind == "cnn" else {}
+        return [plan.run_file(kind, protocol, file, task=name, sigma=sigma, **trained, seed=seed)]
+
+    return files
+
+
+def _layers(plan: "Plan", w: Keys) -> TaskLayers | ImageLayers:
+    name, fig04 = w["dataset"], plan.settings.preset.fig04
+    section = plan.panels[name] if name in plan.panels else plan.images[name]
+    shared = {
+        **section.model_dump(include={"n_train", "n_test", "patch_size"}),
+        **fig04.model_dump(include={"images", "control_draws"}),
+        "protocol": w["protocol"],
+        "seed": int(w["seed"]),
+    }
+    if name in plan.panels:
+        return TaskLayers(**shared, task=name, sigma=fig04.sigma)
+    return ImageLayers(**shared, dataset=name, classes="all")
+
+
 JOB = "fits:fit_task"
 
 KINDS = (
     RunKind(
-        "rfm",
-        JOB,
-        ("task", "sigma", "seed"),
-        {"draw": lambda plan, w: [plan.draw(w["protocol"], w["task"], w["seed"])]},
+        "rfm", JOB, ("task", "sigma", "seed"), {"draw": lambda plan, w: [plan.draw(w["protocol"], w["task"], w["seed"])]},
         _of_panel,
     ),
     RunKind("image-rfm", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
-)
+    RunKind(
+        "features", "fits:fit_metric", ("dataset", "kernel", "seed"), {"images": lambda plan, w: plan.feature_images(w)},
+        _of_features,
+    ),
+    RunKind(
+        "layers", "transformed:transform_layers", ("dataset", "seed"),
+        {
+            "draw": _draw_of_layers, "images": _images_of_layers, "fit": _of_run("rfm", "arrays"),
+            "history": _of_run("rfm", "metrics"), "network": _of_run("cnn", "arrays"),
+        },
+        _layers,
+    ),
+)  # fmt: skip

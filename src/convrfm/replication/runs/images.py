@@ -1,14 +1,16 @@
-"""Preparation of images: chosen, resized and scaled; the data of everything that is trained on images."""
+"""Images that everything is trained on: prepared (chosen, resized, scaled), and draws of the local-signal tasks."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from convrfm.datasets.registry import files_behind
 from convrfm.replication.config.models import Model
-from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
+from convrfm.replication.runs.kinds import Files, Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = ["KINDS", "AppearanceSettings", "PrepareSettings"]
+__all__ = ["KINDS", "DrawSettings", "PrepareSettings"]
 
 
 class AppearanceSettings(Model):
@@ -48,7 +50,7 @@ def _states(plan: "Plan", w: Keys) -> list[str]:
     return plan.state_of_input(w["dataset"])
 
 
-def _settings(plan: "Plan", w: Keys, *, resampled: bool) -> PrepareSettings:
+def _preparation(plan: "Plan", w: Keys, *, resampled: bool) -> PrepareSettings:
     name, size, classes = w["dataset"], w["size"], w["classes"]
     return PrepareSettings(
         protocol=w["protocol"],
@@ -73,8 +75,42 @@ def _kind(name: str, *, resampled: bool) -> RunKind:
         "images:prepare_images",
         ("dataset", "size", "fit", "colour", "scaling", "classes", "n_train", "n_test", "seed"),
         {"state": _states},
-        lambda plan, w: _settings(plan, w, resampled=resampled),
+        lambda plan, w: _preparation(plan, w, resampled=resampled),
     )
 
 
-KINDS = (_kind("prepare", resampled=False), _kind("resample", resampled=True))
+class DrawSettings(RunSettings):
+    """What a draw sees of the configuration."""
+
+    task: str
+    n_train: int
+    n_test: int
+
+
+def _draw_of_panel(plan: "Plan", w: Keys) -> DrawSettings:
+    panel = plan.panels[w["task"]]
+    return DrawSettings(task=w["task"], protocol=w["protocol"], seed=int(w["seed"]), n_train=panel.n_train, n_test=panel.n_test)
+
+
+def _draw_of_size(_: "Plan", w: Keys) -> DrawSettings:
+    counts = {key: int(w[key]) for key in ("n_train", "n_test", "seed")}
+    return DrawSettings(task=w["task"], protocol=w["protocol"], **counts)
+
+
+def _images_of_draw(plan: "Plan", w: Keys, settings: DrawSettings) -> list[str]:
+    """The images of a fetched data set that a draw needs: grey, in their own size."""
+    counts = (settings.n_train, settings.n_test)
+    return [plan.prepared(w["protocol"], "arrays", name, counts, w["seed"], colour="grey") for name in files_behind(w["task"])]
+
+
+def _kind_of_draw(name: str, keys: tuple[str, ...], settings: Callable[["Plan", Keys], DrawSettings]) -> RunKind:
+    images: Files = lambda plan, w: _images_of_draw(plan, w, settings(plan, w))  # noqa: E731
+    return RunKind(name, "task_images:draw_task", keys, {"images": images}, settings)
+
+
+KINDS = (
+    _kind("prepare", resampled=False),
+    _kind("resample", resampled=True),
+    _kind_of_draw("draw", ("task", "seed"), _draw_of_panel),
+    _kind_of_draw("sized-draw", ("task", "n_train", "n_test", "seed"), _draw_of_size),
+)

@@ -1,15 +1,19 @@
-"""Plain convolutional networks, trained on a task or on prepared images."""
+"""Networks: plain ones on tasks and prepared images, shallow ones (Figure 9), and SimpleNet with its ansatz (Figure 8)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import TypeAdapter
 
+from convrfm.replication.config.models import Model
 from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = ["KINDS", "ImageNetworkSettings", "NetworkSettings", "TaskNetworkSettings", "network_settings"]
+__all__ = [
+    "KINDS", "FeatureNetworkSettings", "ImageNetworkSettings", "NetworkSettings", "ShallowSettings", "SimpleNetAnsatzSettings",
+    "SimpleNetSettings", "SimpleNetTrainingSettings", "TaskNetworkSettings", "network_settings",
+]  # fmt: skip
 
 
 class NetworkSettings(RunSettings):
@@ -54,6 +58,12 @@ class ImageNetworkSettings(NetworkSettings):
     n_test: int
 
 
+class FeatureNetworkSettings(NetworkSettings):
+    """What the training of the network sees of the configuration."""
+
+    dataset: str
+
+
 def network_settings(given: Any) -> TaskNetworkSettings | ImageNetworkSettings:
     """The settings of a training's job, from plain values."""
     adapter: TypeAdapter[TaskNetworkSettings | ImageNetworkSettings] = TypeAdapter(TaskNetworkSettings | ImageNetworkSettings)
@@ -80,15 +90,145 @@ def _of_images(plan: "Plan", w: Keys) -> ImageNetworkSettings:
     )  # fmt: skip
 
 
+def _of_features(plan: "Plan", w: Keys) -> FeatureNetworkSettings:
+    task = plan.feature_tasks[w["dataset"]]
+    return FeatureNetworkSettings(
+        **task.model_dump(include={"dataset", "depth", "patch_size"}), **task.network.model_dump(),
+        protocol=w["protocol"], seed=int(w["seed"]), device=plan.settings.config.device,
+    )  # fmt: skip
+
+
+Architecture = Literal["vanilla", "Myrtle5", "MyrtleMax"]
+
+
+class ShallowSettings(RunSettings):
+    """What the training and measuring of one network sees; names as in `convrfm.replication.figures.fig09.Fig09`."""
+
+    dataset: str
+    architecture: Architecture
+    patch_size: int
+    width: int
+    first_std: float
+    later_std: float
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    evaluate_every: int
+    stop_below: float
+    device: str
+
+
+def _shallow_images(plan: "Plan", w: Keys) -> list[str]:
+    data = plan.shallow_data[w["dataset"]]
+    counts, appearance = (data.n_train, data.n_test), data.model_dump(include={"size", "colour", "scaling"})
+    return [plan.prepared(w["protocol"], "arrays", data.dataset, counts, w["seed"], kind="resample", **appearance)]
+
+
+def _of_shallow(plan: "Plan", w: Keys) -> ShallowSettings:
+    return ShallowSettings(
+        **plan.settings.preset.fig09.model_dump(exclude={"datasets", "architectures", "patch_sizes", "seeds"}),
+        dataset=w["dataset"], architecture=cast("Architecture", w["architecture"]), patch_size=int(w["patch_size"]),
+        protocol=w["protocol"],
+        seed=int(w["seed"]), device=plan.settings.config.device,
+    )  # fmt: skip
+
+
+class NetworkChoices(Model):
+    """Arguments of `convrfm.networks.simplenet.SimpleNet`."""
+
+    width_divisor: int
+    init_std: float
+    extra_pool: bool
+
+
+class SimpleNetSettings(RunSettings):
+    """What every job with a SimpleNet sees of the configuration.
+
+    Attributes:
+        dataset: its name.
+        n_train, n_test: images.
+        scaling: of the images.
+        network: its shape and initialisation.
+        epochs: after which weights are kept and measured, beside the first and the last.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    dataset: str
+    n_train: int
+    n_test: int
+    scaling: str
+    network: NetworkChoices
+    epochs: list[int]
+    device: str
+
+
+class SimpleNetTrainingSettings(SimpleNetSettings):
+    """What the training sees: its recipe, fields of `convrfm.training.TrainingSettings`."""
+
+    training: dict[str, Any]
+
+
+class SimpleNetAnsatzSettings(SimpleNetSettings):
+    """What the measurement of the ansatz sees."""
+
+    images: int
+    mode: Literal["exact", "probe"]
+    probes: int
+    last_epoch: int
+
+
+def _simplenet_images(plan: "Plan", w: Keys) -> list[str]:
+    panel = plan.simplenets[w["dataset"]]
+    counts = (panel.n_train, panel.n_test)
+    appearance: dict[str, Any] = {"size": 32, "colour": "native", "scaling": panel.scaling}
+    return [plan.prepared(w["protocol"], "arrays", w["dataset"], counts, w["seed"], **appearance)]
+
+
+def _weights(plan: "Plan", w: Keys) -> list[str]:
+    return [plan.run_file("simplenet", w["protocol"], "arrays", dataset=w["dataset"], seed=w["seed"])]
+
+
+def _of_simplenet(plan: "Plan", w: Keys) -> dict[str, Any]:
+    panel = plan.simplenets[w["dataset"]]
+    return {
+        **panel.model_dump(include={"dataset", "n_train", "n_test", "scaling"}),
+        "protocol": w["protocol"],
+        "seed": int(w["seed"]),
+        "network": panel.model_dump(include={"width_divisor", "init_std", "extra_pool"}),
+        "epochs": panel.ansatz.epochs,
+        "device": plan.settings.config.device,
+    }
+
+
+def _of_training(plan: "Plan", w: Keys) -> SimpleNetTrainingSettings:
+    return SimpleNetTrainingSettings(**_of_simplenet(plan, w), training=plan.simplenets[w["dataset"]].training.model_dump())
+
+
+def _of_ansatz(plan: "Plan", w: Keys) -> SimpleNetAnsatzSettings:
+    panel = plan.simplenets[w["dataset"]]
+    chosen = panel.ansatz.model_dump(include={"images", "mode", "probes"})
+    return SimpleNetAnsatzSettings(**_of_simplenet(plan, w), **chosen, last_epoch=panel.training.epochs)
+
+
 JOB = "networks:train_task"
 
 KINDS = (
     RunKind(
-        "cnn",
-        JOB,
-        ("task", "sigma", "optimizer", "seed"),
-        {"draw": lambda plan, w: [plan.draw(w["protocol"], w["task"], w["seed"])]},
-        _of_panel,
+        "cnn", JOB, ("task", "sigma", "optimizer", "seed"),
+        {"draw": lambda plan, w: [plan.draw(w["protocol"], w["task"], w["seed"])]}, _of_panel,
     ),
     RunKind("image-cnn", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
-)
+    RunKind(
+        "feature-network", "networks:train_feature_network", ("dataset", "seed"),
+        {"images": lambda plan, w: plan.feature_images(w)}, _of_features,
+    ),
+    RunKind(
+        "shallow", "shallow:train_and_measure", ("dataset", "architecture", "patch_size", "seed"),
+        {"images": _shallow_images}, _of_shallow,
+    ),
+    RunKind("simplenet", "simplenet:train_network", ("dataset", "seed"), {"images": _simplenet_images}, _of_training),
+    RunKind(
+        "simplenet-ansatz", "ansatz:measure_simplenet", ("dataset", "seed"),
+        {"images": _simplenet_images, "weights": _weights}, _of_ansatz,
+    ),
+)  # fmt: skip
