@@ -11,9 +11,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from convrfm.datasets.acquire import acquire
+from convrfm.datasets.formats import READERS, read_split
 from convrfm.datasets.local_signal import LEAST_CONTRAST
 from convrfm.datasets.places import Place
-from convrfm.datasets.reading.formats import READERS, read_split
 from convrfm.datasets.registry import CIFAR_WEIGHTS, IMAGE_SETS, REGISTRY, WEIGHTS, files_behind
 from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.datasets.transforms import SCALINGS

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from tolerance import assert_close
 
-from convrfm.datasets.reading.images import read_image
+from convrfm.datasets.images import read_image
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import CorruptDataError
 from datasets.packing import noise

@@ -9,10 +9,10 @@ from PIL import Image
 from tolerance import assert_close
 
 from convrfm.datasets.acquire import examine
+from convrfm.datasets.formats import read_split
+from convrfm.datasets.images import class_files
 from convrfm.datasets.places import Place
 from convrfm.datasets.prepare import read_image_folder
-from convrfm.datasets.reading.formats import read_split
-from convrfm.datasets.reading.images import class_files
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from datasets.packing import noise

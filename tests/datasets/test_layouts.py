@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from convrfm.datasets.acquire import acquire, examine
+from convrfm.datasets.formats import read_idx, read_split
 from convrfm.datasets.places import Place, find_place, fingerprint, locate
 from convrfm.datasets.prepare import select
-from convrfm.datasets.reading.formats import read_idx, read_split
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from convrfm.replication.jobs.datasets import _shown, _with_command

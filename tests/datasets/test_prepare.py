@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convrfm.datasets.images import from_arrays, from_files
 from convrfm.datasets.prepare import pair_labels, render, select
-from convrfm.datasets.reading.images import from_arrays, from_files
 from convrfm.datasets.registry import REGISTRY, class_pairs
 from convrfm.datasets.transforms import SCALINGS, Appearance, black, to_array
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError

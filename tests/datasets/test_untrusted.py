@@ -22,10 +22,10 @@ from convrfm.datasets import restricted_pickle
 from convrfm.datasets.acquire import acquire
 from convrfm.datasets.archives import clear_unpacking, unpack
 from convrfm.datasets.entries import Unpacking
+from convrfm.datasets.formats import read_split
 from convrfm.datasets.manifest import read_manifest
 from convrfm.datasets.places import Place
 from convrfm.datasets.prepare import read_image_folder
-from convrfm.datasets.reading.formats import read_split
 from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.restricted_pickle import load_pickle
 from convrfm.errors import CorruptDataError

@@ -159,7 +159,7 @@ def test_the_library_needs_no_extra(installed, tmp_path):
             "import convrfm.replication.figures.fig05",
             'needs matplotlib and seaborn, not installed here: pip install "matplotlib>=3.10" "seaborn>=0.13.2"',
         ),
-        ("import convrfm.datasets.reading.formats", 'pip install "pillow>=11"'),
+        ("import convrfm.datasets.formats", 'pip install "pillow>=11"'),
         (
             "import torch; from convrfm.networks.zoo import fresh; fresh('vgg11', generator=torch.Generator())",
             'A network of torchvision needs torchvision, not installed here: pip install "torchvision<',

@@ -25,6 +25,7 @@ DIGITS = {"dataset": "digits", "n_train": 20, "n_test": 10, "size": 16}
 class SizedSplit:
     labels: np.ndarray
     classes: tuple[str, ...] = ("a", "b", "c")
+    whole: int | None = None
 
     def __len__(self):
         return len(self.labels)

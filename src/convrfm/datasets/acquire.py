@@ -122,7 +122,7 @@ def examine(entry: Entry, place: Place) -> State:
 
 def _summarise(entry: Entry, place: Place) -> dict[str, Any]:
     # Readers bring in torchvision, which nothing else here needs.
-    from convrfm.datasets.reading.formats import summarise
+    from convrfm.datasets.formats import summarise
 
     return summarise(entry, place)
 

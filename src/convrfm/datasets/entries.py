@@ -52,7 +52,7 @@ class Layout:
     """A way in which copies of a data set are laid out, besides the official one.
 
     Attributes:
-        reader: a name in `convrfm.datasets.reading.formats.READERS`.
+        reader: a name in `convrfm.datasets.formats.READERS`.
         needs: required files and folders (with a slash at the end).
         form: how the folder looks, for messages and tables.
     """
@@ -78,7 +78,7 @@ class Entry:
         obtained: "automatic"; "fragile" (automatic from a host that often refuses); "manual" (see `steps`); "embedded" in
             an installed package; "generated" by the project itself.
         figures: the figures of arXiv 2309.00570 that need it; empty if only the authors' code mentions it.
-        reader: of its official format, a name in `convrfm.datasets.reading.formats.READERS`; its own name by default.
+        reader: of its official format, a name in `convrfm.datasets.formats.READERS`; its own name by default.
         remotes: what is fetched.
         needs: required files and folders (with a slash at the end) that no remote provides.
         contents: what is published of unpacked files, by their required path: "md5:..." or "sha256:..."; "images:..." of a

@@ -51,7 +51,7 @@ class Located:
 
     Attributes:
         place: the folders.
-        reader: of the layout that was found, a name in `convrfm.datasets.reading.formats.READERS`.
+        reader: of the layout that was found, a name in `convrfm.datasets.formats.READERS`.
         paths: what was found, by required path.
         lacking: required paths that were not found; a folder without a file counts as lacking.
         absent: batches beyond the first ones, which are not there.

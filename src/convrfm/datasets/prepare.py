@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from convrfm.datasets.entries import Entry
+from convrfm.datasets.images import Split, class_files, explained_reading, from_files
 from convrfm.datasets.places import visible_files
-from convrfm.datasets.reading.images import Split, class_files, explained_reading, from_files
 from convrfm.datasets.transforms import Appearance, to_array
 from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
 from convrfm.numerics.inputs import generator, is_count, stratified_draw
@@ -240,7 +240,7 @@ def read_image_folder(
 
     Folders below that of a class belong to it. Hidden files and folders are skipped, and so is what systems leave behind
     (`convrfm.datasets.places.is_hidden`); other files that do not look like images by their names are left out with a
-    warning. Images are turned as their EXIF orientation says. `convrfm.datasets.reading.images.read_image` says how each kind
+    warning. Images are turned as their EXIF orientation says. `convrfm.datasets.images.read_image` says how each kind
     of image becomes pixels, and which are refused.
 
     Args:

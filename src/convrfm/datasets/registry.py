@@ -34,7 +34,7 @@ _EMBEDDED: tuple[Entry, ...] = (
     ),
     Entry(
         name="photograph-patches", title="patches of scikit-learn's photographs",
-        source="convrfm.datasets.reading.formats, from scikit-learn's load_sample_images", licence="CC BY",
+        source="convrfm.datasets.formats, from scikit-learn's load_sample_images", licence="CC BY",
         obtained="generated", shape="3x32x32", splits={"train": 2000, "test": 2000}, classes=2,
         stands_on=("photographs",),
         notes="Random places of two photographs; the class is the photograph. Training patches lie in its left half and test "

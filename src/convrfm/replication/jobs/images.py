@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from convrfm.datasets.entries import Entry
+from convrfm.datasets.formats import read_split, splits_there
+from convrfm.datasets.images import Split
 from convrfm.datasets.manifest import verify
 from convrfm.datasets.places import Place, find_place, locate
 from convrfm.datasets.prepare import Part, Selection, render, select
-from convrfm.datasets.reading.formats import read_split, splits_there
-from convrfm.datasets.reading.images import Split
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.transforms import Appearance
 from convrfm.replication.record.data_states import require_present

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from convrfm.datasets.places import is_hidden, visible_files
 from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError
+from convrfm.system.machine import require
 from convrfm.system.storage import NotPlainError, open_plain
+
+require("workflow", "PIL", what="Reading images")
+
+from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: E402 (named above if it is missing)
 
 __all__ = ["FORMATS", "SUFFIXES", "Split", "class_files", "explained_reading", "from_arrays", "from_files", "read_image"]
 

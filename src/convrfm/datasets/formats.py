@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from convrfm.datasets.entries import CLASS_FOLDERS, Entry
+from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.local_signal import in_random_greys
 from convrfm.datasets.places import Located, Place, locate
-from convrfm.datasets.reading.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.restricted_pickle import load_pickle, read_weights
 from convrfm.errors import CorruptDataError
 from convrfm.numerics.inputs import generator
@@ -33,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["READERS", "read_split", "splits_there", "summarise"]
 
-require("workflow", "h5py", "torchvision", what="Reading data sets")
+require("workflow", "PIL", "h5py", "torchvision", what="Reading data sets")
+
+from PIL import Image  # noqa: E402 (named above if it is missing)
 
 MOST_IMAGES, MOST_TEXT, MOST_CHUNK = 2_000_000, 10**8, 2**26
 """Images of a split, bytes of USPS, and bytes that HDF5 unpacks at once: above what any data set has."""
