@@ -23,12 +23,13 @@ from convrfm.replication.figures.accuracies import (
     kernel_parts,
     paired,
 )
-from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import (
     figure_style,
     in_sentence,
     is_stand_in,
     letter,
+    markdown_table,
     palette,
     reservation,
     short_title,
@@ -279,9 +280,6 @@ WORDS = {
 }
 """Changes to the protocol `published` in words, by the name of the variant."""
 
-Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`protocol`, `variant`, `task`, `sigma`, `n_train`, `seed`), its record, and its metrics."""
-
 
 def in_words(variant: str) -> str:
     """What a variant changes."""
@@ -302,18 +300,12 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         settings, rfm = record["settings"], record["rfm"]
         fitted = record["images_fitted"]
         shared = {
-            "task": keys["task"],
-            "stand_in": is_stand_in(keys["task"]),
-            "protocol": keys["protocol"],
-            "variant": keys["variant"],
-            "sigma": settings["sigma"],
-            "n_train": settings["n_train"],
+            "task": keys["task"], "stand_in": is_stand_in(keys["task"]), "protocol": keys["protocol"],
+            "variant": keys["variant"], "sigma": settings["sigma"], "n_train": settings["n_train"],
             "n_test": settings["n_test"],
             "agop_images": fitted if rfm["agop_samples"] == "all" else min(rfm["agop_samples"], fitted),
-            "selection": rfm["selection"],
-            "seed": settings["seed"],
-            "draw": draw_of(record),
-        }
+            "selection": rfm["selection"], "seed": settings["seed"], "draw": draw_of(record),
+        }  # fmt: skip
         score = f"{rfm['selection']}_accuracy"
         rows += [{**shared, "method": method, **chosen(part, score)} for method, part in _parts(metrics).items()]
     return pd.DataFrame(rows)
@@ -377,17 +369,12 @@ def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
                 continue
             found.append(
                 {
-                    "change": name if name == CORRECTED else in_words(name),
-                    "variant": name,
-                    "method": method,
+                    "change": name if name == CORRECTED else in_words(name), "variant": name, "method": method,
                     "accuracy": 100 * part.loc[part["method"] == method, "accuracy"].mean(),
-                    "mean": 100 * estimate.value,
-                    "low": 100 * estimate.low,
-                    "high": 100 * estimate.high,
-                    "draws": estimate.draws,
-                    "draws_changed": changes,
+                    **{end: 100 * getattr(estimate, of) for end, of in (("mean", "value"), ("low", "low"), ("high", "high"))},
+                    "draws": estimate.draws, "draws_changed": changes,
                 }
-            )
+            )  # fmt: skip
     return pd.DataFrame(found)
 
 
@@ -511,22 +498,18 @@ def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list
         f"**{name}**, {in_sentence(choices['task'])}, {choices['n_train']} training images: accuracy against the number of "
         "images in the AGOP, and difference to all of them. The authors' code takes the first 20."
     )
-    lines = [
-        opening,
-        "",
-        "| images | " + " | ".join(f"{method} | against {most}" for method in methods) + " |",
-        "|" + "---|" * (2 * len(methods) + 1),
-    ]
+    rows = []
     full = curve[curve["agop_images"] == most]
     for number, part in curve.groupby("agop_images"):
-        cells = []
+        cells = [str(number)]
         for method in methods:
             cells.append(_accuracy(part, method))
             both = pd.concat([frame[frame["method"] == method].assign(method=label) for label, frame in
                               (("some", part), ("all", full))])  # fmt: skip
             cells.append("-" if number == most else estimate_cell(difference(both, "some", "all")))
-        lines.append(f"| {number} | " + " | ".join(cells) + " |")
-    return lines
+        rows.append(cells)
+    header = ["images", *(title for method in methods for title in (method, f"against {most}"))]
+    return [opening, "", *markdown_table(header, rows)]
 
 
 def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
@@ -537,19 +520,13 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
         f"**{name}, {short_title(task)}**{reservation(task)}, sigma = {first['sigma']:g}: accuracy against the number of "
         f"training images; {first['n_test']} test images, the same for all."
     )
-    lines = [
-        opening,
-        "",
-        "| training images | CNTK | ConvRFM | ConvRFM over CNTK | "
-        + " | ".join(f"{method}, over ConvRFM" for method in deep)
-        + " |",
-        "|" + "---|" * (4 + len(deep)),
-    ]
+    header = ["training images", "CNTK", "ConvRFM", "ConvRFM over CNTK", *(f"{method}, over ConvRFM" for method in deep)]
+    rows = []
     for number, part in curve.groupby("n_train"):
         cells = [_accuracy(part, "CNTK"), _accuracy(part, "ConvRFM"), estimate_cell(difference(part, "ConvRFM", "CNTK"))]
         cells += [estimate_cell(difference(part, method, "ConvRFM")) for method in deep]
-        lines.append(f"| {number} | " + " | ".join(cells) + " |")
-    return lines
+        rows.append([number, *cells])
+    return [opening, "", *markdown_table(header, rows)]
 
 
 def _accuracy(table: pd.DataFrame, method: str) -> str:
@@ -570,18 +547,8 @@ def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> l
         "a time to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as the "
         "change says; a dash where a method was not run, or does not depend on the change."
     )
-    return [
-        opening,
-        "",
-        "| change | " + " | ".join(methods) + " |",
-        "|" + "---|" * (len(methods) + 1),
-        *(
-            f"| {change} | " + " | ".join(cells.get((change, method), "-") for method in methods) + " |"
-            for change in dict.fromkeys(found["change"])
-        ),
-        "",
-        _verdict(found),
-    ]
+    rows = ([change, *(cells.get((change, method), "-") for method in methods)] for change in dict.fromkeys(found["change"]))
+    return [opening, "", *markdown_table(["change", *methods], rows), "", _verdict(found)]
 
 
 def _effect(row: Any) -> str:

@@ -508,9 +508,8 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
 
     inputs: dict[str, FigureFiles] = {
         "images": lambda plan, protocol: [
-            path
-            for dataset, seed in runs(plan, protocol)
-            for path in plan.feature_images({"protocol": protocol, "dataset": dataset, "seed": str(seed)})
+            plan.feature_images({"protocol": protocol, "dataset": name, "seed": str(seed)})[0]
+            for name, seed in runs(plan, protocol)
         ],
         "fits": fits,
         "networks": trained,

@@ -23,12 +23,13 @@ from convrfm.replication.claims.evidence import (
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import (
     bare,
     figure_style,
     is_stand_in,
     letter,
+    markdown_table,
     short_title,
     skipped_lines,
     star,
@@ -79,9 +80,6 @@ def layers_alike(claim: Rule, found: Evidence) -> Iterator[Reading]:
         yield found.reading(rows, "excess", short_title(str(task)), what, number)
 
 
-Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`protocol`, `dataset`, `seed`), its record, and its metrics."""
-
 Pictures = Mapping[str, np.ndarray]
 """`image` `(channels, height, width)`, and `kernel/<layer>`, `network/<layer>`, `random/<layer>` `(height, width)`."""
 
@@ -99,15 +97,10 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     for keys, record, metrics in runs:
         settings = record["settings"]
         shared = {
-            "task": keys["dataset"],
-            "stand_in": is_stand_in(keys["dataset"]),
-            "protocol": keys["protocol"],
-            "sigma": float(settings.get("sigma", "nan")),
-            "n_train": settings["n_train"],
-            "n_test": settings["n_test"],
-            "seed": int(keys["seed"]),
-            "draw": draw_of(record),
-        }
+            "task": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]), "protocol": keys["protocol"],
+            "sigma": float(settings.get("sigma", "nan")), "n_train": settings["n_train"], "n_test": settings["n_test"],
+            "seed": int(keys["seed"]), "draw": draw_of(record),
+        }  # fmt: skip
         frames.append(pd.DataFrame(shared, index=metrics.index).join(metrics))
     table = pd.concat(frames, ignore_index=True)
     return table.assign(excess=table["pearson"] - table["control"])
@@ -214,13 +207,12 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "",
         f"Means over {number} test images and {draws.max()} draw(s), with 95 % intervals of the excess over {unit}:",
         "",
-        "| task | layer | correlation | random | excess |",
-        "|---|---|---|---|---|",
     ]
-    for _, row in means.iterrows():
-        excess = with_interval(row["excess"], row["low"], row["high"], "+.3f")
-        cells = [title(row["task"]), str(row["layer"]), f"{row['pearson']:.3f}", f"{row['control']:.3f}"]
-        lines.append(f"| {' | '.join(cells)} | {excess} |")
+    cells = (
+        [title(r.task), r.layer, f"{r.pearson:.3f}", f"{r.control:.3f}", with_interval(r.excess, r.low, r.high, "+.3f")]
+        for r in means.itertuples()
+    )
+    lines += markdown_table(["task", "layer", "correlation", "random", "excess"], cells)
     lines += [*_plain_stages(table), *skipped_lines(skipped, title)]
     return "\n".join(lines) + "\n"
 

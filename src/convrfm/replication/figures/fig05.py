@@ -39,6 +39,7 @@ from convrfm.replication.figures.style import (
     figure_style,
     is_stand_in,
     letter,
+    markdown_table,
     palette,
     reservation,
     short_title,
@@ -184,16 +185,10 @@ def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
     for run in runs:
         keys, settings, sigma = run.keys, run.settings, float(run.keys["sigma"])
         shared = {
-            "task": keys["task"],
-            "stand_in": is_stand_in(keys["task"]),
-            "protocol": keys["protocol"],
-            "sigma": sigma,
-            "noise_std": TASKS[keys["task"]](sigma),
-            "n_train": settings["n_train"],
-            "n_test": settings["n_test"],
-            "seed": int(keys["seed"]),
-            "draw": run.draw,
-        }
+            "task": keys["task"], "stand_in": is_stand_in(keys["task"]), "protocol": keys["protocol"], "sigma": sigma,
+            "noise_std": TASKS[keys["task"]](sigma), "n_train": settings["n_train"], "n_test": settings["n_test"],
+            "seed": int(keys["seed"]), "draw": run.draw,
+        }  # fmt: skip
         if keys["experiment"] == "rfm":
             rows += [{**shared, **row} for row in kernel_rows(run)]
         else:
@@ -366,11 +361,11 @@ def _gains(table: pd.DataFrame) -> list[str]:
     """A Markdown table: rows are methods, columns noise levels."""
     sigmas = sorted(table["sigma"].unique())
     levels = [table[table["sigma"] == sigma] for sigma in sigmas]
-    lines = ["| method | " + " | ".join(f"sigma = {sigma:g}" for sigma in sigmas) + " |", "|" + "---|" * (len(sigmas) + 1)]
+    rows = []
     for method, against in [("CNTK", ""), *over_cntk(_methods(table["method"]))]:
         cells = [estimate_cell(estimate_in(level, method, against), gain=bool(against)) for level in levels]
-        lines.append(f"| {method}, {f'over {against}' if against else 'accuracy'} | " + " | ".join(cells) + " |")
-    return lines
+        rows.append([f"{method}, {f'over {against}' if against else 'accuracy'}", *cells])
+    return markdown_table(["method", *(f"sigma = {sigma:g}" for sigma in sigmas)], rows)
 
 
 judges = Judges("fig05", ACCURACY_WORDS, ACCURACY_NUMBERS, ("stand_in",))

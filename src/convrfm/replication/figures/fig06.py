@@ -38,11 +38,12 @@ from convrfm.replication.figures.accuracies import (
     spoken_of,
     with_estimates,
 )
-from convrfm.replication.figures.figure import Drawn, FigureSpec, read_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_runs, run_inputs
 from convrfm.replication.figures.style import (
     figure_style,
     is_stand_in,
     letter,
+    markdown_table,
     palette,
     short_title,
     skipped_lines,
@@ -219,11 +220,7 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
     return runs_of(plan, protocol, file, plan.images) + fits + trainings
 
 
-Counts = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a preparation (`dataset`, `classes`, `seed`), its settings, and its metrics, the sizes of its classes."""
-
-
-def tidy(runs: Sequence[ScoredRun], counts: Sequence[Counts]) -> pd.DataFrame:
+def tidy(runs: Sequence[ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
     """Bring the runs into one table, with the accuracy of each method and what it gains, for each task.
 
     Compared are each method with CNTK, each stage of Deep ConvRFM with ConvRFM, and each number of layers with the one before.
@@ -247,17 +244,11 @@ def tidy(runs: Sequence[ScoredRun], counts: Sequence[Counts]) -> pd.DataFrame:
         keys, settings = run.keys, run.settings
         task, classes, seed = _identity(keys)
         shared = {
-            "task": task,
-            "classes": classes,
-            "stand_in": is_stand_in(task),
-            "protocol": keys["protocol"],
-            "seed": seed,
-            "draw": run.draw,
-            "sigma": float(keys.get("sigma", "nan")),
-            "n_train": settings["n_train"],
+            "task": task, "classes": classes, "stand_in": is_stand_in(task), "protocol": keys["protocol"], "seed": seed,
+            "draw": run.draw, "sigma": float(keys.get("sigma", "nan")), "n_train": settings["n_train"],
             "n_test": settings["n_test"],
             **seen.get((task, classes, seed), {"train_classes": np.nan, "unseen_classes": np.nan}),
-        }
+        }  # fmt: skip
         if keys["experiment"].endswith("cnn"):
             rows.append({**shared, "method": "CNN", "stage": np.nan, **network_row(run)})
         else:
@@ -408,9 +399,9 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
         "",
         f"Points gained over CNTK, mean and interval ({in_words([*gains['over'], *cntk['over']])}), paired by draw:",
         "",
-        "| task | training / test images | CNTK | " + " | ".join(METHODS[1:]) + " |",
-        "|" + "---|" * (len(METHODS) + 2),
-        *(_gains_of(table[table["task"] == task]) for task in tasks),
+        *markdown_table(
+            ["task", "training / test images", *METHODS], (_gains_of(table[table["task"] == task]) for task in tasks)
+        ),
         *_classes_missing(table, tasks),
         *_of_layers(table, [task for task in dict.fromkeys(layers) if task in tasks]),
     ]
@@ -418,13 +409,12 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
     return "\n".join(lines) + "\n"
 
 
-def _gains_of(rows: pd.DataFrame) -> str:
+def _gains_of(rows: pd.DataFrame) -> list[str]:
     first = rows.iloc[0]
     level = "" if np.isnan(first["sigma"]) else f", sigma = {first['sigma']:g}"
     cells = [f"{title(first['task'])}{level}", f"{first['n_train']} / {first['n_test']}"]
     cells.append(estimate_cell(estimate_in(rows, "CNTK"), gain=False))
-    cells += [estimate_cell(estimate_in(rows, method, "CNTK")) for method in METHODS[1:]]
-    return "| " + " | ".join(cells) + " |"
+    return cells + [estimate_cell(estimate_in(rows, method, "CNTK")) for method in METHODS[1:]]
 
 
 def _classes_missing(table: pd.DataFrame, tasks: list[str]) -> list[str]:
@@ -448,18 +438,11 @@ def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
         "**B**: accuracy against the number of layers that learn features, each layer counted by itself: 0 is CNTK, 1 ConvRFM, "
         "m stage m - 1 of Deep ConvRFM; below it, what each number of layers gains over the one before. Mean over draws:"
     )
-    lines = [
-        "",
-        opening,
-        "",
-        "| task | " + " | ".join(str(number) for number in range(most + 1)) + " | non-decreasing |",
-        "|" + "---|" * (most + 3),
-    ]
+    rows_of_table = []
     for task, found in means.items():
         cells = [f"{100 * found[number]:.1f} %" if number in found.index else "-" for number in range(most + 1)]
-        rises = "yes" if found.is_monotonic_increasing else "no"
-        lines.append(f"| {title(task)} | " + " | ".join(cells) + f" | {rises} |")
-    return lines
+        rows_of_table.append([title(task), *cells, "yes" if found.is_monotonic_increasing else "no"])
+    return ["", opening, "", *markdown_table(["task", *range(most + 1), "non-decreasing"], rows_of_table)]
 
 
 judges = Judges("fig06", ACCURACY_WORDS, (*ACCURACY_NUMBERS, "layers"), ("stand_in",))

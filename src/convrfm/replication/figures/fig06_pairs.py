@@ -24,6 +24,7 @@ from convrfm.replication.figures.figure import Drawn, FigureSpec, read_runs, run
 from convrfm.replication.figures.style import (
     figure_style,
     letter,
+    markdown_table,
     skipped_lines,
     star,
     starred_note,
@@ -154,23 +155,13 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"stage and epoch are chosen {how_chosen(protocol)}. Intervals of single pairs: "
         f"{in_words(found['over'], 'open marks')}."
     )
-    lines = [
-        opening,
-        *starred_reservation(table["task"]),
-        "",
-        f"| data set | method | pairs | above CNTK | below | mean gain over pairs ({IN_WORDS[DRAWS]}) | draws |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in summary(table).itertuples():
-        cells = [
-            title(row.task),
-            row.method,
-            row.pairs,
-            row.above,
-            row.below,
-            with_interval(row.mean, row.low, row.high, "+.1f"),
-        ]
-        lines.append(f"| {' | '.join(map(str, cells))} | {row.draws} |")
+    gained = f"mean gain over pairs ({IN_WORDS[DRAWS]})"
+    cells = (
+        [title(r.task), r.method, r.pairs, r.above, r.below, with_interval(r.mean, r.low, r.high, "+.1f"), r.draws]
+        for r in summary(table).itertuples()
+    )
+    rows = markdown_table(["data set", "method", "pairs", "above CNTK", "below", gained, "draws"], cells)
+    lines = [opening, *starred_reservation(table["task"]), "", *rows]
     for task in dict.fromkeys(table["task"]):
         every = table[table["task"] == task]["classes"].nunique()
         left_out = every - found[found["task"] == task]["classes"].nunique()

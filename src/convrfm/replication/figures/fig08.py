@@ -16,12 +16,13 @@ from pydantic import Field, field_validator, model_validator
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs
 from convrfm.replication.figures.style import (
     STAND_INS,
     figure_style,
     is_stand_in,
     letter,
+    markdown_table,
     palette,
     short_title,
     skipped_lines,
@@ -182,9 +183,6 @@ later PyTorch code. There are none for the other data sets."""
 BARS = {"trained": "trained", "initial": "at initialisation", "null": "rotated null"}
 """What is drawn for each layer: kind, with its name in the legend."""
 
-Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`experiment`, `protocol`, `dataset`, `seed`), its record, and its metrics."""
-
 _MEANS = {"pearson": "mean_pearson", "rotated_null": "mean_rotated_null", "initial_cnfm": "mean_initial_cnfm"}
 
 
@@ -207,15 +205,10 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         settings = record["settings"]
         divisor = settings["network"]["width_divisor"]
         shared = {
-            "dataset": keys["dataset"],
-            "stand_in": is_stand_in(keys["dataset"]) or divisor > 1,
-            "width_divisor": divisor,
-            "protocol": keys["protocol"],
-            "seed": int(keys["seed"]),
-            "draw": draw_of(record),
-            "n_train": settings["n_train"],
-            "n_test": settings["n_test"],
-        }
+            "dataset": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]) or divisor > 1, "width_divisor": divisor,
+            "protocol": keys["protocol"], "seed": int(keys["seed"]), "draw": draw_of(record),
+            "n_train": settings["n_train"], "n_test": settings["n_test"],
+        }  # fmt: skip
         if keys["experiment"] == "simplenet":
             numbers = _accuracies(metrics, keys)
         else:
@@ -434,8 +427,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     for name in dict.fromkeys(table["dataset"]):
         lines += ["", _paragraph(table[table["dataset"] == name])]
     accuracies = _accuracy_cells(table)
-    lines += ["", "| test accuracy, % | at that epoch | at the last epoch | published |", "|---|---|---|---|"]
-    lines += ["| " + " | ".join(row) + " |" for row in accuracies]
+    lines += ["", *markdown_table(["test accuracy, %", "at that epoch", "at the last epoch", "published"], accuracies)]
     lines += skipped_lines(skipped, short_title)
     return "\n".join(lines) + "\n"
 

@@ -26,12 +26,13 @@ from convrfm.replication.claims.evidence import (
     with_interval,
 )
 from convrfm.replication.config.models import Model, Positive, each_once, one_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import (
     figure_style,
     in_sentence,
     is_stand_in,
     letter,
+    markdown_table,
     palette,
     short_title,
     skipped_lines,
@@ -122,9 +123,6 @@ LEAST_FOR_INTERVALS = 3
 
 QUANTITIES = (*MEASURES, "off_diagonal", "rotated_null", "random_filters", "initial_cnfm")
 
-Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`protocol`, `dataset`, `architecture`, `patch_size`, `seed`), its record, and its metrics."""
-
 
 def tidy(runs: Sequence[Run]) -> pd.DataFrame:
     """Bring the runs into one table, a row for each number: network, layer, and quantity, before and after training.
@@ -140,14 +138,10 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         part = metrics[(metrics["power"] == 1) & metrics["quantity"].isin(QUANTITIES)]
         part = part[["when", "epoch", "layer", "index", "quantity", "value", "low", "high"]].astype({"index": int})
         network = {
-            "dataset": keys["dataset"],
-            "stand_in": is_stand_in(keys["dataset"]),
-            "protocol": keys["protocol"],
-            "architecture": keys["architecture"],
-            "pooling": POOLING[keys["architecture"]],
-            "patch_size": int(keys["patch_size"]),
-            "seed": int(keys["seed"]),
-        }
+            "dataset": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]), "protocol": keys["protocol"],
+            "architecture": keys["architecture"], "pooling": POOLING[keys["architecture"]],
+            "patch_size": int(keys["patch_size"]), "seed": int(keys["seed"]),
+        }  # fmt: skip
         results = {
             "test_accuracy": record["best_epoch_test_accuracy"],
             "n_train": record["images_trained_on"],
@@ -337,35 +331,35 @@ def _means(table: pd.DataFrame) -> list[str]:
     """Means over data sets, as a Markdown table."""
     cosine, pearson, null = (of_networks(table, name).mean() for name in ("cosine", "pearson", "rotated_null"))
     before = of_networks(table, "cosine", "initial").mean()
-    header = "| pooling | patch size | cosine | cosine, untrained | Pearson | rotated null (Pearson) |"
-    lines = [header, "|---|---|---|---|---|---|"]
-    for name, size in cosine.sort_index().index:
-        cells = " | ".join(f"{part[name, size]:.3f}" for part in (cosine, before, pearson, null))
-        lines.append(f"| {POOLING[name]} | {size}x{size} | {cells} |")
-    return lines
+    rows = [
+        [POOLING[name], f"{size}x{size}", *(f"{part[name, size]:.3f}" for part in (cosine, before, pearson, null))]
+        for name, size in cosine.sort_index().index
+    ]
+    header = ["pooling", "patch size", "cosine", "cosine, untrained", "Pearson", "rotated null (Pearson)"]
+    return markdown_table(header, rows)
 
 
 def _contrasts(table: pd.DataFrame) -> list[str]:
     """All differences, as a Markdown table."""
-    lines = ["| difference | within | cosine | Pearson | data sets that agree (cosine) |", "|---|---|---|---|---|"]
+    rows = []
     pairs = zip(contrasts(table, "cosine").itertuples(), contrasts(table, "pearson").itertuples(), strict=True)
     for cosine, pearson in pairs:
         within = POOLING.get(cosine.within, cosine.within)
-        cells = " | ".join(with_interval(row.mean, row.low, row.high, "+.3f") for row in (cosine, pearson))
-        lines.append(f"| {cosine.difference} | {within} | {cells} | {cosine.agree} of {cosine.datasets} |")
-    return lines
+        gaps = (with_interval(row.mean, row.low, row.high, "+.3f") for row in (cosine, pearson))
+        rows.append([cosine.difference, within, *gaps, f"{cosine.agree} of {cosine.datasets}"])
+    return markdown_table(["difference", "within", "cosine", "Pearson", "data sets that agree (cosine)"], rows)
 
 
 def _data(table: pd.DataFrame) -> list[str]:
     """Data sets, their sizes and the accuracies of the networks."""
     networks = table.drop_duplicates(["dataset", "architecture", "patch_size", "seed"])
-    lines = ["| data set | training images | test images | test accuracy of the networks |", "|---|---|---|---|"]
+    cells = []
     for name, rows in networks.groupby("dataset"):
         note = " (stand-in, not comparable with the paper)" if rows["stand_in"].iloc[0] else ""
         accuracy = rows["test_accuracy"]
         reach = f"{100 * accuracy.min():.1f} to {100 * accuracy.max():.1f} %"
-        lines.append(f"| {short_title(str(name))}{note} | {rows['n_train'].iloc[0]} | {rows['n_test'].iloc[0]} | {reach} |")
-    return lines
+        cells.append([short_title(str(name)) + note, rows["n_train"].iloc[0], rows["n_test"].iloc[0], reach])
+    return markdown_table(["data set", "training images", "test images", "test accuracy of the networks"], cells)
 
 
 def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:

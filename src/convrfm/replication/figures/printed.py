@@ -14,8 +14,8 @@ from convrfm.datasets.registry import files_behind
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, as_yaml, each_once
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, read_recorded_runs, run_inputs
-from convrfm.replication.figures.style import figure_style, letter, short_title, skipped_lines, write_reason
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
+from convrfm.replication.figures.style import figure_style, letter, markdown_table, short_title, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
 from convrfm.replication.runs.kinds import Keys, RunKind
@@ -64,36 +64,18 @@ class PrintedRun:
 
 PRINTED = {
     "svhn-1000": PrintedRun(
-        task="svhn",
-        n_train=1000,
-        n_test=1000,
-        size=32,
-        sigma=None,
-        accuracy=(53.0, 53.3, 54.8, 58.4, 60.5),
-        squared_error=(0.7731, 0.7721, 0.7647, 0.7529, 0.7676),
-        tolerance=(0.2, 1.0, 1.0, 1.0, 1.0),
+        task="svhn", n_train=1000, n_test=1000, size=32, sigma=None, accuracy=(53.0, 53.3, 54.8, 58.4, 60.5),
+        squared_error=(0.7731, 0.7721, 0.7647, 0.7529, 0.7676), tolerance=(0.2, 1.0, 1.0, 1.0, 1.0),
     ),
     "noisy-mnist-4000": PrintedRun(
-        task="noisy-mnist",
-        n_train=4000,
-        n_test=4000,
-        size=42,
-        sigma=1.0,
-        accuracy=(52.03, 54.47, 57.28, 59.38),
-        squared_error=(0.719, 0.703, 0.685, 0.672),
-        tolerance=(2.0, 2.0, 2.0, 2.0),
+        task="noisy-mnist", n_train=4000, n_test=4000, size=42, sigma=1.0, accuracy=(52.03, 54.47, 57.28, 59.38),
+        squared_error=(0.719, 0.703, 0.685, 0.672), tolerance=(2.0, 2.0, 2.0, 2.0),
     ),
     "noisy-mnist-200": PrintedRun(
-        task="noisy-mnist",
-        n_train=200,
-        n_test=200,
-        size=42,
-        sigma=1.0,
-        accuracy=(26.0, 28.5),
-        squared_error=(),
-        tolerance=(7.0, 7.0),
+        task="noisy-mnist", n_train=200, n_test=200, size=42, sigma=1.0, accuracy=(26.0, 28.5),
+        squared_error=(), tolerance=(7.0, 7.0),
     ),
-}
+}  # fmt: skip
 """The runs by name."""
 
 
@@ -190,9 +172,6 @@ KINDS = (RunKind("printed-rfm", JOB, ("task", "sigma", "n_train", "n_test", "see
 QUANTITIES = {"accuracy": "test accuracy (%)", "squared error": "squared error"}
 """What is printed, with the labels of the axes."""
 
-Run = tuple[Mapping[str, str], Mapping[str, Any], pd.DataFrame]
-"""Keys of a run (`dataset` or `task` and `sigma`, `seed`), its record, and its metrics."""
-
 
 def tidy(runs: Sequence[Run]) -> pd.DataFrame:
     """Put each number of the runs beside the printed one.
@@ -215,20 +194,12 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
             for number, value in enumerate(printed):
                 rows.append(
                     {
-                        "run": name,
-                        "task": run.task,
-                        "n_train": run.n_train,
-                        "n_test": run.n_test,
-                        "round": number,
-                        "quantity": quantity,
-                        "seed": int(keys["seed"]),
-                        "draw": draw_of(record),
-                        "ours": ours[quantity][number],
-                        "printed": value,
-                        "difference": ours[quantity][number] - value,
+                        "run": name, "task": run.task, "n_train": run.n_train, "n_test": run.n_test, "round": number,
+                        "quantity": quantity, "seed": int(keys["seed"]), "draw": draw_of(record),
+                        "ours": ours[quantity][number], "printed": value, "difference": ours[quantity][number] - value,
                         "tolerance": run.tolerance[number] if quantity == "accuracy" else np.nan,
                     }
-                )
+                )  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -319,20 +290,17 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
             "",
             f"**{_title(PRINTED[name]).replace(chr(10), ', ')}**, {part['draws'].iloc[0]} draw(s):",
             "",
-            "| round | quantity | ours | printed | difference | tolerance |",
-            "|---|---|---|---|---|---|",
-            *(_row(row) for row in part.itertuples()),
+            *markdown_table(["round", "quantity", "ours", "printed", "difference", "tolerance"], map(_row, part.itertuples())),
         ]
     lines += skipped_lines(skipped, lambda name: _title(PRINTED[name]).replace("\n", ", "))
     return "\n".join(lines) + "\n"
 
 
-def _row(row: Any) -> str:
+def _row(row: Any) -> tuple[object, ...]:
     form, unit = (".1f", " %") if row.quantity == "accuracy" else (".4f", "")
     ours = with_interval(row.ours, row.low, row.high, form)
     tolerance = "-" if np.isnan(row.tolerance) else f"{row.tolerance:.1f}"
-    cells = (row.round, row.quantity, f"{ours}{unit}", f"{row.printed:{form}}{unit}", f"{row.difference:+{form}}", tolerance)
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+    return row.round, row.quantity, f"{ours}{unit}", f"{row.printed:{form}}{unit}", f"{row.difference:+{form}}", tolerance
 
 
 judges = Judges("printed", ("run", "task", "quantity", "draw"), ("round", "ours"))

@@ -83,6 +83,13 @@ def skipped_lines(skipped: Mapping[str, str], title: Callable[[str], str]) -> li
     return [f"\n**{title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
 
 
+def markdown_table(header: Iterable[object], rows: Iterable[Iterable[object]]) -> list[str]:
+    """Lines of a table in Markdown, from the cells of its header and of its rows."""
+    titles = list(header)
+    head, *lines = (f"| {' | '.join(map(str, cells))} |" for cells in (titles, *rows))
+    return [head, "|" + "---|" * len(titles), *lines]
+
+
 def draw_skipped(title: str, skipped: Mapping[str, str]) -> Figure:
     """Draw a figure that says why there is none.
 
