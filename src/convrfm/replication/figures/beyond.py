@@ -409,7 +409,7 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         for axes in panels[: len(panels) - len(skipped)]:
             letter(axes, next(letters))
         for axes, (task, reason) in zip(rest, skipped.items(), strict=True):
-            write_reason(axes, short_title(task), reason, width=36)
+            write_reason(axes, short_title(task), reason)
         panels[0].set_ylabel("test accuracy (%)")
         _add_legend(parts[0], colours)
         for part in parts[1:]:

@@ -378,7 +378,7 @@ def letter_part(part: SubFigure, name: str) -> None:
 
 def write_missing(part: SubFigure, dataset: str, reason: str) -> None:
     """Write into a part of a figure that a data set is not there, and why."""
-    write_reason(part.subplots(), short_title(dataset), reason, width=110)
+    write_reason(part.subplots(), short_title(dataset), reason)
 
 
 def draw_data_sets(

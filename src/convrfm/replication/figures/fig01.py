@@ -194,7 +194,7 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
             _draw_heat(cells[2 * index : 2 * index + 2], network, heat)
         if not heats:
             for cell in cells:
-                write_reason(cell, "first layers", "the data of the networks to be shown are not there", width=40)
+                write_reason(cell, "first layers", "the data of the networks to be shown are not there")
         letter(cells[0], "C", offset=-0.2)
     return figure
 

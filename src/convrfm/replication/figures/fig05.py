@@ -249,7 +249,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
         curves, strip = figure.subfigures(2, 1, height_ratios=(4.6, 1))  # type: ignore[misc]
         panels = curves.subplots(len(ROWS), len(skipped) + len(tasks), squeeze=False, sharex="col", height_ratios=(1.5, 1.2, 1))
         for column, (task, reason) in enumerate(skipped.items()):
-            write_reason(panels[0, column], short_title(task), reason, width=48)
+            write_reason(panels[0, column], short_title(task), reason)
             for panel in panels[1:, column]:
                 panel.remove()
         # To the right of what is skipped.

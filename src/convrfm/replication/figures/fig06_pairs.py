@@ -101,11 +101,11 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
         for axes, task in zip(panels, tasks, strict=False):
             own = found[found["task"] == task]
             if own.empty:
-                write_reason(axes, title(task), ONE_CLASS, width=100)
+                write_reason(axes, title(task), ONE_CLASS)
             else:
                 _draw_pairs(axes, own, table[table["task"] == task], task)
         for axes, (task, reason) in zip(panels[len(tasks) :], skipped.items(), strict=True):
-            write_reason(axes, title(task), reason, width=100)
+            write_reason(axes, title(task), reason)
         for axes, name in zip(panels, "ABCDEFGHIJ", strict=False):
             letter(axes, name, offset=-0.07)
         note = starred_note(tasks)

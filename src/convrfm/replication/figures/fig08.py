@@ -319,7 +319,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             _draw_bars(axes, table[table["dataset"] == name])
         left.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         for axes, (name, reason) in zip(panels[len(names) :], skipped.items(), strict=True):
-            write_reason(axes, short_title(name), reason, width=78)
+            write_reason(axes, short_title(name), reason)
         panels[len(names) - 1].set_xlabel("convolution")
         course, accuracies = right.subplots(2, 1, height_ratios=(1.6, 1))
         _draw_course(course, table)

@@ -253,7 +253,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
                 axes.set_title(_title(PRINTED[name]) if row == 0 else "")
                 letter(axes, next(letters), offset=-0.3)
         for column, (name, reason) in enumerate(skipped.items(), len(runs)):
-            write_reason(cells[0, column], _title(PRINTED[name]), reason, width=36)
+            write_reason(cells[0, column], _title(PRINTED[name]), reason)
             cells[1, column].remove()
         handles, labels = cells[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)

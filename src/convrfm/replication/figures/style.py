@@ -11,10 +11,19 @@ from matplotlib.figure import Figure
 from convrfm.datasets.registry import find_entry
 
 __all__ = [
-    "STAND_INS", "bare", "draw_skipped", "figure_style", "in_sentence", "is_stand_in", "letter", "palette", "reservation",
-    "short_title", "skipped_lines", "stand_in_note", "star", "starred_note", "starred_reservation", "title", "with_stand_ins",
-    "write_reason",
+    "STAND_INS", "bare", "draw_skipped", "figure_style", "fit_reasons", "in_sentence", "is_stand_in", "letter", "palette",
+    "reservation", "short_title", "skipped_lines", "stand_in_note", "star", "starred_note", "starred_reservation", "title",
+    "with_stand_ins", "write_reason",
 ]  # fmt: skip
+
+REASON = "reason"
+"""Marks the text of a skipped part among those of its axes."""
+
+REASON_SIZES = (7.0, 6.0, 5.0)
+"""Points, best first."""
+
+INNER = 0.94
+"""Share of each side of its axes that a reason may take."""
 
 SETTINGS = {
     "axes.labelsize": 8,
@@ -64,13 +73,40 @@ def letter(axes: Axes, name: str, *, offset: float = -0.14) -> None:
     axes.text(offset, 1.06, name, transform=axes.transAxes, fontsize=11, fontweight="bold", va="bottom")
 
 
-def write_reason(axes: Axes, title: str, reason: str, *, width: int) -> None:
-    """Write SKIPPED and the reason into empty axes, in lines of at most `width` characters."""
+def write_reason(axes: Axes, title: str, reason: str) -> None:
+    """Write SKIPPED and the reason into empty axes; `fit_reasons` breaks it into lines."""
     axes.set(xticks=[], yticks=[])
     axes.set_title(title)
-    text = textwrap.fill(f"SKIPPED: {reason}", width, break_long_words=True)
-    # A dollar sign would start a formula.
-    axes.text(0.5, 0.5, text.replace("$", r"\$"), ha="center", va="center", fontsize=7, transform=axes.transAxes)
+    # A dollar sign would start a formula. The text has no say in the layout: it is fitted into what the others leave.
+    text = f"SKIPPED: {reason}".replace("$", r"\$")
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, gid=REASON).set_in_layout(False)
+
+
+def fit_reasons(figure: Figure) -> None:
+    """Break the reasons of skipped parts into lines, in the largest font in which they stay within their axes.
+
+    In the smallest one, what is too long ends with an ellipsis: the caption has it whole.
+    """
+    texts = [(axes, text) for axes in figure.axes for text in axes.texts if text.get_gid() == REASON]
+    if not texts:
+        return
+    figure.draw_without_rendering()
+    for axes, text in texts:
+        room, whole = axes.get_window_extent(), text.get_text()
+        fits = False
+        for size in REASON_SIZES:
+            text.set_fontsize(size)
+            for width in range(min(len(whole), 160), 7, -1):
+                text.set_text(textwrap.fill(whole, width))
+                taken = text.get_window_extent()
+                if taken.width <= INNER * room.width:
+                    break
+            fits = taken.height <= INNER * room.height
+            if fits:
+                break
+        while not fits and "\n" in text.get_text():
+            text.set_text(text.get_text().rpartition("\n")[0].rstrip(" .…") + " …")
+            fits = text.get_window_extent().height <= INNER * room.height
 
 
 def skipped_lines(skipped: Mapping[str, str], title: Callable[[str], str]) -> list[str]:
@@ -101,7 +137,7 @@ def draw_skipped(title: str, skipped: Mapping[str, str]) -> Figure:
         figure = Figure(figsize=(7.2, 1.6 * len(skipped) + 0.6), layout="constrained")
         figure.suptitle(f"{title}: SKIPPED")
         for axes, (part, reason) in zip(figure.subplots(len(skipped), 1, squeeze=False)[:, 0], skipped.items(), strict=True):
-            write_reason(axes, part, reason, width=110)
+            write_reason(axes, part, reason)
     return figure
 
 
