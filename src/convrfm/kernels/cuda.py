@@ -237,9 +237,10 @@ def _derivatives(points: Batch, train: Batch, spec: Spec) -> tuple[torch.Tensor,
     plan = reverse_plan(spec, points.shape, given.kind, points.rank, points.images.dtype)
     n, m, padded = len(points), len(train), _whole_blocks(len(train))
     d_s = allocate((*points.positions, n, padded), plan.dtype)
-    d_row = d_s if isinstance(spec, LaplaceSpec) else allocate(tuple(d_s.shape), plan.dtype)
+    # The Laplace kernel writes none; not d_s itself, as Numba's simulator copies each argument back.
+    d_row = allocate((1,) if isinstance(spec, LaplaceSpec) else tuple(d_s.shape), plan.dtype)
     _launch(reverse(plan), plan, points, train, given, d_s, d_row, n, m, padded)
-    return d_s[..., :m], d_row[..., :m]
+    return d_s[..., :m], (d_s if isinstance(spec, LaplaceSpec) else d_row)[..., :m]
 
 
 @dataclass(frozen=True)
