@@ -12,15 +12,17 @@ from snakemake.exceptions import WorkflowError
 from convrfm.datasets.places import find_place
 from convrfm.datasets.registry import find_entry
 from convrfm.errors import ConvRFMError
-from convrfm.replication.cluster.site import cancel_orphans, check_folder, check_paths, growth
+from convrfm.replication.cluster.site import Site, cancel_orphans, check_folder, check_paths, growth, load_site
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.plan.presets import load_settings
 from convrfm.replication.record.data_states import STATE, due_attempt, read_state
 from convrfm.replication.record.record import RUN_FILES, figure_records, read_record
 from convrfm.replication.figures.beyond import variants
-from convrfm.replication.plan.fits import expected_minutes, fit_memory, fit_threads
 from convrfm.replication.plan.fits import (
     STEPPED,
+    expected_minutes,
+    fit_memory,
+    fit_threads,
     part_pattern,
     round_pattern,
     rounds_of_fit,
@@ -29,10 +31,8 @@ from convrfm.replication.plan.fits import (
     step_rounds,
     step_settings,
 )
-from convrfm.replication.plan.plan import FIGURE_FORMATS, FILE_SETS, Plan
-from convrfm.replication.plan.plan import FIGURES, RUNS, asked_figures
+from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, FILE_SETS, RUNS, Plan, asked_figures
 from convrfm.replication.config.costs import PAIRS, is_pair
-from convrfm.replication.cluster.site import Site, load_site
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
