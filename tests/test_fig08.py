@@ -139,3 +139,23 @@ def test_bars_have_the_heights_of_the_table():
     assert heights[:13] == pytest.approx([0.9 + 0.001 * index for index in range(13)])
     assert heights[13:26] == pytest.approx([0.4] * 13)
     assert heights[26:39] == pytest.approx([0.7] * 13)
+
+
+def test_networks_of_two_widths_have_panels_of_their_own():
+    """A narrow network of a data set counts as a stand-in, and takes nothing away from the one at full width."""
+    whole = fig08.tidy(made_up("cifar10", 0, last=20) + made_up("cifar10", 1, last=20))
+    table = fig08.tidy(made_up("cifar10", 0, divisor=4) + made_up("cifar10", 0, last=20) + made_up("cifar10", 1, last=20))
+    assert table.groupby("width_divisor")["stand_in"].unique().map(list).to_dict() == {1: [False], 4: [True]}
+    pd.testing.assert_frame_equal(table[table["width_divisor"] == 1].reset_index(drop=True), whole)
+    texts = all_texts(fig08.draw(table, {}))
+    narrow = "CIFAR-10, 1/4 of the width"
+    assert {"CIFAR-10", narrow, f"{narrow} (stand-in: SimpleNet narrowed 4 times)"} <= {
+        " ".join(text.split()) for text in texts
+    }
+    text = fig08.caption(table, {})
+    assert "**CIFAR-10**: 600 training images, 20 epochs, 2 initialisations" in text
+    assert (
+        f"**{narrow}** (stand-in: SimpleNet narrowed 4 times: not comparable with the paper): 600 training images, 540" in text
+    )
+    assert "| CIFAR-10 | 96.5" in text
+    assert f"| {narrow} | 96.0 |" in text

@@ -92,7 +92,9 @@ def fig08(signs, *, stand_in=False, single=False, value=1.0):
     for dataset, sign in zip(["svhn", "cifar10"], signs, strict=False):
         dataset = "digits" if stand_in else dataset
         for seed in range(1 if single else 3):
-            shared = {"dataset": dataset, "stand_in": stand_in, "protocol": PROTOCOL, "seed": seed}
+            shared = {
+                "dataset": dataset, "width_divisor": 1, "stand_in": stand_in, "protocol": PROTOCOL, "seed": seed,
+            }  # fmt: skip
             late = 0.6 + value * sign * GAIN + 0.001 * seed
             numbers = [
                 ("mean_pearson", 0, 0.6),

@@ -83,6 +83,7 @@ wildcard_constraints:
     colour="native|grey|rgb|grey-rgb",
     scaling="[a-z0-9]+",
     classes=r"all|\d+-\d+",
+    width_divisor=r"\d+",
     n_train=r"\d+",
     n_test=r"\d+",
     experiment="|".join(STEPPED),
@@ -241,7 +242,7 @@ def threads_of(rule):
 
 def simplenet_memory(_, wildcards):
     """MiB that the images of a SimpleNet take, with room for copies."""
-    panel = PLAN.simplenets[wildcards["dataset"]]
+    panel = PLAN.simplenets[wildcards["dataset"], wildcards["width_divisor"]]
     return (panel.n_train + panel.n_test) * 3 * 32**2 * 4 * 4 // 2**20
 
 

@@ -74,8 +74,9 @@ def miniature(preset: str) -> dict[str, Any]:
         task |= {"rfm": RFM, "cnn": {"width": 4, "epochs": 1}}
     for task in small["fig06"].get("pairs", []):
         task |= {**PAIRS, "rfm": RFM, "cnn": {"width": 4, "epochs": 1, "batch_size": 2}}
-    for panel in small["fig08"]["panels"]:
-        panel |= {"width_divisor": 16, "training": {"epochs": 1, "batch_size": 4, "milestones": [1]}}
+    for panel, whole in zip(small["fig08"]["panels"], content["fig08"]["panels"], strict=True):
+        divisor = 16 * whole.get("width_divisor", 1)
+        panel |= {"width_divisor": divisor, "training": {"epochs": 1, "batch_size": 4, "milestones": [1]}}
         panel["ansatz"] = {**panel["ansatz"], "epochs": [1], "probes": 2}
     for entry in small["fig09"]["datasets"]:
         entry |= IMAGES

@@ -3,8 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import pairwise
-from operator import attrgetter
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -124,22 +123,22 @@ class SimpleNetPanel(Model):
 class Fig08(Model):
     """Figure 8, the ansatz in SimpleNet."""
 
-    panels: Annotated[list[SimpleNetPanel], each_once(attrgetter("dataset"))] = Field(
-        min_length=1, description="one panel for each data set"
-    )
+    panels: Annotated[
+        list[SimpleNetPanel], each_once(lambda panel: f"{panel.dataset} with width_divisor {panel.width_divisor}")
+    ] = Field(min_length=1, description="one panel for each data set and width")
 
 
 INITIALISATIONS = "initialisations of the network"
 """What intervals over seeds are over: their images may be the same."""
 
-judges = Judges("fig08", ("dataset", "quantity"), ("seed", "epoch", "value"), ("stand_in",))
+judges = Judges("fig08", ("dataset", "quantity"), ("width_divisor", "seed", "epoch", "value"), ("stand_in",))
 
 
 @judges("A4")
 def simplenet(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gains of SimpleNet's mean correlation, paired by seed, and how far its accuracy falls short of the published one."""
-    for dataset, rows in found.rows.groupby("dataset", sort=False):
-        means, on = _means(rows), short_title(str(dataset))
+    for on, rows in _parts(found.rows):
+        means, dataset = _means(rows), rows["dataset"].iloc[0]
         trained = means[means.columns.max()] if means.size else pd.Series(dtype=float)
         first = means[0] if 0 in means else pd.Series(dtype=float)
         nulls = rows[rows["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
@@ -147,7 +146,7 @@ def simplenet(claim: Rule, found: Evidence) -> Iterator[Reading]:
             what = f"mean over layers, trained minus {words}"
             yield found.reading(rows, condition, on, what, mean_of(trained - against, INITIALISATIONS))
         if dataset in PUBLISHED:
-            published = PUBLISHED[str(dataset)]
+            published = PUBLISHED[dataset]
             ours = rows.loc[rows["quantity"] == "test_accuracy", "value"]
             what = f"test accuracy minus the published {100 * published:.1f} %"
             yield found.reading(rows, "accuracy", on, what, mean_of(100 * (ours - published), INITIALISATIONS))
@@ -156,15 +155,26 @@ def simplenet(claim: Rule, found: Evidence) -> Iterator[Reading]:
 @judges("A14")
 def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """The mean correlation after the first epoch that was kept, and after the last, minus that before the first step."""
-    for dataset, rows in found.rows.groupby("dataset", sort=False):
-        means, on = _means(rows), f"SimpleNet on {short_title(str(dataset))}"
+    for title, rows in _parts(found.rows):
+        means, on = _means(rows), f"SimpleNet on {title}"
         later = [epoch for epoch in means.columns if epoch >= 1]
         if 0 not in means or not later:
-            found.problems.append(f"{found.path} has no course over epochs on {dataset}")
+            found.problems.append(f"{found.path} has no course over epochs on {title}")
             continue
         for condition, epoch in (("first", min(later)), ("last", max(later))):
             what = f"mean over layers after epoch {epoch:g} minus before the first step"
             yield found.reading(rows, condition, on, what, mean_of(means[epoch] - means[0], INITIALISATIONS))
+
+
+def _title(dataset: str, width_divisor: int) -> str:
+    """The name of a panel: its data set, and the width of its networks where it is not the whole one."""
+    return short_title(dataset) + (f", 1/{width_divisor} of the width" if width_divisor > 1 else "")
+
+
+def _parts(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Title and rows of each panel: one data set, networks of one width."""
+    for (dataset, divisor), rows in table.groupby(["dataset", "width_divisor"], sort=False):
+        yield _title(str(dataset), int(divisor)), rows
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -217,11 +227,11 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         rows += [{**shared, **row} for row in numbers]
     table = pd.DataFrame(rows)
     for name in ("agop_images", "agop_mode"):
-        table[name] = table.groupby(["dataset", "seed"])[name].transform("first")
+        table[name] = table.groupby(["dataset", "width_divisor", "seed"])[name].transform("first")
     table["agop_images"] = table["agop_images"].astype(int)
     order = {name: number for number, name in enumerate(ORDER)}
     table = table.sort_values(
-        ["panel", "dataset", "seed", "epoch", "quantity", "power", "index"],
+        ["panel", "dataset", "width_divisor", "seed", "epoch", "quantity", "power", "index"],
         key=lambda column: column.map(order) if column.name == "dataset" else column,
         ignore_index=True,
     )
@@ -309,18 +319,18 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
         table: from `tidy`, one protocol.
         skipped: data sets that are not there, with the reason; each leaves a panel that says so.
     """
-    names = list(dict.fromkeys(table["dataset"]))
-    rows = len(names) + len(skipped)
+    parts = list(_parts(table))
+    rows = len(parts) + len(skipped)
     with figure_style():
         figure = Figure(figsize=(7.2, max(3.6, 1.45 * rows + 0.5)), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.75, 1))  # type: ignore[misc]
         panels = left.subplots(rows, 1, squeeze=False)[:, 0]
-        for axes, name in zip(panels, names, strict=False):
-            _draw_bars(axes, table[table["dataset"] == name])
+        for axes, (title, part) in zip(panels, parts, strict=False):
+            _draw_bars(axes, title, part)
         left.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-        for axes, (name, reason) in zip(panels[len(names) :], skipped.items(), strict=True):
+        for axes, (name, reason) in zip(panels[len(parts) :], skipped.items(), strict=True):
             write_reason(axes, short_title(name), reason)
-        panels[len(names) - 1].set_xlabel("convolution")
+        panels[len(parts) - 1].set_xlabel("convolution")
         course, accuracies = right.subplots(2, 1, height_ratios=(1.6, 1))
         _draw_course(course, table)
         _draw_accuracies(accuracies, table)
@@ -329,7 +339,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     return figure
 
 
-def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
+def _draw_bars(axes: Axes, title: str, table: pd.DataFrame) -> None:
     bars = _bars(table)
     colours = dict(zip(BARS, palette("colorblind", len(BARS)), strict=True))
     width = 0.8 / len(bars)
@@ -341,8 +351,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
         axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
         lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()))
     note = _note(table)
-    title = short_title(table["dataset"].iloc[0]) + (f" ({note})" if note else "")
-    axes.set_title(textwrap.fill(title, 60))
+    axes.set_title(textwrap.fill(title + (f" ({note})" if note else ""), 60))
     axes.set_xticks(range(1, len(bars["trained"].value) + 1))
     axes.set_ylim(lowest - (0.05 if lowest < 0 else 0), 1.03)
     axes.set_ylabel("Pearson correlation")
@@ -353,11 +362,11 @@ def _draw_bars(axes: Axes, table: pd.DataFrame) -> None:
 def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     """Mean over the layers against the epoch, on a scale that shows step 0 and the last epoch alike."""
     means = table[table["quantity"] == "mean_pearson"]
-    names = list(dict.fromkeys(means["dataset"]))
-    for name, colour, marker in zip(names, palette("colorblind", len(names)), "osD^vP", strict=False):
-        rows = means[means["dataset"] == name].groupby("epoch")["value"]
+    parts = list(_parts(means))
+    for (title, part), colour, marker in zip(parts, palette("colorblind", len(parts)), cycle("osD^vP"), strict=False):
+        rows = part.groupby("epoch")["value"]
         summary = pd.DataFrame({epoch: interval(values.to_numpy()) for epoch, values in rows}).T
-        axes.plot(summary.index, summary[0], color=colour, marker=marker, label=short_title(name))
+        axes.plot(summary.index, summary[0], color=colour, marker=marker, label=title)
         axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.15, linewidth=0)
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
     axes.set_xlim(left=-0.15)
@@ -368,10 +377,10 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean over layers")
     axes.grid(axis="y", linewidth=0.4, alpha=0.6)
-    if len(names) > 1:
+    if len(parts) > 1:
         axes.legend(loc="lower right")
     else:
-        axes.set_title(short_title(names[0]))
+        axes.set_title(parts[0][0])
 
 
 def _percent(values: pd.Series) -> str:
@@ -385,11 +394,10 @@ def _accuracy_cells(table: pd.DataFrame) -> list[list[str]]:
     """Rows of the table of accuracies: data set, at the chosen epoch, at the last one, as published."""
     quantities = ("test_accuracy", "last_test_accuracy", "published_test_accuracy")
     cells = []
-    for name in dict.fromkeys(table["dataset"]):
-        rows = table[table["dataset"] == name]
+    for title, rows in _parts(table):
         found = {quantity: rows.loc[rows["quantity"] == quantity, "value"] for quantity in quantities}
         found[quantities[2]] = found[quantities[2]].head(1)
-        cells.append([short_title(name), *(_percent(found[quantity]) for quantity in quantities)])
+        cells.append([title, *(_percent(found[quantity]) for quantity in quantities)])
     return cells
 
 
@@ -424,16 +432,16 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"layers against the epoch. C: test accuracies; the first is of the epoch that is {epoch}."
     )
     lines = [opening]
-    for name in dict.fromkeys(table["dataset"]):
-        lines += ["", _paragraph(table[table["dataset"] == name])]
+    for title, rows in _parts(table):
+        lines += ["", _paragraph(title, rows)]
     accuracies = _accuracy_cells(table)
     lines += ["", *markdown_table(["test accuracy, %", "at that epoch", "at the last epoch", "published"], accuracies)]
     lines += skipped_lines(skipped, short_title)
     return "\n".join(lines) + "\n"
 
 
-def _paragraph(table: pd.DataFrame) -> str:
-    """What was found on one data set."""
+def _paragraph(title: str, table: pd.DataFrame) -> str:
+    """What was found in one panel."""
     bars, note = _bars(table), _note(table)
     trained = bars["trained"].value
     shown = table.iloc[0]
@@ -441,7 +449,7 @@ def _paragraph(table: pd.DataFrame) -> str:
     nulls = table[table["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
     last, start = means.iloc[-1], means.iloc[0]
     return (
-        f"**{short_title(shown['dataset'])}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
+        f"**{title}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
         f"training images, {means.index[-1]} epochs, {_networks(table)}; AGOP over "
         f"{shown['agop_images']} images, mode {shown['agop_mode']}. Mean over the layers after training: {_mean(last)}; at "
         f"initialisation {_mean(start)}; rotated null {_mean(nulls)}. It exceeds the initial value by {_mean(last - start)} "
@@ -464,9 +472,10 @@ def _mean(values: pd.Series) -> str:
 
 def _runs(plan: "Plan", protocol: str, kind: str, file: str) -> list[str]:
     return [
-        plan.run_file(kind, protocol, file, dataset=name, seed=seed)
-        for name in plan.ready(plan.simplenets)
-        for seed in plan.seeds[: plan.simplenets[name].seeds]
+        plan.run_file(kind, protocol, file, dataset=panel.dataset, width_divisor=panel.width_divisor, seed=seed)
+        for panel in plan.settings.preset.fig08.panels
+        if plan.ready([panel.dataset])
+        for seed in plan.seeds[: panel.seeds]
     ]
 
 
@@ -476,7 +485,7 @@ FIGURE = FigureSpec(
     about="Pearson correlation of filters and average gradient outer product for every convolution of SimpleNet, against the "
     "network before training and against rotated gradients, its course over the epochs, and the test accuracies.",
     section=Fig08,
-    needs=lambda plan: plan.needs(plan.simplenets),
+    needs=lambda plan: plan.needs(dict.fromkeys(panel.dataset for panel in plan.settings.preset.fig08.panels)),
     inputs={
         "histories": partial(_runs, kind="simplenet", file="metrics"),
         "trainings": partial(_runs, kind="simplenet", file="record"),

@@ -100,9 +100,9 @@ class Plan:
         return {task.task: task for task in self.settings.preset.beyond.tasks}
 
     @cached_property
-    def simplenets(self) -> "dict[str, SimpleNetPanel]":
-        """Panels of Figure 8, by data set."""
-        return {panel.dataset: panel for panel in self.settings.preset.fig08.panels}
+    def simplenets(self) -> "dict[tuple[str, str], SimpleNetPanel]":
+        """Panels of Figure 8, by the keys `dataset` and `width_divisor` of their runs."""
+        return {(panel.dataset, str(panel.width_divisor)): panel for panel in self.settings.preset.fig08.panels}
 
     @property
     def shallow_data(self) -> "dict[str, ShallowData]":

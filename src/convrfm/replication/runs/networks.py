@@ -8,6 +8,7 @@ from convrfm.replication.config.models import Model
 from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
+    from convrfm.replication.figures.fig08 import SimpleNetPanel
     from convrfm.replication.plan.plan import Plan
 
 __all__ = [
@@ -177,19 +178,26 @@ class SimpleNetAnsatzSettings(SimpleNetSettings):
     last_epoch: int
 
 
+SIMPLENET_KEYS = ("dataset", "width_divisor", "seed")
+
+
+def _panel(plan: "Plan", w: Keys) -> "SimpleNetPanel":
+    return plan.simplenets[w["dataset"], w["width_divisor"]]
+
+
 def _simplenet_images(plan: "Plan", w: Keys) -> list[str]:
-    panel = plan.simplenets[w["dataset"]]
+    panel = _panel(plan, w)
     counts = (panel.n_train, panel.n_test)
     appearance: dict[str, Any] = {"size": 32, "colour": "native", "scaling": panel.scaling}
     return [plan.prepared(w["protocol"], "arrays", w["dataset"], counts, w["seed"], **appearance)]
 
 
 def _weights(plan: "Plan", w: Keys) -> list[str]:
-    return [plan.run_file("simplenet", w["protocol"], "arrays", dataset=w["dataset"], seed=w["seed"])]
+    return [plan.run_file("simplenet", w["protocol"], "arrays", **{key: w[key] for key in SIMPLENET_KEYS})]
 
 
 def _of_simplenet(plan: "Plan", w: Keys) -> dict[str, Any]:
-    panel = plan.simplenets[w["dataset"]]
+    panel = _panel(plan, w)
     return {
         **panel.model_dump(include={"dataset", "n_train", "n_test", "scaling"}),
         "protocol": w["protocol"],
@@ -201,11 +209,11 @@ def _of_simplenet(plan: "Plan", w: Keys) -> dict[str, Any]:
 
 
 def _of_training(plan: "Plan", w: Keys) -> SimpleNetTrainingSettings:
-    return SimpleNetTrainingSettings(**_of_simplenet(plan, w), training=plan.simplenets[w["dataset"]].training.model_dump())
+    return SimpleNetTrainingSettings(**_of_simplenet(plan, w), training=_panel(plan, w).training.model_dump())
 
 
 def _of_ansatz(plan: "Plan", w: Keys) -> SimpleNetAnsatzSettings:
-    panel = plan.simplenets[w["dataset"]]
+    panel = _panel(plan, w)
     chosen = panel.ansatz.model_dump(include={"images", "mode", "probes"})
     return SimpleNetAnsatzSettings(**_of_simplenet(plan, w), **chosen, last_epoch=panel.training.epochs)
 
@@ -226,9 +234,9 @@ KINDS = (
         "shallow", "shallow:train_and_measure", ("dataset", "architecture", "patch_size", "seed"),
         {"images": _shallow_images}, _of_shallow,
     ),
-    RunKind("simplenet", "simplenet:train_network", ("dataset", "seed"), {"images": _simplenet_images}, _of_training),
+    RunKind("simplenet", "simplenet:train_network", SIMPLENET_KEYS, {"images": _simplenet_images}, _of_training),
     RunKind(
-        "simplenet-ansatz", "ansatz:measure_simplenet", ("dataset", "seed"),
+        "simplenet-ansatz", "ansatz:measure_simplenet", SIMPLENET_KEYS,
         {"images": _simplenet_images, "weights": _weights}, _of_ansatz,
     ),
 )  # fmt: skip
