@@ -1,13 +1,11 @@
 """Large fits over several jobs: which they are, and that their outputs are those of one job, after a kill as well."""
 
 import json
+import subprocess
+import sys
 
 import pytest
-import yaml
 
-from convrfm.replication.audit.integrity import check_integrity
-from convrfm.replication.plan.plan import Plan, recorded_state
-from convrfm.replication.plan.presets import load_settings
 from convrfm.system.storage import sha256
 from workflow.conftest import PANEL, Project, copy_project
 
@@ -19,6 +17,18 @@ BEYOND = {
     "seeds": [0], "tasks": [STUDY],
     "choices": {"n_train": 20, "stages": 2, "agop_samples": [2], "changes": [{"metric_power": 2.0}]},
 }  # fmt: skip
+
+INTEGRITY = r"""
+from pathlib import Path
+import yaml
+from convrfm.replication.audit.integrity import check_integrity
+from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.presets import load_settings
+
+settings = load_settings(yaml.safe_load(Path("config.yaml").read_text()), Path("workflow/presets"))
+plan = Plan(settings, recorded_state(settings, Path()))
+print(*(f"{finding.file}: {finding.found}" for finding in check_integrity(Path(), plan).findings), sep="\n")
+"""
 
 
 def configure(project: Project, split: dict | None, **changes) -> None:
@@ -77,7 +87,9 @@ def test_after_a_kill_the_bits_are_those_of_one_job(project, whole):
     # What is temporary has gone, and nothing is to be done.
     assert not steps.exists() or not list(steps.iterdir())
     assert project.planned(TARGET) == {}
-    config = yaml.safe_load((project.root / "config.yaml").read_text())
-    settings = load_settings(config, project.root / "workflow" / "presets")
-    findings = check_integrity(project.root, Plan(settings, recorded_state(settings, project.root))).findings
-    assert [finding for finding in findings if "runs/rfm" in finding.file or "steps" in finding.file] == []
+    # By the project's own code, whose hashes its records have.
+    command = [sys.executable, "-c", INTEGRITY]
+    done = subprocess.run(command, cwd=project.root, env=project.environment, check=True, stdout=subprocess.PIPE, text=True)
+    findings = done.stdout.splitlines()
+    assert findings != []
+    assert [finding for finding in findings if "runs/rfm" in finding or "steps" in finding] == []

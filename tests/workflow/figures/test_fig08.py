@@ -15,7 +15,7 @@ from convrfm.replication.jobs.training import load_weights, weights_when
 from convrfm.system.storage import load_arrays, sha256
 from workflow.conftest import SIMPLENET
 
-RUN = "dataset=digits,width_divisor=8,seed=0"
+RUN = "dataset=digits,width_divisor=16,seed=0"
 FIG08 = ("train_simplenet", "measure_simplenet", "draw_fig08")
 
 
