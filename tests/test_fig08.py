@@ -159,3 +159,13 @@ def test_networks_of_two_widths_have_panels_of_their_own():
     )
     assert "| CIFAR-10 | 96.5" in text
     assert f"| {narrow} | 96.0 |" in text
+
+
+def test_correlations_that_are_not_defined_are_said_to_be_none():
+    """Of a layer with one filter of one channel there is no correlation, and none of the mean over layers."""
+    table = fig08.tidy(made_up("cifar10", 0, divisor=64))
+    table.loc[
+        table["quantity"].isin(["pearson", "mean_pearson", "rotated_null", "mean_rotated_null"]), ["value", "low", "high"]
+    ] = np.nan
+    assert "Mean over the layers after training: nan" in fig08.caption(table, {})
+    fig08.draw(table, {})

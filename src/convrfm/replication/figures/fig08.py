@@ -445,17 +445,17 @@ def _paragraph(title: str, table: pd.DataFrame) -> str:
     bars, note = _bars(table), _note(table)
     trained = bars["trained"].value
     shown = table.iloc[0]
-    means = table[table["quantity"] == "mean_pearson"].pivot_table(index="epoch", columns="seed", values="value")
+    means = _means(table)
     nulls = table[table["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
-    last, start = means.iloc[-1], means.iloc[0]
+    last, start = means.iloc[:, -1], means.iloc[:, 0]
     return (
         f"**{title}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
-        f"training images, {means.index[-1]} epochs, {_networks(table)}; AGOP over "
+        f"training images, {means.columns[-1]} epochs, {_networks(table)}; AGOP over "
         f"{shown['agop_images']} images, mode {shown['agop_mode']}. Mean over the layers after training: {_mean(last)}; at "
         f"initialisation {_mean(start)}; rotated null {_mean(nulls)}. It exceeds the initial value by {_mean(last - start)} "
         f"and the null by {_mean(last - nulls)}. {int((trained > bars['initial'].value).sum())} of {len(trained)} layers "
         f"exceed their initial value, {int((trained > bars['null'].high).sum())} the interval of their null. After epoch "
-        f"{means.index[1]} the mean is {_mean(means.iloc[1])}."
+        f"{means.columns[1]} the mean is {_mean(means.iloc[:, 1])}."
     )
 
 
