@@ -11,7 +11,15 @@ from typing import Any
 from convrfm.datasets.archives import UNPACKING, clear_unpacking, unpack
 from convrfm.datasets.download import Patience, download
 from convrfm.datasets.entries import IDX, Entry, Remote
-from convrfm.datasets.manifest import Manifest, add_to_manifest, check_files, locked, read_manifest, wrong_checksum
+from convrfm.datasets.manifest import (
+    Manifest,
+    add_to_manifest,
+    check_files,
+    locked,
+    not_published,
+    read_manifest,
+    wrong_checksum,
+)
 from convrfm.datasets.places import Located, Place, data_files, locate, missing, top_names, visible_files
 from convrfm.errors import AbsentDataError, CorruptDataError
 from convrfm.system.storage import clear_leftovers, sha256
@@ -133,11 +141,11 @@ def _examine(entry: Entry, place: Place, fetched: _Fetched | None = None) -> Sta
     if gone:
         shown = ", ".join(gone[:4]) + (f" and {len(gone) - 4} more" if len(gone) > 4 else "")
         return _absent(entry, place, f"{shown} not found in {place.files}.")
+    files = data_files(entry, located)
     try:
-        manifest = _checked(entry, located, fetched or _Fetched())
+        manifest = _checked(entry, located, files, fetched or _Fetched())
     except CorruptDataError as error:
         return _corrupt(entry, place, error)
-    files = data_files(entry, located)
     lines = [f"{path}\0{manifest['files'][path]['sha256']}\n" for path in files]
     # Of files that are recorded when they are read, the names of their folders count.
     lines += sorted(f"{path}\n" for path in top_names(entry, located))
@@ -148,26 +156,31 @@ def _examine(entry: Entry, place: Place, fetched: _Fetched | None = None) -> Sta
     return State(entry.name, "present", digest=digest, splits=splits, verified=verified, part=part)
 
 
-def _checked(entry: Entry, located: Located, fetched: _Fetched) -> Manifest:
+def _checked(entry: Entry, located: Located, files: list[str], fetched: _Fetched) -> Manifest:
     """Check all files, read the data through when they are seen for the first time, and record what is new.
+
+    Args:
+        entry: of the data set.
+        located: where it lies.
+        files: those of the data, from `data_files`.
+        fetched: what was brought a moment ago.
 
     Raises:
         CorruptDataError: something is not what it was, or cannot be read.
     """
     place = located.place
     manifest = read_manifest(place.home)
-    paths = data_files(entry, located)
     if manifest["complete"] and not entry.recorded_when_read:
         # What is hidden counts no more, but may have been recorded once.
         recorded = set(manifest["files"]) - set(entry.archives)
-        gone = sorted(path for path in recorded - set(paths) if not located[path].exists())
+        gone = sorted(path for path in recorded - set(files) if not located[path].exists())
         if gone:
             msg = f"{place.files / gone[0]} is gone; in all, {len(gone)} of {len(manifest['files'])} files are."
             raise CorruptDataError(msg)
     # A fetched archive has been checked, and its record is about to be replaced; one that is read in place is data.
     read = set(located.paths.values())
     archives = (path for path in entry.archives if path not in fetched.records and place.files / path not in read)
-    paths += [path for path in archives if (place.files / path).is_file()]
+    paths = files + [path for path in archives if (place.files / path).is_file()]
     if entry.recorded_when_read:
         paths += [path for path in manifest["files"] if (place.files / path).is_file()]
     _check_sizes(entry, located, paths)
@@ -197,11 +210,7 @@ def _check_archives(entry: Entry, place: Place, fetched: _Fetched) -> None:
             continue
         problem = wrong_checksum(archive, remote.checksum)
         if problem is not None:
-            raise CorruptDataError(_not_published(archive, problem))
-
-
-def _not_published(file: Path, problem: str) -> str:
-    return f"{file} is not the published file: {problem} Delete it and fetch it again."
+            raise not_published(archive, problem)
 
 
 def _check_room(entry: Entry, place: Place) -> None:
@@ -227,7 +236,7 @@ def _provide(entry: Entry, remote: Remote, place: Place, mirror: str | None, pat
         _check_sizes(entry, located, [remote.path])
         problem = _problem(entry, remote, target, place, None, fetched)
         if problem is not None:
-            raise CorruptDataError(_not_published(target, problem))
+            raise not_published(target, problem)
         check_files(entry, located, [remote.path], {**manifest, "complete": False})
     else:
         addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls

@@ -81,8 +81,8 @@ class Entry:
         reader: of its official format, a name in `convrfm.datasets.formats.READERS`; its own name by default.
         remotes: what is fetched.
         needs: required files and folders (with a slash at the end) that no remote provides.
-        contents: what is published of unpacked files, by their required path: "md5:..." or "sha256:..."; "images:..." of a
-            folder is its number of image files.
+        contents: what is published of unpacked files, by their required path: "md5:..." or "sha256:..."; of a folder,
+            a suffix and the number of its files that have it, such as "ppm:26640".
         batches: required files that hold the training images one after the other; the first ones are of use by themselves.
         layouts: of copies elsewhere, besides the official one.
         system_folders: where packages of the system put the data set.

@@ -11,7 +11,7 @@ import csv
 import json
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,15 +142,23 @@ def _rows_as_images(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-def _cifar(folder: str, batches: dict[str, list[str]], labels: str, meta: str, names: str) -> Reader:
+def _batches(entry: Entry, located: Located, split: str, others: Mapping[str, str]) -> tuple[list[str], int | None]:
+    """The files of a split that are there, in order, and the images of the whole split where some are not.
+
+    A split is in the one file that `others` has for it, or in `Entry.batches`.
+    """
+    wanted = (others[split],) if split in others else entry.batches
+    there = [path for path in wanted if path not in located.absent]
+    return there, entry.splits[split] if len(there) < len(wanted) else None
+
+
+def _cifar(others: Mapping[str, str], labels: str, meta: str, names: str) -> Reader:
     def read(entry: Entry, located: Located, split: str) -> Split:
-        wanted = [f"{folder}/{name}" for name in batches[split]]
-        there = [path for path in wanted if path not in located.absent]
+        there, whole = _batches(entry, located, split, others)
         parts = [load_pickle(located[path]) for path in there]
         images = _rows_as_images(np.concatenate([part["data"] for part in parts]))
         found = np.concatenate([np.asarray(part[labels]) for part in parts])
-        whole = entry.splits[split] if len(there) < len(wanted) else None
-        return from_arrays(images, found, load_pickle(located[f"{folder}/{meta}"])[names], whole=whole)
+        return from_arrays(images, found, load_pickle(located[meta])[names], whole=whole)
 
     return read
 
@@ -214,8 +222,7 @@ def _refuse(wrong: bool, found: str) -> None:
 
 def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
     """Pickled batches as in CIFAR, with labels from 1. One batch, 0.4 GB, is held at a time."""
-    wanted = entry.batches if split == "train" else ("val_data",)
-    names = [path for path in wanted if path not in located.absent]
+    names, whole = _batches(entry, located, split, {"val": "val_data"})
 
     @lru_cache(maxsize=1)
     def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +241,6 @@ def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
 
     found = np.concatenate(labels)
     classes = tuple(str(label) for label in range(int(found.max()) + 1))
-    whole = entry.splits[split] if len(names) < len(wanted) else None
     return Split(found, classes, image, lambda _: [], whole)
 
 
@@ -410,14 +416,13 @@ READERS: dict[str, Reader] = {
     "emnist-letters": _emnist_letters,
     "usps": _usps,
     "svhn": _svhn,
-    "cifar10": _cifar(
-        "cifar-10-batches-py",
-        {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]},
-        "labels",
-        "batches.meta",
-        "label_names",
+    "cifar10": _cifar({"test": "cifar-10-batches-py/test_batch"}, "labels", "cifar-10-batches-py/batches.meta", "label_names"),
+    "cifar100": _cifar(
+        {split: f"cifar-100-python/{split}" for split in ("train", "test")},
+        "fine_labels",
+        "cifar-100-python/meta",
+        "fine_label_names",
     ),
-    "cifar100": _cifar("cifar-100-python", {"train": ["train"], "test": ["test"]}, "fine_labels", "meta", "fine_label_names"),
     "stl10": _stl10,
     "pcam": _pcam,
     "imagenet32": _imagenet32,

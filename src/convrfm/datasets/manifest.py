@@ -16,7 +16,9 @@ from convrfm.errors import AbsentDataError, CorruptDataError
 from convrfm.system.storage import explained_writes, open_plain, read_json, write_json
 from convrfm.system.terminal import track
 
-__all__ = ["Manifest", "add_to_manifest", "check_files", "locked", "read_manifest", "verify", "wrong_checksum"]
+__all__ = [
+    "Manifest", "add_to_manifest", "check_files", "locked", "not_published", "read_manifest", "verify", "wrong_checksum",
+]  # fmt: skip
 
 Manifest = dict[str, Any]
 """`files`: SHA-256, bytes, origin and perhaps the published checksum, by path; `complete`: whether all files were there;
@@ -101,8 +103,7 @@ def check_files(
             raise CorruptDataError(msg)
         # Data sets that were complete before their checksums were known here stay what they are: as first seen.
         if problem and not (path in known and manifest["complete"]):
-            msg = f"{file} is not the published file: {problem} Delete it and fetch it again."
-            raise CorruptDataError(msg)
+            raise not_published(file, problem)
         if path not in known:
             new[path] = {"sha256": digest, "bytes": file.stat().st_size, "from": "found there"}
             if given_by and path in given_by:
@@ -145,6 +146,11 @@ def _hashes(file: BinaryIO, checksum: str, limit: float = math.inf) -> tuple[str
 def _difference(checksum: str, found: str) -> str | None:
     kind, _, expected = checksum.partition(":")
     return None if found.startswith(expected) else f"its {kind.upper()} is {found}, but the published one is {expected}."
+
+
+def not_published(file: Path, problem: str) -> CorruptDataError:
+    """The error of a file that differs from the published one, as `wrong_checksum` says."""
+    return CorruptDataError(f"{file} is not the published file: {problem} Delete it and fetch it again.")
 
 
 def wrong_checksum(path: Path, checksum: str) -> str | None:
