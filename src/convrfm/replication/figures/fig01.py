@@ -15,8 +15,6 @@ from convrfm.replication.config.models import Model, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style, letter, palette, write_reason
 from convrfm.replication.figures.zoo import (
-    BEYOND_NOTE,
-    STAND_IN_NOTE,
     Run,
     ansatz_needs,
     ansatz_runs,
@@ -27,6 +25,7 @@ from convrfm.replication.figures.zoo import (
     is_stand_in,
     mean_over_layers,
     measurements,
+    note_of,
     number_cell,
     order,
     spoken_of,
@@ -185,10 +184,8 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
             letter(left, "A'" if beyond else "A", offset=-0.09)
             _draw_growth(right, grown[grown["network"].isin(networks)], networks)
             letter(right, "B'" if beyond else "B", offset=-0.22)
-            if beyond:
-                row.suptitle(BEYOND_NOTE, fontsize=8, style="italic")
-            elif any(is_stand_in(network) for network in networks):
-                row.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
+            if note := note_of(networks):
+                row.suptitle(note, fontsize=8, style="italic")
         cells = below.subplots(1, 2 * max(len(heats), 1), squeeze=False)[0]
         for index, (network, heat) in enumerate(heats.items()):
             _draw_heat(cells[2 * index : 2 * index + 2], network, heat)

@@ -25,12 +25,10 @@ from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style
 from convrfm.replication.figures.zoo import (
-    BEYOND_NOTE,
-    STAND_IN_NOTE,
     caption_of_networks,
-    is_beyond,
     is_stand_in,
     measurements,
+    note_of,
     spoken_of,
     title,
     zoo_needs,
@@ -136,13 +134,9 @@ def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
                 bottom.set_xlabel(f"r = {row['pearson']:.2f}\nrand. {row['control']:.2f}", fontsize=6.5, labelpad=1.5)
             cells[2 * i, 1].set_ylabel("CNFM", fontsize=7)
             cells[2 * i + 1, 1].set_ylabel("AGOP", fontsize=7)
-        note = f" ({STAND_IN_NOTE if is_stand_in(network) else BEYOND_NOTE})" if _is_other(network) else ""
-        figure.suptitle(f"{title(network)}, features entering each convolution{note}", fontsize=8)
+        note = note_of([network])
+        figure.suptitle(f"{title(network)}, features entering each convolution" + f" ({note})" * bool(note), fontsize=8)
     return figure
-
-
-def _is_other(network: str) -> bool:
-    return is_stand_in(network) or is_beyond(network)
 
 
 def _rows_of_shown(table: pd.DataFrame, shown: int) -> list[pd.DataFrame]:

@@ -12,8 +12,6 @@ from convrfm.replication.claims.evidence import Evidence, Judges, Number, Readin
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, palette
 from convrfm.replication.figures.zoo import (
-    BEYOND_NOTE,
-    STAND_IN_NOTE,
     Run,
     ansatz_needs,
     ansatz_runs,
@@ -23,6 +21,7 @@ from convrfm.replication.figures.zoo import (
     is_beyond,
     is_stand_in,
     measurements,
+    note_of,
     number_cell,
     order,
     spoken_of,
@@ -152,10 +151,8 @@ def _draw_group(figure: SubFigure, table: pd.DataFrame, networks: list[str]) -> 
     for panel, name in zip(panels, "ABC" if len(followed) else "AC", strict=True):
         shown = f"{name}'" if is_beyond(networks[0]) else name
         letter(panel, shown, offset=-0.06 if panel is panels[0] and len(networks) > FEW else -0.2)
-    if is_beyond(networks[0]):
-        figure.suptitle(BEYOND_NOTE, fontsize=8, style="italic")
-    elif any(is_stand_in(network) for network in networks):
-        figure.suptitle(STAND_IN_NOTE, fontsize=8, style="italic")
+    if note := note_of(networks):
+        figure.suptitle(note, fontsize=8, style="italic")
 
 
 def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str], colours: Mapping[str, tuple]) -> None:

@@ -485,7 +485,7 @@ FIGURE = FigureSpec(
     about="Pearson correlation of filters and average gradient outer product for every convolution of SimpleNet, against the "
     "network before training and against rotated gradients, its course over the epochs, and the test accuracies.",
     section=Fig08,
-    needs=lambda plan: plan.needs(dict.fromkeys(panel.dataset for panel in plan.settings.preset.fig08.panels)),
+    needs=lambda plan: plan.needs(panel.dataset for panel in plan.settings.preset.fig08.panels),
     inputs={
         "histories": partial(_runs, kind="simplenet", file="metrics"),
         "trainings": partial(_runs, kind="simplenet", file="record"),

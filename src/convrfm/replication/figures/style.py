@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from convrfm.datasets.registry import find_entry
 
@@ -93,20 +94,21 @@ def fit_reasons(figure: Figure) -> None:
     figure.draw_without_rendering()
     for axes, text in texts:
         room, whole = axes.get_window_extent(), text.get_text()
-        fits = False
         for size in REASON_SIZES:
             text.set_fontsize(size)
-            for width in range(min(len(whole), 160), 7, -1):
-                text.set_text(textwrap.fill(whole, width))
-                taken = text.get_window_extent()
-                if taken.width <= INNER * room.width:
-                    break
-            fits = taken.height <= INNER * room.height
-            if fits:
+            _wrap(text, whole, INNER * room.width)
+            if text.get_window_extent().height <= INNER * room.height:
                 break
-        while not fits and "\n" in text.get_text():
+        while text.get_window_extent().height > INNER * room.height and "\n" in text.get_text():
             text.set_text(text.get_text().rpartition("\n")[0].rstrip(" .…") + " …")
-            fits = text.get_window_extent().height <= INNER * room.height
+
+
+def _wrap(text: Text, whole: str, width: float) -> None:
+    """Break a text into the longest lines of at most `width` pixels."""
+    for characters in range(min(len(whole), 160), 7, -1):
+        text.set_text(textwrap.fill(whole, characters))
+        if text.get_window_extent().width <= width:
+            break
 
 
 def skipped_lines(skipped: Mapping[str, str], title: Callable[[str], str]) -> list[str]:

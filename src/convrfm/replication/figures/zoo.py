@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEYOND_NOTE", "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs",
     "caption_of_networks", "groups_of", "images_of", "is_beyond", "is_stand_in", "mean_over_layers", "measurements",
-    "number_cell", "order", "spoken_of", "title", "zoo_needs", "zoo_runs",
+    "note_of", "number_cell", "order", "spoken_of", "title", "zoo_needs", "zoo_runs",
 ]  # fmt: skip
 
 NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
@@ -145,6 +145,13 @@ def is_stand_in(network: str) -> bool:
 def is_beyond(network: str) -> bool:
     """Whether a network is pretrained and not on the paper's list."""
     return network in {entry.name for entry in CIFAR_WEIGHTS}
+
+
+def note_of(networks: Iterable[str]) -> str:
+    """What figures say of networks that are not the paper's; "" of those on its list."""
+    given = list(networks)
+    notes = {BEYOND_NOTE: is_beyond, STAND_IN_NOTE: is_stand_in}
+    return next((note for note, applies in notes.items() if any(map(applies, given))), "")
 
 
 def groups_of(networks: Iterable[str]) -> list[list[str]]:

@@ -74,11 +74,6 @@ ACCURACY_IMAGES = 1000
 """Test images of CIFAR-10 on which the accuracy is measured before anything else."""
 
 
-def _dataset(plan: "Plan", w: Keys) -> str:
-    """The images of pretrained weights."""
-    return plan.images_for(w["network"])
-
-
 def _is_standin(plan: "Plan", w: Keys) -> bool:
     return w["network"] in plan.standins
 
@@ -99,7 +94,7 @@ def _images(plan: "Plan", w: Keys) -> list[str]:
     """
     if _is_standin(plan, w):
         return _standin_images(plan, w)
-    zoo, dataset = plan.settings.preset.zoo, _dataset(plan, w)
+    zoo, dataset = plan.settings.preset.zoo, plan.images_for(w["network"])
     if dataset == "cifar10":
         counts = (0, max(zoo.measurement.images, ACCURACY_IMAGES))
         return [plan.prepared("corrected", "arrays", dataset, counts, w["seed"], scaling="imagenet")]
@@ -155,7 +150,7 @@ def _network(plan: "Plan", w: Keys) -> dict[str, Any]:
         of_standin = plan.standins[name].model_dump(include={"network", "divisor", "epochs"})
         return {**shared, **of_standin, "weights": "", "folders": {}, "digest": "", "dataset": "digits"}
     weights = {"weights": name, "folders": plan.folder_of(name), "digest": plan.state_of(name)["digest"]}
-    of_network = {"network": plan.network_of(name), "divisor": 1, "epochs": 0, "dataset": _dataset(plan, w)}
+    of_network = {"network": plan.network_of(name), "divisor": 1, "epochs": 0, "dataset": plan.images_for(name)}
     return {**shared, **weights, **of_network}
 
 
