@@ -18,7 +18,7 @@ from convrfm.replication.record.record import RUN_FILES, run_keys
 
 __all__ = [
     "Condition", "Evidence", "Interval", "Judge", "Judges", "Number", "Reading", "Rule", "basis_in_words", "bounds",
-    "interval", "mean_of", "none_missing", "runs_of", "with_interval",
+    "interval", "mean_of", "none_missing", "runs_of", "spoken_of", "with_interval",
 ]  # fmt: skip
 
 
@@ -232,6 +232,11 @@ def mean_of(values: "np.ndarray | pd.Series", over: str) -> Number:
         return Number(math.nan, None, "numbers are missing")
     mean, low, high = interval(np.asarray(values, np.float64))
     return Number(mean, None if len(values) < 2 else (low, high), over=over)
+
+
+def spoken_of(claim: Rule, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The rows whose task or network, in a column of that name, is one that a claim speaks of, or stands in for one."""
+    return rows[rows[column].isin(claim.of) | rows["stand_in"]]
 
 
 def none_missing(values: "np.ndarray | pd.Series | pd.DataFrame") -> bool:

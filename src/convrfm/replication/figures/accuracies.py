@@ -24,7 +24,7 @@ from matplotlib.lines import Line2D
 from safetensors import safe_open
 
 from convrfm.errors import InputError
-from convrfm.replication.claims.evidence import Number, Rule, interval, with_interval
+from convrfm.replication.claims.evidence import Number, interval, with_interval
 from convrfm.replication.figures.figure import read_recorded_runs
 from convrfm.replication.figures.style import palette
 from convrfm.replication.record.record import RUN_FILES
@@ -34,7 +34,7 @@ __all__ = [
     "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "METHODS", "NONE", "ScoredRun", "accuracy_of", "difference",
     "draw_estimates", "draw_of", "estimate_cell", "estimate_in", "gain", "how_chosen", "in_words", "interval_handles",
     "kernel_parts", "kernel_rows", "layer_name", "method_marks", "network_row", "over_cntk", "paired", "read_scored_runs",
-    "spoken_of", "with_estimates",
+    "with_estimates",
 ]  # fmt: skip
 
 DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
@@ -335,11 +335,6 @@ def gain(rows: pd.DataFrame, method: str, against: str) -> Number:
     if not (math.isfinite(found.low) and math.isfinite(found.high) and found.over):
         return Number(100 * found.value)
     return Number(100 * found.value, (100 * found.low, 100 * found.high), over=found.over)
-
-
-def spoken_of(claim: Rule, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows on tasks that a claim speaks of, or that stand in for one."""
-    return rows[rows["task"].isin(claim.of) | rows["stand_in"]]
 
 
 METHODS = ("CNTK", "ConvRFM", "Deep ConvRFM", "CNN")

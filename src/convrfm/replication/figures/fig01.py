@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from convrfm.ansatz.filter_forms import FilterForm
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, spoken_of
 from convrfm.replication.config.models import Model, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style, letter, palette, write_reason
@@ -28,7 +28,6 @@ from convrfm.replication.figures.zoo import (
     note_of,
     number_cell,
     order,
-    spoken_of,
     title,
     zoo_runs,
 )
@@ -84,7 +83,7 @@ NAMED_NETWORKS = ("alexnet-v1", "vgg13-v1")
 @judges("A1", "A2", "A16")
 def trained_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gains of the mean correlation of each network; of A1 its level, and the lowest layer of networks that the paper names."""
-    for network, rows in spoken_of(claim, found.rows).groupby("network", sort=False):
+    for network, rows in spoken_of(claim, found.rows, "network").groupby("network", sort=False):
         named = EACH_LAYER if claim.id == "A1" and network in NAMED_NETWORKS else {}
         for quantity, (condition, what) in {**JUDGED[claim.id], **named}.items():
             own = rows[rows["quantity"] == quantity]

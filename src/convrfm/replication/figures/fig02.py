@@ -19,21 +19,13 @@ from convrfm.replication.claims.evidence import (
     bounds,
     interval,
     none_missing,
+    spoken_of,
     with_interval,
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style
-from convrfm.replication.figures.zoo import (
-    caption_of_networks,
-    is_stand_in,
-    measurements,
-    note_of,
-    spoken_of,
-    title,
-    zoo_needs,
-    zoo_runs,
-)
+from convrfm.replication.figures.zoo import caption_of_networks, is_stand_in, measurements, note_of, title, zoo_needs, zoo_runs
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
 
@@ -65,7 +57,7 @@ judges = Judges("fig02", ("network", "layer"), ("index", "pearson", "control", "
 @judges("A7")
 def pretrained_pictures(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer, over the images."""
-    for (network, layer), rows in spoken_of(claim, found.rows).groupby(["network", "layer"], sort=False):
+    for (network, layer), rows in spoken_of(claim, found.rows, "network").groupby(["network", "layer"], sort=False):
         number = Number(float("nan"))
         # Pictures of a single pixel have no correlation, and are left out as in the figure.
         if none_missing(rows["excess"].dropna()):

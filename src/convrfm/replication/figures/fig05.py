@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.pictures.filtering import patch_magnitude
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, spoken_of
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
@@ -30,7 +30,6 @@ from convrfm.replication.figures.accuracies import (
     network_row,
     over_cntk,
     read_scored_runs,
-    spoken_of,
     with_estimates,
 )
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs, runs_with
@@ -380,7 +379,7 @@ NEEDED = ("ConvRFM", "Deep ConvRFM, stage 1", "CNN (Adam)")
 @judges("A10")
 def at_the_highest_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gains over CNTK at the highest noise level of each task."""
-    for task, rows in spoken_of(claim, found.rows).groupby("task", sort=False):
+    for task, rows in spoken_of(claim, found.rows, "task").groupby("task", sort=False):
         sigma = rows["sigma"].max()
         top = rows[rows["sigma"] == sigma]
         for method in dict.fromkeys([*NEEDED, *top["method"]]):
@@ -393,7 +392,7 @@ def at_the_highest_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
 @judges("A11")
 def depth_against_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gains of the stages of Deep ConvRFM over ConvRFM at each noise level."""
-    for task, rows in spoken_of(claim, found.rows).groupby("task", sort=False):
+    for task, rows in spoken_of(claim, found.rows, "task").groupby("task", sort=False):
         on, largest = short_title(str(task)), -math.inf
         for sigma, level in rows.groupby("sigma"):
             for method in [name for name in dict.fromkeys(level["method"]) if name.startswith("Deep")]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
 from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, spoken_of
 from convrfm.replication.config.models import Model, Positive, each_once, one_of
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
@@ -35,7 +35,6 @@ from convrfm.replication.figures.accuracies import (
     network_row,
     over_cntk,
     read_scored_runs,
-    spoken_of,
     with_estimates,
 )
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_runs, run_inputs
@@ -493,7 +492,7 @@ def _share(decided: list[bool | None]) -> tuple[float, str]:
 @judges("A13")
 def number_of_layers(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """The smallest step of the mean accuracy from one number of feature-learning layers to the next."""
-    rows = spoken_of(claim, found.rows)
+    rows = spoken_of(claim, found.rows, "task")
     for task, part in rows[rows["layers"].notna()].groupby("task", sort=False):
         numbers = sorted(int(layers) for layers in set(part["layers"]))
         if len(numbers) < 3:

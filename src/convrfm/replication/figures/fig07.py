@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, spoken_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, palette
 from convrfm.replication.figures.zoo import (
@@ -24,7 +24,6 @@ from convrfm.replication.figures.zoo import (
     note_of,
     number_cell,
     order,
-    spoken_of,
     title,
 )
 from convrfm.replication.record.session import Job
@@ -40,7 +39,7 @@ judges = Judges(
 @judges("A3")
 def before_and_after(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gain of the mean correlation by training, for each network."""
-    for network, rows in spoken_of(claim, found.rows[found.rows["panel"] == "A"]).groupby("network", sort=False):
+    for network, rows in spoken_of(claim, found.rows[found.rows["panel"] == "A"], "network").groupby("network", sort=False):
         gains = rows[(rows["layer"] == "mean") & (rows["quantity"] == "gain")]
         if len(gains) == 1:
             number = Number(float(gains["value"].iloc[0]), bounds(gains.iloc[0]))

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS, files_behind
-from convrfm.replication.claims.evidence import Rule, with_interval
+from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive, one_of
 from convrfm.replication.figures.style import skipped_lines
 from convrfm.replication.record.record import run_keys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEYOND_NOTE", "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs",
     "caption_of_networks", "groups_of", "images_of", "is_beyond", "is_stand_in", "mean_over_layers", "measurements",
-    "note_of", "number_cell", "order", "spoken_of", "title", "zoo_needs", "zoo_runs",
+    "note_of", "number_cell", "order", "title", "zoo_needs", "zoo_runs",
 ]  # fmt: skip
 
 NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
@@ -159,11 +159,6 @@ def groups_of(networks: Iterable[str]) -> list[list[str]]:
     given = list(networks)
     groups = [[network for network in given if is_beyond(network) == beyond] for beyond in (False, True)]
     return [group for group in groups if group]
-
-
-def spoken_of(claim: Rule, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the networks that a claim speaks of, and of stand-ins."""
-    return rows[rows["network"].isin(claim.of) | rows["stand_in"]]
 
 
 def order(network: str) -> tuple[bool, int, int, str]:
