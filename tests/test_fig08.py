@@ -148,7 +148,7 @@ def test_networks_of_two_widths_have_panels_of_their_own():
     assert table.groupby("width_divisor")["stand_in"].unique().map(list).to_dict() == {1: [False], 4: [True]}
     pd.testing.assert_frame_equal(table[table["width_divisor"] == 1].reset_index(drop=True), whole)
     texts = all_texts(fig08.draw(table, {}))
-    narrow = "CIFAR-10, 1/4 of the width"
+    narrow = "CIFAR-10, width 1/4"
     assert {"CIFAR-10", narrow, f"{narrow} (stand-in: SimpleNet narrowed 4 times)"} <= {
         " ".join(text.split()) for text in texts
     }

@@ -91,12 +91,12 @@ def packed(tmp_path, content):
     [
         (gzip.compress(idx(np.arange(9, dtype=np.uint8)) + b"x"), "more than the 9 bytes of its header"),
         (gzip.compress(idx(np.arange(9, dtype=np.uint8))[:-1]), "fewer than the 9 bytes of its header"),
-        (gzip.compress(struct.pack(">HBBI", 0, 8, 1, 2**32 - 1)), "says that it has 4294967295 bytes"),
-        (gzip.compress(struct.pack(">HBB4I", 0, 8, 4, *[2**32 - 1] * 4)), "more than all of the data set"),
-        (gzip.compress(struct.pack(">HBBI", 0, 13, 1, 0)), "no idx file of integers"),
-        (gzip.compress(b"\0\0\x08"), "no idx file of integers"),
+        (gzip.compress(struct.pack(">HBBI", 0, 8, 1, 2**32 - 1)), "declares 4294967295 bytes"),
+        (gzip.compress(struct.pack(">HBB4I", 0, 8, 4, *[2**32 - 1] * 4)), "more than the whole data set"),
+        (gzip.compress(struct.pack(">HBBI", 0, 13, 1, 0)), "not an idx file of integers"),
+        (gzip.compress(b"\0\0\x08"), "not an idx file of integers"),
         (gzip.compress(b"\0\0\x08\x03\0"), "ends in its header"),
-        (gzip.compress(b"<html>"), "no idx file of integers"),
+        (gzip.compress(b"<html>"), "not an idx file of integers"),
     ],
 )
 def test_idx_files_that_are_none(tmp_path, content, reason):
@@ -228,7 +228,7 @@ def test_class_numbers_without_one_are_refused(tmp_path):
     kaggle(tmp_path)
     (tmp_path / "Train/4").rename(tmp_path / "Train/12")
     state = examine(REGISTRY["gtsrb"], Place(tmp_path / "home", tmp_path))
-    assert (state.state, "not numbered from 0 without a gap: 5" in state.reason) == ("corrupt", True)
+    assert (state.state, "not numbered from 0 without gaps: 5" in state.reason) == ("corrupt", True)
 
 
 def class_folders(folder, names, split, seed=0):
@@ -263,14 +263,14 @@ def test_a_folder_that_nothing_fits_says_how_it_has_to_look(tmp_path):
         "mnist": ["MNIST/raw/train-images-idx3-ubyte", "Leading folders may be left out, and files may be compressed as .gz."],
         "gtsrb": [
             "gtsrb/GTSRB/Training/",
-            "Or it has Train/<class>/*.png, Test/*.png and Test.csv",
-            "Or it has train/<class>/",
+            "Or it may contain Train/<class>/*.png, Test/*.png and Test.csv",
+            "Or it may contain train/<class>/",
         ],
-        "usps": ["it has to have usps.bz2, usps.t.bz2."],
+        "usps": ["it must contain usps.bz2, usps.t.bz2."],
     }.items():
         state = acquire(REGISTRY[name], Place(tmp_path / "home", tmp_path / "given"))
         assert state.state == "absent"
-        assert f"Fill {tmp_path / 'given'}: it has to have" in state.remedy
+        assert f"Fill {tmp_path / 'given'}: it must contain" in state.remedy
         for part in parts:
             assert part in state.remedy
     assert "left out" not in state.remedy

@@ -331,5 +331,5 @@ def _forms(entry: Entry) -> str:
     files = ", ".join(entry.required[:4]) + (f" and {len(entry.required) - 4} more" if len(entry.required) > 4 else "")
     packed = ", and files may be compressed as .gz" if any(IDX in path for path in entry.required) else ""
     shorter = f" Leading folders may be left out{packed}." if any("/" in path.rstrip("/") for path in entry.required) else ""
-    others = "".join(f" Or it has {layout.form}." for layout in entry.layouts)
-    return f"it has to have {files}.{shorter}{others}"
+    others = "".join(f" Or it may contain {layout.form}." for layout in entry.layouts)
+    return f"it must contain {files}.{shorter}{others}"

@@ -68,13 +68,15 @@ def read_idx(located: Located, path: str, limit: float) -> np.ndarray:
     """
     with located.open(path, math.inf) as file:
         head = file.read(4)
-        _refuse(len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_TYPES, f"{located[path]} is no idx file of integers")
+        _refuse(
+            len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_TYPES, f"{located[path]} is not an idx file of integers"
+        )
         numbers = file.read(4 * head[3])
         _refuse(len(numbers) < 4 * head[3], f"{located[path]} ends in its header")
         shape = struct.unpack(f">{head[3]}I", numbers)
         kind = np.dtype(IDX_TYPES[head[2]])
         size = math.prod(shape) * kind.itemsize
-        _refuse(size > limit, f"{located[path]} says that it has {size} bytes, more than all of the data set")
+        _refuse(size > limit, f"{located[path]} declares {size} bytes, more than the whole data set")
         # One more shows that there are too many; and at its end, a .gz file is compared with its checksum.
         content = file.read(size + 1)
     _refuse(
@@ -251,7 +253,7 @@ def _root(located: Located) -> Path:
 def _numbered(classes: Sequence[str], folder: Path) -> None:
     """Refuse folders of classes that are not numbered from 0: without one, the labels of all others would be wrong."""
     wrong = [name for number, name in enumerate(classes) if not name.isdecimal() or int(name) != number]
-    _refuse(bool(wrong), f"the class folders in {folder} are not numbered from 0 without a gap: {', '.join(wrong[:1])}")
+    _refuse(bool(wrong), f"the class folders in {folder} are not numbered from 0 without gaps: {', '.join(wrong[:1])}")
 
 
 def _gtsrb(entry: Entry, located: Located, split: str) -> Split:

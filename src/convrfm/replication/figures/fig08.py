@@ -166,15 +166,13 @@ def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
             yield found.reading(rows, condition, on, what, mean_of(means[epoch] - means[0], INITIALISATIONS))
 
 
-def _title(dataset: str, width_divisor: int) -> str:
-    """The name of a panel: its data set, and the width of its networks where it is not the whole one."""
-    return short_title(dataset) + (f", 1/{width_divisor} of the width" if width_divisor > 1 else "")
-
-
 def _parts(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Title and rows of each panel: one data set, networks of one width."""
-    for (dataset, divisor), rows in table.groupby(["dataset", "width_divisor"], sort=False):
-        yield _title(str(dataset), int(divisor)), rows
+    """Title and rows of each panel: one data set, networks of one width, which is named where there are several."""
+    for dataset, of_dataset in table.groupby("dataset", sort=False):
+        widths = of_dataset.groupby("width_divisor", sort=False)
+        for divisor, rows in widths:
+            narrow = f", width 1/{divisor}" if len(widths) > 1 and divisor > 1 else ""
+            yield short_title(str(dataset)) + narrow, rows
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -403,8 +401,9 @@ def _accuracy_cells(table: pd.DataFrame) -> list[list[str]]:
 
 def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
     chosen = "best" if table["protocol"].iloc[0] == "published" else "chosen"
+    cells = [[title.replace(", ", "\n"), *numbers] for title, *numbers in _accuracy_cells(table)]
     drawn = axes.table(
-        _accuracy_cells(table),
+        cells,
         colLabels=["accuracy, %", chosen, "last", "published"],
         colWidths=[0.29, 0.26, 0.26, 0.22],
         cellLoc="center",
@@ -413,8 +412,9 @@ def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
     )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(7)
-    for (_, column), cell in drawn.get_celld().items():
+    for (row, column), cell in drawn.get_celld().items():
         cell.set_linewidth(0.5)
+        cell.set_height(cell.get_height() * (1 + cells[row - 1][0].count("\n") if row else 1))
         if column == 0:
             cell.get_text().set_horizontalalignment("left")
     axes.set_axis_off()
