@@ -194,7 +194,7 @@ def test_networks_beyond_the_papers_list_have_panels_of_their_own(runs, figure):
         table = figure.tidy(given)
         picture = figure.draw(table, fig01.growth(given), {}) if figure is fig01 else figure.draw(table)
         rows = [[axes for axes in part.axes if axes.get_xticklabels()] for part in picture.subfigs]
-        names = [{text.get_text() for axes in row for text in axes.get_xticklabels()} for row in rows]
+        names = [{text.get_text().replace("\n", " ") for axes in row for text in axes.get_xticklabels()} for row in rows]
         return texts(picture), names, figure.caption(table, {})
 
     shown, names, caption = drawn([*BEYOND, *runs])

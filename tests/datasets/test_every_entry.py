@@ -280,3 +280,13 @@ def test_scalings_are_over_255():
     assert SCALINGS["cifar10"][1] == pytest.approx((0.2471, 0.2435, 0.2616), abs=1e-4)
     assert SCALINGS["cifar100"][0] == pytest.approx((0.5071, 0.4867, 0.4408), abs=1e-4)
     assert SCALINGS["cifar100"][1] == pytest.approx((0.2675, 0.2565, 0.2761), abs=1e-4)
+
+
+def test_test_images_alone_are_prepared(tmp_path, monkeypatch):
+    """Networks that were trained on all training images are measured on these."""
+    made, _, _ = present(tmp_path, "cifar10", monkeypatch)
+    arrays, table, _ = prepare(tmp_path, "cifar10", protocol="corrected", n_train=0, n_test=6)
+    assert len(arrays["train/images"]) == len(arrays["train/labels"]) == len(arrays["train/validation"]) == 0
+    assert arrays["test/images"].shape == (6, 3, 32, 32)
+    assert arrays["test/labels"].tolist() == [made.truth["test"][1][index] for index in arrays["test/indices"]]
+    assert set(table["split"]) == {"test"}

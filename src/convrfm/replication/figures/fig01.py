@@ -28,6 +28,7 @@ from convrfm.replication.figures.zoo import (
     note_of,
     number_cell,
     order,
+    tick,
     title,
     zoo_runs,
 )
@@ -173,7 +174,7 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
     """
     groups = groups_of(dict.fromkeys(table["network"]))
     with figure_style():
-        figure = Figure(figsize=(7.2, 1.6 + 2.7 * len(groups)), layout="constrained")
+        figure = Figure(figsize=(7.2, 4.3 if len(groups) == 1 else 8.0), layout="constrained")
         heights = [1.7] * len(groups) + [1.0]
         *above, below = figure.subfigures(len(groups) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
         for row, networks in zip(above, groups, strict=True):
@@ -208,7 +209,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
         axes.errorbar(x[known], rows["value"][known], reach[:, known], fmt="none", ecolor="0.15", elinewidth=0.8, capsize=1.5)
     many = len(networks) > 6
     axes.set_xticks(
-        range(len(networks)), [title(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
+        range(len(networks)), [tick(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
     )
     axes.set_ylabel("correlation, mean over layers")
     lowest = table.loc[table["quantity"].isin(list(BARS)), ["value", "low"]].min(axis=None)

@@ -112,7 +112,8 @@ def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
     rows_of = _rows_of_shown(table, shown)
     with figure_style():
         tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.01)
-        figure = Figure(figsize=(7.2, 2.05 * shown + 0.4), layout=tight)
+        many = len(layers) > MANY
+        figure = Figure(figsize=(7.2, (1.5 if many else 2.05) * shown + 0.4), layout=tight)
         cells = figure.subplots(2 * shown, 1 + len(layers), squeeze=False)
         for i in range(shown):
             _show(cells[2 * i, 0], pictures[f"input/{i}"].transpose(1, 2, 0))
@@ -122,13 +123,19 @@ def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
                 top, bottom = cells[2 * i : 2 * i + 2, 1 + place]
                 _show(top, pictures[f"cnfm/{i}/{row['index']}"])
                 _show(bottom, pictures[f"agop/{i}/{row['index']}"])
-                top.set_title(f"layer {place + 1}", fontsize=7)
-                bottom.set_xlabel(f"r = {row['pearson']:.2f}\nrand. {row['control']:.2f}", fontsize=6.5, labelpad=1.5)
+                # Beside many others there is room for the numbers alone; the caption says what they are.
+                top.set_title(f"{place + 1}" if many else f"layer {place + 1}", fontsize=7)
+                words = "{:.2f}\n{:.2f}" if many else "r = {:.2f}\nrand. {:.2f}"
+                bottom.set_xlabel(words.format(row["pearson"], row["control"]), fontsize=6 if many else 6.5, labelpad=1.5)
             cells[2 * i, 1].set_ylabel("CNFM", fontsize=7)
             cells[2 * i + 1, 1].set_ylabel("AGOP", fontsize=7)
         note = note_of([network])
         figure.suptitle(f"{title(network)}, features entering each convolution" + f" ({note})" * bool(note), fontsize=8)
     return figure
+
+
+MANY = 12
+"""Layers beside which there is no room for words."""
 
 
 def _rows_of_shown(table: pd.DataFrame, shown: int) -> list[pd.DataFrame]:

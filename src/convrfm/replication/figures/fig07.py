@@ -24,6 +24,7 @@ from convrfm.replication.figures.zoo import (
     note_of,
     number_cell,
     order,
+    tick,
     title,
 )
 from convrfm.replication.record.session import Job
@@ -172,7 +173,7 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
             )  # fmt: skip
     many = len(networks) > 6
     axes.set_xticks(
-        range(len(networks)), [title(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
+        range(len(networks)), [tick(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
     )
     axes.set_xlim(-0.5, len(networks) - 0.5)
     axes.set_ylabel("correlation of CNFM and AGOP")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEYOND_NOTE", "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs",
     "caption_of_networks", "groups_of", "images_of", "is_beyond", "is_stand_in", "mean_over_layers", "measurements",
-    "note_of", "number_cell", "order", "title", "zoo_needs", "zoo_runs",
+    "note_of", "number_cell", "order", "tick", "title", "zoo_needs", "zoo_runs",
 ]  # fmt: skip
 
 NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
@@ -135,6 +135,11 @@ def title(network: str) -> str:
     name, _, source = network.partition("-")
     spelled = name.replace("alexnet", "AlexNet").replace("vgg", "VGG").replace("resnet", "ResNet").replace("_bn", " BN")
     return spelled + {"v2": " v2", "cifar10": " CIFAR-10"}.get(source, "")
+
+
+def tick(network: str) -> str:
+    """The name below an axis, where the data set has a line of its own."""
+    return title(network).replace(" CIFAR", "\nCIFAR")
 
 
 def is_stand_in(network: str) -> bool:
