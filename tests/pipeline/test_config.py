@@ -128,7 +128,7 @@ def simplenet(**changes):
         (simplenet(training={"milestones": [9, 3]}), ["training.milestones", "must rise"]),
         (simplenet(training={"weight_dekay": 0.1}), ["unknown key", "did you mean 'weight_decay'?"]),
         (simplenet(n_train=601), ["leaves a last batch of one image for batch_size 20"]),
-        ({"fig08": {"panels": simplenet()["fig08"]["panels"] * 2}}, ["duplicate 'digits with width_divisor 8'"]),
+        ({"fig08": {"panels": simplenet()["fig08"]["panels"] * 2}}, ["duplicate 'digits'"]),
         (first("fig06", dataset="bars"), ["fig06.datasets.0.dataset: must be one of mnist, ", ", not 'bars'"]),
         (first("fig09", dataset="bars"), ["fig09.datasets.0.dataset: must be one of ", "svhn", ", not 'bars'"]),
     ],

@@ -30,11 +30,19 @@ def as_yaml(value: Any) -> str:
     return dumped.removesuffix("...\n").strip()
 
 
-def each_once(name: Callable[[Any], object] = lambda value: value) -> AfterValidator:
-    """Validate that a list has no duplicates, by the names of its values; the error lists them. For `Annotated`."""
+def each_once(
+    name: Callable[[Any], object] = lambda value: value, apart: Callable[[Any], object] = lambda _: None
+) -> AfterValidator:
+    """Validate that a list has no duplicates, by the names of its values; the error lists them. For `Annotated`.
+
+    Args:
+        name: of a value.
+        apart: what else tells values of one name apart.
+    """
 
     def check(values: list[Any]) -> list[Any]:
-        if duplicates := [repr(value) for value, count in Counter(map(name, values)).items() if count > 1]:
+        counts = Counter((name(value), apart(value)) for value in values)
+        if duplicates := [repr(value) for (value, _), count in counts.items() if count > 1]:
             msg = f"duplicate {', '.join(duplicates)}"
             raise ValueError(msg)
         return values

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import cycle, pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -123,9 +124,9 @@ class SimpleNetPanel(Model):
 class Fig08(Model):
     """Figure 8, the ansatz in SimpleNet."""
 
-    panels: Annotated[
-        list[SimpleNetPanel], each_once(lambda panel: f"{panel.dataset} with width_divisor {panel.width_divisor}")
-    ] = Field(min_length=1, description="one panel for each data set and width")
+    panels: Annotated[list[SimpleNetPanel], each_once(attrgetter("dataset"), attrgetter("width_divisor"))] = Field(
+        min_length=1, description="one panel for each data set and width"
+    )
 
 
 INITIALISATIONS = "initialisations of the network"
