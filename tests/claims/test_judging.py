@@ -270,6 +270,21 @@ def test_the_reason_names_noise_images_and_seeds(results):
     assert "(Noisy digits: sigma = 2, n = 500/400" in filled(results, "A10", GOOD, stand_in=True).reason
 
 
+@pytest.mark.parametrize("signs", [GOOD, BAD, (1, -1)])
+def test_the_number_is_the_one_that_decides_and_comes_with_its_data(results, signs):
+    found = filled(results, "A10", signs)
+    closest = min(decisive(found), key=lambda each: each.margin)
+    assert found.number.startswith(f"{closest.what}: {closest.value:.3g} [")
+    assert found.number.endswith("points (interval over draws)")
+    assert found.data == "Noisy bars; Noisy MNIST: sigma = 2, n = 500/400, seeds 0, 1, 2"
+
+
+def test_without_a_decision_there_is_no_number(results):
+    assert (verdict_on(results, "A10").number, verdict_on(results, "A10").data) == ("", "")
+    found = filled(results, "A10", GOOD, stand_in=True)
+    assert (found.number, found.data) == ("", "")
+
+
 def test_sources_name_the_runs_that_a_number_came_from(results):
     runs = [f"results/paper/runs/rfm/published/task={task},sigma={sigma},seed={seed}/metrics.parquet"
             for task in ("bars", "noisy-mnist") for sigma in (1, 2) for seed in (0, 1, 7)]  # fmt: skip

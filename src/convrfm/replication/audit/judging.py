@@ -32,6 +32,8 @@ class Judgement:
         verdict: the verdict.
         reason: one sentence: why this verdict.
         measurements: what it rests on.
+        number: the measurement that decides, in words, see `Decision`.
+        data: what was measured, in words.
         command: the one command that builds what it rests on.
     """
 
@@ -45,6 +47,8 @@ class Judgement:
     verdict: Verdict
     reason: str
     measurements: tuple[Measurement, ...]
+    number: str
+    data: str
     command: str
 
 
@@ -145,6 +149,8 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
         verdict=found.verdict,
         reason=f"{found.reason} {'' if decided else _what_would_decide(claim, preset)}".strip(),
         measurements=found.measurements,
+        number=found.number,
+        data=found.data,
         command=rebuild_command(claim, preset, protocol),
     )
 

@@ -87,12 +87,24 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, why it was found, what it rests on, and whether anything is not decided for want of numbers."""
+    """A verdict, why it was found, what it rests on, and whether anything is not decided for want of numbers.
+
+    Attributes:
+        verdict: the verdict.
+        reason: why, in sentences.
+        measurements: what it rests on.
+        lacking: whether anything is not decided.
+        number: of the hard measurements on the paper's data, the one that is closest to its bound, or furthest from it where
+            one fails: name, value and interval in words; empty where nothing is decided.
+        data: what was measured, with noise levels, images and seeds, in words; empty where nothing was.
+    """
 
     verdict: Verdict
     reason: str
     measurements: tuple[Measurement, ...]
     lacking: bool
+    number: str
+    data: str
 
 
 def readings_of(rule: Rule, judges: Judges, evidence: Evidence) -> list[Reading]:
@@ -153,7 +165,9 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
         *(problem.rstrip(".") + "." for problem in problems),
     ]
     verdict = Verdict.UNKNOWN if broken else _verdict(rule, hard, weighed, lacking=lacking, skipped=bool(skipped))
-    return Decision(verdict, " ".join(sentences), tuple(each.measurement for each in weighed), lacking)
+    decided = [each for each in hard if each.measurement.holds is not None]
+    number = _shown(_tightest(decided)) if decided else ""
+    return Decision(verdict, " ".join(sentences), tuple(e.measurement for e in weighed), lacking, number, _scope(hard))
 
 
 @dataclass(frozen=True)
@@ -248,11 +262,15 @@ def _counted(hard: Sequence[_Weighed], open_ones: Sequence[_Weighed], data: str)
     yield f"{holding} of {len(hard)} measurements on {data} hold ({_scope(hard)})."
     failing = [each for each in hard if each.measurement.holds is False]
     if failing:
-        worst = min(failing, key=lambda each: each.measurement.margin or 0.0)
-        yield f"{_count(failing, 'fails', 'fail')}, furthest {_shown(worst)}."
+        yield f"{_count(failing, 'fails', 'fail')}, furthest {_shown(_tightest(failing))}."
     for gap in dict.fromkeys(each.gap for each in open_ones):
         alike = [each for each in open_ones if each.gap == gap]
         yield f"{_count(alike, 'is', 'are')} not decided, since {gap}: {'; '.join(map(_shown, alike[:3]))}."
+
+
+def _tightest(those: Sequence[_Weighed]) -> _Weighed:
+    """The one that holds by least, or fails by most."""
+    return min(those, key=lambda each: each.measurement.margin or 0.0)
 
 
 def _scope(those: Sequence[_Weighed]) -> str:
