@@ -25,7 +25,7 @@ from convrfm.numerics.patches import check_draws, power, random_metrics, unfold,
 __all__ = [
     "CONSTANT", "Comparison", "Eigenfilters", "angle_between", "compare_operators", "compare_with_edges",
     "filter_magnitude", "filter_orientation", "patch_magnitude", "picked_edges", "picked_orientation", "pixel_pearson",
-    "sobel_magnitude", "top_eigenfilters",
+    "sobel_magnitude", "top_eigenfilters", "without_means",
 ]  # fmt: skip
 
 CONSTANT = 0.5
@@ -155,7 +155,7 @@ def compare_operators(
         control = np.mean([pixel_pearson(first, picture) for picture in random], axis=0)
         found |= {"alike": (pixel_pearson(first, other), control)}
         balanced = [
-            patch_magnitude(images, _without_means(matrix, patch_size), patch_size, exponent)
+            patch_magnitude(images, without_means(matrix, patch_size), patch_size, exponent)
             for matrix in (*matrices.values(), *drawn)
         ]
         value, *controls = (pixel_pearson(balanced[0], picture) for picture in balanced[1:])
@@ -167,8 +167,16 @@ def compare_operators(
     return Comparison(pd.concat(parts, ignore_index=True), {**pictures, "random": random[0], "sobel": edges})
 
 
-def _without_means(matrix: np.ndarray, patch_size: int) -> np.ndarray:
-    """P M P, P taking the mean out of each channel of a patch."""
+def without_means(matrix: np.ndarray, patch_size: int) -> np.ndarray:
+    """Leave the mean of each channel of a patch out of a matrix: P M P with the projection P onto patches of mean zero.
+
+    Args:
+        matrix: M `(d, d)`.
+        patch_size: q.
+
+    Returns:
+        `(d, d)`.
+    """
     for _ in range(2):
         shaped = windows(matrix, patch_size)
         matrix = (shaped - shaped.mean(axis=(-2, -1), keepdims=True)).reshape(matrix.shape).T

@@ -93,9 +93,10 @@ def expected_of(product: Product, plan: Plan) -> Expected | None:
 def asked_for(plan: Plan) -> set[str]:
     """Names of the runs and figures that a plan asks for: its figures, and all runs behind them, built or not.
 
-    The figure that `all` leaves out in some presets, and that is built by its name, counts as asked for.
+    Figures that `all` leaves out, and that are built by their names, count as asked for.
     """
-    figures = set(asked_figures(plan)) | {("beyond", protocol) for protocol in plan.settings.protocols}
+    named = (name for name, figure in FIGURES.items() if not figure.spec.asked(plan))
+    figures = {*asked_figures(plan), *((name, protocol) for name in named for protocol in plan.settings.protocols)}
     waiting: list[tuple[str, RunKind | FigureKind, Mapping[str, str]]] = []
     for figure, protocol in figures:
         waiting.append((f"{plan.results}/figures/{protocol}/{figure}", FIGURES[figure], {"protocol": protocol}))

@@ -18,7 +18,10 @@ from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, sha256
 
-__all__ = ["NETWORK", "FeatureRun", "eigenvectors_on", "measure_data_sets", "natural_images", "operators_on", "read_runs"]
+__all__ = [
+    "NETWORK", "FeatureRun", "change_of_filters", "eigenvectors_on", "measure_data_sets", "natural_images", "operators_on",
+    "read_runs",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def read_runs(job: Job) -> list[FeatureRun]:
         keys = run_keys(path.parent)
         own = {"dataset": keys["dataset"], "seed": keys["seed"]}
         fits = {run_keys(fit.parent)["kernel"]: load_arrays(fit)["best"] for fit in runs_with(job.inputs["fits"], **own)}
-        networks = [_change_of_filters(network) for network in runs_with(job.inputs["networks"], **own)]
+        networks = [change_of_filters(network) for network in runs_with(job.inputs["networks"], **own)]
         images = load_arrays(path)["test/images"][: job.settings["images"]]
         images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
         cnfm = networks[0] if networks else None
@@ -72,8 +75,8 @@ def natural_images(job: Job) -> np.ndarray | None:
     return load_arrays(paths[0])["train/images"] if paths else None
 
 
-def _change_of_filters(path: Path) -> np.ndarray:
-    """(W - W_0)^T (W - W_0) of the first convolution."""
+def change_of_filters(path: Path) -> np.ndarray:
+    """(W - W_0)^T (W - W_0) of the first convolution `(d, d)`, from the arrays of a training."""
     arrays = load_arrays(path)
     first = "convolutions.0.weight"
     return np.asarray(FilterForm.of_filters(arrays[f"final/{first}"] - arrays[f"initial/{first}"]).dense()[0])

@@ -1,0 +1,215 @@
+"""Beyond the paper: whether the metric of ConvRFM and the filters of a network's first layer agree, as training images grow."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pydantic import Field
+from scipy.stats import ortho_group
+
+from convrfm.ansatz.filter_forms import pearson
+from convrfm.numerics.inputs import generator
+from convrfm.numerics.patches import random_metrics
+from convrfm.pictures.filtering import without_means
+from convrfm.replication.config.models import Model, Positive, check_among, each_once
+from convrfm.replication.figures.feature_measurements import change_of_filters
+from convrfm.replication.figures.features import feature_runs
+from convrfm.replication.figures.figure import Drawn, FigureFiles, FigureSpec, runs_with
+from convrfm.replication.figures.style import (
+    figure_style,
+    is_stand_in,
+    letter,
+    markdown_table,
+    palette,
+    reservation,
+    short_title,
+    skipped_lines,
+    with_stand_ins,
+    write_reason,
+)
+from convrfm.replication.record.record import run_keys
+from convrfm.replication.record.session import Job
+from convrfm.system.storage import load_arrays
+
+if TYPE_CHECKING:
+    from convrfm.replication.plan.plan import Plan
+
+__all__ = ["FIGURE", "FirstLayers", "caption", "compare", "draw", "draw_figure"]
+
+
+class FirstLayers(Model):
+    """Beyond the paper: ConvRFM's metric and the network's first layer against training images."""
+
+    in_all: bool = Field(False, description="whether `snakemake` without a target builds it, too")
+    datasets: Annotated[list[str], each_once()] = Field(
+        min_length=1, max_length=3, description="data sets of the section features, whose models are fitted"
+    )
+    n_train: Annotated[list[Positive], each_once(str)] = Field(
+        min_length=1, description="training images, beside those of the section features"
+    )
+    rotations: Positive = Field(200, description="random rotations of the metric, and random matrices, that it is held against")
+
+    def check(self, preset: Any) -> None:
+        """Check against other sections.
+
+        Raises:
+            ValueError: a data set that the section features does not have.
+        """
+        check_among("datasets", self.datasets, "features.tasks", [task.dataset for task in preset.features.tasks])
+
+
+QUANTITIES = {"whole": "whole matrices", "without_means": "without the mean of each patch"}
+"""Which entries are compared, in words."""
+
+
+def compare(metric: np.ndarray, cnfm: np.ndarray, patch_size: int, draws: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Pearson correlation of a metric with a network's filter covariance, beside what chance would give.
+
+    Rotated, the metric keeps its eigenvalues and loses its directions; a random matrix has other eigenvalues, too.
+
+    Args:
+        metric: M of ConvRFM `(d, d)`.
+        cnfm: (W - W_0)^T (W - W_0) `(d, d)`.
+        patch_size: q, in pixels.
+        draws: rotations and random matrices.
+        rng: that draws them.
+
+    Returns:
+        a row for each of `QUANTITIES`: columns `quantity`, `value`, and of the rotated metric `rotated` (mean), `rotated_low`
+        and `rotated_high` (central 95 %), and `random` (mean).
+    """
+    turns = np.reshape(ortho_group.rvs(len(metric), size=draws, random_state=rng), (draws, *metric.shape))
+    parts = {"rotated": turns @ metric @ turns.transpose(0, 2, 1), "random": random_metrics(len(metric), draws, rng)}
+    rows = []
+    for quantity in QUANTITIES:
+        seen = (lambda matrix: without_means(matrix, patch_size)) if quantity == "without_means" else np.asarray
+        target = seen(cnfm)
+        chance = {name: [pearson(seen(matrix), target) for matrix in matrices] for name, matrices in parts.items()}
+        low, high = np.quantile(chance["rotated"], [0.025, 0.975])
+        rows.append({
+            "quantity": quantity, "value": pearson(seen(metric), target), "rotated": np.mean(chance["rotated"]),
+            "rotated_low": low, "rotated_high": high, "random": np.mean(chance["random"]),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _tidy(job: Job) -> pd.DataFrame:
+    """A row for each data set, number of training images, seed and quantity."""
+    given = job.settings
+    parts = []
+    for path in job.inputs["fits"]:
+        keys = {name: value for name, value in run_keys(path.parent).items() if name in ("dataset", "n_train", "seed")}
+        (network,) = runs_with(job.inputs["networks"], **keys)
+        rng = generator(int(keys["seed"]), f"rotations of the metric of {keys['dataset']}", int(keys["n_train"]))
+        size = given["patch_sizes"][keys["dataset"]]
+        rows = compare(load_arrays(path)["best"], change_of_filters(network), size, given["rotations"], rng)
+        own = {"dataset": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]), "protocol": given["protocol"]}
+        parts.append(rows.assign(**own, n_train=int(keys["n_train"]), seed=int(keys["seed"])))
+    return pd.concat(parts).sort_values(["dataset", "quantity", "n_train", "seed"], ignore_index=True)
+
+
+def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
+    """Draw the figure: a panel for each data set.
+
+    Args:
+        table: columns of `compare`, `dataset`, `stand_in`, `protocol`, `n_train` and `seed`.
+        skipped: data sets that are absent, with the reason; each leaves a panel that says so.
+    """
+    datasets = list(dict.fromkeys(table["dataset"]))
+    with figure_style():
+        figure = Figure(figsize=(2.9 * (len(datasets) + len(skipped)) + 1.6, 2.9), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(datasets) + len(skipped), sharey=True))
+        for panel, (dataset, reason) in zip(panels, skipped.items(), strict=False):
+            write_reason(panel, short_title(dataset), reason)
+        for panel, dataset, name in zip(panels[len(skipped) :], datasets, "ABC", strict=False):
+            _draw_data_set(panel, table[table["dataset"] == dataset])
+            panel.set_title(with_stand_ins(short_title(dataset), [dataset], separator="\n"))
+            letter(panel, name)
+        panels[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+        panels[len(skipped)].set_ylabel("Pearson correlation with the\nnetwork's first layer")
+    return figure
+
+
+def _draw_data_set(panel: Axes, table: pd.DataFrame) -> None:
+    """Mean over seeds for each number of images; the band is that of the rotated metric."""
+    for colour, (quantity, words) in zip(palette("colorblind", len(QUANTITIES)), QUANTITIES.items(), strict=True):
+        rows = table[table["quantity"] == quantity].groupby("n_train").mean(numeric_only=True)
+        panel.plot(rows.index, rows["value"], marker="o", color=colour, label=f"ConvRFM, {words}")
+        panel.plot(rows.index, rows["rotated"], linestyle=":", color=colour, label="rotated, central 95 %")
+        panel.fill_between(rows.index, rows["rotated_low"], rows["rotated_high"], color=colour, alpha=0.13, linewidth=0)
+    panel.set_xscale("log")
+    ticks = sorted(table["n_train"].unique())
+    panel.set_xticks(ticks, [f"{tick}" for tick in ticks])
+    panel.minorticks_off()
+    panel.set_xlabel("training images")
+
+
+def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
+    """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
+    opening = (
+        f"**Beyond the paper, first layers against training images** (protocol: {table['protocol'].iloc[0]}). Pearson "
+        "correlation of the entries of ConvRFM's metric with those of (W - W_0)^T (W - W_0) of the first convolution of a "
+        "network, both fitted to the same images: of whole matrices, and without the mean of each channel of a patch, which is "
+        "its brightness. Rotated: the same metric in random directions, mean and central 95 %. Random: random positive "
+        "matrices, mean. The metric is that of ConvRFM's best round from round 1 on."
+    )
+    lines = [opening]
+    for dataset, rows in table.groupby("dataset", sort=False):
+        seeds = rows["seed"].nunique()
+        models = "one fit and one training" if seeds == 1 else f"mean of {seeds} seeds"
+        lines.append(f"\n**{short_title(str(dataset))}**{reservation(str(dataset))}, {models} for each number of images:\n")
+        lines += markdown_table(["training images", "compared", "correlation", "rotated", "random"], _cells(rows))
+    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
+
+
+def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    columns = ["value", "rotated", "rotated_low", "rotated_high", "random"]
+    means = rows.groupby(["quantity", "n_train"])[columns].mean()
+    for (quantity, n_train), row in means.sort_index(ascending=[False, True]).iterrows():
+        chance = f"{row['rotated']:.2f} [{row['rotated_low']:.2f}, {row['rotated_high']:.2f}]"
+        yield f"{n_train}", QUANTITIES[str(quantity)], f"{row['value']:.2f}", chance, f"{row['random']:.2f}"
+
+
+def _files(kind: str, **more: str) -> FigureFiles:
+    """The arrays of every run of a kind: those of the section, and those of the section features."""
+
+    def files(plan: "Plan", protocol: str) -> list[str]:
+        section = plan.section(FirstLayers)
+        return [
+            plan.run_file(kind, protocol, "arrays", **more, **keys)
+            for dataset in plan.ready(section.datasets)
+            for n_train in sorted({*section.n_train, plan.feature_tasks[dataset].n_train})
+            for keys in feature_runs(plan, dataset, protocol, n_train)
+        ]
+
+    return files
+
+
+def _seen(plan: "Plan", _: str) -> dict[str, Any]:
+    """What the drawing sees of the sections."""
+    section = plan.section(FirstLayers)
+    sizes = {dataset: plan.feature_tasks[dataset].patch_size for dataset in section.datasets}
+    return {"rotations": section.rotations, "patch_sizes": sizes}
+
+
+FIGURE = FigureSpec(
+    title="Beyond the paper: first layers",
+    subject="",
+    about="How well the metric of ConvRFM agrees with the filters of a network's first layer, against the number of training "
+    "images.",
+    section=FirstLayers,
+    needs=lambda plan: plan.needs(plan.section(FirstLayers).datasets),
+    inputs={"fits": _files("features", kernel="cntk"), "networks": _files("feature-network")},
+    seen=_seen,
+    asked=lambda plan: plan.section(FirstLayers).in_all,
+)
+
+
+@FIGURE.drawn
+def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
+    """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
+    table = _tidy(job)
+    return table, draw(table, skipped), caption(table, skipped)
