@@ -1,6 +1,7 @@
 """Beyond the paper: whether the metric of ConvRFM and the filters of a network's first layer agree, as training images grow."""
 
 from collections.abc import Iterator, Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from convrfm.replication.figures.style import (
     reservation,
     short_title,
     skipped_lines,
-    with_stand_ins,
+    stand_in_note,
     write_reason,
 )
 from convrfm.replication.record.record import run_keys
@@ -120,15 +121,16 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     """
     datasets = list(dict.fromkeys(table["dataset"]))
     with figure_style():
-        figure = Figure(figsize=(2.9 * (len(datasets) + len(skipped)) + 1.6, 2.9), layout="constrained")
+        figure = Figure(figsize=(max(3.6, 2.6 * (len(datasets) + len(skipped))), 3.4), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(datasets) + len(skipped), sharey=True))
         for panel, (dataset, reason) in zip(panels, skipped.items(), strict=False):
             write_reason(panel, short_title(dataset), reason)
         for panel, dataset, name in zip(panels[len(skipped) :], datasets, "ABC", strict=False):
             _draw_data_set(panel, table[table["dataset"] == dataset])
-            panel.set_title(with_stand_ins(short_title(dataset), [dataset], separator="\n"))
+            note = f"\n{fill(f'({stand_in_note([dataset])})', 44)}" if is_stand_in(dataset) else ""
+            panel.set_title(short_title(dataset) + note)
             letter(panel, name)
-        panels[-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+        figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         panels[len(skipped)].set_ylabel("Pearson correlation with the\nnetwork's first layer")
     return figure
 
@@ -137,8 +139,8 @@ def _draw_data_set(panel: Axes, table: pd.DataFrame) -> None:
     """Mean over seeds for each number of images; the band is that of the rotated metric."""
     for colour, (quantity, words) in zip(palette("colorblind", len(QUANTITIES)), QUANTITIES.items(), strict=True):
         rows = table[table["quantity"] == quantity].groupby("n_train").mean(numeric_only=True)
-        panel.plot(rows.index, rows["value"], marker="o", color=colour, label=f"ConvRFM, {words}")
-        panel.plot(rows.index, rows["rotated"], linestyle=":", color=colour, label="rotated, central 95 %")
+        panel.plot(rows.index, rows["value"], marker="o", color=colour, label=words)
+        panel.plot(rows.index, rows["rotated"], linestyle=":", color=colour, label="rotated: mean, central 95 %")
         panel.fill_between(rows.index, rows["rotated_low"], rows["rotated_high"], color=colour, alpha=0.13, linewidth=0)
     panel.set_xscale("log")
     ticks = sorted(table["n_train"].unique())
@@ -168,7 +170,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     columns = ["value", "rotated", "rotated_low", "rotated_high", "random"]
     means = rows.groupby(["quantity", "n_train"])[columns].mean()
-    for (quantity, n_train), row in means.sort_index(ascending=[False, True]).iterrows():
+    for (quantity, n_train), row in means.iterrows():
         chance = f"{row['rotated']:.2f} [{row['rotated_low']:.2f}, {row['rotated_high']:.2f}]"
         yield f"{n_train}", QUANTITIES[str(quantity)], f"{row['value']:.2f}", chance, f"{row['random']:.2f}"
 
