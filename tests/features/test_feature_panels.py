@@ -20,7 +20,7 @@ def job(tmp_path, rng):
     for dataset in DATASETS:
         for seed in (7, 3):
             images.append(tmp_path / "prepare" / "corrected" / f"dataset={dataset},{sizes},seed={seed}" / "arrays")
-            fits.append(tmp_path / "features" / "corrected" / f"kernel=cntk,dataset={dataset},n_train=4,seed={seed}" / "arrays")
+            fits.append(tmp_path / "features" / "corrected" / f"dataset={dataset},kernel=cntk,seed={seed}" / "arrays")
             write_arrays(images[-1], {"test/images": rng.random((3, 1, 5, 5))})
             write_arrays(fits[-1], {"best": np.full((9, 9), float(seed))})
     settings = {"protocol": "corrected", "images": 2}

@@ -9,7 +9,8 @@ from workflow.test_slices import plan_of
 from convrfm.errors import ConfigError
 from convrfm.numerics.patches import random_metrics
 from convrfm.replication.figures.first_layers import QUANTITIES, caption, compare, draw
-from convrfm.replication.plan.plan import FIGURES
+from convrfm.replication.plan.fits import fit_size
+from convrfm.replication.plan.plan import FIGURES, RUNS
 
 SIZE = 3
 CHANNELS = 2
@@ -94,8 +95,13 @@ def test_its_runs_are_those_of_the_section_and_of_figure_10():
     plan = plan_of("quick")
     fits = FIGURES["first_layers"].inputs["fits"](plan, {"protocol": "published"})
     names = [fit.split("/")[-2] for fit in fits]
-    assert names == [f"kernel=cntk,dataset=street-digits,n_train={n},seed=0" for n in (25, 50, 100, 200)]
-    assert set(FIGURES["fig10"].inputs["fits"](plan, {"protocol": "published"})) <= set(fits)
+    assert names == [f"dataset=street-digits,n_train={n},seed=0" for n in (25, 50, 100, 200)]
+    # Alike but for the images: the models of Figure 10.
+    keys = {"protocol": "published", "dataset": "street-digits", "kernel": "cntk", "n_train": "200", "seed": "0"}
+    for own, other in (("sized-features", "features"), ("sized-feature-network", "feature-network")):
+        assert RUNS[own].settings(plan, keys) == RUNS[other].settings(plan, keys)
+        assert RUNS[own].inputs["images"](plan, keys) == RUNS[other].inputs["images"](plan, keys)
+    assert fit_size(plan, "sized-features", {**keys, "n_train": "25"}).n_train == 25
 
 
 def test_an_unknown_data_set_is_refused():

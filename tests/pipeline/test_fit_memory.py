@@ -113,7 +113,7 @@ def test_rules_ask_for_what_jobs_check():
         fits.fit_memory(plan, "fit_variant", varied)
         == fit_bytes(RUNS["variant"].settings(plan, varied), 2000, 2000, FRAMED) // 2**20
     )
-    of_svhn = {**keys, "dataset": "svhn", "classes": "all", "kernel": "laplace", "n_train": "1000"}
+    of_svhn = {**keys, "dataset": "svhn", "classes": "all", "kernel": "laplace"}
     colour = (1000, 1000, (3, 32, 32))
     assert (
         fits.fit_memory(plan, "fit_images", of_svhn) == fit_bytes(RUNS["image-rfm"].settings(plan, of_svhn), *colour) // 2**20

@@ -187,4 +187,4 @@ def test_outputs_are_those_of_the_data():
     assert fit_size(plan, "rfm", BARS).outputs == REGISTRY["bars"].classes == 2
     assert fit_size(plan, "image-rfm", {**keys, "dataset": "dtd", "classes": "all"}).outputs == 47
     assert fit_size(plan, "image-rfm", {**keys, "dataset": "dtd", "classes": "0-1"}).outputs == 1
-    assert fit_size(plan, "features", {**keys, "dataset": "svhn", "kernel": "cntk", "n_train": "50"}).outputs == 10
+    assert fit_size(plan, "features", {**keys, "dataset": "svhn", "kernel": "cntk"}).outputs == 10

@@ -335,3 +335,30 @@ use rule fit_variant as fit_printed with:
         **needs("fit_printed"),
     params:
         **run_params("printed-rfm"),
+
+
+use rule fit_features as fit_sized_features with:
+    input:
+        **run_inputs("sized-features"),
+    output:
+        **run_files("sized-features"),
+    log:
+        run_log("sized-features"),
+    threads: threads_of("fit_sized_features")
+    resources:
+        **needs("fit_sized_features"),
+    params:
+        **run_params("sized-features"),
+
+
+use rule train_feature_network as train_sized_network with:
+    input:
+        **run_inputs("sized-feature-network"),
+    output:
+        **run_files("sized-feature-network"),
+    log:
+        run_log("sized-feature-network"),
+    resources:
+        **needs("train_sized_network"),
+    params:
+        **run_params("sized-feature-network"),

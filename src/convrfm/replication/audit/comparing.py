@@ -54,8 +54,10 @@ _MEASURED = Tolerance({"": 1e-3}, {"": 1e-2})
 TOLERANCES: dict[str, Tolerance] = {
     **dict.fromkeys(DRAWS, _IMAGES),
     **dict.fromkeys(("rfm", "image-rfm", "variant", "printed-rfm"), _FITS),
-    "features": replace(_FITS, arrays={"metric/": 0.05, "best": 0.05}),
-    **dict.fromkeys(("cnn", "image-cnn", "feature-network", "simplenet", "standin", "shallow"), _TRAININGS),
+    **dict.fromkeys(("features", "sized-features"), replace(_FITS, arrays={"metric/": 0.05, "best": 0.05})),
+    **dict.fromkeys(
+        ("cnn", "image-cnn", "feature-network", "sized-feature-network", "simplenet", "standin", "shallow"), _TRAININGS
+    ),
     **dict.fromkeys(("ansatz", "simplenet-ansatz", "layers", "transformed"), _MEASURED),
 }
 """By kind of run."""

@@ -112,6 +112,8 @@ class Costs(Model):
     draw_sized: Cost = _cost("images of a task, for single choices", 5, 4000)
     fit_variant: Cost = _cost("kernels that change single choices", gpu="backend")
     fit_printed: Cost = _cost("kernels of the authors' printed numbers", gpu="backend")
+    fit_sized_features: Cost = _cost("kernels that a network's first layer is compared with", gpu="backend")
+    train_sized_network: Cost = _cost("networks whose first layer is compared", 60, 4000, gpu="device")
     figures: Cost = _cost("drawing of a figure", 2, 4000)
     fits_on: Literal["cpu", "gpu"] = Field(
         "gpu",

@@ -50,7 +50,6 @@ __all__ = [
     "excess_number",
     "feature_figure",
     "feature_judges",
-    "feature_runs",
     "kernels_and_networks",
     "over_in_words",
 ]
@@ -450,12 +449,6 @@ def _orientation_label(row: pd.Series) -> str:
     return f"{row['orientation']:.0f}°,\n{row['picked']:.0f}°"
 
 
-def feature_runs(plan: "Plan", dataset: str, protocol: str, n_train: int) -> list[dict[str, Any]]:
-    """The keys of the runs on a data set, one for each seed."""
-    seeds = plan.image_seeds(dataset, protocol, plan.settings.preset.features.seeds)
-    return [{"dataset": dataset, "n_train": n_train, "seed": seed} for seed in seeds]
-
-
 def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, networks: bool, natural: bool) -> dict[str, Any]:
     """What `FigureSpec` needs of a figure of what the first layer learns.
 
@@ -477,21 +470,22 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
         # A figure of natural images alone has nothing to show without them.
         return {**own, name: images} if networks else {dataset: files + images for dataset, files in own.items()}
 
-    def runs(plan: "Plan", protocol: str) -> list[dict[str, Any]]:
-        """Data set, training images and seed of each run."""
+    def runs(plan: "Plan", protocol: str) -> list[tuple[str, int]]:
         shown = [name for name in plan.section(section).datasets if not plan.absent(needs(plan)[name])]
-        return [keys for name in shown for keys in feature_runs(plan, name, protocol, plan.feature_tasks[name].n_train)]
+        count = plan.settings.preset.features.seeds
+        return [(name, seed) for name in shown for seed in plan.image_seeds(name, protocol, count)]
 
     def fits(plan: "Plan", protocol: str) -> list[str]:
         return [
-            plan.run_file("features", protocol, "arrays", kernel=kernel, **keys)
-            for keys in runs(plan, protocol)
+            plan.run_file("features", protocol, "arrays", dataset=dataset, kernel=kernel, seed=seed)
+            for dataset, seed in runs(plan, protocol)
             for kernel in kernels
         ]
 
     def trained(plan: "Plan", protocol: str) -> list[str]:
         return [
-            plan.run_file("feature-network", protocol, "arrays", **keys) for keys in (runs(plan, protocol) if networks else [])
+            plan.run_file("feature-network", protocol, "arrays", dataset=dataset, seed=seed)
+            for dataset, seed in (runs(plan, protocol) if networks else [])
         ]
 
     def large(plan: "Plan", protocol: str) -> list[str]:
@@ -499,7 +493,7 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
         features, shown = plan.settings.preset.features, runs(plan, protocol)
         if not natural or not shown or not plan.ready([features.natural]):
             return []
-        appearance = {"size": features.natural_size, "fit": "crop", "colour": plan.feature_tasks[shown[0]["dataset"]].colour}
+        appearance = {"size": features.natural_size, "fit": "crop", "colour": plan.feature_tasks[shown[0][0]].colour}
         counts = (features.natural_images, 0)
         return [plan.prepared("corrected", "arrays", features.natural, counts, plan.seeds[0], **appearance)]
 
@@ -514,7 +508,8 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
 
     inputs: dict[str, FigureFiles] = {
         "images": lambda plan, protocol: [
-            plan.feature_images({"protocol": protocol, **keys})[0] for keys in runs(plan, protocol)
+            plan.feature_images({"protocol": protocol, "dataset": name, "seed": str(seed)})[0]
+            for name, seed in runs(plan, protocol)
         ],
         "fits": fits,
         "networks": trained,

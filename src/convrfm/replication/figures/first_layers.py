@@ -17,7 +17,6 @@ from convrfm.numerics.patches import random_metrics
 from convrfm.pictures.filtering import without_means
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures.feature_measurements import change_of_filters
-from convrfm.replication.figures.features import feature_runs
 from convrfm.replication.figures.figure import Drawn, FigureFiles, FigureSpec, runs_with
 from convrfm.replication.figures.style import (
     figure_style,
@@ -33,12 +32,15 @@ from convrfm.replication.figures.style import (
 )
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs.fits import FeatureFitSettings, of_kernel
+from convrfm.replication.runs.kinds import Keys, RunKind
+from convrfm.replication.runs.networks import FeatureNetworkSettings
 from convrfm.system.storage import load_arrays
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = ["FIGURE", "FirstLayers", "caption", "compare", "draw", "draw_figure"]
+__all__ = ["FIGURE", "KINDS", "FirstLayers", "caption", "compare", "draw", "draw_figure"]
 
 
 class FirstLayers(Model):
@@ -48,9 +50,7 @@ class FirstLayers(Model):
     datasets: Annotated[list[str], each_once()] = Field(
         min_length=1, max_length=3, description="data sets of the section features, whose models are fitted"
     )
-    n_train: Annotated[list[Positive], each_once(str)] = Field(
-        min_length=1, description="training images, beside those of the section features"
-    )
+    n_train: Annotated[list[Positive], each_once(str)] = Field(min_length=1, description="numbers of training images")
     rotations: Positive = Field(200, description="random rotations of the metric, and random matrices, that it is held against")
 
     def check(self, preset: Any) -> None:
@@ -175,16 +175,44 @@ def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
         yield f"{n_train}", QUANTITIES[str(quantity)], f"{row['value']:.2f}", chance, f"{row['random']:.2f}"
 
 
-def _files(kind: str, **more: str) -> FigureFiles:
-    """The arrays of every run of a kind: those of the section, and those of the section features."""
+def _images(plan: "Plan", w: Keys) -> list[str]:
+    """The images of a run, with the test images of the section features."""
+    task = plan.feature_tasks[w["dataset"]]
+    appearance: dict[str, Any] = {"size": task.size, "colour": task.colour}
+    return [plan.prepared(w["protocol"], "arrays", task.dataset, (w["n_train"], task.n_test), w["seed"], **appearance)]
+
+
+def _fit(plan: "Plan", w: Keys) -> FeatureFitSettings:
+    """What a fit sees of the configuration."""
+    own = plan.feature_tasks[w["dataset"]].model_dump(include={"dataset", "rounds", "ridges", "patch_size", "depth"})
+    return FeatureFitSettings(**own, kernel="cntk", protocol=w["protocol"], seed=int(w["seed"]), **of_kernel(plan))
+
+
+def _network(plan: "Plan", w: Keys) -> FeatureNetworkSettings:
+    """What a training sees of the configuration."""
+    task = plan.feature_tasks[w["dataset"]]
+    own = {**task.model_dump(include={"dataset", "patch_size", "depth"}), **task.network.model_dump()}
+    return FeatureNetworkSettings(**own, protocol=w["protocol"], seed=int(w["seed"]), device=plan.settings.config.device)
+
+
+KEYS = ("dataset", "n_train", "seed")
+
+KINDS = (
+    RunKind("sized-features", "fits:fit_metric", KEYS, {"images": _images}, _fit),
+    RunKind("sized-feature-network", "networks:train_feature_network", KEYS, {"images": _images}, _network),
+)
+
+
+def _files(kind: str) -> FigureFiles:
+    """The arrays of every run of a kind."""
 
     def files(plan: "Plan", protocol: str) -> list[str]:
-        section = plan.section(FirstLayers)
+        section, count = plan.section(FirstLayers), plan.settings.preset.features.seeds
         return [
-            plan.run_file(kind, protocol, "arrays", **more, **keys)
+            plan.run_file(kind, protocol, "arrays", dataset=dataset, n_train=n_train, seed=seed)
             for dataset in plan.ready(section.datasets)
-            for n_train in sorted({*section.n_train, plan.feature_tasks[dataset].n_train})
-            for keys in feature_runs(plan, dataset, protocol, n_train)
+            for n_train in section.n_train
+            for seed in plan.image_seeds(dataset, protocol, count)
         ]
 
     return files
@@ -204,7 +232,7 @@ FIGURE = FigureSpec(
     "images.",
     section=FirstLayers,
     needs=lambda plan: plan.needs(plan.section(FirstLayers).datasets),
-    inputs={"fits": _files("features", kernel="cntk"), "networks": _files("feature-network")},
+    inputs={"fits": _files("sized-features"), "networks": _files("sized-feature-network")},
     seen=_seen,
     asked=lambda plan: plan.section(FirstLayers).in_all,
 )

@@ -131,6 +131,7 @@ FITS = {
     "fit_images": "image-rfm",
     "fit_variant": "variant",
     "fit_printed": "printed-rfm",
+    "fit_sized_features": "sized-features",
 }
 """The rules that fit kernels, with their kinds of runs."""
 
@@ -152,13 +153,12 @@ def fit_size(plan: Plan, kind: str, w: Keys) -> FitSize:
     settings = RUNS[kind].settings(plan, w)
     if "task" in settings:
         return task_size(settings)
-    of_features = kind == "features"
+    of_features = kind in ("features", "sized-features")
     task = plan.feature_tasks[w["dataset"]] if of_features else plan.image_task(w["dataset"], w["classes"])
     shape = plan.image_shape(task.dataset, task.size, task.colour)
     # Pairs of classes have a single output.
     outputs = REGISTRY[task.dataset].classes if w.get("classes", "all") == "all" else 1
-    n_train = int(w["n_train"]) if of_features else task.n_train
-    return FitSize(settings, n_train, task.n_test, shape, outputs)
+    return FitSize(settings, int(w.get("n_train", task.n_train)), task.n_test, shape, outputs)
 
 
 def fit_memory(plan: Plan, rule: str, w: Keys) -> int:

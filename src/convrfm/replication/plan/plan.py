@@ -162,7 +162,7 @@ class Plan:
     def feature_images(self, w: Keys) -> list[str]:
         """The images that the models of Figures 3, 10, 11 and 12 are fitted to, by the keys of a run."""
         task = self.feature_tasks[w["dataset"]]
-        counts, appearance = (w["n_train"], task.n_test), dict[str, Any](size=task.size, colour=task.colour)
+        counts, appearance = (task.n_train, task.n_test), dict[str, Any](size=task.size, colour=task.colour)
         return [self.prepared(w["protocol"], "arrays", task.dataset, counts, w["seed"], **appearance)]
 
     def figure_file(self, figure: str, protocol: str, form: str) -> str:

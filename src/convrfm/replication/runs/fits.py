@@ -249,8 +249,8 @@ KINDS = (
     ),
     RunKind("image-rfm", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
     RunKind(
-        "features", "fits:fit_metric", ("kernel", "dataset", "n_train", "seed"),
-        {"images": lambda plan, w: plan.feature_images(w)}, _of_features,
+        "features", "fits:fit_metric", ("dataset", "kernel", "seed"), {"images": lambda plan, w: plan.feature_images(w)},
+        _of_features,
     ),
     RunKind(
         "layers", "transformed:transform_layers", ("dataset", "seed"),

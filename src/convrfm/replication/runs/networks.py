@@ -227,7 +227,7 @@ KINDS = (
     ),
     RunKind("image-cnn", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
     RunKind(
-        "feature-network", "networks:train_feature_network", ("dataset", "n_train", "seed"),
+        "feature-network", "networks:train_feature_network", ("dataset", "seed"),
         {"images": lambda plan, w: plan.feature_images(w)}, _of_features,
     ),
     RunKind(
