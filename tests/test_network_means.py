@@ -54,6 +54,16 @@ def test_a_gain_is_paired(rng):
     assert other.standard_error > 1e-3
 
 
+def test_a_gain_takes_as_many_passes_of_probes_as_each_network_needs(rng):
+    """With a tolerance, a trained network takes other numbers of probes than a fresh one; blocks of probes are independent."""
+    trained, against = (replace(layer(rng), mode="probe") for _ in range(2))
+    same = mean_gain([trained], [against])
+    longer = replace(trained, sums=trained.sums * 4, counts=trained.counts * 4, images=trained.images * 4)
+    found = mean_gain([longer], [against])
+    assert found == pytest.approx(same, rel=1e-9)
+    assert found.standard_error > 1e-3
+
+
 def test_too_few_parts_have_no_interval(rng):
     found = mean_correlation([layer(rng, blocks=1)])
     assert np.isfinite(found.value)
@@ -82,6 +92,11 @@ def test_what_does_not_belong_together_is_refused(rng):
         with pytest.raises(InputError, match="same images"):
             mean_correlation(*arguments)
     for pair in (([], [layer(rng)]), ([layer(rng)], []), ([layer(rng)], [layer(rng, blocks=4)])):
+        with pytest.raises(InputError, match="same images"):
+            mean_gain(*pair)
+    exact, probed = layer(rng), replace(layer(rng), mode="probe")
+    more, uneven = replace(exact, counts=exact.counts * 4), replace(probed, counts=np.array([3, 3, 3, 3, 6]))
+    for pair in (([exact], [more]), ([exact], [probed]), ([probed], [uneven])):
         with pytest.raises(InputError, match="same images"):
             mean_gain(*pair)
     with pytest.raises(InputError, match="its probes"):

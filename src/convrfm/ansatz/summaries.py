@@ -329,6 +329,8 @@ def _with_and_without(layers: Sequence[LayerAgop]) -> tuple[float, list[float]]:
 
 
 def _check_parts(layers: Sequence[LayerAgop]) -> None:
-    if not layers or any(not np.array_equal(layer.counts, layers[0].counts) for layer in layers):
+    # Parts of probes are all the images with probes of their own, and each measurement takes as many passes as it needs.
+    parts = [(layer.mode, (layer.counts / layer.counts.sum() if layer.noisy else layer.counts).tolist()) for layer in layers]
+    if not parts or any(each != parts[0] for each in parts):
         msg = "Needs at least one layer, and all layers measured on the same images in the same parts."
         raise InputError(msg)
