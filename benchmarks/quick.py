@@ -1,8 +1,6 @@
 """The numbers that README and docs quote from a finished build of the preset `quick`; writes benchmarks/quick.json.
 
-    make quick && snakemake -c2 audit && python benchmarks/quick.py && make generated
-
-Verdicts and their measurements are those of the audit; the other numbers are read from the tables of the figures.
+make quick && python benchmarks/quick.py && make generated
 """
 
 import argparse
@@ -13,20 +11,6 @@ from typing import Any
 import pandas as pd
 
 OUTPUT = Path(__file__).with_name("quick.json")
-
-
-def verdicts(results: Path) -> dict[str, Any]:
-    """Verdicts with the measurements on the paper's own data, by claim."""
-    audit = json.loads((results / "audit/audit.json").read_text())
-    kept = ("what", "value", "interval", "unit", "holds")
-    return {
-        judgement["claim"]: {
-            "title": judgement["title"],
-            "verdict": judgement["verdict"],
-            "measurements": [{name: each[name] for name in kept} for each in judgement["measurements"] if each["comparable"]],
-        }
-        for judgement in audit["judgements"]
-    }  # fmt: skip
 
 
 def bars(results: Path) -> list[dict[str, Any]]:
@@ -69,12 +53,7 @@ def main() -> None:
     parser.add_argument("results", nargs="?", type=Path, default=OUTPUT.parents[1] / "results/quick")
     results = parser.parse_args().results
     record = json.loads((results / "figures/published/fig05.json").read_text())
-    content = {
-        "commit": record["code"]["commit"],
-        "bars": bars(results),
-        "figures": figures(results),
-        "verdicts": verdicts(results),
-    }
+    content = {"commit": record["code"]["commit"], "bars": bars(results), "figures": figures(results)}
     OUTPUT.write_text(json.dumps(content, indent=1) + "\n")
     print(f"written: {OUTPUT}")
 

@@ -15,7 +15,8 @@ from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).parents[2]
 FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "results/README.md")]
-PAGES = [*FRONT, *sorted((ROOT / "docs").rglob("*.md"))]
+# Captions of published figures are quoted by the page of the results.
+PAGES = [*FRONT, *sorted(set((ROOT / "docs").rglob("*.md")) - set((ROOT / "docs/results").glob("*/figures/*/*.md")))]
 
 _SLUG = slugify(case="lower")  # what mkdocs.yml asks for; GitHub's anchors are the same
 

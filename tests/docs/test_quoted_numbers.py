@@ -11,7 +11,7 @@ from convrfm.replication.pages.quoted_numbers import quoted
 from docs.pages import PAGES, ROOT, name_of
 
 SOURCES = (
-    "benchmarks/times.json", "benchmarks/quick.json", "benchmarks/cost.csv", "docs/benchmarks.md",
+    "benchmarks/times.json", "benchmarks/quick.json", "docs/results/workstation/audit/audit.json", "docs/benchmarks.md",
     "docs/benchmarks_ansatz.md", "docs/beyond.md",
 )  # fmt: skip
 
@@ -20,7 +20,7 @@ SOURCES = (
 def checkout(tmp_path):
     """A folder with the sources of the numbers, and a README of its own."""
     for file in SOURCES:
-        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
         shutil.copy(ROOT / file, tmp_path / file)
     (tmp_path / "README.md").write_text("It takes <!-- generated: time make quick -->1 min<!-- /generated -->.\n")
     return tmp_path

@@ -3,21 +3,20 @@
 A page marks a number by `<!-- generated: NAME -->` and `<!-- /generated -->`; what lies between is written from
 
 - `benchmarks/times.json`: minutes of commands and figures;
-- `benchmarks/quick.json`: accuracies, verdicts and other results of the preset `quick` (`benchmarks/quick.py`);
-- `benchmarks/cost.csv`: cost of convolutional kernels (`benchmarks/cost.py`);
+- `benchmarks/quick.json`: accuracies and other results of the preset `quick` (`benchmarks/quick.py`);
+- `audit/audit.json` of the published results: verdicts (`benchmarks/publish.py`);
 - tables of `docs/benchmarks.md`, `docs/benchmarks_ansatz.md` and `docs/beyond.md`.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from convrfm.errors import ConfigError
+from convrfm.replication.pages.published import DECIDED, PUBLISHED, verdict_rows
 
 __all__ = ["quoted"]
 
@@ -94,7 +93,8 @@ def _numbers(root: Path) -> dict[str, str]:
     """All numbers that pages can quote, in words, by name."""
     times = {entry["name"]: entry for entry in json.loads((root / "benchmarks/times.json").read_text())}
     quick = json.loads((root / "benchmarks/quick.json").read_text())
-    cost = pd.read_csv(root / "benchmarks/cost.csv").set_index("quantity")
+    judged = json.loads((root / PUBLISHED / "audit/audit.json").read_text())["judgements"]
+    decided = [each for each in judged if each["verdict"] in DECIDED]
     speed = _table(root / "docs/benchmarks.md", "work")
     ansatz = (root / "docs/benchmarks_ansatz.md").read_text(encoding="utf-8")
     protocol = _table(root / "docs/beyond.md", "change")["all of the protocol `corrected`"]
@@ -105,7 +105,8 @@ def _numbers(root: Path) -> dict[str, str]:
         "machine": times["make quick"]["machine"],
         "date": times["make quick"]["date"],
         "figures": "\n".join(_figure_rows(quick, times)),
-        "verdicts": "\n".join(_verdict_rows(quick["verdicts"], cost)),
+        "verdicts": "\n".join(verdict_rows(decided)),
+        "undecided": ", ".join(dict.fromkeys(each["claim"] for each in judged if each not in decided)),
         "bars": "\n".join(_bars_rows(quick["bars"])),
         "bars lost": f"{lost:.0f}",
         "bars gain": f"{lowest:.1f} to {highest:.1f}",
@@ -192,58 +193,3 @@ def _bars_rows(rows: list[dict[str, Any]]) -> Iterator[str]:
 def _interval(row: dict[str, Any], form: str) -> str:
     value, low, high = (format(100 * row[name], form) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
-
-
-def _verdict_rows(verdicts: dict[str, Any], cost: pd.DataFrame) -> Iterator[str]:
-    """The claims that the preset `quick` decides."""
-    yield "| claim | verdict | measured |"
-    yield "|---|---|---|"
-    for claim, found in verdicts.items():
-        if found["verdict"] in ("REPRODUCED", "PARTIAL", "NOT REPRODUCED"):
-            words = _costs(cost) if claim == "A15" else _MEASURED.get(claim, _held)(found["measurements"])
-            yield f"| {claim}, {found['title']} | {found['verdict']} | {words} |"
-
-
-def _held(measurements: list[dict[str, Any]]) -> str:
-    return f"{sum(each['holds'] for each in measurements)} of {len(measurements)} measurements hold"
-
-
-def _theorem(measurements: list[dict[str, Any]]) -> str:
-    controls = [each["value"] for each in measurements if each["what"].endswith("(control)")]
-    networks = [each["value"] for each in measurements if each["what"].endswith("(the theorem)")]
-    return (
-        f"1 - correlation at most {max(networks):.0e} in {len(networks)} kinds of networks, at least {min(controls):.2f} in "
-        "controls that violate an assumption"
-    )
-
-
-def _layers(measurements: list[dict[str, Any]]) -> str:
-    shown = [f"{each['what'].partition(': ')[2].partition(',')[0]} {each['value']:+.2f}" for each in measurements]
-    return f"on bars, correlation of pictures beyond that of random matrices: {', '.join(shown)}"
-
-
-def _noise(measurements: list[dict[str, Any]]) -> str:
-    shown = {each["what"].partition(": ")[2].partition(" over")[0]: each for each in measurements}
-    gains = [f"{method} {shown[method]['value']:+.1f}" for method in _METHODS[:4]]
-    return f"on bars at sigma = 2, points over the CNTK: {', '.join(gains)}"
-
-
-def _steps(measurements: list[dict[str, Any]]) -> str:
-    worst = min(measurements, key=lambda each: float(each["value"]))
-    low, high = worst["interval"]
-    return f"smallest step on bars: {worst['value']:+.1f} [{low:+.1f}, {high:+.1f}] points"
-
-
-def _costs(cost: pd.DataFrame) -> str:
-    memory, time, classes = cost.loc["memory"], cost.loc["time"], cost.loc["classes"]
-    return (
-        f"expanded into patches, images take {memory['ratio']:.1f} times their memory; the authors' way to the AGOP takes "
-        f"{time['ratio']:.0f} ({time['low']:.0f} to {time['high']:.0f}) times as long as the closed form, and "
-        f"{classes['ratio']:.1f} times as long for ten outputs as for one"
-    )
-
-
-_MEASURED: dict[str, Callable[[list[dict[str, Any]]], str]] = {
-    "A6": _theorem, "A9": _layers, "A10": _noise, "A13": _steps,
-}  # fmt: skip
-"""What is said of a claim's measurements; of other claims it is how many of them hold."""

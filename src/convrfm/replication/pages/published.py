@@ -1,0 +1,90 @@
+"""The page of published results, and the table of verdicts in the README, from what `benchmarks/publish.py` has copied."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from convrfm.replication.claims.verdicts import Verdict
+
+__all__ = ["DECIDED", "PUBLISHED", "results_page", "verdict_rows"]
+
+PUBLISHED = "docs/results/workstation"
+"""The results that README and docs speak of, in the checkout."""
+
+DECIDED = (Verdict.REPRODUCED, Verdict.PARTIAL, Verdict.NOT_REPRODUCED)
+"""Verdicts that say something of the paper."""
+
+
+def verdict_rows(judgements: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A table in Markdown: for each claim the verdict, the number that decides it, and what was measured.
+
+    Args:
+        judgements: of `audit.json`.
+    """
+    both = len({each["protocol"] for each in judgements if each["protocol"]}) > 1
+    yield "| claim | verdict | the number that decides, 95 % interval | measured on |"
+    yield "|---|---|---|---|"
+    for each in judgements:
+        protocol = f" ({each['protocol']})" if both and each["protocol"] else ""
+        decided = each["verdict"] in DECIDED
+        cells = (each["number"], each["data"]) if decided else (_why(each), "-")
+        yield f"| {each['claim']}, {each['title']}{protocol} | {each['verdict']} | {cells[0]} | {cells[1]} |".replace("\n", " ")
+
+
+def _why(judgement: Mapping[str, Any]) -> str:
+    """What a decision would take."""
+    return f"needs{judgement['reason'].rpartition('A decision takes')[2].rstrip('.')}"
+
+
+def results_page(folder: Path, header: str) -> str:
+    """The page of a preset's published results.
+
+    Args:
+        folder: `docs/results/<preset>`.
+        header: says where the page comes from.
+    """
+    audit, build = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("audit/audit.json", "build.json"))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("figures/*/*.json"))]
+    (commit,) = {record["code"]["commit"] for record in records}
+    machines = {record["machine"]["processor"] for record in records}
+    preset = audit["preset"]
+    lines = [
+        f"# Results of the preset {preset}",
+        "",
+        f"<!-- {header} -->",
+        "",
+        f"Built by `snakemake -c2 --config preset={preset}` with the code of commit `{commit[:10]}`, on {', '.join(machines)}:",
+        f"{build['runs']} runs, {build['run_seconds'] / 3600:.1f} hours of jobs. The audit of {audit['made'][:10]} trusts the",
+        "results. [audit.json](audit/audit.json) has every measurement, [seal.json](seal.json) the hashes of all records.",
+        "Beside each picture lie table, caption, and record with the hashes of what it was made of. The root of all records:",
+        "",
+        f"    {audit['root']}",
+        "",
+        "## Claims",
+        "",
+        *verdict_rows(audit["judgements"]),
+        "",
+        "What has to hold for each claim was fixed beforehand: [claims](../../claims.md).",
+        "",
+        "## Data",
+        "",
+        "| data | images | as published | remark |",
+        "|---|---|---|---|",
+        *map(_data_row, build["data"]),
+    ]
+    for record in sorted(folder.glob("figures/*/*.md")):
+        picture = record.with_suffix(".png").relative_to(folder).as_posix()
+        caption = record.read_text(encoding="utf-8").strip()
+        lines += ["", f"## {record.stem}, protocol {record.parent.name}", "", f"![{record.stem}]({picture})", "", caption]
+    return "\n".join(lines) + "\n"
+
+
+def _data_row(data: Mapping[str, Any]) -> str:
+    splits = ", ".join(
+        f"{split} {found['images']}" + (f" of {data['part'][split][1]}" if split in data["part"] else "")
+        for split, found in data["splits"].items()
+        if "images" in found
+    )
+    verified = "verified" if data["verified"] else "not verified"
+    return f"| {data['dataset']} | {splits or '-'} | {verified} | {data['note'] or '-'} |"
