@@ -4,7 +4,7 @@ A page marks a number by `<!-- generated: NAME -->` and `<!-- /generated -->`; w
 
 - `benchmarks/times.json`: minutes of commands and figures;
 - `benchmarks/quick.json`: accuracies and other results of the preset `quick` (`benchmarks/quick.py`);
-- `audit/audit.json` of the published results: verdicts (`benchmarks/publish.py`);
+- `audit/audit.json` and tables of the published results: verdicts, and numbers on real data (`benchmarks/publish.py`);
 - tables of `docs/benchmarks.md`, `docs/benchmarks_ansatz.md` and `docs/beyond.md`.
 """
 
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from convrfm.errors import ConfigError
 from convrfm.replication.pages.published import DECIDED, PUBLISHED, verdict_rows
@@ -111,12 +113,24 @@ def _numbers(root: Path) -> dict[str, str]:
         "bars lost": f"{lost:.0f}",
         "bars gain": f"{lowest:.1f} to {highest:.1f}",
         "corrected costs": protocol["ConvRFM"].removeprefix("-").partition(" ")[0],
+        **dict(_real(root / PUBLISHED / "figures/published")),
         "speed gram": next(iter(speed.values()))["ratio"],
         "speed agop": f"{agop} to {first}",
         "probes": _found(r"probe mode with (\d+) probes", ansatz),
         "probes speed": _found(r"\*\*(\d+) times faster\*\*", ansatz),
         "probes error": _found(r"Largest error of a corrected correlation: \*\*([\d.]+)\*\*", ansatz),
     }
+
+
+def _real(tables: Path) -> Iterator[tuple[str, str]]:
+    """Numbers of the published Figures 7 and 10: correlations by power of the AGOP, and of pictures through first layers."""
+    powers = pd.read_csv(tables / "fig07.csv").query("panel == 'C' and power in (0.5, 1)")
+    for (when, power), values in powers.groupby(["when", "power"])["value"]:
+        yield f"power {power:g} {when}", f"{values.min():.2f} to {values.max():.2f}"
+    first = pd.read_csv(tables / "fig10.csv").query("quantity in ('alike', 'alike_without_means')")
+    for (dataset, quantity), rows in first.groupby(["dataset", "quantity"])[["value", "control"]]:
+        value, control = rows.mean()
+        yield f"{quantity} {dataset}", f"{value:.2f}, against {control:.2f} at random"
 
 
 def _duration(minutes: float) -> str:
