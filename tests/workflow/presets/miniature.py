@@ -30,7 +30,7 @@ PAIRS = {"first_classes": 2, "n_train": 2, "n_test": 2}
 IMAGES = {"n_train": SMALL["n_train"], "n_test": SMALL["n_test"]}
 RFM = {"rounds": 2, "stages": 1, "filters": 4, "ridges": [1e-3]}
 
-FIXED = ("costs", "theorem1", "printed", "beyond")
+FIXED = ("costs", "theorem1", "printed", "beyond", "first_layers")
 """Sections that are not shrunk key by key."""
 
 PATCH = """
@@ -64,6 +64,7 @@ def miniature(preset: str) -> dict[str, Any]:
     tasks = [{**task, "n_train": [6, 8], "n_test": 4, "rfm": RFM} for task in content["beyond"]["tasks"]]
     choices = {**content["beyond"]["choices"], "n_train": 8, "agop_samples": [1, 2]}
     small["beyond"] = {**content["beyond"], "in_all": True, "seeds": [0], "tasks": tasks, "choices": choices}
+    small["first_layers"] = {**content["first_layers"], "in_all": True, "n_train": [6, 8], "rotations": 3}
     zoo = small["zoo"]
     zoo["weights"] = small["fig01"]["heat_maps"] = [NETWORK]
     zoo["measurement"] = {"images": 2, "mode": "probe", "probes": 2, "most_probes": 4, "batch_size": 2}
