@@ -63,9 +63,9 @@ def test_the_nulls_are_freed_of_the_noise_of_probes():
 
 
 def test_rotations_are_orthogonal_and_uniform():
-    from convrfm.ansatz.summaries import _rotations
+    from convrfm.ansatz.summaries import random_rotations
 
-    turned = _rotations(np.random.default_rng(0), 2000, 3)
+    turned = random_rotations(np.random.default_rng(0), 2000, 3)
     assert_close(turned @ turned.transpose(0, 2, 1), np.broadcast_to(np.eye(3), turned.shape), "smooth")
     # The first entry of a uniform direction in three dimensions is uniform in [-1, 1] (Archimedes).
     assert stats.kstest(turned[:, 0, 0], stats.uniform(-1, 2).cdf).pvalue > 0.01

@@ -279,6 +279,15 @@ def test_the_number_is_the_one_that_decides_and_comes_with_its_data(results, sig
     assert found.data == "Noisy bars; Noisy MNIST: sigma = 2, n = 500/400, seeds 0, 1, 2"
 
 
+def test_where_one_is_enough_it_is_the_one_that_holds_best(results):
+    fill(results, "A11", (1, -1))
+    found = verdict_on(results, "A11")
+    assert found.verdict is Verdict.REPRODUCED
+    best = max(decisive(found), key=lambda each: each.margin)
+    assert best.holds
+    assert found.number.startswith(f"{best.what}: {best.value:.3g} [")
+
+
 def test_without_a_decision_there_is_no_number(results):
     assert (verdict_on(results, "A10").number, verdict_on(results, "A10").data) == ("", "")
     found = filled(results, "A10", GOOD, stand_in=True)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
@@ -54,10 +55,10 @@ def test_the_audit_trusts_them_and_decides_on_real_data(audit):
 def test_nothing_in_them_names_a_machine():
     text = [path.read_text() for path in FOLDER.rglob("*") if path.suffix in (".json", ".md", ".csv")]
     assert text
+    absolute = re.compile(r"(?<![\w.:/<>-])/[a-z]+/")
+    assert absolute.search('data in "/data/mnist"')
     for each in text:
-        assert "/tmp/" not in each
-        assert "/home/" not in each
-        assert "/work/" not in each
+        assert not absolute.search(each)
 
 
 def judged(**changes):

@@ -35,7 +35,7 @@ from convrfm.numerics.inputs import generator
 
 __all__ = [
     "POWERS", "LayerAgop", "Mode", "correlations", "growth", "layer_row", "mean_correlation", "mean_gain",
-    "random_filters", "rotated_null", "summarise",
+    "random_filters", "random_rotations", "rotated_null", "summarise",
 ]  # fmt: skip
 
 Mode = Literal["exact", "probe"]
@@ -133,7 +133,7 @@ def rotated_null(layer: LayerAgop, *, seed: int, draws: int = DRAWS) -> Estimate
         ProbeError: too few probes for the correction.
     """
     rng = generator(seed, "rotated null")
-    rotations = (_rotations(rng, *layer.core.shape[:2]) for _ in range(draws))
+    rotations = (random_rotations(rng, *layer.core.shape[:2]) for _ in range(draws))
     return _percentiles([_correlation(layer, layer.cnfm, rotation) for rotation in rotations])
 
 
@@ -148,8 +148,14 @@ def _correlation(layer: LayerAgop, fixed: FilterForm, rotation: np.ndarray | Non
     return BlockCorrelation(fixed, parts, counts, noisy=layer.noisy).value()
 
 
-def _rotations(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
-    """Orthogonal matrices `(count, k, k)`, uniform: QR of Gaussian ones with the signs of R taken out (Mezzadri 2007)."""
+def random_rotations(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
+    """Draw orthogonal matrices `(count, k, k)`, uniform: QR of Gaussian ones with the signs of R taken out (Mezzadri 2007).
+
+    Args:
+        rng: draws them.
+        count: how many.
+        dimension: k.
+    """
     q, r = np.linalg.qr(rng.standard_normal((count, dimension, dimension)))
     return np.asarray(q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :])
 

@@ -95,10 +95,8 @@ def asked_for(plan: Plan) -> set[str]:
 
     Figures that `all` leaves out, and that are built by their names, count as asked for.
     """
-    named = (name for name, figure in FIGURES.items() if not figure.spec.asked(plan))
-    figures = {*asked_figures(plan), *((name, protocol) for name in named for protocol in plan.settings.protocols)}
     waiting: list[tuple[str, RunKind | FigureKind, Mapping[str, str]]] = []
-    for figure, protocol in figures:
+    for figure, protocol in asked_figures(plan, by_name=True):
         waiting.append((f"{plan.results}/figures/{protocol}/{figure}", FIGURES[figure], {"protocol": protocol}))
     found: set[str] = set()
     while waiting:

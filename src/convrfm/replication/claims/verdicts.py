@@ -94,8 +94,8 @@ class Decision:
         reason: why, in sentences.
         measurements: what it rests on.
         lacking: whether anything is not decided.
-        number: of the hard measurements on the paper's data, the one that is closest to its bound, or furthest from it where
-            one fails: name, value and interval in words; empty where nothing is decided.
+        number: of the hard measurements on the paper's data that are decided, the one that holds by least or fails by most,
+            and, where one that holds is enough, the one that holds by most: name, value and interval in words; else empty.
         data: what was measured, with noise levels, images and seeds, in words; empty where nothing was.
     """
 
@@ -166,7 +166,8 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
     ]
     verdict = Verdict.UNKNOWN if broken else _verdict(rule, hard, weighed, lacking=lacking, skipped=bool(skipped))
     decided = [each for each in hard if each.measurement.holds is not None]
-    number = _shown(_tightest(decided)) if decided else ""
+    deciding = max if rule.one_is_enough else min
+    number = _shown(deciding(decided, key=_margin)) if decided else ""
     return Decision(verdict, " ".join(sentences), tuple(e.measurement for e in weighed), lacking, number, _scope(hard))
 
 
@@ -262,15 +263,15 @@ def _counted(hard: Sequence[_Weighed], open_ones: Sequence[_Weighed], data: str)
     yield f"{holding} of {len(hard)} measurements on {data} hold ({_scope(hard)})."
     failing = [each for each in hard if each.measurement.holds is False]
     if failing:
-        yield f"{_count(failing, 'fails', 'fail')}, furthest {_shown(_tightest(failing))}."
+        yield f"{_count(failing, 'fails', 'fail')}, furthest {_shown(min(failing, key=_margin))}."
     for gap in dict.fromkeys(each.gap for each in open_ones):
         alike = [each for each in open_ones if each.gap == gap]
         yield f"{_count(alike, 'is', 'are')} not decided, since {gap}: {'; '.join(map(_shown, alike[:3]))}."
 
 
-def _tightest(those: Sequence[_Weighed]) -> _Weighed:
-    """The one that holds by least, or fails by most."""
-    return min(those, key=lambda each: each.measurement.margin or 0.0)
+def _margin(each: _Weighed) -> float:
+    """By how much a measurement holds, negative where it fails."""
+    return each.measurement.margin or 0.0
 
 
 def _scope(those: Sequence[_Weighed]) -> str:

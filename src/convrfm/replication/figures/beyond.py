@@ -1,6 +1,5 @@
 """Beyond the paper: what more images in the AGOP, more training images, and each choice of the protocol are worth."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -34,7 +33,7 @@ from convrfm.replication.figures.style import (
     reservation,
     short_title,
     skipped_lines,
-    stand_in_note,
+    with_stand_ins,
     write_reason,
 )
 from convrfm.replication.record.record import run_name
@@ -404,8 +403,8 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         for task in dict.fromkeys(table["task"]):
             axes, rows = next(rest), size_curve(table, task, protocol)
             _draw_curves(axes, rows, "n_train", colours)
-            note = "\n" + textwrap.fill(f"({stand_in_note([task])})", 26) if is_stand_in(task) else ""
-            axes.set(xlabel="training images", title=rf"{short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}{note}")
+            heading = rf"{short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}"
+            axes.set(xlabel="training images", title=with_stand_ins(heading, [task], separator="\n", width=26))
         for axes in panels[: len(panels) - len(skipped)]:
             letter(axes, next(letters))
         for axes, (task, reason) in zip(rest, skipped.items(), strict=True):

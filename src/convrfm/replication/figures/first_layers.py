@@ -1,7 +1,7 @@
 """Beyond the paper: whether the metric of ConvRFM and the filters of a network's first layer agree, as training images grow."""
 
 from collections.abc import Iterator, Mapping
-from textwrap import fill
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field
-from scipy.stats import ortho_group
 
 from convrfm.ansatz.filter_forms import pearson
+from convrfm.ansatz.summaries import random_rotations
 from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import random_metrics
 from convrfm.pictures.filtering import without_means
@@ -27,14 +27,13 @@ from convrfm.replication.figures.style import (
     reservation,
     short_title,
     skipped_lines,
-    stand_in_note,
+    with_stand_ins,
     write_reason,
 )
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
-from convrfm.replication.runs.fits import FeatureFitSettings, of_kernel
-from convrfm.replication.runs.kinds import Keys, RunKind
-from convrfm.replication.runs.networks import FeatureNetworkSettings
+from convrfm.replication.runs import fits, networks
+from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
 from convrfm.system.storage import load_arrays
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def compare(metric: np.ndarray, cnfm: np.ndarray, patch_size: int, draws: int, r
         a row for each of `QUANTITIES`: columns `quantity`, `value`, and of the rotated metric `rotated` (mean), `rotated_low`
         and `rotated_high` (central 95 %), and `random` (mean).
     """
-    turns = np.reshape(ortho_group.rvs(len(metric), size=draws, random_state=rng), (draws, *metric.shape))
+    turns = random_rotations(rng, draws, len(metric))
     parts = {"rotated": turns @ metric @ turns.transpose(0, 2, 1), "random": random_metrics(len(metric), draws, rng)}
     rows = []
     for quantity in QUANTITIES:
@@ -127,8 +126,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             write_reason(panel, short_title(dataset), reason)
         for panel, dataset, name in zip(panels[len(skipped) :], datasets, "ABC", strict=False):
             _draw_data_set(panel, table[table["dataset"] == dataset])
-            note = f"\n{fill(f'({stand_in_note([dataset])})', 44)}" if is_stand_in(dataset) else ""
-            panel.set_title(short_title(dataset) + note)
+            panel.set_title(with_stand_ins(short_title(dataset), [dataset], separator="\n", width=44))
             letter(panel, name)
         figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         panels[len(skipped)].set_ylabel("Pearson correlation with the\nnetwork's first layer")
@@ -175,32 +173,16 @@ def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
         yield f"{n_train}", QUANTITIES[str(quantity)], f"{row['value']:.2f}", chance, f"{row['random']:.2f}"
 
 
-def _images(plan: "Plan", w: Keys) -> list[str]:
-    """The images of a run, with the test images of the section features."""
-    task = plan.feature_tasks[w["dataset"]]
-    appearance: dict[str, Any] = {"size": task.size, "colour": task.colour}
-    return [plan.prepared(w["protocol"], "arrays", task.dataset, (w["n_train"], task.n_test), w["seed"], **appearance)]
+def _sized(kind: RunKind) -> RunKind:
+    """A kind of run of Figures 3 and 10, with the number of training images among its keys, and the CNTK for its kernel."""
+
+    def seen(plan: "Plan", w: Keys) -> RunSettings:
+        return kind.seen(plan, {**w, "kernel": "cntk"})
+
+    return replace(kind, name=f"sized-{kind.name}", keys=("dataset", "n_train", "seed"), seen=seen)
 
 
-def _fit(plan: "Plan", w: Keys) -> FeatureFitSettings:
-    """What a fit sees of the configuration."""
-    own = plan.feature_tasks[w["dataset"]].model_dump(include={"dataset", "rounds", "ridges", "patch_size", "depth"})
-    return FeatureFitSettings(**own, kernel="cntk", protocol=w["protocol"], seed=int(w["seed"]), **of_kernel(plan))
-
-
-def _network(plan: "Plan", w: Keys) -> FeatureNetworkSettings:
-    """What a training sees of the configuration."""
-    task = plan.feature_tasks[w["dataset"]]
-    own = {**task.model_dump(include={"dataset", "patch_size", "depth"}), **task.network.model_dump()}
-    return FeatureNetworkSettings(**own, protocol=w["protocol"], seed=int(w["seed"]), device=plan.settings.config.device)
-
-
-KEYS = ("dataset", "n_train", "seed")
-
-KINDS = (
-    RunKind("sized-features", "fits:fit_metric", KEYS, {"images": _images}, _fit),
-    RunKind("sized-feature-network", "networks:train_feature_network", KEYS, {"images": _images}, _network),
-)
+KINDS = tuple(_sized(kind) for kind in (*fits.KINDS, *networks.KINDS) if kind.name in ("features", "feature-network"))
 
 
 def _files(kind: str) -> FigureFiles:

@@ -190,10 +190,10 @@ def stand_in_note(datasets: Iterable[str]) -> str:
     return f"stand-in{'s' * (len(found) > 1)}: {'; '.join(found)}" if found else ""
 
 
-def with_stand_ins(heading: str, datasets: Iterable[str], *, separator: str = " ") -> str:
-    """A heading, with what stands in for other data behind it in parentheses."""
-    note = stand_in_note(datasets)
-    return f"{heading}{separator}({note})" if note else heading
+def with_stand_ins(heading: str, datasets: Iterable[str], *, separator: str = " ", width: int | None = None) -> str:
+    """A heading, with what stands in for other data behind it in parentheses, in lines of at most `width` letters."""
+    note = f"({stand_in_note(datasets)})"
+    return heading if note == "()" else f"{heading}{separator}{textwrap.fill(note, width) if width else note}"
 
 
 def reservation(dataset: str) -> str:

@@ -162,7 +162,8 @@ class Plan:
     def feature_images(self, w: Keys) -> list[str]:
         """The images that the models of Figures 3, 10, 11 and 12 are fitted to, by the keys of a run."""
         task = self.feature_tasks[w["dataset"]]
-        counts, appearance = (task.n_train, task.n_test), dict[str, Any](size=task.size, colour=task.colour)
+        counts = (w.get("n_train", task.n_train), task.n_test)
+        appearance: dict[str, Any] = {"size": task.size, "colour": task.colour}
         return [self.prepared(w["protocol"], "arrays", task.dataset, counts, w["seed"], **appearance)]
 
     def figure_file(self, figure: str, protocol: str, form: str) -> str:
@@ -301,8 +302,9 @@ FIGURES = {name: FigureKind(name, spec) for name, spec in figures().items()}
 """Every figure, by its name."""
 
 
-def asked_figures(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Figure and protocol of everything that the target `all` builds."""
+def asked_figures(plan: Plan, *, by_name: bool = False) -> Iterator[tuple[str, str]]:
+    """Figure and protocol of everything that the target `all` builds, or `by_name` of all that can be built by its name."""
     for name, figure in FIGURES.items():
         protocols = figure.spec.only or plan.settings.protocols
-        yield from ((name, protocol) for protocol in protocols if figure.spec.asked(plan) and not figure.spec.lacking(plan))
+        asked = (by_name or figure.spec.asked(plan)) and not figure.spec.lacking(plan)
+        yield from ((name, protocol) for protocol in protocols if asked)
