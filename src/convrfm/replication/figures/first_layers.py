@@ -120,7 +120,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     """
     datasets = list(dict.fromkeys(table["dataset"]))
     with figure_style():
-        figure = Figure(figsize=(max(3.6, 2.6 * (len(datasets) + len(skipped))), 3.4), layout="constrained")
+        figure = Figure(figsize=(max(5.2, 2.6 * (len(datasets) + len(skipped))), 3.4), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(datasets) + len(skipped), sharey=True))
         for panel, (dataset, reason) in zip(panels, skipped.items(), strict=False):
             write_reason(panel, short_title(dataset), reason)
