@@ -43,15 +43,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="data_dir of the build")
     parser.add_argument("--notes", type=Path, help="YAML: remarks on data sets, by name")
     given = parser.parse_args()
-    audit = json.loads((given.results / "audit/audit.json").read_text())
-    if not audit["trusted"]:
+    needed = [given.results / "audit/audit.json", given.results / "seal.json"]
+    if missing := [path for path in needed if not path.is_file()]:
+        parser.error(f"{missing[0]} is not there: seal the results and audit them first")
+    if not json.loads(needed[0].read_text())["trusted"]:
         parser.error("the audit does not trust these results")
     codes = [json.loads(path.read_text())["code"] for path in given.results.glob("figures/*/*.json")]
     if len({code["commit"] for code in codes}) != 1 or any(code["dirty"] for code in codes):
         parser.error("the figures are not all drawn by the code of one commit: draw them again")
     notes = yaml.safe_load(given.notes.read_text()) if given.notes else {}
     chosen = [path for path in sorted(given.results.glob("figures/*/*")) if path.suffix in SUFFIXES]
-    chosen += [given.results / "audit/audit.json", given.results / "seal.json"]
+    chosen += needed
     size = sum(path.stat().st_size for path in chosen)
     if size > LIMIT:
         parser.error(f"{size / 1e6:.1f} MB to publish, {LIMIT / 1e6:.0f} MB are allowed")

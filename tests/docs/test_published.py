@@ -94,6 +94,7 @@ def test_results_that_the_audit_does_not_trust_are_not_published(tmp_path):
     results = tmp_path / "workstation"
     (results / "audit").mkdir(parents=True)
     (results / "audit/audit.json").write_text(json.dumps({"trusted": False}))
+    (results / "seal.json").write_text("{}")
     command = [sys.executable, ROOT / "benchmarks/publish.py", results]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
