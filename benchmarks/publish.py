@@ -50,7 +50,7 @@ def main() -> None:
         parser.error("the audit does not trust these results")
     codes = [json.loads(path.read_text())["code"] for path in given.results.glob("figures/*/*.json")]
     if len({code["commit"] for code in codes}) != 1 or any(code["dirty"] for code in codes):
-        parser.error("the figures are not all drawn by the code of one commit: draw them again")
+        parser.error("the figures were not all drawn by the code of one commit: draw them again")
     notes = yaml.safe_load(given.notes.read_text()) if given.notes else {}
     chosen = [path for path in sorted(given.results.glob("figures/*/*")) if path.suffix in SUFFIXES]
     chosen += needed

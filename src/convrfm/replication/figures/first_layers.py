@@ -152,8 +152,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     opening = (
         f"**Beyond the paper, first layers against training images** (protocol: {table['protocol'].iloc[0]}). Pearson "
         "correlation of the entries of ConvRFM's metric with those of (W - W_0)^T (W - W_0) of the first convolution of a "
-        "network, both fitted to the same images: of whole matrices, and without the mean of each channel of a patch, which is "
-        "its brightness. Rotated: the same metric in random directions, mean and central 95 %. Random: random positive "
+        "network, both fitted to the same images; once of whole matrices, and once without the mean of each channel of a "
+        "patch, its brightness. Rotated: the same metric in random directions, mean and central 95 %. Random: random positive "
         "matrices, mean. The metric is that of ConvRFM's best round from round 1 on."
     )
     lines = [opening]
