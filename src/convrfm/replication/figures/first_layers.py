@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from convrfm.ansatz.filter_forms import pearson
-from convrfm.ansatz.summaries import random_rotations
 from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import random_metrics
 from convrfm.pictures.filtering import without_means
@@ -81,6 +80,8 @@ def compare(metric: np.ndarray, cnfm: np.ndarray, patch_size: int, draws: int, r
         a row for each of `QUANTITIES`: columns `quantity`, `value`, and of the rotated metric `rotated` (mean), `rotated_low`
         and `rotated_high` (central 95 %), and `random` (mean).
     """
+    from convrfm.ansatz.summaries import random_rotations
+
     turns = random_rotations(rng, draws, len(metric))
     parts = {"rotated": turns @ metric @ turns.transpose(0, 2, 1), "random": random_metrics(len(metric), draws, rng)}
     rows = []
