@@ -31,10 +31,10 @@ unit: environment
 	$(MAKE) --jobs=2 --output-sync=target unit-kernels-audit-docs unit-others
 
 unit-kernels-audit-docs: environment
-	$(BIN)/python -m pytest -m "not browser and not docs and not forged" tests/kernels tests/audit tests/datasets tests/docs tests/examples
+	$(BIN)/python -m pytest -m "not browser and not docs and not forged" tests/kernels tests/audit tests/claims tests/datasets tests/docs tests/examples
 
 unit-others: environment
-	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging" --ignore tests/kernels --ignore tests/audit --ignore tests/datasets --ignore tests/docs --ignore tests/examples
+	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging" --ignore tests/kernels --ignore tests/audit --ignore tests/claims --ignore tests/datasets --ignore tests/docs --ignore tests/examples
 
 # Every figure through Snakemake, on a tiny preset.
 figures: environment
