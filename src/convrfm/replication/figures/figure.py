@@ -19,7 +19,7 @@ from convrfm.replication import figures as package
 from convrfm.replication.claims.evidence import Evidence, Judges
 from convrfm.replication.claims.verdicts import quoted
 from convrfm.replication.config.models import Model
-from convrfm.replication.figures.style import draw_skipped, fit_reasons
+from convrfm.replication.figures.style import draw_skipped, fit_reasons, settle_layout
 from convrfm.replication.record.data_states import read_state
 from convrfm.replication.record.record import RUN_FILES, read_record, run_keys
 from convrfm.replication.record.session import Job
@@ -133,6 +133,7 @@ def write_figure(job: Job, table: pd.DataFrame, figure: Figure, caption: str) ->
     write_table(job.outputs["parquet"], table)
     write_table(job.outputs["csv"], table)
     write_bytes(job.outputs["md"], caption.encode())
+    settle_layout(figure)
     fit_reasons(figure)
     for name, metadata in METADATA.items():
         save = partial(figure.savefig, format=name, metadata=metadata)

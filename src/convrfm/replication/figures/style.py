@@ -5,16 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from numpy.typing import ArrayLike
 
 from convrfm.datasets.registry import find_entry
 
 __all__ = [
     "STAND_INS", "bare", "draw_skipped", "figure_style", "fit_reasons", "in_sentence", "is_stand_in", "letter", "palette",
-    "reservation", "short_title", "skipped_lines", "stand_in_note", "star", "starred_note", "starred_reservation", "title",
-    "with_stand_ins", "write_reason",
+    "reservation", "settle_layout", "short_title", "skipped_lines", "stand_in_note", "star", "starred_note",
+    "starred_reservation", "title", "with_stand_ins", "write_reason",
 ]  # fmt: skip
 
 REASON = "reason"
@@ -81,6 +84,27 @@ def write_reason(axes: Axes, title: str, reason: str) -> None:
     # A dollar sign would start a formula. The text has no say in the layout: it is fitted into what the others leave.
     text = f"SKIPPED: {reason}".replace("$", r"\$")
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, gid=REASON).set_in_layout(False)
+
+
+def settle_layout(figure: Figure) -> None:
+    """Let the figure's layout engine place everything once, and keep that, rounded.
+
+    The last digits of the constraint solver's positions depend on addresses in memory: 0 may be -0, and a PDF shows it.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(_rounded(part.bbox_relative.get_points()))
+    for axes in figure.axes:
+        axes.set_position(Bbox(_rounded(axes.get_position(original=True).get_points())), which="original")
+    for text in [text for part in (figure, *figure.subfigs) for text in part.texts]:
+        x, y = _rounded(text.get_position())
+        text.set_position((x, y))
+
+
+def _rounded(places: ArrayLike) -> np.ndarray:
+    """Shares of a figure, to a millionth; -0 becomes 0."""
+    return np.round(np.asarray(places), 6) + 0.0
 
 
 def fit_reasons(figure: Figure) -> None:
