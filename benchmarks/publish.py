@@ -1,4 +1,4 @@
-"""Publishes a finished build: copies its figures, tables, captions, records, audit and seal into docs/results/<preset>.
+"""Publishes a finished build: copies its figures, tables, captions, records, audit and seal into docs/results/<name>.
 
     snakemake -c2 --config preset=workstation && convrfm seal results/workstation
     snakemake -c2 audit --config preset=workstation
@@ -20,7 +20,7 @@ from convrfm.replication.record.data_states import read_state
 ROOT = Path(__file__).parents[1]
 SUFFIXES = (".png", ".csv", ".md", ".json")
 LIMIT = 10_000_000
-"""Bytes for all files of a preset: they stay in the history of the repository for ever."""
+"""Bytes for all files of a build: they stay in the history of the repository for ever."""
 
 
 def data_used(data_dir: Path, notes: dict[str, str]) -> list[dict[str, Any]]:
@@ -38,10 +38,11 @@ def data_used(data_dir: Path, notes: dict[str, str]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Check, and copy."""
-    parser = argparse.ArgumentParser(description="Copy the results of a preset into docs/results.")
+    parser = argparse.ArgumentParser(description="Copy the results of a build into docs/results.")
     parser.add_argument("results", type=Path, help="folder of the preset, with a passed audit and a seal")
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="data_dir of the build")
     parser.add_argument("--notes", type=Path, help="YAML: remarks on data sets, by name")
+    parser.add_argument("--name", help="of the folder below docs/results; the preset's if left out")
     given = parser.parse_args()
     needed = [given.results / "audit/audit.json", given.results / "seal.json"]
     if missing := [path for path in needed if not path.is_file()]:
@@ -58,7 +59,7 @@ def main() -> None:
     if size > LIMIT:
         parser.error(f"{size / 1e6:.1f} MB to publish, {LIMIT / 1e6:.0f} MB are allowed")
     seconds = [json.loads(path.read_text())["wall_seconds"] for path in given.results.rglob("record.json")]
-    target = ROOT / "docs/results" / given.results.name
+    target = ROOT / "docs/results" / (given.name or given.results.name)
     shutil.rmtree(target, ignore_errors=True)
     for path in chosen:
         place = target / path.relative_to(given.results)

@@ -10,20 +10,30 @@ import sys
 import pytest
 
 from convrfm.replication.claims.claims import load_claims
-from convrfm.replication.pages.published import PUBLISHED, results_page, verdict_rows
+from convrfm.replication.pages.published import published_builds, published_judgements, results_page, verdict_rows
 from convrfm.replication.record.record import seal_of
 from docs.pages import ROOT
 
-FOLDER = ROOT / PUBLISHED
-RECORDS = sorted(FOLDER.glob("figures/*/*.json"))
+BUILDS = published_builds(ROOT)
+RECORDS = sorted((ROOT / "docs/results").glob("*/figures/*/*.json"))
+
+
+@pytest.fixture(params=BUILDS, ids=lambda folder: folder.name)
+def folder(request):
+    return request.param
 
 
 @pytest.fixture
-def audit():
-    return json.loads((FOLDER / "audit/audit.json").read_text())
+def records(folder):
+    return sorted(folder.glob("figures/*/*.json"))
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+@pytest.fixture
+def audit(folder):
+    return json.loads((folder / "audit/audit.json").read_text())
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parts[-4]}-{path.stem}")
 def test_files_are_those_of_the_record(path):
     record = json.loads(path.read_text())
     assert record["seal"] == seal_of(record)
@@ -34,10 +44,10 @@ def test_files_are_those_of_the_record(path):
         assert hashlib.sha256(content).hexdigest() == record["outputs"][form]["sha256"]
 
 
-def test_records_are_among_those_that_the_seal_holds(audit):
-    sealed = json.loads((FOLDER / "seal.json").read_text())
+def test_records_are_among_those_that_the_seal_holds(folder, records, audit):
+    sealed = json.loads((folder / "seal.json").read_text())
     assert sealed["root"] == audit["root"]
-    named = {f"results/{audit['preset']}/{path.relative_to(FOLDER).as_posix()}" for path in RECORDS}
+    named = {f"results/{audit['preset']}/{path.relative_to(folder).as_posix()}" for path in records}
     assert named
     assert named <= set(sealed["leaves"])
 
@@ -52,8 +62,8 @@ def test_the_audit_trusts_them_and_decides_on_real_data(audit):
         assert decided <= bool(each["number"]), each["claim"]
 
 
-def test_nothing_in_them_names_a_machine():
-    text = [path.read_text() for path in FOLDER.rglob("*") if path.suffix in (".json", ".md", ".csv")]
+def test_nothing_in_them_names_a_machine(folder):
+    text = [path.read_text() for path in folder.rglob("*") if path.suffix in (".json", ".md", ".csv")]
     assert text
     absolute = re.compile(r"(?<![\w.:/<>-])/[a-z]+/")
     assert absolute.search('data in "/data/mnist"')
@@ -82,9 +92,9 @@ def test_protocols_are_told_apart_where_there_are_two():
     assert rows[4].startswith("| A6, Local signals in noise |")
 
 
-def test_the_page_shows_every_figure_with_its_caption(audit):
-    page = results_page(FOLDER, "made by a test")
-    for path in RECORDS:
+def test_the_page_shows_every_figure_with_its_caption(folder, records, audit):
+    page = results_page(folder, "made by a test")
+    for path in records:
         assert f"(figures/{path.parent.name}/{path.stem}.png)" in page
         assert path.with_suffix(".md").read_text().strip() in page
     assert audit["root"] in page
@@ -99,10 +109,21 @@ def test_results_that_the_audit_does_not_trust_are_not_published(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "does not trust" in done.stderr
-    assert (FOLDER / "audit/audit.json").exists()
+    assert published_builds(ROOT) == BUILDS
 
 
-def test_tables_have_rows():
-    for path in FOLDER.glob("figures/*/*.csv"):
+def test_tables_have_rows(folder):
+    for path in folder.glob("figures/*/*.csv"):
         with path.open() as file:
             assert len(list(csv.reader(file))) > 1, path.stem
+
+
+def test_a_claim_is_told_by_the_first_build_that_decides_it(tmp_path):
+    verdicts = {"large": ["UNKNOWN", "PARTIAL", "UNKNOWN"], "small": ["REPRODUCED", "REPRODUCED", "SKIPPED"]}
+    for name, each in verdicts.items():
+        folder = tmp_path / "docs/results" / name
+        (folder / "audit").mkdir(parents=True)
+        (folder / "build.json").write_text("{}")
+        judgements = [judged(claim=f"A{i}", verdict=verdict) for i, verdict in enumerate(each)]
+        (folder / "audit/audit.json").write_text(json.dumps({"judgements": judgements}))
+    assert [each["verdict"] for each in published_judgements(tmp_path)] == ["REPRODUCED", "PARTIAL", "UNKNOWN"]

@@ -28,7 +28,7 @@ from convrfm.replication.claims.evidence import Condition
 from convrfm.replication.config.models import Model, as_yaml
 from convrfm.replication.config.validation import section_in
 from convrfm.replication.figures.printed import PRINTED
-from convrfm.replication.pages.published import PUBLISHED, results_page
+from convrfm.replication.pages.published import published_builds, results_page
 from convrfm.replication.pages.quoted_numbers import quoted
 from convrfm.replication.plan.presets import Config, Preset
 from convrfm.replication.record.closure import executed
@@ -229,7 +229,7 @@ def generated_files(root: Path) -> dict[Path, str]:
         configuration: _filled(configuration, {"config": _keys(Config), "preset": _keys(Preset)}),
         datasets: _filled(datasets, _data()),
         root / "docs/claims.md": claims_page(load_claims(), HEADER),
-        root / PUBLISHED / "index.md": results_page(root / PUBLISHED, HEADER),
+        **{folder / "index.md": results_page(folder, HEADER) for folder in published_builds(root)},
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
         root / "docs/images/house.svg": drawing(root),
         **quoted(root),

@@ -1,4 +1,4 @@
-"""The page of published results, and the table of verdicts in the README, from what `benchmarks/publish.py` has copied."""
+"""The pages of published builds, and the table of verdicts in the README, from what `benchmarks/publish.py` has copied."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,13 +7,30 @@ from typing import Any
 
 from convrfm.replication.claims.verdicts import Verdict
 
-__all__ = ["DECIDED", "PUBLISHED", "results_page", "verdict_rows"]
-
-PUBLISHED = "docs/results/workstation"
-"""The results that README and docs speak of, in the checkout."""
+__all__ = ["DECIDED", "published_builds", "published_judgements", "results_page", "verdict_rows"]
 
 DECIDED = (Verdict.REPRODUCED, Verdict.PARTIAL, Verdict.NOT_REPRODUCED)
 """Verdicts that say something of the paper."""
+
+
+def published_builds(root: Path) -> list[Path]:
+    """The folders of the builds whose results README and docs speak of, in a checkout."""
+    return sorted(path.parent for path in (root / "docs/results").glob("*/build.json"))
+
+
+def published_judgements(root: Path) -> list[dict[str, Any]]:
+    """What the audits of the published builds say of each claim and protocol: the first that decides it, else the first.
+
+    Args:
+        root: of the checkout.
+    """
+    kept: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for folder in published_builds(root):
+        for each in json.loads((folder / "audit/audit.json").read_text(encoding="utf-8"))["judgements"]:
+            earlier = kept.setdefault((each["claim"], each["protocol"]), each)
+            if earlier["verdict"] not in DECIDED and each["verdict"] in DECIDED:
+                kept[each["claim"], each["protocol"]] = each
+    return list(kept.values())
 
 
 def verdict_rows(judgements: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -38,23 +55,24 @@ def _why(judgement: Mapping[str, Any]) -> str:
 
 
 def results_page(folder: Path, header: str) -> str:
-    """The page of a preset's published results.
+    """The page of a published build.
 
     Args:
-        folder: `docs/results/<preset>`.
+        folder: of `published_builds`.
         header: says where the page comes from.
     """
     audit, build = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("audit/audit.json", "build.json"))
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("figures/*/*.json"))]
     (commit,) = {record["code"]["commit"] for record in records}
     machines = {record["machine"]["processor"] for record in records}
-    preset = audit["preset"]
+    built = sorted({path.stem for path in folder.glob("figures/*/*.json")})
     lines = [
-        f"# Results of the preset {preset}",
+        f"# Published results: {folder.name}",
         "",
         f"<!-- {header} -->",
         "",
-        f"Built by `snakemake -c2 --config preset={preset}` with the code of commit `{commit[:10]}`, on {', '.join(machines)}:",
+        f"Built by `snakemake -c2 --config preset={audit['preset']} -- {' '.join(built)}`",
+        f"with the code of commit `{commit[:10]}`, on {', '.join(machines)}:",
         f"{build['runs']} runs, {build['run_seconds'] / 3600:.1f} hours of jobs. The audit of {audit['made'][:10]} trusts the",
         "results. [audit.json](audit/audit.json) has every measurement, [seal.json](seal.json) the hashes of all records.",
         "Beside each picture lie table, caption, and record with the hashes of what it was made of. The root of all records:",

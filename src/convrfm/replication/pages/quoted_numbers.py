@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from convrfm.errors import ConfigError
-from convrfm.replication.pages.published import DECIDED, PUBLISHED, verdict_rows
+from convrfm.replication.pages.published import DECIDED, published_builds, published_judgements, verdict_rows
 
 __all__ = ["quoted"]
 
@@ -95,7 +95,7 @@ def _numbers(root: Path) -> dict[str, str]:
     """All numbers that pages can quote, in words, by name."""
     times = {entry["name"]: entry for entry in json.loads((root / "benchmarks/times.json").read_text())}
     quick = json.loads((root / "benchmarks/quick.json").read_text())
-    judged = json.loads((root / PUBLISHED / "audit/audit.json").read_text())["judgements"]
+    judged = published_judgements(root)
     decided = [each for each in judged if each["verdict"] in DECIDED]
     speed = _table(root / "docs/benchmarks.md", "work")
     ansatz = (root / "docs/benchmarks_ansatz.md").read_text(encoding="utf-8")
@@ -109,11 +109,12 @@ def _numbers(root: Path) -> dict[str, str]:
         "figures": "\n".join(_figure_rows(quick, times)),
         "verdicts": "\n".join(verdict_rows(decided)),
         "undecided": ", ".join(dict.fromkeys(each["claim"] for each in judged if each not in decided)),
+        "builds": ", ".join(f"[{folder.name}](docs/results/{folder.name}/index.md)" for folder in published_builds(root)),
         "bars": "\n".join(_bars_rows(quick["bars"])),
         "bars lost": f"{lost:.0f}",
         "bars gain": f"{lowest:.1f} to {highest:.1f}",
         "corrected costs": protocol["ConvRFM"].removeprefix("-").partition(" ")[0],
-        **dict(_real(root / PUBLISHED / "figures/published")),
+        **dict(_real(root)),
         "speed gram": next(iter(speed.values()))["ratio"],
         "speed agop": f"{agop} to {first}",
         "probes": _found(r"probe mode with (\d+) probes", ansatz),
@@ -122,12 +123,13 @@ def _numbers(root: Path) -> dict[str, str]:
     }
 
 
-def _real(tables: Path) -> Iterator[tuple[str, str]]:
+def _real(root: Path) -> Iterator[tuple[str, str]]:
     """Numbers of the published Figures 7 and 10: correlations by power of the AGOP, and of pictures through first layers."""
-    powers = pd.read_csv(tables / "fig07.csv").query("panel == 'C' and power in (0.5, 1)")
+    tables = {path.stem: path for folder in published_builds(root) for path in folder.glob("figures/published/*.csv")}
+    powers = pd.read_csv(tables["fig07"]).query("panel == 'C' and power in (0.5, 1)")
     for (when, power), values in powers.groupby(["when", "power"])["value"]:
         yield f"power {power:g} {when}", f"{values.min():.2f} to {values.max():.2f}"
-    first = pd.read_csv(tables / "fig10.csv").query("quantity in ('alike', 'alike_without_means')")
+    first = pd.read_csv(tables["fig10"]).query("quantity in ('alike', 'alike_without_means')")
     for (dataset, quantity), rows in first.groupby(["dataset", "quantity"])[["value", "control"]]:
         value, control = rows.mean()
         yield f"{quantity} {dataset}", f"{value:.2f}, against {control:.2f} at random"
