@@ -94,14 +94,32 @@ def test_memory_does_not_change_the_result(rng, make, with_metric):
     assert_close(scarce.patch_agop(x, x, alpha, metric), ample.patch_agop(x, x, alpha, metric), "smooth", "float32")
 
 
-def test_blas_and_the_fused_product_agree(monkeypatch, rng):
-    x = random_images(rng, 21, 3, 8, 7).astype(np.float32)
-    metric, alpha = random_metric(rng, 27), rng.standard_normal((21, 2))
-    kernel = CNTK(depth=2, patch_size=3)
-    gram, agop = kernel.gram(x, None, metric), kernel.patch_agop(x, x, alpha, metric)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("memory", [None, 10**6], ids=["kept", "made again"])
+def test_blas_and_the_fused_product_agree(monkeypatch, rng, memory, dtype):
+    # Several blocks of columns, and several groups of rows that end within one.
+    x = random_images(rng, 2 * cpu.COLUMNS_OF_PRODUCTS + 19, 3, 6, 7).astype(dtype)
+    metric, alpha = random_metric(rng, 27), rng.standard_normal((len(x), 2))
+    kernel = CNTK(depth=2, patch_size=3, memory=memory)
+
+    def computed():
+        images, some = kernel.prepare(x, metric), kernel.prepare(x[:41], metric)
+        return kernel.gram(images), kernel.gram(some, images), kernel.gram(images, some), kernel.patch_agop(images, some, alpha)
+
+    fused = computed()
     monkeypatch.setattr(cpu, "FUSED_RANK", 0)
-    assert_close(kernel.gram(x, None, metric), gram, "smooth", "float32")
-    assert_close(kernel.patch_agop(x, x, alpha, metric), agop, "smooth", "float32")
+    for found, expected in zip(computed(), fused, strict=True):
+        assert_close(found, expected, "smooth", dtype)
+
+
+def test_products_by_blas_are_those_of_the_reference(rng):
+    x, z = random_images(rng, 37, 11, 5, 6), random_images(rng, 6, 11, 5, 6)
+    metric, alpha = random_metric(rng, 99), rng.standard_normal((37, 2))
+    assert len(metric) > cpu.FUSED_RANK
+    kernel, reference = (CNTK(depth=2, patch_size=3, backend=name) for name in ("cpu", "reference"))
+    assert_close(kernel.gram(x, None, metric), reference.gram(x, None, metric), "gram")
+    assert_close(kernel.gram(z, x, metric), reference.gram(z, x, metric), "gram")
+    assert_close(kernel.patch_agop(x, z, alpha, metric), reference.patch_agop(x, z, alpha, metric), "agop")
 
 
 def test_prepared_images_give_the_same(rng):

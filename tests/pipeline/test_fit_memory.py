@@ -48,7 +48,8 @@ def test_the_estimate_is_near_the_measured_peaks(benchmark):
 def test_constants_are_those_of_the_kernels():
     assert fit_costs.LARGEST_BUDGET == backends.LARGEST_DEFAULT
     assert (fit_costs.LARGEST_SIDE, fit_costs.FUSED_RANK) == (cpu.LARGEST_SIDE, cpu.FUSED_RANK)
-    assert fit_costs.STRIP_BYTES == cpu.STRIP_BYTES
+    for name in ("STRIP_BYTES", "ROWS_OF_PRODUCTS", "COLUMNS_OF_PRODUCTS"):
+        assert getattr(fit_costs, name) == getattr(cpu, name)
     assert cpu.PATCH_SHARE == 0.5
 
 
@@ -102,7 +103,7 @@ def test_rules_ask_for_what_jobs_check():
     plan = plan_of("workstation", protocol="both")
     keys = {"protocol": "published", "seed": "0", "sigma": "1.0", "task": "noisy-mnist"}
     expected = fit_bytes(RUNS["rfm"].settings(plan, keys), 1000, 1000, FRAMED) // 2**20
-    assert fits.fit_memory(plan, "fit_rfm", keys) == expected < 2500
+    assert fits.fit_memory(plan, "fit_rfm", keys) == expected < 2600
     sized = {**keys, "n_train": "200", "n_test": "200"}
     assert (
         fits.fit_memory(plan, "fit_printed", sized)

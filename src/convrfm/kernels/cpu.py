@@ -3,10 +3,12 @@
 A batch is prepared once for a metric M = R^T R. A tile of a kernel matrix then brings its columns into blocks of one
 SIMD vector of images, and compiled code (`convrfm.kernels.compiled`) goes through the blocks and the rows. What it
 needs of the first layer is computed on the way: from pixels without a metric, from patches R x_u of up to `FUSED_RANK`
-numbers, and by BLAS, one matrix product for each position, beyond. The arithmetic is in the dtype of the images.
+numbers, and by BLAS beyond: for a few rows of the tile at a time, their patches times M, and these times the patches of the
+columns, which lie in the images. The arithmetic is in the dtype of the images.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
@@ -26,12 +28,16 @@ from convrfm.kernels.compiled.first_layer import (
     PIXELS,
     Operands,
     contract,
+    covariances,
     interleave,
     mirror,
     patches_by_position,
+    transform,
     unfold,
+    variances,
 )
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
+from convrfm.numerics.patches import patch_dimension
 
 __all__ = ["OUT_OF_MEMORY", "agop_side", "agop_sum", "gram_side", "gram_tile", "prepare"]
 
@@ -48,6 +54,8 @@ OPERATIONS_PER_CALL = 5 * 10**9
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
 
 PATCH_SHARE = 0.5  # share of the memory in which the patches of a batch are kept; larger ones are made for each tile
+ROWS_OF_PRODUCTS, COLUMNS_OF_PRODUCTS = 32, 128  # images whose patches are multiplied with each other at a time
+PIECE = 96  # columns of the metric that patches are multiplied with at a time, at most
 PATCHES_AT_ONCE = 4096  # patches in one product with a metric: enough for BLAS, few enough to stay in the last cache
 STRIP_BYTES = 4 * 2**20  # patches that the AGOP holds at a time: few enough to stay in the last cache
 LARGEST_SIDE = 2048  # images on a side of a tile, at most: a larger one gains nothing and delays progress
@@ -58,10 +66,19 @@ class Prepared(Batch):
     """A batch with its patches."""
 
     patches: np.ndarray | None = None  # R x_u `(n, positions, rank)`, or None where they are made on the fly
+    pieces: np.ndarray | None = None  # M / c for `transform`; None where its products are not needed
+    products: np.ndarray | None = None  # M x_u / c `(positions, q, n, q c)`, or None where they are made on the fly
 
     def take(self, indices: np.ndarray | slice) -> "Prepared":
         """Give some images of the batch, prepared."""
-        return replace(super().take(indices), patches=None if self.patches is None else self.patches[indices])
+        patches = None if self.patches is None else self.patches[indices]
+        products = None if self.products is None else np.ascontiguousarray(self.products[:, :, indices])
+        return replace(super().take(indices), patches=patches, products=products)
+
+    @property
+    def read(self) -> int:
+        """Numbers in a patch as the AGOP reads it: x_u beside products, R x_u or x_u otherwise."""
+        return self.rank if self.pieces is None else patch_dimension(self.shape[0], self.patch_size)
 
     def patches_of(self, first: int, last: int) -> np.ndarray:
         """R x_u for the rows first ... last - 1 of positions, `(n, rows, Q, rank)`."""
@@ -96,9 +113,69 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
     # After a product, the threads of BLAS go on spinning where ours are to run: a small one is better done by one.
     with _thread_pools().limit(limits=1 if small else None, user_api="blas"):
         batch = Prepared.bare(images, metric, spec.patch_size)
+        if batch.root is not None and batch.rank > FUSED_RANK and isinstance(spec, ArcCosineSpec):
+            return _with_products(batch, batch.root, spec, memory)
         if batch.root is not None:
             batch = _with_patches(batch, batch.root, memory)
         return batch if isinstance(spec, LaplaceSpec) else batch.with_norms(_variances(batch), spec.depth)
+
+
+def _with_products(batch: Prepared, root: np.ndarray, spec: ArcCosineSpec, memory: int) -> Prepared:
+    """Give a batch with norms whose patches meet the metric by BLAS; the products stay with it if the memory allows it."""
+    channels, q = batch.shape[0], batch.patch_size
+    order = np.arange(root.shape[1]).reshape(channels, q, q).transpose(1, 2, 0).reshape(-1)
+    ordered = root[:, order].astype(np.float64)
+    metric = (ordered.T @ ordered / channels).reshape(len(order), q, -1, _width_of_pieces(q * channels))
+    batch = replace(batch, pieces=np.ascontiguousarray(metric.transpose(1, 2, 0, 3), dtype=batch.images.dtype))
+    rows, columns = batch.positions
+    variance = np.empty((len(batch), rows * columns), batch.images.dtype)
+    products = None
+    if len(batch) * _product_bytes(batch) <= memory * PATCH_SHARE:
+        products = _room_for_products(batch, len(batch))
+        _products(batch, slice(0, len(batch)), products, variance)
+    else:
+        for first in range(0, len(batch), COLUMNS_OF_PRODUCTS):
+            part = slice(first, first + COLUMNS_OF_PRODUCTS)
+            images = _channels_last(batch.images[part])
+            for some in _some_positions(batch, len(images)):
+                variances(images, batch.pieces, *some, columns, variance[part])
+    norms = np.maximum(variance, 0).reshape(-1, rows, columns)
+    return replace(batch, products=products).with_norms(norms, spec.depth)
+
+
+def _width_of_pieces(size: int) -> int:
+    """The largest divisor up to `PIECE`."""
+    return max(width for width in range(1, PIECE + 1) if size % width == 0)
+
+
+def _product_bytes(batch: Prepared) -> int:
+    """Bytes of M x_u at all positions of an image."""
+    return math.prod(batch.positions) * patch_dimension(batch.shape[0], batch.patch_size) * batch.images.itemsize
+
+
+def _room_for_products(batch: Prepared, images: int) -> np.ndarray:
+    """Memory for `_products` of so many images; that of a first use is slow."""
+    size = batch.patch_size * batch.shape[0]
+    return aligned_empty((math.prod(batch.positions), batch.patch_size, images, size), batch.images.dtype)
+
+
+def _products(batch: Prepared, part: slice, out: np.ndarray, variance: np.ndarray) -> None:
+    """M x_u / c of the first images of out, see `transform`, and x_u^T M x_u / c `(images, positions)`, for some images."""
+    images = _channels_last(batch.images[part])
+    for some in _some_positions(batch, len(images)):
+        transform(images, batch.pieces, *some, batch.positions[1], out, variance)
+
+
+def _channels_last(images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+
+
+def _some_positions(batch: Prepared, products: int) -> Iterator[tuple[int, int]]:
+    """First position and the one after the last, for one call after the other; each has so many products with d vectors."""
+    positions, dimension = math.prod(batch.positions), patch_dimension(batch.shape[0], batch.patch_size)
+    # Products take a quarter of the time of other operations.
+    step = max(1, 4 * OPERATIONS_PER_CALL // (2 * max(1, products) * dimension**2)) * get_num_threads()
+    return ((first, min(first + step, positions)) for first in range(0, positions, step))
 
 
 def _with_patches(batch: Prepared, root: np.ndarray, memory: int) -> Prepared:
@@ -138,13 +215,9 @@ def _interleaved(rows: np.ndarray) -> np.ndarray:
 
 
 def _operands(left: Prepared, right: Prepared, spec: Spec) -> Operands:
-    """Pixels, patches or covariances of a tile."""
+    """Pixels or patches of a tile."""
     products = isinstance(spec, ArcCosineSpec)
     scale = left.images.dtype.type(left.shape[0] if products else 1)
-    if left.root is not None and left.rank > FUSED_RANK and products:
-        nothing = np.empty(0, left.images.dtype)
-        s = _covariances(left, right, scale)
-        return Operands(COVARIANCES, s, _whole_vectors(right), nothing, 0, *left.shape)
     if left.root is None:
         kind = PIXELS
         rows, columns = (side.images.reshape(len(side), -1) for side in (left, right))
@@ -157,17 +230,39 @@ def _operands(left: Prepared, right: Prepared, spec: Spec) -> Operands:
     )  # fmt: skip
 
 
-def _covariances(left: Prepared, right: Prepared, channels: np.floating) -> np.ndarray:
-    """Give s at all positions of the first layer, flat `(positions, n, m)`, m padded to whole vectors; by BLAS."""
-    rows, columns = left.positions
-    padded = _whole_vectors(right)
-    s = aligned_empty((rows, columns, len(left), padded), left.images.dtype)
-    s[:, :, :, len(right) :] = 0
-    for y in range(rows):
-        of_left = left.patches_of(y, y + 1)[:, 0] / channels
-        of_right = of_left * channels if right is left else right.patches_of(y, y + 1)[:, 0]
-        np.matmul(of_left.transpose(1, 0, 2), of_right.transpose(1, 2, 0), out=s[y, :, :, : len(right)])
-    return s.reshape(-1)
+def _in_windows(batch: Prepared) -> np.ndarray:
+    """Pixels for `covariances`, `(blocks, height, width, channels, images)`, with zeros for the images of the last block."""
+    blocks = -(-len(batch) // COLUMNS_OF_PRODUCTS)
+    channels, height, width = batch.shape
+    pixels = aligned_empty((blocks, height, width, channels, COLUMNS_OF_PRODUCTS), batch.images.dtype)
+    for block, target in enumerate(pixels):
+        images = batch.images[block * COLUMNS_OF_PRODUCTS : (block + 1) * COLUMNS_OF_PRODUCTS]
+        target[..., : len(images)] = images.transpose(2, 3, 1, 0)
+        target[..., len(images) :] = 0
+    return pixels
+
+
+def _covariances(
+    left: Prepared, rows: slice, pixels: np.ndarray, out: np.ndarray, products: np.ndarray, start: int = 0
+) -> Operands:
+    """Covariances of some images of a batch with those of `_in_windows`, of which block `start` is the first that is needed.
+
+    They go to the memory out, see `covariances`. The products are those of the batch, or memory, see `_room_for_products`.
+    """
+    begin, count = rows.start, rows.stop - rows.start
+    if products is not left.products:
+        begin = 0
+        _products(left, rows, products, np.empty((count, len(products)), pixels.dtype))
+    columns = left.positions[1]
+    for some in _some_positions(left, count * out.shape[2] // patch_dimension(left.shape[0], left.patch_size)):
+        covariances(products, begin, count, pixels, *some, columns, start, out)
+    return Operands(COVARIANCES, out.reshape(-1), out.shape[2], np.empty(0, out.dtype), 0, *left.shape)
+
+
+def _room_for_covariances(left: Prepared, rows: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `_covariances` takes for so many rows: memory for covariances, and products or memory for these."""
+    s = aligned_empty((math.prod(left.positions), rows, len(pixels) * pixels.shape[4]), pixels.dtype)
+    return s, _room_for_products(left, rows) if left.products is None else left.products
 
 
 def _whole_vectors(batch: Prepared) -> int:
@@ -176,10 +271,10 @@ def _whole_vectors(batch: Prepared) -> int:
     return -(-len(batch) // width) * width
 
 
-def _calls(left: Prepared, right: Prepared, spec: Spec, *, triangle: bool = False, sweeps: int = 1) -> list[np.ndarray]:
+def _calls(left: Prepared, right: Prepared, spec: Spec, *, rows_before: int | None = None, sweeps: int = 1) -> list[np.ndarray]:
     """Blocks of columns with rows for each, `(tasks, 3)`, for one call of compiled code after the other.
 
-    A triangle has only what meets the upper one; a pair costs so many forward `sweeps`.
+    With the number of rows before, only what meets the upper triangle; a pair costs so many forward `sweeps`.
     """
     width, threads = lanes(right.images.dtype), get_num_threads()
     per_row = width * sweeps * _operations(left, spec)
@@ -188,11 +283,11 @@ def _calls(left: Prepared, right: Prepared, spec: Spec, *, triangle: bool = Fals
     tasks = [
         (block, first, min(first + rows, last))
         for block in range(_whole_vectors(right) // width)
-        for last in [min(len(left), (block + 1) * width) if triangle else len(left)]
+        for last in [len(left) if rows_before is None else min(len(left), (block + 1) * width - rows_before)]
         for first in range(0, last, rows)
     ]
     together = max(1, OPERATIONS_PER_CALL // (per_row * rows)) * threads
-    every = np.array(tasks, dtype=np.int64)
+    every = np.array(tasks, dtype=np.int64).reshape(-1, 3)
     return [every[first : first + together] for first in range(0, len(every), together)]
 
 
@@ -204,7 +299,8 @@ def _operations(batch: Prepared, spec: Spec) -> int:
     else:
         work = OPERATIONS_PER_POSITION["laplace"] * positions
     # Patches come from memory, and take a subtraction more in the Laplace kernel.
-    work += math.prod(batch.shape) if batch.root is None else 4 * positions * batch.rank
+    if batch.pieces is None:
+        work += math.prod(batch.shape) if batch.root is None else 4 * positions * batch.rank
     return work * batch.images.itemsize // 4
 
 
@@ -222,16 +318,17 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     """Kernel matrix `(n, m)` in the dtype of the images; one triangle is computed when right is None."""
     other = left if right is None else right
     out = aligned_empty((len(left), _whole_vectors(other)), left.images.dtype)
-    blocks = _whole_vectors(other) // lanes(out.dtype)
-    operands, calls = _operands(left, other, spec), _calls(left, other, spec, triangle=right is None)
-    window, flat = (0,) * spec.patch_size, out.reshape(-1)
-    if isinstance(spec, LaplaceSpec):
-        for tasks in calls:
-            sweeps.laplace_forward(tasks, operands, window, spec.rate, flat, blocks, get_num_threads())
+    if left.pieces is None:
+        _sweep(left, other, spec, _operands(left, other, spec), out, 0 if right is None else None)
     else:
-        layers = _layers(left, other, spec, ROUNDING[out.dtype])
-        for tasks in calls:
-            sweeps.arccosine_forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks, get_num_threads())
+        with _thread_pools().limit(limits=1, user_api="blas"):  # the threads are ours
+            pixels = _in_windows(other)
+            room = _room_for_covariances(left, ROWS_OF_PRODUCTS, pixels)
+            for first in range(0, len(left), ROWS_OF_PRODUCTS):
+                rows = slice(first, min(first + ROWS_OF_PRODUCTS, len(left)))
+                before = first if right is None else None
+                operands = _covariances(left, rows, pixels, *room, 0 if before is None else before // COLUMNS_OF_PRODUCTS)
+                _sweep(replace(left, products=None).take(rows), other, spec, operands, out[rows], before)
     entries = np.ascontiguousarray(out[:, : len(other)])
     if right is None:
         mirror(entries)
@@ -242,27 +339,42 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     return entries
 
 
+def _sweep(left: Prepared, right: Prepared, spec: Spec, operands: Operands, out: np.ndarray, rows_before: int | None) -> None:
+    """Fill the kernel matrix `(n, whole vectors)` of two batches; or its part of an upper triangle, see `_calls`."""
+    calls = _calls(left, right, spec, rows_before=rows_before)
+    window, flat, blocks = (0,) * spec.patch_size, out.reshape(-1), out.shape[1] // lanes(out.dtype)
+    if isinstance(spec, LaplaceSpec):
+        for tasks in calls:
+            sweeps.laplace_forward(tasks, operands, window, spec.rate, flat, blocks, get_num_threads())
+    else:
+        layers = _layers(left, right, spec, ROUNDING[out.dtype])
+        for tasks in calls:
+            sweeps.arccosine_forward(tasks, operands, window, layers, (0,) * spec.tangent, flat, blocks, get_num_threads())
+
+
 def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
     """Images on a side of the tiles that fit into `memory` bytes, a multiple of a vector where it can be."""
     rows, columns = prepared.positions
     itemsize = prepared.images.itemsize
-    # For each image: what the row and the block of a column hold, then norms of both. For each pair: the
-    # entry, and the covariances if BLAS makes them.
-    per_image, per_pair = 2 * math.prod(prepared.shape), 1
-    if prepared.root is not None and prepared.rank > FUSED_RANK and isinstance(spec, ArcCosineSpec):
-        per_image, per_pair = 3 * columns * prepared.rank, 1 + rows * columns
+    # For each image: what the row and the block of a column hold, then norms of both.
+    per_image = 2 * math.prod(prepared.shape)
+    kept = sum(array.nbytes for array in (prepared.patches, prepared.products) if array is not None)
+    if prepared.pieces is not None:
+        per_image += ROWS_OF_PRODUCTS * rows * columns
+        kept += 0 if prepared.products is not None else ROWS_OF_PRODUCTS * _product_bytes(prepared)
     elif prepared.root is not None:
         per_image = (2 if prepared.patches is not None else 5) * rows * columns * prepared.rank
     per_image += 2 * prepared.norms.shape[1]
-    kept = 0 if prepared.patches is None else prepared.patches.nbytes
-    side = min(LARGEST_SIDE, largest_side(per_image * itemsize, per_pair * itemsize, max(0, memory - kept)))
+    side = min(LARGEST_SIDE, largest_side(per_image * itemsize, itemsize, max(0, memory - kept)))
     return max(1, side // lanes(prepared.images.dtype)) * lanes(prepared.images.dtype)
 
 
 def agop_side(train: Prepared, outputs: int, spec: Spec, memory: int) -> int:
     """Points of evaluation whose derivatives for all training images take half of the memory; at least 1."""
     rows, columns = train.positions
-    per_point = rows * columns * _whole_vectors(train) * train.images.itemsize * (1 if isinstance(spec, LaplaceSpec) else 2)
+    arrays = 1 if isinstance(spec, LaplaceSpec) else 2 if train.pieces is None else 3
+    per_point = rows * columns * _whole_vectors(train) * train.images.itemsize * arrays
+    per_point += 0 if train.pieces is None else _product_bytes(train)
     return max(1, min(LARGEST_SIDE, memory // 2 // per_point))
 
 
@@ -279,7 +391,14 @@ def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
     """Derivatives of all kernel entries of points with training images, at all positions."""
     positions = math.prod(train.positions)
     blocks = _whole_vectors(train) // lanes(train.images.dtype)
-    operands, calls = _operands(points, train, spec), _calls(points, train, spec, sweeps=3)
+    calls = _calls(points, train, spec, sweeps=3)
+    if points.pieces is None:
+        operands = _operands(points, train, spec)
+    else:
+        with _thread_pools().limit(limits=1, user_api="blas"):
+            pixels = _in_windows(train)
+            room = _room_for_covariances(points, len(points), pixels)
+            operands = _covariances(points, slice(0, len(points)), pixels, *room)
     window = (0,) * spec.patch_size
     d_s = aligned_empty((len(points) * _whole_vectors(train) * positions,), train.images.dtype)
     if isinstance(spec, LaplaceSpec):
@@ -313,10 +432,12 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
                 d_s, d_row, rows * columns, strip.start * columns + part.start, of_train[part], of_points[part],
                 coefficients, by_output, dtype.type(row_weight), totals,
             )  # fmt: skip
-    upper = np.triu(totals.sum(axis=0)[: train.rank, : train.rank])
+    upper = np.triu(totals.sum(axis=0)[: train.read, : train.read])
     total = upper + np.triu(upper, 1).T
     total *= scale**2
-    return total if train.root is None else chain(train.root, total)
+    if train.root is None:
+        return total
+    return chain(train.root if train.pieces is None else train.root.T @ train.root.astype(np.float64), total)
 
 
 def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, rank: int) -> list[slice]:
@@ -331,7 +452,7 @@ def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, r
 def _strips(train: Prepared, points: int, memory: int) -> list[slice]:
     """Rows of positions in strips whose patches fit into the memory."""
     rows, columns = train.positions
-    per_row = columns * train.rank * train.images.itemsize * (_whole_vectors(train) + points)
+    per_row = columns * train.read * train.images.itemsize * (_whole_vectors(train) + points)
     step = max(1, min(memory, STRIP_BYTES) // per_row)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
@@ -339,7 +460,7 @@ def _strips(train: Prepared, points: int, memory: int) -> list[slice]:
 def _padded_rank(batch: Prepared) -> int:
     """Numbers in a patch, padded to pairs of whole vectors."""
     pair = 2 * lanes(batch.images.dtype)
-    return -(-batch.rank // pair) * pair
+    return -(-batch.read // pair) * pair
 
 
 def _by_position_room(batch: Prepared, strip: slice) -> np.ndarray:
@@ -349,10 +470,13 @@ def _by_position_room(batch: Prepared, strip: slice) -> np.ndarray:
 
 
 def _by_position(batch: Prepared, strip: slice, room: np.ndarray) -> np.ndarray:
-    """R x_u for some rows of positions `(positions, n, k)`, n and k padded with zeros to whole vectors, k to pairs."""
+    """R x_u, or x_u beside products, for some rows of positions `(positions, n, k)`.
+
+    n and k are padded with zeros to whole vectors, k to pairs.
+    """
     positions = (strip.stop - strip.start) * batch.positions[1]
     out = room[:positions]
-    if batch.root is None:
+    if batch.root is None or batch.pieces is not None:
         patches_by_position(batch.images, batch.places, batch.positions[1], strip.start, out)
     else:
         patches = batch.patches_of(strip.start, strip.stop).reshape(len(batch), positions, -1)

@@ -21,8 +21,8 @@ from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, room, store, total
 
 __all__ = [
-    "COVARIANCES", "GROUP", "OUTPUTS", "PATCHES", "PIXELS", "Operands", "contract", "fill", "group_size", "groups_of",
-    "interleave", "mirror", "patches_by_position", "positions_of", "room_size", "unfold",
+    "COVARIANCES", "GROUP", "OUTPUTS", "PATCHES", "PIXELS", "Operands", "contract", "covariances", "fill", "group_size",
+    "groups_of", "interleave", "mirror", "patches_by_position", "positions_of", "room_size", "transform", "unfold", "variances",
 ]  # fmt: skip
 
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2
@@ -33,6 +33,7 @@ GROUP = 8
 
 CHUNK = 32  # positions for which the patches of a block stay in the first caches, while the rows of a group pass
 ROWS = 8  # rows of an outer product handled together
+SMALL = 10**6  # multiplications in a product of matrices up to which OpenBLAS copies none of them
 
 OUTPUTS = 5
 """Outputs handled together; alpha is padded to a multiple."""
@@ -312,6 +313,89 @@ def _make(stamp: str):
                     copy(source, start + places[i], target, (p * padded + image) * k + i)
 
     @compiled(parallel=True)
+    def transform(images, pieces, first, last, columns, out, variance):
+        """Multiply patches by a metric.
+
+        M x_u goes to out `(positions, q, n or more, q c)`, and x_u^T M x_u to variance `(n, positions)`, at the positions first
+        ... last - 1, of which `columns` lie in a row. Patches go row by row, column by column and channel by channel, as in
+        images `(n, height, width, c)`; `pieces` `(q, k, d, q c / k)` are columns of the metric in this order.
+        """
+        assert stamp
+        n, (q, _, _, width) = len(images), pieces.shape
+        size = q * images.shape[3]
+        together = max(1, min(n, SMALL // (q * size * width)))
+        for p in numba.prange(first, last):
+            y, x = p // columns, p % columns
+            raw, found = np.empty((together, q * size), images.dtype), np.empty((together, width), images.dtype)
+            for start in range(0, n, together):
+                count = min(together, n - start)
+                for image in range(count):
+                    for i in range(q):
+                        raw[image, i * size : (i + 1) * size] = images[start + image, y + i, x : x + q].reshape(size)
+                    variance[start + image, p] = 0
+                for i in range(q):
+                    for k in range(len(pieces[i])):
+                        np.dot(raw[:count], pieces[i, k], found[:count])
+                        for image in range(count):
+                            out[p, i, start + image, k * width : (k + 1) * width] = found[image]
+                    for image in range(count):
+                        own = raw[image, i * size : (i + 1) * size]
+                        variance[start + image, p] += np.dot(own, out[p, i, start + image])
+
+    @compiled(parallel=True)
+    def variances(images, pieces, first, last, columns, out):
+        """The variance of `transform` alone, from one triangle of the metric."""
+        assert stamp
+        n, (q, _, _, width) = len(images), pieces.shape
+        size = q * images.shape[3]
+        together = max(1, min(n, SMALL // (q * size * width)))
+        for p in numba.prange(first, last):
+            y, x = p // columns, p % columns
+            memory, found = np.empty(together * q * size, images.dtype), np.empty((together, width), images.dtype)
+            for start in range(0, n, together):
+                count = min(together, n - start)
+                out[start : start + count, p] = 0
+                for i in range(q):
+                    raw = memory[: count * (i + 1) * size].reshape(count, (i + 1) * size)
+                    for image in range(count):
+                        for above in range(i):
+                            row = images[start + image, y + above, x : x + q].reshape(size)
+                            raw[image, above * size : (above + 1) * size] = 2 * row
+                        raw[image, i * size :] = images[start + image, y + i, x : x + q].reshape(size)
+                    for k in range(len(pieces[i])):
+                        np.dot(raw, pieces[i, k, : (i + 1) * size], found[:count])
+                        for image in range(count):
+                            own = raw[image, i * size + k * width : i * size + (k + 1) * width]
+                            out[start + image, p] += np.dot(own, found[image])
+
+    @compiled(parallel=True)
+    def covariances(products, begin, n, pixels, first, last, columns, start, out):
+        """Multiply M x_u by patches of other images, to out `(positions, n or more, m)`.
+
+        `products` are from `transform`; those of n images from `begin` on are taken. `pixels` are of the other images,
+        `(blocks, height, width, c, images)`; from block `start` on, their columns of out are filled. The rest is as there.
+        """
+        assert stamp
+        (_, q, _, size), width = products.shape, pixels.shape[4]
+        together = max(1, min(n, SMALL // (size * width)))
+        for p in numba.prange(first, last):
+            y, x = p // columns, p % columns
+            found = np.empty((together, width), out.dtype)
+            for block in range(start, len(pixels)):
+                for row in range(0, n, together):
+                    count = min(together, n - row)
+                    for i in range(q):
+                        window = pixels[block, y + i, x : x + q].reshape(size, width)
+                        np.dot(products[p, i, begin + row : begin + row + count], window, found[:count])
+                        for image in range(count):
+                            target, source = out[p, row + image, block * width : (block + 1) * width], found[image]
+                            if i == 0:
+                                target[:] = source
+                            else:
+                                for k in range(width):
+                                    target[k] += source[k]
+
+    @compiled(parallel=True)
     def contract(d_s, d_row, all_positions, first, patches, own, alpha, alpha_by_output, row_weight, totals):
         """Add the outer products of the gradients with themselves, at the positions from `first` on, to totals.
 
@@ -351,7 +435,7 @@ def _make(stamp: str):
                             )  # fmt: skip
                 _add_outer_products(gradients, points * outputs, k, corner, sums, thread * k * k)
 
-    return interleave, unfold, mirror, patches_by_position, contract
+    return interleave, unfold, mirror, patches_by_position, transform, variances, covariances, contract
 
 
-interleave, unfold, mirror, patches_by_position, contract = _make(SOURCES)
+interleave, unfold, mirror, patches_by_position, transform, variances, covariances, contract = _make(SOURCES)

@@ -33,9 +33,10 @@ SOLVER = 24
 that LAPACK destroys and the eigenvectors. A Cholesky factorisation needs two of the three."""
 
 LARGEST_BUDGET = 896 * 2**20
-"""Most that kernels take by default beside their result; as in `convrfm.kernels.backends`, and the next three as in `.cpu`."""
+"""Most that kernels take by default beside their result; as in `convrfm.kernels.backends`, and all below as in `.cpu`."""
 
 LARGEST_SIDE, FUSED_RANK, STRIP_BYTES = 2048, 96, 4 * 2**20
+ROWS_OF_PRODUCTS, COLUMNS_OF_PRODUCTS = 32, 128
 
 REVERSE = 3.5
 """Sweeps over the maps of a pair that its derivatives cost: forwards and backwards, with all layers kept."""
@@ -135,7 +136,7 @@ class _Stored(_Images):
 
     @property
     def _by_blas(self) -> bool:
-        """Whether the covariances of the first layer are computed before the sweep, for all pairs of a tile."""
+        """Whether the covariances of the first layer are computed before the sweep, for a few rows of a tile."""
         return self.metric and self.patch > FUSED_RANK and self.depth is not None
 
     @property
@@ -149,27 +150,33 @@ class _Stored(_Images):
         return self.positions(1) * self.patch * FLOAT
 
     def _kept_patches(self, n: int) -> int:
-        """Patches of n images where they are kept, in half of the budget at most.
+        """Patches of n images, or their products with the metric, where they are kept, in half of the budget at most.
 
-        A metric of lower rank makes them smaller, which is only known once it is computed: they may be half as large.
+        A metric of lower rank makes patches smaller, which is only known once it is computed: they may be half as large.
         """
         size = n * self._unfolded
+        if self._by_blas:
+            return size if size <= self.budget / 2 else 0
         return min(size, self.budget // 2) if self.metric and size <= self.budget else 0
 
     def prepared(self, n: int) -> int:
-        """What n images take beside themselves."""
-        return n * self._norms + self._kept_patches(n)
+        """What n images take beside themselves: a copy, norms, and patches where they are kept."""
+        return n * (self.image + self._norms) + self._kept_patches(n)
 
     def preparing(self, n: int) -> int:
-        """The peak on the way there: a copy of the images for their hashes, and the norms twice more."""
-        return self.prepared(n) + n * max(self.image, 2 * self._norms)
+        """The peak on the way there: another copy of the images for their hashes, and the norms twice more."""
+        turned = 0
+        if self._by_blas:
+            turned = (n if self._kept_patches(n) else min(n, COLUMNS_OF_PRODUCTS)) * self.image
+        return self.prepared(n) + turned + n * max(self.image, 2 * self._norms)
 
-    def _operands(self, n: int, m: int) -> int:
-        """What a sweep over n times m pairs reads: the first layer, and the norms of the m in its order."""
+    def _operands(self, n: int, m: int, rows: int) -> int:
+        """What a sweep over n times m pairs, by so many rows, reads: the first layer, and the norms of the m in its order."""
         norms = m * self._norms
         if self._by_blas:
-            rows = 3 * self.sides(1)[1] * self.patch * FLOAT * (n + m)
-            return norms + self.positions(1) * n * m * FLOAT + rows
+            m, rows = _padded(m, COLUMNS_OF_PRODUCTS), min(n, rows)
+            products = 0 if self._kept_patches(n) else rows * self._unfolded
+            return norms + m * self.image + self.positions(1) * rows * m * FLOAT + products
         if not self.metric:
             return norms + (n + m) * self.image
         # Patches that are not kept are cut out, multiplied and reordered.
@@ -179,17 +186,18 @@ class _Stored(_Images):
         """What a tile of a kernel matrix takes, with its entries until they are copied to their place."""
         left = self.budget - self._kept_patches(n)
         n, m = min(n, LARGEST_SIDE), min(m, LARGEST_SIDE)
-        return min(left, self._operands(n, m) + 2 * n * m * FLOAT)
+        return min(left, self._operands(n, m, ROWS_OF_PRODUCTS) + 2 * n * m * FLOAT)
 
     def agop_tile(self, n: int, points: int) -> int:
         """What the AGOP takes at the points that it processes together, with n training images."""
-        per_point = (1 if self.depth is None else 2) * self.positions(1) * n * FLOAT
+        per_point = (1 if self.depth is None else 3 if self._by_blas else 2) * self.positions(1) * n * FLOAT
+        per_point += self._unfolded if self._by_blas else 0
         together = max(1, min(points, LARGEST_SIDE, self.budget // 2 // per_point))
         height, width = self.sides(1)
         row = width * self.patch * FLOAT * (n + together)
-        copies = 3 if self.metric and not self._kept_patches(n) else 1
+        copies = 3 if self.metric and not self._by_blas and not self._kept_patches(n) else 1
         strip = max(row, min(STRIP_BYTES, height * row)) * copies
-        return together * per_point + self._operands(together, n) + strip
+        return together * per_point + self._operands(together, n, 0) + strip
 
 
 def fit_bytes(
@@ -361,7 +369,9 @@ def _pieces(fit: _Fit, ridges: int, n: int, m: int, outputs: int, images: _Image
             if t == 0:
                 yield filling, Work(pixels=2.0 * pairs * math.prod(images.shape))
             else:
-                yield filling, Work(patches=2.0 * first * d * (pairs + (n + m) * d))
+                # By BLAS, the norms are computed beforehand, from a triangle of the metric.
+                products = (n + m) * d * (5 / 3 if d > FUSED_RANK and images.depth is not None else 1)
+                yield filling, Work(patches=2.0 * first * d * (pairs + products))
             solves = sum(k**3 / 3 + SOLVE_PASSES * k**2 for k in systems)
             yield fitting, Work(solves=ridges * solves, entries=ENTRY_PASSES * n * (n + m))
             if t + 1 < fit.rounds:
