@@ -1,4 +1,4 @@
-"""A tiny project with results, built once; one that is laid out by hand; and a checkout with a history."""
+"""A tiny project with results, built once; and a checkout with a history."""
 
 import shutil
 import subprocess
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from workflow.conftest import ROOT
 
-from audit import outcomes
 from audit.tiny import make_project
 from convrfm.replication.audit import changes
 from convrfm.replication.audit.judging import all_judges
@@ -34,16 +33,17 @@ def project(pristine, tmp_path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "project"))
 
 
-@pytest.fixture
-def laid_out(tmp_path) -> Path:
-    """A figure and a run by their files alone."""
-    outcomes.lay_out(tmp_path)
-    return tmp_path
-
-
 def git(checkout, *arguments):
     command = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(checkout: Path, *paths: str) -> str:
+    """Commit all that has changed, or what lies in some folders; with a history from then on. Gives the commit."""
+    git(checkout, "init", "-q")
+    git(checkout, "add", *(paths or ["-A"]))
+    git(checkout, "commit", "-qm", "as it is now")
+    return git(checkout, "rev-parse", "HEAD")
 
 
 def change(path: Path, before: str, after: str) -> None:
@@ -62,9 +62,7 @@ def checkout(tmp_path, monkeypatch):
     for file in (*CODE, CLAIMS, "config.yaml"):
         (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_text("a = 1\n" if file in CODE else (ROOT / file).read_text())
-    git(project.parent, "init", "-q", str(project))
-    git(project, "add", "-A")
-    git(project, "commit", "-qm", "release")
+    commit(project)
     git(project, "tag", f"v{changes.version('convrfm')}")
     monkeypatch.setattr(changes, "CHECKOUT", project)
     changes.changed_modules.cache_clear()

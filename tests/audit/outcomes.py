@@ -1,42 +1,36 @@
-"""Audits made by hand, and small trees of results for them to be about."""
+"""Audits made by hand."""
 
-import json
 import math
-from pathlib import Path
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 
-from PIL import Image
-
+from audit.tiny import FIGURES, RESULTS, RUN
 from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Audit, Coverage, Deviation, Finding, Replay, Result, State
 from convrfm.replication.claims.verdicts import Measurement, Verdict
 
-RESULTS = "results/quick"
-RUN = f"{RESULTS}/runs/rfm/published/task=bars,sigma=1,seed=0"
-RECORD = f"{RUN}/record.json"
-FIGURES = f"{RESULTS}/figures/published"
+MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> \"'></td></table>{{ 7*7 }} javascript:alert(3)"
 LONG = "Überlänge, 漢字, Größe σ² ≥ ½ 🙂 " * 12 + "x" * 400
 
 
-def measurement(**changes) -> Measurement:
-    values = {
-        "what": "Noisy bars, sigma = 1: ConvRFM over CNTK", "value": 5.8, "unit": "points", "interval": (4.1, 7.5), "margin": 4.1,
-        "required": "a 95 % interval above 0", "holds": True, "soft": False, "comparable": True, "over": "draws",
-        "sources": (f"{FIGURES}/fig05.parquet", f"{RUN}/metrics.parquet"),
-    }  # fmt: skip
-    return Measurement(**{**values, **changes})
+# Each of these with changes.
 
+measurement = partial(replace, Measurement(
+    what="Noisy bars, sigma = 1: ConvRFM over CNTK", value=5.8, unit="points", interval=(4.1, 7.5), margin=4.1,
+    required="a 95 % interval above 0", holds=True, soft=False, comparable=True, over="draws",
+    sources=(f"{FIGURES}/fig05.parquet", f"{RUN}/metrics.parquet"),
+))  # fmt: skip
 
-def judgement(**changes) -> Judgement:
-    values = {
-        "claim": "A10", "title": "feature learning overcomes noise", "figure": "fig05", "protocol": "published",
-        "sentence": "ConvRFM is above CNTK at every noise level (Figure 5).", "verdict": Verdict.REPRODUCED,
-        "condition": "its gain has a 95 % interval above 0 at every noise level", "reason": "It holds at 3 of 3 noise levels.",
-        "failure_means": "learning a metric on patches would not be what helps", "measurements": (measurement(),),
-        "number": "Noisy bars, sigma = 1: ConvRFM over CNTK: 5.8 [4.1, 7.5] points", "data": "Noisy bars: sigma = 1, n = 500/500",
-        "command": "snakemake -c2 --config preset=quick protocol=published -- fig05",
-    }  # fmt: skip
-    return Judgement(**{**values, **changes})
+judgement = partial(replace, Judgement(
+    claim="A10", title="feature learning overcomes noise", figure="fig05", protocol="published",
+    sentence="ConvRFM is above CNTK at every noise level (Figure 5).", verdict=Verdict.REPRODUCED,
+    condition="its gain has a 95 % interval above 0 at every noise level", reason="It holds at 3 of 3 noise levels.",
+    failure_means="learning a metric on patches would not be what helps", measurements=(measurement(),),
+    number="Noisy bars, sigma = 1: ConvRFM over CNTK: 5.8 [4.1, 7.5] points", data="Noisy bars: sigma = 1, n = 500/500",
+    command="snakemake -c2 --config preset=quick protocol=published -- fig05",
+))  # fmt: skip
 
 
 def audit(**changes) -> Audit:
@@ -78,34 +72,3 @@ def every_kind() -> Audit:
     )
     deviations = tuple(Deviation("code", found) for found in ("Seeds were [0, 1, 2], and are [0].", HOSTILE, LONG))
     return audit(judgements=judgements, findings=findings, replays=replays, deviations=deviations, beacon=HOSTILE)
-
-
-def lay_out(project: Path) -> None:
-    """A figure and a run with records, in a project that holds nothing else."""
-
-    def record(name: str, job: str, inputs: dict[str, str], outputs: dict[str, str]) -> None:
-        (project / name).write_text(json.dumps({
-            "job": job, "settings": {"sigma": 1.0, "task": "bars"}, "packages": {"convrfm": "0.1.0"},
-            "inputs": {key: {"path": path, "sha256": "a" * 64} for key, path in inputs.items()},
-            "outputs": {key: {"path": path, "sha256": "b" * 64} for key, path in outputs.items()},
-            "code": {"closure": "d" * 64, "commit": "e" * 40, "dirty": False},
-            "machine": {"processor": "a processor", "gpu": None}, "started": "2026-11-21T19:09:55Z", "wall_seconds": 7.9,
-        }))  # fmt: skip
-
-    for folder in (RUN, FIGURES):
-        (project / folder).mkdir(parents=True)
-    arrays, metrics = f"{RUN}/arrays.safetensors", f"{RUN}/metrics.parquet"
-    (project / arrays).write_bytes(b"arrays")
-    (project / metrics).write_bytes(b"metrics")
-    outputs = {"arrays": arrays, "metrics": metrics}
-    record(RECORD, "convrfm.replication.jobs.fits:fit_task", {"state/0": "data/mnist/state.json"}, outputs)
-    figure = {form: f"{FIGURES}/fig05.{form}" for form in ("png", "pdf", "csv", "parquet", "md")}
-    Image.new("RGB", (640, 360), (200, 30, 30)).save(project / figure["png"])
-    for form in ("pdf", "csv", "parquet"):
-        (project / figure[form]).write_bytes(b"content")
-    (project / figure["md"]).write_text(
-        "**Figure 5, local signal adaptivity** (protocol: published). Accuracy <script>alert(5)</script>\n\n"
-        "| method | sigma = 1 |\n|---|---|\n| CNTK | 81.3 % |\n\n[link](javascript:alert(6)) ![picture](http://example.org/x.png)\n"
-    )
-    outputs = {form: figure[form] for form in ("png", "csv")}
-    record(f"{FIGURES}/fig05.json", "convrfm.replication.figures.fig05:draw_figure", {"metrics/0": metrics}, outputs)

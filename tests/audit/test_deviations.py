@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audit.conftest import CLAIMS, JUDGE, change, git
-from audit.outcomes import RESULTS, RUN
-from audit.tiny import reseal
+from audit.conftest import CLAIMS, JUDGE, change, commit, git
+from audit.tiny import RESULTS, RUN, reseal
 from convrfm.replication.audit import changes
 from convrfm.replication.audit.records import find_products
 from convrfm.replication.plan.presets import load_settings
 
 ROUNDS, PRESET, LOCK = "src/convrfm/rfm/rounds.py", "workflow/presets/quick.yaml", "envs/lock.txt"
-OF_ONE = "1 of the runs and figures, rfm/published/task=bars,sigma=1,seed=0"
+OF_ONE = "1 of the runs and figures, rfm/published/task=bars,sigma=2,seed=0"
 
 
 def found_in(project, **config):
@@ -35,69 +34,78 @@ def put_run(project, folder=RUN, arrays="c" * 64, code=(), **more):
     reseal(project / folder / "record.json", {**record, "outputs": {"arrays": described}, **more})
 
 
-def _other(file: str, before: str, after: str) -> Callable[[Path], None]:
-    return lambda checkout: change(checkout / file, before, after)
+def code_committed_and_not(checkout: Path) -> None:
+    change(checkout / "src/convrfm/kernels/arc_cosine.py", "a = 1", "a = 2")
+    commit(checkout)
+    (checkout / "src/convrfm/new.py").write_text("")
 
 
-def _draws(checkout: Path, arrays: str) -> None:
+def own_preset(checkout: Path) -> dict:
+    shutil.copy(checkout / PRESET, checkout / "workflow/presets/mine.yaml")
+    return {"preset": "mine"}
+
+
+def put_draws(checkout: Path, arrays: str) -> None:
     for seed, letter in enumerate(arrays):
         put_run(checkout, f"{RESULTS}/runs/draw/published/task=bars,seed={seed}", arrays=letter * 64)
 
 
-SHOWN: dict[str, tuple[str, Callable[[Path], object], dict]] = {
-    "fewer seeds, or those that suit": ("seeds: Seeds were [0, 1, 2], and are [5]: intervals rest on fewer", lambda _: None, {"seeds": [5]}),
+SHOWN: dict[str, tuple[str, dict | tuple[str, str, str] | Callable[[Path], object]]] = {
+    "fewer seeds, or those that suit": ("seeds: Seeds were [0, 1, 2], and are [5]: intervals rest on fewer", {"seeds": [5]}),
     "overrides of the configuration": (
-        "configuration: The configuration differs: theorem1.draws was 10, and is 3.",
-        lambda _: None, {"overrides": {"theorem1": {"draws": 3}}},
+        "configuration: The configuration differs: theorem1.draws was 10, and is 3.", {"overrides": {"theorem1": {"draws": 3}}},
     ),
     "another preset under the same name": (
         "preset: The preset has changed: fig08.panels[0].width_divisor was 8, and is 2.",
-        _other(PRESET, "width_divisor: 8", "width_divisor: 2"), {},
+        (PRESET, "width_divisor: 8", "width_divisor: 2"),
     ),
     "lower thresholds of claims": (
-        f"claims: {CLAIMS} has changed: A1.conditions.level.bound was 0.7, and is 0.1",
-        _other(CLAIMS, "bound: 0.7,", "bound: 0.1,"), {},
+        f"claims: {CLAIMS} has changed: A1.conditions.level.bound was 0.7, and is 0.1", (CLAIMS, "bound: 0.7,", "bound: 0.1,"),
     ),
-    "another judge": (f"claims: Modules with judges that differ: {JUDGE} (not committed).", _other(JUDGE, "a = 1", "a = 2"), {}),
-    "another lock": ("lock: Locked versions have changed: torch was", _other(LOCK, "\ntorch==", "\ntorch==9"), {}),
-    "other code, all results made by it": (
-        f"code: Code that differs: {ROUNDS} (not committed).", _other(ROUNDS, "a = 1", "a = 2"), {},
-    ),
+    "another judge": (f"claims: Modules with judges that differ: {JUDGE} (not committed).", (JUDGE, "a = 1", "a = 2")),
+    "another lock": ("lock: Locked versions have changed: torch was", (LOCK, "\ntorch==", "\ntorch==9")),
+    "other code, all results made by it": (f"code: Code that differs: {ROUNDS} (not committed).", (ROUNDS, "a = 1", "a = 2")),
     "results made by code that was not committed": (
-        "code: Made with changes that were not committed, at ", lambda checkout: put_run(checkout, code={"dirty": True}), {},
+        "code: Made with changes that were not committed, at ", lambda checkout: put_run(checkout, code={"dirty": True}),
     ),
     "jobs that continued from checkpoints": (
         f"resumed: Continued from the checkpoints of a job that was stopped: {OF_ONE}",
-        lambda checkout: put_run(checkout, resumed_from=["checkpoint-0"]), {},
+        lambda checkout: put_run(checkout, resumed_from=["checkpoint-0"]),
     ),
     "one draw under several seeds, as the code makes it": (
         "equal draws: The draws of seeds 0, 1 are one: draw (protocol=published,task=bars).",
-        lambda checkout: _draws(checkout, "aab"), {},
+        lambda checkout: put_draws(checkout, "aab"),
     ),
 }  # fmt: skip
-"""No forgeries where the code, the settings and the results agree; `docs/forgeries.md` has each of them."""
+"""What is shown, and what was done: another configuration, another text in a file, or what a function does.
 
-OTHERS: dict[str, tuple[str, Callable[[Path], object], dict]] = {
-    "as many other seeds": ("seeds: Seeds were [0, 1, 2], and are [3, 4, 5].", lambda _: None, {"seeds": [3, 4, 5]}),
-    "another device": ("configuration: The configuration differs: device was 'auto', and is 'cuda'.", lambda _: None, {"device": "cuda"}),
-    "a preset of one's own": (
-        "preset: The release has no preset 'mine'.",
-        lambda checkout: shutil.copy(checkout / PRESET, checkout / "workflow/presets/mine.yaml"), {"preset": "mine"},
+No forgeries where the code, the settings and the results agree; `docs/forgeries.md` has each of them.
+"""
+
+OTHERS = {
+    "as many other seeds": ("seeds: Seeds were [0, 1, 2], and are [3, 4, 5].", {"seeds": [3, 4, 5]}),
+    "another device": ("configuration: The configuration differs: device was 'auto', and is 'cuda'.", {"device": "cuda"}),
+    "a preset of one's own": ("preset: The release has no preset 'mine'.", own_preset),
+    "code that was committed, and code that was not": (
+        "code: Code that differs: src/convrfm/kernels/arc_cosine.py; src/convrfm/new.py (not committed).", code_committed_and_not,
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", [*SHOWN, *OTHERS])
 def test_what_differs_is_shown(checkout, what):
-    expected, harm, config = {**SHOWN, **OTHERS}[what]
-    harm(checkout)
-    (found,) = found_in(checkout, **config)
+    expected, harm = {**SHOWN, **OTHERS}[what]
+    if isinstance(harm, tuple):
+        file, *texts = harm
+        change(checkout / file, *texts)
+    config = harm(checkout) if callable(harm) else harm
+    (found,) = found_in(checkout, **(config if isinstance(config, dict) else {}))
     assert found.startswith(expected)
 
 
 def test_the_release_itself_has_none_and_without_its_tag_the_last_commit_is_named(checkout):
     put_run(checkout)
-    _draws(checkout, "abd")
+    put_draws(checkout, "abd")
     change(checkout / PRESET, "fits_on: cpu", "fits_on: gpu")
     (checkout / "notes.txt").write_text("")
     assert found_in(checkout) == []
@@ -112,20 +120,11 @@ def test_the_release_itself_has_none_and_without_its_tag_the_last_commit_is_name
     assert changes.find_release()[1].startswith("nothing")
 
 
-def test_code_that_was_committed_is_told_from_code_that_was_not(checkout):
-    (checkout / "src/convrfm/kernels/arc_cosine.py").write_text("a = 2\n")
-    git(checkout, "commit", "-qam", "later")
-    (checkout / "src/convrfm/new.py").write_text("")
-    assert found_in(checkout) == [
-        "code: Code that differs: src/convrfm/kernels/arc_cosine.py; src/convrfm/new.py (not committed)."
-    ]
-
-
 def test_commits_of_records(checkout, tmp_path):
     for number, code in enumerate([{"commit": None, "dirty": None}, {"commit": "f" * 40}]):
         put_run(checkout, f"{RUN}{number}", code=code)
     (checkout / ROUNDS).write_text("a = 2\n")
-    git(checkout, "commit", "-qam", "later")
+    later = commit(checkout, "src")
     put_run(checkout, f"{RUN}2")
     git(checkout, "checkout", "-q", "HEAD~1")
     # It is given to git, and cannot be one of its options.
@@ -133,7 +132,7 @@ def test_commits_of_records(checkout, tmp_path):
     assert sorted(found_in(checkout)) == sorted([
         f"code: Made outside git, known by the hash of its code alone: {OF_ONE}0.",
         f"code: Made at commit ffffffff, which this checkout does not know: {OF_ONE}1.",
-        f"code: Made at commit {git(checkout, 'rev-parse', '--short=8', 'HEAD@{1}')}, where convrfm.rfm.rounds differ: {OF_ONE}2.",
+        f"code: Made at commit {later[:8]}, where convrfm.rfm.rounds differ: {OF_ONE}2.",
     ])  # fmt: skip
     assert not (tmp_path / "owned").exists()
     *_, last = find_products(checkout, RESULTS)

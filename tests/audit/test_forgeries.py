@@ -10,19 +10,17 @@ import pandas as pd
 import pytest
 from workflow.conftest import ROOT
 
+from audit import tiny
 from audit.test_deviations import SHOWN
-from audit.tiny import do_job, follow, inside, make_project, plan_of, rehash, reseal, settings_of
+from audit.tiny import FIGURES, RESULTS, edit_arrays, edit_record, edit_table, inside, plan_of, rehash
 from convrfm.replication.audit import replay as replaying
 from convrfm.replication.audit.auditing import audit
 from convrfm.replication.audit.outcome import Audit, Result
 from convrfm.replication.audit.replay import Choice
 from convrfm.replication.figures.accuracies import ScoredRun
-from convrfm.replication.plan.plan import RUNS
 from convrfm.replication.record.record import read_record
 from convrfm.system.storage import load_arrays, write_arrays, write_bytes, write_table
 
-RESULTS = Path("results/quick")
-FIGURES = RESULTS / "figures/published"
 PAGE = ROOT / "docs/forgeries.md"
 
 pytestmark = pytest.mark.forged
@@ -45,14 +43,9 @@ with probability k / m by `--replay k`.
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory) -> Path:
+def pristine(tmp_path_factory) -> Path:
     figures = ("fig01", "fig02", "fig04", "fig05", "fig12")
-    return make_project(tmp_path_factory.mktemp("honest") / "project", figures, seeds=[0, 1])
-
-
-@pytest.fixture
-def project(honest, tmp_path) -> Path:
-    return Path(shutil.copytree(honest, tmp_path / "project"))
+    return tiny.make_project(tmp_path_factory.mktemp("honest") / "project", figures, seeds=[0, 1])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +65,7 @@ def in_this_process():
 
 
 def audited(project: Path, each: int | None) -> Audit:
-    return audit(project, settings_of(project), Choice(each), cores=1)[0]
+    return audit(project, plan_of(project).settings, Choice(each), cores=1)[0]
 
 
 def caught(found: Audit) -> str:
@@ -83,179 +76,137 @@ def caught(found: Audit) -> str:
     return "; ".join([*parts, *([f"replay of {', '.join(kinds)}"] if kinds else [])])
 
 
-def a_run(project: Path, kind: str, containing: str = "") -> Path:
-    return min(path for path in (project / RESULTS / "runs" / kind / "published").iterdir() if containing in path.name)
+# What forgers do to a run, by its folder, or to the files of a figure, by their path without a suffix.
 
 
-def edit_table(run: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
-    write_table(run / "metrics.parquet", change(pd.read_parquet(run / "metrics.parquet")))
-    return run
-
-
-def edit_arrays(run: Path, change: Callable[[str, np.ndarray], np.ndarray]) -> Path:
-    arrays = load_arrays(run / "arrays.safetensors")
-    write_arrays(run / "arrays.safetensors", {name: change(name, array).copy() for name, array in arrays.items()})
-    return run
-
-
-def edit_record(run: Path, **changes) -> Path:
-    reseal(run / "record.json", {**read_record(run / "record.json"), **changes})
-    return run
-
-
-def run_again(project: Path, kind: str, change_inputs=lambda inputs: inputs, **settings) -> Path:
+def run_again(run: Path, change_inputs=lambda inputs: inputs, **settings) -> None:
     """Let the job of a run do its work on other inputs or with other settings, and say in its record that it did not."""
-    run = a_run(project, kind)
-    keys = {"protocol": run.parent.name, **dict(part.split("=", 1) for part in run.name.split(","))}
-    of, plan, record = RUNS[kind], plan_of(project), read_record(run / "record.json")
+    project, record = run.parents[5], read_record(run / "record.json")
     with inside(project):
-        inputs = {name: [Path(path) for path in files(plan, keys)] for name, files in of.inputs.items()}
-        outputs = {path.stem: path for path in run.iterdir()}
-        do_job(of.job, change_inputs(inputs), outputs, {**of.settings(plan, keys), **settings})
-    kept = ("settings", "inputs", "outputs", "code", "seed")
-    return edit_record(run, **{key: record[key] for key in kept})
+        tiny.make(plan_of(project), str((run / "record.json").relative_to(project)), change_inputs, **settings)
+    edit_record(run, **{key: record[key] for key in ("settings", "inputs", "outputs", "code", "seed")})
 
 
-def metrics_of_a_fit(project: Path) -> None:
-    """The figures are drawn by code that does not hold the accuracies against the answers that they are the means of."""
-    run = a_run(project, "rfm")
-    edit_table(run, lambda table: table.assign(test_accuracy=np.minimum(table["test_accuracy"] + 0.2, 1.0)))
-    rehash(project, run / "record.json")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScoredRun, "correct_at", lambda run, name, accuracy: run.correct.get(name))
-        follow(project, run)
-
-
-def outputs_of_a_fit(project: Path, first: int = 0) -> Path:
-    """The accuracies, and the answers for each test image that they are the means of, from a stage on."""
-
-    def perfect(name: str, array: np.ndarray) -> np.ndarray:
-        forged = name.startswith("correct/") and int(name.split("/")[1]) >= first
-        return np.ones_like(array) if forged else array
-
-    run = edit_arrays(a_run(project, "rfm"), perfect)
-    return edit_table(run, lambda t: t.assign(test_accuracy=t["test_accuracy"].where(t["stage"] < first, 1.0)))
-
-
-def _on_test_images(project: Path, kind: str) -> Path:
-    path = project / "mixed.safetensors"
+def on_test_images(run: Path) -> None:
+    path = run.with_name("mixed.safetensors")
 
     def with_test_images(inputs: dict) -> dict:
         arrays = load_arrays(inputs["draw"][0])
-        pairs = {name: arrays.get(name.replace("train", "test")) for name in arrays if name.startswith("train/")}
-        tests = {name: array for name, array in pairs.items() if array is not None}
-        count = min(len(array) for array in tests.values())
-        mixed = {name: np.concatenate([array[:count], arrays[name][count:]]) for name, array in tests.items()}
-        write_arrays(path, {**arrays, **mixed})
+        for name in [name for name in arrays if name.startswith("train/")]:
+            if (test := arrays.get(name.replace("train", "test"))) is not None:
+                arrays[name] = np.concatenate([test, arrays[name][len(test) :]])
+        write_arrays(path, arrays)
         return {**inputs, "draw": [path]}
 
-    run = run_again(project, kind, with_test_images)
+    run_again(run, with_test_images)
     path.unlink()
-    return run
 
 
-def nulls_and_gains(project: Path) -> Path:
+def outputs_of_a_fit(run: Path, first: int = 0) -> None:
+    """The accuracies, and the answers for each test image that they are the means of, from a stage on."""
+    edit_arrays(run, {f"correct/{stage}/*": np.ones_like for stage in range(first, 2)})
+    edit_table(run, lambda t: t.assign(test_accuracy=t["test_accuracy"].where(t["stage"] < first, 1.0)))
+
+
+def nulls_and_gains(run: Path) -> None:
     def change(table: pd.DataFrame) -> pd.DataFrame:
         numbers = [name for name in table if pd.api.types.is_float_dtype(table[name]) and table[name].notna().any()]
         return table.assign(**{numbers[-1]: table[numbers[-1]] + 0.05})
 
-    return edit_table(a_run(project, "ansatz"), change)
+    edit_table(run, change)
 
 
-def a_metric(project: Path) -> Path:
-    forged = {"metric/1": lambda array: array[::-1, ::-1], "best": lambda array: array.T + 1}
-    return edit_arrays(a_run(project, "features"), lambda name, array: forged.get(name, lambda array: array)(array))
-
-
-def a_draw_copied(project: Path) -> Path:
-    """One draw as two: the second seed has the images of the first."""
-    one, two = a_run(project, "draw", "seed=0"), a_run(project, "draw", "seed=1")
+def a_draw_copied(run: Path) -> None:
+    """One draw as two: the first seed has the images of the second."""
+    other = run.with_name(run.name.replace("seed=0", "seed=1"))
     for name in ("arrays.safetensors", "metrics.parquet"):
-        shutil.copy(one / name, two / name)
-    return two
+        shutil.copy(other / name, run / name)
 
 
-def a_picture(project: Path) -> None:
-    shutil.copy(project / FIGURES / "fig12.png", project / FIGURES / "fig05.png")
-    rehash(project, project / FIGURES / "fig05.json")
+def numbers_in_a_caption(figure: Path) -> None:
+    text = figure.with_suffix(".md").read_text()
+    write_bytes(figure.with_suffix(".md"), f"{text.replace('0.', '9.', 1)}\nThe CNN tests at 99.9 %.\n".encode())
 
 
-def numbers_in_a_caption(project: Path) -> None:
-    text = (project / FIGURES / "fig05.md").read_text()
-    write_bytes(project / FIGURES / "fig05.md", f"{text.replace('0.', '9.', 1)}\nThe CNN tests at 99.9 %.\n".encode())
-    rehash(project, project / FIGURES / "fig05.json")
+def a_table_with_its_csv(figure: Path) -> None:
+    table = pd.read_parquet(figure.with_suffix(".parquet"))
+    for form in (".parquet", ".csv"):
+        write_table(figure.with_suffix(form), table.assign(value=table["value"] + 0.3))
 
 
-def a_table_with_its_csv(project: Path) -> None:
-    table = pd.read_parquet(project / FIGURES / "fig05.parquet")
-    for form in ("parquet", "csv"):
-        write_table(project / FIGURES / f"fig05.{form}", table.assign(value=table["value"] + 0.3))
-    rehash(project, project / FIGURES / "fig05.json")
-
-
-def other_draws_in_a_record(project: Path) -> Path:
+def other_draws_in_a_record(run: Path) -> None:
     """What a run was made from under another name, and a draw that is none under the name that figures tell draws by."""
-    run = a_run(project, "rfm")
     inputs = {f"zz/{name}": described for name, described in read_record(run / "record.json")["inputs"].items()}
-    return edit_record(run, inputs={**inputs, "draw/0": {"path": "nowhere/state.json", "sha256": "b" * 64}})
+    edit_record(run, inputs={**inputs, "draw/0": {"path": "nowhere/state.json", "sha256": "b" * 64}})
 
 
-def notes_of_a_record(project: Path) -> Path:
+def notes_of_a_record(run: Path) -> None:
     """What a record says beside its files, such as the best epoch, which captions quote."""
-    run = a_run(project, "cnn")
-    return edit_record(run, best_epoch=read_record(run / "record.json")["best_epoch"] + 1)
+    edit_record(run, best_epoch=read_record(run / "record.json")["best_epoch"] + 1)
 
 
-ALWAYS = {
-    "another draw in the record of a fit": other_draws_in_a_record,
-    "the same draw under two seeds": a_draw_copied,
-    "less noise in a draw": lambda project: edit_arrays(
-        a_run(project, "draw"), lambda name, array: array / 2 if name.endswith("frame") else array
+Forgery = tuple[str, Callable[[Path], None]]
+"""Of which kind of run, or of Figure 5; and what is done."""
+
+ALWAYS: dict[str, Forgery] = {
+    "another draw in the record of a fit": ("rfm", other_draws_in_a_record),
+    "the same draw under two seeds": ("draw", a_draw_copied),
+    "less noise in a draw": ("draw", lambda run: edit_arrays(run, {"*frame": lambda array: array / 2})),
+    "a draw of another seed, which suits better": ("draw", lambda run: run_again(run, seed=1234)),
+    "test images of a preparation in another order": (
+        "prepare", lambda run: edit_arrays(run, {"test/images": lambda array: array[::-1]}),
     ),
-    "a draw of another seed, which suits better": lambda project: run_again(project, "draw", seed=1234),
-    "test images of a preparation in another order": lambda project: edit_arrays(
-        a_run(project, "prepare"), lambda name, array: array[::-1] if name == "test/images" else array
+    "the table of the pictures of layers": ("layers", lambda run: edit_table(run, lambda t: t.assign(pearson=0.99))),
+    "accuracies of a fit alone": (
+        "rfm", lambda run: edit_table(run, lambda t: t.assign(test_accuracy=np.minimum(t["test_accuracy"] + 0.2, 1.0))),
     ),
-    "the table of the pictures of layers": lambda project: edit_table(
-        a_run(project, "layers"), lambda table: table.assign(pearson=0.99)
+    "the picture of a figure": (
+        "fig05", lambda figure: shutil.copy(figure.with_name("fig12.png"), figure.with_suffix(".png")),
     ),
-    "accuracies of a fit alone": metrics_of_a_fit,
-    "the picture of a figure": a_picture,
-    "numbers in a caption": numbers_in_a_caption,
-    "a figure's table, with its CSV": a_table_with_its_csv,
-    "versions in a record": lambda project: edit_record(a_run(project, "rfm"), packages={"numpy": "1.0.0"}),
-}
+    "numbers in a caption": ("fig05", numbers_in_a_caption),
+    "a figure's table, with its CSV": ("fig05", a_table_with_its_csv),
+    "versions in a record": ("rfm", lambda run: edit_record(run, packages={"numpy": "1.0.0"})),
+}  # fmt: skip
 """Found by default."""
 
-SAMPLED = {
-    "accuracies of a fit, with the answers that they are the means of": outputs_of_a_fit,
-    "the same of later stages alone": lambda project: outputs_of_a_fit(project, 1),
-    "accuracy of the last epoch of a network": lambda project: edit_table(
-        a_run(project, "cnn"), lambda table: table.assign(test_accuracy=[*table["test_accuracy"][:-1], 1.0])
+SAMPLED: dict[str, Forgery] = {
+    "accuracies of a fit, with the answers that they are the means of": ("rfm", outputs_of_a_fit),
+    "the same of later stages alone": ("rfm", lambda run: outputs_of_a_fit(run, 1)),
+    "accuracy of the last epoch of a network": (
+        "cnn", lambda run: edit_table(run, lambda t: t.assign(test_accuracy=[*t["test_accuracy"][:-1], 1.0])),
     ),
-    "what a record says beside its files": notes_of_a_record,
-    "a network trained on test images and their labels": lambda project: _on_test_images(project, "cnn"),
-    "a fit to test images and their labels": lambda project: _on_test_images(project, "rfm"),
+    "what a record says beside its files": ("cnn", notes_of_a_record),
+    "a network trained on test images and their labels": ("cnn", on_test_images),
+    "a fit to test images and their labels": ("rfm", on_test_images),
     # What a training writes that went on from weights of another one.
-    "a training that went on from a planted checkpoint": lambda project: run_again(project, "cnn", seed=1234),
-    "nulls and gains of the ansatz": nulls_and_gains,
-    "cores of the AGOP": lambda project: edit_arrays(
-        a_run(project, "ansatz"), lambda name, array: array * 1.001 if name.endswith("core") else array
+    "a training that went on from a planted checkpoint": ("cnn", lambda run: run_again(run, seed=1234)),
+    "nulls and gains of the ansatz": ("ansatz", nulls_and_gains),
+    "cores of the AGOP": ("ansatz", lambda run: edit_arrays(run, {"*core": lambda array: array * 1.001})),
+    "a metric of ConvRFM": (
+        "features", lambda run: edit_arrays(run, {"metric/1": lambda array: array[::-1, ::-1], "best": lambda array: array.T + 1}),
     ),
-    "a metric of ConvRFM": a_metric,
 }  # fmt: skip
 """Found where the run is computed again."""
 
 
-def forge(project: Path, forgery: Callable[[Path], Path | None], **lies) -> None:
-    run = forgery(project)
-    if run is not None:
-        rehash(project, run / "record.json", **lies)
-        follow(project, run)
+def forge(project: Path, forgery: Forgery, **lies) -> None:
+    """Do what a forger does, with lies about the machine, and make hashes and all that stands on it fit."""
+    kind, change = forgery
+    if kind == "fig05":
+        change(project / FIGURES / kind)
+        rehash(project, project / FIGURES / "fig05.json")
+        return
+    run = min((project / RESULTS / "runs" / kind / "published").iterdir())
+    change(run)
+    rehash(project, run / "record.json", machine={**read_record(run / "record.json")["machine"], **lies})
+    with pytest.MonkeyPatch.context() as patch:
+        # By code that does not hold accuracies against the answers that they are the means of.
+        patch.setattr(ScoredRun, "correct_at", lambda run, name, accuracy: run.correct.get(name))
+        tiny.follow(project, run)
 
 
-def test_honest_results_are_trusted(honest):
-    found = audited(honest, None)
+def test_honest_results_are_trusted(pristine):
+    found = audited(pristine, None)
     assert found.trusted, (found.findings, [replay for replay in found.replays if replay.result is Result.DIFFERENT])
     assert {replay.result for replay in found.replays} == {Result.EQUAL}
     assert all(each.recomputed == each.runs and each.caught_tenth == 1 for each in found.coverage if each.runs)
@@ -292,8 +243,7 @@ COARSE = (
 @pytest.mark.parametrize("lie", [{"processor": "another"}, {"gpu": "a fast one"}])
 def test_a_lie_about_the_machine_does_not_help(project, what, lie):
     """Tolerances are for the last digits, and what is no measured number has to be equal anywhere."""
-    run = {**ALWAYS, **SAMPLED}[what](project)
-    forge(project, lambda _: run, machine={**read_record(run / "record.json")["machine"], **lie})
+    forge(project, {**ALWAYS, **SAMPLED}[what], **lie)
     assert not audited(project, None).trusted
 
 

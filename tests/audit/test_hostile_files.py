@@ -5,23 +5,18 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit.tiny import make_project, plan_of, rehash
-from convrfm.errors import StorageError
-from convrfm.replication.audit import auditing
+from audit.tiny import FIGURES, RESULTS, make_project, plan_of, rehash
 from convrfm.replication.audit.integrity import Hashes, check_integrity, record_hashes
 from convrfm.replication.audit.judging import all_judges, read_table
 from convrfm.replication.audit.outcome import State
 from convrfm.replication.audit.records import find_products
-from convrfm.replication.audit.replay import Choice
 
-RESULTS = "results/quick"
-FIGURE = f"{RESULTS}/figures/published/theorem1"
+FIGURE = f"{FIGURES}/theorem1"
 
 
 @pytest.fixture(scope="session")
@@ -119,33 +114,3 @@ def test_folders_below_the_last_are_not_gone_through(project):
     os.mkfifo(deep / "pipe")
     (found,) = [each for each in check_integrity(project, plan_of(project)).findings if "runs" in each.file]
     assert (found.state, found.file) == (State.TAMPERED, f"{RESULTS}/runs/a/b/c/{'d' * 20}")
-
-
-@pytest.fixture
-def elsewhere(project, tmp_path, monkeypatch) -> Path:
-    """Results to be taken in; what is refused is refused before anything is audited."""
-    monkeypatch.setattr(auditing, "audit", None)
-    return (project / RESULTS).rename(tmp_path / "elsewhere")
-
-
-@pytest.mark.parametrize("spoil", [*KINDS, "room"])
-@pytest.mark.parametrize("suffix", ["json", "parquet"])
-def test_nothing_is_copied_before_all_has_been_looked_at(project, elsewhere, monkeypatch, suffix, spoil):
-    monkeypatch.setattr(auditing, "_copy", None)
-    if spoil == "room":
-        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-        with pytest.raises(StorageError, match=r"The files in .* MB are free"):
-            auditing._imported(elsewhere, project, Choice(), 1)
-    else:
-        spoil(elsewhere / f"figures/published/theorem1.{suffix}")
-        found = auditing._imported(elsewhere, project, Choice(), 1)
-        assert {finding.state for finding in found.findings} == {State.TAMPERED}
-    assert not list((project / "results").rglob("*.*"))
-
-
-def test_what_is_put_in_the_place_of_a_file_meanwhile_is_not_copied(project, elsewhere, monkeypatch):
-    table = elsewhere / "figures/published/theorem1.parquet"
-    monkeypatch.setattr(auditing, "_check_room", lambda *_: device(table))
-    with pytest.raises(StorageError, match="It is a symbolic link"):
-        auditing._imported(elsewhere, project, Choice(), 1)
-    assert not list((project / "results").rglob("*.*"))

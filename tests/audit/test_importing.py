@@ -5,37 +5,28 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from workflow.conftest import copy_project
 
 from audit.conftest import change
-from audit.tiny import configure, follow, plan_of, rehash
-from convrfm.errors import InputError
+from audit.test_forgeries import ALWAYS, forge
+from audit.test_hostile_files import KINDS, device
+from audit.tiny import DRAW, FIGURES, RESULTS, RUN, configure
+from convrfm.errors import InputError, StorageError
 from convrfm.replication.audit import auditing
-from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import Audit, Result, State
 from convrfm.replication.audit.replay import Choice
-from convrfm.system.storage import load_arrays, sha256, write_arrays
+from convrfm.system.storage import sha256
 
-RESULTS = Path("results/quick")
-
-
-@pytest.fixture
-def files_alone(monkeypatch) -> None:
-    """Nothing is computed again: these tests are about files."""
-
-    def audited(project, settings, choice, *, cores, place):
-        checked = check_integrity(project, plan_of(project, settings), place=place)
-        found = Audit("quick", str(RESULTS), (), (), checked.findings, (), (), "HEAD", checked.checked, "", "")
-        return found, checked.products, {}
-
-    monkeypatch.setattr(auditing, "audit", audited)
+FIT = RUN.removeprefix(f"{RESULTS}/")
 
 
 @pytest.fixture
-def elsewhere(project, tmp_path, files_alone) -> Path:
-    """What came from elsewhere; the project has no results then."""
+def elsewhere(project, tmp_path, monkeypatch) -> Path:
+    """What came from elsewhere; the project has no results then. Nothing is computed again: this is about files."""
+    monkeypatch.setattr(auditing, "replay", lambda *_: ())
     folder = tmp_path / "from the cluster"
     (project / RESULTS).rename(folder)
     (project / "results").rmdir()
@@ -62,17 +53,16 @@ def test_clean_results_are_taken_in_and_what_stands_on_something_is_younger(proj
     assert found.checked["taken in"] == len(content(elsewhere))
     assert content(project / RESULTS) == content(elsewhere)
     assert not list(project.rglob(".tmp-*"))
-    runs = project / RESULTS / "runs"
-    (draw,), (fit,) = runs.glob("draw/*/*/arrays.safetensors"), runs.glob("rfm/*/*/metrics.parquet")
-    figure = project / RESULTS / "figures/published/fig05.png"
-    assert draw.stat().st_mtime < fit.stat().st_mtime < figure.stat().st_mtime
+    files = (f"{DRAW}/arrays.safetensors", f"{RUN}/metrics.parquet", f"{FIGURES}/fig05.png")
+    draw, fit, figure = ((project / file).stat().st_mtime for file in files)
+    assert draw < fit < figure
     again = import_results(elsewhere, project)
     assert (again.trusted, again.checked["taken in"], again.checked["there already"]) == (True, 0, len(content(elsewhere)))
 
 
 def a_byte(project, elsewhere):
-    path = next((elsewhere / "runs/rfm").rglob("arrays.safetensors"))
-    path.write_bytes(path.read_bytes() + b"x")
+    with (elsewhere / FIT / "arrays.safetensors").open("ab") as arrays:
+        arrays.write(b"x")
 
 
 def a_linked_part(project, elsewhere):
@@ -99,28 +89,48 @@ def test_harm_is_refused(project, elsewhere, harm, state):
     assert nothing_changed(project)
 
 
+@pytest.mark.parametrize("spoil", KINDS)
+@pytest.mark.parametrize("suffix", ["json", "parquet"])
+def test_nothing_is_copied_before_all_has_been_looked_at(project, elsewhere, monkeypatch, suffix, spoil):
+    monkeypatch.setattr(auditing, "_copy", None)
+    spoil(elsewhere / f"figures/published/theorem1.{suffix}")
+    assert {finding.state for finding in import_results(elsewhere, project).findings} == {State.TAMPERED}
+    assert nothing_changed(project)
+
+
+def test_nothing_is_copied_for_which_there_is_no_room(project, elsewhere, monkeypatch):
+    monkeypatch.setattr(auditing, "_copy", None)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(StorageError, match=r"The files in .* MB are free"):
+        import_results(elsewhere, project)
+    assert nothing_changed(project)
+
+
+def test_what_is_put_in_the_place_of_a_file_meanwhile_is_not_copied(project, elsewhere, monkeypatch):
+    table = elsewhere / "figures/published/theorem1.parquet"
+    monkeypatch.setattr(auditing, "_check_room", lambda *_: device(table))
+    with pytest.raises(StorageError, match="It is a symbolic link"):
+        import_results(elsewhere, project)
+    assert nothing_changed(project)
+
+
 def test_well_hashed_harm_is_refused(project, tmp_path, monkeypatch):
     """What comes out otherwise when it is computed again is not taken in, whatever its hashes say."""
-    draw = min((project / RESULTS / "runs/draw/published").iterdir())
-    arrays = load_arrays(draw / "arrays.safetensors")
-    write_arrays(draw / "arrays.safetensors", {**arrays, "train/frame": arrays["train/frame"] / 2})
-    rehash(project, draw / "record.json")
-    follow(project, draw)
+    forge(project, ALWAYS["less noise in a draw"])
     (project / RESULTS).rename(tmp_path / "elsewhere")
     monkeypatch.chdir(project)
     found = auditing.import_folder(tmp_path / "elsewhere", Choice(), 2)
     assert found.findings == ()
-    different = [replay.name for replay in found.replays if replay.result is Result.DIFFERENT]
-    assert different == [draw.relative_to(project).as_posix()]
+    assert [replay.name for replay in found.replays if replay.result is Result.DIFFERENT] == [DRAW]
     assert nothing_changed(project)
 
 
 def test_other_files_of_the_same_name_are_not_replaced(project, elsewhere):
-    mine = project / RESULTS / "figures/published/fig05.md"
+    mine = project / FIGURES / "fig05.md"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     (found,) = import_results(elsewhere, project).findings
-    assert found.file == "results/quick/figures/published/fig05.md"
+    assert found.file == f"{FIGURES}/fig05.md"
     assert "nothing was replaced" in found.found
     assert content(project / "results") == {"quick/figures/published/fig05.md": sha256(mine)}
 
@@ -145,7 +155,7 @@ def test_the_preset_is_that_of_the_results(project, elsewhere):
 
 def test_remedies_are_for_the_machine_that_it_came_from(project, elsewhere):
     """Where the files are that they name: here is nothing to be removed or built again."""
-    next((elsewhere / "runs/rfm").rglob("arrays.safetensors")).unlink()
+    (elsewhere / FIT / "arrays.safetensors").unlink()
     (elsewhere / "runs/it's mine.txt").write_text("x")
     note, *others = [finding.remedy for finding in import_results(elsewhere, project).findings]
     assert note.startswith("On the machine that computed it: rm -r 'results/quick/runs/it'")
@@ -159,11 +169,11 @@ def test_snakemake_takes_them_for_its_own(project, elsewhere, tmp_path):
     """Of what was imported nothing is planned, though Snakemake remembers an earlier file; what is taken away is."""
     there = copy_project(tmp_path / "checkout")
     shutil.copy(project / "config.yaml", there.root)
-    remembered = base64.b64encode(b"results/quick/figures/published/fig05.png").decode()
+    remembered = base64.b64encode(f"{FIGURES}/fig05.png".encode()).decode()
     (there.root / auditing.METADATA).mkdir(parents=True)
     metadata = {"code": "other", "params": ["other"], "input": []}
     (there.root / auditing.METADATA / remembered).write_text(json.dumps(metadata))
     assert import_results(elsewhere, there.root).trusted
     assert there.planned("fig05") == {}
-    (there.results / "figures/published/fig05.png").unlink()
+    (there.root / FIGURES / "fig05.png").unlink()
     assert there.planned("fig05") == {"draw_fig05": 1}

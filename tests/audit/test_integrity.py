@@ -3,14 +3,14 @@
 import json
 import os
 import shutil
-from pathlib import Path
+from collections import defaultdict
 
-import pandas as pd
 import pytest
 from claims.made_up import cost, put_cost
 
-from audit.conftest import change, git
-from audit.tiny import BUILT, configure, plan_of, rehash, reseal, settings_of
+from audit import tiny
+from audit.conftest import change, commit
+from audit.tiny import BUILT, DRAW, FIGURES, NETWORKS, RECORD, RESULTS, RUN, configure, plan_of, reseal
 from convrfm.replication.audit import changes
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import State
@@ -19,125 +19,106 @@ from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.plan.plan import FIGURES as TABLE
 from convrfm.replication.record import closure
 from convrfm.replication.record.record import read_record
-from convrfm.system.storage import load_arrays, write_arrays, write_table
 
-FIGURES, RUNS = Path("results/quick/figures/published"), Path("results/quick/runs")
-FIVE, TWELVE = str(FIGURES / "fig05.json"), str(FIGURES / "fig12.json")
+FIVE, TWELVE = (f"{FIGURES}/{name}.json" for name in ("fig05", "fig12"))
 MODULE = TABLE["fig12"].job.partition(":")[0]
 TAMPERED, STALE, ORPHANED, MISSING = State
 
 
-def audit(project, settings=None):
-    found = check_integrity(project, plan_of(project, settings))
-    return {(finding.state, finding.file) for finding in found.findings}, found
-
-
-def states(project, settings=None):
-    return audit(project, settings)[0]
-
-
-def only(checked, file) -> str:
-    (found,) = [finding.found for finding in checked.findings if finding.file == str(file)]
+def found_in(project) -> dict[tuple[State, str], str]:
+    """What is said of each file that something is wrong with."""
+    found = defaultdict(str)
+    for each in check_integrity(project, plan_of(project)).findings:
+        found[each.state, each.file] += each.found
     return found
 
 
-def a_run(project, experiment: str, number: int = 0) -> Path:
-    return sorted((project / RUNS / experiment / "published").iterdir())[number].relative_to(project)
-
-
-def flip(path: Path, place: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
+def names(products) -> set[str]:
+    return {product.name for product in products}
 
 
 def test_a_clean_tree(pristine):
-    found, checked = audit(pristine)
-    assert found == set()
-    runs = len(list((pristine / RUNS).glob("*/*/*")))
+    checked = check_integrity(pristine, plan_of(pristine))
+    assert checked.findings == ()
+    runs = len(list((pristine / RESULTS / "runs").glob("*/*/*")))
     assert checked.checked["records"] == runs + len(BUILT)
     assert checked.checked["artefacts"] == 2 * runs + 5 * len(BUILT)
     assert checked.checked["inputs"] > 0
-    assert {product.name for product in checked.sound} == {product.name for product in checked.products}
+    assert names(checked.sound) == names(checked.products)
 
 
 def test_results_beside_no_checkout_have_the_lock_of_the_code(project, tmp_path, monkeypatch):
     """As with `snakemake --directory`; an installed package has no lock at all."""
     shutil.rmtree(project / "envs")
-    assert states(project) == set()
+    assert found_in(project) == {}
     monkeypatch.setattr(changes, "CHECKOUT", tmp_path)
-    assert states(project) == set()
+    assert found_in(project) == {}
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs/lock.txt").write_text("numpy==0.1\n")
-    assert {state for state, _ in states(project)} == {STALE}
+    assert {state for state, _ in found_in(project)} == {STALE}
 
 
-@pytest.mark.parametrize("form", FIGURE_FORMATS)
-def test_one_byte_of_a_figure(project, form):
-    path = FIGURES / f"fig12.{form}"
-    flip(project / path, (project / path).stat().st_size // 2)
-    found, checked = audit(project)
-    assert found == {(TAMPERED, str(path))}
-    assert checked.findings[0].remedy == f"snakemake -c2 --force --config preset=quick protocol=published -- {TWELVE}"
+# Figure 5, which was drawn from the run, is not blamed; but it cannot be drawn again from other bytes.
+@pytest.mark.parametrize(
+    ("file", "record", "unsound"),
+    [
+        *((f"{FIGURES}/fig12.{form}", TWELVE, {f"{FIGURES}/fig12"}) for form in FIGURE_FORMATS),
+        (f"{RUN}/arrays.safetensors", RECORD, {RUN, f"{FIGURES}/fig05"}),
+    ],
+)
+def test_one_byte_is_found_there_and_nowhere_else(project, file, record, unsound):
+    content = bytearray((project / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (project / file).write_bytes(content)
+    checked = check_integrity(project, plan_of(project))
+    (found,) = checked.findings
+    assert (found.state, found.file) == (TAMPERED, file)
+    assert found.remedy == f"snakemake -c2 --force --config preset=quick protocol=published -- {record}"
+    assert names(checked.products) - names(checked.sound) == unsound
 
 
-def test_one_byte_of_a_run_is_found_there_and_nowhere_else(project):
-    path = a_run(project, "rfm") / "arrays.safetensors"
-    flip(project / path, -1)
-    # Figure 5, which was drawn from it, is not blamed; but it cannot be drawn again from other bytes.
-    found, checked = audit(project)
-    assert found == {(TAMPERED, str(path))}
-    assert checked.findings[0].remedy == rebuild(str(path.parent / "record.json"))
-    assert rebuild("results/a/runs/rfm/corrected/b c/record.json").endswith(
-        "preset=a protocol=corrected -- 'results/a/runs/rfm/corrected/b c/record.json'"
-    )
-    assert not {str(path.parent), str(FIGURES / "fig05")} & {product.name for product in checked.sound}
+def test_remedies_are_commands_whatever_a_folder_is_called():
+    record = "results/a/runs/rfm/corrected/b c/record.json"
+    assert rebuild(record).endswith(f"preset=a protocol=corrected -- '{record}'")
 
 
-def test_a_run_that_changed_with_its_hashes_leaves_figures_behind(project):
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda run: tiny.edit_arrays(run, {"best_round/*": lambda array: array + 1}),
+        lambda run: tiny.edit_table(run, lambda table: table.assign(test_accuracy=1.0)),
+    ],
+)
+def test_a_run_that_changed_with_its_hashes_leaves_figures_behind(project, edit):
     """A table that was edited, or arrays of a later build than what stands on them."""
-    run = a_run(project, "rfm")
-    arrays = load_arrays(project / run / "arrays.safetensors")
-    write_arrays(project / run / "arrays.safetensors", {**arrays, "extra": arrays["best_round/0"]})
-    rehash(project, project / run / "record.json")
-    assert states(project) == {(STALE, FIVE)}
-    table = pd.read_parquet(project / run / "metrics.parquet")
-    write_table(project / run / "metrics.parquet", table.assign(test_accuracy=1.0))
-    rehash(project, project / run / "record.json")
-    found, checked = audit(project)
-    assert found == {(STALE, FIVE)}
-    assert any(f"made from {run}/metrics.parquet of" in finding.found for finding in checked.findings)
+    edit(project / RUN)
+    tiny.rehash(project, project / RECORD)
+    found = found_in(project)
+    assert found.keys() == {(STALE, FIVE)}
+    assert f"made from {RUN}/" in found[STALE, FIVE]
 
 
-def swap(one: Path, two: Path) -> None:
-    one.rename(one.with_name("aside"))
+def test_folders_of_two_runs_swapped(project):
+    one, two = (project / run for run in NETWORKS)
+    one.rename(project / "aside")
     two.rename(one)
-    one.with_name("aside").rename(two)
-
-
-def test_files_or_folders_of_two_runs_swapped(project):
-    one, two = (a_run(project, "cnn", number) for number in (0, 1))
-    swap(project / one / "metrics.parquet", project / two / "metrics.parquet")
-    assert states(project) == {(TAMPERED, str(run / "metrics.parquet")) for run in (one, two)}
-    swap(project / one / "metrics.parquet", project / two / "metrics.parquet")
-    swap(project / one, project / two)
-    found, checked = audit(project)
-    assert {(TAMPERED, str(run / "record.json")) for run in (one, two)} <= found
-    assert any("the record of another place" in finding.found for finding in checked.findings)
+    (project / "aside").rename(two)
+    found = found_in(project)
+    for run in NETWORKS:
+        assert "the record of another place" in found[TAMPERED, f"{run}/record.json"]
 
 
 def test_missing_files_leftovers_and_strangers(project):
-    draw, fit, network = (a_run(project, kind) for kind in ("draw", "rfm", "cnn"))
-    leftovers = [str(network / name) for name in (".tmp-abc", "checkpoint-0123.safetensors", "notes.txt")]
+    leftovers = [f"{NETWORKS[0]}/{name}" for name in (".tmp-abc", "checkpoint-0123.safetensors", "notes.txt")]
     for file in leftovers:
         (project / file).write_text("x")
-    for file in (draw / "arrays.safetensors", FIGURES / "fig05.png", fit / "record.json"):
+    missing = [f"{DRAW}/arrays.safetensors", f"{FIGURES}/fig05.png", RECORD]
+    for file in missing:
         (project / file).unlink()
-    found, checked = audit(project)
-    orphans = [*leftovers, *(str(fit / name) for name in ("arrays.safetensors", "metrics.parquet"))]
-    missing = [str(draw / "arrays.safetensors"), str(FIGURES / "fig05.png"), str(fit / "record.json")]
-    assert found == {*((ORPHANED, file) for file in orphans), *((MISSING, file) for file in missing)}
-    assert "killed" in only(checked, leftovers[0])
+    found = found_in(project)
+    orphans = [*leftovers, f"{RUN}/arrays.safetensors", f"{RUN}/metrics.parquet"]
+    assert found.keys() == {*((ORPHANED, file) for file in orphans), *((MISSING, file) for file in missing)}
+    assert "killed" in found[ORPHANED, leftovers[0]]
 
 
 @pytest.mark.parametrize(
@@ -153,26 +134,25 @@ def test_missing_files_leftovers_and_strangers(project):
 )
 def test_a_record_of_another_day(project, edit, named):
     """A record that is whole, and says other things than the project of today."""
-    run = a_run(project, "rfm")
-    record = read_record(project / run / "record.json")
+    record = read_record(project / RECORD)
     edit(record)
-    reseal(project / run / "record.json", record)
-    found, checked = audit(project)
+    reseal(project / RECORD, record)
+    found = found_in(project)
     # Figure 5 has the hash of the record, too.
-    assert found == {(STALE, str(run / "record.json")), (STALE, FIVE)}
-    assert named in only(checked, run / "record.json")
-    assert str(run) not in {product.name for product in checked.sound}
+    assert found.keys() == {(STALE, RECORD), (STALE, FIVE)}
+    assert named in found[STALE, RECORD]
+    assert RUN not in names(check_integrity(project, plan_of(project)).sound)
 
 
 def test_a_record_edited_without_its_seal(project):
     record = {**read_record(project / TWELVE), "wall_seconds": 0.001}
     (project / TWELVE).write_text(json.dumps(record))
-    found, checked = audit(project)
-    assert found == {(TAMPERED, TWELVE)}
-    assert "edited after it was written" in only(checked, TWELVE)
+    found = found_in(project)
+    assert found.keys() == {(TAMPERED, TWELVE)}
+    assert "edited after it was written" in found[TAMPERED, TWELVE]
     del record["seal"]
     (project / TWELVE).write_text(json.dumps(record))
-    assert states(project) == {(STALE, TWELVE)}
+    assert found_in(project).keys() == {(STALE, TWELVE)}
 
 
 NO_RECORDS = ["", "{", "[]", "{}", "null", '{"job": 3}', "\xff", "[" * 100_000, '{"a": NaN}', '{"machine": 7}']
@@ -180,48 +160,38 @@ NO_RECORDS = ["", "{", "[]", "{}", "null", '{"job": 3}', "\xff", "[" * 100_000, 
 
 @pytest.mark.parametrize("content", NO_RECORDS, ids=range(len(NO_RECORDS)))
 def test_what_is_no_record(project, content):
-    run = a_run(project, "cnn")
-    (project / run / "record.json").write_text(content)
-    assert (TAMPERED, str(run / "record.json")) in states(project)
+    (project / RECORD).write_text(content)
+    assert (TAMPERED, RECORD) in found_in(project)
 
 
-def test_inputs_that_lead_out_of_the_project_or_are_no_plain_files(project):
-    run = a_run(project, "rfm")
-    record = read_record(project / run / "record.json")
+@pytest.mark.parametrize(("path", "named"), [("../../etc/passwd", "outside the project"), ("pipe", "It is a")])
+def test_inputs_that_lead_out_of_the_project_or_are_no_plain_files(project, path, named):
     os.mkfifo(project / "pipe")
-    for path, named in (("../../etc/passwd", "outside the project"), ("pipe", "It is a")):
-        record["inputs"]["draw/0"]["path"] = path
-        reseal(project / run / "record.json", record)
-        found = audit(project)[1].findings
-        assert any(finding.state is TAMPERED and named in finding.found for finding in found)
+    (described,) = read_record(project / RECORD)["inputs"].values()
+    tiny.edit_record(project / RUN, inputs={"draw/0": {**described, "path": path}})
+    assert any(state is TAMPERED and named in found for (state, _), found in found_in(project).items())
 
 
 def test_another_configuration(project):
-    features = settings_of(project).preset.features.model_dump(exclude_unset=True)
-    settings = configure(project, threads=2, overrides={"features": {**features, "exponent": 0.5}})
-    found, checked = audit(project, settings)
-    assert found == {(STALE, TWELVE)}
-    assert only(checked, TWELVE) == "The configuration has changed: exponent was 1.0, and is 0.5."
-    found = states(project, configure(project, seeds=[1]))
+    features = plan_of(project).settings.preset.features.model_dump(exclude_unset=True)
+    configure(project, threads=2, overrides={"features": {**features, "exponent": 0.5}})
+    assert found_in(project) == {(STALE, TWELVE): "The configuration has changed: exponent was 1.0, and is 0.5."}
+    configure(project, seeds=[1])
+    found = found_in(project)
     assert {state for state, _ in found} == {ORPHANED, STALE}
-    orphans = {file for state, file in found if state is ORPHANED}
-    assert str(a_run(project, "rfm") / "record.json") in orphans
-    assert not any("figures" in file for file in orphans)
-    assert (STALE, FIVE) in found
-    found = states(project, configure(project, protocol="corrected"))
-    assert {state for state, _ in found} == {ORPHANED}
-    assert (ORPHANED, str(FIGURES / "theorem1.json")) in found
+    assert not any("figures" in file for state, file in found if state is ORPHANED)
+    assert {(ORPHANED, RECORD), (STALE, FIVE)} <= found.keys()
 
 
 def test_the_table_of_costs(project):
     """One that was edited is found; one of older kernels leaves its claim undecided, and is nothing about the results."""
     path = put_cost(project, cost((1, 1, 1)))
-    assert states(project) == set()
+    assert found_in(project) == {}
     change(path, "20.0", "30.0")
-    assert states(project) == {(TAMPERED, "benchmarks/cost.csv")}
+    assert found_in(project).keys() == {(TAMPERED, "benchmarks/cost.csv")}
     put_cost(project, cost((1, 1, 1)))
     (project / "benchmarks/cost.py").write_text("pass")
-    assert states(project) == set()
+    assert found_in(project) == {}
 
 
 def test_a_figure_that_nobody_knows(project):
@@ -229,7 +199,7 @@ def test_a_figure_that_nobody_knows(project):
         shutil.copy(project / FIGURES / f"fig12.{form}", project / FIGURES / f"fig99.{form}")
     record = json.loads((project / TWELVE).read_text().replace("published/fig12", "published/fig99"))
     reseal(project / FIGURES / "fig99.json", record)
-    assert states(project) == {(ORPHANED, str(FIGURES / "fig99.json"))}
+    assert found_in(project).keys() == {(ORPHANED, f"{FIGURES}/fig99.json")}
 
 
 def test_code_that_has_changed_is_named_by_the_history_of_its_checkout(project, tmp_path, monkeypatch):
@@ -238,21 +208,18 @@ def test_code_that_has_changed_is_named_by_the_history_of_its_checkout(project, 
     shutil.copytree(closure.ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(closure, "ROOT", root)
     monkeypatch.setattr(changes, "CHECKOUT", tmp_path)
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", "src")
-    git(tmp_path, "commit", "--quiet", "--message", "sources")
     record = read_record(project / TWELVE)
-    record["code"] |= {"commit": git(tmp_path, "rev-parse", "HEAD"), "dirty": True}
+    record["code"] |= {"commit": commit(tmp_path, "src"), "dirty": True}
     reseal(project / TWELVE, record)
     with (root.parent / f"{MODULE.replace('.', os.sep)}.py").open("a") as source:
         source.write("\n# changed\n")
     closure._source_of.cache_clear()
     try:
-        found, checked = audit(project)
-        assert found == {(STALE, TWELVE)}
-        assert only(checked, TWELVE).endswith(f", beside changes that were not committed: {MODULE}.")
+        (found,) = found_in(project).items()
+        assert found[0] == (STALE, TWELVE)
+        assert found[1].endswith(f", beside changes that were not committed: {MODULE}.")
         shutil.rmtree(tmp_path / ".git")
         changes.changed_modules.cache_clear()
-        assert only(audit(project)[1], TWELVE) == f"The code of {MODULE}, or what it imports, has changed."
+        assert found_in(project) == {(STALE, TWELVE): f"The code of {MODULE}, or what it imports, has changed."}
     finally:
         closure._source_of.cache_clear()

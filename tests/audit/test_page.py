@@ -1,9 +1,7 @@
 """The page as text: what it says, that all links lead somewhere, and that nothing in it comes alive."""
 
 import base64
-import json
 import os
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from io import BytesIO
 from urllib.parse import unquote
@@ -13,23 +11,13 @@ import pytest
 from PIL import Image
 
 from audit import outcomes
-from audit.outcomes import FIGURES, RESULTS, RUN
+from audit.tiny import FIGURES, RECORD, RESULTS, RUN, edit_record
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES
-from convrfm.replication.audit.outcome import (
-    Coverage,
-    Deviation,
-    Replay,
-    Result,
-    State,
-    coverage_in_words,
-    summary,
-    trust,
-)  # fmt: skip
+from convrfm.replication.audit.outcome import Coverage, Deviation, Replay, Result, State, coverage_in_words, summary, trust
 from convrfm.replication.audit.page import LOOKS, render_page
 from convrfm.replication.audit.records import find_products
 from convrfm.replication.claims.verdicts import Verdict
 
-MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
 PNG = f"{FIGURES}/fig05.png"
 COVERED = "12 of 120 runs recomputed; a single forged run would have been found with probability 0.1, a tenth of them forged with 0.71"
 
@@ -39,7 +27,7 @@ class Parsed(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.text, self.open = [], "", []
+        self.html, self.tags, self.text, self.open = html, [], "", []
         self.feed(html)
         self.words = " ".join(self.text.split())
         self.links = [attributes["href"] for attributes in self.named("a")]
@@ -61,7 +49,7 @@ class Parsed(HTMLParser):
 
 
 def render(project, found=None, **pictures):
-    return render_page(project, found or outcomes.audit(), find_products(project, RESULTS), MADE, pictures)
+    return render_page(project, found or outcomes.audit(), find_products(project, RESULTS), outcomes.MADE, pictures)
 
 
 def section(html, name):
@@ -70,13 +58,11 @@ def section(html, name):
 
 
 @pytest.fixture
-def html(laid_out):
-    return render(laid_out, outcomes.every_kind())
-
-
-@pytest.fixture
-def full(html):
-    return Parsed(html)
+def full(project):
+    """A page about everything that there can be."""
+    with (project / FIGURES / "fig05.md").open("a") as caption:
+        caption.write("<script>alert(5)</script> [link](javascript:alert(6)) ![picture](http://example.org/x.png)\n")
+    return Parsed(render(project, outcomes.every_kind()))
 
 
 def test_every_verdict_and_state_is_there_in_words(full):
@@ -126,10 +112,10 @@ SEEDS = Deviation("seeds", "Seeds were [0, 1, 2], and are [0].")
         ({"replays": (Replay(RUN, Result.DIFFERENT, "", 1.0),)}, "Not trusted: 0 findings on the files, and 1 of 1 run or"),
     ],
 )  # fmt: skip
-def test_how_far_results_are_trusted(laid_out, changes, sentence):
+def test_how_far_results_are_trusted(project, changes, sentence):
     found = outcomes.audit(**changes)
     assert sentence in trust(found)
-    html = render(laid_out, found)
+    html = render(project, found)
     title, *deviations = [trust(found).partition(": ")[0], *(each.found for each in found.deviations)]
     assert f"<title>Audit of results/quick: {title.lower()}</title>" in html
     assert all(each in section(html, "deviations") for each in deviations)
@@ -137,14 +123,14 @@ def test_how_far_results_are_trusted(laid_out, changes, sentence):
         assert words in Parsed(html).words
 
 
-def test_what_was_recomputed_is_counted_by_kind_and_what_is_not_equal_named(laid_out):
+def test_what_was_recomputed_is_counted_by_kind_and_what_is_not_equal_named(project):
     replays = (
         *(Replay(f"{RESULTS}/runs/rfm/published/seed={i}", Result.EQUAL, "", 1.0) for i in range(3)),
         Replay(f"{FIGURES}/fig05", Result.CLOSE, "1e-9, and 1e-6 is allowed", 1.0),
         Replay(RUN, Result.DIFFERENT, "accuracy is 0.999, not 0.708", 1.0),
         Replay(f"{RESULTS}/runs/cnn/published/seed=0", Result.IMPOSSIBLE, "no GPU here", 0.0),
     )
-    shown = section(render(laid_out, outcomes.audit(replays=replays, beacon="drand 42")), "recomputed")
+    shown = section(render(project, outcomes.audit(replays=replays, beacon="drand 42")), "recomputed")
     for words in (
         "rfm3010", "figures0100", "cnn0001", "≈ close", "✗ different", "? impossible", "ab" * 32, "drand 42", FIGURE.in_words(),
         TOLERANCES["rfm"].in_words(), TOLERANCES["cnn"].in_words(), *(each.found for each in replays),
@@ -153,23 +139,23 @@ def test_what_was_recomputed_is_counted_by_kind_and_what_is_not_equal_named(laid
     assert "seed=1" not in shown
 
 
-def test_measured_values_stand_beside_their_claim(laid_out):
-    html = render(laid_out, **{PNG: (laid_out / PNG).read_bytes()})
-    figure = html[html.index('id="figure-fig05"') : html.index('id="integrity"')]
+def test_measured_values_stand_beside_their_claim(project):
+    html = render(project, **{PNG: (project / PNG).read_bytes()})
+    figure = html[html.index('id="figure-fig05"') : html.index('id="figure-fig08"')]
     assert figure.index("data:image/png") < figure.index("feature learning overcomes noise")
     for shown in ("5.8 points", "[4.1, 7.5] over draws", "a 95 % interval above 0", "+4.1", "1 hold", "-- fig05"):
         assert shown in figure
 
 
-def test_each_link_leads_somewhere_and_labels_name_what_is_there(laid_out, full):
-    parsed = Parsed(render(laid_out))
-    (laid_out / RESULTS / "audit").mkdir()
+def test_each_link_leads_somewhere_and_labels_name_what_is_there(project, full):
+    parsed = Parsed(render(project))
+    (project / RESULTS / "audit").mkdir()
     for file in ("audit/audit.json", "ro-crate-metadata.json"):
-        (laid_out / RESULTS / file).write_text("{}")
+        (project / RESULTS / file).touch()
     # From a number to the record of its run.
-    assert f"../{RUN.removeprefix('results/quick/')}/record.json" in map(unquote, parsed.links)
+    assert RECORD.replace(RESULTS, "..") in map(unquote, parsed.links)
     for link in (unquote(link) for link in parsed.links if not link.startswith("#")):
-        assert (laid_out / RESULTS / "audit" / link).is_file(), link
+        assert (project / RESULTS / "audit" / link).is_file(), link
     for page in (parsed, full):
         ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
         assert len(ids) == len(set(ids))
@@ -179,7 +165,7 @@ def test_each_link_leads_somewhere_and_labels_name_what_is_there(laid_out, full)
     assert (levels[0], levels.count(1), max(np.diff(levels))) == (1, 1, 1)
 
 
-def test_hostile_text_stays_text_and_nothing_is_loaded_from_elsewhere(html, full):
+def test_hostile_text_stays_text_and_nothing_is_loaded_from_elsewhere(full):
     assert not {"script", "link", "iframe"} & {tag for tag, _ in full.tags}
     assert not [a for _, a in full.tags if any(name.startswith("on") for name in a)]
     assert all(image["src"].startswith("data:image/png;base64,") for image in full.named("img"))
@@ -187,18 +173,18 @@ def test_hostile_text_stays_text_and_nothing_is_loaded_from_elsewhere(html, full
     for text in (outcomes.HOSTILE, "<script>alert(5)</script>"):
         assert text in full.text
     assert "default-src 'none'" in full.named("meta")[3]["content"]
-    assert "@import" not in html
-    assert "url(" not in html
+    assert "@import" not in full.html
+    assert "url(" not in full.html
 
 
-def test_hostile_names_of_files_stay_names(laid_out):
+def test_hostile_names_of_files_stay_names(project):
     name = "task=<img src=x onerror=alert(7)>,\"seed'=0"
-    figure = laid_out / FIGURES / "<b>fig.json"
-    figure.write_bytes((laid_out / FIGURES / "fig05.json").read_bytes())
+    figure = project / FIGURES / "<b>fig.json"
+    figure.write_bytes((project / FIGURES / "fig05.json").read_bytes())
     run = f"{RESULTS}/runs/rfm/published/{name}"
-    (laid_out / RUN).rename(laid_out / run)
+    (project / RUN).rename(project / run)
     found = outcomes.judgement(measurements=(outcomes.measurement(sources=(f"{run}/metrics.parquet",)),))
-    parsed = Parsed(render(laid_out, outcomes.audit(judgements=(found,))))
+    parsed = Parsed(render(project, outcomes.audit(judgements=(found,))))
     assert not parsed.named("img")
     assert not parsed.named("b")
     assert name in parsed.text
@@ -207,41 +193,40 @@ def test_hostile_names_of_files_stay_names(laid_out):
     assert "../figures/published/<b>fig.json" in links
 
 
-def test_pictures_are_those_that_were_drawn_here_and_no_others(laid_out, rng):
-    unshown = Parsed(render(laid_out))
+def test_pictures_are_those_that_were_drawn_here_and_no_others(project, rng):
+    unshown = Parsed(render(project))
     assert not unshown.named("img")
     assert "It was not drawn again here, so no picture is shown" in unshown.words
-    drawn = (laid_out / PNG).read_bytes()
-    (laid_out / PNG).write_bytes(b"what came with the results")
-    (image,) = Parsed(render(laid_out, **{PNG: drawn})).named("img")
+    drawn = (project / PNG).read_bytes()
+    (project / PNG).write_bytes(b"what came with the results")
+    (image,) = Parsed(render(project, **{PNG: drawn})).named("img")
     assert base64.b64decode(image["src"].partition(",")[2]) == drawn
-    assert (image["width"], image["height"]) == ("640", "360")
+    assert (int(image["width"]), int(image["height"])) == Image.open(BytesIO(drawn)).size
     assert "Figure 5, local signal adaptivity" in image["alt"]
     large = BytesIO()
     Image.fromarray(rng.integers(0, 256, (900, 2800, 3), dtype=np.uint8)).save(large, "PNG")
-    parsed = Parsed(render(laid_out, **{PNG: large.getvalue()}))
+    parsed = Parsed(render(project, **{PNG: large.getvalue()}))
     (image,) = parsed.named("img")
     assert (image["width"], image["height"]) == ("1400", "450")
     assert len(image["src"]) < len(large.getvalue()) / 2
     assert "drawn again by this audit and made smaller" in parsed.words
 
 
-def test_a_caption_that_is_no_plain_file_or_too_long_is_not_read(laid_out):
-    caption = (laid_out / PNG).with_suffix(".md")
-    assert "81.3 %" in Parsed(render(laid_out)).words
-    caption.write_text("81.3 % " * 500_000)
-    assert "81.3 %" not in Parsed(render(laid_out)).words
+def test_a_caption_that_is_no_plain_file_or_too_long_is_not_read(project):
+    caption = project / FIGURES / "fig05.md"
+    assert "Test accuracy against the noise level" in Parsed(render(project)).words
+    caption.write_text(caption.read_text() * 5000)
+    assert "Test accuracy against the noise level" not in Parsed(render(project)).words
     caption.unlink()
     os.mkfifo(caption)
-    render(laid_out)
+    render(project)
 
 
-def test_a_gpu_that_could_not_be_used_is_remarked(laid_out):
+def test_a_gpu_that_could_not_be_used_is_remarked(project):
     remark = "had a GPU and could not use it: PyTorch <b>2</b> cannot use a GPU"
-    assert remark not in Parsed(render(laid_out)).text
-    path = laid_out / outcomes.RECORD
-    path.write_text(json.dumps({**json.loads(path.read_text()), "gpu_unusable": "PyTorch <b>2</b> cannot use a GPU"}))
-    assert f"rfm/published/task=bars,sigma=1,seed=0 {remark}" in Parsed(render(laid_out)).text
+    assert remark not in Parsed(render(project)).text
+    edit_record(project / RUN, gpu_unusable="PyTorch <b>2</b> cannot use a GPU")
+    assert f"rfm/published/task=bars,sigma=2,seed=0 {remark}" in Parsed(render(project)).text
 
 
 def test_an_empty_folder(tmp_path):

@@ -9,18 +9,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from workflow.conftest import ROOT
 
-from audit.tiny import configure, plan_of
+from audit.tiny import RESULTS, edit_record, plan_of
 from convrfm.errors import AbsentDataError, ConfigError, MachineError
 from convrfm.replication.audit import replay as replaying
 from convrfm.replication.audit.integrity import check_integrity
 from convrfm.replication.audit.outcome import Replay, Result
 from convrfm.replication.audit.replay import kept_replays, replay
 from convrfm.replication.record.record import Recorder
-
-RESULTS = Path("results/quick")
 
 
 def products(project: Path, *kinds: str):
@@ -31,8 +30,7 @@ def products(project: Path, *kinds: str):
 def task_of(project: Path, kind: str, cores: int = 1, **recorded):
     """The task of a run, with changes to its record."""
     (run,) = products(project, kind)
-    record = json.loads((project / run.record_file).read_text())
-    (project / run.record_file).write_text(json.dumps({**record, **recorded}))
+    edit_record(project / run.name, **recorded)
     return replaying._task(project, project, plan_of(project), run, cores, Recorder.surroundings())
 
 
@@ -105,14 +103,8 @@ def test_threads_are_those_recorded_as_far_as_there_are_any(project, recorded, t
 
 def test_settings_are_those_of_the_plan(project):
     """Whatever the record says, which a finding would be about."""
-    (run,) = products(project, "rfm")
-    (project / run.record_file).write_text(json.dumps({"settings": {}}))
-    task = replaying._task(project, project, plan_of(project, configure(project)), run, 1, Recorder.surroundings())
-    assert task.settings == run.record.settings
-
-
-def children(of: int) -> list[int]:
-    return [int(pid) for path in Path(f"/proc/{of}/task").glob("*/children") for pid in path.read_text().split()]
+    task = task_of(project, "rfm", settings={})
+    assert task.settings == task.product.record.settings != {}
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -124,16 +116,14 @@ def test_an_audit_that_is_ended_leaves_no_process_and_goes_on_the_next_time(proj
     while not list(kept_replays().glob("*.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
-    workers = children(process.pid)
+    workers = psutil.Process(process.pid).children()
     assert workers
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
     assert process.returncode == (130 if how is signal.SIGINT else -how)
     assert "Traceback" not in said
-    deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
-        assert time.monotonic() < deadline, "processes go on"
-        time.sleep(0.1)
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive, "processes go on"
     kept = {path: path.stat().st_mtime_ns for path in kept_replays().glob("*.json")}
     done = subprocess.run(command, check=False, **options, **pipes)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,24 +1,34 @@
-"""A tiny project whose results are built by the jobs themselves, without Snakemake."""
+"""A tiny project whose results are built by the jobs themselves, without Snakemake; and what forgers do to it."""
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager
+from fnmatch import filter as matching
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 import yaml
 from matplotlib import pyplot as plt
 from workflow.conftest import CONFIG, ROOT
 
-from convrfm.replication.audit.records import find_products, in_order
-from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, RUNS, Plan, recorded_state
-from convrfm.replication.plan.presets import Settings, load_settings
+from convrfm.replication.audit.records import _product, find_products, in_order
+from convrfm.replication.plan import plan as plans
+from convrfm.replication.plan.plan import Plan, recorded_state
+from convrfm.replication.plan.presets import load_settings
 from convrfm.replication.record.closure import closure_hash
-from convrfm.replication.record.record import RUN_FILES, Recorder, read_record, run_keys, seal_of
+from convrfm.replication.record.record import Recorder, read_record, seal_of
 from convrfm.replication.record.session import Job, load_job
 from convrfm.system.machine import limited_threads
-from convrfm.system.storage import sha256, write_json
+from convrfm.system.storage import load_arrays, sha256, write_arrays, write_json, write_table
+
+RESULTS = "results/quick"
+FIGURES = f"{RESULTS}/figures/published"
+DRAW = f"{RESULTS}/runs/draw/published/task=bars,seed=0"
+RUN = f"{RESULTS}/runs/rfm/published/task=bars,sigma=2,seed=0"
+RECORD = f"{RUN}/record.json"
+NETWORKS = [f"{RESULTS}/runs/cnn/published/task=bars,sigma=2,optimizer={name},seed=0" for name in ("adam", "sgd")]
 
 BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")
 """Figures of the tiny project: kernels, networks, the ansatz, and what is computed without runs."""
@@ -30,49 +40,54 @@ OVERRIDES = {
 }
 
 
-def configure(project: Path, **changes) -> Settings:
-    """Write `config.yaml`, with changes to its overrides by section, and give what it says."""
+def configure(project: Path, **changes) -> None:
+    """Write `config.yaml`, with changes to its overrides by section."""
     config = {**CONFIG, "overrides": {**OVERRIDES, **changes.pop("overrides", {})}, **changes}
     (project / "config.yaml").write_text(yaml.safe_dump(config))
-    return settings_of(project)
 
 
-def settings_of(project: Path) -> Settings:
-    return load_settings(yaml.safe_load((project / "config.yaml").read_text()), project / "workflow" / "presets")
+def plan_of(project: Path) -> Plan:
+    settings = load_settings(yaml.safe_load((project / "config.yaml").read_text()), project / "workflow" / "presets")
+    return Plan(settings, recorded_state(settings, project))
 
 
 def make_project(folder: Path, figures=BUILT, **changes) -> Path:
     """A project with presets, lock and results, computed with one thread, as its records say."""
     for name in ("workflow/presets", "envs"):
         shutil.copytree(ROOT / name, folder / name)
-    settings = configure(folder, **changes)
-    plan = plan_of(folder, settings)
+    configure(folder, **changes)
+    plan = plan_of(folder)
     with inside(folder):
-        for protocol in settings.protocols:
-            for figure in figures:
-                forms = dict(zip((*FIGURE_FORMATS, "record"), (*FIGURE_FORMATS, "json"), strict=True))
-                outputs = {name: Path(plan.figure_file(figure, protocol, form)) for name, form in forms.items()}
-                _run(plan, FIGURES[figure], {"protocol": protocol}, outputs)
+        for figure in figures:
+            make(plan, f"{FIGURES}/{figure}.json")
     return folder
-
-
-def plan_of(project: Path, settings: Settings | None = None) -> Plan:
-    given = settings or settings_of(project)
-    return Plan(given, recorded_state(given, project))
 
 
 @contextmanager
 def inside(folder: Path) -> Iterator[None]:
     """In a folder, with one thread."""
-    before, threads = Path.cwd(), torch.get_num_threads()
-    os.chdir(folder)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with limited_threads(1):
+        with chdir(folder), limited_threads(1):
             yield
     finally:
         torch.set_num_threads(threads)
-        os.chdir(before)
+
+
+def make(plan: Plan, record_file: str, change_inputs=lambda inputs: inputs, **settings) -> None:
+    """Do the job of a run or figure, by its record, after those of the runs that it is made from, if they are not there."""
+    product = _product(Path(), Path(record_file))
+    of = (plans.FIGURES if product.is_figure else plans.RUNS)[product.kind]
+    inputs = {name: [Path(path) for path in files(plan, product.keys)] for name, files in of.inputs.items()}
+    for folder in {path.parent for paths in inputs.values() for path in paths}:
+        if not (folder / "record.json").exists():
+            make(plan, f"{folder}/record.json")
+    outputs = {name: Path(file) for name, file in {**product.files, "record": record_file}.items()}
+    settings = {**of.settings(plan, product.keys), **settings}
+    recorder = Recorder(of.job, closure_hash(of.job.partition(":")[0]), settings)
+    load_job(of.job)(Job(change_inputs(inputs), outputs, settings, 1, recorder))
+    plt.close("all")
 
 
 def follow(project: Path, run: Path) -> None:
@@ -82,24 +97,24 @@ def follow(project: Path, run: Path) -> None:
     with inside(project):
         for product in in_order(find_products(project, plan.results)):
             if not changed.isdisjoint(described.path for described in product.record.inputs.values()):
-                of = (FIGURES if product.is_figure else RUNS)[product.kind]
-                outputs = {**product.files, "record": product.record_file}
-                _run(plan, of, product.keys, {name: Path(file) for name, file in outputs.items()})
-                changed |= set(outputs.values())
+                make(plan, product.record_file)
+                changed |= {*product.files.values(), product.record_file}
 
 
-def _run(plan: Plan, of, keys, outputs: dict[str, Path]) -> None:
-    inputs = {name: [Path(path) for path in files(plan, keys)] for name, files in of.inputs.items()}
-    for folder in {path.parent for paths in inputs.values() for path in paths}:
-        if not (folder / RUN_FILES["record"]).exists():
-            own = run_keys(folder)
-            _run(plan, RUNS[own["experiment"]], own, {name: folder / file for name, file in RUN_FILES.items()})
-    do_job(of.job, inputs, outputs, of.settings(plan, keys))
-    plt.close("all")
+def edit_table(run: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    write_table(run / "metrics.parquet", change(pd.read_parquet(run / "metrics.parquet")))
 
 
-def do_job(job: str, inputs: dict[str, list[Path]], outputs: dict[str, Path], settings: dict) -> None:
-    load_job(job)(Job(inputs, outputs, settings, 1, Recorder(job, closure_hash(job.partition(":")[0]), settings)))
+def edit_arrays(run: Path, changes: Mapping[str, Callable[[np.ndarray], np.ndarray]]) -> None:
+    """Change arrays by patterns of their names."""
+    arrays = load_arrays(run / "arrays.safetensors")
+    for pattern, change in changes.items():
+        arrays |= {name: change(arrays[name]).copy() for name in matching(arrays, pattern)}
+    write_arrays(run / "arrays.safetensors", arrays)
+
+
+def edit_record(run: Path, **changes) -> None:
+    reseal(run / "record.json", {**read_record(run / "record.json"), **changes})
 
 
 def rehash(project: Path, record_file: Path, **changes) -> None:

@@ -208,12 +208,11 @@ def _imported(folder: Path, project: Path, choice: Choice, cores: int) -> Audit:
         if conflicts := tuple(_conflicts(staging, project, results)):
             return replace(refused, findings=conflicts)
         found, products, _ = audit(project, settings, choice, cores=cores, place=staging)
-        if found.trusted:
-            found.checked.update(_take_in(staging, project, products))
+        taken = _take_in(staging, project, products) if found.trusted else {}
         # Remedies are for the machine that the results came from.
         remedy = "On the machine that computed it: {}. Then import it again."
         findings = [replace(each, remedy=remedy.format(each.remedy.rstrip("."))) for each in found.findings]
-        return replace(found, findings=tuple(findings))
+        return replace(found, findings=tuple(findings), checked=found.checked | taken)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -165,7 +165,7 @@ def _action(crate: _Crate, product: Product, record: Record, agents: list[Any]) 
         **{key: time.isoformat() for key, time in times.items() if time is not None},
     }
     action = crate.entity(f"#run/{title}", "CreateAction", properties)
-    for key, entities in {"instrument": tool, "object": inputs, "result": outputs, "agent": agents}.items():
+    for key, entities in {"instrument": [tool], "object": inputs, "result": outputs, "agent": agents}.items():
         if entities:
-            action[key] = entities
+            action[key] = entities if len(entities) > 1 else entities[0]
     return action

@@ -1,41 +1,87 @@
-"""The RO-Crate, checked by the validator of the profile, offline; and codecheck.yml by its specification."""
+"""What programs read: audit.json by its schema, the RO-Crate by its validator, offline, codecheck.yml by its specification."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pytest
 import requests
 import yaml
+from jsonschema import Draft202012Validator, ValidationError
 from rocrate import vocabs
 from rocrate_validator import services
 from rocrate_validator.utils.http import HttpRequester
 
-from audit import outcomes
-from audit.outcomes import RECORD, RESULTS, RUN
+from audit.outcomes import MADE, audit, every_kind
+from audit.tiny import FIGURES, RECORD, RESULTS, RUN, edit_record
 from convrfm.replication.audit.crate import CRATE_FILE, codecheck_of, crate_of
+from convrfm.replication.audit.outcome import as_document, document_schema
 from convrfm.replication.audit.records import find_products
+from convrfm.replication.claims.verdicts import Verdict
 from convrfm.system.storage import write_json
 
 # The validator's own dependencies use what others of them have renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
 
-MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
+VALIDATOR = Draft202012Validator(document_schema())
 CITATION = "license: MIT\nauthors:\n  - name: The developers\n  - family-names: Doe\n    given-names: Jo\n"
-FIT = "#run/rfm/published/task=bars,sigma=1,seed=0"
+FIT = RUN.replace(f"{RESULTS}/runs", "#run")
 
 
 @pytest.fixture
-def project(laid_out):
-    (laid_out / "CITATION.cff").write_text(CITATION)
-    (laid_out / RESULTS / "audit").mkdir()
+def document(tmp_path):
+    """As it comes back from disk."""
+    write_json(tmp_path / "audit.json", as_document(every_kind(), MADE))
+    return json.loads((tmp_path / "audit.json").read_text())
+
+
+def test_the_document_follows_its_schema_and_holds_what_the_audit_holds(document):
+    Draft202012Validator.check_schema(document_schema())
+    VALIDATOR.validate(document)
+    assert set(document_schema()["$defs"]["Verdict"]["enum"]) == set(Verdict)
+    assert (document["made"], document["trusted"]) == ("2026-11-21T20:30:00Z", False)
+    found = every_kind()
+    for part, key in (("judgements", "verdict"), ("findings", "file"), ("replays", "name"), ("deviations", "found")):
+        assert [each[key] for each in document[part]] == [getattr(each, key) for each in getattr(found, part)]
+    assert document["judgements"][0]["measurements"][0]["interval"] == [4.1, 7.5]
+    odd = document["judgements"][-2]["measurements"][2]
+    assert (odd["value"], odd["interval"]) == ("NaN", ["-Infinity", "Infinity"])
+    assert document["checked"] == found.checked
+    assert len(document["coverage"]) == len(found.judgements)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["judgements", 0, "verdict"], "REPRODUCED!"), (["judgements", 0, "measurements", 0, "value"], "much"),
+        (["judgements", 0, "measurements", 0, "interval"], [1.0]), (["judgements", 0, "surprise"], 1),
+        (["findings", 0, "state"], "fine"), (["trusted"], "yes"), (["format"], 99), (["root"], None),
+        (["replays", 0, "result"], "fine"), (["coverage", 0, "caught_one"], None), (["deviations", 0, "what"], 1),
+    ],
+)  # fmt: skip
+def test_the_schema_refuses(document, path, value):
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(ValidationError):
+        VALIDATOR.validate(document)
+
+
+@pytest.fixture
+def project(project):
+    """With authors and a licence, the files of an audit, and a run of a known time and commit."""
+    (project / "CITATION.cff").write_text(CITATION)
+    (project / RESULTS / "audit").mkdir()
     for name in ("index.html", "audit.json"):
-        (laid_out / RESULTS / "audit" / name).write_text("{}")
-    return laid_out
+        (project / RESULTS / "audit" / name).write_text("{}")
+    code = {"closure": "d" * 64, "commit": "e" * 40, "dirty": False}
+    edit_record(project / RUN, code=code, packages={"convrfm": "0.1.0"}, started="2026-11-21T19:09:55Z", wall_seconds=7.9)
+    return project
 
 
 def made(project):
     """The crate as it comes back from disk, by id."""
-    write_json(project / RESULTS / CRATE_FILE, crate_of(project, outcomes.audit(), find_products(project, RESULTS), MADE))
+    write_json(project / RESULTS / CRATE_FILE, crate_of(project, audit(), find_products(project, RESULTS), MADE))
     graph = json.loads((project / RESULTS / CRATE_FILE).read_text())["@graph"]
     entities = {entity["@id"]: entity for entity in graph}
     assert len(entities) == len(graph)
@@ -43,7 +89,7 @@ def made(project):
 
 
 def test_a_run_is_an_action_with_tool_inputs_and_outputs(project):
-    entities = made(project)
+    record, entities = json.loads((project / RECORD).read_text()), made(project)
     action = entities[FIT]
     assert action["@type"] == "CreateAction"
     assert (action["startTime"], action["endTime"]) == ("2026-11-21T19:09:55+00:00", "2026-11-21T19:10:02+00:00")
@@ -52,12 +98,11 @@ def test_a_run_is_an_action_with_tool_inputs_and_outputs(project):
     assert tool["name"] == "convrfm.replication.jobs.fits:fit_task"
     assert tool["softwareVersion"] == "convrfm 0.1.0 (eeeeeeeeeeee)"
     results = [entities[each["@id"]] for each in action["result"]]
-    names = ["metrics.parquet", "arrays.safetensors", "record.json"]
-    assert sorted(each["name"].rpartition("/")[2] for each in results) == sorted(names)
-    assert {each.get("sha256") for each in results} == {"b" * 64, None}
+    written = {each["path"].removeprefix(f"{RESULTS}/"): each["sha256"] for each in record["outputs"].values()}
+    assert {each["name"]: each.get("sha256") for each in results} == {**written, RECORD.removeprefix(f"{RESULTS}/"): None}
     assert [entities[each["@id"]]["name"] for each in action["agent"]] == ["The developers", "Jo Doe"]
     settings = [entities[each["@id"]] for each in action["object"]][-1]
-    assert json.loads(settings["value"]) == {"sigma": 1.0, "task": "bars"}
+    assert json.loads(settings["value"]) == record["settings"]
     # What one run wrote is what the next one took.
     taken, written = entities["#run/published/fig05"]["object"], action["result"]
     assert {each["@id"] for each in taken} & {each["@id"] for each in written}
@@ -75,25 +120,24 @@ def test_the_root_names_authors_licence_paper_and_profile(project):
     assert "author" not in made(project)["./"]
 
 
-def test_only_files_that_are_there_are_parts_and_none_outside(project):
+@pytest.mark.parametrize("escape", ["/etc/hostname", f"{RESULTS}/../../CITATION.cff", "a b<>\n"])
+def test_only_files_that_are_there_are_parts_and_none_outside(project, escape):
+    """A record of which a file is missing is read all the same."""
     (project / RUN / "arrays.safetensors").unlink()
+    outputs = json.loads((project / RECORD).read_text())["outputs"]
+    outputs["metrics"]["path"] = escape
+    edit_record(project / RUN, outputs=outputs)
     entities = made(project)
-    # A record of which a file is missing is read all the same.
-    assert not [key for key in entities if key.startswith("runs/") and key.endswith("arrays.safetensors")]
-    assert entities["#elsewhere/data/mnist/state.json"]["@type"] == "CreativeWork"
-    record = json.loads((project / RECORD).read_text())
-    for escape in ("/etc/hostname", f"{RESULTS}/../../CITATION.cff", "a b<>\n"):
-        record["outputs"]["metrics"]["path"] = escape
-        (project / RECORD).write_text(json.dumps(record))
-        entities = made(project)
-        assert not [key for key in entities if "host" in key and not key.startswith("#")]
-        assert not [key for key in entities if any(letter in key for letter in " <>\n")]
+    assert entities[f"#elsewhere/{RUN}/arrays.safetensors"]["@type"] == "CreativeWork"
+    parts = [key for key in entities if not key.startswith("#")]
+    assert not [key for key in parts if key.endswith(("sigma=2,seed=0/arrays.safetensors", "hostname", "CITATION.cff"))]
+    assert not [key for key in entities if any(letter in key for letter in " <>\n")]
 
 
 def test_a_codecheck_has_what_its_specification_asks_of_authors(project):
     """The rules CC-CFG-001 to 028 of https://codecheck.org.uk/spec/config/1.0/, but for those about the codechecker."""
     products = find_products(project, RESULTS)
-    text = codecheck_of(project, outcomes.every_kind(), products, MADE)
+    text = codecheck_of(project, every_kind(), products, MADE)
     assert text.startswith("---\n")
     content = yaml.safe_load(text)
     assert content.keys() == {"version", "paper", "manifest", "summary", "check_time"}
@@ -101,9 +145,10 @@ def test_a_codecheck_has_what_its_specification_asks_of_authors(project):
     assert content["paper"].keys() == {"title", "authors", "reference"}
     assert all(author["name"] for author in content["paper"]["authors"])
     assert content["paper"]["reference"].startswith("https://doi.org/")
-    assert [entry.keys() for entry in content["manifest"]] == [{"file", "comment"}] * 2
-    assert all((project / RESULTS / entry["file"]).is_file() for entry in content["manifest"])
-    assert "A10 REPRODUCED" in codecheck_of(project, outcomes.audit(), products, MADE)
+    assert all(entry.keys() == {"file", "comment"} for entry in content["manifest"])
+    drawn = {path.as_posix() for form in ("png", "csv") for path in (project / FIGURES).glob(f"*.{form}")}
+    assert {(project / RESULTS / entry["file"]).as_posix() for entry in content["manifest"]} == drawn
+    assert "A10 REPRODUCED" in codecheck_of(project, audit(), products, MADE)
     assert content["summary"].startswith("Not trusted")
     assert datetime.fromisoformat(content["check_time"]) == MADE.replace(tzinfo=None)
 
