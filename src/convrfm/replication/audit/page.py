@@ -24,6 +24,7 @@ from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Audit, Result, by_kind, counted, coverage_in_words, headline, trust
 from convrfm.replication.audit.records import Product, makers
 from convrfm.replication.claims.verdicts import Verdict
+from convrfm.replication.figures.figure import figures
 from convrfm.replication.plan.plan import FIGURE_FORMATS
 from convrfm.replication.plan.presets import Protocol
 from convrfm.replication.record.received import open_result
@@ -38,10 +39,6 @@ LARGEST_PICTURE = 1_000_000
 
 SMALLER_WIDTH = 1400
 """Pixels; twice the width of the column that the page shows it in."""
-
-TITLE = re.compile(r"\*\*([^*\n]{1,200})\*\*")
-"""What the caption of a figure begins with, in bold."""
-
 
 LOOKS = {
     Verdict.REPRODUCED: ("✓", "every condition, fixed beforehand, holds on the paper's own data"),
@@ -132,21 +129,19 @@ def _figures(
     names = {product.kind for product in products if product.is_figure}
     names |= {judgement.figure for judgement in audit.judgements if judgement.figure is not None}
     for name in sorted(names):
-        titles, drawings = [], []
+        drawings = []
         for protocol in get_args(Protocol):
             base = f"{audit.results}/figures/{protocol}/{name}"
             paths = [f"{base}.{form}" for form in (*FIGURE_FORMATS, "json")]
-            present = tuple(path for path in paths if (project / path).is_file())
-            if present:
+            if present := tuple(path for path in paths if (project / path).is_file()):
                 caption = ""
                 with suppress(OSError), open_result(project, f"{base}.md") as content:
                     caption = content.read().decode("utf-8", "replace")
-                titles += [match[1].removesuffix(": SKIPPED")] if (match := TITLE.match(caption)) else []
                 png = pictures.get(f"{base}.png")
-                picture = None if png is None else _picture(png)
-                drawings.append(Drawing(protocol, picture, _html(caption), present))
-        judgements = [each for each in audit.judgements if each.figure == name]
-        yield f"figure-{_slug(name)}", titles[0] if titles else _plain_title(name), drawings, judgements
+                drawings.append(Drawing(protocol, None if png is None else _picture(png), _html(caption), present))
+        spec = figures().get(name)
+        title = name if spec is None else f"{spec.title}, {spec.subject}"
+        yield f"figure-{_slug(name)}", title, drawings, [each for each in audit.judgements if each.figure == name]
 
 
 def _picture(png: bytes) -> Picture:
@@ -162,13 +157,6 @@ def _picture(png: bytes) -> Picture:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "unnamed"
-
-
-def _plain_title(name: str) -> str:
-    if match := re.fullmatch(r"fig0*(\d+)(_.*)?", name):
-        return f"Figure {match[1]}" + (match[2] or "").replace("_", ", ", 1)
-    match = re.fullmatch(r"theorem(\d+)", name)
-    return f"Theorem {match[1]}" if match else name.capitalize()
 
 
 def _html(caption: str) -> Markup:
