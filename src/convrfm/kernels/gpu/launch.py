@@ -26,8 +26,8 @@ from convrfm.kernels.compiled.first_layer import COVARIANCES, PATCHES, PIXELS
 from convrfm.system.machine import free_bytes
 
 __all__ = [
-    "COLUMNS", "COVARIANCES", "OUT_OF_MEMORY", "PATCHES", "PIXELS", "ROWS", "SHARED_BYTES", "SIMULATED", "THREADS",
-    "Hardware", "Plan", "allocate", "current", "devices", "free_on", "full_precision", "launch", "reverse_plan",
+    "COLUMNS", "COVARIANCES", "OUT_OF_MEMORY", "PATCHES", "PIXELS", "RESERVED_BYTES", "ROWS", "SHARED_BYTES", "SIMULATED",
+    "THREADS", "Hardware", "Plan", "allocate", "current", "devices", "free_on", "full_precision", "launch", "reverse_plan",
     "sweep_plan", "upload",
 ]  # fmt: skip
 
@@ -41,7 +41,8 @@ THREADS = ROWS * COLUMNS
 SHARED_BYTES = 48 * 1024
 """Shared memory that a block may take on any device; with one warp in a block, a multiprocessor holds many."""
 
-RESERVED_BYTES = 1024  # shared memory that the driver takes for each block
+RESERVED_BYTES = 1024
+"""Shared memory that the driver takes for each block."""
 
 # Warps on a multiprocessor from which on more of them hide no more latency than they cost; an estimate.
 ENOUGH_WARPS = 6
