@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from claims import made_up
-from claims.made_up import CLAIMS, DEEP, NAN, both, fig01, fig05, fig06, put, put_skipped, tables_of
+from claims.made_up import CLAIMS, DEEP, NAN, both, fig01, fig05, fig06, fig08, put, put_skipped, tables_of
 from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS
 from convrfm.replication.audit.judging import judge, judge_claim
 from convrfm.replication.audit.outcome import Audit, as_document
@@ -119,6 +119,14 @@ def test_nothing_built_absent_data_and_missing_numbers(results, claim):
         found = verdict_on(results, claim)
         assert found.verdict is Verdict.SKIPPED, found.reason
         assert REASON.rstrip(".") in found.reason
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (-1, -1)])
+def test_simplenet_after_a_few_epochs_decides_nothing_of_its_recipe(results, signs):
+    put(results, "fig08", fig08(signs, epochs=5))
+    found = verdict_on(results, "A4")
+    assert found.verdict is Verdict.UNKNOWN
+    assert "SimpleNet on SVHN was trained for 5 epochs, where its authors' recipe has 540" in found.reason
 
 
 WITHOUT = ("A6", "A8", "A9", "A13", "A14")
