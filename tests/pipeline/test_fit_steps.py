@@ -279,5 +279,6 @@ def test_filling_takes_less_memory_than_fitting():
         fit_bytes(given, 20000, 10000, (1, 42, 42), filling=filling) for filling in (True, False)
     )  # fmt: skip
     images = 30000 * 64 * 40 * 40 * 4  # in the features of the second stage
-    assert images < filling < 2 * images
+    # They stay with the fit, and prepared for the kernels, which hold a copy.
+    assert 2 * images < filling < 2.5 * images
     assert fitting > filling + 24 * 20000**2 * 0.5
