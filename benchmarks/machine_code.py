@@ -37,10 +37,8 @@ class Device(NamedTuple):
     shared_memory: int  # bytes of a multiprocessor
     processors: int
     gigahertz: float
-
     registers: int = 65_536
-    warps: int = 64
-    blocks: int = 32
+    blocks: int = 32  # of a multiprocessor, fewer than it could hold warps
 
 
 DEVICES = (Device("A100", (8, 0), 164 * 1024, 108, 1.41), Device("H200", (9, 0), 228 * 1024, 132, 1.98))
@@ -165,8 +163,7 @@ them. A block is one warp. Written by `python benchmarks/machine_code.py`; a tes
 ## Predicted times
 The shortest time in seconds of the CNTK of {IMAGES} images (3x32x32, three layers, one triangle) at the full rate of
 multiplications and additions, and of loads and stores, counted as in `benchmarks/gpu.py`, with what strips compute twice. The
-larger of the two is the prediction. It was written down before
-any GPU had run these kernels.
+larger of the two is the prediction. It was written down before any GPU had run these kernels.
 
 | device | arithmetic | loads and stores | prediction |
 |---|---|---|---|

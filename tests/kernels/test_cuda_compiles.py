@@ -3,10 +3,6 @@
 NVIDIA's compiler makes code for a GPU without one being there.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -21,16 +17,8 @@ HOPPER = (9, 0)
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    folder = Path(__file__).parents[2] / "benchmarks"
-    sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location("machine_code", folder / "machine_code.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path.remove(str(folder))
+def benchmark(load_benchmark):
+    return load_benchmark("machine_code")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,5 @@
 """The estimate of a fit's memory: beside what fits take, the same for rules and jobs, and refused where it is not free."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 from workflow.test_slices import plan_of
 
@@ -15,7 +11,6 @@ from convrfm.replication.plan import fits
 from convrfm.replication.plan.plan import RUNS
 from convrfm.system.machine import FreeMemory
 
-ROOT = Path(__file__).parents[2]
 GIB = 2**30
 PRINTED = {
     "rfm": {"rounds": 4, "stages": 1, "filters": 64, "ridges": [1e-5]},
@@ -27,13 +22,8 @@ FRAMED = (1, 42, 42)
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_of_memory", ROOT / "benchmarks/memory.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def benchmark(load_benchmark):
+    return load_benchmark("memory")
 
 
 def test_the_estimate_is_near_the_measured_peaks(benchmark):

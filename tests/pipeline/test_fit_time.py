@@ -1,9 +1,5 @@
 """The estimate of a fit's time and threads: beside what fits take, and the same for rules and for `snakemake cost`."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 from workflow.test_slices import plan_of
 
@@ -14,21 +10,13 @@ from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, f
 from convrfm.replication.config.costs import Costs, Rates
 from convrfm.replication.plan.fits import FITS, STEPS, expected_minutes, fit_size, fit_threads
 
-ROOT = Path(__file__).parents[2]
 BARS = {"task": "bars", "sigma": "1", "seed": "0", "protocol": "published"}
 UNIT = Rates(start=0, by_thread=True, maps=1, pixels=1, patches=1, gradients=1, solves=1, entries=1)
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location("benchmark_of_minutes", ROOT / "benchmarks/minutes.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name], sys.modules["memory"]
-    sys.path.remove(str(ROOT / "benchmarks"))
+def benchmark(load_benchmark):
+    return load_benchmark("minutes")
 
 
 def test_the_estimate_is_near_the_measured_seconds(benchmark):

@@ -9,9 +9,10 @@ columns, which lie in the images. The arithmetic is in the dtype of the images.
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import get_num_threads
@@ -76,8 +77,8 @@ class Prepared(Batch):
         return replace(super().take(indices), patches=patches, products=products)
 
     @property
-    def read(self) -> int:
-        """Numbers in a patch as the AGOP reads it: x_u beside products, R x_u or x_u otherwise."""
+    def entries(self) -> int:
+        """Numbers in a patch as the AGOP takes it: x_u where there are products, R x_u or x_u otherwise."""
         return self.rank if self.pieces is None else patch_dimension(self.shape[0], self.patch_size)
 
     def patches_of(self, first: int, last: int) -> np.ndarray:
@@ -107,14 +108,20 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def _one_blas_thread() -> AbstractContextManager[Any]:
+    """Within compiled code the threads are ours; and after a product, those of BLAS go on spinning where ours are to run."""
+    return _thread_pools().limit(limits=1, user_api="blas")
+
+
 def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: int) -> Prepared:
     """Bring images `(n, c, h, w)` under a metric into the form that tiles are computed from."""
+    # A small product is better done by one thread.
     small = images.shape[1] * spec.patch_size**2 <= FUSED_RANK
-    # After a product, the threads of BLAS go on spinning where ours are to run: a small one is better done by one.
-    with _thread_pools().limit(limits=1 if small else None, user_api="blas"):
+    with _one_blas_thread() if small else nullcontext():
         batch = Prepared.bare(images, metric, spec.patch_size)
         if batch.root is not None and batch.rank > FUSED_RANK and isinstance(spec, ArcCosineSpec):
-            return _with_products(batch, batch.root, spec, memory)
+            with _one_blas_thread():
+                return _with_products(batch, batch.root, spec, memory)
         if batch.root is not None:
             batch = _with_patches(batch, batch.root, memory)
         return batch if isinstance(spec, LaplaceSpec) else batch.with_norms(_variances(batch), spec.depth)
@@ -242,27 +249,24 @@ def _in_windows(batch: Prepared) -> np.ndarray:
     return pixels
 
 
-def _covariances(
-    left: Prepared, rows: slice, pixels: np.ndarray, out: np.ndarray, products: np.ndarray, start: int = 0
-) -> Operands:
-    """Covariances of some images of a batch with those of `_in_windows`, of which block `start` is the first that is needed.
+def _covariances(left: Prepared, right: Prepared, together: int, *, triangle: bool = False) -> Iterator[tuple[slice, Operands]]:
+    """Rows, so many together, with their covariances, which stay until the next are asked for.
 
-    They go to the memory out, see `covariances`. The products are those of the batch, or memory, see `_room_for_products`.
+    A triangle has only the blocks of columns, see `_in_windows`, that meet the upper one.
     """
-    begin, count = rows.start, rows.stop - rows.start
-    if products is not left.products:
-        begin = 0
-        _products(left, rows, products, np.empty((count, len(products)), pixels.dtype))
-    columns = left.positions[1]
-    for some in _some_positions(left, count * out.shape[2] // patch_dimension(left.shape[0], left.patch_size)):
-        covariances(products, begin, count, pixels, *some, columns, start, out)
-    return Operands(COVARIANCES, out.reshape(-1), out.shape[2], np.empty(0, out.dtype), 0, *left.shape)
-
-
-def _room_for_covariances(left: Prepared, rows: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `_covariances` takes for so many rows: memory for covariances, and products or memory for these."""
-    s = aligned_empty((math.prod(left.positions), rows, len(pixels) * pixels.shape[4]), pixels.dtype)
-    return s, _room_for_products(left, rows) if left.products is None else left.products
+    pixels = _in_windows(right)
+    s = aligned_empty((math.prod(left.positions), together, len(pixels) * COLUMNS_OF_PRODUCTS), pixels.dtype)
+    products = _room_for_products(left, together) if left.products is None else left.products
+    for first in range(0, len(left), together):
+        rows, begin = slice(first, min(first + together, len(left))), first
+        count = rows.stop - first
+        if left.products is None:
+            begin = 0
+            _products(left, rows, products, np.empty((count, len(s)), s.dtype))
+        start = first // COLUMNS_OF_PRODUCTS if triangle else 0
+        for some in _some_positions(left, count * s.shape[2] // patch_dimension(left.shape[0], left.patch_size)):
+            covariances(products, begin, count, pixels, *some, left.positions[1], start, s)
+        yield rows, Operands(COVARIANCES, s.reshape(-1), s.shape[2], np.empty(0, s.dtype), 0, *left.shape)
 
 
 def _whole_vectors(batch: Prepared) -> int:
@@ -321,19 +325,15 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
     if left.pieces is None:
         _sweep(left, other, spec, _operands(left, other, spec), out, 0 if right is None else None)
     else:
-        with _thread_pools().limit(limits=1, user_api="blas"):  # the threads are ours
-            pixels = _in_windows(other)
-            room = _room_for_covariances(left, ROWS_OF_PRODUCTS, pixels)
-            for first in range(0, len(left), ROWS_OF_PRODUCTS):
-                rows = slice(first, min(first + ROWS_OF_PRODUCTS, len(left)))
-                before = first if right is None else None
-                operands = _covariances(left, rows, pixels, *room, 0 if before is None else before // COLUMNS_OF_PRODUCTS)
-                _sweep(replace(left, products=None).take(rows), other, spec, operands, out[rows], before)
+        with _one_blas_thread():
+            for rows, operands in _covariances(left, other, ROWS_OF_PRODUCTS, triangle=right is None):
+                of_rows = replace(left, products=None).take(rows)
+                _sweep(of_rows, other, spec, operands, out[rows], rows.start if right is None else None)
     entries = np.ascontiguousarray(out[:, : len(other)])
     if right is None:
         mirror(entries)
     if isinstance(spec, ArcCosineSpec):
-        with _thread_pools().limit(limits=1, user_api="blas"):  # see `prepare`
+        with _one_blas_thread():
             set_nearly_coincident(entries, left, right, spec)
         set_coincident(entries, left.keys, other.keys, left.variance, spec)
     return entries
@@ -395,10 +395,8 @@ def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
     if points.pieces is None:
         operands = _operands(points, train, spec)
     else:
-        with _thread_pools().limit(limits=1, user_api="blas"):
-            pixels = _in_windows(train)
-            room = _room_for_covariances(points, len(points), pixels)
-            operands = _covariances(points, slice(0, len(points)), pixels, *room)
+        with _one_blas_thread():
+            ((_, operands),) = _covariances(points, train, len(points))
     window = (0,) * spec.patch_size
     d_s = aligned_empty((len(points) * _whole_vectors(train) * positions,), train.images.dtype)
     if isinstance(spec, LaplaceSpec):
@@ -432,7 +430,7 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
                 d_s, d_row, rows * columns, strip.start * columns + part.start, of_train[part], of_points[part],
                 coefficients, by_output, dtype.type(row_weight), totals,
             )  # fmt: skip
-    upper = np.triu(totals.sum(axis=0)[: train.read, : train.read])
+    upper = np.triu(totals.sum(axis=0)[: train.entries, : train.entries])
     total = upper + np.triu(upper, 1).T
     total *= scale**2
     if train.root is None:
@@ -452,7 +450,7 @@ def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, r
 def _strips(train: Prepared, points: int, memory: int) -> list[slice]:
     """Rows of positions in strips whose patches fit into the memory."""
     rows, columns = train.positions
-    per_row = columns * train.read * train.images.itemsize * (_whole_vectors(train) + points)
+    per_row = columns * train.entries * train.images.itemsize * (_whole_vectors(train) + points)
     step = max(1, min(memory, STRIP_BYTES) // per_row)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
@@ -460,7 +458,7 @@ def _strips(train: Prepared, points: int, memory: int) -> list[slice]:
 def _padded_rank(batch: Prepared) -> int:
     """Numbers in a patch, padded to pairs of whole vectors."""
     pair = 2 * lanes(batch.images.dtype)
-    return -(-batch.read // pair) * pair
+    return -(-batch.entries // pair) * pair
 
 
 def _by_position_room(batch: Prepared, strip: slice) -> np.ndarray:
@@ -470,7 +468,7 @@ def _by_position_room(batch: Prepared, strip: slice) -> np.ndarray:
 
 
 def _by_position(batch: Prepared, strip: slice, room: np.ndarray) -> np.ndarray:
-    """R x_u, or x_u beside products, for some rows of positions `(positions, n, k)`.
+    """Patches as the AGOP takes them, see `Prepared.entries`, for some rows of positions `(positions, n, k)`.
 
     n and k are padded with zeros to whole vectors, k to pairs.
     """

@@ -253,6 +253,12 @@ def _add_outer_products(gradients, count, k, corner, sums, place):
                     sums[place + (row + y) * k + column + x] += corner[y * 2 * lanes + x]
 
 
+@numba.njit
+def _together(n, multiplications):
+    """How many of n rows are multiplied at a time, each with so many multiplications: a product stays `SMALL`."""
+    return max(1, min(n, SMALL // multiplications))
+
+
 def _make(stamp: str):
     @compiled(parallel=True)
     def interleave(rows, out):
@@ -323,7 +329,7 @@ def _make(stamp: str):
         assert stamp
         n, (q, _, _, width) = len(images), pieces.shape
         size = q * images.shape[3]
-        together = max(1, min(n, SMALL // (q * size * width)))
+        together = _together(n, q * size * width)
         for p in numba.prange(first, last):
             y, x = p // columns, p % columns
             raw, found = np.empty((together, q * size), images.dtype), np.empty((together, width), images.dtype)
@@ -348,7 +354,7 @@ def _make(stamp: str):
         assert stamp
         n, (q, _, _, width) = len(images), pieces.shape
         size = q * images.shape[3]
-        together = max(1, min(n, SMALL // (q * size * width)))
+        together = _together(n, q * size * width)
         for p in numba.prange(first, last):
             y, x = p // columns, p % columns
             memory, found = np.empty(together * q * size, images.dtype), np.empty((together, width), images.dtype)
@@ -377,7 +383,7 @@ def _make(stamp: str):
         """
         assert stamp
         (_, q, _, size), width = products.shape, pixels.shape[4]
-        together = max(1, min(n, SMALL // (size * width)))
+        together = _together(n, size * width)
         for p in numba.prange(first, last):
             y, x = p // columns, p % columns
             found = np.empty((together, width), out.dtype)

@@ -420,7 +420,7 @@ def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
         edges="horizontal",
     )
     drawn.auto_set_font_size(False)
-    drawn.set_fontsize(7)
+    drawn.set_fontsize(6)
     for (row, column), cell in drawn.get_celld().items():
         cell.set_linewidth(0.5)
         cell.set_height(cell.get_height() * (1 + cells[row - 1][0].count("\n") if row else 1))

@@ -62,10 +62,11 @@ def results_page(folder: Path, header: str) -> str:
         header: says where the page comes from.
     """
     audit, build = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("audit/audit.json", "build.json"))
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("figures/*/*.json"))]
+    paths = sorted(folder.glob("figures/*/*.json"))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     (commit,) = {record["code"]["commit"] for record in records}
     machines = {record["machine"]["processor"] for record in records}
-    built = sorted({path.stem for path in folder.glob("figures/*/*.json")})
+    built = sorted({path.stem for path in paths})
     lines = [
         f"# Published results: {folder.name}",
         "",
