@@ -5,6 +5,7 @@ scikit-learn's, whose import takes a second in every job.
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 from zlib import crc32
 
@@ -174,12 +175,13 @@ def is_positive(value: Any) -> bool:
     return real and bool(0 < value < np.inf)
 
 
-def one_of(settings: Any, options: dict[str, tuple[str, str]]) -> dict[str, bool]:
-    """Checks for `refuse_first` of settings that have one of two texts."""
+def one_of(settings: Any, options: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:
+    """Checks for `refuse_first` of settings that have one of several texts."""
     values = {name: getattr(settings, name) for name in options}
     return {
-        f"{name} must be {first!r} or {second!r}": isinstance(values[name], str) and values[name] in (first, second)
-        for name, (first, second) in options.items()
+        f"{name} must be {', '.join(map(repr, texts[:-1]))} or {texts[-1]!r}": isinstance(values[name], str)
+        and values[name] in texts
+        for name, texts in options.items()
     }
 
 

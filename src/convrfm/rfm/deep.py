@@ -56,7 +56,8 @@ class Stage:
     Attributes:
         kernel: its kernel, of depth L - l.
         result: see `convrfm.rfm.rounds.StageResult`.
-        features: the training images in the features of this stage `(n, channels, height, width)`.
+        features: the training images over which the predictor is a sum (`convrfm.rfm.rounds.StageData.centres`), in the
+            features of this stage `(n, channels, height, width)`.
         filters: `(k, d)`, from this stage's features to those of the next; None for the last stage.
     """
 
@@ -120,17 +121,18 @@ def fit_stages(
     kernel.shallower(deep.stages - 1)  # refuses a huge number before the list is made
     check_fits(height, width, q, max(deep.stages, kernel.spec.depth))
     kernels = [kernel.shallower(index) for index in range(deep.stages)]
+    data = data.with_landmarks(settings, rng)
     stages: list[Stage] = []
     for index, current in enumerate(kernels):
         description = f"stage {index + 1} of {deep.stages}, rounds"
         of_stage = None if journal is None else journal.stage(index)
         result = fit_rounds(current, data, settings, rng, journal=of_stage, description=description, show=show)
         if index + 1 == deep.stages:
-            stages.append(Stage(current, result, data.train, None))
+            stages.append(Stage(current, result, data.centres, None))
             break
         dimension = patch_dimension(data.train.shape[1], q)
         filters = sample_filters(result.best_metric, dimension, deep, rng)
-        stages.append(Stage(current, result, data.train, filters))
+        stages.append(Stage(current, result, data.centres, filters))
         train, test = (
             None if images is None else apply_filters(images, filters, q, deep.nonlinearity)
             for images in (data.train, data.test)

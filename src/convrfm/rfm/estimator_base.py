@@ -28,6 +28,10 @@ KERNELS = ("cntk", "cnngp", "laplace")
 """Names of kernels: `convrfm.kernels.CNTK`, `CNNGP` and `PatchLaplace`."""
 
 
+ENTRIES_AT_ONCE = 2**25
+"""Entries of a kernel matrix that a prediction holds at a time: 0.4 GB with those in float64."""
+
+
 class _Number(Interval):
     """A number in an interval, other than True and False, which Python counts as integers."""
 
@@ -78,6 +82,8 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     agop_ridge: Literal["selected", "last"] = "selected"
     metric_power: float = 1.0
     eigenvalue_fraction: float = 1.0
+    solver: Literal["cholesky", "pcg", "nystroem"] = "cholesky"
+    landmarks: int = 1000
     solver_dtype: SolverDtype = "float64"
     backend: str = "auto"
     memory: int | None = None
@@ -188,9 +194,13 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         with limited_threads(self.n_jobs):
             images = self._best_features(X)
             best = self.stages_[self.best_stage_]
-            gram = best.kernel.gram(images, best.features, best.result.best_metric)
+            centres = best.kernel.prepare(best.features, best.result.best_metric)
             # The solver leaves alpha in Fortran order, and a file in C order, for which BLAS adds up in another order.
-            return gram.astype(np.float64) / best.result.scale @ np.ascontiguousarray(best.result.alpha)
+            alpha = np.ascontiguousarray(best.result.alpha)
+            step = max(1, ENTRIES_AT_ONCE // len(centres))
+            parts = [images[first : first + step] for first in range(0, len(images), step)]
+            grams = (best.kernel.gram(best.kernel.prepare(part, best.result.best_metric), centres) for part in parts)
+            return np.concatenate([gram.astype(np.float64) / best.result.scale @ alpha for gram in grams])
 
     def transform(self, X: Any) -> np.ndarray:
         """Give the features that the kernel sees: patches x_u times the square root of the learned metric.

@@ -11,7 +11,7 @@ from convrfm.errors import ConvRFMWarning, InputError
 from convrfm.numerics.inputs import check_finite, targets_of
 
 __all__ = [
-    "RidgeSolution", "SolverDtype", "accuracy", "check_system", "correct", "determination", "solve_ridge",
+    "RidgeSolution", "SolverDtype", "accuracy", "check_ridge", "check_system", "correct", "determination", "solve_ridge",
     "squared_error", "warn_of_clipping",
 ]  # fmt: skip
 
@@ -90,11 +90,20 @@ def check_system(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> None:
     if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
         msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
         raise InputError(msg)
+    check_ridge(ridge)
+    check_finite(kernel, "The kernel matrix")
+    check_finite(targets, "The targets")
+
+
+def check_ridge(ridge: float) -> None:
+    """Refuse a ridge that is not positive.
+
+    Raises:
+        InputError: it is not.
+    """
     if not ridge > 0:
         msg = f"The ridge must be positive, but it is {ridge}."
         raise InputError(msg)
-    check_finite(kernel, "The kernel matrix")
-    check_finite(targets, "The targets")
 
 
 def warn_of_clipping(ridge: float, smallest: float) -> None:

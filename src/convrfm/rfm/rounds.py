@@ -22,8 +22,9 @@ from convrfm.errors import ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import ConvolutionalKernel
 from convrfm.kernels.backends import PreparedImages
 from convrfm.kernels.base import certify
-from convrfm.numerics.inputs import is_count, is_positive, one_of, refuse_first, targets_of
+from convrfm.numerics.inputs import is_count, is_positive, one_of, refuse_first, stratified_draw, targets_of
 from convrfm.numerics.patches import keep_top_eigenvalues, normalise, power
+from convrfm.rfm.nystroem import KernelPart, solve_nystroem, solve_pcg
 from convrfm.rfm.ridge import RidgeSolution, SolverDtype, accuracy, correct, determination, solve_ridge, squared_error
 from convrfm.system.storage import digest_of, read_arrays, write_arrays
 from convrfm.system.terminal import track
@@ -50,7 +51,12 @@ class RFMSettings:
         metric_power: p in M = G^p. 1 is the paper's text; 2 is the default of the authors' code, which multiplies
             patches by G and not by its square root.
         eigenvalue_fraction: share of the largest eigenvalues of G that is kept (an option of the authors' code: 0.25).
-        solver_dtype: arithmetic of the solver; "float32" in the authors' code.
+        solver: "cholesky" factorises the kernel matrix, with memory for six of its size in float32. "pcg" gives the same
+            predictor by conjugate gradients, up to `convrfm.rfm.nystroem.RESIDUAL`, in the memory of one. "nystroem" is an
+            approximation: its predictor is a sum over `landmarks`, so that time and memory grow with n instead of n^2.
+        landmarks: training images that "nystroem" takes, or all where there are fewer: drawn at random from those that
+            predictors are fitted on, with equal shares of the classes.
+        solver_dtype: arithmetic of "cholesky"; "float32" in the authors' code.
     """
 
     rounds: int = 5
@@ -61,6 +67,8 @@ class RFMSettings:
     agop_ridge: Literal["selected", "last"] = "selected"
     metric_power: float = 1.0
     eigenvalue_fraction: float = 1.0
+    solver: Literal["cholesky", "pcg", "nystroem"] = "cholesky"
+    landmarks: int = 1000
     solver_dtype: SolverDtype = "float64"
 
     def __post_init__(self) -> None:
@@ -79,14 +87,18 @@ class RFMSettings:
             or (isinstance(self.agop_samples, str) and self.agop_samples == "all"),
             "metric_power must be positive": is_positive(self.metric_power),
             "eigenvalue_fraction must be a number in (0, 1]": is_positive(fraction) and fraction <= 1,
+            "landmarks must be an integer of at least 1": is_count(self.landmarks),
         }
         options = {
             "selection": ("validation", "test"),
             "agop_draw": ("random", "first"),
             "agop_ridge": ("selected", "last"),
+            "solver": ("cholesky", "pcg", "nystroem"),
             "solver_dtype": ("float64", "float32"),
         }
-        refuse_first(self, checks | one_of(self, options))
+        double = self.solver == "cholesky" or self.solver_dtype == "float64"
+        checks |= one_of(self, options) | {"solver_dtype must be 'float64' unless solver is 'cholesky'": double}
+        refuse_first(self, checks)
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,7 @@ class StageData:
         fit: indices of the training images that predictors are fitted on; the others validate. All with test selection.
         test: images to report on, or None.
         test_labels: their labels, or targets.
+        landmarks: indices of the training images over which predictors are sums, among those of `fit`; None for all of these.
     """
 
     train: np.ndarray
@@ -108,6 +121,7 @@ class StageData:
     fit: np.ndarray
     test: np.ndarray | None = None
     test_labels: np.ndarray | None = None
+    landmarks: np.ndarray | None = None
 
     @property
     def complete(self) -> bool:
@@ -129,6 +143,19 @@ class StageData:
         """Indices of the training images that validate."""
         return np.setdiff1d(np.arange(len(self.train)), self.fit)
 
+    @property
+    def centres(self) -> np.ndarray:
+        """Training images over which the predictor is a sum: all, or the landmarks."""
+        return self.train if self.landmarks is None else self.train[self.landmarks]
+
+    def with_landmarks(self, settings: RFMSettings, rng: np.random.Generator) -> "StageData":
+        """Draw the landmarks, if the solver has any and they are not drawn yet."""
+        if settings.solver != "nystroem" or self.landmarks is not None:
+            return self
+        strata = np.zeros(len(self.fit)) if self.classes is None else self.labels[self.fit]
+        drawn = stratified_draw(strata, min(settings.landmarks, len(self.fit)), rng)
+        return replace(self, landmarks=self.fit[drawn])
+
 
 @dataclass(frozen=True)
 class StageResult:
@@ -146,9 +173,9 @@ class StageResult:
             the ridge chosen in a round. Columns of test images are NaN without them. With validation selection,
             `test_*` are those of the predictor fitted again on all training images with the metric of the round, while
             `train_*` and the metric are of the fitted part alone: no validation label reaches the metric.
-        alpha: coefficients `(n, classes)` of the best round's predictor on all training images, for the kernel divided
-            by `scale`.
-        scale: largest entry of the kernel matrix of the training images in the best round.
+        alpha: coefficients `(n, classes)` of the best round's predictor, fitted to all training images, for the kernel divided
+            by `scale`; `(m, classes)` for m landmarks, see `StageData.centres`.
+        scale: largest entry of the kernel matrix that is fitted to in the best round.
         outputs: of that predictor on the test images `(m, classes)`; None without them.
         validation_outputs: on the validation images, of the predictor that is fitted to the others; None without them.
         correct: for each round, whether its predictor with the selected ridge classifies each test image correctly,
@@ -180,8 +207,7 @@ class Round:
         rows: of the history, one for each ridge.
         score: selection score of the selected ridge, see `convrfm.rfm.rounds.StageResult`.
         ridge: the selected one.
-        alpha: coefficients `(n, classes)` of its predictor on all training images, for the kernel divided by `scale`.
-        scale: largest entry of the kernel matrix of the training images.
+        alpha, scale: of its predictor, fitted to all training images, see `convrfm.rfm.rounds.StageResult`.
         next_metric: `(d, d)` of the next round; None after the last.
         validation_outputs: of the selected ridge's predictor on the validation images `(v, classes)`; None without them.
         outputs: on the test images `(m, classes)`; None without them.
@@ -280,12 +306,15 @@ class RoundJournal:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Kernel matrices of one round, each divided by the largest entry of the matrix that its predictor is fitted on."""
+    """Kernel matrices of one round, each divided by the largest entry of the matrix that its predictor is fitted on.
 
-    fit: np.ndarray  # fitted part with itself
-    validation: np.ndarray  # validation part with the fitted part
-    train: np.ndarray  # all training images with themselves
-    test: np.ndarray | None  # test with all training images
+    Their columns are the centres of the predictor.
+    """
+
+    fit: np.ndarray | KernelPart  # the fitted part
+    validation: np.ndarray | KernelPart  # the validation part
+    train: np.ndarray | KernelPart  # all training images
+    test: np.ndarray | KernelPart | None
 
 
 @dataclass(frozen=True)
@@ -325,6 +354,7 @@ def fit_rounds(
         StorageError: the journal cannot be written.
     """
     _check_selection(data, settings)
+    data = data.with_landmarks(settings, rng)
     metrics: list[np.ndarray | None] = [None]
     rounds: list[Round] = []
     for t in track(range(settings.rounds), settings.rounds, description, show=show):
@@ -364,10 +394,11 @@ def _fit_round(
         return matrix
 
     train = kernel.prepare(data.train, metric)
-    train_gram = gram("train", train, None)
-    test_gram = None if data.test is None else gram("test", kernel.prepare(data.test, metric), train)
+    centres = train if data.landmarks is None else train.take(data.landmarks)
+    train_gram = gram("train", train, None if data.landmarks is None else centres)
+    test_gram = None if data.test is None else gram("test", kernel.prepare(data.test, metric), centres)
     scale = float(train_gram.max())
-    blocks = _blocks(train_gram, test_gram, data)
+    blocks = _blocks(train_gram, test_gram, data, settings)
     del train_gram, test_gram  # before the solver takes its part of the memory
     fits = [_fit(blocks, data, ridge, settings, kernel.backend) for ridge in settings.ridges]
     del blocks
@@ -379,7 +410,7 @@ def _fit_round(
     if t + 1 < settings.rounds:
         alpha = (fits[chosen] if settings.agop_ridge == "selected" else fits[-1]).partial.alpha
         fitted = train if data.complete else train.take(data.fit)
-        next_metric = _next_metric(kernel, fitted, alpha, settings, rng)
+        next_metric = _next_metric(kernel, fitted if data.landmarks is None else centres, fitted, alpha, settings, rng)
     return Round(
         rows=[{"round": t, **fit.row, **quality, "selected": i == chosen} for i, fit in enumerate(fits)],
         score=scores[chosen],
@@ -405,35 +436,47 @@ def _check_selection(data: StageData, settings: RFMSettings) -> None:
         raise InputError(msg)
 
 
-def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData) -> _Blocks:
+def _blocks(gram: np.ndarray, test_gram: np.ndarray | None, data: StageData, settings: RFMSettings) -> _Blocks:
     """Cut and scale the kernel matrices of one round, once for all ridges.
 
     Raises:
         InputError: the kernel is zero everywhere.
     """
-    fit = gram if data.complete else gram[np.ix_(data.fit, data.fit)]
-    largest = fit.max()
-    if not largest > 0:
-        msg = "The kernel of the training images is zero everywhere: are all images black?"
-        raise InputError(msg)
+    everything = np.arange(len(gram))
+    columns = data.fit if data.landmarks is None else np.arange(gram.shape[1])
+    if settings.solver == "pcg":
+        diagonal = gram.diagonal()  # of a kernel matrix, it has the largest entry
+        fitted, largest = _positive(diagonal[data.fit].max()), diagonal.max()
+        return _Blocks(
+            fit=KernelPart(gram, data.fit, columns, fitted),
+            validation=KernelPart(gram, data.validation, columns, fitted),
+            train=KernelPart(gram, everything, everything, largest),
+            test=None if test_gram is None else KernelPart(test_gram, np.arange(len(test_gram)), everything, largest),
+        )
+    fit = gram if data.complete else gram[np.ix_(data.fit, columns)]
+    largest = _positive(fit.max())
     train = gram / gram.max()
     return _Blocks(
         fit=train if data.complete else np.divide(fit, largest, out=fit),
-        validation=gram[np.ix_(data.validation, data.fit)] / largest,
+        validation=gram[np.ix_(data.validation, columns)] / largest,
         train=train,
         test=None if test_gram is None else test_gram / gram.max(),
     )
 
 
+def _positive(largest: Any) -> Any:
+    if not largest > 0:
+        msg = "The kernel of the training images is zero everywhere: are all images black?"
+        raise InputError(msg)
+    return largest
+
+
 def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings, backend: str) -> _Fit:
     """Fit on the fitted part, and again on all training images where they differ; measure both."""
-    targets, score = data.targets, accuracy if data.classes is not None else determination
-    solve = solve_ridge
-    if backend == "cuda":
-        # Imported here: only GPUs need it.
-        from convrfm.rfm.device_solve import solve_on_gpu as solve
-    partial = solve(blocks.fit, targets[data.fit], ridge, settings.solver_dtype)
-    full = partial if data.complete else solve(blocks.train, targets, ridge, settings.solver_dtype)
+    score = accuracy if data.classes is not None else determination
+    everything = np.arange(len(data.train))
+    partial = _solve(blocks.fit, data.fit, data, ridge, settings, backend)
+    full = partial if data.complete else _solve(blocks.train, everything, data, ridge, settings, backend)
     row: dict[str, float | str] = {"ridge": ridge}
     parts = {
         "train": (blocks.fit, partial, data.labels[data.fit]),
@@ -450,14 +493,35 @@ def _fit(blocks: _Blocks, data: StageData, ridge: float, settings: RFMSettings, 
     return _Fit(row, partial, full, found["validation"], found["test"])
 
 
+def _solve(
+    matrix: np.ndarray | KernelPart, fitted: np.ndarray, data: StageData, ridge: float, settings: RFMSettings, backend: str
+) -> RidgeSolution:
+    """Fit to the training images of these indices, with their kernel matrix."""
+    targets = data.targets[fitted]
+    if isinstance(matrix, KernelPart):
+        return solve_pcg(matrix, targets, ridge)
+    if data.landmarks is not None:
+        return solve_nystroem(matrix, matrix[np.searchsorted(fitted, data.landmarks)], targets, ridge)
+    solve = solve_ridge
+    if backend == "cuda":
+        # Imported here: only GPUs need it.
+        from convrfm.rfm.device_solve import solve_on_gpu as solve
+    return solve(matrix, targets, ridge, settings.solver_dtype)
+
+
 def _next_metric(
-    kernel: ConvolutionalKernel, fitted: PreparedImages, alpha: np.ndarray, settings: RFMSettings, rng: np.random.Generator
+    kernel: ConvolutionalKernel,
+    centres: PreparedImages,
+    fitted: PreparedImages,
+    alpha: np.ndarray,
+    settings: RFMSettings,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Patch-AGOP of a predictor on the images that it is fitted to, as the metric of the next round, of trace d."""
+    """Patch-AGOP of a predictor, a sum over centres, on the images that it is fitted to: the next metric, of trace d."""
     points = fitted
     if settings.agop_samples != "all" and settings.agop_samples < len(fitted):
         count = settings.agop_samples
         chosen = np.arange(count) if settings.agop_draw == "first" else rng.choice(len(fitted), count, replace=False)
         points = fitted.take(chosen)
-    agop = kernel.patch_agop(fitted, points, alpha)
+    agop = kernel.patch_agop(centres, points, alpha)
     return normalise(power(keep_top_eigenvalues(agop, settings.eigenvalue_fraction), settings.metric_power))
