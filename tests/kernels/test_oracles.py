@@ -53,7 +53,7 @@ def check(kernel, depth, q, x, z, metric, rng):
     alpha = rng.standard_normal((len(x), 3))
     oracle = kernel(depth=depth, patch_size=q, backend="neural-tangents")
     gram, agop = oracle.gram(x, z, metric), oracle.patch_agop(x, z, alpha, metric)
-    for backend, dtype in (("reference", "float64"), ("cpu", "float64"), ("cpu", "float32")):
+    for backend, dtype in (("reference", "float64"), ("torch", "float64"), ("cpu", "float64"), ("cpu", "float32")):
         ours = kernel(depth=depth, patch_size=q, backend=backend)
         x_cast, z_cast = x.astype(dtype), z.astype(dtype)
         assert_close(ours.gram(x_cast, z_cast, metric), gram, "gram", dtype)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -46,11 +46,29 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ArcCosineSpec:
-    """`depth` layers, patch size q, and NTK (`tangent`) or NNGP."""
+    """`depth` layers, patch size q, and NTK (`tangent`) or NNGP; for the others see `convrfm.kernels.CNTK`."""
 
     depth: int
     patch_size: int
     tangent: bool
+    padding: Literal["valid", "zeros", "circular"] = "valid"
+    strides: tuple[int, ...] = ()  # of each layer; none where all are 1
+    activation: Literal["relu", "erf", "gelu"] = "relu"
+    pooling: int | Literal["global"] | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the paper's network, which all backends compute."""
+        return self == ArcCosineSpec(self.depth, self.patch_size, self.tangent)
+
+    @property
+    def margin(self) -> int:
+        """Pixels, or positions, that padding adds on each side."""
+        return 0 if self.padding == "valid" else (self.patch_size - 1) // 2
+
+    def stride(self, layer: int) -> int:
+        """Stride of a convolution."""
+        return self.strides[layer] if self.strides else 1
 
 
 @dataclass(frozen=True)

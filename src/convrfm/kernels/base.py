@@ -36,18 +36,30 @@ the theory.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
-from convrfm.errors import ConfigError, ConvRFMWarning, InputError
+from convrfm.errors import ConfigError, ConvRFMWarning, ImageSizeError, InputError
 from convrfm.kernels import backends
 from convrfm.kernels.backends import ArcCosineSpec, Backend, LaplaceSpec, PreparedImages, Spec
 from convrfm.kernels.gram_file import compute_gram_file, compute_gram_part
-from convrfm.numerics.inputs import as_images, as_numpy, check_finite, check_integer, generator, is_count, is_positive, like
+from convrfm.numerics.inputs import (
+    as_images,
+    as_numpy,
+    check_finite,
+    check_integer,
+    generator,
+    is_count,
+    is_positive,
+    like,
+    one_of,
+    refuse_first,
+)
 from convrfm.numerics.patches import box_sum, check_fits, check_metric, patch_dimension, warn_if_rank_one
 from convrfm.system.machine import gpu_by_default, why_no_gpu
 from convrfm.system.terminal import user_path
@@ -61,6 +73,7 @@ BACKENDS = {
     "cpu": "convrfm.kernels.cpu",
     "cuda": "convrfm.kernels.cuda",
     "reference": "convrfm.kernels.reference",
+    "torch": "convrfm.kernels.pytorch",
     "neural-tangents": "convrfm.kernels.neural_tangents",
 }
 """Backends by name; each module is imported when it is first used."""
@@ -79,8 +92,9 @@ class ConvolutionalKernel:
     Args:
         patch_size: q, at least 1; odd or even.
         backend: "cuda" (on all GPUs, in the dtype of the images), "cpu" (compiled, likewise), "reference" (plain NumPy
-            in float64), "neural-tangents" (the paper's own route, in float64; slow), or "auto": cuda where there is a
-            GPU and numba-cuda is installed, and cpu elsewhere.
+            in float64), "torch" (PyTorch, in float64, which alone has the rest of the family, see `CNTK`), "neural-tangents"
+            (the paper's own route, in float64; slow), or "auto": cuda where there is a GPU and numba-cuda is installed, and
+            cpu elsewhere.
         memory: bytes to take beside the images and the result; None takes a quarter of what is free, and 896 MiB at
             most, or with "cuda" a quarter of the GPU's free memory. It decides the size of tiles, and does not change a
             result beyond rounding.
@@ -120,6 +134,14 @@ class ConvolutionalKernel:
         """
         raise NotImplementedError
 
+    def check_size(self, height: int, width: int) -> None:
+        """Check that images of this size leave at least one position after all layers.
+
+        Raises:
+            ImageSizeError: they do not.
+        """
+        check_fits(height, width, self.patch_size, self.spec.depth)
+
     @property
     def _module(self) -> Backend:
         return cast("Backend", import_module(BACKENDS[self.backend]))
@@ -144,8 +166,7 @@ class ConvolutionalKernel:
 
     def _prepare(self, images: np.ndarray, metric: Any, template: Any) -> PreparedImages:
         """Bring checked images under a metric; they are shared."""
-        height, width = images.shape[2:]
-        check_fits(height, width, self.patch_size, self.spec.depth)
+        self.check_size(*images.shape[2:])
         matrix = None
         if metric is not None:
             matrix = check_metric(as_numpy(metric, "metric"), patch_dimension(images.shape[1], self.patch_size))
@@ -271,34 +292,102 @@ def _checked_part(part: Any, path: Path | None) -> tuple[int, int]:
 class _ArcCosineKernel(ConvolutionalKernel):
     tangent: ClassVar[bool]
 
-    def __init__(self, *, depth: int = 3, patch_size: int = 3, backend: str = "auto", memory: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        depth: int = 3,
+        patch_size: int = 3,
+        padding: Literal["valid", "zeros", "circular"] = "valid",
+        stride: int | Sequence[int] = 1,
+        activation: Literal["relu", "erf", "gelu"] = "relu",
+        pooling: int | Literal["global"] | None = None,
+        backend: str = "auto",
+        memory: int | None = None,
+    ) -> None:
         check_integer("depth", depth)
+        check_integer("patch_size", patch_size)
+        strides = tuple(stride) if isinstance(stride, Sequence) and not isinstance(stride, str) else (stride,) * int(depth)
+        self.padding, self.stride, self.activation, self.pooling = padding, stride, activation, pooling
+        checks = {
+            "stride must be an integer of at least 1, or one for each convolution": len(strides) == depth
+            and all(map(is_count, strides)),
+            "pooling must be None, 'global' or an integer of at least 1": pooling is None
+            or is_count(pooling)
+            or (isinstance(pooling, str) and pooling == "global"),
+            "padding must be 'valid' where patch_size is even": padding == "valid" or patch_size % 2 == 1,
+        }
+        options = {"padding": ("valid", "zeros", "circular"), "activation": ("relu", "erf", "gelu")}
+        refuse_first(self, one_of(self, options) | checks)
+        self.depth, self.patch_size = int(depth), int(patch_size)
+        self._strides = () if set(strides) == {1} else tuple(map(int, strides))
+        if not self.spec.plain:
+            if backend not in ("auto", "torch"):
+                msg = f"{self._options()}: only the backend torch has this kernel, but backend is {backend!r}."
+                raise ConfigError(msg)
+            backend = "torch"
         super().__init__(patch_size=patch_size, backend=backend, memory=memory)
-        self.depth = int(depth)
+
+    def _options(self) -> str:
+        """What differs from the paper's network, as keyword arguments."""
+        default = {"padding": "valid", "stride": 1, "activation": "relu", "pooling": None}
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name, value in default.items() if getattr(self, name) != value)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, backend={self.backend!r})"
+        options = f"{self._options()}, " if self._options() else ""
+        return f"{type(self).__name__}(depth={self.depth}, patch_size={self.patch_size}, {options}backend={self.backend!r})"
+
+    def check_size(self, height: int, width: int) -> None:
+        spec = self.spec
+        if spec.plain:
+            super().check_size(height, width)
+            return
+        sides = np.array([height, width])
+        for layer in range(spec.depth):
+            if sides.min() + 2 * spec.margin < spec.patch_size or sides.min() < spec.margin:
+                sides = np.zeros(2, int)
+                break
+            sides = (sides + 2 * spec.margin - spec.patch_size) // spec.stride(layer) + 1
+        least = spec.pooling if isinstance(spec.pooling, int) else 1
+        if sides.min() < least:
+            msg = f"Images of {height}x{width} pixels are too small for {self!r}. Use a smaller depth, stride or pooling."
+            raise ImageSizeError(msg)
 
     def shallower(self, layers: int) -> Self:
         if layers >= self.depth:
             msg = f"stages must be at most the depth of the kernel, {self.depth}: each takes one convolution."
             raise InputError(msg)
+        stride = self.stride if isinstance(self.stride, int) else self.stride[layers:]
         return type(self)(
-            depth=self.depth - layers, patch_size=self.patch_size, backend=self.backend, memory=self.memory
+            depth=self.depth - layers, patch_size=self.patch_size, padding=self.padding, stride=stride,
+            activation=self.activation, pooling=self.pooling, backend=self.backend, memory=self.memory,
         )  # fmt: skip
 
     @property
     def spec(self) -> ArcCosineSpec:
-        """Depth, q, and NTK or NNGP."""
-        return ArcCosineSpec(self.depth, self.patch_size, self.tangent)
+        """Depth, q, NTK or NNGP, and the options."""
+        return ArcCosineSpec(
+            self.depth, self.patch_size, self.tangent, self.padding, self._strides, self.activation, self.pooling
+        )  # fmt: skip
 
 
 class CNTK(_ArcCosineKernel):
-    """Convolutional neural tangent kernel of an L-layer ReLU network without padding, flattened into a linear layer.
+    """Convolutional neural tangent kernel; by default of a ReLU network without padding, flattened into a linear layer.
+
+    All backends compute the default. The rest of the family is computed by the backend "torch", in float64; see
+    `convrfm.kernels.pytorch` for its formulas.
 
     Args:
         depth: number of convolutions L, at least 1.
+        padding: of all convolutions: "valid" (none), or (q - 1) / 2 "zeros" or "circular" pixels on each side, for odd q.
+        stride: of all convolutions, or one for each. A stride of the first one leaves out patches of the images.
+        activation: "relu", "erf" or "gelu".
+        pooling: average pooling before the linear layer: windows of p x p positions that do not overlap, "global" for all, or
+            None. It needs all pairs of positions, and is for small images.
         patch_size, backend, memory: see `ConvolutionalKernel`.
+
+    Raises:
+        InputError: an option out of range, or padding for even q.
+        ConfigError: an option that the backend does not have, or as for `ConvolutionalKernel`.
     """
 
     tangent = True
@@ -308,8 +397,7 @@ class CNNGP(_ArcCosineKernel):
     """Convolutional NNGP kernel of the same network: the covariance of its outputs at random initialisation.
 
     Args:
-        depth: number of convolutions L, at least 1.
-        patch_size, backend, memory: see `ConvolutionalKernel`.
+        depth, padding, stride, activation, pooling, patch_size, backend, memory: see `CNTK`.
     """
 
     tangent = False
@@ -341,8 +429,8 @@ class PatchLaplace(ConvolutionalKernel):
         if not is_positive(bandwidth):
             msg = f"The bandwidth must be a positive and finite number, but it is {bandwidth!r}."
             raise InputError(msg)
-        if self.backend == "neural-tangents":
-            msg = "Neural Tangents has no Laplace kernel of patches: choose the backend cuda, cpu or reference."
+        if self.backend in ("neural-tangents", "torch"):
+            msg = f"The backend {self.backend} has no Laplace kernel of patches: choose cuda, cpu or reference."
             raise ConfigError(msg)
         self.bandwidth = float(bandwidth)
 

@@ -11,7 +11,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
+from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.numerics.inputs import is_count, one_of, refuse_first
 from convrfm.numerics.patches import check_fits, patch_dimension, power, windows
 from convrfm.rfm.rounds import RFMSettings, RoundJournal, StageData, StageResult, fit_rounds
@@ -118,8 +120,13 @@ def fit_stages(
     """
     q = kernel.patch_size
     height, width = data.train.shape[2:]
-    kernel.shallower(deep.stages - 1)  # refuses a huge number before the list is made
-    check_fits(height, width, q, max(deep.stages, kernel.spec.depth))
+    kernel.check_size(height, width)
+    if deep.stages > 1:
+        if isinstance(kernel.spec, ArcCosineSpec) and not kernel.spec.plain:
+            msg = f"The features of Deep ConvRFM are those of the paper's network: {kernel!r} is for one stage."
+            raise InputError(msg)
+        kernel.shallower(deep.stages - 1)  # refuses a huge number before the list is made
+        check_fits(height, width, q, deep.stages)
     kernels = [kernel.shallower(index) for index in range(deep.stages)]
     data = data.with_landmarks(settings, rng)
     stages: list[Stage] = []
