@@ -11,8 +11,7 @@ from torch.nn import functional
 from convrfm.datasets.registry import REGISTRY
 from convrfm.datasets.restricted_pickle import read_weights
 from convrfm.errors import ImageSizeError, InputError
-from convrfm.networks.cifar_resnet import CifarResNet
-from convrfm.networks.zoo import CIFAR_NETWORKS, NETWORKS, fresh, in_paper, narrowed, with_weights
+from convrfm.networks.zoo import CIFAR_NETWORKS, NETWORKS, CifarResNet, fresh, in_paper, narrowed, with_weights
 
 # Convolutions that the paper measures: all of AlexNet and VGG, one for each block of a ResNet.
 COUNTS = {

@@ -210,11 +210,11 @@ def copy_project(folder: Path) -> Project:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.tmp.*", "*.pyc.*"))
     shutil.copy2(ROOT / "Snakefile", folder)
     # The small MNIST of the tests is what is published.
-    catalogue = folder / "src/convrfm/datasets/catalogue.py"
-    text = catalogue.read_text()
+    registry = folder / "src/convrfm/datasets/registry.py"
+    text = registry.read_text()
     for path, known in MAKERS["mnist"]().entry("mnist").contents.items():
         text = text.replace(REGISTRY["mnist"].contents[path].removeprefix("md5:"), known.removeprefix("md5:"))
-    catalogue.write_text(text)
+    registry.write_text(text)
     project = Project(folder)
     project.configure()
     return project

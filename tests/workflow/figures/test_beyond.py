@@ -51,13 +51,13 @@ def miniature(project):
     """Official archives of a few images, and printed runs of so many, in a copy of the project."""
     folder = project.root / "data/svhn"
     folder.mkdir(parents=True)
-    catalogue = project.root / "src/convrfm/datasets/catalogue.py"
-    text = catalogue.read_text()
+    registry = project.root / "src/convrfm/datasets/registry.py"
+    text = registry.read_text()
     published = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}
     for name, content in MAKERS["svhn"]().files.items():
         (folder / name).write_bytes(content)
         text = text.replace(published[name.partition("_")[0]], md5(content))
-    catalogue.write_text(text)
+    registry.write_text(text)
     put_mnist(project.root / "data/mnist")
     path = project.root / "src/convrfm/replication/figures/printed.py"
     text = path.read_text().replace("_train=1000", "_train=20").replace("_test=1000", "_test=10")
