@@ -32,7 +32,9 @@ def network(seed=0):
 
 
 def test_the_network_is_what_the_paper_describes():
+    before = torch.get_rng_state()
     model = PlainCNN((3, 32, 32), 10, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), before)
     shapes = [tuple(weight.shape) for weight in model.parameters()]
     assert shapes == [(64, 3, 3, 3), (64, 64, 3, 3), (64, 64, 3, 3), (10, 64 * 26 * 26)]
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 from convrfm.numerics.patches import check_fits
 
@@ -35,11 +36,11 @@ class PlainCNN(nn.Module):
         check_fits(height, columns, patch_size, depth)
         margin = depth * (patch_size - 1)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(channels if layer == 0 else width, width, patch_size, bias=False) for layer in range(depth)
+            skip_init(nn.Conv2d, channels if layer == 0 else width, width, patch_size, bias=False) for layer in range(depth)
         )
-        self.readout = nn.Linear(width * (height - margin) * (columns - margin), outputs, bias=False)
+        self.readout = skip_init(nn.Linear, width * (height - margin) * (columns - margin), outputs, bias=False)
         for weight in self.parameters():
-            # PyTorch's default for both kinds of layer: uniform in +-1/sqrt(fan in).
+            # PyTorch's default for both kinds of layer, but not from the global generator: uniform in +-1/sqrt(fan in).
             bound = weight[0].numel() ** -0.5
             nn.init.uniform_(weight, -bound, bound, generator=generator)
 
