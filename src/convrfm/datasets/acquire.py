@@ -10,7 +10,7 @@ from typing import Any
 
 from convrfm.datasets.archives import UNPACKING, clear_unpacking, unpack
 from convrfm.datasets.download import Patience, download
-from convrfm.datasets.entries import IDX, Entry, Remote
+from convrfm.datasets.entries import IDX, Entry, Remote, Unpacking
 from convrfm.datasets.manifest import (
     Manifest,
     add_to_manifest,
@@ -157,17 +157,7 @@ def _examine(entry: Entry, place: Place, fetched: _Fetched | None = None) -> Sta
 
 
 def _checked(entry: Entry, located: Located, files: list[str], fetched: _Fetched) -> Manifest:
-    """Check all files, read the data through when they are seen for the first time, and record what is new.
-
-    Args:
-        entry: of the data set.
-        located: where it lies.
-        files: those of the data, from `data_files`.
-        fetched: what was brought a moment ago.
-
-    Raises:
-        CorruptDataError: something is not what it was, or cannot be read.
-    """
+    """Check all files, read the data through when they are seen for the first time, and record what is new."""
     place = located.place
     manifest = read_manifest(place.home)
     if manifest["complete"] and not entry.recorded_when_read:
@@ -261,30 +251,20 @@ def _problem(entry: Entry, remote: Remote, file: Path, place: Place, known: str 
     """What is wrong with a file that was fetched or put there; None if nothing is.
 
     An archive with another checksum than the published one is right if what is in it is what is published: it was
-    compressed by somebody else.
-
-    Args:
-        entry: of the data set.
-        remote: what it should be.
-        file: the file, perhaps under another name.
-        place: whose home has room for what is in it.
-        known: its SHA-256 when it was first seen; None if it never was.
-        fetched: learns of files with the published checksum.
+    compressed by somebody else. `known` is the SHA-256 of the file when it was first seen.
     """
     problem = wrong_checksum(file, remote.checksum)
     if problem is None and remote.checksum:
         fetched.as_published.add(remote.path)
     if remote.unpacking is not None and all(path in entry.contents for path in remote.gives):
-        return problem if problem is None or not _gives_published(entry, remote, file, place) else None
+        return problem if problem is None or not _gives_published(entry, remote, remote.unpacking, file, place) else None
     if problem is None and known is not None and (found := sha256(file)) != known:
         problem = f"its SHA-256 is {found}, but it was {known} when it was first seen."
     return problem
 
 
-def _gives_published(entry: Entry, remote: Remote, file: Path, place: Place) -> bool:
+def _gives_published(entry: Entry, remote: Remote, how: Unpacking, file: Path, place: Place) -> bool:
     """Whether an archive unpacks to what is published of its content."""
-    if remote.unpacking is None:
-        return False
     with tempfile.TemporaryDirectory(prefix=UNPACKING, dir=place.home) as folder:
         aside = Path(folder)
         try:
@@ -292,7 +272,7 @@ def _gives_published(entry: Entry, remote: Remote, file: Path, place: Place) -> 
             named = aside / "archive" / Path(remote.path).name
             named.parent.mkdir()
             named.symlink_to(file.resolve())
-            unpack(named, aside, remote.unpacking, entry.most_bytes)
+            unpack(named, aside, how, entry.most_bytes)
         except CorruptDataError:
             return False
         return all(_is_published(aside / path, entry.contents[path]) for path in remote.gives)

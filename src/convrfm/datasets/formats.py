@@ -52,15 +52,7 @@ IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4"}
 
 
 def read_idx(located: Located, path: str, limit: float) -> np.ndarray:
-    """Read a file in the format of LeCun's MNIST, perhaps compressed as .gz.
-
-    Args:
-        located: where the files lie.
-        path: the required path of the file.
-        limit: bytes that its numbers may have.
-
-    Returns:
-        the numbers, in the shape and of the integer type that the header gives.
+    """Read the integers of a file in the format of LeCun's MNIST, at most `limit` bytes, perhaps compressed as .gz.
 
     Raises:
         CorruptDataError: the header is not one, or the numbers are more or fewer than it says.
@@ -86,31 +78,16 @@ def read_idx(located: Located, path: str, limit: float) -> np.ndarray:
     return np.frombuffer(content, kind).reshape(shape)
 
 
-def _idx(entry: Entry, located: Located, base: str, labels: str, classes: Sequence[str]) -> Split:
-    """Images and labels in idx files; labels of QMNIST are the first of eight columns."""
-    images = read_idx(located, f"{base}-images-idx3-ubyte", entry.most_bytes)
-    found = read_idx(located, f"{base}-labels-{labels}", entry.most_bytes)
-    return from_arrays(images, found if found.ndim == 1 else found[:, 0], classes)
-
-
-def _mnist(entry: Entry, located: Located, split: str) -> Split:
-    """MNIST and what has its names of files, in a folder named by torchvision's class, which knows the classes."""
+def _idx(entry: Entry, located: Located, split: str) -> Split:
+    """Images and labels in idx files, in a folder named by torchvision's class; QMNIST's labels are the first of 8 columns."""
     from torchvision import datasets
 
-    folder, prefix = entry.required[0].partition("/")[0], {"train": "train", "test": "t10k"}[split]
-    return _idx(entry, located, f"{folder}/raw/{prefix}", "idx1-ubyte", getattr(datasets, folder).classes)
-
-
-def _qmnist(entry: Entry, located: Located, split: str) -> Split:
-    from torchvision.datasets import QMNIST
-
-    return _idx(entry, located, f"QMNIST/raw/qmnist-{split}", "idx2-int", QMNIST.classes)
-
-
-def _emnist_letters(entry: Entry, located: Located, split: str) -> Split:
-    from torchvision.datasets import EMNIST
-
-    return _idx(entry, located, f"EMNIST/raw/emnist-letters-{split}", "idx1-ubyte", EMNIST.classes_split_dict["letters"])
+    known = getattr(datasets, entry.required[0].partition("/")[0])
+    classes = known.classes_split_dict["letters"] if known is datasets.EMNIST else known.classes
+    # Required are images and labels that train, then those that test.
+    first = {"train": 0, "test": 2}[split]
+    images, labels = (read_idx(located, path, entry.most_bytes) for path in entry.required[first : first + 2])
+    return from_arrays(images, labels if labels.ndim == 1 else labels[:, 0], classes)
 
 
 def _usps(entry: Entry, located: Located, split: str) -> Split:
@@ -246,10 +223,6 @@ def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
     return Split(found, classes, image, lambda _: [], whole)
 
 
-def _root(located: Located) -> Path:
-    return located.place.files
-
-
 def _numbered(classes: Sequence[str], folder: Path) -> None:
     """Refuse folders of classes that are not numbered from 0: without one, the labels of all others would be wrong."""
     wrong = [name for number, name in enumerate(classes) if not name.isdecimal() or int(name) != number]
@@ -257,29 +230,20 @@ def _numbered(classes: Sequence[str], folder: Path) -> None:
 
 
 def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
-    """Class folders of training images; a list of test images with their labels."""
-    folder = located["gtsrb/GTSRB/Training/"]
-    paths, labels, classes = class_files(folder, (".ppm",))
-    _numbered(classes, folder)
-    if split == "test":
-        with located["gtsrb/GT-final_test.csv"].open(newline="") as file:
-            rows = list(csv.DictReader(file, delimiter=";"))
-        images = located["gtsrb/GTSRB/Final_Test/Images/"]
-        paths, labels = [str(images / row["Filename"]) for row in rows], [int(row["ClassId"]) for row in rows]
-    return from_files(_root(located), paths, labels, classes)
+    """Class folders of training images, and a list of test images with their labels.
 
-
-def _gtsrb_kaggle(entry: Entry, located: Located, split: str) -> Split:
-    """The same as PNG; folders of classes are 0, 1, ..., 42, and the list of test images has their paths."""
-    folder = located["Train/"]
-    paths, labels, classes = class_files(folder, (".png",), by_number=True)
-    _numbered(classes, folder)
+    Kaggle's copy has PNG files, folders 0, 1, ..., 42, and paths in the list.
+    """
+    kaggle = located.reader == "gtsrb-kaggle"
+    train, test, table = located.paths.values()
+    paths, labels, classes = class_files(train, (".png",) if kaggle else (".ppm",), by_number=kaggle)
+    _numbered(classes, train)
     if split == "test":
-        with located["Test.csv"].open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        paths = [str(located["Test/"] / Path(row["Path"]).name) for row in rows]
-        labels = [int(row["ClassId"]) for row in rows]
-    return from_files(_root(located), paths, labels, classes)
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="," if kaggle else ";"))
+        names = [Path(row["Path"]).name if kaggle else row["Filename"] for row in rows]
+        paths, labels = [str(test / name) for name in names], [int(row["ClassId"]) for row in rows]
+    return from_files(located.place.files, paths, labels, classes)
 
 
 def _dtd(entry: Entry, located: Located, split: str) -> Split:
@@ -288,7 +252,7 @@ def _dtd(entry: Entry, located: Located, split: str) -> Split:
     names = [line.partition("/")[0] for line in lines]
     classes = sorted(set(names))
     paths = [located["dtd/dtd/images/"] / line for line in lines]
-    return from_files(_root(located), paths, [classes.index(name) for name in names], classes)
+    return from_files(located.place.files, paths, [classes.index(name) for name in names], classes)
 
 
 def _aircraft(entry: Entry, located: Located, split: str) -> Split:
@@ -297,12 +261,12 @@ def _aircraft(entry: Entry, located: Located, split: str) -> Split:
     classes = located[f"{base}/manufacturers.txt"].read_text().splitlines()
     lines = located[f"{base}/images_manufacturer_{split}.txt"].read_text().splitlines()
     paths = [located[f"{base}/images/"] / f"{line.partition(' ')[0]}.jpg" for line in lines]
-    return from_files(_root(located), paths, [classes.index(line.partition(" ")[2]) for line in lines], classes)
+    return from_files(located.place.files, paths, [classes.index(line.partition(" ")[2]) for line in lines], classes)
 
 
 def _caltech101(entry: Entry, located: Located, split: str) -> Split:
     found = class_files(located["caltech101/101_ObjectCategories/"], (".jpg",), without="BACKGROUND_Google")
-    return from_files(_root(located), *found)
+    return from_files(located.place.files, *found)
 
 
 def _flowers102(entry: Entry, located: Located, split: str) -> Split:
@@ -313,7 +277,7 @@ def _flowers102(entry: Entry, located: Located, split: str) -> Split:
     ids = loadmat(located["flowers-102/setid.mat"], squeeze_me=True)[{"train": "trnid", "test": "tstid"}[split]]
     labels = loadmat(located["flowers-102/imagelabels.mat"], squeeze_me=True)["labels"].astype(np.int64) - 1
     paths = [located["flowers-102/jpg/"] / f"image_{number:05d}.jpg" for number in ids]
-    return from_files(_root(located), paths, labels[ids.astype(np.int64) - 1].tolist(), Flowers102.classes)
+    return from_files(located.place.files, paths, labels[ids.astype(np.int64) - 1].tolist(), Flowers102.classes)
 
 
 def _food101(entry: Entry, located: Located, split: str) -> Split:
@@ -322,7 +286,7 @@ def _food101(entry: Entry, located: Located, split: str) -> Split:
     classes = sorted(lists)
     lines = [(label, line) for label, name in enumerate(classes) for line in lists[name]]
     paths = [located["food-101/images/"] / f"{line}.jpg" for _, line in lines]
-    return from_files(_root(located), paths, [label for label, _ in lines], classes)
+    return from_files(located.place.files, paths, [label for label, _ in lines], classes)
 
 
 def _celeba(entry: Entry, located: Located, split: str) -> Split:
@@ -334,7 +298,7 @@ def _celeba(entry: Entry, located: Located, split: str) -> Split:
     lines = (line.split() for line in located["celeba/list_eval_partition.txt"].read_text().splitlines())
     names = [name for name, number in lines if number == part]
     paths = [located["celeba/img_align_celeba/"] / name for name in names]
-    return from_files(_root(located), paths, [int(smiles[name]) for name in names], ("not smiling", "smiling"))
+    return from_files(located.place.files, paths, [int(smiles[name]) for name in names], ("not smiling", "smiling"))
 
 
 def _stanford_cars(entry: Entry, located: Located, split: str) -> Split:
@@ -345,12 +309,12 @@ def _stanford_cars(entry: Entry, located: Located, split: str) -> Split:
     rows = np.atleast_1d(loadmat(located[f"stanford_cars/{tables[split]}"], squeeze_me=True)["annotations"])
     names = loadmat(located["stanford_cars/devkit/cars_meta.mat"], squeeze_me=True)["class_names"].tolist()
     paths = [located[f"stanford_cars/cars_{split}/"] / str(row["fname"]) for row in rows]
-    return from_files(_root(located), paths, [int(row["class"]) - 1 for row in rows], names)
+    return from_files(located.place.files, paths, [int(row["class"]) - 1 for row in rows], names)
 
 
 def _class_folders(entry: Entry, located: Located, split: str) -> Split:
     """A folder for each split with one for each class; classes whose names are numbers are in their order."""
-    return from_files(_root(located), *_by_class(located["train/"], located[f"{split}/"], SUFFIXES))
+    return from_files(located.place.files, *_by_class(located["train/"], located[f"{split}/"], SUFFIXES))
 
 
 def _imagenette(entry: Entry, located: Located, split: str) -> Split:
@@ -358,7 +322,7 @@ def _imagenette(entry: Entry, located: Located, split: str) -> Split:
 
     train, folder = (located[f"imagenette2-320/{name}/"] for name in ("train", split))
     paths, labels, names = _by_class(train, folder, (".jpeg",))
-    return from_files(_root(located), paths, labels, [Imagenette._WNID_TO_CLASS[name][0] for name in names])
+    return from_files(located.place.files, paths, labels, [Imagenette._WNID_TO_CLASS[name][0] for name in names])
 
 
 def _by_class(train: Path, folder: Path, suffixes: tuple[str, ...]) -> tuple[list[str], list[int], list[str]]:
@@ -413,9 +377,7 @@ def _photograph_patches(entry: Entry, located: Located, split: str) -> Split:
 
 
 READERS: dict[str, Reader] = {
-    "mnist": _mnist,
-    "qmnist": _qmnist,
-    "emnist-letters": _emnist_letters,
+    **dict.fromkeys(("mnist", "qmnist", "emnist-letters"), _idx),
     "usps": _usps,
     "svhn": _svhn,
     "cifar10": _cifar({"test": "cifar-10-batches-py/test_batch"}, "labels", "cifar-10-batches-py/batches.meta", "label_names"),
@@ -429,7 +391,7 @@ READERS: dict[str, Reader] = {
     "pcam": _pcam,
     "imagenet32": _imagenet32,
     "gtsrb": _gtsrb,
-    "gtsrb-kaggle": _gtsrb_kaggle,
+    "gtsrb-kaggle": _gtsrb,
     "dtd": _dtd,
     "aircraft": _aircraft,
     "caltech101": _caltech101,

@@ -79,17 +79,10 @@ class LocalSignalDraw:
         return cls(train, test)
 
 
-def _bars_noise_std(sigma: float) -> float:
-    return float(np.sqrt(sigma / BAR_WIDTH))
-
-
-def _digits_noise_std(sigma: float) -> float:
-    return float(0.5 * np.sqrt(sigma))
-
-
 TASKS: dict[str, Callable[[float], float]] = {
-    "bars": _bars_noise_std, "noisy-digits": _digits_noise_std, "noisy-mnist": _digits_noise_std,
-}  # fmt: skip
+    "bars": lambda sigma: float(np.sqrt(sigma / BAR_WIDTH)),
+    **dict.fromkeys(("noisy-digits", "noisy-mnist"), lambda sigma: float(0.5 * np.sqrt(sigma))),
+}
 """The tasks by name, with the map from sigma (the authors' parametrisation) to the standard deviation of the noise."""
 
 SHAPES = {"bars": (BAR_HEIGHT, BAR_WIDTH), **dict.fromkeys(("noisy-digits", "noisy-mnist"), (FRAME_SIZE, FRAME_SIZE))}

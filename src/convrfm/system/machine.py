@@ -136,20 +136,12 @@ class FreeMemory:
     source: str  # what sets the limit, to follow "free" in a sentence
 
 
-@dataclass(frozen=True)
-class _Version:
-    """Files of a version of control groups: limits, use, and the name of droppable file pages in `memory.stat`."""
-
-    limits: tuple[str, ...]
-    used: str
-    droppable: str
-
-
 VERSIONS = {
-    "cgroup2": _Version(("memory.max", "memory.high"), "memory.current", "inactive_file"),
-    "cgroup": _Version(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
+    "cgroup2": (("memory.max", "memory.high"), "memory.current", "inactive_file"),
+    "cgroup": (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
 }
-"""By the type of their file system."""
+"""Versions of control groups by the type of their file system: files of the limits and of the use, and the name of droppable
+file pages in `memory.stat`."""
 
 
 def free_bytes() -> int:
@@ -170,34 +162,26 @@ def _of_groups(root: Path, total: int) -> Iterator[FreeMemory]:
     Without a limit, version 1 has a number beyond the memory of any machine.
     """
     for kind, mount, group in _hierarchies(root):
+        limits, use, droppable = VERSIONS[kind]
         for path in (group, *group.parents):
             folder = root / mount.relative_to("/") / path
-            for name in kind.limits:
-                limit, used = _number(folder / name), _number(folder / kind.used)
+            for name in limits:
+                limit, used = _number(folder / name), _number(folder / use)
                 if limit is not None and used is not None and limit < total:
-                    left = limit - used + _droppable(folder, kind)
+                    left = limit - used + (_number(folder / "memory.stat", rf"(?m)^{droppable} (\d+)$") or 0)
                     yield FreeMemory(max(left, 0), f"in the control group {mount / path} ({name}: {_gib(limit)})")
 
 
-def _number(file: Path) -> int | None:
+def _number(file: Path, line: str = r"\A(\d+)\s*\Z") -> int | None:
     """The number in a file; None for a missing file, as in the highest group, or no limit, which reads "max"."""
     try:
-        return int(file.read_text(encoding="utf-8"))
+        found = re.search(line, file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return int(found[1]) if found else None
 
 
-def _droppable(folder: Path, kind: _Version) -> int:
-    """Bytes of a group's file pages that count as free."""
-    try:
-        statistics = (folder / "memory.stat").read_text(encoding="utf-8")
-    except OSError:
-        return 0
-    found = re.search(rf"^{kind.droppable} (\d+)$", statistics, re.MULTILINE)
-    return int(found[1]) if found else 0
-
-
-def _hierarchies(root: Path) -> Iterator[tuple[_Version, PurePosixPath, PurePosixPath]]:
+def _hierarchies(root: Path) -> Iterator[tuple[str, PurePosixPath, PurePosixPath]]:
     """Where memory is limited: the version, the mount point, and the group of this process relative to it."""
     try:
         groups, mounts = (
@@ -215,7 +199,7 @@ def _hierarchies(root: Path) -> Iterator[tuple[_Version, PurePosixPath, PurePosi
                 kind == "cgroup2" or ("memory" in controllers.split(",") and "memory" in fields[-1].split(","))
             ):
                 top, mount = _unescaped(fields[3]), _unescaped(fields[4])
-                yield VERSIONS[kind], mount, _below(top, PurePosixPath(group))
+                yield kind, mount, _below(top, PurePosixPath(group))
 
 
 def _unescaped(field: str) -> PurePosixPath:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,6 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from convrfm.errors import StorageError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = [
     "NotPlainError", "check_plain", "clear_leftovers", "digest_of", "entries_below", "explained_writes", "load_arrays",
@@ -158,7 +155,7 @@ def digest_of(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> s
     return digest.hexdigest()
 
 
-def write_table(path: Path, table: "pd.DataFrame") -> None:
+def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table atomically, as Parquet or CSV by the suffix of the path; errors as `write_atomically`."""
     if path.suffix == ".parquet":
         write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))

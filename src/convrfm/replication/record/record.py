@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from convrfm.system.storage import sha256, write_json
+
 __all__ = [
     "CHECKOUT", "CODE", "RUN_FILES", "SEAL", "STEP_MATRICES", "Recorder", "ask_git", "commit_of", "figure_records",
     "read_record", "run_keys", "run_name", "run_records", "seal_of", "uncommitted_code",
@@ -89,7 +91,6 @@ class Recorder:
             ValueError: a note has the name of a field of every record.
             StorageError: see `convrfm.system.storage`.
         """
-        from convrfm.system.storage import sha256, write_json  # imports pandas, which plans do not need
 
         def described(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
             return {name: {"path": file.as_posix(), "sha256": sha256(file)} for name, file in sorted(files.items())}
@@ -144,7 +145,6 @@ def _machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Model name of the CPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
