@@ -137,19 +137,15 @@ class Batches:
         except TypeError:  # of data that are streamed
             return None
 
-    def _items(self) -> Iterator[Any]:
-        images = self.images
-        # Data sets with an index alone need not end by themselves.
-        by_index = isinstance(images, Dataset) and not isinstance(images, Iterable)
-        return (self.images[index] for index in range(len(self.images))) if by_index else iter(images)
-
     def __iter__(self) -> Iterator[Any]:
         if _is_array(self.images):
             for first in range(0, max(len(self.images), 1), self.batch_size):
                 yield self.images[first : first + self.batch_size]
             return
+        # Data sets with an index alone need not end by themselves.
+        by_index = isinstance(self.images, Dataset) and not isinstance(self.images, Iterable)
         waiting: list[torch.Tensor] = []
-        for item in self._items():
+        for item in (self.images[index] for index in range(len(self.images))) if by_index else self.images:
             found = _images_of(item)
             if found.ndim != 3 or not self.pictures:
                 yield found

@@ -154,17 +154,17 @@ def check_theorem(
     loss = 0.5 * ((network(inputs) - torch.from_numpy(np.asarray(targets, np.float64))) ** 2).mean()
     loss.backward()
     torch.optim.SGD(network.parameters(), lr=learning_rate).step()
-    moved = {
-        name: float((weight.detach() - old).abs().max())
+    others = max(
+        float((weight.detach() - old).abs().max())
         for (name, weight), old in zip(network.named_parameters(), before, strict=True)
-    }
+        if name != "weight"
+    )
     patches = network.patches(inputs).detach()
     points = {"zero": torch.zeros_like(patches[:1]), "image": patches[:1], "mean": patches}
     weight = network.weight.detach().numpy()
     cnfm = weight.T @ weight
     agop = {name: network.patch_agop(points[name]) for name in POINTS}
     gap = {name: correlation_gap(cnfm, matrix) for name, matrix in agop.items()}
-    others = max(change for name, change in moved.items() if name != "weight")
     return TheoremCheck(case.name, cnfm, agop, gap, others)
 
 

@@ -56,19 +56,12 @@ class State:
 
 @dataclass
 class _Fetched:
-    """What one call has brought.
+    """What one call has brought."""
 
-    Attributes:
-        files: all of them.
-        records: of downloads, for the manifest.
-        as_published: downloads and archives with the published checksum, by their path.
-        given_by: the archive among these that each unpacked file came from.
-    """
-
-    files: list[Path] = field(default_factory=list)
-    records: dict[str, Any] = field(default_factory=dict)
-    as_published: set[str] = field(default_factory=set)
-    given_by: dict[str, Remote] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)  # all of them
+    records: dict[str, Any] = field(default_factory=dict)  # of downloads, for the manifest
+    as_published: set[str] = field(default_factory=set)  # downloads and archives with the published checksum, by their path
+    given_by: dict[str, Remote] = field(default_factory=dict)  # the archive among these that each unpacked file came from
 
 
 def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: Patience | None = None) -> State:

@@ -11,7 +11,7 @@ import csv
 import json
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,12 +173,7 @@ def _pcam(entry: Entry, located: Located, split: str) -> Split:
 
 
 def _stored(file: "h5py.File", name: str) -> "h5py.Dataset":
-    """Numbers that lie in an HDF5 file itself.
-
-    Raises:
-        CorruptDataError: they lie in other files, by a link, as external storage or as a virtual data set; or are no integers,
-            or too many to be unpacked at once.
-    """
+    """Integers that lie in an HDF5 file itself: not in another one, by a link, as external storage or as a virtual data set."""
     import h5py
 
     link = file.get(name, getlink=True)
@@ -223,12 +218,6 @@ def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
     return Split(found, classes, image, lambda _: [], whole)
 
 
-def _numbered(classes: Sequence[str], folder: Path) -> None:
-    """Refuse folders of classes that are not numbered from 0: without one, the labels of all others would be wrong."""
-    wrong = [name for number, name in enumerate(classes) if not name.isdecimal() or int(name) != number]
-    _refuse(bool(wrong), f"the class folders in {folder} are not numbered from 0 without gaps: {', '.join(wrong[:1])}")
-
-
 def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
     """Class folders of training images, and a list of test images with their labels.
 
@@ -237,7 +226,9 @@ def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
     kaggle = located.reader == "gtsrb-kaggle"
     train, test, table = located.paths.values()
     paths, labels, classes = class_files(train, (".png",) if kaggle else (".ppm",), by_number=kaggle)
-    _numbered(classes, train)
+    # Without one of the folders, the labels of all others would be wrong.
+    wrong = [name for number, name in enumerate(classes) if not name.isdecimal() or int(name) != number]
+    _refuse(bool(wrong), f"the class folders in {train} are not numbered from 0 without gaps: {', '.join(wrong[:1])}")
     if split == "test":
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file, delimiter="," if kaggle else ";"))

@@ -110,18 +110,17 @@ def noisy_bars(n_train: int, n_test: int, *, seed: int) -> LocalSignalDraw:
     if n_train < 1 or n_test < 1:
         msg = f"n_train and n_test must be at least 1, but they are {n_train} and {n_test}."
         raise InputError(msg)
-    train, test = (_bars(n, generator(seed, f"bars, {split}")) for split, n in (("train", n_train), ("test", n_test)))
-    return LocalSignalDraw(train, test)
-
-
-def _bars(n: int, rng: np.random.Generator) -> LocalSignalSplit:
-    labels = rng.integers(0, 2, n)
-    rows = rng.integers(0, BAR_HEIGHT, n)
-    frame = rng.standard_normal((n, 1, BAR_HEIGHT, BAR_WIDTH), dtype=np.float32)
-    inside = np.zeros(frame.shape, bool)
-    inside[np.arange(n), 0, rows] = True
-    bars = (2 * labels - 1)[:, None, None, None] / np.sqrt(BAR_WIDTH)
-    return LocalSignalSplit((inside * bars).astype(np.float32), inside, frame, labels)
+    splits = []
+    for split, n in (("train", n_train), ("test", n_test)):
+        rng = generator(seed, f"bars, {split}")
+        labels = rng.integers(0, 2, n)
+        rows = rng.integers(0, BAR_HEIGHT, n)
+        frame = rng.standard_normal((n, 1, BAR_HEIGHT, BAR_WIDTH), dtype=np.float32)
+        inside = np.zeros(frame.shape, bool)
+        inside[np.arange(n), 0, rows] = True
+        bars = (2 * labels - 1)[:, None, None, None] / np.sqrt(BAR_WIDTH)
+        splits.append(LocalSignalSplit((inside * bars).astype(np.float32), inside, frame, labels))
+    return LocalSignalDraw(*splits)
 
 
 def noisy_digits(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], *, seed: int) -> LocalSignalDraw:

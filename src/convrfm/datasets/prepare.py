@@ -1,7 +1,6 @@
 """From images on disk to arrays: which images of a data set, in which form, with which targets; or all images of a folder."""
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -105,10 +104,12 @@ def select(
     tests = train if from_train or test is None else test
     chosen = []
     drawn_from = {}
+    if pair is not None and (pair[0] == pair[1] or not all(0 <= label < len(train.classes) for label in pair)):
+        msg = f"A pair must be two of the classes 0 ... {len(train.classes) - 1}, but it is {pair[0]} and {pair[1]}."
+        raise InputError(msg)
     for name, split, pool, count in (("train", train, train_pool, counts[0]), ("test", tests, test_pool, counts[1])):
         labels = split.labels
         if pair is not None:
-            _check_pair(pair, train)
             pool = pool[np.isin(labels[pool], pair)]
         if split.whole is not None:
             _check_part(entry, name, split, count, len(pool))
@@ -159,12 +160,6 @@ def _test_part_of(labels: np.ndarray, purpose: str, seed: int, *, first: bool) -
     return np.setdiff1d(np.arange(len(labels)), test), test
 
 
-def _check_pair(pair: tuple[int, int], split: Split) -> None:
-    if pair[0] == pair[1] or not all(0 <= label < len(split.classes) for label in pair):
-        msg = f"A pair must be two of the classes 0 ... {len(split.classes) - 1}, but it is {pair[0]} and {pair[1]}."
-        raise InputError(msg)
-
-
 def _warn_of_classes(entry: Entry, part: str, available: np.ndarray, chosen: np.ndarray) -> None:
     """Warn of first images that miss classes because the data are stored class by class, as the labels show."""
     present, possible = len(np.unique(chosen)), len(np.unique(available))
@@ -193,9 +188,10 @@ def render(split: Split, indices: np.ndarray, appearance: Appearance, pair: tupl
     labels = split.labels[indices]
     arrays: list[np.ndarray] = [np.empty(0)] * len(indices)
     # In the order of the files, whatever the order of the draw: some formats hold one batch in memory at a time.
-    order = np.argsort(indices, kind="stable")
-    for place, array in zip(order, track(_arrays(split, indices[order], appearance, title), len(order), title), strict=True):
-        arrays[place] = array
+    for place in track(np.argsort(indices, kind="stable"), len(indices), title):
+        with explained_reading(f"Image {indices[place]} of {title}"):
+            image = split.image(int(indices[place]))
+        arrays[place] = to_array(image, appearance)
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
         lacking = "size" if len({shape[0] for shape in shapes}) == 1 else "colour"
@@ -208,13 +204,6 @@ def render(split: Split, indices: np.ndarray, appearance: Appearance, pair: tupl
         targets = np.eye(len(split.classes), dtype=np.float32)[labels]
     images = np.stack(arrays) if arrays else np.empty((0, 1, 1, 1), np.float32)
     return Part(images, labels, targets, np.asarray(indices, np.int64))
-
-
-def _arrays(split: Split, indices: np.ndarray, appearance: Appearance, title: str) -> Iterator[np.ndarray]:
-    for index in indices:
-        with explained_reading(f"Image {index} of {title}"):
-            image = split.image(int(index))
-        yield to_array(image, appearance)
 
 
 class LabelledImages(NamedTuple):
@@ -267,10 +256,13 @@ def read_image_folder(
             msg = f"No folder {root}: name a folder that has a folder of images for each class."
             raise AbsentDataError(msg)
         paths, labels, classes = class_files(root)
-        _warn_of_others(root, paths)
+        others = sorted(set(visible_files(root, follow_links=True)) - set(paths))
     except OSError as error:
         msg = f"{error.filename} cannot be read: {error.strerror}."
         raise CorruptDataError(msg) from error
+    if others:
+        msg = f"{len(others)} files in {root} are left out, as their names are not those of images, such as {others[0]}."
+        warnings.warn(msg, ConvRFMWarning, stacklevel=2)
     if size is not None:
         _check_memory(len(paths), size, 1 if colour == "grey" else 3)
     split = from_files(root, paths, labels, classes, upright=True)
@@ -288,11 +280,3 @@ def _check_memory(images: int, size: int, channels: int) -> None:
             "choose a smaller size, or fewer images."
         )
         raise InputError(msg)
-
-
-def _warn_of_others(root: Path, paths: list[str]) -> None:
-    """Warn of visible files that are not read."""
-    others = sorted(set(visible_files(root, follow_links=True)) - set(paths))
-    if others:
-        msg = f"{len(others)} files in {root} are left out, as their names are not those of images, such as {others[0]}."
-        warnings.warn(msg, ConvRFMWarning, stacklevel=3)

@@ -81,10 +81,6 @@ class _Array:
         self.value = flat.reshape(shape, order="F" if by_column else "C")
 
 
-def _new_array(*_: object) -> _Array:
-    return _Array()
-
-
 def _new_scalar(kind: _Type, content: str | bytes) -> Any:
     raw = content.encode("latin1") if isinstance(content, str) else content
     return np.frombuffer(raw, kind.dtype())[0].item()
@@ -102,7 +98,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _to_bytes,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _new_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): lambda *_: _Array() for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _new_scalar for core in ("core", "_core")},
 }
 
@@ -208,12 +204,7 @@ class _Whole:
 
 
 def _check_steps(file: _Whole) -> None:
-    """Go through a pickle without executing it, and refuse one that would take more time or memory than its size.
-
-    Raises:
-        UnpicklingError: it would, or has a step that no pickle of plain data has.
-        ValueError: it is no pickle.
-    """
+    """Go through a pickle without executing it, and refuse one that would take more time or memory than its size."""
     stack: list[_Item] = []  # what lies above the last mark
     below: list[list[_Item]] = []
     memo: dict[int, _Item] = {}
@@ -256,15 +247,10 @@ def _check_steps(file: _Whole) -> None:
 
 
 class _Item(NamedTuple):
-    """An object on the stack.
+    """An object on the stack."""
 
-    Attributes:
-        depth: levels of containers; 0 for what holds no other object.
-        size: bytes of text in it.
-    """
-
-    depth: int
-    size: int
+    depth: int  # levels of containers; 0 for what holds no other object
+    size: int  # bytes of text in it
 
 
 def _refuse(wrong: bool, found: str) -> None:

@@ -65,15 +65,11 @@ def _with_lines(items: Iterable[Item], total: int | None, description: str, dela
         now = time.monotonic()
         if now - start >= delay and (now - last >= SECONDS_BETWEEN_LINES or done == total):
             of = "" if total is None else f" of {total}"
-            _say(f"{description}: {done}{of} done, {now - start:.0f} s")
-            last = now
-
-
-def _say(line: str) -> None:
-    if log.isEnabledFor(logging.INFO):
-        log.info("%s", line)
-    else:
-        sys.stderr.write(f"{line}\n")
+            line, last = f"{description}: {done}{of} done, {now - start:.0f} s", now
+            if log.isEnabledFor(logging.INFO):
+                log.info("%s", line)
+            else:
+                sys.stderr.write(f"{line}\n")
 
 
 def expand_home(path: str) -> str:

@@ -6,7 +6,6 @@ The checkpoint before the last is kept in case the last one is damaged: each hol
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +18,7 @@ from torch import nn
 from convrfm.errors import ConvRFMError, ConvRFMWarning, StorageError
 from convrfm.system.storage import write_bytes
 
-__all__ = [
-    "FORMAT", "Progress", "latest_checkpoint", "previous_path", "read_checkpoint", "weights_of", "write_checkpoint",
-]  # fmt: skip
+__all__ = ["FORMAT", "Progress", "latest_checkpoint", "previous_path", "weights_of", "write_checkpoint"]
 
 Weights = dict[str, np.ndarray]
 
@@ -53,7 +50,10 @@ def write_checkpoint(
     Errors are those of `convrfm.system.storage.write_atomically`.
     """
     tensors = {f"weight/{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    for group, weights in _kept(progress):
+    kept = {"initial": progress.initial, "best": progress.best}
+    kept |= {f"snapshot-{epoch}": weights for epoch, weights in progress.snapshots.items()}
+    kept |= {f"correct-{epoch}": correct for epoch, correct in progress.correct.items()}
+    for group, weights in kept.items():
         tensors |= {f"{group}/{name}": torch.from_numpy(value) for name, value in weights.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value.detach().cpu().contiguous() for name, value in state.items()}
@@ -81,7 +81,7 @@ def latest_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Opt
         if not candidate.exists():
             continue
         try:
-            progress = read_checkpoint(candidate, network, optimizer, identity)
+            progress = _loaded(candidate, network, optimizer, identity)
         except StorageError as error:
             damage = error
             continue
@@ -104,22 +104,8 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _kept(progress: Progress) -> Iterator[tuple[str, Weights]]:
-    yield "initial", progress.initial
-    yield "best", progress.best
-    for epoch, weights in progress.snapshots.items():
-        yield f"snapshot-{epoch}", weights
-    for epoch, correct in progress.correct.items():
-        yield f"correct-{epoch}", correct
-
-
-def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
-    """Load a checkpoint into network and optimizer, and give the rest.
-
-    Raises:
-        ConvRFMError: it belongs to another training.
-        StorageError: it is damaged; the caller adds what to do.
-    """
+def _loaded(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
+    """Load a checkpoint into network and optimizer, and give the rest; the caller adds what to do about a damaged one."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
@@ -138,7 +124,11 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         group, rest = name.split("/", 1)
         groups.setdefault(group, {})[rest] = tensor
     network.load_state_dict(groups.pop("weight"))
-    _load_optimizer(optimizer, groups.pop("optimizer"))
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in groups.pop("optimizer").items():
+        index, entry = name.split("/", 1)
+        state.setdefault(int(index), {})[entry] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     rows = [
         {name: float("nan") if value is None else value for name, value in row.items()}
         for row in json.loads(metadata["history"])
@@ -151,12 +141,3 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         of_epochs[kind][int(epoch)] = part
     snapshots, correct = (dict(sorted(found.items())) for found in of_epochs.values())
     return Progress(rows, initial, snapshots, best, correct)
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state = optimizer.state_dict()
-    state["state"] = {}
-    for name, tensor in tensors.items():
-        index, entry = name.split("/", 1)
-        state["state"].setdefault(int(index), {})[entry] = tensor
-    optimizer.load_state_dict(state)
