@@ -157,11 +157,9 @@ def _candidates(place: Place, path: str) -> Iterator[Path]:
 
 
 def _is_there(path: Path, *, folder: bool) -> bool:
-    return any(Path(file).is_file() for file in _walk(path)) if folder else path.is_file()
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    return visible_files(folder, follow_links=False) if folder.is_dir() else iter(())
+    if not folder:
+        return path.is_file()
+    return path.is_dir() and any(Path(file).is_file() for file in visible_files(path, follow_links=False))
 
 
 def is_hidden(name: str) -> bool:
@@ -210,7 +208,7 @@ def data_files(entry: Entry, located: Located) -> list[str]:
             Path(file).relative_to(located.place.files).as_posix()
             for path, folder in located.paths.items()
             if path.endswith("/")
-            for file in _walk(folder)
+            for file in visible_files(folder, follow_links=False)
             if Path(file).is_file()  # and no broken link
         ]
     return sorted(found)

@@ -10,9 +10,7 @@ from convrfm.errors import InputError
 
 __all__ = ["SCALINGS", "Appearance", "black", "to_array"]
 
-Constants = tuple[tuple[float, ...], tuple[float, ...]]
-
-SCALINGS: dict[str, Constants | None] = {
+SCALINGS: dict[str, tuple[tuple[float, ...], tuple[float, ...]] | None] = {
     "unit": None,
     "cifar10": ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)),
     "cifar100": ((129.3 / 255, 124.1 / 255, 112.4 / 255), (68.2 / 255, 65.4 / 255, 70.4 / 255)),

@@ -56,7 +56,7 @@ def open_result(project: Path, file: str) -> BufferedReader:
         NotPlainError: it is not a plain file, is behind a link, or is larger than its kind ever is.
         OSError: it is missing, or may not be read.
     """
-    return open_plain(project / file, _limit(file), _root(project, file))
+    return open_plain(*_bounds(project, file))
 
 
 def hash_of(project: Path, file: str) -> str:
@@ -72,16 +72,14 @@ def received_record(project: Path, file: str) -> Any:
         OSError: see `open_result`.
         ValueError: it is not JSON, not UTF-8, or nested too deeply.
     """
-    return read_json(project / file, _limit(file), _root(project, file))
+    return read_json(*_bounds(project, file))
 
 
-def _limit(file: str) -> int:
-    return LIMITS.get(Path(file).suffix, LIMITS[".json"])
-
-
-def _root(project: Path, file: str) -> Path:
+def _bounds(project: Path, file: str) -> tuple[Path, int, Path]:
+    """The path of a file of results, its most bytes, and the folder that it must lie in."""
     parts = Path(file).parts
-    return project.joinpath(*parts[:2]) if parts[:1] == ("results",) and len(parts) > 2 else project
+    root = project.joinpath(*parts[:2]) if parts[:1] == ("results",) and len(parts) > 2 else project
+    return project / file, LIMITS.get(Path(file).suffix, LIMITS[".json"]), root
 
 
 def read_parquet(file: BinaryIO) -> pd.DataFrame:
