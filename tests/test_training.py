@@ -175,7 +175,7 @@ def test_what_a_checkpoint_forgets_is_seen(data, tmp_path, monkeypatch):
         with safe_open(checkpoint, framework="np") as file:
             metadata, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         arrays[lost] = np.zeros_like(arrays[lost])
-        metadata["digest"] = _digest({name: torch.from_numpy(array) for name, array in arrays.items()})
+        metadata["digest"] = _digest(arrays)
         write_bytes(checkpoint, save(arrays, metadata))
         resumed = train(rich_network(), data, settings, seed=1, checkpoint=checkpoint)
         assert not np.array_equal(resumed.final["0.weight"], whole.final["0.weight"]) or not np.array_equal(

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import nn
 
 from convrfm.errors import ConvRFMError, ConvRFMWarning, StorageError
-from convrfm.system.storage import write_bytes
+from convrfm.system.storage import read_arrays, write_arrays
 
 __all__ = ["FORMAT", "Progress", "latest_checkpoint", "previous_path", "weights_of", "write_checkpoint"]
 
@@ -49,19 +48,16 @@ def write_checkpoint(
 
     Errors are those of `convrfm.system.storage.write_atomically`.
     """
-    tensors = {f"weight/{name}": value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    kept = {"initial": progress.initial, "best": progress.best}
-    kept |= {f"snapshot-{epoch}": weights for epoch, weights in progress.snapshots.items()}
-    kept |= {f"correct-{epoch}": correct for epoch, correct in progress.correct.items()}
-    for group, weights in kept.items():
-        tensors |= {f"{group}/{name}": torch.from_numpy(value) for name, value in weights.items()}
+    groups = {"weight": weights_of(network), "initial": progress.initial, "best": progress.best}
+    groups |= {f"snapshot-{epoch}": weights for epoch, weights in progress.snapshots.items()}
+    groups |= {f"correct-{epoch}": correct for epoch, correct in progress.correct.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value.detach().cpu().contiguous() for name, value in state.items()}
+        groups[f"optimizer/{index}"] = {name: value.detach().cpu().numpy() for name, value in state.items()}
+    arrays = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
     history = [{name: None if value != value else value for name, value in row.items()} for row in progress.rows]
-    content = save(tensors, {"identity": identity, "history": json.dumps(history), "digest": _digest(tensors)})
     if path.exists():
         path.replace(previous_path(path))
-    write_bytes(path, content)
+    write_arrays(path, arrays, {"identity": identity, "history": json.dumps(history), "digest": _digest(arrays)})
 
 
 def previous_path(path: Path) -> Path:
@@ -95,22 +91,20 @@ def latest_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Opt
     return None
 
 
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 (hex) of all tensors, in the order of their names."""
+def _digest(arrays: Weights) -> str:
+    """SHA-256 (hex) of all arrays, in the order of their names."""
     digest = hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(arrays):
         digest.update(f"{name}\0".encode())
-        digest.update(np.ascontiguousarray(tensors[name].numpy()).data)
+        digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
 
 
 def _loaded(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
     """Load a checkpoint into network and optimizer, and give the rest; the caller adds what to do about a damaged one."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if _digest(tensors) != metadata.get("digest"):
+        metadata, arrays = read_arrays(path)
+        if _digest(arrays) != metadata.get("digest"):
             msg = f"The checkpoint {path} is damaged (its content is not what was written)"
             raise StorageError(msg)
     except SafetensorError as error:
@@ -119,24 +113,23 @@ def _loaded(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, id
     if metadata["identity"] != identity:
         msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start over."
         raise ConvRFMError(msg)
-    groups: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "initial": {}, "best": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
+    groups: dict[str, Weights] = {"weight": {}, "initial": {}, "best": {}, "optimizer": {}}
+    for name, array in arrays.items():
         group, rest = name.split("/", 1)
-        groups.setdefault(group, {})[rest] = tensor
-    network.load_state_dict(groups.pop("weight"))
+        groups.setdefault(group, {})[rest] = array
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in groups.pop("weight").items()})
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in groups.pop("optimizer").items():
+    for name, array in groups.pop("optimizer").items():
         index, entry = name.split("/", 1)
-        state.setdefault(int(index), {})[entry] = tensor
+        state.setdefault(int(index), {})[entry] = torch.from_numpy(array)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     rows = [
         {name: float("nan") if value is None else value for name, value in row.items()}
         for row in json.loads(metadata["history"])
     ]
-    kept = {group: {name: tensor.numpy().copy() for name, tensor in part.items()} for group, part in groups.items()}
-    initial, best = kept.pop("initial"), kept.pop("best")
+    initial, best = groups.pop("initial"), groups.pop("best")
     of_epochs: dict[str, dict[int, Weights]] = {"snapshot": {}, "correct": {}}
-    for group, part in kept.items():
+    for group, part in groups.items():
         kind, epoch = group.split("-")
         of_epochs[kind][int(epoch)] = part
     snapshots, correct = (dict(sorted(found.items())) for found in of_epochs.values())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConvRFMError, InputError
-from convrfm.numerics.inputs import generator, targets_of
+from convrfm.numerics.inputs import generator, refuse_first, targets_of
 from convrfm.system.terminal import track
 from convrfm.training.checkpoint import FORMAT, Progress, latest_checkpoint, weights_of, write_checkpoint
 
@@ -82,35 +82,27 @@ class TrainingSettings:
         Raises:
             InputError: a value out of range.
         """
+        checks: dict[str, bool] = {}
         for name, allowed in (("optimizer", Optimizer), ("loss", Loss), ("augmentation", Augmentation), ("keep", Keep)):
-            self._check(name, getattr(self, name) in get_args(allowed), f"one of {', '.join(get_args(allowed))}")
+            checks[f"{name} must be one of {', '.join(get_args(allowed))}"] = getattr(self, name) in get_args(allowed)
         for name in ("epochs", "batch_size", "evaluate_every"):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
+            checks[f"{name} must be at least 1"] = getattr(self, name) >= 1
         for name in ("learning_rate", "decay"):
-            self._check(name, getattr(self, name) > 0, "positive")
+            checks[f"{name} must be positive"] = getattr(self, name) > 0
         for name in ("weight_decay", "stop_below"):
-            self._check(name, getattr(self, name) >= 0, "0 or positive")
-        milestones = _rising(self.milestones) and min(self.milestones, default=1) >= 1
-        self._check("milestones", milestones, "rising epochs from 1")
-        reached = _rising(self.snapshots) and min(self.snapshots, default=0) >= 0
-        self._check(
-            "snapshots", reached and max(self.snapshots, default=0) <= self.epochs,
-            f"rising epochs from 0 to {self.epochs}, the number of epochs",
-        )  # fmt: skip
-
-    def _check(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            value: Any = getattr(self, name)
-            msg = f"{name} must be {expected}, but it is {value!r}."
-            raise InputError(msg)
+            checks[f"{name} must be 0 or positive"] = getattr(self, name) >= 0
+        checks["milestones must be rising epochs from 1"] = _rising(self.milestones, 1)
+        reached = _rising(self.snapshots, 0) and max(self.snapshots, default=0) <= self.epochs
+        checks[f"snapshots must be rising epochs from 0 to {self.epochs}, the number of epochs"] = reached
+        refuse_first(self, checks)
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
         return self.learning_rate * self.decay ** sum(milestone < epoch for milestone in self.milestones)
 
 
-def _rising(epochs: tuple[int, ...]) -> bool:
-    return all(a < b for a, b in pairwise(epochs))
+def _rising(epochs: tuple[int, ...], first: int) -> bool:
+    return all(a < b for a, b in pairwise(epochs)) and min(epochs, default=first) >= first
 
 
 @dataclass(frozen=True)
