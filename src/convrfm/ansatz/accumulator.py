@@ -16,7 +16,7 @@ from convrfm.ansatz.checks import Output, as_batch, check_finite, check_measurab
 from convrfm.ansatz.filter_forms import polar
 from convrfm.ansatz.summaries import LayerAgop, Mode
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError, ProbeError
-from convrfm.numerics.inputs import check_integer, generator
+from convrfm.numerics.inputs import check_integer, generator, one_of, refuse_first
 
 __all__ = ["AgopAccumulator", "LayerSums"]
 
@@ -139,15 +139,13 @@ class AgopAccumulator:
         self, model: nn.Module, mode: Mode = "exact", *, probes: int = 16, blocks: int = 8, seed: int = 0,
         layers: Sequence[str] | None = None, output: Output = None,
     ) -> None:  # fmt: skip
-        if mode not in get_args(Mode):
-            msg = f"mode must be 'exact' or 'probe', but it is {mode!r}."
-            raise InputError(msg)
-        for name, value, least in (("probes", probes, 1), ("blocks", blocks, 1), ("seed", seed, 0)):
-            check_integer(name, value, least)
-        check_measurable(model)
         self.model, self.mode, self.probes, self.blocks, self.seed, self.output = (
             model, mode, probes, blocks, seed, output,
         )  # fmt: skip
+        refuse_first(self, one_of(self, {"mode": ("exact", "probe")}))
+        for name, value, least in (("probes", probes, 1), ("blocks", blocks, 1), ("seed", seed, 0)):
+            check_integer(name, value, least)
+        check_measurable(model)
         self.images = 0
         self.counts = np.zeros(blocks, np.int64)
         self.names = choose_layers(model, layers)

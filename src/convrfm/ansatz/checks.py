@@ -117,7 +117,7 @@ class Batches:
         if isinstance(images, str | bytes | Mapping) or not isinstance(images, ARRAYS | Iterable | Dataset):
             msg = f"Images must be a tensor, an array, or an iterable of batches, but they are of type {type(images).__name__}."
             raise InputError(msg)
-        if _is_array(images):
+        if isinstance(images, ARRAYS):
             _check_shape(images, pictures=pictures)
         self.images: Any = images
         self.batch_size, self.pictures = batch_size, pictures
@@ -130,7 +130,7 @@ class Batches:
     @property
     def count(self) -> int | None:
         """Number of batches, if known beforehand."""
-        if _is_array(self.images):
+        if isinstance(self.images, ARRAYS):
             return -(-len(self.images) // self.batch_size)
         try:
             return len(self.images) if isinstance(self.images, DataLoader) else None
@@ -138,7 +138,7 @@ class Batches:
             return None
 
     def __iter__(self) -> Iterator[Any]:
-        if _is_array(self.images):
+        if isinstance(self.images, ARRAYS):
             for first in range(0, max(len(self.images), 1), self.batch_size):
                 yield self.images[first : first + self.batch_size]
             return
@@ -170,7 +170,7 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
         InputError: another shape or dtype, or axes in another order.
         NonFiniteError: a value that is not finite.
     """
-    if not _is_array(images):
+    if not isinstance(images, ARRAYS):
         msg = f"Images must be a tensor or an array, but they are of type {type(images).__name__}."
         raise InputError(msg)
     _check_shape(images, pictures=pictures)
@@ -222,12 +222,7 @@ def check_finite(values: torch.Tensor, name: str) -> None:
         raise NonFiniteError(msg)
 
 
-def _is_array(values: Any) -> bool:
-    return isinstance(values, ARRAYS)
-
-
 def _stacked(images: list[torch.Tensor]) -> torch.Tensor:
-    """Single images as a batch."""
     kinds = {(tuple(image.shape), image.dtype) for image in images}
     if len(kinds) > 1:
         found = ", ".join(sorted(f"{shape} {_name(dtype)}" for shape, dtype in kinds))
@@ -239,8 +234,8 @@ def _stacked(images: list[torch.Tensor]) -> torch.Tensor:
 def _images_of(item: Any) -> Any:
     """The images of an item, which may come with labels."""
     parts = item if isinstance(item, tuple | list) and len(item) > 0 else (item,)
-    if not _is_array(parts[0]) or any(_is_array(part) and part.ndim > 2 for part in parts[1:]):
-        held = "several arrays of images" if _is_array(parts[0]) else f"a {type(item).__name__}"
+    if not isinstance(parts[0], ARRAYS) or any(isinstance(part, ARRAYS) and part.ndim > 2 for part in parts[1:]):
+        held = "several arrays of images" if isinstance(parts[0], ARRAYS) else f"a {type(item).__name__}"
         msg = f"Each item must be images, or a tuple of images and labels, but one is {held}: pass the images only."
         raise InputError(msg)
     return parts[0]

@@ -252,7 +252,6 @@ def _diagonal(matrix: Matrix) -> np.ndarray:
 
 
 def _product(a: Matrix, b: Matrix) -> float:
-    """Sum of the products of the entries."""
     if isinstance(a, FilterForm):
         return a.product(b) if isinstance(b, FilterForm) else a.product_with(b)
     return b.product_with(a) if isinstance(b, FilterForm) else float((a * b).sum())

@@ -95,17 +95,14 @@ def cancel_orphans(folder: Path) -> list[str]:
     Orphans would write files that the next Snakemake works on. Call this only with Snakemake's lock on the folder: the
     Snakemake that submitted them is then dead. Without SLURM, or when it does not answer, nothing happens.
     """
-    squeue, scancel = shutil.which("squeue"), shutil.which("scancel")
-    if squeue is None or scancel is None:
-        return []
     orphans = set()
-    for line in (ask_slurm([squeue, "--me", "--noheader", "--format=%A|%Z|%k"]) or "").splitlines():
+    for line in (ask_slurm(["squeue", "--me", "--noheader", "--format=%A|%Z|%k"]) or "").splitlines():
         job, _, rest = line.strip().partition("|")
         place, _, comment = rest.partition("|")
         if comment.startswith(COMMENTS) and Path(place).resolve() == folder.resolve():
             orphans.add(job)
     if orphans:
-        ask_slurm([scancel, *sorted(orphans)])
+        ask_slurm(["scancel", *sorted(orphans)])
     return sorted(orphans)
 
 
@@ -286,7 +283,6 @@ def excesses(submissions: Sequence[Submission], partitions: Sequence[Partition])
 
 
 def _reason(job: Submission, partition: Partition) -> str:
-    """Which limits of a partition a job exceeds."""
     of = partition.limits
     limits = (of.max_runtime, of.max_mem_mb, min(of.max_cpus_per_task, of.max_threads), of.max_gpu)
     too_much = [

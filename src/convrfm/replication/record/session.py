@@ -180,7 +180,6 @@ def _end_with_workflow() -> None:
 
 
 def _is_snakemake(process: psutil.Process) -> bool:
-    """Whether a process is alive and runs Snakemake."""
     try:
         return any(Path(part).name == "snakemake" for part in process.cmdline())
     except psutil.Error:
@@ -359,5 +358,4 @@ def sign_of_gpu(asked: int, environment: Mapping[str, str] = os.environ, devices
 
 
 def _in_scheduler() -> bool:
-    """Whether this process runs inside the job of a scheduler."""
     return any(name in os.environ for name in SCHEDULERS)
