@@ -105,10 +105,8 @@ def _with_retries(target: Path, address: str, check: Check, patience: Patience, 
 
 def _fetch(target: Path, address: str, check: Check, patience: Patience, limit: float) -> str:
     """One try; gives the SHA-256."""
-    digest = ""
 
     def write(temporary: Path) -> None:
-        nonlocal digest
         with temporary.open("wb") as file:
             for chunk in _chunks(address, temporary, patience, limit):
                 file.write(chunk)
@@ -116,10 +114,9 @@ def _fetch(target: Path, address: str, check: Check, patience: Patience, limit: 
         if problem is not None:
             msg = f"{problem} It was thrown away."
             raise _Lasting(msg)
-        digest = sha256(temporary)
 
     write_atomically(target, write)
-    return digest
+    return sha256(target)
 
 
 def _chunks(address: str, temporary: Path, patience: Patience, limit: float) -> Iterator[bytes]:

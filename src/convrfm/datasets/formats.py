@@ -224,7 +224,7 @@ def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
     Kaggle's copy has PNG files, folders 0, 1, ..., 42, and paths in the list.
     """
     kaggle = located.reader == "gtsrb-kaggle"
-    train, test, table = located.paths.values()
+    train, test, table = (located[path] for path in (entry.layouts[0].needs if kaggle else entry.required))
     paths, labels, classes = class_files(train, (".png",) if kaggle else (".ppm",), by_number=kaggle)
     # Without one of the folders, the labels of all others would be wrong.
     wrong = [name for number, name in enumerate(classes) if not name.isdecimal() or int(name) != number]
