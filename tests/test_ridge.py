@@ -7,7 +7,7 @@ from tolerance import assert_close
 
 from convrfm.errors import ConvRFMWarning, InputError, NonFiniteError
 from convrfm.numerics.inputs import one_hot
-from convrfm.rfm import device_solve
+from convrfm.rfm import device_solve, ridge
 from convrfm.rfm.device_solve import solve_on_device, solve_on_gpu
 from convrfm.rfm.ridge import accuracy, determination, solve_ridge, squared_error
 
@@ -116,6 +116,19 @@ def test_a_condition_of_a_device_is_not_deceived():
     found = solve_on_device(kernel, targets, 1.0, "float64", torch.device("cpu"))
     by_lapack, exact = solve_ridge(kernel, targets, 1.0).condition, np.linalg.cond(system, 1)
     assert by_lapack <= found.condition <= exact * (1 + 1e-12)
+
+
+def test_large_systems_are_not_left_to_scipy(kernel, rng, monkeypatch):
+    """From 16000 rows on, OpenBLAS's factorisation by two threads kills the process."""
+    targets = rng.standard_normal((12, 3))
+    expected = solve_ridge(kernel, targets, 0.1)
+    monkeypatch.setattr(ridge, "MOST_FOR_SCIPY", 11)
+    monkeypatch.setattr(ridge.linalg, "get_lapack_funcs", None)
+    found = solve_ridge(kernel, targets, 0.1)
+    assert_close(found.alpha, expected.alpha, "exact")
+    assert (found.solver, found.condition) == ("cholesky", expected.condition)
+    with pytest.warns(ConvRFMWarning, match="not positive definite"):
+        assert solve_ridge(kernel - 2 * np.eye(12), targets, 0.1).solver == "clipped eigenvalues"
 
 
 @pytest.fixture

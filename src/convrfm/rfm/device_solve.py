@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator, onenormest
 from convrfm.kernels.gpu.launch import free_on, full_precision
 from convrfm.rfm.ridge import RidgeSolution, SolverDtype, check_system, solve_ridge, warn_of_clipping
 
-__all__ = ["DeviceSolution", "free_device", "solve_on_device", "solve_on_gpu"]
+__all__ = ["DeviceSolution", "free_device", "solve_by_torch", "solve_on_device", "solve_on_gpu"]
 
 LEAST_ON_DEVICE = 3000  # fewest rows of a system that a GPU solves: LAPACK takes half a second for fewer, on one core
 ON_DEVICE = " on cuda"  # suffix of the name of a solver that ran on a GPU
@@ -58,9 +58,19 @@ def solve_on_gpu(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: S
             raise
         log.warning("%s: %s ran out of memory, LAPACK solves it (%s)", size, device, str(error).splitlines()[0])
         return solve_ridge(kernel, targets, ridge, dtype)
+    return _solution(found, ridge, ON_DEVICE)
+
+
+def solve_by_torch(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
+    """Solve as `convrfm.rfm.ridge.solve_ridge`, on the CPU; arguments are not checked."""
+    return _solution(solve_on_device(kernel, targets, ridge, dtype, torch.device("cpu")), ridge)
+
+
+def _solution(found: DeviceSolution, ridge: float, suffix: str = "") -> RidgeSolution:
+    """A solution with its certificate, and a warning where eigenvalues were clipped."""
     if found.smallest is not None:
         warn_of_clipping(ridge, found.smallest)
-    solver = ("cholesky" if found.smallest is None else "clipped eigenvalues") + ON_DEVICE
+    solver = ("cholesky" if found.smallest is None else "clipped eigenvalues") + suffix
     return RidgeSolution(found.alpha, ridge, solver, found.residual, float(f"{found.condition:.3g}"))
 
 

@@ -17,6 +17,10 @@ __all__ = [
 
 SolverDtype = Literal["float64", "float32"]
 
+# Rows of a system that is left to SciPy, at most: OpenBLAS's factorisation by two threads writes beyond its buffers, and kills
+# the process, from 16000 rows in float64 on (OpenBLAS issue 1413; more threads reach further).
+MOST_FOR_SCIPY = 12_000
+
 COLUMNS_AT_ONCE = 256  # columns of a matrix whose absolute values are held at a time
 
 
@@ -27,7 +31,7 @@ class RidgeSolution:
     Attributes:
         alpha: `(n, outputs)` float64.
         ridge: the ridge.
-        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both by LAPACK;
+        solver: "cholesky", or "clipped eigenvalues" where the matrix was not positive definite, both on the CPU;
             "cholesky on cuda" and "clipped eigenvalues on cuda" where a GPU solved it.
         residual: |(K + ridge I) alpha - Y| / |Y| in the Frobenius norm, in float64, for the K that was passed.
         condition: estimate of the condition number of K + ridge I in the 1-norm (Cholesky) or 2-norm (eigenvalues), to
@@ -44,8 +48,8 @@ class RidgeSolution:
 def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: SolverDtype = "float64") -> RidgeSolution:
     """Solve one kernel ridge regression.
 
-    The last bits depend on the number of BLAS threads, see `convrfm.system.machine`. `convrfm.rfm.device_solve` does
-    the same on a GPU.
+    The last bits depend on the number of BLAS threads, see `convrfm.system.machine`. Large systems are solved by PyTorch's
+    LAPACK. `convrfm.rfm.device_solve` does the same on a GPU.
 
     Args:
         kernel: `(n, n)`, symmetric.
@@ -63,6 +67,11 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
         NonFiniteError: NaN or infinity in the kernel or the targets.
     """
     check_system(kernel, targets, ridge)
+    if len(kernel) > MOST_FOR_SCIPY:
+        # Imported here: smaller systems do without PyTorch, whose import takes seconds.
+        from convrfm.rfm.device_solve import solve_by_torch
+
+        return solve_by_torch(kernel, targets, ridge, dtype)
     exact = kernel.astype(np.float64)
     exact[np.diag_indices(len(kernel))] += ridge
     system, right = exact.astype(dtype, copy=False), targets.astype(dtype)
