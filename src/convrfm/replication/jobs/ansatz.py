@@ -75,19 +75,16 @@ def measure_network(job: Job) -> None:
 
     start, end = initial_network(job, given), trained_network(job, given)
     accuracy = _accuracy(end, prepared, given, device) if given.weights else None
-    filters = _filters(start)
+    filters = start.state_dict()
     initial, trained = measured(start, "initial"), measured(end, "trained")
     between = {epoch: measured(model, f"epoch {epoch}") for epoch, model in snapshots(job, given)}
     last = float(given.epochs or "nan")
-    parts = [
-        _numbers(trained, given, initial=filters).assign(when="trained", epoch=last),
-        _numbers(initial, given, initial=None).assign(when="initial", epoch=0.0),
-        *(correlations(found).assign(when="epoch", epoch=float(epoch)) for epoch, found in between.items()),
-    ]
     times: list[tuple[str, float, Layers]] = [("trained", last, trained), ("initial", 0.0, initial)]
     times += [("epoch", float(epoch), found) for epoch, found in between.items()]
-    parts.append(_means(times, given.network))
-    table = pd.concat(parts, ignore_index=True)
+    numbers = [_numbers(trained, given, initial=filters), _numbers(initial, given, initial=None)]
+    numbers += map(correlations, between.values())
+    parts = [part.assign(when=when, epoch=epoch) for part, (when, epoch, _) in zip(numbers, times, strict=True)]
+    table = pd.concat([*parts, _means(times, given.network)], ignore_index=True)
     # Rows of the growth have a number of their own.
     table["images"] = table.get("images", pd.Series(np.nan, table.index)).fillna(len(images)).astype(int)
     table["in_paper"] = [layer == MEAN or in_paper(given.network, layer) for layer in table["layer"]]
@@ -158,20 +155,11 @@ def _classes(prepared: Mapping[str, np.ndarray], given: AnsatzSettings) -> np.nd
     return labels if classes == find_entry(given.weights).classes else None
 
 
-def _filters(model: nn.Module) -> dict[str, np.ndarray]:
-    """Copies of the weights of all convolutions `(k, c, q, q)`."""
-    return {
-        f"{name}.weight": module.weight.detach().cpu().numpy().copy()
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d)
-    }
-
-
 def _seen(layers: Layers) -> int:
     return next(iter(layers.values())).images
 
 
-def _numbers(layers: Layers, given: AnsatzSettings, *, initial: dict[str, np.ndarray] | None) -> pd.DataFrame:
+def _numbers(layers: Layers, given: AnsatzSettings, *, initial: Mapping[str, torch.Tensor] | None) -> pd.DataFrame:
     """All that is said about the layers of one network."""
     table = summarise(layers, initial=initial, seed=given.seed)
     if given.mode != "exact":
@@ -273,7 +261,6 @@ def measure_simplenet(job: Job) -> None:
     drawn = generator(given.seed, "images of the AGOP").permutation(len(arrays["train/images"]))[: given.images]
     images = torch.from_numpy(arrays["train/images"][drawn])
     weights = weights_when(job.input("weights"))
-    initial = {name: value.numpy() for name, value in weights["initial"].items()}
     network = build_simplenet(given, arrays).to(device)
     last = given.last_epoch
     states = {0: weights["initial"], **{e: weights[f"snapshot-{e}"] for e in given.epochs}, last: weights["final"]}
@@ -281,10 +268,9 @@ def measure_simplenet(job: Job) -> None:
     layers: dict[str, LayerAgop] = {}
     for epoch, state in track(sorted(states.items()), len(states), f"AGOP on {given.dataset}, epochs", show=True):
         load_weights(network, state)
-        layers = measure(
-            network, images, given.mode, batch_size=SIMPLENET_BATCH, probes=given.probes, seed=given.seed
-        )  # fmt: skip
-        table = summarise(layers, initial=initial, seed=given.seed) if epoch == last else correlations(layers)
+        layers = measure(network, images, given.mode, batch_size=SIMPLENET_BATCH, probes=given.probes, seed=given.seed)
+        whole = epoch == last
+        table = summarise(layers, initial=weights["initial"], seed=given.seed) if whole else correlations(layers)
         tables.append(table.assign(epoch=epoch))
     write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
     write_arrays(job.outputs["arrays"], {f"core/{name}": layer.core for name, layer in layers.items()})

@@ -46,8 +46,9 @@ def fit_task(job: Job) -> None:
     they are read; the record has their hashes under `rounds`.
     """
     rounds = job.inputs.get("rounds", [])
-    journal = fit_journal(job)
     job = whole_fit(job)
+    # Its rounds are there, or it keeps them until it ends.
+    journal = StepJournal(**_of_step(job, rounds[0].parent)) if rounds else round_journal(job)
     given = fit_settings(job.settings)
     fit = _Fit.of(job, given, task_kernel(given), filling=bool(rounds))
     note_backend(job)
@@ -78,8 +79,9 @@ def fill_gram(job: Job) -> None:
     The budget of memory is the default's largest, whatever is free: the side of the tiles follows from it, and is the same in
     all parts.
     """
-    journal = filling_journal(job)
-    given = fit_settings(job.settings)
+    step = job.settings["step"]
+    journal = FillingJournal(**_of_step(job, job.outputs["train"].parent), part=(step["part"], step["parts"]))
+    given = fit_settings(whole_fit(job).settings)
     fit = _Fit.of(job, given, task_kernel(given, memory=LARGEST_DEFAULT), filling=True)
     with suppress(StepEndError):
         fit.run(journal)
@@ -88,12 +90,15 @@ def fill_gram(job: Job) -> None:
 
 def fit_round(job: Job) -> None:
     """Write one round of one stage from the parts of its kernel matrices, see `convrfm.replication.jobs.fits`."""
-    journal = fitting_journal(job)
-    given = fit_settings(job.settings)
+    folder = job.outputs["round"].parent
+    journal = FittingJournal(**_of_step(job, folder), parts=tuple(job.inputs["parts"]))
+    given = fit_settings(whole_fit(job).settings)
     fit = _Fit.of(job, given, task_kernel(given), filling=False)
     with suppress(StepEndError):
         fit.run(journal)
-    remove_scratch(job.outputs["round"].parent)
+    # Jobs of earlier code, settings or data may have left theirs.
+    for scratch in folder.glob(f"{CHECKPOINT}*"):
+        shutil.rmtree(scratch)
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,8 @@ def fit_metric(job: Job) -> None:
     Round 0, whose metric is the identity, is never the best: the figures show what was learned.
     """
     given = FeatureFitSettings.model_validate(job.settings)
-    data, kernel, settings = _feature_data(job), _feature_kernel(given), _feature_choices(given)
+    data, kernel = _feature_data(job), _feature_kernel(given)
+    settings = RFMSettings(rounds=given.rounds, ridges=tuple(given.ridges), **RFM_CHOICES[given.protocol])
     note_backend(job)
     check_memory(job.settings, len(data.train), 0 if data.test is None else len(data.test), data.train.shape[1:])
     result = fit_rounds(
@@ -235,11 +241,6 @@ def fit_metric(job: Job) -> None:
     }
     job.write_record()
     remove_checkpoints(job)
-
-
-def _feature_choices(given: FeatureFitSettings) -> RFMSettings:
-    """Settings of a fit to prepared images, with those of the protocol."""
-    return RFMSettings(rounds=given.rounds, ridges=tuple(given.ridges), **RFM_CHOICES[given.protocol])
 
 
 def _feature_kernel(given: FeatureFitSettings) -> ConvolutionalKernel:
@@ -280,10 +281,12 @@ class StepJournal(RoundJournal):
     Attributes:
         until: stage and round of the step of this job; None where all rounds are there.
         at: the stage that this is the journal of.
+        scratch: a folder of the job's own for kernel matrices, where an earlier attempt has left what it had.
     """
 
     until: tuple[int, int] | None = None
     at: int = 0
+    scratch: Path = Path()
 
     def stage(self, index: int) -> Self:
         """The journal of one stage of Deep ConvRFM."""
@@ -306,24 +309,13 @@ class StepJournal(RoundJournal):
             raise StorageError(msg)
         return found
 
-
-@dataclass(frozen=True)
-class _InScratch(StepJournal):
-    """A journal that computes kernel matrices.
-
-    Attributes:
-        scratch: a folder of the job's own, where an earlier attempt has left what it had.
-    """
-
-    scratch: Path = Path()
-
     def matrix(self, t: int, name: str) -> Path:
         """Where a kernel matrix is put together."""
         return self.scratch / f"{self.at}-{t}-{name}.npy"
 
 
 @dataclass(frozen=True)
-class FillingJournal(_InScratch):
+class FillingJournal(StepJournal):
     """Computes part i of k of the kernel matrices of a step, and ends there.
 
     Attributes:
@@ -349,7 +341,7 @@ class FillingJournal(_InScratch):
 
 
 @dataclass(frozen=True)
-class FittingJournal(_InScratch):
+class FittingJournal(StepJournal):
     """Puts the kernel matrices of a step together, keeps its round, and ends there.
 
     Attributes:
@@ -399,35 +391,12 @@ def whole_fit(job: Job) -> Job:
     return replace(job, inputs=inputs, settings=settings)
 
 
-def fit_journal(job: Job) -> RoundJournal:
-    """The journal of the job that writes the outputs of a fit: its rounds are there, or it keeps them until it ends."""
-    rounds = job.inputs.get("rounds")
-    return _step_journal(job, rounds[0].parent) if rounds else round_journal(whole_fit(job))
-
-
-def filling_journal(job: Job) -> FillingJournal:
-    """The journal of a job `fill_gram`."""
-    step = job.settings["step"]
-    return FillingJournal(**_in_scratch(job, job.outputs["train"].parent), part=(step["part"], step["parts"]))
-
-
-def fitting_journal(job: Job) -> FittingJournal:
-    """The journal of a job `fit_round`."""
-    return FittingJournal(**_in_scratch(job, job.outputs["round"].parent), parts=tuple(job.inputs["parts"]))
-
-
-def _in_scratch(job: Job, folder: Path) -> dict[str, Any]:
-    """What both journals have."""
-    return {**vars(_step_journal(job, folder)), "scratch": folder / f"{CHECKPOINT}{job_key(job)}"}
-
-
-def _step_journal(job: Job, folder: Path) -> StepJournal:
+def _of_step(job: Job, folder: Path) -> dict[str, Any]:
+    """Fields of the journal of a job whose rounds lie in a folder."""
     step = job.settings.get("step")
-    until = None if step is None else (step["stage"], step["round"])
-    return StepJournal(folder / "round", job_key(whole_fit(job)), until)
-
-
-def remove_scratch(folder: Path) -> None:
-    """Remove what jobs of earlier code, settings or data have left beside the files of a fit's steps."""
-    for scratch in folder.glob(f"{CHECKPOINT}*"):
-        shutil.rmtree(scratch)
+    return {
+        "stem": folder / "round",
+        "fit": job_key(whole_fit(job)),
+        "until": None if step is None else (step["stage"], step["round"]),
+        "scratch": folder / f"{CHECKPOINT}{job_key(job)}",
+    }

@@ -1,6 +1,6 @@
 """Train one of the shallow networks of Figure 9, and measure the ansatz in it before and after."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -13,22 +13,9 @@ from convrfm.replication.jobs.training import load_weights, prepare_torch, train
 from convrfm.replication.record.session import Job, remove_checkpoints
 from convrfm.replication.runs.networks import ShallowSettings
 from convrfm.system.storage import load_arrays, write_table
-from convrfm.training import TrainingData, TrainingResult, TrainingSettings
+from convrfm.training import TrainingData, TrainingSettings
 
 __all__ = ["train_and_measure"]
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """Images of one data set, ready for training.
-
-    Attributes:
-        data: what is trained on, with the parts to evaluate; the first of them chooses the epoch.
-        outputs: number of classes.
-    """
-
-    data: TrainingData
-    outputs: int
 
 
 def train_and_measure(job: Job) -> None:
@@ -44,7 +31,7 @@ def train_and_measure(job: Job) -> None:
     """
     given = ShallowSettings.model_validate(job.settings)
     device = prepare_torch(job)
-    prepared = _prepared(job)
+    data, classes = _training_data(job)
     settings = TrainingSettings(
         optimizer="adam",
         **given.model_dump(include={"learning_rate", "epochs", "batch_size", "evaluate_every", "stop_below"}),
@@ -54,56 +41,47 @@ def train_and_measure(job: Job) -> None:
     )
     network = ShallowCNN(
         given.architecture,
-        prepared.data.images.shape[1:],
-        prepared.outputs,
+        data.images.shape[1:],
+        classes,
         **given.model_dump(include={"width", "patch_size", "first_std", "later_std"}),
         generator=torch.Generator().manual_seed(given.seed),
     )
     description = f"{given.dataset} {given.architecture} q = {given.patch_size}"
-    result = train_resumably(job, network, prepared.data, settings, device=device, description=description)
-    tables = [_history(result)]
+    result = train_resumably(job, network, data, settings, device=device, description=description)
+    tables = [result.history.melt("epoch", var_name="quantity").dropna(subset="value").assign(when="training")]
     for when, epoch, weights in (("initial", 0, result.initial), ("trained", result.kept_epoch, result.final)):
         load_weights(network, {name: torch.from_numpy(array) for name, array in weights.items()})
-        found = measure(network, torch.from_numpy(prepared.data.images), batch_size=given.batch_size, show=True)
+        found = measure(network, torch.from_numpy(data.images), batch_size=given.batch_size, show=True)
         initial = result.initial if when == "trained" else None
         tables.append(summarise(found, initial=initial, seed=given.seed).assign(when=when, epoch=epoch))
     write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
     write_weights(job.outputs["arrays"], result)
-    _note(job, prepared, settings, result, device)
+    history = result.history.set_index("epoch")
+    job.recorder.notes |= {
+        "seed": given.seed,
+        "protocol": given.protocol,
+        "device": device,
+        "training": asdict(settings),
+        "chosen_by": next(iter(data.parts)),
+        "images_trained_on": len(data.images),
+        "images_tested_on": len(data.parts["test"][1]),
+        "classes": classes,
+        "best_epoch": result.kept_epoch,
+        "best_epoch_test_accuracy": float(history.loc[result.kept_epoch, "test_accuracy"]),
+        "last_epoch": int(history.index[-1]),
+        "last_epoch_test_accuracy": float(history["test_accuracy"].iloc[-1]),
+        "last_epoch_train_loss": float(history["train_loss"].iloc[-1]),
+    }
     job.write_record()
     remove_checkpoints(job)
 
 
-def _prepared(job: Job) -> _Prepared:
+def _training_data(job: Job) -> tuple[TrainingData, int]:
+    """What is trained on, with the parts to evaluate, of which the first chooses the epoch; and the number of classes."""
     arrays = load_arrays(job.input("images"))
     images, labels, held_out = (arrays[f"train/{name}"] for name in ("images", "labels", "validation"))
     parts = {"test": (arrays["test/images"], arrays["test/labels"])}
     if len(held_out) > 0:
         parts = {"validation": (images[held_out], labels[held_out]), **parts}
     fit = np.setdiff1d(np.arange(len(labels)), held_out)
-    return _Prepared(TrainingData(images[fit], labels[fit], parts), arrays["train/targets"].shape[1])
-
-
-def _history(result: TrainingResult) -> pd.DataFrame:
-    """What came of each epoch, a row for each number."""
-    return result.history.melt("epoch", var_name="quantity").dropna(subset="value").assign(when="training")
-
-
-def _note(job: Job, prepared: _Prepared, settings: TrainingSettings, result: TrainingResult, device: str) -> None:
-    history = result.history.set_index("epoch")
-    kept = history.loc[result.kept_epoch]
-    job.recorder.notes |= {
-        "seed": job.settings["seed"],
-        "protocol": job.settings["protocol"],
-        "device": device,
-        "training": asdict(settings),
-        "chosen_by": next(iter(prepared.data.parts)),
-        "images_trained_on": len(prepared.data.images),
-        "images_tested_on": len(prepared.data.parts["test"][1]),
-        "classes": prepared.outputs,
-        "best_epoch": result.kept_epoch,
-        "best_epoch_test_accuracy": float(kept["test_accuracy"]),
-        "last_epoch": int(history.index[-1]),
-        "last_epoch_test_accuracy": float(history["test_accuracy"].iloc[-1]),
-        "last_epoch_train_loss": float(history["train_loss"].iloc[-1]),
-    }
+    return TrainingData(images[fit], labels[fit], parts), arrays["train/targets"].shape[1]

@@ -22,9 +22,7 @@ def train_network(job: Job) -> None:
     device = prepare_torch(job)
     arrays = load_arrays(job.input("images"))
     recipe = {**given.training, "milestones": tuple(given.training["milestones"])}
-    settings = TrainingSettings(
-        "adadelta", loss="cross-entropy", shuffle=True, snapshots=tuple(given.epochs), **recipe
-    )  # fmt: skip
+    settings = TrainingSettings("adadelta", loss="cross-entropy", shuffle=True, snapshots=tuple(given.epochs), **recipe)
     data = prepared_data(arrays, border=black(arrays["train/images"].shape[1], given.scaling))
     network = build_simplenet(given, arrays)
     description = f"SimpleNet on {given.dataset}"

@@ -5,7 +5,6 @@ and by the CNFMs of a plain network, for Figure 4.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +51,7 @@ def transform_images(job: Job) -> None:
     model = trained_network(job, given)
     measured = load_arrays(job.input("measured"))
     arrays = {f"input/{i}": _displayed(images[image]) for i, image in enumerate(shown)}
-    rows: list[dict[str, Any]] = []
+    tables: list[pd.DataFrame] = []
     convolutions = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)]
     for index, (name, layer) in enumerate(track(convolutions, len(convolutions), f"{given.network}, layers", show=True)):
         entering = _entering(model, layer, images)
@@ -65,23 +64,25 @@ def transform_images(job: Job) -> None:
             patch_magnitude(entering, FilterForm(rng.standard_normal(weight.shape), None), size)
             for _ in range(given.control_draws)
         ]
-        for image, source in enumerate(source_of):
-            controls = [pixel_pearson(cnfm[image], drawn[image]) for drawn in draws]
-            rows.append(
-                {
-                    "layer": name,
-                    "index": index,
-                    "source": int(source),
-                    "image": image - int(starts[source]),
-                    "pearson": float(pixel_pearson(cnfm[image], agop[image])),
-                    "control": float(np.mean(controls)),
-                }
-            )
+        table = {
+            "layer": name,
+            "index": index,
+            "source": source_of,
+            "image": np.arange(len(images)) - starts[source_of],
+            "pearson": pixel_pearson(cnfm, agop),
+            "control": np.mean([pixel_pearson(cnfm, drawn) for drawn in draws], axis=0),
+        }
+        tables.append(pd.DataFrame(table))
         for i, image in enumerate(shown):
             arrays |= {f"cnfm/{i}/{index}": cnfm[image], f"agop/{i}/{index}": agop[image]}
-    write_table(job.outputs["metrics"], pd.DataFrame(rows))
+    _write(job, tables, arrays)
+
+
+def _write(job: Job, tables: list[pd.DataFrame], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the numbers of all layers, the pictures, and the record."""
+    write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
     write_arrays(job.outputs["arrays"], {name: array.astype(np.float32) for name, array in arrays.items()})
-    job.recorder.notes |= {"seed": given.seed, "protocol": given.protocol}
+    job.recorder.notes |= {name: job.settings[name] for name in ("seed", "protocol")}
     job.write_record()
 
 
@@ -133,7 +134,7 @@ def transform_layers(job: Job) -> None:
     images = task.test[: given.images]
     fit, weights = load_arrays(job.input("fit")), load_arrays(job.input("network"))
     arrays: dict[str, np.ndarray] = {"image": images[0]}
-    rows: list[dict[str, Any]] = []
+    tables: list[pd.DataFrame] = []
     history = pd.read_parquet(job.input("history"))
     rounds = [_learned(history, stage, given.protocol) for stage in range(_stages(fit))]
     layers = zip(_of_kernel(fit, images, q, rounds), _of_network(weights, images), strict=False)
@@ -146,18 +147,16 @@ def transform_layers(job: Job) -> None:
         shape = (1, len(change), len(metric))
         drawn = [patch_magnitude(features, FilterForm(rng.standard_normal(shape)), q, FULL) for _ in range(given.control_draws)]
         table = {
+            "layer": layer,
+            "round": rounds[layer - 1],
+            "followed": followed,
+            "image": range(len(images)),
             "pearson": pixel_pearson(learned, trained),
             "control": np.mean([pixel_pearson(random, trained) for random in drawn], axis=0),
         }
-        frame = pd.DataFrame(
-            {"layer": layer, "round": rounds[layer - 1], "followed": followed, "image": range(len(images)), **table}
-        )
-        rows += frame.to_dict("records")
+        tables.append(pd.DataFrame(table))
         arrays |= {f"kernel/{layer}": learned[0], f"network/{layer}": trained[0], f"random/{layer}": drawn[0][0]}
-    write_table(job.outputs["metrics"], pd.DataFrame(rows))
-    write_arrays(job.outputs["arrays"], {name: array.astype(np.float32) for name, array in arrays.items()})
-    job.recorder.notes |= {"seed": given.seed, "protocol": given.protocol}
-    job.write_record()
+    _write(job, tables, arrays)
 
 
 def _of_kernel(

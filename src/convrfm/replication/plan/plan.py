@@ -208,10 +208,6 @@ class Plan:
         trained_on = REGISTRY[weights].trained_on
         return self.settings.preset.zoo.dataset if trained_on == "imagenet" else trained_on
 
-    def network_of(self, weights: str) -> str:
-        """The name in `convrfm.networks.zoo` of the network that pretrained weights belong to."""
-        return REGISTRY[weights].network
-
     def image_shape(self, dataset: str, size: int | None, colour: str) -> tuple[int, int, int]:
         """Shape of one prepared image, `(channels, height, width)`."""
         native = re.fullmatch(r"(\d+)x(\d+)x(\d+)", REGISTRY[dataset].shape)

@@ -46,15 +46,6 @@ class RFMSection(Model):
             raise ValueError(msg)
 
 
-class StepSettings(Model):
-    """Which step of a fit a job does, see `convrfm.replication.jobs.fits`; `part` of `parts` where it fills matrices."""
-
-    stage: int
-    round: int
-    part: int | None = None
-    parts: int | None = None
-
-
 class FitSettings(RunSettings):
     """What a fit sees of the configuration.
 
@@ -85,12 +76,6 @@ class TaskFit(FitSettings):
     sigma: float
 
 
-class TaskStep(TaskFit):
-    """A step of such a fit, which is split over several jobs."""
-
-    step: StepSettings
-
-
 class ImageFit(FitSettings):
     """A fit to prepared images of a data set, or of a pair of its classes such as "3-8"."""
 
@@ -100,7 +85,7 @@ class ImageFit(FitSettings):
 
 def fit_settings(given: Any) -> TaskFit | ImageFit:
     """The settings of a fit's job, from plain values."""
-    adapter: TypeAdapter[TaskFit | TaskStep | ImageFit] = TypeAdapter(TaskFit | TaskStep | ImageFit)
+    adapter: TypeAdapter[TaskFit | ImageFit] = TypeAdapter(TaskFit | ImageFit)
     return adapter.validate_python(dict(given))
 
 

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
+from convrfm.datasets.registry import REGISTRY
+from convrfm.replication.runs.kinds import Files, Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -107,12 +108,8 @@ def _transformed_images(plan: "Plan", w: Keys) -> list[str]:
     images = _images(plan, w)
     if not _is_standin(plan, w):
         return images
-    appearance: dict[str, Any] = {
-        "size": plan.standins[w["network"]].size,
-        "fit": "crop",
-        "colour": "rgb",
-        "scaling": "imagenet",
-    }
+    size = plan.standins[w["network"]].size
+    appearance: dict[str, Any] = {"size": size, "fit": "crop", "colour": "rgb", "scaling": "imagenet"}
     return [*images, plan.prepared(w["protocol"], "arrays", "photographs", (2, 0), w["seed"], **appearance)]
 
 
@@ -121,7 +118,7 @@ def _states(plan: "Plan", w: Keys) -> list[str]:
     return [] if _is_standin(plan, w) else plan.state_of_input(w["network"])
 
 
-def _of_run(kind: str) -> Any:
+def _of_run(kind: str) -> Files:
     def files(plan: "Plan", w: Keys) -> list[str]:
         return [plan.run_file(kind, w["protocol"], "arrays", network=w["network"], seed=w["seed"])]
 
@@ -130,8 +127,7 @@ def _of_run(kind: str) -> Any:
 
 def _training(plan: "Plan", w: Keys) -> list[str]:
     """The training of a stand-in."""
-    files: list[str] = _of_run("standin")(plan, w) if _is_standin(plan, w) else []
-    return files
+    return _of_run("standin")(plan, w) if _is_standin(plan, w) else []
 
 
 def _of_standin(plan: "Plan", w: Keys) -> StandInSettings:
@@ -150,7 +146,7 @@ def _network(plan: "Plan", w: Keys) -> dict[str, Any]:
         of_standin = plan.standins[name].model_dump(include={"network", "divisor", "epochs"})
         return {**shared, **of_standin, "weights": "", "folders": {}, "digest": "", "dataset": "digits"}
     weights = {"weights": name, "folders": plan.folder_of(name), "digest": plan.state_of(name)["digest"]}
-    of_network = {"network": plan.network_of(name), "divisor": 1, "epochs": 0, "dataset": plan.images_for(name)}
+    of_network = {"network": REGISTRY[name].network, "divisor": 1, "epochs": 0, "dataset": plan.images_for(name)}
     return {**shared, **weights, **of_network}
 
 
@@ -163,9 +159,7 @@ def _of_transformation(plan: "Plan", w: Keys) -> TransformSettings:
 
 
 KINDS = (
-    RunKind(
-        "standin", "zoo:train_standin", ("network", "seed"), {"images": _standin_images}, _of_standin
-    ),
+    RunKind("standin", "zoo:train_standin", ("network", "seed"), {"images": _standin_images}, _of_standin),
     RunKind(
         "ansatz", "ansatz:measure_network", ("network", "seed"),
         {"images": _images, "states": _states, "training": _training}, _of_measurement,
