@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from convrfm.replication.claims.claims import load_claims
-from convrfm.replication.pages.published import published_builds, published_judgements, results_page, verdict_rows
+from convrfm.replication.pages.quoted_numbers import published_builds, published_judgements, results_page, verdict_rows
 from convrfm.replication.record.record import seal_of
 from docs.pages import ROOT
 

@@ -28,8 +28,8 @@ from convrfm.replication.claims.evidence import Condition
 from convrfm.replication.config.models import Model, as_yaml
 from convrfm.replication.config.validation import section_in
 from convrfm.replication.figures.printed import PRINTED
-from convrfm.replication.pages.published import published_builds, results_page
-from convrfm.replication.pages.quoted_numbers import quoted
+from convrfm.replication.figures.style import markdown_table
+from convrfm.replication.pages.quoted_numbers import published_builds, quoted, results_page
 from convrfm.replication.plan.presets import Config, Preset
 from convrfm.replication.record.closure import executed
 from convrfm.system.storage import write_bytes
@@ -53,18 +53,16 @@ def claims_page(claims: Sequence[Claim], header: str) -> str:
         "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and nowhere",
         "else. Soft ones are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
         "",
-        "| claim | title | figure | protocols | decidable with |",
-        "|---|---|---|---|---|",
-        *(_claim_row(claim) for claim in claims),
+        *markdown_table(["claim", "title", "figure", "protocols", "decidable with"], map(_claim_row, claims)),
     ]
     for claim in claims:
         lines += ["", *_claim_section(claim)]
     return "\n".join(lines) + "\n"
 
 
-def _claim_row(claim: Claim) -> str:
+def _claim_row(claim: Claim) -> tuple[str, ...]:
     protocols = ", ".join(claim.protocols) or "no difference"
-    return f"| {claim.id} | {claim.title} | {claim.figure or '-'} | {protocols} | {', '.join(claim.presets)} |"
+    return claim.id, claim.title, claim.figure or "-", protocols, ", ".join(claim.presets)
 
 
 def _claim_section(claim: Claim) -> list[str]:
@@ -82,25 +80,20 @@ def _claim_section(claim: Claim) -> list[str]:
         "",
         f"**If it fails.** {claim.failure_means}",
         "",
-        f"A decision takes {claim.needs}. Built by `{_command(claim)}`.",
+        # By the first preset that can decide it.
+        f"A decision takes {claim.needs}. Built by `{rebuild_command(claim, claim.presets[0], None)}`.",
     ]
     if claim.printed:
         run = PRINTED[claim.printed]
-        accuracy, tolerance = (" | ".join(f"{number:g}" for number in numbers) for numbers in (run.accuracy, run.tolerance))
-        rounds = " | ".join(str(number) for number in range(run.rounds))
-        lines += ["", f"| round | {rounds} |", "|---|" + "---|" * run.rounds, f"| printed, % | {accuracy} |",
-                  f"| tolerance, points | {tolerance} |"]  # fmt: skip
+        rows = (("printed, %", run.accuracy), ("tolerance, points", run.tolerance))
+        cells = ([name, *(f"{number:g}" for number in numbers)] for name, numbers in rows)
+        lines += ["", *markdown_table(["round", *range(run.rounds)], cells)]
     return lines
 
 
 def _condition_row(condition: Condition) -> str:
     required = "reported only" if condition.soft and condition.bound == "printed" else condition.in_words()
     return f"| {condition.quantity} | {required} | {'soft' if condition.soft else ''} |"
-
-
-def _command(claim: Claim) -> str:
-    """The command with the first preset that can decide the claim."""
-    return rebuild_command(claim, claim.presets[0], None)
 
 
 STEP, HEIGHT, MARGIN = 80, 62, 12
@@ -257,17 +250,11 @@ def _filled(page: Path, blocks: Mapping[str, Iterable[str]]) -> str:
     return text
 
 
-def _table(header: str, rows: Iterable[str]) -> Iterator[str]:
-    yield header
-    yield "|" + "---|" * (header.count("|") - 1)
-    yield from rows
+def _keys(model: type[Model]) -> list[str]:
+    return markdown_table(["key", "type", "default", "meaning"], _rows(model, ""))
 
 
-def _keys(model: type[Model]) -> Iterator[str]:
-    return _table("| key | type | default | meaning |", _rows(model, ""))
-
-
-def _rows(model: type[Model], prefix: str) -> Iterator[str]:
+def _rows(model: type[Model], prefix: str) -> Iterator[tuple[object, ...]]:
     """Rows of the table for all keys of a section; equal sections are shown once, at the first of them."""
     shown: dict[type[Model], str] = {}
     for name, info in model.model_fields.items():
@@ -279,7 +266,7 @@ def _rows(model: type[Model], prefix: str) -> Iterator[str]:
         default = "required" if info.is_required() else ""
         if not info.is_required() and inner is None:
             default = f"`{as_yaml(info.get_default(call_default_factory=True))}`"
-        yield f"| `{prefix}{name}{many}` | {kind} | {default} | {info.description} |"
+        yield f"`{prefix}{name}{many}`", kind, default, info.description
         if inner is not None and inner not in shown:
             shown[inner] = f"{name}{many}"
             yield from _rows(inner, f"{prefix}{name}{many}.")
@@ -302,35 +289,30 @@ def _kind(annotation: Any) -> str:
 
 def _data() -> dict[str, Iterable[str]]:
     """Blocks of the page on data, from the registry."""
-    images = "| name | data set | images | classes | shape | MB | obtained | figures | licence | source |"
-    layouts = "| name | official layout | others | folder of the system | checksums of |"
-    weights = (f"| {e.name} | {e.required[0]} | {e.megabytes:.0f} | {', '.join(e.figures)} |" for e in WEIGHTS)
+    images = ["name", "data set", "images", "classes", "shape", "MB", "obtained", "figures", "licence", "source"]
+    layouts = ["name", "official layout", "others", "folder of the system", "checksums of"]
+    weights = ([e.name, e.required[0], f"{e.megabytes:.0f}", ", ".join(e.figures)] for e in WEIGHTS)
+    cifar = ([e.name, e.required[0], f"{e.megabytes:g}", f"{e.accuracy:.2f}", e.source] for e in CIFAR_WEIGHTS)
     return {
-        "images": _table(images, map(_data_row, IMAGE_SETS)),
-        "layouts": _table(layouts, (_layout_row(entry) for entry in IMAGE_SETS if entry.has_files)),
+        "images": markdown_table(images, map(_data_row, IMAGE_SETS)),
+        "layouts": markdown_table(layouts, (_layout_row(entry) for entry in IMAGE_SETS if entry.has_files)),
         "remarks": (f"- **{entry.title}** {entry.notes}" for entry in IMAGE_SETS if entry.notes),
         "steps": (f"- **{e.title}**, into `data_dir/{e.name}/`: {e.steps}" for e in IMAGE_SETS if e.steps),
-        "weights": _table("| name | file | MB | figures |", weights),
-        "weights-cifar10": _table("| name | file | MB | test accuracy, % | source |", map(_cifar_row, CIFAR_WEIGHTS)),
+        "weights": markdown_table(["name", "file", "MB", "figures"], weights),
+        "weights-cifar10": markdown_table(["name", "file", "MB", "test accuracy, %", "source"], cifar),
     }
 
 
-def _cifar_row(entry: Entry) -> str:
-    cells = (entry.name, entry.required[0], f"{entry.megabytes:g}", f"{entry.accuracy:.2f}", entry.source)
-    return f"| {' | '.join(cells)} |"
-
-
-def _data_row(entry: Entry) -> str:
+def _data_row(entry: Entry) -> tuple[object, ...]:
     images = ", ".join(f"{split}{'*' * (split in entry.class_sorted)} {n}" for split, n in entry.splits.items())
     size = f"{entry.megabytes:.0f}" if entry.has_files else "-"
-    cells = (
+    return (
         entry.name, entry.title, images or "as drawn", entry.classes, entry.shape, size, entry.obtained,
         ", ".join(entry.figures) or "-", entry.licence, entry.source,
     )  # fmt: skip
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def _layout_row(entry: Entry) -> str:
+def _layout_row(entry: Entry) -> tuple[str, ...]:
     folders: dict[str, list[str]] = {}
     for path in entry.required:
         folder, _, name = path.rstrip("/").rpartition("/")
@@ -342,7 +324,7 @@ def _layout_row(entry: Entry) -> str:
     known += ["number of images"] if any(path.endswith("/") for path in entry.contents) else []
     others = "; ".join(f"`{layout.form}`" for layout in entry.layouts)
     system = ", ".join(f"`{folder}`" for folder in entry.system_folders)
-    return f"| {entry.name} | {official} | {others or '-'} | {system or '-'} | {', '.join(known) or '-'} |"
+    return entry.name, official, others or "-", system or "-", ", ".join(known) or "-"
 
 
 def _listed(names: list[str]) -> str:

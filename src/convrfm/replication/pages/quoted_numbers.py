@@ -1,4 +1,4 @@
-"""Numbers that README and docs quote, filled in from the files in which they were measured.
+"""What pages say of results: numbers that README and docs quote, and the pages of published builds.
 
 A page marks a number by `<!-- generated: NAME -->` and `<!-- /generated -->`; what lies between is written from
 
@@ -10,7 +10,7 @@ A page marks a number by `<!-- generated: NAME -->` and `<!-- /generated -->`; w
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from typing import Any
 import pandas as pd
 
 from convrfm.errors import ConfigError
-from convrfm.replication.pages.published import DECIDED, published_builds, published_judgements, verdict_rows
+from convrfm.replication.claims.verdicts import Verdict
+from convrfm.replication.figures.accuracies import Estimate, estimate_cell
+from convrfm.replication.figures.style import markdown_table
 
-__all__ = ["quoted"]
+__all__ = ["published_builds", "published_judgements", "quoted", "results_page", "verdict_rows"]
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!--).)*)(<!-- /generated -->)", re.DOTALL)
 
@@ -169,15 +171,16 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> Iterator[str]:
+def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> list[str]:
     """The README's table of figures."""
     _, lowest, highest = _bars_range(quick["bars"])
     numbers = {**quick["figures"], "gain": f"{lowest:.1f} to {highest:.1f}", "points06": 100 * quick["figures"]["fig06_gain"]}
-    yield "| figure | command | what you should see | time | data |"
-    yield "|---|---|---|---|---|"
-    for title, arguments, name, seen, data in _FIGURES:
-        time = _duration(times[name]["minutes"]) if name else "hours"
-        yield f"| {title} | `snakemake -c2 {arguments}` | {seen.format(**numbers)} | {time} | {data} |"
+    minutes = {name: _duration(entry["minutes"]) for name, entry in times.items()} | {"": "hours"}
+    rows = (
+        [title, f"`snakemake -c2 {arguments}`", seen.format(**numbers), minutes[name], data]
+        for title, arguments, name, seen, data in _FIGURES
+    )
+    return markdown_table(["figure", "command", "what you should see", "time", "data"], rows)
 
 
 def _bars_range(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
@@ -191,21 +194,107 @@ def _bars_range(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
     return 100 * (accuracies[min(accuracies)] - accuracies[max(accuracies)]), 100 * min(gains), 100 * max(gains)
 
 
-def _bars_rows(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _bars_rows(rows: list[dict[str, Any]]) -> list[str]:
     """Accuracy of the CNTK on noisy bars, and what each method gains over it."""
-    cells = {(row["quantity"], row["method"], row["against"], row["sigma"]): row for row in rows}
+    cells = {}
+    for row in rows:
+        found = Estimate(row["value"], row["low"], row["high"], row["over"], draws=0, images=0)
+        cells[row["method"], row["against"], row["sigma"]] = estimate_cell(found, gain=bool(row["against"]))
     sigmas = sorted({row["sigma"] for row in rows})
-    yield f"| method | {' | '.join(f'sigma = {sigma:g}' for sigma in sigmas)} |"
-    yield "|---" * (len(sigmas) + 1) + "|"
-    shown = [_interval(cells["accuracy", "CNTK", "", sigma], ".1f") + " %" for sigma in sigmas]
-    yield f"| CNTK, accuracy | {' | '.join(shown)} |"
-    for method in _METHODS:
-        found = [cells["difference", method, "CNTK", sigma] for sigma in sigmas]
-        daggers = ["†" if row["over"] == "test images" else "" for row in found]
-        shown = [_interval(row, "+.1f") + dagger for row, dagger in zip(found, daggers, strict=True)]
-        yield f"| {method}, over CNTK | {' | '.join(shown)} |"
+    table = [["CNTK, accuracy", *(cells["CNTK", "", sigma] for sigma in sigmas)]]
+    table += [[f"{method}, over CNTK", *(cells[method, "CNTK", sigma] for sigma in sigmas)] for method in _METHODS]
+    return markdown_table(["method", *(f"sigma = {sigma:g}" for sigma in sigmas)], table)
 
 
-def _interval(row: dict[str, Any], form: str) -> str:
-    value, low, high = (format(100 * row[name], form) for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+DECIDED = (Verdict.REPRODUCED, Verdict.PARTIAL, Verdict.NOT_REPRODUCED)
+"""Verdicts that say something of the paper."""
+
+
+def published_builds(root: Path) -> list[Path]:
+    """The folders of the builds whose results README and docs speak of, in a checkout."""
+    return sorted(path.parent for path in (root / "docs/results").glob("*/build.json"))
+
+
+def published_judgements(root: Path) -> list[dict[str, Any]]:
+    """What the audits of the published builds say of each claim and protocol: the first that decides it, else the first.
+
+    Args:
+        root: of the checkout.
+    """
+    kept: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for folder in published_builds(root):
+        for each in json.loads((folder / "audit/audit.json").read_text(encoding="utf-8"))["judgements"]:
+            earlier = kept.setdefault((each["claim"], each["protocol"]), each)
+            if earlier["verdict"] not in DECIDED and each["verdict"] in DECIDED:
+                kept[each["claim"], each["protocol"]] = each
+    return list(kept.values())
+
+
+def verdict_rows(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table in Markdown: for each claim the verdict, the number that decides it, and what was measured.
+
+    Args:
+        judgements: of `audit.json`.
+    """
+    both = len({each["protocol"] for each in judgements if each["protocol"]}) > 1
+    rows = []
+    for each in judgements:
+        protocol = f" ({each['protocol']})" if both and each["protocol"] else ""
+        needs = f"needs{each['reason'].rpartition('A decision takes')[2].rstrip('.')}"
+        found = (each["number"], each["data"]) if each["verdict"] in DECIDED else (needs, "-")
+        rows.append([f"{each['claim']}, {each['title']}{protocol}", each["verdict"], *found])
+    lines = markdown_table(["claim", "verdict", "the number that decides, 95 % interval", "measured on"], rows)
+    return [line.replace("\n", " ") for line in lines]
+
+
+def results_page(folder: Path, header: str) -> str:
+    """The page of a published build.
+
+    Args:
+        folder: of `published_builds`.
+        header: says where the page comes from.
+    """
+    audit, build = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("audit/audit.json", "build.json"))
+    paths = sorted(folder.glob("figures/*/*.json"))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    (commit,) = {record["code"]["commit"] for record in records}
+    machines = {record["machine"]["processor"] for record in records}
+    built = sorted({path.stem for path in paths})
+    lines = [
+        f"# Published results: {folder.name}",
+        "",
+        f"<!-- {header} -->",
+        "",
+        f"Built by `snakemake -c2 --config preset={audit['preset']} -- {' '.join(built)}`",
+        f"with the code of commit `{commit[:10]}`, on {', '.join(machines)}:",
+        f"{build['runs']} runs, {build['run_seconds'] / 3600:.1f} hours of jobs. The audit of {audit['made'][:10]} trusts the",
+        "results. [audit.json](audit/audit.json) has every measurement, [seal.json](seal.json) the hashes of all records.",
+        "Beside each picture lie table, caption, and record with the hashes of what it was made of. The root of all records:",
+        "",
+        f"    {audit['root']}",
+        "",
+        "## Claims",
+        "",
+        *verdict_rows(audit["judgements"]),
+        "",
+        "What has to hold for each claim was fixed beforehand: [claims](../../claims.md).",
+        "",
+        "## Data",
+        "",
+        *markdown_table(["data", "images", "as published", "remark"], map(_data_row, build["data"])),
+    ]
+    for record in sorted(folder.glob("figures/*/*.md")):
+        picture = record.with_suffix(".png").relative_to(folder).as_posix()
+        caption = record.read_text(encoding="utf-8").strip()
+        lines += ["", f"## {record.stem}, protocol {record.parent.name}", "", f"![{record.stem}]({picture})", "", caption]
+    return "\n".join(lines) + "\n"
+
+
+def _data_row(data: Mapping[str, Any]) -> tuple[str, ...]:
+    splits = ", ".join(
+        f"{split} {found['images']}" + (f" of {data['part'][split][1]}" if split in data["part"] else "")
+        for split, found in data["splits"].items()
+        if "images" in found
+    )
+    verified = "verified" if data["verified"] else "not verified"
+    return data["dataset"], splits or "-", verified, data["note"] or "-"
