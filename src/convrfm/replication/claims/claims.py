@@ -60,17 +60,9 @@ class Claim(Rule):
 
     def condition_in_words(self) -> str:
         """`condition` with all bounds filled in."""
-        return self.condition.format(**{name: Bound(each.bound) for name, each in self.conditions.items()})
-
-
-class Bound:
-    """A bound in a sentence: a number in its shortest form, or "the printed tolerance"."""
-
-    def __init__(self, number: float | str) -> None:
-        self.number = number
-
-    def __format__(self, form: str) -> str:
-        return format(self.number, form or "g") if isinstance(self.number, float) else "the printed tolerance"
+        bounds = {name: each.bound for name, each in self.conditions.items()}
+        words = {n: "the printed tolerance" if isinstance(b, str) else f"{b:g}" for n, b in bounds.items()}
+        return self.condition.format(**words)
 
 
 def read_claims(text: str) -> tuple[Claim, ...]:

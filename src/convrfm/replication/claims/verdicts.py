@@ -149,7 +149,8 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
         problems: what is not there or cannot be read.
     """
     once = {(each.condition, each.on, each.what, repr(each.number)): each for each in reversed(list(readings))}
-    weighed = [_weighed(rule.conditions[each.condition], each) for each in reversed(once.values())]
+    pairs = [(each, rule.conditions[each.condition]) for each in reversed(once.values())]
+    weighed = [_Weighed(each, condition, *measured(condition, each)) for each, condition in pairs]
     spoken_of = [rule.printed] if rule.printed else rule.of
     skipped = {part: reason for part, reason in skipped.items() if not spoken_of or part in spoken_of}
     problems = list(dict.fromkeys(problems))
@@ -189,10 +190,6 @@ class _Weighed:
     def is_broken(self) -> bool:
         """Whether it is a control that does not do what it should."""
         return self.measurement.comparable and self.condition.control and self.measurement.holds is not True
-
-
-def _weighed(condition: Condition, reading: Reading) -> _Weighed:
-    return _Weighed(reading, condition, *measured(condition, reading))
 
 
 def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
