@@ -1,7 +1,7 @@
 """What Figures 3, 10, 11 and 12 share: their table, how filters and pictures are drawn, and numbers in words."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -34,6 +34,7 @@ from convrfm.replication.figures.style import (
     in_sentence,
     is_stand_in,
     short_title,
+    show_picture,
     stand_in_note,
     write_reason,
 )
@@ -290,47 +291,43 @@ def orientation_sentence(table: pd.DataFrame) -> str:
     )
 
 
-def headline(name: str, rest: str, table: pd.DataFrame) -> str:
-    """First words of a caption."""
-    protocol = table["protocol"].iloc[0]
-    return (
-        f"**{name}** (protocol: {protocol}). {rest} The metric is that of ConvRFM's best round from round 1 on, chosen "
-        f"{how_chosen(protocol)}."
-    )
+def caption_of(name: str, rest: str, table: pd.DataFrame, skipped: Mapping[str, str], paragraphs: Iterable[str]) -> str:
+    """Write the caption of a figure.
 
-
-def notes(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
-    """Last paragraphs of a caption: what the intervals are over, what stands in for other data, and what is missing."""
-    draws = table.groupby("dataset")["draw"].nunique().max()
-    over = f"{draws} draws" if draws > 1 else "the images of one draw"
-    lines = [f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."]
-    standing = stand_in_note([*table["dataset"], *table["source"]])
-    if standing:
-        lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
-    return [*lines, *(f"**{short_title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items())]
-
-
-def caption_of_data_sets(
-    name: str, rest: str, table: pd.DataFrame, skipped: Mapping[str, str], sentences: Callable[[pd.DataFrame], str]
-) -> str:
-    """Write the caption of a figure with a part for each data set.
+    Its last paragraphs say what the intervals are over, what stands in for other data, and what is missing.
 
     Args:
         name: of the figure.
         rest: what it shows.
         table: from `table_of`.
         skipped: data sets that are not there, with the reason.
-        sentences: what was found on one data set, from its rows.
+        paragraphs: what was found.
     """
-    groups = table.groupby("dataset", sort=False)
-    paragraphs = [f"**{short_title(str(dataset))}**: {sentences(rows)}" for dataset, rows in groups]
-    return "\n\n".join([headline(name, rest, table), *paragraphs, *notes(table, skipped)]) + "\n"
+    protocol = table["protocol"].iloc[0]
+    opening = (
+        f"**{name}** (protocol: {protocol}). {rest} The metric is that of ConvRFM's best round from round 1 on, chosen "
+        f"{how_chosen(protocol)}."
+    )
+    draws = table.groupby("dataset")["draw"].nunique().max()
+    over = f"{draws} draws" if draws > 1 else "the images of one draw"
+    lines = [f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."]
+    standing = stand_in_note([*table["dataset"], *table["source"]])
+    if standing:
+        lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
+    lines += [f"**{short_title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
+    return "\n\n".join([opening, *paragraphs, *lines]) + "\n"
+
+
+def by_data_set(table: pd.DataFrame, sentences: Callable[[pd.DataFrame], str]) -> Iterator[str]:
+    """A paragraph for each data set, from its rows."""
+    for dataset, rows in table.groupby("dataset", sort=False):
+        yield f"**{short_title(str(dataset))}**: {sentences(rows)}"
 
 
 def show(cell: Axes, picture: np.ndarray) -> None:
     """Show an image `(channels, height, width)` in [0, 1], or a picture `(height, width)` from smallest to largest value."""
     if picture.ndim == 2:
-        cell.imshow(picture, cmap="viridis", interpolation="nearest")
+        show_picture(cell, picture)
     elif len(picture) == 1:
         cell.imshow(picture[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     else:
@@ -376,11 +373,6 @@ def letter_part(part: SubFigure, name: str) -> None:
     part.text(0.005, 0.995, name, fontsize=11, fontweight="bold", va="top")
 
 
-def write_missing(part: SubFigure, dataset: str, reason: str) -> None:
-    """Write into a part of a figure that a data set is not there, and why."""
-    write_reason(part.subplots(), short_title(dataset), reason)
-
-
 def draw_data_sets(
     table: pd.DataFrame,
     shown: Mapping[str, Shown],
@@ -406,7 +398,7 @@ def draw_data_sets(
             draw(part, content, first_seed(table[table["dataset"] == dataset]))
             letter_part(part, name)
         for part, (dataset, reason) in zip(parts[len(shown) :], skipped.items(), strict=True):
-            write_missing(part, dataset, reason)
+            write_reason(part.subplots(), short_title(dataset), reason)
     return figure
 
 

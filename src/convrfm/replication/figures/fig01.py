@@ -1,7 +1,7 @@
 """Figure 1, the ansatz in trained networks: correlation of CNFM and patch-AGOP, its controls, and first layers as pictures."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, spoken_of
 from convrfm.replication.config.models import Model, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.style import bare, figure_style, letter, palette, write_reason
+from convrfm.replication.figures.style import bare, figure_style, letter, markdown_table, palette, write_reason
 from convrfm.replication.figures.zoo import (
     Run,
     ansatz_needs,
@@ -35,9 +35,6 @@ from convrfm.replication.figures.zoo import (
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig01", "caption", "draw", "draw_figure", "growth", "tidy"]
 
@@ -107,11 +104,11 @@ Heat = Mapping[str, np.ndarray]
 """`cnfm` and `agop` of the first convolution of one network, each `(d, d)`."""
 
 BARS = {
-    "pearson": ("trained", "CNFM and AGOP, trained"),
-    "initial_cnfm": ("trained", "CNFM at initialisation and CNFM trained"),
-    "rotated_null": ("trained", "null: CNFM and AGOP with rotated gradients"),
+    "pearson": "CNFM and AGOP, trained",
+    "initial_cnfm": "CNFM at initialisation and CNFM trained",
+    "rotated_null": "null: CNFM and AGOP with rotated gradients",
 }
-"""Quantities shown as bars, of which measurement, and the name in the legend."""
+"""Quantities shown as bars, with their names in the legend."""
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
@@ -200,7 +197,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
     found = palette("colorblind", 4)
     colours = {"pearson": found[0], "initial_cnfm": found[3], "rotated_null": "0.72"}
     width = 0.8 / len(BARS)
-    for place, (quantity, (_, name)) in enumerate(BARS.items()):
+    for place, (quantity, name) in enumerate(BARS.items()):
         rows = table[table["quantity"] == quantity].set_index("network").loc[networks]
         x = np.arange(len(networks)) + (place - (len(BARS) - 1) / 2) * width
         axes.bar(x, rows["value"], width * 0.92, color=colours[quantity], label=name, zorder=2)
@@ -263,22 +260,16 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "smallest to their largest entry."
         + (" A', B': the same for networks beyond the paper's list." if any(map(is_beyond, networks)) else "")
     )
-    columns = ("network", "layers", "trained", "at initialisation", *GAINS.values())
-    lines = [opening, "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    rows = []
     for network in networks:
         cells = [
             number_cell(numbers.loc[(network, name)], signed=name.startswith("gain"))
             for name in ("pearson", "initial_pearson", *GAINS)
         ]
         layers = numbers.loc[(network, "pearson"), "layers"]
-        lines.append(f"| {title(network)} | {layers} | " + " | ".join(cells) + " |")
-    lines += caption_of_networks(networks, skipped)
-    return "\n".join(lines) + "\n"
-
-
-def _shown(plan: "Plan", protocol: str) -> list[str]:
-    """The arrays of the networks whose first layer is shown."""
-    return zoo_runs(plan, protocol, "arrays", kind="ansatz", networks=plan.section(Fig01).heat_maps)
+        rows.append([title(network), layers, *cells])
+    table_of_means = markdown_table(["network", "layers", "trained", "at initialisation", *GAINS.values()], rows)
+    return "\n".join([opening, "", *table_of_means, *caption_of_networks(networks, skipped)]) + "\n"
 
 
 FIGURE = FigureSpec(
@@ -288,7 +279,13 @@ FIGURE = FigureSpec(
     "its value for the covariance of untrained filters and for a null with randomly rotated gradients.",
     section=Fig01,
     needs=ansatz_needs,
-    inputs={**run_inputs(ansatz_runs, "metrics", "records"), "arrays": _shown},
+    inputs={
+        **run_inputs(ansatz_runs, "metrics", "records"),
+        # Of the networks whose first layer is shown.
+        "arrays": lambda plan, protocol: zoo_runs(
+            plan, protocol, "arrays", kind="ansatz", networks=plan.section(Fig01).heat_maps
+        ),
+    },
     seen=lambda plan, _: plan.section(Fig01).model_dump(),
     judges=judges,
 )

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pydantic import Field
@@ -24,7 +23,7 @@ from convrfm.replication.claims.evidence import (
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.style import bare, figure_style
+from convrfm.replication.figures.style import figure_style, markdown_table, show_picture
 from convrfm.replication.figures.zoo import caption_of_networks, is_stand_in, measurements, note_of, title, zoo_needs, zoo_runs
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
@@ -109,20 +108,21 @@ def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
     network = table["network"].iloc[0]
     shown = sum(name.startswith("input/") for name in pictures)
     layers = list(dict.fromkeys(table["layer"]))
-    rows_of = _rows_of_shown(table, shown)
+    # The first image of each source is shown, or the first ones of a single source.
+    images = table[table["image"] == 0].groupby("source") if table["source"].nunique() > 1 else table.groupby("image")
     with figure_style():
         tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.01)
         many = len(layers) > MANY
         figure = Figure(figsize=(7.2, (1.5 if many else 2.05) * shown + 0.4), layout=tight)
         cells = figure.subplots(2 * shown, 1 + len(layers), squeeze=False)
-        for i in range(shown):
-            _show(cells[2 * i, 0], pictures[f"input/{i}"].transpose(1, 2, 0))
+        for i, (_, rows) in zip(range(shown), images, strict=False):
+            show_picture(cells[2 * i, 0], pictures[f"input/{i}"].transpose(1, 2, 0))
             cells[2 * i, 0].set_title("image", fontsize=7)
             cells[2 * i + 1, 0].set_axis_off()
-            for place, (_, row) in enumerate(rows_of[i].iterrows()):
+            for place, (_, row) in enumerate(rows.iterrows()):
                 top, bottom = cells[2 * i : 2 * i + 2, 1 + place]
-                _show(top, pictures[f"cnfm/{i}/{row['index']}"])
-                _show(bottom, pictures[f"agop/{i}/{row['index']}"])
+                show_picture(top, pictures[f"cnfm/{i}/{row['index']}"])
+                show_picture(bottom, pictures[f"agop/{i}/{row['index']}"])
                 # Beside many others there is room for the numbers alone; the caption says what they are.
                 top.set_title(f"{place + 1}" if many else f"layer {place + 1}", fontsize=7)
                 words = "{:.2f}\n{:.2f}" if many else "r = {:.2f}\nrand. {:.2f}"
@@ -138,19 +138,6 @@ MANY = 12
 """Layers beside which there is no room for words."""
 
 
-def _rows_of_shown(table: pd.DataFrame, shown: int) -> list[pd.DataFrame]:
-    """The rows of each shown image: the first of each source, or the first ones of a single source."""
-    if table["source"].nunique() > 1:
-        return [table[(table["source"] == i) & (table["image"] == 0)] for i in range(shown)]
-    return [table[table["image"] == i] for i in range(shown)]
-
-
-def _show(cell: Axes, picture: np.ndarray) -> None:
-    """A picture from its smallest to its largest value."""
-    cell.imshow(picture, cmap="viridis", interpolation="nearest")
-    bare(cell)
-
-
 def caption(table: pd.DataFrame) -> str:
     """Write the caption in Markdown; every number in it is computed from the table, which is from `tidy`."""
     network, means = table["network"].iloc[0], summary(table)
@@ -162,26 +149,17 @@ def caption(table: pd.DataFrame) -> str:
         "the norm is over all channels. Under each pair: the Pearson correlation of their pixels, and below it that of the "
         "upper picture with random matrices, the covariance of Gaussian filters of the same shape."
     )
-    lines = [
-        opening,
-        "",
-        f"Means over {images} images, with 95 % intervals of the excess:",
-        "",
-        "| layer | correlation | random | excess |",
-        "|---|---|---|---|",
-    ]
-    for _, row in means.iterrows():
-        excess = with_interval(row["excess"], row["low"], row["high"], "+.3f")
-        lines.append(f"| {row['layer']} | {row['pearson']:.3f} | {row['control']:.3f} | {excess} |")
-    return "\n".join([*lines, *caption_of_networks([network], {})]) + "\n"
-
-
-def _network(plan: "Plan") -> list[str]:
-    return [plan.section(Fig02).network]
+    cells = (
+        [r.layer, f"{r.pearson:.3f}", f"{r.control:.3f}", with_interval(r.excess, r.low, r.high, "+.3f")]
+        for r in means.itertuples()
+    )
+    rows = markdown_table(["layer", "correlation", "random", "excess"], cells)
+    said = f"Means over {images} images, with 95 % intervals of the excess:"
+    return "\n".join([opening, "", said, "", *rows, *caption_of_networks([network], {})]) + "\n"
 
 
 def _run(plan: "Plan", protocol: str, file: str) -> list[str]:
-    return zoo_runs(plan, protocol, file, kind="transformed", networks=_network(plan))
+    return zoo_runs(plan, protocol, file, kind="transformed", networks=[plan.section(Fig02).network])
 
 
 FIGURE = FigureSpec(
@@ -190,7 +168,7 @@ FIGURE = FigureSpec(
     about="Images as they enter each convolution, transformed by the square root of that layer's filter covariance (CNFM) and "
     "of its patch-AGOP, with the correlation of the two pictures and that with a random matrix.",
     section=Fig02,
-    needs=lambda plan: zoo_needs(plan, _network(plan)),
+    needs=lambda plan: zoo_needs(plan, [plan.section(Fig02).network]),
     inputs=run_inputs(_run, "metrics", "records", "arrays"),
     judges=judges,
 )

@@ -22,6 +22,7 @@ from convrfm.replication.figures.features import (
     Strip,
     against_random,
     by_metric,
+    caption_of,
     draw_strip,
     edge_detectors,
     excess,
@@ -29,21 +30,18 @@ from convrfm.replication.figures.features import (
     feature_figure,
     feature_judges,
     first_seed,
-    headline,
     kernels_and_networks,
     letter_part,
-    notes,
     over_in_words,
     proper_edges,
     show,
     show_filter,
     table_of,
-    write_missing,
 )
 from convrfm.replication.figures.fig10 import first_layers_of, pair_labels, pair_sentences
 from convrfm.replication.figures.fig12 import edge_sentences
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.style import figure_style, in_sentence, short_title, with_stand_ins
+from convrfm.replication.figures.style import figure_style, in_sentence, short_title, with_stand_ins, write_reason
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "Fig03", "caption", "draw", "draw_figure"]
@@ -93,7 +91,7 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
         middle.suptitle(f"{short_title(dataset)}: CNTK-ConvRFM and the first layer of the network", fontsize=8)
         if pictures.natural is None:
             ((name, reason),) = skipped.items()
-            write_missing(bottom, name, reason)
+            write_reason(bottom.subplots(), short_title(name), reason)
         else:
             _draw_natural(bottom, pictures.natural, panels["C"])
             source = panels["C"]["source"].iloc[0]
@@ -149,7 +147,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "matrix; below each, the Pearson correlation of its pixels with those of ConvRFM's picture. C: natural images through "
         "the same metrics, with the correlation with their Sobel magnitude, and that of random matrices' pictures."
     )
-    lines = [headline("Figure 3, what the first layer learns", rest, table)]
+    lines = []
     panels = {name: table[table["panel"] == name] for name in "ABC"}
     for kernel, rows in panels["A"].groupby("kernel", sort=False):
         lines.append(f"**A, {KERNELS[str(kernel)]}**, measured on test images: {edge_sentences(rows)}")
@@ -158,7 +156,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         found = excess(rows[rows["quantity"] == f"sobel_{kernel}"])
         source = in_sentence(rows["source"].iloc[0])
         lines.append(f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {against_random(found)}.")
-    return "\n\n".join([*lines, *notes(table, skipped)]) + "\n"
+    return caption_of("Figure 3, what the first layer learns", rest, table, skipped, lines)
 
 
 judges = feature_judges("fig03")

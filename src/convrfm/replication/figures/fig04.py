@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pydantic import Field
@@ -31,6 +30,7 @@ from convrfm.replication.figures.style import (
     letter,
     markdown_table,
     short_title,
+    show_picture,
     skipped_lines,
     star,
     starred_note,
@@ -132,7 +132,9 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
     columns = 1 + int(table["layer"].max())
     with figure_style():
         tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.02)
-        heights = [2 * _cell_height(pictures[task]["image"], columns) + 0.75 for task in tasks]
+        shapes = [pictures[task]["image"].shape for task in tasks]
+        # Inches of two pictures, as wide as their column but never higher than that, and of what stands beside them.
+        heights = [2 * (min(1.0, height / width) * 6.4 / columns) + 0.75 for _, height, width in shapes]
         figure = Figure(figsize=(7.2, sum(heights) + 0.3), layout=tight)
         parts = figure.subfigures(len(tasks), 1, squeeze=False, height_ratios=heights)[:, 0]
         for name, part, task in zip("ABCDEFGHIJ", parts, tasks, strict=False):
@@ -147,11 +149,6 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
     return figure
 
 
-def _cell_height(image: np.ndarray, columns: int) -> float:
-    """Inches that a picture takes, as wide as its column but never higher than that."""
-    return min(1.0, image.shape[1] / image.shape[2]) * 6.4 / columns
-
-
 def _heading(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     level = "" if np.isnan(first["sigma"]) else rf", $\sigma$ = {first['sigma']:g}"
@@ -162,6 +159,7 @@ def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> Non
     """The image, and of each layer both pictures with their correlation."""
     image = pictures["image"].transpose(1, 2, 0)
     cells[0, 0].imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", interpolation="nearest")
+    bare(cells[0, 0])
     cells[0, 0].set_title("image", fontsize=7.5)
     cells[1, 0].set_axis_off()
     shown = rows[(rows["image"] == 0) & (rows["seed"] == rows["seed"].iloc[0])].set_index("layer")
@@ -171,20 +169,13 @@ def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> Non
             top.set_axis_off()
             bottom.set_axis_off()
             continue
-        _show(top, pictures[f"kernel/{place}"])
-        _show(bottom, pictures[f"network/{place}"])
+        show_picture(top, pictures[f"kernel/{place}"])
+        show_picture(bottom, pictures[f"network/{place}"])
         top.set_title(f"layer {place}", fontsize=7.5)
         found = shown.loc[place]
         bottom.set_xlabel(f"r = {found['pearson']:.2f}, random {found['control']:.2f}", fontsize=7.5)
     cells[0, 1].set_ylabel("Deep ConvRFM", fontsize=7.5)
     cells[1, 1].set_ylabel("CNN", fontsize=7.5)
-    for cell in cells.flat:
-        bare(cell)
-
-
-def _show(cell: Axes, picture: np.ndarray) -> None:
-    """A picture from its smallest to its largest value, as in the paper."""
-    cell.imshow(picture, cmap="viridis", interpolation="nearest")
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:

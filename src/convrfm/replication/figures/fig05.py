@@ -146,11 +146,6 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
     return fits + trainings
 
 
-def _draw_files(plan: "Plan", protocol: str) -> list[str]:
-    """The draws of all tasks."""
-    return [plan.draw(protocol, task, seed) for task in plan.ready(plan.panels) for seed in plan.seeds]
-
-
 ROWS = (
     ("test accuracy (%)", "accuracy", ""),
     ("points gained\nover CNTK", "difference", "CNTK"),
@@ -413,7 +408,12 @@ FIGURE = FigureSpec(
     "ConvRFM and finite networks, and how the learned patch metric dims the background.",
     section=Fig05,
     needs=lambda plan: plan.needs(plan.panels),
-    inputs={**run_inputs(_runs, "metrics", "records", "arrays"), "draws": _draw_files},
+    inputs={
+        **run_inputs(_runs, "metrics", "records", "arrays"),
+        "draws": lambda plan, protocol: [
+            plan.draw(protocol, task, seed) for task in plan.ready(plan.panels) for seed in plan.seeds
+        ],
+    },
     judges=judges,
 )
 

@@ -58,19 +58,7 @@ from convrfm.replication.runs.protocols import selection_score
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
-__all__ = [
-    "FIGURE",
-    "Fig06",
-    "ImageTask",
-    "PairTask",
-    "caption",
-    "counts_of",
-    "draw",
-    "draw_figure",
-    "runs_of",
-    "task_seeds",
-    "tidy",
-]
+__all__ = ["FIGURE", "Fig06", "ImageTask", "PairTask", "caption", "counts_of", "draw", "draw_figure", "runs_of", "tidy"]
 
 
 DATASETS = tuple(entry.name for entry in IMAGE_SETS if entry.obtained != "generated")
@@ -180,11 +168,6 @@ def _local(plan: "Plan") -> list[str]:
     return [task for task, panel in plan.panels.items() if sigma in panel.sigmas]
 
 
-def task_seeds(plan: "Plan", protocol: str, task: ImageTask) -> list[int]:
-    """The seeds that a task is run with."""
-    return plan.image_seeds(task.dataset, protocol, task.seeds)
-
-
 def runs_of(plan: "Plan", protocol: str, file: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
     """One file of every fit and training on data sets, or on pairs of their classes."""
     return [
@@ -192,7 +175,7 @@ def runs_of(plan: "Plan", protocol: str, file: str, tasks: "Mapping[str, ImageTa
         for kind in ("image-rfm", "image-cnn")
         for name in plan.ready(tasks)
         for classes in tasks[name].class_sets
-        for seed in task_seeds(plan, protocol, tasks[name])
+        for seed in plan.image_seeds(name, protocol, tasks[name].seeds)
     ]
 
 
@@ -202,7 +185,7 @@ def counts_of(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> 
         path
         for name in plan.ready(tasks)
         for classes in tasks[name].class_sets
-        for seed in task_seeds(plan, protocol, tasks[name])
+        for seed in plan.image_seeds(name, protocol, tasks[name].seeds)
         for path in plan.task_images({"dataset": name, "classes": classes, "seed": str(seed), "protocol": protocol}, "metrics")
     ]
 
@@ -312,8 +295,7 @@ def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str])
         letter(curves, "B", offset=-0.2)
         handles = [*accuracies.get_legend_handles_labels()[0], *interval_handles(estimates["over"])]
         left.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1, handletextpad=0.3)
-        note = starred_note(tasks)
-        if note:
+        if note := starred_note(tasks):
             figure.supxlabel(note, fontsize=7)
     return figure
 
@@ -404,8 +386,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
         *_classes_missing(table, tasks),
         *_of_layers(table, [task for task in dict.fromkeys(layers) if task in tasks]),
     ]
-    lines += skipped_lines(skipped, title)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *skipped_lines(skipped, title)]) + "\n"
 
 
 def _gains_of(rows: pd.DataFrame) -> list[str]:
@@ -456,7 +437,11 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
     for stand_in, rows in images.groupby("stand_in"):
         tasks = list(dict.fromkeys(rows["task"]))
         gains = {task: {m: gain(part, m, "CNTK") for m in (*LEARNERS, "CNN")} for task, part in rows.groupby("task")}
-        clear = {task: {m: _above(number) for m, number in of.items()} for task, of in gains.items()}
+        # None where there is no interval.
+        clear = {
+            task: {method: number.interval and number.interval[0] > 0 for method, number in of.items()}
+            for task, of in gains.items()
+        }
         kinds = sorted({number.over for of in gains.values() for number in of.values()} - {NONE})
         by = f", by intervals over {' or '.join(kinds)}" if kinds else ""
         on = f"{len(tasks)} data set{'s' * (len(tasks) > 1)}" + " (stand-ins)" * bool(stand_in)
@@ -474,11 +459,6 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
             gap = f"whether the network exceeds CNTK is not known on {', '.join(map(short_title, undecided))}"
         what = f"share of comparisons that hold where the network exceeds CNTK{by}"
         yield found.reading(rows, "where_networks_gain", on, what, Number(value, None, few or gap))
-
-
-def _above(number: Number) -> bool | None:
-    """Whether a gain's interval lies above zero; None where there is none."""
-    return None if number.interval is None else number.interval[0] > 0
 
 
 def _share(decided: list[bool | None]) -> tuple[float, str]:

@@ -1,7 +1,6 @@
 """Pairs of classes as binary tasks, beside Figure 6: what each method gains over the plain kernel."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,9 +32,6 @@ from convrfm.replication.figures.style import (
     write_reason,
 )
 from convrfm.replication.record.session import Job
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "caption", "draw", "draw_figure"]
 
@@ -108,8 +104,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             write_reason(axes, title(task), reason)
         for axes, name in zip(panels, "ABCDEFGHIJ", strict=False):
             letter(axes, name, offset=-0.07)
-        note = starred_note(tasks)
-        if note:
+        if note := starred_note(tasks):
             figure.supxlabel(note, fontsize=7)
     return figure
 
@@ -171,10 +166,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
-    return fig06.runs_of(plan, protocol, file, plan.pairs)
-
-
 FIGURE = FigureSpec(
     title="Figure 6, pairs of classes",
     subject="many data sets",
@@ -182,7 +173,9 @@ FIGURE = FigureSpec(
     "pairs of classes.",
     needs=lambda plan: plan.needs(plan.pairs),
     inputs={
-        **run_inputs(_runs, "metrics", "records", "arrays"),
+        **run_inputs(
+            lambda plan, protocol, file: fig06.runs_of(plan, protocol, file, plan.pairs), "metrics", "records", "arrays"
+        ),
         "counts": lambda plan, protocol: fig06.counts_of(plan, protocol, plan.pairs),
     },
     lacking=lambda plan: "" if plan.pairs else f"The preset {plan.settings.config.preset} has no fig06.pairs.",

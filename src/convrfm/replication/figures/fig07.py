@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, spoken_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
-from convrfm.replication.figures.style import figure_style, letter, palette
+from convrfm.replication.figures.style import figure_style, letter, markdown_table, palette
 from convrfm.replication.figures.zoo import (
     Run,
     ansatz_needs,
@@ -95,22 +95,8 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
             panels.append(means.sort_values("epoch").assign(panel="B"))
         shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol, **images_of(metrics)}
         parts.append(pd.concat(panels).assign(**shared))
-    columns = [
-        "panel",
-        "network",
-        "stand_in",
-        "protocol",
-        "images",
-        "layer",
-        "when",
-        "epoch",
-        "power",
-        "quantity",
-        "value",
-        "low",
-        "high",
-    ]
-    table = pd.concat(parts, ignore_index=True)[columns]
+    first = ["panel", "network", "stand_in", "protocol", "images", "layer", "when", "epoch", "power", "quantity"]
+    table = pd.concat(parts, ignore_index=True)[[*first, "value", "low", "high"]]
     return table.sort_values("panel", kind="stable", ignore_index=True)
 
 
@@ -222,18 +208,16 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     means = table[(table["panel"] == "A") & (table["layer"] == "mean")]
     networks = list(dict.fromkeys(means["network"]))
     followed = set(table.loc[table["panel"] == "B", "network"])
-    lines = [
+    opening = (
         f"**Figure 7, the ansatz before and after training** (protocol: {table['protocol'].iloc[0]}). A: Pearson correlation "
         "of the filter covariance W^T W (CNFM) and the patch-AGOP at initialisation and after training; small dots are "
         "layers, large ones their mean with 95 % jackknife intervals over the images (or probes). Where a pretrained network "
         "started is not known: a fresh initialisation takes the place. "
         + ("B: the mean over the epochs, from before the first step. " if followed else "")
         + "C: the mean for powers p of the AGOP."
-        + (" A', C': the same for networks beyond the paper's list." if any(map(is_beyond, networks)) else ""),
-        "",
-        "| network | at initialisation | trained | gain | layers that gain | best power, trained |",
-        "|---|---|---|---|---|---|",
-    ]
+        + (" A', C': the same for networks beyond the paper's list." if any(map(is_beyond, networks)) else "")
+    )
+    lines = []
     for network in networks:
         rows = means[means["network"] == network]
         gain = rows[rows["quantity"] == "gain"].iloc[0]
@@ -241,16 +225,12 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         cells = [number_cell(by_time.loc[when], signed=False) for when in TIMES]
         sweep = table[(table["panel"] == "C") & (table["network"] == network) & (table["when"] == "trained")]
         best = sweep.loc[sweep["value"].idxmax()]
-        cells += [number_cell(gain, signed=True), _layers_that_gain(table, network), f"{best['power']:g} ({best['value']:.3f})"]
-        lines.append(f"| {title(network)} | " + " | ".join(cells) + " |")
-    lines += caption_of_networks(networks, skipped)
-    return "\n".join(lines) + "\n"
-
-
-def _layers_that_gain(table: pd.DataFrame, network: str) -> str:
-    rows = table[(table["panel"] == "A") & (table["network"] == network) & (table["layer"] != "mean")]
-    pivot = rows.pivot_table(index="layer", columns="when", values="value")
-    return f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"
+        layers = table[(table["panel"] == "A") & (table["network"] == network) & (table["layer"] != "mean")]
+        pivot = layers.pivot_table(index="layer", columns="when", values="value")
+        cells += [number_cell(gain, signed=True), f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"]
+        lines.append([title(network), *cells, f"{best['power']:g} ({best['value']:.3f})"])
+    header = ["network", "at initialisation", "trained", "gain", "layers that gain", "best power, trained"]
+    return "\n".join([opening, "", *markdown_table(header, lines), *caption_of_networks(networks, skipped)]) + "\n"
 
 
 FIGURE = FigureSpec(

@@ -113,6 +113,9 @@ def patch_size_and_pooling(claim: Rule, found: Evidence) -> Iterator[Reading]:
 POOLING = {"vanilla": "none", "Myrtle5": "average", "MyrtleMax": "maximum"}
 """Pooling by architecture, in the order of the figure."""
 
+OFFSETS = {"vanilla": -0.22, "Myrtle5": 0.0, "MyrtleMax": 0.22}
+"""Places beside a patch size."""
+
 LABELS = {"vanilla": "no pooling", "Myrtle5": "average pooling", "MyrtleMax": "maximum pooling"}
 
 MEASURES = {"cosine": "cosine similarity (the paper's)", "pearson": "Pearson correlation"}
@@ -249,11 +252,10 @@ def _heading(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
 def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
     """Mean over data sets with its interval, the data sets as points, and the mean at initialisation."""
     trained, initial = (of_networks(table, quantity, when) for when in ("trained", "initial"))
-    colours, offsets = _colours(), dict(zip(POOLING, (-0.22, 0, 0.22), strict=True))
     sizes = sorted(table["patch_size"].unique())
     for architecture in [name for name in POOLING if name in trained.columns.get_level_values(0)]:
-        colour, label = colours[architecture], LABELS[architecture]
-        places = np.arange(len(sizes)) + offsets[architecture]
+        colour, label = _colours()[architecture], LABELS[architecture]
+        places = np.arange(len(sizes)) + OFFSETS[architecture]
         means = []
         for place, size in zip(places, sizes, strict=True):
             values = trained[architecture, size].dropna().to_numpy()
@@ -274,11 +276,10 @@ def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
 
 def _draw_nulls(axes: Axes, nulls: pd.Series) -> None:
     """The rotated null of the trained networks, mean over data sets."""
-    colours, offsets = _colours(), dict(zip(POOLING, (-0.22, 0, 0.22), strict=True))
     sizes = sorted(set(nulls.index.get_level_values(1)))
     for (architecture, size), value in nulls.items():
-        place = sizes.index(size) + offsets[architecture]
-        axes.plot([place - 0.09, place + 0.09], [value, value], color=colours[architecture], linewidth=1.2, zorder=3)
+        place = sizes.index(size) + OFFSETS[architecture]
+        axes.plot([place - 0.09, place + 0.09], [value, value], color=_colours()[architecture], linewidth=1.2, zorder=3)
     axes.plot([], [], color="0.3", linewidth=1.2, label="rotated null (in B)")
 
 

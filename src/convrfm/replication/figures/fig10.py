@@ -10,7 +10,8 @@ from convrfm.replication.figures.features import (
     FeatureFigure,
     Strip,
     against_random,
-    caption_of_data_sets,
+    by_data_set,
+    caption_of,
     draw_data_sets,
     draw_strip,
     excess,
@@ -75,7 +76,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "Pearson correlation of their pixels with those of ConvRFM's picture."
     )
     name = "Figure 10, first layers of ConvRFM and of networks"
-    return caption_of_data_sets(name, rest, table, skipped, pair_sentences)
+    return caption_of(name, rest, table, skipped, by_data_set(table, pair_sentences))
 
 
 def pair_sentences(rows: pd.DataFrame) -> str:

@@ -5,19 +5,17 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from convrfm.replication.figures.feature_measurements import eigenvectors_on, natural_images, read_runs
+from convrfm.replication.figures.feature_measurements import FeatureRun, eigenvectors_on, measure_data_sets, natural_images
 from convrfm.replication.figures.features import (
     KERNELS,
     FeatureFigure,
     Sheet,
+    caption_of,
     draw_sheet,
     edge_detectors,
     feature_figure,
     feature_judges,
     first_seed,
-    headline,
-    notes,
-    table_of,
 )
 from convrfm.replication.figures.fig12 import edge_sentences
 from convrfm.replication.figures.figure import Drawn, FigureSpec
@@ -62,8 +60,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "responds to; 90 degrees is upright. Under a picture: the Pearson correlation of its pixels with the Sobel "
         "magnitude, and that of random filters."
     )
-    opening = headline("Figure 11, edges that eigenvectors pick in natural images", rest, table)
-    return "\n\n".join([opening, edge_sentences(table), *notes(table, skipped)]) + "\n"
+    name = "Figure 11, edges that eigenvectors pick in natural images"
+    return caption_of(name, rest, table, skipped, [edge_sentences(table)])
 
 
 judges = feature_judges("fig11")
@@ -85,6 +83,10 @@ def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption of the one data set, without which the whole figure is SKIPPED."""
     images, source = natural_images(job), job.settings["natural"]
     assert images is not None  # the data set needs them, and the figure is skipped without
-    measured = [eigenvectors_on(job, run, "laplace", images, source=source, shown=SHOWN) for run in read_runs(job)]
-    table = table_of([rows.assign(panel="A") for rows, _ in measured], job.settings["protocol"])
-    return table, draw(table, measured[0][1]), caption(table, skipped)
+
+    def edges_in(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, Sheet]:
+        return eigenvectors_on(job, run, "laplace", images, source=source, shown=SHOWN)
+
+    table, sheets = measure_data_sets(job, edges_in)
+    (sheet,) = sheets.values()
+    return table, draw(table, sheet), caption(table, skipped)

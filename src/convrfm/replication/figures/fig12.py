@@ -11,7 +11,8 @@ from convrfm.replication.figures.features import (
     FeatureFigure,
     Sheet,
     against_random,
-    caption_of_data_sets,
+    by_data_set,
+    caption_of,
     draw_data_sets,
     draw_sheet,
     edge_detectors,
@@ -62,7 +63,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "pixels with the Sobel magnitude, and that of random filters."
     )
     name = "Figure 12, edge detectors of other data sets"
-    return caption_of_data_sets(name, rest, table, skipped, edge_sentences)
+    return caption_of(name, rest, table, skipped, by_data_set(table, edge_sentences))
 
 
 def edge_sentences(rows: pd.DataFrame) -> str:

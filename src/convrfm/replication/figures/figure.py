@@ -115,13 +115,10 @@ class FigureSpec:
 @cache
 def figures() -> dict[str, FigureSpec]:
     """Every figure by name: first those of the paper, in their order."""
-    names = sorted((module.name for module in pkgutil.iter_modules(package.__path__)), key=_place)
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    names = sorted(found, key=lambda name: (not name.startswith("fig"), name))
     modules = {name: import_module(f"{package.__name__}.{name}") for name in names}
     return {name: module.FIGURE for name, module in modules.items() if hasattr(module, "FIGURE")}
-
-
-def _place(name: str) -> tuple[bool, str]:
-    return not name.startswith("fig"), name
 
 
 def write_figure(job: Job, table: pd.DataFrame, figure: Figure, caption: str) -> None:

@@ -16,7 +16,7 @@ from convrfm.datasets.registry import find_entry
 
 __all__ = [
     "STAND_INS", "bare", "draw_skipped", "figure_style", "fit_reasons", "in_sentence", "is_stand_in", "letter", "palette",
-    "reservation", "settle_layout", "short_title", "skipped_lines", "stand_in_note", "star", "starred_note",
+    "reservation", "settle_layout", "short_title", "show_picture", "skipped_lines", "stand_in_note", "star", "starred_note",
     "starred_reservation", "title", "with_stand_ins", "write_reason",
 ]  # fmt: skip
 
@@ -70,6 +70,12 @@ def bare(axes: Axes) -> None:
     """Take ticks and frame away, as around a picture."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+
+
+def show_picture(axes: Axes, picture: np.ndarray) -> None:
+    """Show a picture `(height, width)` from its smallest to its largest value, or an image `(height, width, 3)` in [0, 1]."""
+    axes.imshow(picture, cmap="viridis", interpolation="nearest")
+    bare(axes)
 
 
 def letter(axes: Axes, name: str, *, offset: float = -0.14) -> None:

@@ -13,7 +13,7 @@ from convrfm.numerics.inputs import generator
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule
 from convrfm.replication.config.models import Model, Positive
 from convrfm.replication.figures.figure import Drawn, FigureSpec
-from convrfm.replication.figures.style import bare, figure_style, letter, palette
+from convrfm.replication.figures.style import bare, figure_style, letter, markdown_table, palette
 from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:
@@ -161,9 +161,7 @@ def draw(table: pd.DataFrame, shown: "Sequence[TheoremCheck]") -> Figure:
 
 def _draw_sides(row: np.ndarray, check: "TheoremCheck", label: str) -> None:
     """W^T W and the right side, each divided by its largest entry in size."""
-    for axes, matrix, title in zip(
-        row, (check.cnfm, check.agop["mean"]), ("$W^T W$", "patch-AGOP"), strict=True
-    ):  # fmt: skip
+    for axes, matrix, title in zip(row, (check.cnfm, check.agop["mean"]), ("$W^T W$", "patch-AGOP"), strict=True):
         axes.imshow(matrix / np.abs(matrix).max(), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         axes.set_title(title)
         bare(axes)
@@ -236,12 +234,10 @@ def caption(table: pd.DataFrame) -> str:
         "its direction changes near the border, and 1 - rho lies between "
         f"{worst.loc['border', 'min']:.1e} and {worst.loc['border', 'max']:.2g}."
     )
-    header = "| case | kind | smallest 1 - rho | largest 1 - rho |"
-    lines = [opening, "", panels, "", found, "", beyond, "", header, "|---|---|---|---|"]
-    for case in cases_of(table).itertuples():
-        gaps = table.loc[table["case"] == case.case, "one_minus_rho"]
-        lines.append(f"| {case.title} | {KIND_TITLES[case.kind]} | {gaps.min():.1e} | {gaps.max():.1e} |")
-    return "\n".join(lines) + "\n"
+    gaps = table.groupby(["case", "title", "kind"], sort=False)["one_minus_rho"].agg(["min", "max"])
+    rows = ([title, KIND_TITLES[kind], f"{low:.1e}", f"{high:.1e}"] for (_, title, kind), (low, high) in gaps.iterrows())
+    cases = markdown_table(["case", "kind", "smallest 1 - rho", "largest 1 - rho"], rows)
+    return "\n".join([opening, "", panels, "", found, "", beyond, "", *cases]) + "\n"
 
 
 FIGURE = FigureSpec(

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS, files_behind
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.models import Model, Positive, one_of
+from convrfm.replication.figures.figure import read_recorded_runs
 from convrfm.replication.figures.style import skipped_lines
-from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:
@@ -224,11 +224,7 @@ def number_cell(row: pd.Series, *, signed: bool) -> str:
 
 def measurements(job: Job) -> list[Run]:
     """Network, protocol and numbers of each measurement among the inputs `metrics` of a figure's job."""
-    runs = []
-    for path in job.inputs["metrics"]:
-        keys = run_keys(path.parent)
-        runs.append((keys["network"], keys["protocol"], pd.read_parquet(path)))
-    return runs
+    return [(keys["network"], keys["protocol"], table) for keys, _, table in read_recorded_runs(job.inputs["metrics"])]
 
 
 def zoo_needs(plan: "Plan", networks: Iterable[str]) -> dict[str, list[str]]:
