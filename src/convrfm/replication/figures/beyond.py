@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pydantic import Field, model_validator
 
@@ -38,7 +38,7 @@ from convrfm.replication.figures.style import (
 )
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
-from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
+from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit
 from convrfm.replication.runs.kinds import Keys, RunKind
 from convrfm.replication.runs.protocols import RFM_CHOICES, chosen
 
@@ -217,12 +217,10 @@ def _stages(plan: "Plan", w: Keys) -> int:
 def _fit(plan: "Plan", w: Keys) -> TaskFit:
     """What a fit that changes single choices sees of the configuration."""
     study = plan.studies[w["task"]]
-    return TaskFit(
-        **study.model_dump(include={"task", "n_test", "depth", "patch_size"}),
-        n_train=int(w["n_train"]), sigma=float(w["sigma"]), protocol=w["protocol"], seed=int(w["seed"]),
-        rfm=study.rfm.model_copy(update={"stages": _stages(plan, w)}), changes=variants(plan)[w["variant"]],
-        **of_kernel(plan),
-    )  # fmt: skip
+    rfm = {**study.rfm.model_dump(), "stages": _stages(plan, w)}
+    return TaskFit.of(
+        plan, w, study, n_train=int(w["n_train"]), sigma=float(w["sigma"]), rfm=rfm, changes=variants(plan)[w["variant"]]
+    )
 
 
 def _draw(plan: "Plan", w: Keys) -> list[str]:
@@ -410,20 +408,15 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         for axes, (task, reason) in zip(rest, skipped.items(), strict=True):
             write_reason(axes, short_title(task), reason)
         panels[0].set_ylabel("test accuracy (%)")
-        _add_legend(parts[0], colours)
+        # One for all panels: some of them lack methods that others have.
+        marks = {method: {"color": colour, "marker": _marker(method, colours)} for method, colour in colours.items()}
+        handles = [Line2D([], [], label=method, **mark) for method, mark in marks.items()]
+        parts[0].legend(handles=handles, loc="outside lower center", ncols=len(handles), title="mean, 95 % interval over draws")
         for part in parts[1:]:
             axes = part.subplots()
             _draw_effects(axes, effects(table, choices), colours)
             letter(axes, next(letters), offset=-0.02)
     return figure
-
-
-def _add_legend(part: SubFigure, colours: Mapping[str, Any]) -> None:
-    """One legend for all panels: some of them lack methods that others have."""
-    handles = [
-        Line2D([], [], marker=_marker(method, colours), color=colour, label=method) for method, colour in colours.items()
-    ]
-    part.legend(handles=handles, loc="outside lower center", ncols=len(handles), title="mean, 95 % interval over draws")
 
 
 def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[str, Any]) -> None:
@@ -540,7 +533,12 @@ def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> l
     """The ablation as a table: a row for each change, a column for each method."""
     found = effects(table, choices)
     methods = [method for method in dict.fromkeys(table["method"]) if method in set(found["method"])]
-    cells = {(row.change, row.method): _effect(row) for row in found.itertuples()}
+    cells = {
+        (row.change, row.method): with_interval(row.mean, row.low, row.high, "+.1f")
+        if row.draws_changed
+        else "no change in any draw"
+        for row in found.itertuples()
+    }
     opening = (
         f"**{name}, single choices**, {in_sentence(choices['task'])}, {choices['n_train']} training images: one change at "
         "a time to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as the "
@@ -548,10 +546,6 @@ def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> l
     )
     rows = ([change, *(cells.get((change, method), "-") for method in methods)] for change in dict.fromkeys(found["change"]))
     return [opening, "", *markdown_table(["change", *methods], rows), "", _verdict(found)]
-
-
-def _effect(row: Any) -> str:
-    return with_interval(row.mean, row.low, row.high, "+.1f") if row.draws_changed else "no change in any draw"
 
 
 def _verdict(found: pd.DataFrame) -> str:

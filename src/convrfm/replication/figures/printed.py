@@ -17,7 +17,7 @@ from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, markdown_table, short_title, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
-from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit, of_kernel
+from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit
 from convrfm.replication.runs.kinds import Keys, RunKind
 
 if TYPE_CHECKING:
@@ -154,11 +154,9 @@ def _fit(plan: "Plan", w: Keys) -> TaskFit:
     """What a fit of its own for printed numbers sees of the configuration."""
     n_train, n_test = int(w["n_train"]), int(w["n_test"])
     (run,) = [run for run in PRINTED.values() if (run.task, run.n_train, run.n_test) == (w["task"], n_train, n_test)]
-    return TaskFit(
-        task=w["task"], sigma=float(w["sigma"]), protocol=w["protocol"], depth=DEPTH, patch_size=PATCH_SIZE,
-        rfm=RFMSection(rounds=run.rounds, ridges=[RIDGE], stages=1, filters=1), changes={}, n_train=n_train, n_test=n_test,
-        seed=int(w["seed"]), **of_kernel(plan),
-    )  # fmt: skip
+    rfm = RFMSection(rounds=run.rounds, ridges=[RIDGE], stages=1, filters=1)
+    sizes = {"depth": DEPTH, "patch_size": PATCH_SIZE, "n_train": n_train, "n_test": n_test}
+    return TaskFit.of(plan, w, sigma=float(w["sigma"]), rfm=rfm, changes={}, **sizes)
 
 
 def _draw(plan: "Plan", w: Keys) -> list[str]:
@@ -185,8 +183,10 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         KeyError: a run that no printed one belongs to.
     """
     rows = []
+    names = {(run.task, run.n_train, run.n_test): name for name, run in PRINTED.items()}
     for keys, record, metrics in runs:
-        name = _name_of(keys, record["settings"])
+        settings = record["settings"]
+        name = names[keys.get("dataset") or keys["task"], settings["n_train"], settings["n_test"]]
         run = PRINTED[name]
         history = metrics[(metrics["stage"] == 0) & np.isclose(metrics["ridge"], RIDGE)].set_index("round")
         ours = {"accuracy": 100 * history["test_accuracy"], "squared error": history["test_error"]}
@@ -201,13 +201,6 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _name_of(keys: Mapping[str, str], settings: Mapping[str, Any]) -> str:
-    """The printed run that one of ours repeats."""
-    found = (keys.get("dataset") or keys["task"], settings["n_train"], settings["n_test"])
-    names = {(run.task, run.n_train, run.n_test): name for name, run in PRINTED.items()}
-    return names[found]
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,9 +8,8 @@ import pandas as pd
 
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.formats import read_split, splits_there
-from convrfm.datasets.images import Split
 from convrfm.datasets.manifest import verify
-from convrfm.datasets.places import Place, find_place, locate
+from convrfm.datasets.places import find_place, locate
 from convrfm.datasets.prepare import Part, Selection, render, select
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.transforms import Appearance
@@ -47,7 +46,9 @@ def prepare_images(job: Job) -> None:
         verify(entry, place)
         job.recorder.notes |= {"layout": locate(entry, place).layout or "official"}
     pair = (given.pair[0], given.pair[1]) if given.pair else None
-    train, test = _splits(entry, place)
+    train = read_split(entry, place, "train")
+    # The official one, if there is any.
+    test = read_split(entry, place, entry.test_split) if entry.test_split in splits_there(entry, place) else None
     chosen = select(
         entry, train, test, counts=(given.n_train, given.n_test), pair=pair, protocol=given.protocol,
         seed=given.seed, resampled=given.resampled,
@@ -60,13 +61,6 @@ def prepare_images(job: Job) -> None:
         appearance = Appearance(**given.appearance.model_dump())
         parts[name] = render(split, indices, appearance, pair, f"{name} images of {entry.title}")
     _write(job, given, entry, parts, chosen)
-
-
-def _splits(entry: Entry, place: Place) -> tuple[Split, Split | None]:
-    """The training split, and the official test split if there is one."""
-    there = splits_there(entry, place)
-    train = read_split(entry, place, "train")
-    return train, read_split(entry, place, entry.test_split) if entry.test_split in there else None
 
 
 def _write(job: Job, given: PrepareSettings, entry: Entry, parts: dict[str, Part], chosen: Selection) -> None:

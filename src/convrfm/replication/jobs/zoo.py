@@ -4,10 +4,9 @@ A job that uses them has the inputs `states` (of pretrained weights) and `traini
 one of the two is empty.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,7 +23,7 @@ from convrfm.replication.runs.zoo import StandInSettings, ZooSettings
 from convrfm.system.storage import load_arrays
 from convrfm.training import TrainingSettings
 
-__all__ = ["build_standin", "initial_network", "prepare_pooling", "snapshots", "train_standin", "trained_network"]
+__all__ = ["initial_network", "prepare_pooling", "snapshots", "train_standin", "trained_network"]
 
 
 def prepare_pooling(job: Job) -> str:
@@ -39,18 +38,6 @@ def prepare_pooling(job: Job) -> str:
     device = prepare_torch(job)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     return device
-
-
-def build_standin(given: StandInSettings, arrays: Mapping[str, np.ndarray]) -> nn.Module:
-    """Give the narrow network of a stand-in before its training.
-
-    Args:
-        given: settings of its job.
-        arrays: the prepared images, whose classes the network has.
-    """
-    seeded = torch.Generator().manual_seed(given.seed)
-    classes = arrays["train/targets"].shape[1]
-    return zoo.fresh(given.network, generator=seeded, classes=classes, divisor=given.divisor)
 
 
 def trained_network(job: Job, given: ZooSettings) -> nn.Module:
@@ -116,7 +103,9 @@ def train_standin(job: Job) -> None:
         snapshots=tuple(given.snapshots),
     )
     prepared = load_arrays(job.input("images"))
-    network = build_standin(given, prepared)
+    seeded = torch.Generator().manual_seed(given.seed)
+    classes = prepared["train/targets"].shape[1]
+    network = zoo.fresh(given.network, generator=seeded, classes=classes, divisor=given.divisor)
     description = f"{given.network} with 1/{given.divisor} of the width"
     result = train_resumably(job, network, prepared_data(prepared), settings, device=device, description=description)
     write_training(job, result, settings, device)

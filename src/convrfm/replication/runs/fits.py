@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JOB", "KINDS", "FeatureFitSettings", "FitSettings", "ImageFit", "ImageLayers", "RFMSection", "TaskFit", "TaskLayers",
-    "fit_settings", "layer_settings", "of_kernel",
+    "fit_settings", "layer_settings",
 ]  # fmt: skip
 
 
@@ -89,25 +89,12 @@ def fit_settings(given: Any) -> TaskFit | ImageFit:
     return adapter.validate_python(dict(given))
 
 
-def of_kernel(plan: "Plan") -> dict[str, Any]:
-    """Settings of every fit of a kernel: `backend` and `memory_mb`."""
-    return plan.settings.config.model_dump(include={"backend", "memory_mb"})
-
-
 def _of_panel(plan: "Plan", w: Keys) -> TaskFit:
-    panel = plan.panels[w["task"]]
-    return TaskFit(
-        **panel.model_dump(include={"task", "n_train", "n_test", "depth", "patch_size"}),
-        protocol=w["protocol"], sigma=float(w["sigma"]), seed=int(w["seed"]), rfm=panel.rfm, changes={}, **of_kernel(plan),
-    )  # fmt: skip
+    return TaskFit.of(plan, w, plan.panels[w["task"]], sigma=float(w["sigma"]), changes={})
 
 
 def _of_images(plan: "Plan", w: Keys) -> ImageFit:
-    task = plan.image_task(w["dataset"], w["classes"])
-    return ImageFit(
-        **task.model_dump(include={"dataset", "n_train", "n_test", "depth", "patch_size"}),
-        classes=w["classes"], protocol=w["protocol"], seed=int(w["seed"]), rfm=task.rfm, changes={}, **of_kernel(plan),
-    )  # fmt: skip
+    return ImageFit.of(plan, w, plan.image_task(w["dataset"], w["classes"]), changes={})
 
 
 class FeatureFitSettings(RunSettings):
@@ -136,15 +123,9 @@ class FeatureFitSettings(RunSettings):
 
 def _of_features(plan: "Plan", w: Keys) -> FeatureFitSettings:
     task = plan.feature_tasks[w["dataset"]]
-    is_cntk = w["kernel"] == "cntk"
-    return FeatureFitSettings(
-        **task.model_dump(include={"dataset", "rounds", "ridges"}),
-        kernel=w["kernel"], protocol=w["protocol"], seed=int(w["seed"]),
-        patch_size=task.patch_size if is_cntk else task.laplace_patch_size,
-        depth=task.depth if is_cntk else None,
-        bandwidth=None if is_cntk else task.bandwidth,
-        **of_kernel(plan),
-    )  # fmt: skip
+    if w["kernel"] == "cntk":
+        return FeatureFitSettings.of(plan, w, task, bandwidth=None)
+    return FeatureFitSettings.of(plan, w, task, depth=None, patch_size=task.laplace_patch_size)
 
 
 class LayerSettings(RunSettings):
@@ -213,16 +194,9 @@ def _of_run(kind: str, file: str) -> Files:
 
 def _layers(plan: "Plan", w: Keys) -> TaskLayers | ImageLayers:
     name, fig04 = w["dataset"], plan.settings.preset.fig04
-    section = plan.panels[name] if name in plan.panels else plan.images[name]
-    shared = {
-        **section.model_dump(include={"n_train", "n_test", "patch_size"}),
-        **fig04.model_dump(include={"images", "control_draws"}),
-        "protocol": w["protocol"],
-        "seed": int(w["seed"]),
-    }
     if name in plan.panels:
-        return TaskLayers(**shared, task=name, sigma=fig04.sigma)
-    return ImageLayers(**shared, dataset=name, classes="all")
+        return TaskLayers.of(plan, w, plan.panels[name], fig04)
+    return ImageLayers.of(plan, w, plan.images[name], fig04, classes="all")
 
 
 JOB = "fits:fit_task"

@@ -46,17 +46,11 @@ class PrepareSettings(RunSettings):
     resampled: bool
 
 
-def _states(plan: "Plan", w: Keys) -> list[str]:
-    return plan.state_of_input(w["dataset"])
-
-
 def _preparation(plan: "Plan", w: Keys, *, resampled: bool) -> PrepareSettings:
     name, size, classes = w["dataset"], w["size"], w["classes"]
-    return PrepareSettings(
-        protocol=w["protocol"],
-        seed=int(w["seed"]),
-        dataset=name,
-        data_dir=plan.settings.config.data_dir,
+    return PrepareSettings.of(
+        plan,
+        w,
         folders=plan.folder_of(name),
         digest=plan.state_of(name)["digest"] if plan.state_of_input(name) else "",
         appearance=AppearanceSettings(
@@ -74,7 +68,7 @@ def _kind(name: str, *, resampled: bool) -> RunKind:
         name,
         "images:prepare_images",
         ("dataset", "size", "fit", "colour", "scaling", "classes", "n_train", "n_test", "seed"),
-        {"state": _states},
+        {"state": lambda plan, w: plan.state_of_input(w["dataset"])},
         lambda plan, w: _preparation(plan, w, resampled=resampled),
     )
 
@@ -88,13 +82,11 @@ class DrawSettings(RunSettings):
 
 
 def _draw_of_panel(plan: "Plan", w: Keys) -> DrawSettings:
-    panel = plan.panels[w["task"]]
-    return DrawSettings(task=w["task"], protocol=w["protocol"], seed=int(w["seed"]), n_train=panel.n_train, n_test=panel.n_test)
+    return DrawSettings.of(plan, w, plan.panels[w["task"]])
 
 
-def _draw_of_size(_: "Plan", w: Keys) -> DrawSettings:
-    counts = {key: int(w[key]) for key in ("n_train", "n_test", "seed")}
-    return DrawSettings(task=w["task"], protocol=w["protocol"], **counts)
+def _draw_of_size(plan: "Plan", w: Keys) -> DrawSettings:
+    return DrawSettings.of(plan, w, n_train=int(w["n_train"]), n_test=int(w["n_test"]))
 
 
 def _images_of_draw(plan: "Plan", w: Keys, settings: DrawSettings) -> list[str]:

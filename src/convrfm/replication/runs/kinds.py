@@ -7,7 +7,7 @@ receive as a `Plan`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
@@ -30,6 +30,22 @@ class RunSettings(Model):
 
     protocol: str = Field(pattern="^(published|corrected)$")
     seed: int
+
+    @classmethod
+    def of(cls, plan: "Plan", w: Keys, *sections: Model, **given: Any) -> Self:
+        """The settings of a run: each field is `given`, or is what a section, a key of the run or `config.yaml` calls so.
+
+        Args:
+            plan: the plan.
+            w: keys of the run. Numbers among them are text: but for the seed, they have to be `given`.
+            sections: of the preset; later ones go before earlier ones, and all of them before keys.
+            given: fields that are called otherwise there, or not taken as they are.
+        """
+        values = plan.settings.config.model_dump(include=set(cls.model_fields))
+        values |= {name: value for name, value in w.items() if name in cls.model_fields}
+        for section in sections:
+            values |= section.model_dump(include=set(cls.model_fields))
+        return cls.model_validate({**values, "protocol": w["protocol"], "seed": int(w["seed"]), **given})
 
 
 @dataclass(frozen=True)

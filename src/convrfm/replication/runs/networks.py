@@ -1,6 +1,6 @@
 """Networks: plain ones on tasks and prepared images, shallow ones (Figure 9), and SimpleNet with its ansatz (Figure 8)."""
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -73,30 +73,17 @@ def network_settings(given: Any) -> TaskNetworkSettings | ImageNetworkSettings:
 
 def _of_panel(plan: "Plan", w: Keys) -> TaskNetworkSettings:
     panel = plan.panels[w["task"]]
-    return TaskNetworkSettings(
-        **panel.model_dump(include={"task", "n_train", "n_test", "depth", "patch_size"}),
-        **panel.cnn.model_dump(include={"width", "batch_size"}),
-        **getattr(panel.cnn, w["optimizer"]).model_dump(include={"learning_rate", "epochs"}),
-        optimizer=w["optimizer"], protocol=w["protocol"], sigma=float(w["sigma"]), seed=int(w["seed"]),
-        device=plan.settings.config.device,
-    )  # fmt: skip
+    return TaskNetworkSettings.of(plan, w, panel, panel.cnn, getattr(panel.cnn, w["optimizer"]), sigma=float(w["sigma"]))
 
 
 def _of_images(plan: "Plan", w: Keys) -> ImageNetworkSettings:
     task = plan.image_task(w["dataset"], w["classes"])
-    return ImageNetworkSettings(
-        **task.model_dump(include={"dataset", "n_train", "n_test", "depth", "patch_size"}),
-        **task.cnn.model_dump(),
-        classes=w["classes"], protocol=w["protocol"], seed=int(w["seed"]), device=plan.settings.config.device,
-    )  # fmt: skip
+    return ImageNetworkSettings.of(plan, w, task, task.cnn)
 
 
 def _of_features(plan: "Plan", w: Keys) -> FeatureNetworkSettings:
     task = plan.feature_tasks[w["dataset"]]
-    return FeatureNetworkSettings(
-        **task.model_dump(include={"dataset", "depth", "patch_size"}), **task.network.model_dump(),
-        protocol=w["protocol"], seed=int(w["seed"]), device=plan.settings.config.device,
-    )  # fmt: skip
+    return FeatureNetworkSettings.of(plan, w, task, task.network)
 
 
 Architecture = Literal["vanilla", "Myrtle5", "MyrtleMax"]
@@ -126,12 +113,7 @@ def _shallow_images(plan: "Plan", w: Keys) -> list[str]:
 
 
 def _of_shallow(plan: "Plan", w: Keys) -> ShallowSettings:
-    return ShallowSettings(
-        **plan.settings.preset.fig09.model_dump(exclude={"datasets", "architectures", "patch_sizes", "seeds"}),
-        dataset=w["dataset"], architecture=cast("Architecture", w["architecture"]), patch_size=int(w["patch_size"]),
-        protocol=w["protocol"],
-        seed=int(w["seed"]), device=plan.settings.config.device,
-    )  # fmt: skip
+    return ShallowSettings.of(plan, w, plan.settings.preset.fig09, patch_size=int(w["patch_size"]))
 
 
 class NetworkChoices(Model):
@@ -196,26 +178,19 @@ def _weights(plan: "Plan", w: Keys) -> list[str]:
     return [plan.run_file("simplenet", w["protocol"], "arrays", **{key: w[key] for key in SIMPLENET_KEYS})]
 
 
-def _of_simplenet(plan: "Plan", w: Keys) -> dict[str, Any]:
-    panel = _panel(plan, w)
-    return {
-        **panel.model_dump(include={"dataset", "n_train", "n_test", "scaling"}),
-        "protocol": w["protocol"],
-        "seed": int(w["seed"]),
-        "network": panel.model_dump(include={"width_divisor", "init_std", "extra_pool"}),
-        "epochs": panel.ansatz.epochs,
-        "device": plan.settings.config.device,
-    }
-
-
 def _of_training(plan: "Plan", w: Keys) -> SimpleNetTrainingSettings:
-    return SimpleNetTrainingSettings(**_of_simplenet(plan, w), training=_panel(plan, w).training.model_dump())
+    panel = _panel(plan, w)
+    return SimpleNetTrainingSettings.of(plan, w, panel, panel.ansatz, network=_choices(panel))
 
 
 def _of_ansatz(plan: "Plan", w: Keys) -> SimpleNetAnsatzSettings:
     panel = _panel(plan, w)
-    chosen = panel.ansatz.model_dump(include={"images", "mode", "probes"})
-    return SimpleNetAnsatzSettings(**_of_simplenet(plan, w), **chosen, last_epoch=panel.training.epochs)
+    last = panel.training.epochs
+    return SimpleNetAnsatzSettings.of(plan, w, panel, panel.ansatz, network=_choices(panel), last_epoch=last)
+
+
+def _choices(panel: "SimpleNetPanel") -> dict[str, Any]:
+    return panel.model_dump(include=set(NetworkChoices.model_fields))
 
 
 JOB = "networks:train_task"

@@ -131,31 +131,25 @@ def _training(plan: "Plan", w: Keys) -> list[str]:
 
 
 def _of_standin(plan: "Plan", w: Keys) -> StandInSettings:
-    keys = {"network", "divisor", "learning_rate", "epochs", "batch_size", "snapshots"}
-    return StandInSettings(
-        **plan.standins[w["network"]].model_dump(include=keys),
-        protocol=w["protocol"], seed=int(w["seed"]), device=plan.settings.config.device,
-    )  # fmt: skip
+    return StandInSettings.of(plan, w, plan.standins[w["network"]])
 
 
 def _network(plan: "Plan", w: Keys) -> dict[str, Any]:
-    """Values of `ZooSettings`."""
-    name, config = w["network"], plan.settings.config
-    shared = {"protocol": w["protocol"], "seed": int(w["seed"]), "device": config.device, "data_dir": config.data_dir}
+    """Values of `ZooSettings` that are not those of `config.yaml`."""
+    name = w["network"]
     if _is_standin(plan, w):
         of_standin = plan.standins[name].model_dump(include={"network", "divisor", "epochs"})
-        return {**shared, **of_standin, "weights": "", "folders": {}, "digest": "", "dataset": "digits"}
+        return {**of_standin, "weights": "", "folders": {}, "digest": "", "dataset": "digits"}
     weights = {"weights": name, "folders": plan.folder_of(name), "digest": plan.state_of(name)["digest"]}
-    of_network = {"network": REGISTRY[name].network, "divisor": 1, "epochs": 0, "dataset": plan.images_for(name)}
-    return {**shared, **weights, **of_network}
+    return {**weights, "network": REGISTRY[name].network, "divisor": 1, "epochs": 0, "dataset": plan.images_for(name)}
 
 
 def _of_measurement(plan: "Plan", w: Keys) -> AnsatzSettings:
-    return AnsatzSettings(**_network(plan, w), **plan.settings.preset.zoo.measurement.model_dump())
+    return AnsatzSettings.of(plan, w, plan.settings.preset.zoo.measurement, **_network(plan, w))
 
 
 def _of_transformation(plan: "Plan", w: Keys) -> TransformSettings:
-    return TransformSettings(**_network(plan, w), **plan.settings.preset.fig02.model_dump(exclude={"network"}))
+    return TransformSettings.of(plan, w, plan.settings.preset.fig02, **_network(plan, w))
 
 
 KINDS = (
