@@ -150,7 +150,7 @@ NARROW = {"network": "vgg11", "learning_rate": 1e-3, "epochs": 3}
 @pytest.mark.parametrize(
     ("overrides", "sentences"),
     [
-        (zoo(weights=["vgg12-v1"]), ["zoo.weights: 'vgg12-v1'", "none of alexnet-v1", "resnet152-v2"]),
+        (zoo(weights=["vgg12-v1"]), ["zoo.weights.0: must be one of alexnet-v1", "resnet152-v2", "not 'vgg12-v1'"]),
         (zoo(weights=["vgg11-v1", "vgg11-v1"]), ["each only once"]),
         (zoo(standins=[]), ["at least one network"]),
         (zoo(standins=[{**NARROW, "network": "lenet"}]), ["zoo.standins.0.network: must", ", not 'lenet'", "one of alexnet"]),

@@ -89,7 +89,7 @@ def test_the_workstation_repeats_every_printed_run():
 @pytest.mark.parametrize(
     ("preset", "runs", "sentence"),
     [
-        ("workstation", ["svhn-100"], "'svhn-100' must be one of svhn-1000, noisy-mnist-4000, noisy-mnist-200"),
+        ("workstation", ["svhn-100"], "printed.runs.0: must be one of svhn-1000, noisy-mnist-4000, noisy-mnist-200, not 'svhn-100'"),
         ("workstation", ["svhn-1000"] * 2, "duplicate 'svhn-1000'"),
         ("quick", ["svhn-1000"], "printed.runs: 'svhn-1000' needs svhn in fig06.datasets with n_train 1000, n_test 1000, size 32, rfm.ridges [1.0e-05]"),
     ],

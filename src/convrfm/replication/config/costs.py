@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -72,13 +72,6 @@ class Rates(Model):
     gradients: float = Field(gt=0, description="operations of the AGOP's products of gradients")
     solves: float = Field(gt=0, description="operations of the solver in float64")
     entries: float = Field(gt=0, description="entries of kernel matrices that are read or written")
-
-
-class _Demand(NamedTuple):
-    """What one job is expected to take; no minutes if they follow from its size, see `convrfm.replication.plan.fits`."""
-
-    minutes: float | None
-    memory_mb: int
 
 
 def _cost(
@@ -179,8 +172,11 @@ class Costs(Model):
         found: Cost = getattr(self, name)
         return found
 
-    def demand(self, rule: str, wildcards: Mapping[str, str]) -> _Demand:
+    def demand(self, rule: str, wildcards: Mapping[str, str]) -> Cost:
         """What a job takes, Snakemake included, by its rule and the task, data set, network or pair in its wildcards.
+
+        Returns:
+            minutes, or none if they follow from its size, see `convrfm.replication.plan.fits`, and memory.
 
         Raises:
             ValueError: see `cost`.
@@ -194,7 +190,7 @@ class Costs(Model):
         assert cost.memory_mb is not None  # every rule has one above
         case = next((case for case in cost.cases if case.of in about), CostOfCase(of=""))
         memory_mb = (case.memory_mb or cost.memory_mb) + SNAKEMAKE
-        return _Demand(minutes=case.minutes or cost.minutes, memory_mb=memory_mb)
+        return Cost(minutes=case.minutes or cost.minutes, memory_mb=memory_mb)
 
 
 class Split(Model):

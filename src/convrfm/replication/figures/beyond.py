@@ -215,7 +215,6 @@ def _stages(plan: "Plan", w: Keys) -> int:
 
 
 def _fit(plan: "Plan", w: Keys) -> TaskFit:
-    """What a fit that changes single choices sees of the configuration."""
     study = plan.studies[w["task"]]
     rfm = {**study.rfm.model_dump(), "stages": _stages(plan, w)}
     return TaskFit.of(
@@ -252,7 +251,6 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
 
 
 def _shown(plan: "Plan", _: str) -> dict[str, Any]:
-    """What the drawing sees of the choices."""
     changes = [_variant("published", changes)[0] for changes in _single_changes(plan)]
     return {"choices": {"task": _studied(plan), "n_train": _choices(plan).n_train, "changes": changes}}
 
@@ -434,7 +432,7 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[
     axes.minorticks_off()
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(0, bottom), min(101, top))
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
 
 
 def _marker(method: str, colours: Mapping[str, Any]) -> str:
@@ -454,7 +452,7 @@ def _draw_effects(axes: Axes, found: pd.DataFrame, colours: Mapping[str, Any]) -
     axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(changes)), [change.replace("`", "") for change in changes])
     axes.set_ylim(len(changes) - 0.4, -0.6)
-    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
+    axes.grid(axis="y", alpha=0.5)
     # A single wide interval would leave no room for the others.
     reach = 1.1 * max(found["mean"].abs().max() + 1, np.nanquantile(found[["mean", "low", "high"]].abs(), 0.9))
     axes.set_xlim(-reach, reach)

@@ -25,10 +25,10 @@ from convrfm.replication.figures.zoo import (
     is_stand_in,
     mean_over_layers,
     measurements,
+    network_ticks,
     note_of,
     number_cell,
     order,
-    tick,
     title,
     zoo_runs,
 )
@@ -204,15 +204,12 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
         known = rows["low"].notna().to_numpy()
         reach = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]).clip(min=0)
         axes.errorbar(x[known], rows["value"][known], reach[:, known], fmt="none", ecolor="0.15", elinewidth=0.8, capsize=1.5)
-    many = len(networks) > 6
-    axes.set_xticks(
-        range(len(networks)), [tick(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
-    )
+    network_ticks(axes, networks)
     axes.set_ylabel("correlation, mean over layers")
     lowest = table.loc[table["quantity"].isin(list(BARS)), ["value", "low"]].min(axis=None)
     axes.set_ylim(min(0.0, float(lowest) - 0.02), 1.0)
     axes.axhline(0, color="0.3", linewidth=0.6)
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6, zorder=0)
+    axes.grid(axis="y", zorder=0)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.2)
 
 
@@ -222,7 +219,7 @@ def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
         axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=title(network))
     axes.set_xlabel("images in the AGOP")
     axes.set_ylabel("correlation, trained")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
     if len(grown):
         many = len(networks) > 6
         axes.legend(

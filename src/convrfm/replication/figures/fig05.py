@@ -130,7 +130,6 @@ class Fig05(Model):
 
 
 def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
-    """One file of every fit of the kernels and of every network."""
     tasks = [(plan.panels[task], sigma) for task in plan.ready(plan.panels) for sigma in plan.panels[task].sigmas]
     fits = [
         plan.run_file("rfm", protocol, file, task=panel.task, sigma=sigma, seed=seed)
@@ -299,7 +298,7 @@ def _draw_curves(axes: Axes, rows: pd.DataFrame, methods: list[str], sigmas: lis
     if rows.empty:
         axes.text(0.5, 0.5, "no stage of Deep ConvRFM", transform=axes.transAxes, ha="center", fontsize=7)
     axes.set_xticks(sigmas)
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
 
 
 def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:

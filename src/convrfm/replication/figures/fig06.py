@@ -246,14 +246,12 @@ def tidy(runs: Sequence[ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
 
 
 def _pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of methods to compare."""
     there = list(methods)
     steps = [(layer_name(number + 1), layer_name(number)) for number in range(len(there))]
     return list(dict.fromkeys([*over_cntk(there), *(step for step in steps if set(step) <= set(there))]))
 
 
 def _identity(keys: Mapping[str, str]) -> tuple[str, str, int]:
-    """Task, classes and seed of a run."""
     return keys.get("dataset") or keys["task"], keys.get("classes", "all"), int(keys["seed"])
 
 
@@ -324,7 +322,7 @@ def _draw_tasks(accuracies: Axes, gains: Axes, estimates: pd.DataFrame, tasks: l
     gains.tick_params(axis="y", length=0)
     gains.set_xlabel("points gained over CNTK")
     for axes in (accuracies, gains):
-        axes.grid(axis="x", linewidth=0.4, alpha=0.6)
+        axes.grid(axis="x")
 
 
 def _row_label(table: pd.DataFrame, task: str) -> str:
@@ -357,7 +355,7 @@ def _draw_layers(curves: Axes, steps: Axes, estimates: pd.DataFrame, shown: list
     steps.set_xticks(range(most + 1))
     steps.set_xlabel("layers that learn features\n(0: CNTK, 1: ConvRFM, then Deep)")
     for axes in (curves, steps):
-        axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+        axes.grid(axis="y")
     if shown:
         curves.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1, handletextpad=0.4)
 
@@ -408,7 +406,6 @@ def _classes_missing(table: pd.DataFrame, tasks: list[str]) -> list[str]:
 
 
 def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
-    """What panel B shows."""
     if not shown:
         return []
     rows = table[(table["quantity"] == "accuracy") & table["layers"].notna()]

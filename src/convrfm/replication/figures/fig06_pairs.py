@@ -110,7 +110,6 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 
 
 def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str) -> None:
-    """One data set."""
     order = found.pivot_table(index="classes", columns="method", values="value")
     methods = [method for method in METHODS if method in order]
     pairs = list(order.sort_values(["ConvRFM", *(name for name in methods if name != "ConvRFM")]).index)
@@ -135,7 +134,7 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
         axes.set_xlabel(f"{len(pairs)} pairs of classes, in the order of ConvRFM's gain")
     axes.set_title(f"{title(task)}{star(task)}, n = {table['n_train'].iloc[0]}")
     axes.set_ylabel("points gained\nover CNTK")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
     kinds = interval_handles(found["over"]) if few else []
     axes.legend(handles=[*axes.get_legend_handles_labels()[0], *kinds], loc="center left", bbox_to_anchor=(1.0, 0.5))
 

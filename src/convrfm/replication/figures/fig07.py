@@ -21,10 +21,10 @@ from convrfm.replication.figures.zoo import (
     is_beyond,
     is_stand_in,
     measurements,
+    network_ticks,
     note_of,
     number_cell,
     order,
-    tick,
     title,
 )
 from convrfm.replication.record.session import Job
@@ -157,13 +157,10 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
                 x + places[when], mean["value"], reach, marker="o", markersize=5.5, color=colours[network], capsize=2,
                 markerfacecolor="white" if when == "initial" else colours[network], elinewidth=1, zorder=3,
             )  # fmt: skip
-    many = len(networks) > 6
-    axes.set_xticks(
-        range(len(networks)), [tick(n) for n in networks], rotation=40 if many else 0, ha="right" if many else "center"
-    )
+    network_ticks(axes, networks)
     axes.set_xlim(-0.5, len(networks) - 0.5)
     axes.set_ylabel("correlation of CNFM and AGOP")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
     for name, face in (("at initialisation", "white"), ("trained", "0.3")):
         axes.plot([], [], "o", markersize=5.5, color="0.3", markerfacecolor=face, label=name)
     axes.plot([], [], ".-", markersize=3, linewidth=0.6, color="0.3", alpha=0.5, label="layers")
@@ -179,7 +176,7 @@ def _draw_epochs(axes: Axes, table: pd.DataFrame, networks: list[str], colours: 
         axes.fill_between(rows["epoch"], rows["low"], rows["high"], color=colours[network], alpha=0.15, linewidth=0)
     axes.set_xlabel("epoch")
     axes.set_ylabel("correlation, mean over layers")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
     axes.legend(loc="best")
 
 
@@ -194,7 +191,7 @@ def _draw_powers(axes: Axes, table: pd.DataFrame, networks: list[str], colours: 
     axes.set_ylabel("correlation of CNFM and AGOP$^p$")
     powers = sorted(table["power"].unique())
     axes.set_xticks(powers, [str(Fraction(power)) for power in powers])
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
     axes.legend(loc="best")
 
 

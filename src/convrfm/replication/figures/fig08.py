@@ -297,12 +297,10 @@ def _bars(table: pd.DataFrame) -> dict[str, Bar]:
     }
     found = {}
     for kind, part in chosen.items():
-        ends = []
-        for _, layer in part.groupby("index"):
-            if len(layer) > 1:
-                ends.append(interval(layer["value"].to_numpy()))
-            else:
-                ends.append(tuple(layer[["value", "low", "high"]].to_numpy()[0]))
+        ends = [
+            interval(layer["value"].to_numpy()) if len(layer) > 1 else layer[["value", "low", "high"]].iloc[0]
+            for _, layer in part.groupby("index")
+        ]
         found[kind] = Bar(*np.array(ends, np.float64).T)
     return found
 
@@ -362,7 +360,7 @@ def _draw_bars(axes: Axes, title: str, table: pd.DataFrame) -> None:
     axes.set_xticks(range(1, len(bars["trained"].value) + 1))
     axes.set_ylim(lowest - (0.05 if lowest < 0 else 0), 1.03)
     axes.set_ylabel("Pearson correlation")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
     axes.set_axisbelow(True)
 
 
@@ -383,7 +381,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     axes.minorticks_off()
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean over layers")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
     if len(parts) > 1:
         axes.legend(loc="lower right")
     else:
@@ -450,7 +448,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 
 
 def _paragraph(title: str, table: pd.DataFrame) -> str:
-    """What was found in one panel."""
     bars, note = _bars(table), _note(table)
     trained = bars["trained"].value
     shown = table.iloc[0]

@@ -271,7 +271,7 @@ def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
     axes.plot([], [], "o", color="0.3", markerfacecolor="white", label="before training")
     axes.set_xticks(range(len(sizes)), [f"{size}x{size}" for size in sizes])
     axes.set_xlabel("patch size")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
 
 
 def _draw_nulls(axes: Axes, nulls: pd.Series) -> None:
@@ -329,7 +329,6 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 
 
 def _means(table: pd.DataFrame) -> list[str]:
-    """Means over data sets, as a Markdown table."""
     cosine, pearson, null = (of_networks(table, name).mean() for name in ("cosine", "pearson", "rotated_null"))
     before = of_networks(table, "cosine", "initial").mean()
     rows = [
@@ -341,7 +340,6 @@ def _means(table: pd.DataFrame) -> list[str]:
 
 
 def _contrasts(table: pd.DataFrame) -> list[str]:
-    """All differences, as a Markdown table."""
     rows = []
     pairs = zip(contrasts(table, "cosine").itertuples(), contrasts(table, "pearson").itertuples(), strict=True)
     for cosine, pearson in pairs:
@@ -352,7 +350,6 @@ def _contrasts(table: pd.DataFrame) -> list[str]:
 
 
 def _data(table: pd.DataFrame) -> list[str]:
-    """Data sets, their sizes and the accuracies of the networks."""
     networks = table.drop_duplicates(["dataset", "architecture", "patch_size", "seed"])
     cells = []
     for name, rows in networks.groupby("dataset"):

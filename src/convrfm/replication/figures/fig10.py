@@ -62,7 +62,6 @@ def draw(table: pd.DataFrame, strips: Mapping[str, Strip], skipped: Mapping[str,
 
 
 def _draw_strip(part: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
-    """One data set."""
     dataset = rows["dataset"].iloc[0]
     draw_strip(part, strip, pair_labels(rows, len(strip.images)))
     part.suptitle(with_stand_ins(short_title(dataset), [dataset]), fontsize=8)

@@ -47,7 +47,6 @@ def draw(table: pd.DataFrame, sheets: Mapping[str, Sheet], skipped: Mapping[str,
 
 
 def _draw_sheet(part: SubFigure, sheet: Sheet, rows: pd.DataFrame) -> None:
-    """One data set."""
     dataset, kernel = rows["dataset"].iloc[0], rows["kernel"].iloc[0]
     draw_sheet(part, sheet, rows)
     title = f"Eigenvectors of {KERNELS[kernel]} on {in_sentence(dataset)}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from convrfm.numerics.patches import random_metrics
 from convrfm.pictures.filtering import without_means
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures.feature_measurements import change_of_filters
-from convrfm.replication.figures.figure import Drawn, FigureFiles, FigureSpec, runs_with
+from convrfm.replication.figures.figure import Drawn, FigureSpec, runs_with
 from convrfm.replication.figures.style import (
     figure_style,
     is_stand_in,
@@ -186,23 +187,17 @@ def _sized(kind: RunKind) -> RunKind:
 KINDS = tuple(_sized(kind) for kind in (*fits.KINDS, *networks.KINDS) if kind.name in ("features", "feature-network"))
 
 
-def _files(kind: str) -> FigureFiles:
-    """The arrays of every run of a kind."""
-
-    def files(plan: "Plan", protocol: str) -> list[str]:
-        section, count = plan.section(FirstLayers), plan.settings.preset.features.seeds
-        return [
-            plan.run_file(kind, protocol, "arrays", dataset=dataset, n_train=n_train, seed=seed)
-            for dataset in plan.ready(section.datasets)
-            for n_train in section.n_train
-            for seed in plan.image_seeds(dataset, protocol, count)
-        ]
-
-    return files
+def _runs(plan: "Plan", protocol: str, kind: str) -> list[str]:
+    section, count = plan.section(FirstLayers), plan.settings.preset.features.seeds
+    return [
+        plan.run_file(kind, protocol, "arrays", dataset=dataset, n_train=n_train, seed=seed)
+        for dataset in plan.ready(section.datasets)
+        for n_train in section.n_train
+        for seed in plan.image_seeds(dataset, protocol, count)
+    ]
 
 
 def _seen(plan: "Plan", _: str) -> dict[str, Any]:
-    """What the drawing sees of the sections."""
     section = plan.section(FirstLayers)
     sizes = {dataset: plan.feature_tasks[dataset].patch_size for dataset in section.datasets}
     return {"rotations": section.rotations, "patch_sizes": sizes}
@@ -215,7 +210,7 @@ FIGURE = FigureSpec(
     "images.",
     section=FirstLayers,
     needs=lambda plan: plan.needs(plan.section(FirstLayers).datasets),
-    inputs={"fits": _files("sized-features"), "networks": _files("sized-feature-network")},
+    inputs={"fits": partial(_runs, kind="sized-features"), "networks": partial(_runs, kind="sized-feature-network")},
     seen=_seen,
     asked=lambda plan: plan.section(FirstLayers).in_all,
 )

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from convrfm.datasets.registry import files_behind
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
-from convrfm.replication.config.models import Model, as_yaml, each_once
+from convrfm.replication.config.models import Model, as_yaml, each_once, one_of
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, markdown_table, short_title, skipped_lines, write_reason
@@ -82,20 +82,11 @@ PRINTED = {
 class Printed(Model):
     """The authors' printed numbers."""
 
-    runs: Annotated[list[str], each_once()] = Field(
+    runs: Annotated[list[Annotated[str, one_of(list(PRINTED))]], each_once()] = Field(
         default=[],
         description="printed runs to compare with: svhn-1000 (of fig06.datasets), noisy-mnist-4000 (of fig05.panels if it is "
         "there) and noisy-mnist-200, see convrfm.replication.figures.printed",
     )
-
-    @field_validator("runs")
-    @classmethod
-    def _runs_are_known(cls, runs: list[str]) -> list[str]:
-        for name in runs:
-            if name not in PRINTED:
-                msg = f"{name!r} must be one of {', '.join(PRINTED)}"
-                raise ValueError(msg)
-        return runs
 
     def check(self, preset: Any) -> None:
         """Check against other sections.
@@ -141,7 +132,6 @@ def _beside(plan: "Plan", run: PrintedRun) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _runs(plan: "Plan", _: str, file: str) -> list[str]:
-    """One file of every fit that is compared with printed numbers."""
     return [
         plan.run_file(kind, "published", file, **keys)
         for name in plan.section(Printed).runs
@@ -151,7 +141,6 @@ def _runs(plan: "Plan", _: str, file: str) -> list[str]:
 
 
 def _fit(plan: "Plan", w: Keys) -> TaskFit:
-    """What a fit of its own for printed numbers sees of the configuration."""
     n_train, n_test = int(w["n_train"]), int(w["n_test"])
     (run,) = [run for run in PRINTED.values() if (run.task, run.n_train, run.n_test) == (w["task"], n_train, n_test)]
     rfm = RFMSection(rounds=run.rounds, ridges=[RIDGE], stages=1, filters=1)
@@ -254,13 +243,12 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 
 
 def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
-    """One quantity of one run against the round."""
     axes.plot(part["round"], part["printed"], "s--", color="0.35", markerfacecolor="white", label="printed by the authors")
     axes.plot(part["round"], part["ours"], "o-", color="C0", label="ours, mean and 95 % interval over draws")
     axes.vlines(part["round"], part["low"], part["high"], color="C0", linewidth=1.2)
     axes.set_xticks(part["round"])
     axes.set_xlabel("round")
-    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.grid(axis="y")
 
 
 def _title(run: PrintedRun) -> str:

@@ -37,6 +37,8 @@ SETTINGS = {
     "figure.dpi": 200,
     "font.family": "DejaVu Sans",
     "font.size": 8,
+    "grid.alpha": 0.6,
+    "grid.linewidth": 0.4,
     "legend.fontsize": 7.5,
     "legend.frameon": False,
     "lines.linewidth": 1.4,

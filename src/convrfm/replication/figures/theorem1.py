@@ -112,13 +112,11 @@ def tidy(checks: "Sequence[tuple[Mapping[str, int], int, TheoremCheck]]", protoc
             "one_minus_rho": gap,
             "rho": 1 - gap,
             "others_moved": check.others_moved,
-            "protocol": protocol,
-            "stand_in": False,
         }
         for size, seed, check in checks
         for point, gap in check.gap.items()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(protocol=protocol, stand_in=False)
 
 
 SHOWN = ("first", "random-start")
@@ -197,7 +195,7 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.3, -0.18), ncols=2, title="colour: kind of case; marker: where Eq. 3 is evaluated"
     )  # fmt: skip
-    axes.grid(axis="x", linewidth=0.4, alpha=0.5)
+    axes.grid(axis="x", alpha=0.5)
 
 
 def cases_of(table: pd.DataFrame) -> pd.DataFrame:

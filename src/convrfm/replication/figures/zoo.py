@@ -1,11 +1,12 @@
 """What Figures 1, 2 and 7 share: the names of networks, and the means over layers that they are drawn from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator, model_validator
+from matplotlib.axes import Axes
+from pydantic import Field, model_validator
 
 from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS, files_behind
 from convrfm.replication.claims.evidence import with_interval
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BEYOND_NOTE", "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs",
     "caption_of_networks", "groups_of", "images_of", "is_beyond", "is_stand_in", "mean_over_layers", "measurements",
-    "note_of", "number_cell", "order", "tick", "title", "zoo_needs", "zoo_runs",
+    "network_ticks", "note_of", "number_cell", "order", "title", "zoo_needs", "zoo_runs",
 ]  # fmt: skip
 
 NETWORKS = tuple(dict.fromkeys(entry.network for entry in WEIGHTS))
@@ -74,7 +75,7 @@ class StandIn(Model):
 class Zoo(Model):
     """The networks of Figures 1, 2 and 7."""
 
-    weights: list[str] = Field(
+    weights: list[Annotated[str, one_of([entry.name for entry in (*WEIGHTS, *CIFAR_WEIGHTS)])]] = Field(
         default=[],
         description="pretrained networks, by the names of their weights in docs/datasets.md, such as vgg11-v1, or "
         "resnet20-cifar10, which is small and beyond the paper's list",
@@ -85,16 +86,6 @@ class Zoo(Model):
     )
     standins: list[StandIn] = Field(default=[], description="small networks that stand in for pretrained ones")
     measurement: Measurement = Field(description="how their AGOPs are measured")
-
-    @field_validator("weights")
-    @classmethod
-    def _weights_are_known(cls, weights: list[str]) -> list[str]:
-        known = [entry.name for entry in (*WEIGHTS, *CIFAR_WEIGHTS)]
-        for name in weights:
-            if name not in known:
-                msg = f"{name!r} is none of {', '.join(known)}"
-                raise ValueError(msg)
-        return weights
 
     @model_validator(mode="after")
     def _each_network_once(self) -> Self:
@@ -137,9 +128,11 @@ def title(network: str) -> str:
     return spelled + {"v2": " v2", "cifar10": " CIFAR-10"}.get(source, "")
 
 
-def tick(network: str) -> str:
-    """The name below an axis, where the data set has a line of its own."""
-    return title(network).replace(" CIFAR", "\nCIFAR")
+def network_ticks(axes: Axes, networks: Sequence[str]) -> None:
+    """Write the names of networks below an axis, aslant if they are many; a data set in them has a line of its own."""
+    many = len(networks) > 6
+    names = [title(network).replace(" CIFAR", "\nCIFAR") for network in networks]
+    axes.set_xticks(range(len(networks)), names, rotation=40 if many else 0, ha="right" if many else "center")
 
 
 def is_stand_in(network: str) -> bool:
@@ -173,7 +166,7 @@ def order(network: str) -> tuple[bool, int, int, str]:
     return is_beyond(network), family, int(digits or 0), network
 
 
-def mean_over_layers(metrics: pd.DataFrame, quantity: str, when: str, power: float = 1.0) -> dict[str, float]:
+def mean_over_layers(metrics: pd.DataFrame, quantity: str, when: str) -> dict[str, float]:
     """Mean of a quantity over the paper's layers of one network.
 
     Where the means themselves were measured, with intervals that know of all layers at once, these are given. Otherwise
@@ -183,12 +176,11 @@ def mean_over_layers(metrics: pd.DataFrame, quantity: str, when: str, power: flo
         metrics: of one network, as `convrfm.replication.jobs.ansatz` writes them.
         quantity: such as "pearson".
         when: "trained" or "initial".
-        power: of the AGOP.
 
     Returns:
         `value`, `low`, `high`.
     """
-    rows = metrics[(metrics["quantity"] == quantity) & (metrics["when"] == when) & (metrics["power"] == power)]
+    rows = metrics[(metrics["quantity"] == quantity) & (metrics["when"] == when) & (metrics["power"] == 1)]
     measured = rows[rows["layer"] == "mean"]
     if len(measured) == 0:
         measured = rows[rows["in_paper"]]

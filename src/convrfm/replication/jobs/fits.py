@@ -244,7 +244,6 @@ def fit_metric(job: Job) -> None:
 
 
 def _feature_kernel(given: FeatureFitSettings) -> ConvolutionalKernel:
-    """The CNTK or the patch Laplace kernel."""
     if given.kernel == "cntk":
         assert given.depth is not None
         return CNTK(depth=given.depth, **of_kernel(given))

@@ -66,7 +66,6 @@ def _claim_row(claim: Claim) -> tuple[str, ...]:
 
 
 def _claim_section(claim: Claim) -> list[str]:
-    """One claim in full."""
     lines = [
         f"## {claim.id}: {claim.title}",
         "",
@@ -288,7 +287,6 @@ def _kind(annotation: Any) -> str:
 
 
 def _data() -> dict[str, Iterable[str]]:
-    """Blocks of the page on data, from the registry."""
     images = ["name", "data set", "images", "classes", "shape", "MB", "obtained", "figures", "licence", "source"]
     layouts = ["name", "official layout", "others", "folder of the system", "checksums of"]
     weights = ([e.name, e.required[0], f"{e.megabytes:.0f}", ", ".join(e.figures)] for e in WEIGHTS)

@@ -172,7 +172,6 @@ def _cells(line: str) -> list[str]:
 
 
 def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> list[str]:
-    """The README's table of figures."""
     _, lowest, highest = _bars_range(quick["bars"])
     numbers = {**quick["figures"], "gain": f"{lowest:.1f} to {highest:.1f}", "points06": 100 * quick["figures"]["fig06_gain"]}
     minutes = {name: _duration(entry["minutes"]) for name, entry in times.items()} | {"": "hours"}

@@ -141,7 +141,6 @@ def _works(record: Any) -> bool:
 
 
 def _planned(record: Any, plan: Plan) -> Planned:
-    """A job as Snakemake reports it."""
     works = _works(record)
     return Planned(
         record.rule_name,

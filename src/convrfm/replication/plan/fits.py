@@ -49,10 +49,6 @@ class _Fit(NamedTuple):
     draw: list[str]
     rounds: list[str]
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return self.size.settings
-
 
 def task_size(settings: Mapping[str, Any]) -> FitSize:
     """Size of a fit to a local-signal task, by its settings."""
@@ -99,13 +95,13 @@ def step_rounds(plan: Plan, w: Keys) -> list[str]:
     Earlier ones are there, too: this one was made from them, and the job of the fit has not read them yet.
     """
     fit = _fit_of(plan, w)
-    number = int(w["stage"]) * fit.settings["rfm"]["rounds"] + int(w["round"])
+    number = int(w["stage"]) * fit.size.settings["rfm"]["rounds"] + int(w["round"])
     return fit.rounds[max(number - 1, 0) : number]
 
 
 def step_parts(plan: Plan, w: Keys) -> list[str]:
     """All parts of the kernel matrices of a step."""
-    count = plan.split_parts(_fit_of(plan, w).settings)
+    count = plan.split_parts(_fit_of(plan, w).size.settings)
     return [
         part_pattern(plan.results, matrix).format(**w, part=part, parts=count)
         for matrix in STEP_MATRICES
@@ -117,12 +113,7 @@ def step_settings(plan: Plan, w: Keys) -> dict[str, Any]:
     """What a job of a step sees of the configuration: what its fit sees, and which step it is."""
     # Snakemake's wildcards are a list of values with names, whose `in` asks for values.
     step = {name: int(w[name]) for name in ("stage", "round", "part", "parts") if w.get(name) is not None}
-    return {**_fit_of(plan, w).settings, "step": step}
-
-
-def step_size(plan: Plan, w: Keys) -> FitSize:
-    """Size of the fit that a step belongs to."""
-    return _fit_of(plan, w).size
+    return {**_fit_of(plan, w).size.settings, "step": step}
 
 
 FITS = {
@@ -167,7 +158,7 @@ def fit_memory(plan: Plan, rule: str, w: Keys) -> int:
     The last job of a fit in steps reads its rounds, and fits nothing.
     """
     if rule in STEPS:
-        return step_size(plan, w).memory_mb(filling=rule == "fill_gram")
+        return _fit_of(plan, w).size.memory_mb(filling=rule == "fill_gram")
     if rule not in FITS:
         return 0
     size = fit_size(plan, FITS[rule], w)
@@ -194,7 +185,7 @@ def _work(plan: Plan, rule: str, w: Keys) -> Work:
     """What a job of a fit, or of one of its steps, does."""
     if rule in STEPS:
         step = Step(int(w["stage"]), int(w["round"]), filling=rule == "fill_gram")
-        work = fit_work(step_size(plan, w), step)
+        work = fit_work(_fit_of(plan, w).size, step)
         return work.share(int(w["parts"])) if step.filling else work
     size = fit_size(plan, FITS[rule], w)
     return Work() if _is_in_steps(plan, rule, size) else fit_work(size)
@@ -208,7 +199,7 @@ def fit_threads(plan: Plan, rule: str, w: Keys) -> int:
     metrics of many columns) may differ in the last bits: the record keeps the number under `machine`.
     """
     own, costs = plan.settings.config.threads, plan.settings.preset.costs
-    n = (step_size(plan, w) if rule in STEPS else fit_size(plan, FITS[rule], w)).n_train
+    n = (_fit_of(plan, w).size if rule in STEPS else fit_size(plan, FITS[rule], w)).n_train
     if n < FEW or is_pair(w):
         return own
     return max(own, min(n // IMAGES_PER_THREAD[_runs_on(plan, rule, w)], costs.most_threads))

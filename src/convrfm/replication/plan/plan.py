@@ -149,11 +149,8 @@ class Plan:
     def task_images(self, w: Keys, file: str = "arrays") -> list[str]:
         """The prepared images of a data set of Figure 6, or of a pair of its classes, by the keys of a run."""
         task = self.image_task(w["dataset"], w["classes"])
-        prepared = self.prepared(
-            w["protocol"], file, task.dataset, (task.n_train, task.n_test), w["seed"],
-            size=task.size, colour=task.colour, classes=w["classes"],
-        )  # fmt: skip
-        return [prepared]
+        counts, looks = (task.n_train, task.n_test), {"colour": task.colour, "classes": w["classes"]}
+        return [self.prepared(w["protocol"], file, task.dataset, counts, w["seed"], size=task.size, **looks)]
 
     def draw(self, protocol: str, task: str, seed: object) -> str:
         """The draw of a local-signal task of Figure 5."""
@@ -163,8 +160,7 @@ class Plan:
         """The images that the models of Figures 3, 10, 11 and 12 are fitted to, by the keys of a run."""
         task = self.feature_tasks[w["dataset"]]
         counts = (w.get("n_train", task.n_train), task.n_test)
-        appearance: dict[str, Any] = {"size": task.size, "colour": task.colour}
-        return [self.prepared(w["protocol"], "arrays", task.dataset, counts, w["seed"], **appearance)]
+        return [self.prepared(w["protocol"], "arrays", task.dataset, counts, w["seed"], size=task.size, colour=task.colour)]
 
     def figure_file(self, figure: str, protocol: str, form: str) -> str:
         """One file of one figure; `form` is "json" for its record."""

@@ -3,12 +3,13 @@
 Tasks are local-signal tasks and data sets, for Figures 4 to 6; the first layers are for Figures 3, 10, 11 and 12.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from convrfm.replication.config.models import Model, Positive
-from convrfm.replication.runs.kinds import Files, Keys, RunKind, RunSettings
+from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -179,17 +180,13 @@ def _images_of_layers(plan: "Plan", w: Keys) -> list[str]:
     return plan.task_images({**{key: w[key] for key in ("dataset", "protocol", "seed")}, "classes": "all"})
 
 
-def _of_run(kind: str, file: str) -> Files:
+def _of_run(plan: "Plan", w: Keys, kind: str, file: str) -> list[str]:
     """One file of the fit ("rfm") or of the network ("cnn") whose layers are shown."""
-
-    def files(plan: "Plan", w: Keys) -> list[str]:
-        name, protocol, seed = w["dataset"], w["protocol"], w["seed"]
-        if name not in plan.panels:
-            return [plan.run_file(f"image-{kind}", protocol, file, dataset=name, classes="all", seed=seed)]
-        sigma, trained = plan.settings.preset.fig04.sigma, {"optimizer": "adam"} if kind == "cnn" else {}
-        return [plan.run_file(kind, protocol, file, task=name, sigma=sigma, **trained, seed=seed)]
-
-    return files
+    name, protocol, seed = w["dataset"], w["protocol"], w["seed"]
+    if name not in plan.panels:
+        return [plan.run_file(f"image-{kind}", protocol, file, dataset=name, classes="all", seed=seed)]
+    sigma, trained = plan.settings.preset.fig04.sigma, {"optimizer": "adam"} if kind == "cnn" else {}
+    return [plan.run_file(kind, protocol, file, task=name, sigma=sigma, **trained, seed=seed)]
 
 
 def _layers(plan: "Plan", w: Keys) -> TaskLayers | ImageLayers:
@@ -214,8 +211,8 @@ KINDS = (
     RunKind(
         "layers", "transformed:transform_layers", ("dataset", "seed"),
         {
-            "draw": _draw_of_layers, "images": _images_of_layers, "fit": _of_run("rfm", "arrays"),
-            "history": _of_run("rfm", "metrics"), "network": _of_run("cnn", "arrays"),
+            "draw": _draw_of_layers, "images": _images_of_layers, "fit": partial(_of_run, kind="rfm", file="arrays"),
+            "history": partial(_of_run, kind="rfm", file="metrics"), "network": partial(_of_run, kind="cnn", file="arrays"),
         },
         _layers,
     ),

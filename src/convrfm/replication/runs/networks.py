@@ -170,8 +170,7 @@ def _panel(plan: "Plan", w: Keys) -> "SimpleNetPanel":
 def _simplenet_images(plan: "Plan", w: Keys) -> list[str]:
     panel = _panel(plan, w)
     counts = (panel.n_train, panel.n_test)
-    appearance: dict[str, Any] = {"size": 32, "colour": "native", "scaling": panel.scaling}
-    return [plan.prepared(w["protocol"], "arrays", w["dataset"], counts, w["seed"], **appearance)]
+    return [plan.prepared(w["protocol"], "arrays", w["dataset"], counts, w["seed"], size=32, scaling=panel.scaling)]
 
 
 def _weights(plan: "Plan", w: Keys) -> list[str]:

@@ -1,9 +1,10 @@
 """The networks of Figures 1, 2 and 7: training of stand-ins, the ansatz in each network, and images through its layers."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.replication.runs.kinds import Files, Keys, RunKind, RunSettings
+from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -75,6 +76,10 @@ ACCURACY_IMAGES = 1000
 """Test images of CIFAR-10 on which the accuracy is measured before anything else."""
 
 
+LIKE_IMAGENET = {"fit": "crop", "colour": "rgb", "scaling": "imagenet"}
+"""How images for networks of ImageNet are prepared."""
+
+
 def _is_standin(plan: "Plan", w: Keys) -> bool:
     return w["network"] in plan.standins
 
@@ -82,9 +87,8 @@ def _is_standin(plan: "Plan", w: Keys) -> bool:
 def _standin_images(plan: "Plan", w: Keys) -> list[str]:
     """The digits that a stand-in is trained on."""
     standin = plan.standins[w["network"]]
-    counts = (standin.n_train, standin.n_test)
-    appearance: dict[str, Any] = {"size": standin.size, "colour": "rgb", "scaling": "imagenet"}
-    return [plan.prepared(w["protocol"], "arrays", "digits", counts, w["seed"], **appearance)]
+    counts, looks = (standin.n_train, standin.n_test), {**LIKE_IMAGENET, "fit": "stretch"}
+    return [plan.prepared(w["protocol"], "arrays", "digits", counts, w["seed"], size=standin.size, **looks)]
 
 
 def _images(plan: "Plan", w: Keys) -> list[str]:
@@ -99,8 +103,7 @@ def _images(plan: "Plan", w: Keys) -> list[str]:
     if dataset == "cifar10":
         counts = (0, max(zoo.measurement.images, ACCURACY_IMAGES))
         return [plan.prepared("corrected", "arrays", dataset, counts, w["seed"], scaling="imagenet")]
-    appearance: dict[str, Any] = {"size": 224, "fit": "crop", "colour": "rgb", "scaling": "imagenet"}
-    return [plan.prepared("corrected", "arrays", dataset, (zoo.measurement.images, 0), w["seed"], **appearance)]
+    return [plan.prepared("corrected", "arrays", dataset, (zoo.measurement.images, 0), w["seed"], size=224, **LIKE_IMAGENET)]
 
 
 def _transformed_images(plan: "Plan", w: Keys) -> list[str]:
@@ -109,25 +112,19 @@ def _transformed_images(plan: "Plan", w: Keys) -> list[str]:
     if not _is_standin(plan, w):
         return images
     size = plan.standins[w["network"]].size
-    appearance: dict[str, Any] = {"size": size, "fit": "crop", "colour": "rgb", "scaling": "imagenet"}
-    return [*images, plan.prepared(w["protocol"], "arrays", "photographs", (2, 0), w["seed"], **appearance)]
+    return [*images, plan.prepared(w["protocol"], "arrays", "photographs", (2, 0), w["seed"], size=size, **LIKE_IMAGENET)]
 
 
 def _states(plan: "Plan", w: Keys) -> list[str]:
-    """The state of pretrained weights."""
     return [] if _is_standin(plan, w) else plan.state_of_input(w["network"])
 
 
-def _of_run(kind: str) -> Files:
-    def files(plan: "Plan", w: Keys) -> list[str]:
-        return [plan.run_file(kind, w["protocol"], "arrays", network=w["network"], seed=w["seed"])]
-
-    return files
+def _of_run(plan: "Plan", w: Keys, kind: str) -> list[str]:
+    return [plan.run_file(kind, w["protocol"], "arrays", network=w["network"], seed=w["seed"])]
 
 
 def _training(plan: "Plan", w: Keys) -> list[str]:
-    """The training of a stand-in."""
-    return _of_run("standin")(plan, w) if _is_standin(plan, w) else []
+    return _of_run(plan, w, "standin") if _is_standin(plan, w) else []
 
 
 def _of_standin(plan: "Plan", w: Keys) -> StandInSettings:
@@ -160,7 +157,7 @@ KINDS = (
     ),
     RunKind(
         "transformed", "transformed:transform_images", ("network", "seed"),
-        {"images": _transformed_images, "measured": _of_run("ansatz"), "states": _states, "training": _training},
+        {"images": _transformed_images, "measured": partial(_of_run, kind="ansatz"), "states": _states, "training": _training},
         _of_transformation,
     ),
 )  # fmt: skip
