@@ -104,7 +104,7 @@ def test_threads_are_those_recorded_as_far_as_there_are_any(project, recorded, t
 def test_settings_are_those_of_the_plan(project):
     """Whatever the record says, which a finding would be about."""
     task = task_of(project, "rfm", settings={})
-    assert task.settings == task.product.record.settings != {}
+    assert task.expected.settings == task.product.record.settings != {}
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

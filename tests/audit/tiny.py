@@ -13,7 +13,7 @@ import yaml
 from matplotlib import pyplot as plt
 from workflow.conftest import CONFIG, ROOT
 
-from convrfm.replication.audit.records import _product, find_products, in_order
+from convrfm.replication.audit.records import _product, find_products
 from convrfm.replication.plan import plan as plans
 from convrfm.replication.plan.plan import Plan, recorded_state
 from convrfm.replication.plan.presets import load_settings
@@ -95,7 +95,7 @@ def follow(project: Path, run: Path) -> None:
     plan = plan_of(project)
     changed = {path.relative_to(project).as_posix() for path in run.iterdir()}
     with inside(project):
-        for product in in_order(find_products(project, plan.results)):
+        for product in find_products(project, plan.results):
             if not changed.isdisjoint(described.path for described in product.record.inputs.values()):
                 make(plan, product.record_file)
                 changed |= {*product.files.values(), product.record_file}

@@ -202,7 +202,10 @@ def _imported(folder: Path, project: Path, choice: Choice, cores: int) -> Audit:
         (project / results).mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".tmp-import-", dir=project / "results"))
     try:
-        _check_room(folder, files, staging)
+        size, free = sum((folder / file).lstat().st_size for file in files), shutil.disk_usage(staging).free
+        if size > free:
+            msg = f"The files in {folder} have {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free in the project: free some."
+            raise StorageError(msg)
         for file in files:
             _copy(folder, file, staging / results / file)
         if conflicts := tuple(_conflicts(staging, project, results)):
@@ -235,14 +238,6 @@ def _preset_of(folder: Path, presets: Path) -> str:
         msg = f"The records in {folder} are of the preset {preset!r}, but this project has {', '.join(known)}."
         raise InputError(msg)
     return preset
-
-
-def _check_room(folder: Path, files: list[str], staging: Path) -> None:
-    """Refuse to copy more than the disk can hold."""
-    size, free = sum((folder / file).lstat().st_size for file in files), shutil.disk_usage(staging).free
-    if size > free:
-        msg = f"The files in {folder} have {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free in the project: free some."
-        raise StorageError(msg)
 
 
 def _copy(folder: Path, file: str, target: Path) -> None:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from pydantic_core import to_jsonable_python
 
 from convrfm.errors import ConfigError
 from convrfm.replication.audit.judging import all_judges
@@ -36,7 +37,7 @@ MOST_NAMED = 6
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
     """Each key that differs between two values that may be nested, with both values; `where` is the key that both are of."""
-    before, now = _plain(before), _plain(now)
+    before, now = to_jsonable_python((before, now))
     lists = isinstance(before, list) and isinstance(now, list) and len(before) == len(now)
     if lists and now and isinstance(now[0], dict):
         for number, pair in enumerate(zip(before, now, strict=True)):
@@ -54,13 +55,6 @@ def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
         yield f"{where} was {before!r}, and is {now!r}"
 
 
-def _plain(value: Any) -> Any:
-    """A value as it comes back from JSON."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, (list, tuple)) else value
-
-
 def _listed(parts: Sequence[str]) -> str:
     """Names or sentences, the first few of them, and how many more there are."""
     more = len(parts) - MOST_NAMED
@@ -68,16 +62,13 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 class Expected:
-    """What a plan asks of one run or figure: its job, its settings, and its input files by name, numbered as in records.
-
-    Its `names` are those of all inputs, those without files as well.
-    """
+    """What a plan asks of a run or figure: its job, its settings, its files by input, and `inputs` by name as in records."""
 
     def __init__(self, of: RunKind | FigureKind, plan: Plan, keys: Mapping[str, str]) -> None:
         self.job = of.job
-        self.names = tuple(of.inputs)
         self.settings = of.settings(plan, keys)
-        self.inputs = {f"{name}/{i}": path for name, files in of.inputs.items() for i, path in enumerate(files(plan, keys))}
+        self.files = {name: files(plan, keys) for name, files in of.inputs.items()}
+        self.inputs = {f"{name}/{i}": path for name, paths in self.files.items() for i, path in enumerate(paths)}
 
 
 def expected_of(product: Product, plan: Plan) -> Expected | None:

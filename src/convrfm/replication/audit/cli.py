@@ -3,14 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convrfm.errors import ConvRFMError, InputError
 from convrfm.system.machine import how_to_install
 from convrfm.system.terminal import INTERRUPTED, path_argument
-
-if TYPE_CHECKING:
-    from convrfm.replication.audit.replay import Choice
 
 __all__ = ["main"]
 
@@ -57,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "RESULTS/audit/index.html.",
         epilog="Exit status: 0 if the results can be trusted, whatever the verdicts; 1 if not; 2 if they could not be audited.",
     )
-    audit.add_argument("results", type=path_argument, metavar="RESULTS", help="a folder of results in a project: results/quick")
+    audit.add_argument("folder", type=path_argument, metavar="RESULTS", help="a folder of results in a project: results/quick")
     imports = commands.add_parser(
         "import-results",
         help="check results of another machine, and take them in if nothing is wrong",
@@ -73,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         "docs/audit.md says how. The audit reports every record that was changed, added or removed afterwards.",
     )
     seals.add_argument("results", type=path_argument, metavar="RESULTS", help="a folder of results: results/quick")
-    for command, function in ((audit, _audit), (imports, _import), (seals, _seal)):
-        command.set_defaults(command=function)
+    seals.set_defaults(command=_seal)
     for command in (audit, imports):
+        command.set_defaults(command=_audit, imports=command is imports)
         command.add_argument(
             "--replay",
             nargs="+",
@@ -121,7 +118,9 @@ def _positive(text: str) -> int:
 # What follows imports late: `--help` does not wait.
 
 
-def _choice(given: argparse.Namespace) -> "Choice":
+def _audit(given: argparse.Namespace) -> bool:
+    """Audit a folder where it is, or take it in from elsewhere."""
+    from convrfm.replication.audit.auditing import audit_folder, import_folder
     from convrfm.replication.audit.replay import Choice
     from convrfm.replication.claims.claims import load_claims
 
@@ -130,19 +129,8 @@ def _choice(given: argparse.Namespace) -> "Choice":
     if wrong := sorted(set(claims) - known):
         msg = f"There is no claim {', '.join(wrong)}: the claims are {', '.join(sorted(known))}."
         raise InputError(msg)
-    return Choice(each, claims, given.beacon)
-
-
-def _audit(given: argparse.Namespace) -> bool:
-    from convrfm.replication.audit.auditing import audit_folder
-
-    return audit_folder(given.results, _choice(given), given.cores).trusted
-
-
-def _import(given: argparse.Namespace) -> bool:
-    from convrfm.replication.audit.auditing import import_folder
-
-    return import_folder(given.folder, _choice(given), given.cores).trusted
+    does = import_folder if given.imports else audit_folder
+    return does(given.folder, Choice(each, claims, given.beacon), given.cores).trusted
 
 
 def _seal(given: argparse.Namespace) -> bool:

@@ -16,7 +16,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from convrfm.replication.audit.outcome import Audit, as_text, headline
-from convrfm.replication.audit.records import Described, Product, Record, strange_file
+from convrfm.replication.audit.records import Product, Record, strange_file
 
 __all__ = ["CODECHECK_FILE", "CRATE_FILE", "codecheck_of", "crate_of"]
 
@@ -79,10 +79,10 @@ def crate_of(project: Path, audit: Audit, products: Iterable[Product], made: dat
         f"The audit of {made:%Y-%m-%d} says of them: {headline(audit)}. See audit/index.html."
     )
     crate.crate.datePublished = made
-    root["conformsTo"] = crate.entity(PROFILE, "CreativeWork", {"name": "Process Run Crate", "version": "0.5"})
-    root["citation"] = crate.entity(PAPER, "ScholarlyArticle", {"name": TITLE})
-    crate.file(f"{audit.results}/audit/index.html", None, {"name": "The audit, as a page"})
-    crate.file(f"{audit.results}/audit/audit.json", None, {"name": "The audit, for programs"})
+    root["conformsTo"] = crate.entity(PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
+    root["citation"] = crate.entity(PAPER, "ScholarlyArticle", name=TITLE)
+    crate.file(f"{audit.results}/audit/index.html", name="The audit, as a page")
+    crate.file(f"{audit.results}/audit/audit.json", name="The audit, for programs")
     agents = _credit(crate)
     actions = [_action(crate, product, product.record, agents) for product in products if product.record is not None]
     if actions:
@@ -101,7 +101,7 @@ class _Crate:
         # By identifier, as the search of the library goes through all entities.
         self.known: dict[str, Any] = {}
 
-    def entity(self, identifier: str, kind: str, properties: dict[str, Any]) -> Any:
+    def entity(self, identifier: str, kind: str, **properties: str) -> Any:
         """An entity that is no file."""
         if identifier not in self.known:
             address = quote(identifier, safe="#/:@,=", errors="replace")
@@ -109,14 +109,13 @@ class _Crate:
             self.known[identifier] = self.crate.add(entity)
         return self.known[identifier]
 
-    def file(self, path: str, described: Described | None, properties: dict[str, Any]) -> Any:
+    def file(self, path: str, **about: str) -> Any:
         """A file of the crate; one that lies elsewhere, or is not plain, is only named."""
-        about = {**({} if described is None else {"sha256": described.sha256}), **properties}
         inside = PurePosixPath(path).is_relative_to(self.results) and ".." not in PurePosixPath(path).parts
         # The standard has addresses of text alone.
         present = inside and path == as_text(path) and (self.project / path).is_file()
         if not present or any(strange_file(self.project, path)):
-            return self.entity(f"#elsewhere/{as_text(path)}", "CreativeWork", {"name": as_text(path), **about})
+            return self.entity(f"#elsewhere/{as_text(path)}", "CreativeWork", **{"name": as_text(path), **about})
         if path not in self.known:
             name = str(PurePosixPath(path).relative_to(self.results))
             about = {"name": name, "contentSize": str((self.project / path).stat().st_size), **about}
@@ -133,13 +132,12 @@ def _credit(crate: _Crate) -> list[Any]:
     if licence := citation.get("license"):
         # CITATION.cff names licences as SPDX does.
         about = {"name": licence, "description": f"The licence {licence}, by its SPDX identifier"}
-        licence = crate.entity(f"https://spdx.org/licenses/{licence}", "CreativeWork", about)
-        crate.crate.root_dataset["license"] = licence
+        crate.crate.root_dataset["license"] = crate.entity(f"https://spdx.org/licenses/{licence}", "CreativeWork", **about)
     authors = []
     for number, author in enumerate(citation.get("authors", []), 1):
         kind = "Person" if "family-names" in author else "Organization"
         name = author.get("name") or f"{author.get('given-names', '')} {author['family-names']}".strip()
-        authors.append(crate.entity(f"#author-{number}", kind, {"name": name}))
+        authors.append(crate.entity(f"#author-{number}", kind, name=name))
     if authors:
         crate.crate.root_dataset["author"] = authors
     return authors
@@ -150,21 +148,20 @@ def _action(crate: _Crate, product: Product, record: Record, agents: list[Any]) 
     title = as_text(product.title)
     commit = f"{(record.code.commit or 'no commit')[:12]}{', with changes' if record.code.dirty else ''}"
     release = record.packages.get("convrfm", "of unknown version")
-    about = {"name": record.job, "softwareVersion": f"convrfm {release} ({commit})"}
-    tool = crate.entity(f"#{record.job}@{commit.replace(' ', '-')}", "SoftwareApplication", about)
-    settings = {"name": "settings", "value": json.dumps(record.settings, sort_keys=True)}
-    inputs = [crate.file(file.path, file, {}) for file in record.inputs.values()]
-    inputs.append(crate.entity(f"#settings/{title}", "PropertyValue", settings))
-    outputs = [crate.file(file.path, file, {}) for file in record.outputs.values()]
-    outputs.append(crate.file(product.record_file, None, {}))
+    version = f"convrfm {release} ({commit})"
+    identifier = f"#{record.job}@{commit.replace(' ', '-')}"
+    tool = crate.entity(identifier, "SoftwareApplication", name=record.job, softwareVersion=version)
+    settings = json.dumps(record.settings, sort_keys=True)
+    inputs = [crate.file(file.path, sha256=file.sha256) for file in record.inputs.values()]
+    inputs.append(crate.entity(f"#settings/{title}", "PropertyValue", name="settings", value=settings))
+    outputs = [crate.file(file.path, sha256=file.sha256) for file in record.outputs.values()]
+    outputs.append(crate.file(product.record_file))
     times = {"startTime": record.started, "endTime": record.ended}
-    properties = {
-        "name": title,
-        "description": f"{record.job} with the settings of {title}",
-        "actionStatus": "http://schema.org/CompletedActionStatus",
+    action = crate.entity(
+        f"#run/{title}", "CreateAction", name=title, description=f"{record.job} with the settings of {title}",
+        actionStatus="http://schema.org/CompletedActionStatus",
         **{key: time.isoformat() for key, time in times.items() if time is not None},
-    }
-    action = crate.entity(f"#run/{title}", "CreateAction", properties)
+    )  # fmt: skip
     for key, entities in {"instrument": [tool], "object": inputs, "result": outputs, "agent": agents}.items():
         if entities:
             action[key] = entities if len(entities) > 1 else entities[0]

@@ -21,17 +21,7 @@ import pyarrow as pa
 from convrfm.errors import InputError
 from convrfm.replication.audit.changes import asked_for, check_currency, expected_of, lock_of, locked_versions
 from convrfm.replication.audit.outcome import Finding, State
-from convrfm.replication.audit.records import (
-    Product,
-    Record,
-    files_in,
-    find_products,
-    in_order,
-    makers,
-    rebuild,
-    remove,
-    strange_file,
-)  # fmt: skip
+from convrfm.replication.audit.records import Product, Record, files_in, find_products, makers, rebuild, remove, strange_file
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.record.received import COST_TABLE, check_table, cost_trouble, hash_of, open_result, received_record
 from convrfm.replication.record.record import figure_records, run_records
@@ -65,7 +55,7 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
     where = place or project
     hashes, counts, sound = Hashes(where), Counter[str](), []
     # Remedies can then be followed one after the other.
-    products = in_order(find_products(where, plan.results))
+    products = find_products(where, plan.results)
     made_by = makers(products)
     asked, locked = asked_for(plan), locked_versions(lock_of(project))
     leaves = record_hashes(hashes, plan.results)
@@ -172,18 +162,13 @@ def _check_inputs(product: Product, record: Record, products: Mapping[str, Produ
             found = f"Its input {name!r} lies outside the project: {file}."
             yield Finding(State.TAMPERED, product.record_file, found)
             continue
-        present = hashes[file]
+        present, producer = hashes[file], products.get(file)
+        outputs = producer.record.outputs.values() if producer is not None and producer.record is not None else ()
         if present is None:
             yield hashes.lacking(file, f"{product.record_file} was made from it.")
-        elif present != recorded and recorded != _written(products.get(file), file):
+        elif recorded not in {present, *(each.sha256 for each in outputs if each.path == file)}:
             found = f"It was made from {file} of SHA-256 {recorded[:12]}..., which is {present[:12]}... now."
             yield Finding(State.STALE, product.record_file, found)
-
-
-def _written(producer: Product | None, file: str) -> str | None:
-    """The hash of a file by the record of the run that wrote it."""
-    outputs = {} if producer is None or producer.record is None else producer.record.outputs
-    return next((described.sha256 for described in outputs.values() if described.path == file), None)
 
 
 def _unknown_files(project: Path, results: str, known: Container[str]) -> Iterator[Finding]:

@@ -118,14 +118,7 @@ def judge(results: Path, preset: str, protocols: Sequence[str]) -> tuple[Judgeme
 
 
 def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judgement:
-    """Judge one claim under one protocol, by all of its tables.
-
-    Args:
-        claim: the claim.
-        results: the folder of a preset, `results/<preset>`.
-        protocol: "published" or "corrected".
-        preset: name of the preset.
-    """
+    """Judge one claim under one protocol, "published" or "corrected", by all of its tables; other arguments as of `judge`."""
     readings: list[Reading] = []
     skipped: dict[str, str] = {}
     problems: list[str] = []
@@ -138,6 +131,7 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
     found = decide(claim, readings, skipped, problems)
     decided = found.verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
     decided |= found.verdict is Verdict.PARTIAL and not found.lacking
+    where = f" (preset {' or '.join(claim.presets)})" if claim.presets and preset not in claim.presets else ""
     return Judgement(
         claim=claim.id,
         title=claim.title,
@@ -147,7 +141,7 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
         condition=claim.condition_in_words(),
         failure_means=claim.failure_means,
         verdict=found.verdict,
-        reason=f"{found.reason} {'' if decided else _what_would_decide(claim, preset)}".strip(),
+        reason=found.reason if decided else f"{found.reason} A decision takes {claim.needs}{where}.".strip(),
         measurements=found.measurements,
         number=found.number,
         data=found.data,
@@ -155,20 +149,8 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
     )
 
 
-def _what_would_decide(claim: Claim, preset: str) -> str:
-    """What a decision takes, where there is none or not on everything."""
-    presets = [name for name in claim.presets if name != preset]
-    where = f" (preset {' or '.join(presets)})" if presets and preset not in claim.presets else ""
-    return f"A decision takes {claim.needs}{where}."
-
-
 def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
-    """The table of a figure as it lies in a folder of results.
-
-    Args:
-        judges: of the figure.
-        results: the folder of a preset, `results/<preset>`.
-        protocol: "published" or "corrected".
+    """The table of a figure, which its judges know, as it lies in a folder of results; arguments as of `judge_claim`.
 
     Returns:
         no rows where it is not there, holds nothing, or is not what it should be; then it says why.

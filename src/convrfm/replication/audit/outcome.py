@@ -1,5 +1,6 @@
 """What an audit finds, as plain data, and how it is said: in sentences, on a terminal, and in `audit.json`."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -227,32 +228,21 @@ FORMAT = 2
 """Of `audit.json`; counts up when a key changes its meaning or goes away."""
 
 NOT_FINITE = ["NaN", "Infinity", "-Infinity"]
-"""Words for the numbers that JSON does not have."""
+"""Words for the numbers that JSON does not have, as Python writes and reads them."""
 
 
 def as_document(audit: Audit, made: datetime) -> dict[str, Any]:
     """The content of `audit.json`: that of the page."""
     head = {"format": FORMAT, "made": f"{made:%Y-%m-%dT%H:%M:%SZ}", "convrfm": version("convrfm")}
-    content: dict[str, Any] = _jsonable({**head, "trusted": audit.trusted, **asdict(audit)})
+    text = json.dumps({**head, "trusted": audit.trusted, **asdict(audit)}, ensure_ascii=False)
+    # What is no text has question marks then, and of numbers that JSON does not have there are words.
+    content: dict[str, Any] = json.loads(as_text(text), parse_constant=str)
     return content
 
 
 def as_text(name: str) -> str:
     """A name with question marks for what is no text: names of files may hold any bytes, and JSON halves of letters."""
     return name.encode("utf-8", "replace").decode("utf-8")
-
-
-def _jsonable(value: Any) -> Any:
-    """A value with lists for tuples, words for numbers that are not finite, and text for names of files that are none."""
-    if isinstance(value, str):
-        return as_text(value)
-    if isinstance(value, dict):
-        return {key: _jsonable(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else NOT_FINITE[1 if value > 0 else 2]
-    return value
 
 
 def document_schema() -> dict[str, Any]:

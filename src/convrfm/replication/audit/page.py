@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
-from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -98,10 +97,8 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
         "interval": lambda ends: "-" if ends is None else f"[{', '.join(map(_number, ends))}]",
         "number": _number,
         "record": lambda file: made_by[file].record_file if file in made_by else file,
-        "signed": lambda value: _number(value, sign=True),
         "tally": _tally,
     }
-    style = (files("convrfm.replication.audit") / "templates" / "page.css").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
         audit=audit,
         few=FEW_MEASUREMENTS,
@@ -115,7 +112,6 @@ def render_page(project: Path, audit: Audit, products: Sequence[Product], made: 
         others=[judgement for judgement in audit.judgements if judgement.figure is None],
         remarked=[product for product in products if product.record and product.record.gpu_unusable],
         results=list(Result),
-        style=Markup(style),  # noqa: S704 (ours, and no place for entities)
         trust=trust(audit).partition(": ")[2],
         verdicts={verdict: sum(each.verdict is verdict for each in audit.judgements) for verdict in Verdict},
         version=version("convrfm"),
@@ -165,12 +161,12 @@ def _html(caption: str) -> Markup:
     return Markup(parser.render(caption))  # noqa: S704
 
 
-def _number(value: float | None, *, sign: bool = False) -> str:
+def _number(value: float | None, sign: str = "") -> str:
     if value is None:
         return "-"
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite" if value > 0 else "-infinite"
-    return f"{value:+.4g}" if sign else f"{value:.4g}"
+    return f"{value:{sign}.4g}"
 
 
 def _tally(judgement: Judgement) -> str:

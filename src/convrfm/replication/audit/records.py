@@ -17,10 +17,7 @@ from convrfm.replication.record.received import open_result, received_record
 from convrfm.replication.record.record import RUN_FILES, SEAL, figure_records, run_keys, run_records, seal_of
 from convrfm.system.storage import NotPlainError, entries_below
 
-__all__ = [
-    "PARTS", "Described", "Product", "Record", "files_in", "find_products", "in_order", "makers", "rebuild", "remove",
-    "strange_file",
-]  # fmt: skip
+__all__ = ["PARTS", "Product", "Record", "files_in", "find_products", "makers", "rebuild", "remove", "strange_file"]
 
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 """What can be written as UTF-8: JSON may hold halves of letters, which a pattern refuses."""
@@ -121,9 +118,27 @@ def files_in(results: Path) -> list[str]:
 
 
 def find_products(project: Path, results: str) -> list[Product]:
-    """Read every run and figure of a results folder, in the order of their names; files without a record belong to none."""
-    paths = [*run_records(project / results), *figure_records(project / results)]
-    return [_product(project, path) for path in paths]
+    """Read every run and figure of a results folder, each after those that it was made from, otherwise in the order of names.
+
+    Files without a record belong to none.
+    """
+    products = [_product(project, path) for path in (*run_records(project / results), *figure_records(project / results))]
+    made_by = makers(products)
+    ordered: list[Product] = []
+    entered: set[str] = set()
+
+    def place(product: Product) -> None:
+        if product.name in entered:
+            return
+        entered.add(product.name)  # records that were tampered with may go round in circles
+        for described in () if product.record is None else product.record.inputs.values():
+            if described.path in made_by:
+                place(made_by[described.path])
+        ordered.append(product)
+
+    for product in products:
+        place(product)
+    return ordered
 
 
 def _product(project: Path, path: Path) -> Product:
@@ -180,26 +195,6 @@ def strange_file(project: Path, file: str, remedy: str = "") -> Iterator[Finding
 def makers(products: Iterable[Product]) -> dict[str, Product]:
     """Runs and figures by each of their files, records included."""
     return {file: product for product in products for file in (product.record_file, *product.files.values())}
-
-
-def in_order(products: Iterable[Product]) -> list[Product]:
-    """Runs and figures, each after those that it was made from, otherwise in the order given."""
-    made_by = makers(products)
-    ordered: dict[str, Product] = {}
-    entered: set[str] = set()
-
-    def place(product: Product) -> None:
-        if product.name in entered:
-            return
-        entered.add(product.name)  # records that were tampered with may go round in circles
-        for described in () if product.record is None else product.record.inputs.values():
-            if described.path in made_by:
-                place(made_by[described.path])
-        ordered[product.name] = product
-
-    for product in made_by.values():
-        place(product)
-    return list(ordered.values())
 
 
 def rebuild(record_file: str) -> str:

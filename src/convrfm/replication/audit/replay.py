@@ -23,11 +23,12 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import asdict, dataclass
 from io import StringIO
 from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from convrfm.errors import ConfigError, ConvRFMError, DataError, MachineError, StorageError
-from convrfm.replication.audit.changes import expected_of
+from convrfm.replication.audit.changes import Expected, expected_of
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES, compare
 from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Coverage, Replay, Result
@@ -123,15 +124,14 @@ class Replayed(NamedTuple):
 class _Task:
     """A job to be done again, for another process; paths are absolute.
 
-    Settings are those of the plan; threads as recorded, as far as there are so many here. The key is a hash of all that the
-    outcome depends on: job, code, settings, threads, record, and what runs here.
+    Expected is what the plan asks; threads are as recorded, as far as there are so many here. The key is a hash of all that
+    the outcome depends on: job, code, settings, threads, record, and what runs here.
     """
 
     project: Path
     product: Product
-    job: str
+    expected: Expected
     inputs: dict[str, list[Path]]
-    settings: dict[str, Any]
     written: dict[str, Path]
     threads: int
     on_gpu: bool
@@ -146,8 +146,7 @@ def replay(project: Path, place: Path, plan: Plan, products: Iterable[Product], 
     """
     here = Recorder.surroundings()
     tasks = [_task(project, place, plan, product, cores, here) for product in products]
-    kept = ((task.product.name, _known(task)) for task in tasks)
-    found = {name: replayed for name, replayed in kept if replayed is not None}
+    found = {task.product.name: kept for task in tasks if (kept := _known(task)) is not None}
     todo = [task for task in tasks if task.product.name not in found]
     for task, replayed in track(_computed(todo, cores), len(todo), "computing again", show=True):
         found[task.product.name] = replayed
@@ -163,10 +162,10 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, 
     expected = expected_of(product, plan)
     assert expected is not None, "only products of the plan are without a finding"
     record = read_record(place / product.record_file)
-    inputs: dict[str, list[Path]] = {name: [] for name in expected.names}
-    for name, path in expected.inputs.items():
-        home = place if path.startswith(f"{plan.results}/") else project
-        inputs[name.partition("/")[0]].append(home.absolute() / path)
+    inputs = {
+        name: [(place if path.startswith(f"{plan.results}/") else project).absolute() / path for path in paths]
+        for name, paths in expected.files.items()
+    }
     recorded = record.get("threads")
     threads = min(recorded, cores) if type(recorded) is int and recorded > 0 else 1
     code = [closure_hash(module) for module in (expected.job.partition(":")[0], __name__)]
@@ -175,9 +174,8 @@ def _task(project: Path, place: Path, plan: Plan, product: Product, cores: int, 
     return _Task(
         project=project.absolute(),
         product=product,
-        job=expected.job,
+        expected=expected,
         inputs=inputs,
-        settings=expected.settings,
         written={name: place.absolute() / file for name, file in {**product.files, "record": product.record_file}.items()},
         threads=threads,
         on_gpu=record.get("machine", {}).get("gpu") is not None,
@@ -203,13 +201,11 @@ def _known(task: _Task) -> Replayed | None:
 def _computed(tasks: list[_Task], cores: int) -> Iterator[tuple[_Task, Replayed]]:
     """Do tasks in processes of their own, which are told of their threads and devices before they import anything."""
 
-    def surroundings(task: _Task) -> tuple[int, bool]:
-        return task.threads, task.on_gpu
-
     def seconds(task: _Task) -> float:
         record = task.product.record
         return 0.0 if record is None or record.wall_seconds is None else record.wall_seconds
 
+    surroundings = attrgetter("threads", "on_gpu")
     for (threads, on_gpu), group in groupby(sorted(tasks, key=surroundings), surroundings):
         # Large jobs first, and none is left over at the end: fits are larger than trainings, and these than the rest.
         left = iter(sorted(group, key=seconds, reverse=True))
@@ -282,13 +278,14 @@ def _replayed(task: _Task) -> Replayed:
 
 
 def _result(task: _Task, outputs: Mapping[str, Path]) -> tuple[Result, str]:
-    recorder = Recorder(task.job, closure_hash(task.job.partition(":")[0]), task.settings)
+    job, settings = task.expected.job, task.expected.settings
+    recorder = Recorder(job, closure_hash(job.partition(":")[0]), settings)
     # All others were verified: it is the state of data that were never looked for here.
     if absent := [path for paths in task.inputs.values() for path in paths if not path.exists()]:
         return Result.IMPOSSIBLE, f"It cannot be computed here: there is no {absent[0]}."
     try:
         with _quiet(task.threads):
-            load_job(task.job)(Job(task.inputs, outputs, task.settings, task.threads, recorder))
+            load_job(job)(Job(task.inputs, outputs, settings, task.threads, recorder))
     except (ConfigError, DataError, MachineError, MemoryError) as error:
         # In a configuration that was checked, only a device can still be wrong.
         return Result.IMPOSSIBLE, f"It cannot be computed here: {error}"
