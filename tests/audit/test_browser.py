@@ -24,69 +24,58 @@ def address(pristine, tmp_path_factory):
     return page.as_uri()
 
 
-class Sight:
-    """A page that is open, and what the browser complained about."""
-
-    def __init__(self, page, address):
-        self.page, self.complaints, self.asked = page, [], []
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.goto(address)
-
-    def open_all(self):
-        self.page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-
-
 @pytest.fixture
 def see(browser, address):
-    """Opens the page in a window of its own."""
-    return lambda size=WIDE, **options: Sight(browser.new_page(viewport=size, offline=True, **options), address)
+    """Opens the page in a window of its own; gives it, what the browser complained about, and what was asked for."""
+
+    def open_page(size=WIDE, **options):
+        page, complaints, asked = browser.new_page(viewport=size, offline=True, **options), [], []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        return page, complaints, asked
+
+    return open_page
 
 
 @pytest.mark.parametrize(("scheme", "back"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 26)")])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-def test_it_is_accessible(see, size, scheme, back):
-    sight = see(size, color_scheme=scheme)
+def test_it_is_accessible_and_never_scrolls_sideways(see, size, scheme, back):
+    page, complaints, _ = see(size, color_scheme=scheme)
     # Contrast is measured of what can be seen: everything is opened.
-    sight.open_all()
-    found = axe.Axe().run(sight.page, options=RULES)
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    found = axe.Axe().run(page, options=RULES)
     assert found.violations_count == 0, found.generate_report()
-    assert sight.page.evaluate("getComputedStyle(document.body).backgroundColor") == back
-    assert sight.complaints == []
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == back
+    assert complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    # Tables do, within their own frames.
+    wider = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
+    assert size is WIDE or page.locator(".scroll").evaluate_all(wider) > 0
 
 
 def test_axe_finds_what_is_wrong(see):
-    page = see().page
+    page, _, _ = see()
     page.evaluate("document.querySelector('img').removeAttribute('alt')")
     page.evaluate("document.querySelector('.note').style.color = '#bbbbbb'")
     found = axe.Axe().run(page, options=RULES)
     assert {violation["id"] for violation in found.response["violations"]} == {"image-alt", "color-contrast"}
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-def test_it_never_scrolls_sideways(see, size):
-    sight = see(size)
-    sight.open_all()
-    assert sight.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-    # Tables do, within their own frames.
-    wider = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
-    assert size is WIDE or sight.page.locator(".scroll").evaluate_all(wider) > 0
-
-
 def test_it_asks_for_nothing_but_itself_and_runs_no_script(see, address):
-    sight = see()
-    assert [url for url in sight.asked if not url.startswith("data:")] == [address]
-    assert sight.complaints == []
-    assert sight.page.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
-    sight.page.set_content(sight.page.content().replace("</main>", "<script>document.title = 'owned'</script></main>"))
-    assert sight.page.title() != "owned"
-    assert "Content Security Policy" in sight.complaints[0]
+    page, complaints, asked = see()
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert complaints == []
+    assert page.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
+    page.set_content(page.content().replace("</main>", "<script>document.title = 'owned'</script></main>"))
+    assert page.title() != "owned"
+    assert "Content Security Policy" in complaints[0]
 
 
 def test_it_works_by_keyboard(see):
-    page = see().page
+    page, _, _ = see()
     page.keyboard.press("Tab")
     focused = "document.activeElement.outerHTML"
     assert "Skip to the verdicts" in page.evaluate(focused)

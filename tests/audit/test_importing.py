@@ -60,11 +60,6 @@ def test_clean_results_are_taken_in_and_what_stands_on_something_is_younger(proj
     assert (again.trusted, again.checked["taken in"], again.checked["there already"]) == (True, 0, len(content(elsewhere)))
 
 
-def a_byte(project, elsewhere):
-    with (elsewhere / FIT / "arrays.safetensors").open("ab") as arrays:
-        arrays.write(b"x")
-
-
 def a_linked_part(project, elsewhere):
     (elsewhere / "figures").rename(project / "figures")
     (elsewhere / "figures").symlink_to(project / "figures")
@@ -73,7 +68,7 @@ def a_linked_part(project, elsewhere):
 @pytest.mark.parametrize(
     ("harm", "state"),
     [
-        (a_byte, State.TAMPERED),
+        (lambda project, elsewhere: (elsewhere / FIT / "arrays.safetensors").write_bytes(b"x"), State.TAMPERED),
         (a_linked_part, State.TAMPERED),
         (lambda project, elsewhere: (elsewhere / "runs/link").symlink_to(project), State.TAMPERED),
         (lambda project, elsewhere: (elsewhere / "runs/notes.txt").write_text("x"), State.ORPHANED),
@@ -98,18 +93,13 @@ def test_nothing_is_copied_before_all_has_been_looked_at(project, elsewhere, mon
     assert nothing_changed(project)
 
 
-def test_nothing_is_copied_for_which_there_is_no_room(project, elsewhere, monkeypatch):
-    monkeypatch.setattr(auditing, "_copy", None)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(StorageError, match=r"The files in .* MB are free"):
-        import_results(elsewhere, project)
-    assert nothing_changed(project)
-
-
-def test_what_is_put_in_the_place_of_a_file_meanwhile_is_not_copied(project, elsewhere, monkeypatch):
+@pytest.mark.parametrize(("free", "found"), [(1000, r"The files in .* MB are free"), (1e15, "It is a symbolic link")])
+def test_nothing_is_copied_without_room_nor_what_is_put_in_the_place_of_a_file_meanwhile(
+    project, elsewhere, monkeypatch, free, found
+):
     table = elsewhere / "figures/published/theorem1.parquet"
-    monkeypatch.setattr("shutil.disk_usage", lambda _: device(table) or SimpleNamespace(free=1e15))
-    with pytest.raises(StorageError, match="It is a symbolic link"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: device(table) or SimpleNamespace(free=free))
+    with pytest.raises(StorageError, match=found):
         import_results(elsewhere, project)
     assert nothing_changed(project)
 

@@ -153,9 +153,7 @@ def test_a_codecheck_has_what_its_specification_asks_of_authors(project):
     assert datetime.fromisoformat(content["check_time"]) == MADE.replace(tzinfo=None)
 
 
-@pytest.fixture
-def issues(project, monkeypatch, tmp_path_factory):
-    """What the validator of RO-Crates finds wrong at some severity, offline."""
+def test_the_validator_finds_nothing_and_sees_what_is_missing(project, monkeypatch, tmp_path_factory):
     asked = []
 
     def get(_, url, **options):
@@ -168,7 +166,8 @@ def issues(project, monkeypatch, tmp_path_factory):
 
     monkeypatch.setattr(HttpRequester, "get", get, raising=False)
 
-    def find(severity):
+    def issues(severity):
+        """What the validator of RO-Crates finds wrong at some severity, offline."""
         cache = tmp_path_factory.mktemp("cache") / "http"
         settings = {"profile_identifier": "process-run-crate", "requirement_severity": severity, "offline": True}
         result = services.validate({"rocrate_uri": str(project / RESULTS), "cache_path": cache, **settings})
@@ -176,10 +175,6 @@ def issues(project, monkeypatch, tmp_path_factory):
         assert result.passed() == (not result.get_issues())
         return {issue.message for issue in result.get_issues()}
 
-    return find
-
-
-def test_the_validator_finds_nothing_and_sees_what_is_missing(project, issues):
     made(project)
     # What it cannot have: public addresses of the project and its tools, and who stands behind its authors.
     assert issues("RECOMMENDED") <= {
