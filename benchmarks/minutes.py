@@ -93,7 +93,7 @@ Rates of one core, in units of 10^9 a second:
 - Fits to {FEW} and more training images take more threads than `threads`: one for each {IMAGES_PER_THREAD["cpu"]} of them, or
   for each {IMAGES_PER_THREAD["gpu"]} with a GPU, up to `costs.most_threads` and the cores of Snakemake. The estimate
   assumes that threads share all CPU work.
-- The backends `reference` and `neural-tangents` take many times as long: set their minutes under `overrides`.
+- The backends `reference`, `torch` and `neural-tangents` take many times as long: set their minutes under `overrides`.
 """
 
 
