@@ -136,6 +136,14 @@ def test_rounds_with_another_architecture_and_stages_without(rng):
     assert kernel.shallower(1).spec.strides == (2,)
 
 
+@pytest.mark.parametrize("options", [{"padding": "zeros"}, {"pooling": "global", "activation": "gelu"}], ids=str)
+def test_little_memory_changes_nothing(options, rng):
+    x, z, alpha = random_images(rng, 5, 2, 6, 6), random_images(rng, 4, 2, 6, 6), rng.standard_normal((5, 3))
+    much, little = (CNTK(depth=2, memory=memory, **options) for memory in (10**9, 1))
+    assert_close(little.gram(x, z), much.gram(x, z), "exact")
+    assert_close(little.patch_agop(x, z, alpha), much.patch_agop(x, z, alpha), "exact")
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

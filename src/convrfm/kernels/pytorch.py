@@ -178,24 +178,31 @@ def agop_sum(train: Patches, points: Patches, alpha: np.ndarray, spec: ArcCosine
     """Sum over the points of the patch-AGOP `(d, d)`, float64; a reverse pass for each output."""
     x, z, matrix, weights = _tensors(_device(), train.values, points.values, train.matrix, alpha.astype(np.float64))
     z.requires_grad_(True)
-    outputs = (weights.T @ _kernel(x, z, matrix, train.channels, spec)).sum(1)
-    total = torch.zeros_like(matrix)
-    for output in outputs:
-        (gradient,) = torch.autograd.grad(output, z, retain_graph=True)
-        rows = gradient.reshape(-1, len(matrix))
-        total += rows.T @ rows
-    found: np.ndarray = total.cpu().numpy()
+    gradients = torch.zeros((alpha.shape[1], *z.shape), dtype=z.dtype, device=z.device)
+    # A gradient is a sum over the training images.
+    step = max(1, int(memory / (_reverse_bytes(train, spec) * len(z))))
+    for some, of_some in zip(x.split(step), weights.split(step), strict=True):
+        outputs = (of_some.T @ _kernel(some, z, matrix, train.channels, spec)).sum(1)
+        for output, gradient in zip(outputs, gradients, strict=True):
+            gradient += torch.autograd.grad(output, z, retain_graph=True)[0]
+    rows = gradients.reshape(-1, len(matrix))
+    found: np.ndarray = (rows.T @ rows).cpu().numpy()
     return found
 
 
 def gram_side(prepared: Patches, spec: ArcCosineSpec, memory: int) -> int:
-    """Images on a side of the tiles that fit into `memory` bytes."""
+    """Images on a side of the tiles that fit into `memory` bytes; at least one."""
     return max(1, int((memory / (ARRAYS * _pair_bytes(prepared, spec))) ** 0.5))
 
 
 def agop_side(train: Patches, outputs: int, spec: ArcCosineSpec, memory: int) -> int:
-    """Points of evaluation whose pairs with all training images fit into `memory` bytes; at least one."""
-    return max(1, int(memory / (ARRAYS_PER_LAYER * spec.depth * _pair_bytes(train, spec) * len(train))))
+    """Points of evaluation whose pairs with as many training images fit into `memory` bytes; at least one."""
+    return max(1, int((memory / _reverse_bytes(train, spec)) ** 0.5))
+
+
+def _reverse_bytes(patches: Patches, spec: ArcCosineSpec) -> int:
+    """Bytes that a pair of images takes in a reverse pass."""
+    return ARRAYS_PER_LAYER * spec.depth * _pair_bytes(patches, spec)
 
 
 def _pair_bytes(patches: Patches, spec: ArcCosineSpec) -> int:
