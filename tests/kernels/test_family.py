@@ -186,6 +186,12 @@ def test_small_images_suffice_with_padding():
     assert CNTK(depth=5, padding="zeros").gram(np.ones((1, 1, 2, 2))).shape == (1, 1)
 
 
+def test_a_huge_depth_is_answered_at_once():
+    CNTK(depth=10**30, padding="zeros").check_size(9, 9)
+    with pytest.raises(ImageSizeError):
+        CNTK(depth=10**30, stride=2).check_size(9, 9)
+
+
 def test_repr_names_the_options():
     kernel = CNTK(depth=2, padding="zeros", stride=(2, 1), pooling="global")
     assert eval(repr(kernel), {"CNTK": CNTK}).spec == kernel.spec

@@ -81,7 +81,7 @@ def test_bad_settings():
     for bandwidth in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="bandwidth"):
             PatchLaplace(bandwidth=bandwidth)
-    with pytest.raises(ConfigError, match="Neural Tangents has no Laplace kernel"):
+    with pytest.raises(ConfigError, match="The backend neural-tangents has no Laplace kernel"):
         PatchLaplace(backend="neural-tangents")
 
 

@@ -52,7 +52,7 @@ class ArcCosineSpec:
     patch_size: int
     tangent: bool
     padding: Literal["valid", "zeros", "circular"] = "valid"
-    strides: tuple[int, ...] = ()  # of each layer; none where all are 1
+    strides: tuple[int, ...] = ()  # of each layer; a single one for all; none where all are 1
     activation: Literal["relu", "erf", "gelu"] = "relu"
     pooling: int | Literal["global"] | None = None
 
@@ -68,7 +68,9 @@ class ArcCosineSpec:
 
     def stride(self, layer: int) -> int:
         """Stride of a convolution."""
-        return self.strides[layer] if self.strides else 1
+        if len(self.strides) < 2:
+            return self.strides[0] if self.strides else 1
+        return self.strides[layer]
 
 
 @dataclass(frozen=True)

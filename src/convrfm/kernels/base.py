@@ -306,11 +306,11 @@ class _ArcCosineKernel(ConvolutionalKernel):
     ) -> None:
         check_integer("depth", depth)
         check_integer("patch_size", patch_size)
-        strides = tuple(stride) if isinstance(stride, Sequence) and not isinstance(stride, str) else (stride,) * int(depth)
+        strides: tuple[Any, ...] = tuple(stride) if isinstance(stride, Sequence) and not isinstance(stride, str) else (stride,)
         self.padding, self.stride, self.activation, self.pooling = padding, stride, activation, pooling
         checks = {
-            "stride must be an integer of at least 1, or one for each convolution": len(strides) == depth
-            and all(map(is_count, strides)),
+            "stride must be an integer of at least 1, or one for each convolution": all(map(is_count, strides))
+            and (is_count(stride) or len(strides) == depth),
             "pooling must be None, 'global' or an integer of at least 1": pooling is None
             or is_count(pooling)
             or (isinstance(pooling, str) and pooling == "global"),
@@ -346,7 +346,9 @@ class _ArcCosineKernel(ConvolutionalKernel):
             if sides.min() + 2 * spec.margin < spec.patch_size or sides.min() < spec.margin:
                 sides = np.zeros(2, int)
                 break
-            sides = (sides + 2 * spec.margin - spec.patch_size) // spec.stride(layer) + 1
+            before, sides = sides, (sides + 2 * spec.margin - spec.patch_size) // spec.stride(layer) + 1
+            if len(spec.strides) < 2 and (sides == before).all():  # and so it goes on, however deep the network is
+                break
         least = spec.pooling if isinstance(spec.pooling, int) else 1
         if sides.min() < least:
             msg = f"Images of {height}x{width} pixels are too small for {self!r}. Use a smaller depth, stride or pooling."

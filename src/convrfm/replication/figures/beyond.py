@@ -78,6 +78,8 @@ class Change(Model):
     eigenvalue_fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of the largest eigenvalues of the AGOP that is kept"
     )
+    solver: Literal["cholesky", "pcg", "nystroem"] | None = Field(None, description="how the ridge regression is solved")
+    landmarks: Positive | None = Field(None, description="training images that the solver nystroem takes")
     solver_dtype: Literal["float64", "float32"] | None = Field(None, description="arithmetic of the solver")
     nonlinearity: Literal["relu", "none"] | None = Field(None, description="between the stages of Deep ConvRFM")
     plain_filters: Literal["gaussian", "torch"] | None = Field(None, description="filters of a stage whose round 0 wins")
@@ -269,6 +271,8 @@ WORDS = {
     "metric_power-2": "metric = AGOP squared",
     "metric_power-0.5": "metric = square root of the AGOP",
     "eigenvalue_fraction-0.25": "top quarter of the AGOP's eigenvalues",
+    "solver-pcg": "conjugate gradients",
+    "solver-nystroem": "Nyström's approximation",
     "solver_dtype-float32": "solver in float32",
     "nonlinearity-none": "linear features between stages",
     "plain_filters-torch": "PyTorch's filters where round 0 wins",
