@@ -52,8 +52,9 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         patch_size: q. The paper uses 3, and 7 for the Laplace kernel.
         bandwidth: of the Laplace kernel; "median" is that of the training images, for all stages, see
             `convrfm.kernels.median_bandwidth`.
-        rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction, solver, landmarks,
-            solver_dtype: see `convrfm.rfm.rounds.RFMSettings`. The defaults are the corrected protocol.
+        rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction: see
+            `convrfm.rfm.rounds.RFMSettings`, as for the next.
+        solver, landmarks, solver_dtype: see `convrfm.rfm.rounds.RFMSettings`. The defaults are the corrected protocol.
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
             `selection="validation"`.
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.
