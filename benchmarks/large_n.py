@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from memory import status
+from memory import peak_of
 from torchvision.datasets import MNIST
 
 from convrfm.datasets.local_signal import TASKS, noisy_bars, noisy_digits
@@ -42,10 +42,9 @@ class Cost:
 
 def measured(work: Callable[[], T]) -> tuple[Cost, T]:
     """What work takes, and what it gives."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak starts from here
-    held, before = status("VmRSS"), time.process_time()
-    result = work()
-    return Cost(time.process_time() - before, (status("VmHWM") - held) / 2**20), result
+    before = time.process_time()
+    _, on_top, result = peak_of(work)
+    return Cost(time.process_time() - before, on_top / 2**20), result
 
 
 def task(folder: Path | None, n: int) -> StageData:

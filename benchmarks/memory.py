@@ -8,10 +8,11 @@ import argparse
 import multiprocessing
 import os
 import re
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from convrfm.replication.runs.fits import TaskFit
 from convrfm.rfm.deep import fit_stages
 
 CLASSES = 10
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,18 @@ def status(name: str) -> int:
     return int(found[1]) * 1024
 
 
+def peak_of(work: Callable[[], T]) -> tuple[int, int, T]:
+    """Bytes that this process holds, those that work takes on top at its peak, and what it gives."""
+    held = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak starts from here
+    result = work()
+    return held, status("VmHWM") - held, result
+
+
 def measure(case: Case) -> tuple[int, int]:
     """Bytes of the program once it is compiled, and those that a fit takes on top at its peak."""
     fit(case, 40, 20)
-    program = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak starts from here
-    fit(case, case.n_train, case.n_test)
-    return program, status("VmHWM") - program
+    return peak_of(lambda: fit(case, case.n_train, case.n_test))[:2]
 
 
 def alone(case: Case) -> tuple[int, int]:

@@ -121,8 +121,9 @@ def _kernel(x: torch.Tensor, z: torch.Tensor, matrix: torch.Tensor, channels: in
     equation = "npqd,mrsd->nmpqrs" if pairs else "npqd,mpqd->nmpq"
     sums = _pair_sums if pairs else _window_sums
     scale = channels * _scale(spec)
-    s = torch.einsum(equation, x @ matrix, z) / scale
-    s_x, s_z = ((((side @ matrix) * side).sum(-1) / scale).clamp(min=0) for side in (x, z))
+    x_moved, z_moved = x @ matrix, z @ matrix
+    s = torch.einsum(equation, x_moved, z) / scale
+    s_x, s_z = (((moved * side).sum(-1) / scale).clamp(min=0) for moved, side in ((x_moved, x), (z_moved, z)))
     tangent = k = theta = s
     for layer in range(spec.depth):
         if layer > 0:

@@ -123,7 +123,7 @@ def fit_stages(
     kernel.check_size(height, width)
     if deep.stages > 1:
         if isinstance(kernel.spec, ArcCosineSpec) and not kernel.spec.plain:
-            msg = f"The features of Deep ConvRFM are those of the paper's network: {kernel!r} is for one stage."
+            msg = f"Deep ConvRFM draws the features of the paper's network, so {kernel!r} is for one stage: set stages=1."
             raise InputError(msg)
         kernel.shallower(deep.stages - 1)  # refuses a huge number before the list is made
         check_fits(height, width, q, deep.stages)

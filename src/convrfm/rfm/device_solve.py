@@ -14,6 +14,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, onenormest
 
 from convrfm.kernels.gpu.launch import free_on, full_precision
+from convrfm.numerics.inputs import check_finite
 from convrfm.rfm.ridge import RidgeSolution, SolverDtype, check_system, solve_ridge, warn_of_clipping
 
 __all__ = ["DeviceSolution", "free_device", "solve_by_torch", "solve_on_device", "solve_on_gpu"]
@@ -45,7 +46,8 @@ def solve_on_gpu(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: S
     """
     if len(kernel) < LEAST_ON_DEVICE:
         return solve_ridge(kernel, targets, ridge, dtype)
-    check_system(kernel, targets, ridge)
+    check_system(kernel.shape, targets, ridge)
+    check_finite(kernel, "The kernel matrix")
     device, size = free_device(kernel, dtype), f"ridge system of {len(kernel)} rows"
     if device is None:
         log.info("%s: no GPU has enough memory, LAPACK solves it", size)

@@ -91,18 +91,19 @@ def solve_nystroem(kernel: np.ndarray, square: np.ndarray, targets: np.ndarray, 
         InputError: shapes that do not fit, or a ridge that is not positive.
         NonFiniteError: NaN or infinity in the kernel or the targets.
     """
-    check_system(square, np.zeros((len(square), 1)), ridge)
-    if kernel.ndim != 2 or targets.ndim != 2 or kernel.shape != (len(targets), len(square)):
+    n, m = len(targets), len(square)
+    if targets.ndim != 2 or kernel.shape != (n, m) or square.shape != (m, m):
         shapes = f"{kernel.shape}, {square.shape}, {targets.shape}"
         msg = f"kernel must be (n, m), square (m, m) and targets (n, outputs), but their shapes are {shapes}."
         raise InputError(msg)
-    check_finite(kernel, "The kernel matrix")
-    check_finite(targets, "The targets")
-    whitening = _whitening(square)
+    check_ridge(ridge)
+    for name, values in {"kernel matrix": kernel, "kernel of the landmarks": square, "targets": targets}.items():
+        check_finite(values, f"The {name}")
+    whitening = _whitening(square, square.dtype)
     system = np.zeros([whitening.shape[1]] * 2)
     right = np.zeros((len(system), targets.shape[1]))
-    step = max(1, STRIP_BYTES // (8 * len(square)))
-    for first in range(0, len(kernel), step):
+    step = max(1, STRIP_BYTES // (8 * m))
+    for first in range(0, n, step):
         features = kernel[first : first + step].astype(np.float64) @ whitening
         system += features.T @ features
         right += features.T @ targets[first : first + step]
@@ -134,12 +135,7 @@ def solve_pcg(kernel: KernelPart, targets: np.ndarray, ridge: float) -> RidgeSol
             system is not positive definite, or the residual stops falling.
         NonFiniteError: NaN or infinity in the targets.
     """
-    n = len(kernel.rows)
-    if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
-        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
-        raise InputError(msg)
-    check_ridge(ridge)
-    check_finite(targets, "The targets")
+    check_system(kernel.shape, targets, ridge)
     precondition = _preconditioner(kernel, ridge)
     length = max(float(np.linalg.norm(targets)), np.finfo(float).tiny)
     alpha, missing, residual, last = np.zeros(targets.shape), targets.astype(np.float64), 1.0, np.inf
@@ -157,11 +153,11 @@ def solve_pcg(kernel: KernelPart, targets: np.ndarray, ridge: float) -> RidgeSol
     return RidgeSolution(alpha, ridge, "pcg", residual, float("nan"))
 
 
-def _whitening(square: np.ndarray) -> np.ndarray:
-    """K[S, S]^(-1/2) `(m, rank)` in float64, of the eigenvalues that are above the precision of the matrix."""
+def _whitening(square: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """K[S, S]^(-1/2) `(m, rank)` in float64, of the eigenvalues above the precision of a matrix computed in this dtype."""
     values, vectors = linalg.eigh(square.astype(np.float64))
     # Rounding of single entries changes eigenvalues by less than that of the largest.
-    kept = values > np.finfo(square.dtype).eps * values[-1]
+    kept = values > np.finfo(dtype).eps * values[-1]
     whitening: np.ndarray = vectors[:, kept] / np.sqrt(values[kept])
     return whitening
 
@@ -171,7 +167,7 @@ def _preconditioner(kernel: KernelPart, ridge: float) -> Callable[[np.ndarray], 
     n = len(kernel.rows)
     landmarks = np.unique(np.linspace(0, n - 1, min(n, RANK)).round().astype(int))
     columns = kernel.take(landmarks)
-    features = columns @ _whitening(columns[landmarks].astype(kernel.gram.dtype))
+    features = columns @ _whitening(columns[landmarks], kernel.gram.dtype)
     values, vectors = linalg.eigh(features.T @ features)
     kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
     basis = features @ (vectors[:, kept] / np.sqrt(values[kept]))

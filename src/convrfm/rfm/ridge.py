@@ -66,7 +66,8 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
         InputError: shapes that do not fit, or a ridge that is not positive.
         NonFiniteError: NaN or infinity in the kernel or the targets.
     """
-    check_system(kernel, targets, ridge)
+    check_system(kernel.shape, targets, ridge)
+    check_finite(kernel, "The kernel matrix")
     if len(kernel) > MOST_FOR_SCIPY:
         # Imported here: smaller systems do without PyTorch, whose import takes seconds.
         from convrfm.rfm.device_solve import solve_by_torch
@@ -93,14 +94,12 @@ def solve_ridge(kernel: np.ndarray, targets: np.ndarray, ridge: float, dtype: So
     return RidgeSolution(alpha, ridge, solver, residual, float(f"{condition:.3g}"))
 
 
-def check_system(kernel: np.ndarray, targets: np.ndarray, ridge: float) -> None:
-    """Check the arguments of `solve_ridge`; errors as there."""
-    n = len(kernel)
-    if kernel.shape != (n, n) or targets.ndim != 2 or len(targets) != n:
-        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {kernel.shape}, {targets.shape}."
+def check_system(shape: tuple[int, ...], targets: np.ndarray, ridge: float) -> None:
+    """Check the arguments of `solve_ridge` but for the entries of the kernel matrix, of this shape; errors as there."""
+    if targets.ndim != 2 or shape != (len(targets), len(targets)):
+        msg = f"kernel must be (n, n) and targets (n, outputs), but their shapes are {shape}, {targets.shape}."
         raise InputError(msg)
     check_ridge(ridge)
-    check_finite(kernel, "The kernel matrix")
     check_finite(targets, "The targets")
 
 

@@ -252,9 +252,9 @@ def _heading(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
 def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
     """Mean over data sets with its interval, the data sets as points, and the mean at initialisation."""
     trained, initial = (of_networks(table, quantity, when) for when in ("trained", "initial"))
-    sizes = sorted(table["patch_size"].unique())
+    sizes, colours = sorted(table["patch_size"].unique()), _colours()
     for architecture in [name for name in POOLING if name in trained.columns.get_level_values(0)]:
-        colour, label = _colours()[architecture], LABELS[architecture]
+        colour, label = colours[architecture], LABELS[architecture]
         places = np.arange(len(sizes)) + OFFSETS[architecture]
         means = []
         for place, size in zip(places, sizes, strict=True):
@@ -276,10 +276,10 @@ def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
 
 def _draw_nulls(axes: Axes, nulls: pd.Series) -> None:
     """The rotated null of the trained networks, mean over data sets."""
-    sizes = sorted(set(nulls.index.get_level_values(1)))
+    sizes, colours = sorted(set(nulls.index.get_level_values(1))), _colours()
     for (architecture, size), value in nulls.items():
         place = sizes.index(size) + OFFSETS[architecture]
-        axes.plot([place - 0.09, place + 0.09], [value, value], color=_colours()[architecture], linewidth=1.2, zorder=3)
+        axes.plot([place - 0.09, place + 0.09], [value, value], color=colours[architecture], linewidth=1.2, zorder=3)
     axes.plot([], [], color="0.3", linewidth=1.2, label="rotated null (in B)")
 
 
