@@ -105,9 +105,10 @@ def test_an_audit_that_is_ended_leaves_no_process_and_goes_on_the_next_time(proj
     command = [sys.executable, "-m", "convrfm", "audit", "results/quick", "--replay", "all", "--cores", "1"]
     options = {"cwd": project, "env": {**os.environ, "PYTHONPATH": str(ROOT / "src")}, "text": True}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # What a shell starts in the background ignores interrupts, and so would the audit.
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    process = subprocess.Popen(command, start_new_session=True, **options, **pipes, **heard)
+    # What a shell starts in the background ignores interrupts, and so would the audit that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, start_new_session=True, **options, **pipes)
+    signal.signal(signal.SIGINT, before)
     while not list(kept_replays().glob("*.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
