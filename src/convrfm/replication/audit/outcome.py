@@ -14,11 +14,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from convrfm.replication.audit.judging import Judgement
+from convrfm.replication.claims.evidence import counted
 from convrfm.replication.claims.verdicts import Verdict
 
 __all__ = [
     "Audit", "Coverage", "Deviation", "Finding", "Replay", "Result", "State", "as_document", "as_text", "by_kind",
-    "counted", "coverage_in_words", "document_schema", "headline", "summary", "trust",
+    "coverage_in_words", "document_schema", "headline", "summary", "trust",
 ]  # fmt: skip
 
 
@@ -212,11 +213,6 @@ def summary(audit: Audit, page: str | None) -> Iterator[str]:
 def _tally(kinds: type[StrEnum], values: Iterable[StrEnum]) -> str:
     counts = Counter(values)
     return ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind]) or "none"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number with a noun in the form that it takes."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _printable(text: str) -> str:

@@ -20,8 +20,9 @@ from PIL import Image
 
 from convrfm.replication.audit.comparing import FIGURE, TOLERANCES
 from convrfm.replication.audit.judging import Judgement
-from convrfm.replication.audit.outcome import Audit, Result, by_kind, counted, coverage_in_words, headline, trust
+from convrfm.replication.audit.outcome import Audit, Result, by_kind, coverage_in_words, headline, trust
 from convrfm.replication.audit.records import Product, makers
+from convrfm.replication.claims.evidence import counted
 from convrfm.replication.claims.verdicts import Verdict
 from convrfm.replication.figures.figure import figures
 from convrfm.replication.plan.plan import FIGURE_FORMATS

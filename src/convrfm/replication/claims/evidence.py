@@ -18,7 +18,7 @@ from convrfm.replication.record.record import RUN_FILES, run_keys
 
 __all__ = [
     "Condition", "Evidence", "Interval", "Judge", "Judges", "Number", "Reading", "Rule", "basis_in_words", "bounds",
-    "interval", "mean_of", "none_missing", "runs_of", "spoken_of", "with_interval",
+    "counted", "interval", "mean_of", "none_missing", "runs_of", "spoken_of", "with_interval",
 ]  # fmt: skip
 
 
@@ -308,6 +308,11 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, flo
 
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with a noun in the form that it takes."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def with_interval(mean: float, low: float, high: float, form: str) -> str:

@@ -30,7 +30,16 @@ from enum import StrEnum
 from typing import Any
 
 from convrfm.errors import DataError
-from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Reading, Rule, basis_in_words, with_interval
+from convrfm.replication.claims.evidence import (
+    Condition,
+    Evidence,
+    Judges,
+    Reading,
+    Rule,
+    basis_in_words,
+    counted,
+    with_interval,
+)
 
 __all__ = ["Decision", "Measurement", "Verdict", "decide", "measured", "quoted", "readings_of"]
 
@@ -260,10 +269,10 @@ def _counted(hard: Sequence[_Weighed], open_ones: Sequence[_Weighed], data: str)
     yield f"{holding} of {len(hard)} measurements on {data} hold ({_scope(hard)})."
     failing = [each for each in hard if each.measurement.holds is False]
     if failing:
-        yield f"{_count(failing, 'fails', 'fail')}, furthest {_shown(min(failing, key=_margin))}."
+        yield f"{counted(len(failing), 'fails', 'fail')}, furthest {_shown(min(failing, key=_margin))}."
     for gap in dict.fromkeys(each.gap for each in open_ones):
         alike = [each for each in open_ones if each.gap == gap]
-        yield f"{_count(alike, 'is', 'are')} not decided, since {gap}: {'; '.join(map(_shown, alike[:3]))}."
+        yield f"{counted(len(alike), 'is', 'are')} not decided, since {gap}: {'; '.join(map(_shown, alike[:3]))}."
 
 
 def _margin(each: _Weighed) -> float:
@@ -281,10 +290,6 @@ def _scope(those: Sequence[_Weighed]) -> str:
         alike.setdefault(basis_in_words(bases[subject]), []).append(subject)
     shown = "; ".join("; ".join(subjects) + (f": {basis}" if basis else "") for basis, subjects in alike.items())
     return shown + (f"; and {len(bases) - SUBJECTS_SHOWN} more" if len(bases) > SUBJECTS_SHOWN else "")
-
-
-def _count(those: Sequence[_Weighed], one: str, many: str) -> str:
-    return f"{len(those)} {one if len(those) == 1 else many}"
 
 
 def _shown(each: _Weighed) -> str:

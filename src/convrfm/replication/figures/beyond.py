@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pydantic import Field, model_validator
 
-from convrfm.replication.claims.evidence import with_interval
+from convrfm.replication.claims.evidence import counted, with_interval
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import (
     accuracy_of,
@@ -470,7 +470,7 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
     opening = (
         f"**Beyond the paper** (curves: protocol {protocol}, ridge and round chosen {how_chosen(protocol)}). CNTK is the "
         "kernel without feature learning, ConvRFM its best round from round 1 on, and beside it round 1 alone; each stage of "
-        f"Deep ConvRFM is by itself. {draws} draw(s); intervals are 95 %, Student's, and differences are paired by draw."
+        f"Deep ConvRFM is by itself. {counted(draws, 'draw')}; intervals are 95 %, Student's; differences are paired by draw."
     )
     lines = [opening]
     letters = iter("ABCDEF")

@@ -113,11 +113,11 @@ def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
     with figure_style():
         tight = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.02, wspace=0.01, hspace=0.01)
         many = len(layers) > MANY
-        figure = Figure(figsize=(7.2, (1.5 if many else 2.05) * shown + 0.4), layout=tight)
+        figure = Figure(figsize=(7.2, (1.1 if many else 2.05) * shown + 0.4), layout=tight)
         cells = figure.subplots(2 * shown, 1 + len(layers), squeeze=False)
         for i, (_, rows) in zip(range(shown), images, strict=False):
             show_picture(cells[2 * i, 0], pictures[f"input/{i}"].transpose(1, 2, 0))
-            cells[2 * i, 0].set_title("image", fontsize=7)
+            cells[2 * i, 0].set_title("image", fontsize=5 if many else 7)
             cells[2 * i + 1, 0].set_axis_off()
             for place, (_, row) in enumerate(rows.iterrows()):
                 top, bottom = cells[2 * i : 2 * i + 2, 1 + place]

@@ -16,6 +16,7 @@ from convrfm.replication.claims.evidence import (
     Reading,
     Rule,
     bounds,
+    counted,
     interval,
     none_missing,
     with_interval,
@@ -196,7 +197,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         opening,
         *starred_reservation(table["task"]),
         "",
-        f"Means over {number} test images and {draws.max()} draw(s), with 95 % intervals of the excess over {unit}:",
+        f"Means over {number} test images and {counted(draws.max(), 'draw')}, with 95 % intervals of the excess over {unit}:",
         "",
     ]
     cells = (

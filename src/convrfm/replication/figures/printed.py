@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pydantic import Field
 
 from convrfm.datasets.registry import files_behind
-from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
+from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, counted, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, as_yaml, each_once, one_of
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
@@ -269,7 +269,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         part = found[found["run"] == name]
         lines += [
             "",
-            f"**{_title(PRINTED[name]).replace(chr(10), ', ')}**, {part['draws'].iloc[0]} draw(s):",
+            f"**{_title(PRINTED[name]).replace(chr(10), ', ')}**, {counted(part['draws'].iloc[0], 'draw')}:",
             "",
             *markdown_table(["round", "quantity", "ours", "printed", "difference", "tolerance"], map(_row, part.itertuples())),
         ]
