@@ -16,7 +16,7 @@ from tolerance import assert_close
 import convrfm
 from convrfm import ConvRFMClassifier, DeepConvRFMClassifier
 from convrfm.datasets.local_signal import TASKS, noisy_bars
-from convrfm.errors import ImageSizeError, InputError, NonFiniteError
+from convrfm.errors import ConfigError, ImageSizeError, InputError, NonFiniteError
 from convrfm.kernels import CNTK
 
 DRAW = noisy_bars(120, 80, seed=0)
@@ -105,6 +105,38 @@ def test_one_round_is_kernel_ridge_regression():
     assert_close(model.outputs(X_TEST.astype(np.float64)), plain.predict(of_test), "smooth")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": "circular", "stride": (2, 1)},
+        {"padding": "zeros", "activation": "gelu"},
+        {"pooling": 2, "activation": "erf"},
+    ],
+    ids=str,
+)
+def test_other_networks_of_the_family(options):
+    """A metric is learned for their kernel, and features are the patches that it reads."""
+    images, points = DIGITS.astype(np.float64)[:40], DIGITS.astype(np.float64)[40:50]
+    model = ConvRFMClassifier(**options, **SMALL).fit(images, BUNCH.target[:40])
+    kernel = CNTK(depth=2, **options)
+    metric = np.eye(9) if model.best_round_ == 0 else model.metric_
+    gram, of_points = kernel.gram(images, metric=metric), kernel.gram(points, images, metric)
+    plain = KernelRidge(kernel="precomputed", alpha=model.best_ridge_).fit(gram / gram.max(), np.eye(3)[BUNCH.target[:40]])
+    assert_close(model.outputs(points), plain.predict(of_points / gram.max()), "smooth")
+    assert not np.allclose(kernel.gram(images), CNTK(depth=2).gram(images), rtol=0.01)  # the options matter
+
+    margin = 0 if "padding" not in options else 1
+    frame = np.pad(
+        points, [(0, 0)] * 2 + [(margin, margin)] * 2, "wrap" if options.get("padding") == "circular" else "constant"
+    )
+    step = 2 if "stride" in options else 1
+    corners = [(y, x) for y in range(0, frame.shape[2] - 2, step) for x in range(0, frame.shape[3] - 2, step)]
+    patches = np.stack([frame[:, 0, y : y + 3, x : x + 3].reshape(-1, 9) for y, x in corners], axis=1)
+    features = model.transform(points)
+    assert features.shape[1] == len(model.get_feature_names_out()) == patches[0].size
+    assert_close(features @ features.T, np.einsum("iud,de,jue->ij", patches, metric, patches), "smooth")
+
+
 @pytest.mark.parametrize("make", [ConvRFMClassifier, DeepConvRFMClassifier])
 def test_cross_validation_and_search_on_digits(make):
     assert cross_val_score(make(**SMALL), DIGITS, KINDS, cv=3).min() > 0.9
@@ -182,6 +214,9 @@ def test_float64_and_other_kernel():
         ({}, np.where(X > 0, X, np.nan), Y, NonFiniteError, "non-finite"),
         ({"depth": 9}, X, Y, ImageSizeError, "too small"),
         ({"kernel": "rbf"}, X, Y, InputError, "must be a str among"),
+        ({"padding": "same"}, X, Y, InputError, "padding must be"),
+        ({"activation": "erf", "backend": "reference"}, X, Y, ConfigError, "only the backend torch"),
+        ({"kernel": "laplace", "stride": (2, 1)}, X, Y, InputError, r"stride is \(2, 1\), but the Laplace kernel has none"),
         ({"rounds": 0}, X, Y, InputError, "rounds"),
         ({"selection": "test"}, X, Y, InputError, "needs test images"),
         ({"validation_fraction": 1.0}, X, Y, InputError, "validation_fraction"),

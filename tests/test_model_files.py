@@ -78,8 +78,9 @@ def test_reloaded_is_the_same(deep, saved):
             np.float32,
         ),
         (DeepConvRFMClassifier(nonlinearity="none", stages=2, **SMALL), BUNCH.target[:100] == 1, np.float32),
+        (ConvRFMClassifier(padding="zeros", stride=(2, 1), activation="gelu", **SMALL), BUNCH.target[:100], np.float32),
     ],
-    ids=["integers, float64", "objects, laplace", "floats, cnngp", "booleans, linear features"],
+    ids=["integers, float64", "objects, laplace", "floats, cnngp", "booleans, linear features", "another network"],
 )
 def test_all_kinds(model, labels, dtype, tmp_path):
     images, points = X.astype(dtype), Z.astype(dtype)
@@ -316,6 +317,11 @@ WRONG = {
     "ridges of NaN": (at("parameters", "ridges", value=[float("nan")]), r"parameters.ridges cannot be \[nan\]"),
     "a text for the depth": (at("parameters", "depth", value="3"), "parameters: .*'depth'"),
     "a huge depth": (at("parameters", "depth", value=10**9), "stages.0: Images of 8x8 pixels are too small"),
+    "a huge depth with padding": (
+        lambda content, arrays: content["parameters"].update(depth=10**9, padding="zeros"), "parameters.depth cannot be 1000000000",
+    ),
+    "another padding": (at("parameters", "padding", value="same"), "parameters: padding must be"),
+    "two stages of another network": (at("parameters", "activation", value="erf"), "stages cannot be 2 for this kernel"),
     "a huge patch": (at("parameters", "patch_size", value=10**30), "stages.0: Images of 8x8 pixels are too small"),
     "many threads": (at("parameters", "n_jobs", value=10**9), "parameters.n_jobs cannot be 1000000000"),
     "a bandwidth of NaN": (at("bandwidth", value=float("nan")), "bandwidth cannot be nan"),

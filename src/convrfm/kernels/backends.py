@@ -66,6 +66,11 @@ class ArcCosineSpec:
         """Pixels, or positions, that padding adds on each side."""
         return 0 if self.padding == "valid" else (self.patch_size - 1) // 2
 
+    def padded(self, images: np.ndarray) -> np.ndarray:
+        """Images `(n, channels, height, width)` with the padding of the first convolution."""
+        margins = [(0, 0)] * 2 + [(self.margin, self.margin)] * 2
+        return np.pad(images, margins, mode="wrap" if self.padding == "circular" else "constant")
+
     def stride(self, layer: int) -> int:
         """Stride of a convolution."""
         if len(self.strides) < 2:

@@ -156,10 +156,9 @@ def _pooled(maps: torch.Tensor, spec: ArcCosineSpec) -> torch.Tensor:
 
 def prepare(images: np.ndarray, metric: np.ndarray | None, spec: ArcCosineSpec, memory: int) -> Patches:
     """Cut images into patches."""
-    margins = [(0, 0)] * 2 + [(spec.margin, spec.margin)] * 2
-    padded = np.pad(images.astype(np.float64), margins, mode="wrap" if spec.padding == "circular" else "constant")
     step = spec.stride(0)
-    values = np.ascontiguousarray(unfold(padded, spec.patch_size)[:, ::step, ::step])
+    patches = unfold(spec.padded(images.astype(np.float64)), spec.patch_size)
+    values = np.ascontiguousarray(patches[:, ::step, ::step])
     return Patches(values, np.eye(values.shape[-1]) if metric is None else metric, images.shape[1])
 
 

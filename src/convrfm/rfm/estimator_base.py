@@ -13,8 +13,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from convrfm.errors import ConvRFMWarning, InputError
+from convrfm.errors import ConvRFMWarning, ImageSizeError, InputError
 from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace, median_bandwidth
+from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.numerics.inputs import as_images, stratified_draw
 from convrfm.numerics.patches import power
 from convrfm.rfm.deep import DeepSettings, Stage, apply_filters, fit_stages, history_of
@@ -53,7 +54,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     are the parameters of `__init__`, which scikit-learn reads from its signature.
     """
 
-    # RFMSettings and DeepSettings check the others.
+    # RFMSettings, DeepSettings and kernels check the others.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "kernel": [StrOptions(set(KERNELS))],
         "depth": [COUNT],
@@ -73,6 +74,10 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     depth: int = 3
     patch_size: int = 3
     bandwidth: float | Literal["median"] = 10.0
+    padding: Literal["valid", "zeros", "circular"] = "valid"
+    stride: int | Sequence[int] = 1
+    activation: Literal["relu", "erf", "gelu"] = "relu"
+    pooling: int | Literal["global"] | None = None
     rounds: int = 5
     ridges: Sequence[float] = (1e-8, 1e-5, 1e-3)
     selection: Literal["validation", "test"] = "validation"
@@ -112,10 +117,15 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.bandwidth
 
     def _kernel(self, bandwidth: Any) -> ConvolutionalKernel:
-        if self.kernel == "laplace":
-            return PatchLaplace(bandwidth=bandwidth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
-        kind = {"cntk": CNTK, "cnngp": CNNGP}[self.kernel]
-        return kind(depth=self.depth, patch_size=self.patch_size, backend=self.backend, memory=self.memory)
+        shared: dict[str, Any] = {name: getattr(self, name) for name in ("patch_size", "backend", "memory")}
+        options: dict[str, Any] = {name: getattr(self, name) for name in ("padding", "stride", "activation", "pooling")}
+        if self.kernel != "laplace":
+            return {"cntk": CNTK, "cnngp": CNNGP}[self.kernel](depth=self.depth, **options, **shared)
+        for name, value in options.items():
+            if np.any(value != getattr(type(self), name)):
+                msg = f"{name} is {value!r}, but the Laplace kernel has none: choose kernel 'cntk' or 'cnngp'."
+                raise InputError(msg)
+        return PatchLaplace(bandwidth=bandwidth, **shared)
 
     def _settings(self) -> RFMSettings:
         given = {field.name: getattr(self, field.name) for field in fields(RFMSettings)}
@@ -174,9 +184,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.best_round_, self.best_ridge_ = best.result.best_round, best.result.best_ridge
         # That of the fit: parameters may be changed afterwards.
         self._nonlinearity = self._deep_settings().nonlinearity
-        channels, height, width = best.features.shape[1:]
-        q = best.kernel.patch_size
-        self._n_features_out = channels * q**2 * (height - q + 1) * (width - q + 1)
+        self._n_features_out = _patches_under_root(best.features[:1], best).size
 
     @property
     def metrics_(self) -> list[np.ndarray]:
@@ -214,8 +222,7 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         with limited_threads(self.n_jobs):
             images = self._best_features(X)
             best = self.stages_[self.best_stage_]
-            root = power(_metric_of(best), 0.5)
-            return apply_filters(images, root, best.kernel.patch_size, "none").reshape(len(images), -1)
+            return _patches_under_root(images, best).reshape(len(images), -1)
 
     def _best_features(self, X: Any) -> np.ndarray:
         """Images as the best stage sees them."""
@@ -288,6 +295,14 @@ def _metric_of(stage: Stage) -> np.ndarray:
     return np.eye(stage.features.shape[1] * stage.kernel.patch_size**2) if metric is None else metric
 
 
+def _patches_under_root(images: np.ndarray, stage: Stage) -> np.ndarray:
+    """M^(1/2) x_u of a stage's best round, at the positions of its kernel's first layer, `(n, d, P, Q)`."""
+    spec, step = stage.kernel.spec, 1
+    if isinstance(spec, ArcCosineSpec):
+        images, step = spec.padded(images), spec.stride(0)
+    return apply_filters(images, power(_metric_of(stage), 0.5), spec.patch_size, "none")[..., ::step, ::step]
+
+
 def _check_channel_axis(images: np.ndarray, kernel: ConvolutionalKernel) -> None:
     """Refuse images whose channels clearly come last, and warn of ones whose channels may; small first axes pass.
 
@@ -302,6 +317,10 @@ def _check_channel_axis(images: np.ndarray, kernel: ConvolutionalKernel) -> None
         "channels): move the channels forward by X.transpose(0, 3, 1, 2), or permute for a tensor. If it really holds "
         f"{first} channels of {second} x {last} pixels, swap its last two axes."
     )
-    if first == second or last < kernel.spec.depth * (kernel.patch_size - 1) + 1:
+    try:
+        kernel.check_size(second, last)
+    except ImageSizeError:
+        raise InputError(msg) from None
+    if first == second:
         raise InputError(msg)
     warn(msg, ConvRFMWarning, stacklevel=4)

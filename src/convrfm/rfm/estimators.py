@@ -52,6 +52,8 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         patch_size: q. The paper uses 3, and 7 for the Laplace kernel.
         bandwidth: of the Laplace kernel; "median" is that of the training images, for all stages, see
             `convrfm.kernels.median_bandwidth`.
+        padding, stride, activation, pooling: of the network of "cntk" and "cnngp", see `convrfm.kernels.CNTK`. Deep ConvRFM
+            has other values than the defaults for one stage only.
         rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction: see
             `convrfm.rfm.rounds.RFMSettings`, as for the next.
         solver, landmarks, solver_dtype: see `convrfm.rfm.rounds.RFMSettings`. The defaults are the corrected protocol.

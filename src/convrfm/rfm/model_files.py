@@ -24,8 +24,8 @@ from sklearn.base import is_classifier
 from convrfm import __version__
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
 from convrfm.kernels import PatchLaplace
+from convrfm.kernels.backends import LaplaceSpec
 from convrfm.numerics.inputs import is_count, is_positive
-from convrfm.numerics.patches import check_fits
 from convrfm.rfm.deep import Stage, apply_filters
 from convrfm.rfm.estimator_base import ConvRFMBase
 from convrfm.rfm.estimators import ConvRFMClassifier, ConvRFMRegressor, DeepConvRFMClassifier, DeepConvRFMRegressor
@@ -44,6 +44,7 @@ KINDS = {kind.__name__: kind for kind in (ConvRFMClassifier, DeepConvRFMClassifi
 
 DTYPES = {"F32": 4, "F64": 8}  # types of numbers, by the names of safetensors, with their bytes
 MOST_LABELS = 2**28  # bytes of the labels of classes
+MOST_LAYERS = 1000  # of a kernel with padding
 
 FIELDS = {"format", "version", "kind", "parameters", "bandwidth", "stages"}
 
@@ -312,6 +313,9 @@ def check_model(content: dict[str, Any], arrays: Mapping[str, Header], kinds: Ma
     images = _numbers(arrays, "images", (None, None, None, None))
     stages = content["stages"]
     _need("stages", isinstance(stages, list) and 0 < len(stages) <= len(arrays), stages)
+    spec = model._kernel(1.0).spec
+    several = isinstance(spec, LaplaceSpec) or spec.plain
+    _need("stages", len(stages) == 1 or several, f"{len(stages)} for this kernel")
     outputs = _check_stages(stages, arrays, images, model)
     if is_classifier(model):
         targets = {"classes": content["classes"], "temperature": None} if first else content["targets"]
@@ -362,9 +366,13 @@ def _check_parameters(parameters: Any, kind: type[ConvRFMBase]) -> ConvRFMBase:
         model._check_parameters()
         model._settings()
         model._deep_settings()
+        model.set_params(backend="auto")  # the saved one may be missing here
+        model._kernel(1.0)
     except (InputError, ConfigError) as error:
         msg = f"parameters: {error}"
         raise WrongModelError(msg) from error
+    # With padding, images bound no depth.
+    _need("parameters.depth", model.depth <= MOST_LAYERS or model.padding == "valid", model.depth)
     cores = 2**15
     _need("parameters.n_jobs", model.n_jobs is None or abs(model.n_jobs) <= cores, model.n_jobs)
     return model
@@ -386,13 +394,12 @@ def _check_stages(stages: list[Any], arrays: Mapping[str, Header], images: tuple
     """Check each stage against the features of the stage before; gives the number of outputs."""
     known, outputs, size = {"images"}, None, DTYPES[arrays["images"].dtype]
     n, channels, height, width = images
-    q = model.patch_size
+    kernel, q = model._kernel(1.0), model.patch_size
     needed = sum(math.prod(header.shape) * 8 for header in arrays.values())
     for index, stage in enumerate(stages):
         where, own = f"stages.{index}", f"stage {index}"
-        depth = 1 if model.kernel == "laplace" else model.depth - index
         try:
-            check_fits(height, width, q, depth)
+            kernel.shallower(index).check_size(height, width)
         except InputError as error:
             msg = f"{where}: {error}"
             raise WrongModelError(msg) from error
