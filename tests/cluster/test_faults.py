@@ -96,7 +96,10 @@ def test_snakemake_is_killed_and_started_again(cluster_project, expected, faults
 def test_a_second_call_is_refused(cluster_project, expected, faults):
     snakemake = cluster_project.train_for_a_while()
     start = time.monotonic()
+    training = cluster_project.training
+    training.suspend()  # so that it is under way whatever the speed of the second call
     output = cluster_project.submit(TRAINING, succeeds=False)
+    training.resume()
     assert "no other Snakemake process is trying to create the same files" in output.replace("\n", " ")
     assert "--unlock" in output
     seconds = cluster_project.recovered(snakemake, expected, start)
