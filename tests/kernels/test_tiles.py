@@ -87,7 +87,7 @@ def test_the_side_keeps_to_the_budget(shape):
     channels = shape[0]
     x = np.random.default_rng(0).random((256, *shape), dtype=np.float32)
     metric = np.eye(channels * 9) if channels > 3 else None
-    budget = (6 if metric is None else 24) * 2**20
+    budget = (6 if metric is None else 16) * 2**20
     prepared = cpu.prepare(x, metric, kernel.spec, budget)
     side = cpu.gram_side(prepared, kernel.spec, budget)
     assert side < 256
