@@ -125,7 +125,9 @@ def test_no_other_figure_is_drawn_again_for_what_the_first_layer_learns(name):
     assert not {f"convrfm.replication.figures.{figure}" for figure in FEATURE_FIGURES} & set(found)
 
 
-@pytest.mark.parametrize("name", ["fits", "networks", "transformed", "ansatz", "shallow", "images", "zoo", "task_images"])
+@pytest.mark.parametrize(
+    "name", ["fits", "networks", "transformed", "ansatz", "simplenet", "shallow", "images", "zoo", "task_images"]
+)
 def test_no_run_is_done_again_for_a_figure(name):
     found = import_closure(f"convrfm.replication.jobs.{name}")
     above = (

@@ -22,7 +22,7 @@ from convrfm.datasets.registry import find_entry
 from convrfm.errors import CorruptDataError, StorageError
 from convrfm.networks.zoo import in_paper
 from convrfm.numerics.inputs import generator
-from convrfm.replication.jobs.networks import build_simplenet
+from convrfm.replication.jobs.simplenet import build_simplenet
 from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when
 from convrfm.replication.jobs.zoo import initial_network, prepare_pooling, snapshots, trained_network
 from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints

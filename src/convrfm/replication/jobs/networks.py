@@ -1,28 +1,18 @@
-"""Train the plain convolutional network, on a task or on prepared images; and SimpleNet, on prepared ones."""
-
-from collections.abc import Mapping
+"""Train the plain convolutional network, on a task or on prepared images."""
 
 import numpy as np
 import torch
 
-from convrfm.datasets.transforms import black
 from convrfm.networks.plain_cnn import PlainCNN
-from convrfm.networks.simplenet import SimpleNet
 from convrfm.replication.jobs.task_images import read_task_images
 from convrfm.replication.jobs.training import prepare_torch, prepared_data, train_resumably, write_training
 from convrfm.replication.record.session import Job
-from convrfm.replication.runs.networks import (
-    FeatureNetworkSettings,
-    NetworkSettings,
-    SimpleNetSettings,
-    SimpleNetTrainingSettings,
-    network_settings,
-)
+from convrfm.replication.runs.networks import FeatureNetworkSettings, NetworkSettings, network_settings
 from convrfm.replication.runs.protocols import held_out_part, selection_of
 from convrfm.system.storage import load_arrays
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings
 
-__all__ = ["build_network", "build_simplenet", "train_feature_network", "train_simplenet", "train_task"]
+__all__ = ["build_network", "train_feature_network", "train_task"]
 
 
 def build_network(given: NetworkSettings, shape: tuple[int, int, int], outputs: int) -> PlainCNN:
@@ -91,32 +81,3 @@ def train_feature_network(job: Job) -> None:
     data = prepared_data(prepared)
     result = train_resumably(job, network, data, settings, device=device, description=given.dataset)
     write_training(job, result, settings, device)
-
-
-def train_simplenet(job: Job) -> None:
-    """Write the accuracy after every epoch; the weights at the start, at chosen epochs and at the end; and the record."""
-    given = SimpleNetTrainingSettings.model_validate(job.settings)
-    device = prepare_torch(job)
-    arrays = load_arrays(job.input("images"))
-    recipe = {**given.training, "milestones": tuple(given.training["milestones"])}
-    settings = TrainingSettings("adadelta", loss="cross-entropy", shuffle=True, snapshots=tuple(given.epochs), **recipe)
-    data = prepared_data(arrays, border=black(arrays["train/images"].shape[1], given.scaling))
-    network = build_simplenet(given, arrays)
-    description = f"SimpleNet on {given.dataset}"
-    result = train_resumably(job, network, data, settings, device=device, description=description)
-    write_training(job, result, settings, device, chosen_by="test_accuracy")
-
-
-def build_simplenet(given: SimpleNetSettings, arrays: Mapping[str, np.ndarray]) -> SimpleNet:
-    """Give the network before training.
-
-    Args:
-        given: settings of the job.
-        arrays: the prepared images, whose channels and classes the network has.
-    """
-    return SimpleNet(
-        arrays["train/images"].shape[1],
-        arrays["train/targets"].shape[1],
-        **given.network.model_dump(),
-        generator=torch.Generator().manual_seed(given.seed),
-    )

@@ -208,7 +208,7 @@ KINDS = (
         "shallow", "shallow:train_and_measure", ("dataset", "architecture", "patch_size", "seed"),
         {"images": _shallow_images}, _of_shallow,
     ),
-    RunKind("simplenet", "networks:train_simplenet", SIMPLENET_KEYS, {"images": _simplenet_images}, _of_training),
+    RunKind("simplenet", "simplenet:train_network", SIMPLENET_KEYS, {"images": _simplenet_images}, _of_training),
     RunKind(
         "simplenet-ansatz", "ansatz:measure_simplenet", SIMPLENET_KEYS,
         {"images": _simplenet_images, "weights": _weights}, _of_ansatz,
