@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_configure() -> None:
-    # What a shell starts in the background ignores interrupts, and so would all that tests start to interrupt it.
+    # Jobs that a shell starts in the background ignore interrupts, and so would the processes that tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

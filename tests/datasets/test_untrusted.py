@@ -59,7 +59,7 @@ def test_naive_unpacking_would_write_outside(tmp_path):
     folder = tmp_path / "in" / "side"
     folder.mkdir(parents=True)
     with tarfile.open(fileobj=io.BytesIO(tar_gz({"../evil.txt": b"evil"}))) as archive:
-        archive.extraction_filter = lambda member, _: member  # Python 3.11.2 has no other way to say it
+        archive.extraction_filter = lambda member, _: member  # Python 3.11.2 has no parameter `filter`
         archive.extractall(folder)
     assert (tmp_path / "in" / "evil.txt").exists()
 

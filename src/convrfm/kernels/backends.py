@@ -91,6 +91,19 @@ class LaplaceSpec:
         return 1
 
     @property
+    def plain(self) -> bool:
+        """Whether it has no option beyond those of the paper: always."""
+        return True
+
+    def padded(self, images: np.ndarray) -> np.ndarray:
+        """Images without padding."""
+        return images
+
+    def stride(self, layer: int) -> int:  # noqa: ARG002
+        """Stride: patches are read at all positions."""
+        return 1
+
+    @property
     def rate(self) -> float:
         """Factor of the distance in -log2 of the kernel."""
         return math.log2(math.e) / self.bandwidth

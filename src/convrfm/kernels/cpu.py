@@ -353,18 +353,18 @@ def _sweep(left: Prepared, right: Prepared, spec: Spec, operands: Operands, out:
 
 
 def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
-    """Images on a side of the tiles that fit into `memory` bytes, in whole vectors or blocks of columns where it can be."""
+    """Images on a side of the tiles that fit into `memory` bytes, in whole vectors or blocks of columns where possible."""
     rows, columns = prepared.positions
     itemsize = prepared.images.itemsize
-    # For each image: what the row and the block of a column hold, then norms of both.
-    per_image = 2 * math.prod(prepared.shape)
     kept = sum(array.nbytes for array in (prepared.patches, prepared.products) if array is not None)
-    if prepared.pieces is not None:
-        # Of rows, a few are held at a time.
+    # For each image: what the row and the block of a column hold, then norms of both.
+    if prepared.pieces is not None:  # of rows, a few are held at a time
         per_image = math.prod(prepared.shape) + ROWS_OF_PRODUCTS * rows * columns
         kept += 0 if prepared.products is not None else ROWS_OF_PRODUCTS * _product_bytes(prepared)
     elif prepared.root is not None:
         per_image = (2 if prepared.patches is not None else 5) * rows * columns * prepared.rank
+    else:
+        per_image = 2 * math.prod(prepared.shape)
     per_image += 2 * prepared.norms.shape[1]
     side = min(LARGEST_SIDE, largest_side(per_image * itemsize, itemsize, max(0, memory - kept)))
     whole = lanes(prepared.images.dtype)

@@ -13,7 +13,6 @@ import pandas as pd
 
 from convrfm.errors import InputError
 from convrfm.kernels import ConvolutionalKernel
-from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.numerics.inputs import is_count, one_of, refuse_first
 from convrfm.numerics.patches import check_fits, patch_dimension, power, windows
 from convrfm.rfm.rounds import RFMSettings, RoundJournal, StageData, StageResult, fit_rounds
@@ -122,7 +121,7 @@ def fit_stages(
     height, width = data.train.shape[2:]
     kernel.check_size(height, width)
     if deep.stages > 1:
-        if isinstance(kernel.spec, ArcCosineSpec) and not kernel.spec.plain:
+        if not kernel.spec.plain:
             msg = f"Deep ConvRFM draws the features of the paper's network, so {kernel!r} is for one stage: set stages=1."
             raise InputError(msg)
         kernel.shallower(deep.stages - 1)  # refuses a huge number before the list is made

@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from convrfm.errors import ConvRFMWarning, ImageSizeError, InputError
 from convrfm.kernels import CNNGP, CNTK, ConvolutionalKernel, PatchLaplace, median_bandwidth
-from convrfm.kernels.backends import ArcCosineSpec
 from convrfm.numerics.inputs import as_images, stratified_draw
 from convrfm.numerics.patches import power
 from convrfm.rfm.deep import DeepSettings, Stage, apply_filters, fit_stages, history_of
@@ -184,7 +183,10 @@ class ConvRFMBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.best_round_, self.best_ridge_ = best.result.best_round, best.result.best_ridge
         # That of the fit: parameters may be changed afterwards.
         self._nonlinearity = self._deep_settings().nonlinearity
-        self._n_features_out = _patches_under_root(best.features[:1], best).size
+        spec, step = best.kernel.spec, best.kernel.spec.stride(0)
+        # Each position by the last pixel of its patch.
+        positions = spec.padded(best.features[:1])[0, :, spec.patch_size - 1 :: step, spec.patch_size - 1 :: step]
+        self._n_features_out = positions.size * spec.patch_size**2
 
     @property
     def metrics_(self) -> list[np.ndarray]:
@@ -297,10 +299,8 @@ def _metric_of(stage: Stage) -> np.ndarray:
 
 def _patches_under_root(images: np.ndarray, stage: Stage) -> np.ndarray:
     """M^(1/2) x_u of a stage's best round, at the positions of its kernel's first layer, `(n, d, P, Q)`."""
-    spec, step = stage.kernel.spec, 1
-    if isinstance(spec, ArcCosineSpec):
-        images, step = spec.padded(images), spec.stride(0)
-    return apply_filters(images, power(_metric_of(stage), 0.5), spec.patch_size, "none")[..., ::step, ::step]
+    spec, step = stage.kernel.spec, stage.kernel.spec.stride(0)
+    return apply_filters(spec.padded(images), power(_metric_of(stage), 0.5), spec.patch_size, "none")[..., ::step, ::step]
 
 
 def _check_channel_axis(images: np.ndarray, kernel: ConvolutionalKernel) -> None:

@@ -53,10 +53,10 @@ class ConvRFMClassifier(ClassifierMixin, ConvRFMBase):
         bandwidth: of the Laplace kernel; "median" is that of the training images, for all stages, see
             `convrfm.kernels.median_bandwidth`.
         padding, stride, activation, pooling: of the network of "cntk" and "cnngp", see `convrfm.kernels.CNTK`. Deep ConvRFM
-            has other values than the defaults for one stage only.
+            takes values other than the defaults only with one stage.
         rounds, ridges, selection, agop_samples, agop_draw, agop_ridge, metric_power, eigenvalue_fraction: see
-            `convrfm.rfm.rounds.RFMSettings`, as for the next.
-        solver, landmarks, solver_dtype: see `convrfm.rfm.rounds.RFMSettings`. The defaults are the corrected protocol.
+            `convrfm.rfm.rounds.RFMSettings`. The defaults are the corrected protocol.
+        solver, landmarks, solver_dtype: see `convrfm.rfm.rounds.RFMSettings`.
         validation_fraction: share of the training images, stratified by class, that chooses ridge and round under
             `selection="validation"`.
         backend, memory: see `convrfm.kernels.ConvolutionalKernel`.

@@ -23,8 +23,7 @@ from sklearn.base import is_classifier
 
 from convrfm import __version__
 from convrfm.errors import ConfigError, ConvRFMWarning, InputError, StorageError
-from convrfm.kernels import PatchLaplace
-from convrfm.kernels.backends import LaplaceSpec
+from convrfm.kernels import ConvolutionalKernel, PatchLaplace
 from convrfm.numerics.inputs import is_count, is_positive
 from convrfm.rfm.deep import Stage, apply_filters
 from convrfm.rfm.estimator_base import ConvRFMBase
@@ -306,17 +305,15 @@ def check_model(content: dict[str, Any], arrays: Mapping[str, Header], kinds: Ma
     _need("format", is_count(content.get("format")), content.get("format"))
     _fields("the description", content, FIELDS | ({"classes"} if first else {"targets"}), {"bandwidth"} if first else set())
     _need("kind", isinstance(content["kind"], str) and content["kind"] in kinds, content["kind"])
-    model = _check_parameters(content["parameters"], kinds[content["kind"]])
+    model, kernel = _check_parameters(content["parameters"], kinds[content["kind"]])
     bandwidth = content.get("bandwidth")
     _need("bandwidth", bandwidth is None or is_positive(bandwidth), bandwidth)
     _need("bandwidth", bandwidth is not None or model.kernel != "laplace" or is_positive(model.bandwidth), bandwidth)
     images = _numbers(arrays, "images", (None, None, None, None))
     stages = content["stages"]
     _need("stages", isinstance(stages, list) and 0 < len(stages) <= len(arrays), stages)
-    spec = model._kernel(1.0).spec
-    several = isinstance(spec, LaplaceSpec) or spec.plain
-    _need("stages", len(stages) == 1 or several, f"{len(stages)} for this kernel")
-    outputs = _check_stages(stages, arrays, images, model)
+    _need("stages", len(stages) == 1 or kernel.spec.plain, f"{len(stages)} for this kernel")
+    outputs = _check_stages(stages, arrays, images, kernel)
     if is_classifier(model):
         targets = {"classes": content["classes"], "temperature": None} if first else content["targets"]
         _check_classes(targets, outputs)
@@ -353,8 +350,8 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _check_parameters(parameters: Any, kind: type[ConvRFMBase]) -> ConvRFMBase:
-    """The unfitted model that parameters make."""
+def _check_parameters(parameters: Any, kind: type[ConvRFMBase]) -> tuple[ConvRFMBase, ConvolutionalKernel]:
+    """The unfitted model that parameters make, and its kernel but for backend and bandwidth."""
     model = kind()
     known = set(model.get_params())
     _fields("parameters", parameters, known, known)
@@ -367,7 +364,7 @@ def _check_parameters(parameters: Any, kind: type[ConvRFMBase]) -> ConvRFMBase:
         model._settings()
         model._deep_settings()
         model.set_params(backend="auto")  # the saved one may be missing here
-        model._kernel(1.0)
+        kernel = model._kernel(bandwidth=1.0)
     except (InputError, ConfigError) as error:
         msg = f"parameters: {error}"
         raise WrongModelError(msg) from error
@@ -375,7 +372,7 @@ def _check_parameters(parameters: Any, kind: type[ConvRFMBase]) -> ConvRFMBase:
     _need("parameters.depth", model.depth <= MOST_LAYERS or model.padding == "valid", model.depth)
     cores = 2**15
     _need("parameters.n_jobs", model.n_jobs is None or abs(model.n_jobs) <= cores, model.n_jobs)
-    return model
+    return model, kernel
 
 
 def _numbers(arrays: Mapping[str, Header], name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
@@ -390,11 +387,11 @@ def _numbers(arrays: Mapping[str, Header], name: str, shape: tuple[int | None, .
     return found.shape
 
 
-def _check_stages(stages: list[Any], arrays: Mapping[str, Header], images: tuple[int, ...], model: ConvRFMBase) -> int:
+def _check_stages(stages: list[Any], arrays: Mapping[str, Header], images: tuple[int, ...], kernel: ConvolutionalKernel) -> int:
     """Check each stage against the features of the stage before; gives the number of outputs."""
     known, outputs, size = {"images"}, None, DTYPES[arrays["images"].dtype]
     n, channels, height, width = images
-    kernel, q = model._kernel(1.0), model.patch_size
+    q = kernel.patch_size
     needed = sum(math.prod(header.shape) * 8 for header in arrays.values())
     for index, stage in enumerate(stages):
         where, own = f"stages.{index}", f"stage {index}"
