@@ -1,9 +1,11 @@
-"""Intervals count distinct draws; of a single draw they are exact, over its test images, and paired as in McNemar's test."""
+"""Intervals count distinct draws; of a single draw they are over its test images, and those of differences are paired."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom, binomtest, ttest_1samp
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
+from scipy.stats import binomtest, chi2, ttest_1samp
 
 from convrfm.errors import InputError
 from convrfm.replication.figures import fig05, fig06
@@ -13,6 +15,7 @@ from convrfm.replication.figures.accuracies import (
     difference,
     estimate_in,
     in_words,
+    layer_name,
     over_cntk,
     with_estimates,
 )
@@ -96,33 +99,51 @@ def test_a_missing_accuracy_is_no_smaller_sample():
 
 
 @pytest.mark.parametrize("m", [60, 1000])
-def test_the_interval_excludes_0_exactly_where_the_exact_test_of_mcnemar_rejects(m):
+def test_the_interval_excludes_0_exactly_where_the_test_of_mcnemar_rejects(m):
     for b in range(0, 31, 2):
         for c in range(0, 31, 3):
             found = of_one_draw(b, c, m)
             assert found.value == pytest.approx((b - c) / m)
-            assert found.low <= found.value <= found.high
-            # Two-sided, by its definition: twice the smaller tail of fair coins.
-            p = min(1.0, 2 * binom.cdf(min(b, c), b + c, 0.5)) if b + c else 1.0
-            assert (found.low > 0 or found.high < 0) == (p < 0.05), (b, c)
-            assert b != c or found.low <= 0 <= found.high
+            assert -1 <= found.low <= found.value <= found.high <= 1
+            statistic = (b - c) ** 2 / (b + c) if b + c else 0.0
+            assert (found.low > 0 or found.high < 0) == (chi2.sf(statistic, 1) < 0.05), (b, c)
 
 
-def test_the_interval_covers_what_it_should(rng):
-    """Brute force: given b + c discordant images of m, the true difference is covered at least 95 times in 100."""
-    m, discordant = 400, 40
-    for theta in (0.5, 0.6, 0.8):
-        drawn = rng.binomial(discordant, theta, 2000)
-        bounds = {b: of_one_draw(int(b), discordant - int(b), m)[1:3] for b in set(drawn)}
-        true = (2 * theta - 1) * discordant / m
-        covered = np.mean([bounds[b][0] <= true <= bounds[b][1] for b in drawn])
-        assert covered >= 0.94, theta
-        # It is not wide without need: a bootstrap over images has a similar width.
-        first, second = on_images(int(theta * discordant), discordant - int(theta * discordant), m)
-        chosen = rng.integers(0, m, (2000, m))
-        spread = np.quantile((first.astype(int) - second)[chosen].mean(axis=1), [0.025, 0.975])
-        low, high = of_one_draw(int(theta * discordant), discordant - int(theta * discordant), m)[1:3]
-        assert 0.5 < (high - low) / (spread[1] - spread[0]) < 1.4, theta
+def score(difference, b, c, m):
+    """The squared score at a difference, with the most likely probabilities by brute force."""
+    most = (1 - abs(difference)) / 2
+
+    def unlikely(q):  # of the second method alone; the first alone has q + difference
+        rest = 1 - 2 * q - difference
+        return -(xlogy(b, q + difference) + xlogy(c, q) + xlogy(m - b - c, rest))
+
+    low = max(0.0, -difference)
+    q = minimize_scalar(unlikely, (low, low + most), bounds=(low, low + most), method="bounded", options={"xatol": 1e-12}).x
+    return (b - c - m * difference) ** 2 / (m * (2 * q + difference - difference**2))
+
+
+@pytest.mark.parametrize(("b", "c", "m"), [(1, 7, 21), (35, 2, 500), (17, 7, 1000), (12, 40, 60), (3, 3, 9)])
+def test_the_interval_is_where_the_score_reaches_its_quantile(b, c, m):
+    found = of_one_draw(b, c, m)
+    for end in (found.low, found.high):
+        assert score(end, b, c, m) == pytest.approx(chi2.ppf(0.95, 1), rel=1e-4)
+
+
+def test_the_ends_of_the_range():
+    # Of no discordant images the end is that of Wilson for 0 of m.
+    quantile = chi2.ppf(0.95, 1)
+    assert of_one_draw(0, 0, 1000)[1:3] == pytest.approx((-quantile / (1000 + quantile), quantile / (1000 + quantile)))
+    assert (of_one_draw(20, 0, 20).high, of_one_draw(0, 20, 20).low) == (1.0, -1.0)
+
+
+@pytest.mark.parametrize(("b", "c", "m"), [(35, 2, 500), (6, 0.5, 60), (35, 8, 1000), (40, 40, 400)])
+def test_the_interval_covers_what_it_should(rng, b, c, m):
+    """Brute force: over draws of the test images the true difference is covered 95 times in 100, about."""
+    drawn = rng.multinomial(m, [b / m, c / m, 1 - (b + c) / m], 4000)[:, :2]
+    ends = {(int(x), int(y)): of_one_draw(int(x), int(y), m)[1:3] for x, y in drawn}
+    low, high = np.array([ends[int(x), int(y)] for x, y in drawn]).T
+    covered = np.mean((low <= (b - c) / m) & ((b - c) / m <= high))
+    assert 0.93 <= covered <= 0.98
 
 
 def test_an_accuracy_has_the_exact_binomial_interval():
@@ -159,7 +180,7 @@ def scored(arrays, *, draw="one", seed=0, dataset="fashion-mnist", **keys):
 @pytest.fixture
 def arrays():
     new, old = on_images(28, 20, 1000, both=788)
-    return {"0/0": old, "0/1": new, "1/0": np.roll(new, 3), "2/0": np.roll(new, 7)}
+    return {"0/0": old, "0/1": new, "1/1": np.roll(new, 3), "2/1": np.roll(new, 7)}
 
 
 def test_table_and_caption_of_figure_6_name_the_kind(arrays):
@@ -181,11 +202,11 @@ def test_table_and_caption_of_figure_6_name_the_kind(arrays):
     assert estimate_in(table[table["task"] == "svhn"], "ConvRFM", "CNTK")[3:5] == ("draws", 3)
     # Each number of layers over the one before, and each method over CNTK.
     compared = {(row.method, row.against) for row in fashion.itertuples() if row.quantity == "difference"}
-    deep, deeper = "Deep ConvRFM, stage 1", "Deep ConvRFM, stage 2"
+    deep, deeper = layer_name(2), layer_name(3)
     assert {("ConvRFM", "CNTK"), (deep, "ConvRFM"), (deeper, deep), ("Deep ConvRFM", "CNTK")} <= compared
     assert set(table["n_train"]) == set(table["n_test"]) == {1000}
     caption = fig06.caption(table, ["svhn"], {})
-    assert "95 % over draws; where marked †, over test images of the one draw (exact, McNemar)" in caption
+    assert "95 % over draws; where marked †, over test images of the one draw" in caption
     (line,) = [line for line in caption.splitlines() if line.startswith("| FashionMNIST")]
     assert line.count("†") == 3
     (line,) = [line for line in caption.splitlines() if line.startswith("| SVHN, cropped digits | 1000")]
@@ -211,7 +232,7 @@ def test_caption_of_figure_5_names_the_kind(arrays):
     assert "interval (95 % over draws), paired by draw" in fig05.caption(several, {"bars": picture}, {})
     assert "†" not in fig05.caption(several, {"bars": picture}, {})
     text = fig05.caption(single, {"bars": picture}, {})
-    assert "interval (95 % over test images of the one draw (exact, McNemar)), paired by draw" in text
+    assert "interval (95 % over test images of the one draw), paired by draw" in text
     assert "†" in text
 
 
@@ -225,10 +246,7 @@ def test_an_array_that_is_not_that_of_the_history_is_refused(arrays):
 def test_words_never_mix_two_kinds_in_silence():
     assert in_words(["draws", "draws", ""]) == "95 % over draws"
     assert in_words([""]) == "no interval"
-    assert (
-        in_words(["test images", "draws"])
-        == "95 % over draws; where marked †, over test images of the one draw (exact, McNemar)"
-    )
+    assert in_words(["test images", "draws"]) == "95 % over draws; where marked †, over test images of the one draw"
 
 
 def test_the_table_keeps_the_runs():

@@ -52,7 +52,7 @@ def three_seeds(points, **keys):
     runs = []
     for seed, shift in enumerate((-0.02, 0.0, 0.02)):
         base = 0.5 + 5 * shift
-        history = {(0, 0): base, (0, 1): base + points + shift, (1, 0): base + 2 * points + shift}
+        history = {(0, 0): base, (0, 1): base + points + shift, (1, 1): base + 2 * points + shift}
         runs.append(run("image-rfm", kernel_history(history), seed=seed, **keys))
         runs.append(run("image-cnn", network_history(0.1, base + 3 * points + shift, 0.2), seed=seed, **keys))
     return runs
@@ -66,11 +66,11 @@ def test_no_method_takes_a_round_of_its_competitor():
     table = fig06.tidy([run("image-rfm", kernel_history(BEST_OF_ALL_IS_ROUND_0))], [])
     table = table[table["quantity"] == "run"].set_index("method")
     assert table["value"].to_dict() == {
-        "CNTK": 0.9, "ConvRFM": 0.6, "Deep ConvRFM": 0.7, "Deep ConvRFM, stage 1": 0.7, "Deep ConvRFM, stage 2": 0.65,
+        "CNTK": 0.9, "ConvRFM": 0.6, "Deep ConvRFM": 0.7, "ConvRFM in 2 layers": 0.7, "ConvRFM in 3 layers": 0.4,
     }  # fmt: skip
     assert table.loc["Deep ConvRFM", "stage"] == 1
     layers = table["layers"].dropna().to_dict()
-    assert layers == {"CNTK": 0, "ConvRFM": 1, "Deep ConvRFM, stage 1": 2, "Deep ConvRFM, stage 2": 3}
+    assert layers == {"CNTK": 0, "ConvRFM": 1, "ConvRFM in 2 layers": 2, "ConvRFM in 3 layers": 3}
 
 
 def test_the_corrected_protocol_never_looks_at_test_images():

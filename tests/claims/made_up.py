@@ -37,9 +37,13 @@ def put(results: Path, figure: str, table: pd.DataFrame, *, protocol=PROTOCOL, s
 
 def estimated(runs: pd.DataFrame) -> pd.DataFrame:
     """The table of Figure 5 or 6 of made-up accuracies: each seed is a draw of its own, unless they say otherwise."""
-    added = {"draw": runs["seed"].map(str), "n_test": SIZES["n_test"], "chosen": 1}
+    added = {"draw": runs["seed"].map(str), "n_test": SIZES["n_test"], "chosen": 1, "unseen_classes": 0.0}
     names = [layer_name(number) for number in range(3)]
-    pairs = [(b, a) for a, b in pairwise(names)] + [(m, "CNTK") for m in set(runs["method"]) - {"CNTK", "ConvRFM"}]
+    pairs = (
+        [(DEEP, "ConvRFM")]
+        + [(b, a) for a, b in pairwise(names)]
+        + [(m, "CNTK") for m in set(runs["method"]) - {"CNTK", "ConvRFM"}]
+    )
     there = [pair for pair in pairs if set(pair) <= set(runs["method"])]
     of = [name for name in ("task", "sigma") if name in runs and runs[name].notna().all()]
     table = with_estimates(runs.assign(**{k: v for k, v in added.items() if k not in runs}), of, lambda methods: there)
@@ -87,13 +91,18 @@ def fig07(signs, *, stand_in=False, single=False, value=1.0, course=True):
     return pd.DataFrame(rows)
 
 
-def fig08(signs, *, stand_in=False, single=False, value=1.0, epochs=540):
+IMAGES = {"svhn": 73257, "cifar10": 50000, "digits": 1000}
+"""Of whole training splits."""
+
+
+def fig08(signs, *, stand_in=False, single=False, value=1.0, epochs=540, divisor=1):
     rows = []
     for dataset, sign in zip(["svhn", "cifar10"], signs, strict=False):
         dataset = "digits" if stand_in else dataset
         for seed in range(1 if single else 3):
             shared = {
                 "dataset": dataset, "width_divisor": 1, "stand_in": stand_in, "protocol": PROTOCOL, "seed": seed,
+                "n_train": -(-IMAGES[dataset] // divisor),
             }  # fmt: skip
             late = 0.6 + value * sign * GAIN + 0.001 * seed
             numbers = [
@@ -157,7 +166,7 @@ def sheet(sign, *, panel="A", kernel="cntk", dataset="svhn", source="svhn", quan
     for vector in (1, 2, 3, 4):
         rows += [{**shared, "eigenvector": vector, "image": i, "quantity": "sobel", "control": 0.2,
                   "value": value * ((0.2 + 0.25 * sign if vector > 1 else 0.9) + 0.01 * i)} for i in images]  # fmt: skip
-        whole = {"constant_share": 0.9 if vector == 1 else 0.1, "coherence": 0.8,
+        whole = {"share": 0.2, "constant_share": 0.9 if vector == 1 else 0.1, "coherence": 0.8,
                  "gap": value * (angle if sign > 0 else 40.0 + vector)}  # fmt: skip
         rows += [{**shared, "eigenvector": vector, "image": -1, "quantity": name, "value": number,
                   "control": 45.0 if name == "gap" else NAN} for name, number in whole.items()]  # fmt: skip
@@ -183,7 +192,7 @@ def methods(gains, *, seeds=3, spread=0.002, base=0.6):
     ]
 
 
-DEEP = "Deep ConvRFM, stage 1"
+DEEP, TWO = "Deep ConvRFM, stage 1", layer_name(2)
 
 
 def fig05(signs, *, stand_in=False, single=False, value=1.0, tasks=("bars", "noisy-mnist"), step=0.03):
@@ -203,8 +212,8 @@ def fig06(signs, *, stand_in=False, single=False, value=1.0, sigma=NAN, tasks=("
           step=0.02):  # fmt: skip
     rows = []
     for task, sign in zip(["digits"] * stand_in or tasks, signs, strict=False):
-        gains = {"ConvRFM": 0.05 * sign, DEEP: (0.05 + step) * sign, "Deep ConvRFM": (0.05 + step) * sign, "CNN": 0.1}
-        layers = {"CNTK": 0.0, "ConvRFM": 1.0, DEEP: 2.0}
+        gains = {"ConvRFM": 0.05 * sign, TWO: (0.05 + step) * sign, "Deep ConvRFM": (0.05 + step) * sign, "CNN": 0.1}
+        layers = {"CNTK": 0.0, "ConvRFM": 1.0, TWO: 2.0}
         rows += [{"task": task, "stand_in": stand_in, "protocol": PROTOCOL, "sigma": sigma, "layers": layers.get(row["method"], NAN), **row}
                  for row in methods(gains, seeds=1 if single else 3)]  # fmt: skip
     return pd.DataFrame(rows).assign(accuracy=lambda table: value * table["accuracy"])

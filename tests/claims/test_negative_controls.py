@@ -78,8 +78,8 @@ def test_shuffled_labels_turn_a10(tmp_path):
     found = verdict_of(tmp_path, "A10", "fig05", accuracies(lambda labels, rng: labels))
     assert found.verdict is Verdict.REPRODUCED, found.reason
     found = verdict_of(tmp_path, "A10", "fig05", accuracies(lambda labels, rng: rng.permutation(labels)))
-    assert found.verdict is Verdict.NOT_REPRODUCED, found.reason
-    # Nobody learns anything, so that there is nothing to gain.
+    # Nobody learns anything, so that there is nothing to gain; a few draws leave it open whether it is less than 5 points.
+    assert found.verdict in (Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE), found.reason
     assert not any(each.holds for each in found.measurements)
 
 

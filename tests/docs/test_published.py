@@ -96,8 +96,12 @@ def test_the_page_shows_every_figure_with_its_caption(folder, records, audit):
     page = results_page(folder, "made by a test")
     for path in records:
         assert f"(figures/{path.parent.name}/{path.stem}.png)" in page
-        assert path.with_suffix(".md").read_text().strip() in page
+        paragraphs = path.with_suffix(".md").read_text().strip().split("\n\n")
+        assert all(each in page for each in paragraphs if " is absent: " not in each)
+        # Reasons and remedies are long, and the same for several claims.
+        assert all(each.partition(": ")[0] in page for each in paragraphs)
     assert audit["root"] in page
+    assert all(deviation["found"] in page for deviation in audit["deviations"])
 
 
 def test_results_that_the_audit_does_not_trust_are_not_published(tmp_path):

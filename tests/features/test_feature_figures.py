@@ -86,9 +86,11 @@ def test_the_table_is_tidy_and_says_what_stands_in():
     assert not table.duplicated(keys).any()
 
 
-def test_constant_eigenvectors_do_not_count():
-    edges = proper_edges(table_of(eigenvectors(), "published"))
-    assert set(edges["eigenvector"]) == {1, 3, 4}
+def test_constant_eigenvectors_and_those_of_no_weight_do_not_count():
+    table = table_of(eigenvectors(), "published")
+    assert set(proper_edges(table)["eigenvector"]) == {1, 3, 4}
+    last = (table["quantity"] == "share") & (table["eigenvector"] == 4)
+    assert set(proper_edges(table.assign(value=table["value"].where(~last, 5e-4)))["eigenvector"]) == {1, 3}
 
 
 def test_intervals_are_over_draws_or_images():
@@ -109,7 +111,10 @@ def test_numbers_beside_random_ones():
 
 def test_the_angle_is_that_of_eigenvectors_with_an_orientation():
     sentence = orientation_sentence(table_of(eigenvectors(gap=14.9, seeds=(0,)), "published"))
-    assert "Of 3 eigenvectors that are not constant, 2 have an orientation" in sentence
+    assert (
+        "Of 3 eigenvectors that are neither constant nor negligible (at least 0.1 % of the trace), 2 have an orientation"
+        in sentence
+    )
     assert "14.9 degrees" in sentence
     assert "44.0" in sentence
 

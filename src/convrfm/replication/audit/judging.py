@@ -27,7 +27,7 @@ class Judgement:
         sentence: what the paper says, in our words, and where.
         figure: name of the figure that shows it, such as "fig05"; None where it has none.
         protocol: "published" or "corrected"; None where the claim knows none.
-        condition: what has to hold for REPRODUCED, fixed beforehand.
+        condition: what has to hold for REPRODUCED.
         failure_means: what it would mean if it failed.
         verdict: the verdict.
         reason: one sentence: why this verdict.
@@ -130,7 +130,7 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
         problems += evidence.problems
     found = decide(claim, readings, skipped, problems)
     decided = found.verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
-    decided |= found.verdict is Verdict.PARTIAL and not found.lacking
+    decided |= found.verdict in (Verdict.PARTIAL, Verdict.INCONCLUSIVE) and not found.lacking
     where = f" (preset {' or '.join(claim.presets)})" if claim.presets and preset not in claim.presets else ""
     return Judgement(
         claim=claim.id,

@@ -41,10 +41,11 @@ SMALLER_WIDTH = 1400
 """Pixels; twice the width of the column that the page shows it in."""
 
 LOOKS = {
-    Verdict.REPRODUCED: ("✓", "every condition, fixed beforehand, holds on the paper's own data"),
+    Verdict.REPRODUCED: ("✓", "every condition holds on the paper's own data"),
     Verdict.PARTIAL: ("◐", "some of it holds; the rest fails, or is not decided"),
-    Verdict.NOT_REPRODUCED: ("✗", "it was measured, and none of it holds"),
-    Verdict.NOT_COMPARABLE: ("≠", "measured on stand-in data, which says nothing of the paper"),
+    Verdict.NOT_REPRODUCED: ("✗", "it was measured, and all of it fails"),
+    Verdict.INCONCLUSIVE: ("≈", "it was measured, and intervals are too wide to tell"),
+    Verdict.NOT_COMPARABLE: ("≠", "measured on stand-in data, which says nothing about the paper"),
     Verdict.SKIPPED: ("↷", "its data are absent"),
     Verdict.UNKNOWN: ("?", "not built, or too little to decide"),
 }

@@ -37,6 +37,7 @@ class Claim(Rule):
     needs: str = Field(min_length=1, description="what a decision takes")
     failure_means: str = Field(min_length=1, description="what it would mean if it failed")
     command: str | None = Field(None, description="what builds the table where that belongs to no figure")
+    changes: list[str] = Field(default_factory=list, description="what has changed in its condition since it was set, by date")
 
     @model_validator(mode="after")
     def _words_name_bounds(self) -> "Claim":

@@ -1,6 +1,6 @@
 """What judges are given and give: the rule of a claim, the table of a figure with its runs, and numbers read from it.
 
-Conditions were fixed before anything was measured. Figures depend on this module, and on nothing of a claim's prose.
+Figures depend on this module, and on nothing of a claim's prose.
 """
 
 import math
@@ -11,19 +11,19 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from convrfm.replication.config.models import Model
 from convrfm.replication.record.record import RUN_FILES, run_keys
 
 __all__ = [
     "Condition", "Evidence", "Interval", "Judge", "Judges", "Number", "Reading", "Rule", "basis_in_words", "bounds",
-    "counted", "interval", "mean_of", "none_missing", "runs_of", "spoken_of", "with_interval",
+    "counted", "interval", "mean_of", "none_missing", "runs_of", "spoken_of", "with_interval", "with_room",
 ]  # fmt: skip
 
 
 class Condition(Model):
-    """What one kind of measurement of a claim has to meet, fixed before anything was measured."""
+    """What one kind of measurement of a claim has to meet."""
 
     quantity: str = Field(description="what is measured, in words")
     relation: Literal["above", "at least", "at most", "within"] = Field(
@@ -44,6 +44,13 @@ class Condition(Model):
         False, description="that a check can fail: it has to hold for anything to be decided, and proves nothing by itself"
     )
     soft: bool = Field(False, description="reported only: the paper's number is lost, or the paper gives none")
+
+    @model_validator(mode="after")
+    def _intervals_are_above(self) -> "Condition":
+        if self.clear and self.relation not in ("above", "at least"):
+            msg = f"clear is for the relations 'above' and 'at least', but this is {self.relation!r}"
+            raise ValueError(msg)
+        return self
 
     def in_words(self, bound: float | None = None) -> str:
         """The condition in words, such as "at least 5 points, with a 95 % interval above 0".
@@ -96,12 +103,14 @@ class Number(NamedTuple):
         interval: 95 %; None where there is none.
         gap: why it decides nothing, or nothing.
         over: what the interval is over, such as "draws"; empty where it goes without saying.
+        unclear: why it does not fail where it does not meet its bound, or nothing.
     """
 
     value: float
     interval: Interval | None = None
     gap: str = ""
     over: str = ""
+    unclear: str = ""
 
 
 @dataclass(frozen=True)
@@ -237,6 +246,15 @@ def mean_of(values: "np.ndarray | pd.Series", over: str) -> Number:
 def spoken_of(claim: Rule, rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """The rows whose task or network, in a column of that name, is one that a claim speaks of, or stands in for one."""
     return rows[rows[column].isin(claim.of) | rows["stand_in"]]
+
+
+def with_room(claim: Rule, condition: str, control: float) -> str:
+    """Which condition a correlation is held against that has to exceed a control by the bound of `condition`.
+
+    Where the control leaves no room for that below 1, it is `without_room`, which is soft.
+    """
+    bound = claim.conditions[condition].bound
+    return "without_room" if isinstance(bound, float) and control + bound > 1 else condition
 
 
 def none_missing(values: "np.ndarray | pd.Series | pd.DataFrame") -> bool:

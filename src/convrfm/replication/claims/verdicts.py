@@ -1,7 +1,9 @@
-"""Verdicts: numbers that judges have read, held against conditions that were fixed beforehand.
+"""Verdicts: numbers that judges have read, held against the conditions of claims.
 
 - A measurement holds if its value meets the bound and, where the condition asks for it, its 95 % interval lies above 0:
   "exceeds" means that a paired interval excludes 0; one that touches 0 does not.
+- Where the condition asks for an interval, it fails if the whole interval falls short of the bound. In between, it is
+  inconclusive.
 - It is not decided where the value is missing, or where it needs an interval and there is none (a single draw), or
   one over something else than the condition asks for (test images, where it asks for draws).
 - Only hard measurements on the paper's own data count. Soft ones, for which the paper's number is lost, and those on
@@ -11,8 +13,9 @@
 |---|---|
 | a control among them, which shows that the check can fail, does not hold | UNKNOWN |
 | all hold | REPRODUCED |
-| some hold, others fail or are not decided | PARTIAL |
-| none holds, all are decided | NOT REPRODUCED |
+| some hold, others do not | PARTIAL |
+| none holds, all fail | NOT REPRODUCED |
+| none holds, some are inconclusive | INCONCLUSIVE |
 | none holds, some are not decided | UNKNOWN |
 | there are none, but data are absent | SKIPPED |
 | there are none, but stand-ins were measured | NOT COMPARABLE |
@@ -55,8 +58,10 @@ class Verdict(StrEnum):
     REPRODUCED = "REPRODUCED"
     PARTIAL = "PARTIAL"
     NOT_REPRODUCED = "NOT REPRODUCED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """Measured on the paper's data, with intervals too wide to tell."""
     NOT_COMPARABLE = "NOT COMPARABLE"
-    """Measured on stand-in data, which says nothing of the paper."""
+    """Measured on stand-in data, which says nothing about the paper."""
     SKIPPED = "SKIPPED"
     """Its data are not there; the reason says which, and how they are fetched."""
     UNKNOWN = "UNKNOWN"
@@ -72,9 +77,10 @@ class Measurement:
         value: measured; None where it is not there. Fractions are in 0-1.
         unit: "points", "cosine", "1 - rho", "seconds", or empty.
         interval: 95 %; None where there is none.
-        required: the condition, fixed beforehand, in words.
-        margin: by how much the condition holds, in units of `value`; negative where it fails; None where it is not decided.
-        holds: None where it is not decided.
+        required: the condition in words.
+        margin: by how much the value meets its bound, in units of `value`; negative where it falls short; None where nothing
+            is decided.
+        holds: None where it is inconclusive or not decided.
         soft: whether it is reported only, since the paper's number is lost.
         comparable: False on stand-in data.
         sources: files that it was read from, relative to the project.
@@ -103,8 +109,8 @@ class Decision:
         reason: why, in sentences.
         measurements: what it rests on.
         lacking: whether anything is not decided.
-        number: of the hard measurements on the paper's data that are decided, the one that holds by least or fails by most,
-            and, where one that holds is enough, the one that holds by most: name, value and interval in words; else empty.
+        number: the hard measurement on the paper's data that tells the verdict, see `_telling`: name, value and interval in
+            words; empty where there is none.
         data: what was measured, with noise levels, images and seeds, in words; empty where nothing was.
     """
 
@@ -166,7 +172,7 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
     hard = [each for each in weighed if each.counts]
     open_ones = [each for each in hard if each.measurement.holds is None]
     broken = [each for each in weighed if each.is_broken]
-    lacking = bool(open_ones or problems)
+    lacking = bool(problems) or any(each.measurement.margin is None for each in open_ones)
     sentences = [
         *(f"A control does not do what it should, and nothing is proved: {_shown(each)}." for each in broken),
         *_counted(hard, open_ones, rule.data),
@@ -175,9 +181,8 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
         *(problem.rstrip(".") + "." for problem in problems),
     ]
     verdict = Verdict.UNKNOWN if broken else _verdict(rule, hard, weighed, lacking=lacking, skipped=bool(skipped))
-    decided = [each for each in hard if each.measurement.holds is not None]
-    deciding = max if rule.one_is_enough else min
-    number = _shown(deciding(decided, key=_margin)) if decided else ""
+    telling = _telling(hard, one_is_enough=rule.one_is_enough)
+    number = "" if telling is None else _shown(telling)
     return Decision(verdict, " ".join(sentences), tuple(e.measurement for e in weighed), lacking, number, _scope(hard))
 
 
@@ -207,7 +212,7 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
     Returns:
         the measurement, and why it is not decided, or nothing.
     """
-    value, interval, gap, over = reading.number
+    value, interval, gap, over, unclear = reading.number
     known = math.isfinite(value)
     bound = condition.bound if reading.bound is None else reading.bound
     gap = gap or ("" if known else "the number is missing")
@@ -217,6 +222,10 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
         gap = f"its interval is over {over or 'something else'}, and the claim asks for one over draws of the data"
     # A condition that needs a printed tolerance and has none asks for nothing.
     margin, holds = (None, None) if gap or isinstance(bound, str) else _weigh(condition, bound, value, interval)
+    if holds is False and unclear:
+        holds, gap = None, unclear
+    elif margin is not None and holds is None:
+        gap = f"the interval contains {0 if _meets(condition, margin) else bound:g}"
     return Measurement(
         what=f"{reading.on}: {reading.what}",
         value=value if known else None,
@@ -232,15 +241,19 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
     ), gap
 
 
-def _weigh(condition: Condition, bound: float, value: float, interval: tuple[float, float] | None) -> tuple[float, bool]:
-    """By how much the condition holds, of two demands the one that is harder to meet, and whether it does."""
+def _weigh(condition: Condition, bound: float, value: float, interval: tuple[float, float] | None) -> tuple[float, bool | None]:
+    """By how much a value meets its bound, and whether the condition holds; None where the interval leaves that open."""
     margins = {"at most": bound - value, "within": bound - abs(value)}
     margin = _rounded(margins.get(condition.relation, value - bound))
-    holds = margin > 0 if condition.relation == "above" else margin >= 0
-    if condition.clear and interval is not None:
-        low = _rounded(interval[0])
-        margin, holds = min(margin, low), holds and low > 0
-    return margin, holds
+    if not condition.clear or interval is None:
+        return margin, _meets(condition, margin)
+    if _meets(condition, margin) and _rounded(interval[0]) > 0:
+        return margin, True
+    return margin, None if _meets(condition, _rounded(interval[1] - bound)) else False
+
+
+def _meets(condition: Condition, margin: float) -> bool:
+    return margin > 0 if condition.relation == "above" else margin >= 0
 
 
 def _rounded(number: float) -> float:
@@ -254,7 +267,8 @@ def _verdict(rule: Rule, hard: Sequence[_Weighed], weighed: Sequence[_Weighed], 
         whole = len(holding) == len(hard) and not lacking
         return Verdict.REPRODUCED if whole or rule.one_is_enough else Verdict.PARTIAL
     if hard:
-        return Verdict.UNKNOWN if lacking else Verdict.NOT_REPRODUCED
+        failing = all(each.measurement.holds is False for each in hard)
+        return Verdict.UNKNOWN if lacking else Verdict.NOT_REPRODUCED if failing else Verdict.INCONCLUSIVE
     if skipped:
         return Verdict.SKIPPED
     standing = weighed and not any(each.measurement.comparable for each in weighed)
@@ -269,14 +283,26 @@ def _counted(hard: Sequence[_Weighed], open_ones: Sequence[_Weighed], data: str)
     yield f"{holding} of {len(hard)} measurements on {data} hold ({_scope(hard)})."
     failing = [each for each in hard if each.measurement.holds is False]
     if failing:
-        yield f"{counted(len(failing), 'fails', 'fail')}, furthest {_shown(min(failing, key=_margin))}."
+        furthest = _shown(min(failing, key=_margin))
+        yield f"1 fails: {furthest}." if len(failing) == 1 else f"{len(failing)} fail; the largest shortfall is {furthest}."
     for gap in dict.fromkeys(each.gap for each in open_ones):
         alike = [each for each in open_ones if each.gap == gap]
         yield f"{counted(len(alike), 'is', 'are')} not decided, since {gap}: {'; '.join(map(_shown, alike[:3]))}."
 
 
+def _telling(hard: Sequence[_Weighed], *, one_is_enough: bool) -> _Weighed | None:
+    """The one that is furthest from holding, among those that fail, else the inconclusive ones, else those that hold.
+
+    Where one that holds is enough, the other way round.
+    """
+    for kind in (True, None, False) if one_is_enough else (False, None, True):
+        if alike := [each for each in hard if each.measurement.margin is not None and each.measurement.holds is kind]:
+            return (max if one_is_enough else min)(alike, key=_margin)
+    return None
+
+
 def _margin(each: _Weighed) -> float:
-    """By how much a measurement holds, negative where it fails."""
+    """By how much a value meets its bound, negative where it falls short."""
     return each.measurement.margin or 0.0
 
 
@@ -310,6 +336,6 @@ def _of_stand_ins(hard: Sequence[_Weighed], weighed: Sequence[_Weighed]) -> Iter
     elif others:
         held = sum(each.measurement.holds is True for each in others)
         yield (
-            f"Measured on stand-in data alone, which say nothing of the paper ({_scope(others)}): {held} of "
+            f"Measured on stand-in data alone, which say nothing about the paper ({_scope(others)}): {held} of "
             f"{len(others)} numbers would meet the condition."
         )

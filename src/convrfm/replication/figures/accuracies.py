@@ -4,11 +4,9 @@ A draw is a set of images, told by their hash: seeds with equal images are one d
 first. Intervals are at 95 % and of one of two kinds, which the column `over` of every table names:
 
 - "draws": Student's over distinct draws, two or more.
-- "test images": of a single draw, exact, over its m test images. For an accuracy it is that of Clopper and Pearson. A
-  difference is paired, as in McNemar's test: of the b + c images that one method alone classifies correctly, b are the
-  first one's; with the interval of Clopper and Pearson for theta = b / (b + c), the difference (b - c) / m has the interval
-  (2 theta - 1)(b + c) / m, given b + c; without such images it is as wide to both sides as the upper end for 0 of m. It
-  excludes 0 exactly where the exact test of McNemar rejects at 5 %.
+- "test images": of a single draw, over its m test images. For an accuracy it is that of Clopper and Pearson. A difference
+  is paired and has the score interval of Tango (Statistics in Medicine 17, 1998), which excludes 0 exactly where McNemar's
+  test (without continuity correction) rejects at 5 %. Both take the choice of ridge, round and epoch for given.
 """
 
 import math
@@ -33,18 +31,17 @@ from convrfm.replication.runs.protocols import chosen, selection_score
 __all__ = [
     "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "METHODS", "NONE", "ScoredRun", "accuracy_of", "difference",
     "draw_estimates", "draw_of", "estimate_cell", "estimate_in", "gain", "how_chosen", "in_words", "interval_handles",
-    "kernel_parts", "kernel_rows", "layer_name", "method_marks", "network_row", "over_cntk", "paired", "read_scored_runs",
-    "with_estimates",
+    "kernel_parts", "kernel_rows", "layer_name", "layer_parts", "method_marks", "network_row", "over_cntk", "paired",
+    "read_scored_runs", "with_estimates",
 ]  # fmt: skip
 
 DRAWS, TEST_IMAGES, NONE = "draws", "test images", ""
 """What an interval is over, as the column `over` names it; nothing where there is no interval."""
 
-IN_WORDS = {
-    DRAWS: "95 % over draws",
-    TEST_IMAGES: "95 % over test images of the one draw (exact, McNemar)",
-    NONE: "no interval",
-}
+IN_WORDS = {DRAWS: "95 % over draws", TEST_IMAGES: "95 % over test images of the one draw", NONE: "no interval"}
+
+CHI_SQUARE = 3.841458820694124
+"""The 95 % quantile of the chi-square distribution with one degree of freedom."""
 
 OF_ONE_RUN = (
     "method", "layers", "stage", "seed", "draw", "accuracy", "last_accuracy", "chosen", "ridge", "correct", "train_classes",
@@ -114,7 +111,7 @@ def deep_stage(stage: int) -> str:
 
 def layer_name(layers: int) -> str:
     """Name of the method with so many layers that learn features."""
-    return ("CNTK", "ConvRFM")[layers] if layers < 2 else deep_stage(layers - 1)
+    return ("CNTK", "ConvRFM")[layers] if layers < 2 else f"ConvRFM in {layers} layers"
 
 
 def how_chosen(protocol: str) -> str:
@@ -140,10 +137,30 @@ def kernel_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
-def kernel_rows(run: ScoredRun) -> list[dict[str, Any]]:
-    """The rows of all methods of a fit: `method`, `stage`, those of `chosen`, and `correct` of `ScoredRun`."""
+def layer_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The part of a Deep ConvRFM's history that each number of layers that learn features may choose from.
+
+    Without any layer it is the CNTK. In round 0 a stage has learned nothing yet: m layers have the later rounds of stage m - 1.
+
+    Args:
+        history: from `convrfm.rfm.deep.history_of`.
+    """
+    learned = history[history["round"] >= 1].groupby("stage")
+    later = {layer_name(int(stage) + 1): part for stage, part in learned}
+    return {layer_name(0): kernel_parts(history)["CNTK"], **later}
+
+
+def kernel_rows(
+    run: ScoredRun, parts: Callable[[pd.DataFrame], dict[str, pd.DataFrame]] = kernel_parts
+) -> list[dict[str, Any]]:
+    """The rows of all methods of a fit: `method`, `stage`, those of `chosen`, and `correct` of `ScoredRun`.
+
+    Args:
+        run: the fit.
+        parts: gives the methods, with the part of the history that each may choose from.
+    """
     rows = []
-    for method, part in kernel_parts(run.metrics).items():
+    for method, part in parts(run.metrics).items():
         row, stage = chosen(part, selection_score(run.keys["protocol"])), int(part["stage"].iloc[0])
         correct = run.correct_at(f"correct/{stage}/{row['chosen']}", row["accuracy"])
         rows.append({"method": method, "stage": stage, **row, "correct": correct})
@@ -208,7 +225,9 @@ def difference(runs: pd.DataFrame, method: str, against: str) -> Estimate | None
     first, second = (_of_one_draw(shared[shared["method"] == name]) for name in (method, against))
     if len(values) > 1 or first is None or second is None:
         return _over_draws(values.to_numpy(), shared)
-    return _mcnemar(first, second)
+    alone = int((first & ~second).sum()), int((second & ~first).sum())
+    value = (alone[0] - alone[1]) / len(first)
+    return Estimate(value, *_score_interval(*alone, len(first)), TEST_IMAGES, 1, len(first))
 
 
 def _by_draw(runs: pd.DataFrame) -> pd.Series:
@@ -230,16 +249,31 @@ def _of_one_draw(runs: pd.DataFrame) -> np.ndarray | None:
     return np.asarray(found[0])
 
 
-def _mcnemar(first: np.ndarray, second: np.ndarray) -> Estimate:
-    """The difference of two accuracies on the same images, see the head of this module."""
-    m, alone = len(first), int((first & ~second).sum())
-    discordant = alone + int((second & ~first).sum())
-    value = (2 * alone - discordant) / m
-    if discordant == 0:
-        most = _exact(0, m)[1]
-        return Estimate(value, -most, most, TEST_IMAGES, 1, m)
-    low, high = ((2 * theta - 1) * discordant / m for theta in _exact(alone, discordant))
-    return Estimate(value, low, high, TEST_IMAGES, 1, m)
+def _score_interval(first: int, second: int, m: int) -> tuple[float, float]:
+    """The 95 % interval of Tango for the difference of two paired proportions.
+
+    Args:
+        first: pairs in which the first alone succeeds.
+        second: pairs in which the second alone succeeds.
+        m: all pairs.
+    """
+    from scipy.optimize import brentq  # takes most of a second, and planning needs none
+
+    def excess(difference: float) -> float:
+        """The squared score at a difference over the 95 % quantile, minus 1."""
+        away = first - second - m * difference
+        if away == 0:
+            return -1.0
+        linear = (2 * m - first + second) * difference - first - second
+        root = math.sqrt(linear**2 + 8 * m * second * difference * (1 - difference))
+        alone = (root - linear) / (4 * m)  # the most likely probability that the second alone succeeds
+        variance = m * (2 * alone + difference * (1 - difference))
+        return away**2 / (CHI_SQUARE * variance) - 1 if variance > 0 else math.inf
+
+    value, edge = (first - second) / m, 1 - 1e-12
+    low = -1.0 if second == m else brentq(excess, -edge, value)
+    high = 1.0 if first == m else brentq(excess, value, edge)
+    return float(low), float(high)
 
 
 def _exact(successes: int, trials: int) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from convrfm.replication.claims.evidence import (
     interval,
     none_missing,
     with_interval,
+    with_room,
 )
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures.accuracies import how_chosen
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
 __all__ = [
+    "COHERENT",
+    "CONSTANT",
     "FeatureFigure",
     "FeatureTask",
     "Features",
@@ -168,6 +171,9 @@ LETTERS = "ABCDEFGH"
 
 KERNELS = {"cntk": "CNTK-ConvRFM", "laplace": "Laplace-ConvRFM"}
 
+NEGLIGIBLE = 1e-3
+"""Share of the trace below which an eigenvector is left out: in float32 it may be rounding noise (ours)."""
+
 COHERENT = 0.2
 """Smallest coherence of an eigenvector that has an orientation at all (ours)."""
 
@@ -233,11 +239,15 @@ def first_seed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of eigenvectors that are not constant: a flat window finds brightness, not edges."""
+    """The rows of eigenvectors that are neither constant nor negligible.
+
+    A flat window finds brightness, not edges; one with next to nothing of the trace of its metric is rounding noise.
+    """
     keys = ["dataset", "source", "seed", "kernel", "eigenvector"]
-    shares = table[table["quantity"] == "constant_share"].set_index(keys)["value"]
     own = pd.MultiIndex.from_frame(table[keys])
-    return table[np.asarray(shares.reindex(own).to_numpy() <= CONSTANT)]
+    numbers = (table[table["quantity"] == name].set_index(keys)["value"] for name in ("constant_share", "share"))
+    flat, share = (values.reindex(own).to_numpy() for values in numbers)
+    return table[(flat <= CONSTANT) & (share >= NEGLIGIBLE)]
 
 
 def excess(rows: pd.DataFrame) -> dict[str, float]:
@@ -265,7 +275,7 @@ def against_random(found: Mapping[str, float]) -> str:
 
 
 def oriented_gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Angles between eigenvectors and the edges they pick, of those that are neither constant nor without orientation.
+    """Angles between eigenvectors and the edges they pick, of proper edges that have an orientation.
 
     Returns:
         columns `value` (degrees) and `control` (to the edges that the other eigenvectors pick).
@@ -285,9 +295,10 @@ def orientation_sentence(table: pd.DataFrame) -> str:
         return "No eigenvector has an orientation: nothing can be said of the edges it picks."
     own, control = oriented["value"], oriented["control"]
     return (
-        f"Of {int((rows['quantity'] == 'gap').sum())} eigenvectors that are not constant, {len(oriented)} have an orientation "
-        f"(coherence of at least {COHERENT:g}). Median angle to the edges that they pick {own.median():.1f} degrees; to "
-        f"the edges that the other eigenvectors pick, {control.median():.1f}."
+        f"Of {int((rows['quantity'] == 'gap').sum())} eigenvectors that are neither constant nor negligible (at least "
+        f"{100 * NEGLIGIBLE:g} % of the trace), {len(oriented)} have an orientation (coherence of at least {COHERENT:g}). "
+        f"Median angle to the edges that they pick {own.median():.1f} degrees; to the edges that the other eigenvectors pick, "
+        f"{control.median():.1f}."
     )
 
 
@@ -563,5 +574,8 @@ def kernels_and_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
             ("excess", "alike", "first layer, pixel correlation beyond random matrices"),
             ("without_brightness", "alike_without_means", "the same with each patch's mean left out"),
         ):
-            number = excess_number(rows[rows["quantity"] == quantity])
+            own = rows[rows["quantity"] == quantity]
+            number = excess_number(own)
+            if condition == "excess" and math.isfinite(number.value):
+                condition = with_room(claim, condition, excess(own)["control"])
             yield found.reading(rows, condition, short_title(str(dataset)), f"{words}, {over_in_words(rows)}", number)

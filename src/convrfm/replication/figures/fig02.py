@@ -20,6 +20,7 @@ from convrfm.replication.claims.evidence import (
     none_missing,
     spoken_of,
     with_interval,
+    with_room,
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
@@ -57,13 +58,13 @@ judges = Judges("fig02", ("network", "layer"), ("index", "pearson", "control", "
 def pretrained_pictures(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer, over the images."""
     for (network, layer), rows in spoken_of(claim, found.rows, "network").groupby(["network", "layer"], sort=False):
-        number = Number(float("nan"))
+        number, condition = Number(float("nan")), "excess"
         # Pictures of a single pixel have no correlation, and are left out as in the figure.
         if none_missing(rows["excess"].dropna()):
             row = summary(rows).iloc[0]
-            number = Number(float(row["excess"]), bounds(row))
+            number, condition = Number(float(row["excess"]), bounds(row)), with_room(claim, "excess", row["control"])
         what = f"{layer}, pixel correlation beyond that with random matrices"
-        yield found.reading(rows, "excess", title(str(network)), what, number)
+        yield found.reading(rows, condition, title(str(network)), what, number)
 
 
 Pictures = Mapping[str, np.ndarray]

@@ -17,6 +17,7 @@ from convrfm.replication.figures.feature_measurements import (
 )
 from convrfm.replication.figures.features import (
     COHERENT,
+    CONSTANT,
     KERNELS,
     FeatureFigure,
     Strip,
@@ -33,7 +34,6 @@ from convrfm.replication.figures.features import (
     kernels_and_networks,
     letter_part,
     over_in_words,
-    proper_edges,
     show,
     show_filter,
     table_of,
@@ -105,7 +105,6 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
 def _draw_filters(figure: SubFigure, filters: Mapping[str, np.ndarray], rows: pd.DataFrame) -> None:
     """A row for each kernel: patches, their share of the trace, and what they look like."""
     cells = figure.subplots(len(filters), max(len(windows) for windows in filters.values()), squeeze=False)
-    constant = set(proper_edges(rows).index)
     for row, (kernel, windows) in zip(cells, filters.items(), strict=True):
         own = rows[rows["kernel"] == kernel]
         for i, (cell, window) in enumerate(zip(row, windows, strict=False)):
@@ -114,8 +113,7 @@ def _draw_filters(figure: SubFigure, filters: Mapping[str, np.ndarray], rows: pd
             values = of.set_index("quantity")["value"]
             cell.set_title(f"{100 * values['share']:.2g} %", fontsize=7)
             oriented = f"{values['orientation']:.0f}°" if values["coherence"] >= COHERENT else "no orientation"
-            label = oriented if of.index[0] in constant else "constant"
-            cell.set_xlabel(label, fontsize=6.5, labelpad=1.5)
+            cell.set_xlabel("constant" if values["constant_share"] > CONSTANT else oriented, fontsize=6.5, labelpad=1.5)
         for cell in row[len(windows) :]:
             cell.set_axis_off()
         side = windows.shape[-1]

@@ -20,6 +20,7 @@ from convrfm.replication.claims.evidence import (
     interval,
     none_missing,
     with_interval,
+    with_room,
 )
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.accuracies import draw_of
@@ -73,12 +74,12 @@ judges = Judges("fig04", ("task", "draw"), ("seed", "layer", "pearson", "control
 def layers_alike(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through metrics and through the network agree beyond random matrices; over draws or images."""
     for (task, layer), rows in found.rows.groupby(["task", "layer"], sort=False):
-        number = Number(float("nan"))
+        number, condition = Number(float("nan")), "excess"
         if none_missing(rows["excess"]):
             row = summary(rows).iloc[0]
-            number = Number(float(row["excess"]), bounds(row))
+            number, condition = Number(float(row["excess"]), bounds(row)), with_room(claim, "excess", row["control"])
         what = f"layer {layer}, pixel correlation beyond random matrices"
-        yield found.reading(rows, "excess", short_title(str(task)), what, number)
+        yield found.reading(rows, condition, short_title(str(task)), what, number)
 
 
 Pictures = Mapping[str, np.ndarray]
@@ -190,7 +191,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "Deep ConvRFM, of its best round from round 1 on, on the random features of that stage. Below: the filter covariance "
         "of what training has added to the filters of the network, (W - W0)^T (W - W0), on the network's features. Both are "
         "taken in full, not by their square roots; patches wrap around the border. Under each pair: the Pearson correlation "
-        "of its pixels, and that of the lower picture with a random positive matrix in the place of M."
+        "of its pixels, and that of the lower picture with a random positive matrix in place of M."
     )
     number = table["image"].nunique()
     lines = [

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 
 from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
-from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, spoken_of
+from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Number, Reading, Rule, spoken_of
 from convrfm.replication.config.models import Model, Positive, each_once, one_of
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
@@ -31,6 +31,7 @@ from convrfm.replication.figures.accuracies import (
     interval_handles,
     kernel_rows,
     layer_name,
+    layer_parts,
     method_marks,
     network_row,
     over_cntk,
@@ -205,7 +206,7 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
 def tidy(runs: Sequence[ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
     """Bring the runs into one table, with the accuracy of each method and what it gains, for each task.
 
-    Compared are each method with CNTK, each stage of Deep ConvRFM with ConvRFM, and each number of layers with the one before.
+    Compared are each method with CNTK, and each number of layers with the one before.
     Of pairs, those draws are compared whose training images hold both classes.
 
     Args:
@@ -214,7 +215,7 @@ def tidy(runs: Sequence[ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
 
     Returns:
         columns `task`, `classes` ("all", or a pair such as "0-1"), `stand_in`, `protocol`, `sigma` (NaN where there is none),
-        `n_train`, `n_test`; `quantity`, `method` (one of `METHODS`, or a stage of Deep ConvRFM by itself), `against`, `value`,
+        `n_train`, `n_test`; `quantity`, `method` (one of `METHODS`, or ConvRFM in several layers), `against`, `value`,
         `low`, `high`, `over`, `draws`, `images`, see `convrfm.replication.figures.accuracies.with_estimates`; `layers` of the
         method that have learned features (0: CNTK, 1: ConvRFM, m: stage m - 1; NaN for the others); and of single runs `stage`
         (NaN for networks), `seed`, `draw` (hash of its images), `last_accuracy`, `chosen` (round or epoch), `ridge`,
@@ -262,12 +263,12 @@ def _classes(sizes: pd.DataFrame) -> dict[str, float]:
 
 
 def _kernel_rows(run: ScoredRun) -> list[dict[str, Any]]:
-    """CNTK, ConvRFM, every later stage by itself, and the best one of them."""
-    rows, score = kernel_rows(run), selection_score(run.keys["protocol"])
+    """CNTK, ConvRFM, more layers that learn, and the best stage of Deep ConvRFM."""
+    rows, score = kernel_rows(run, layer_parts), selection_score(run.keys["protocol"])
     later = run.metrics[run.metrics["stage"] > 0]
     if len(later):
         stage = int(later.loc[later[score].idxmax(), "stage"])
-        rows += [{**row, "method": "Deep ConvRFM"} for row in rows if row["stage"] == stage]
+        rows += [{**row, "method": "Deep ConvRFM"} for row in kernel_rows(run) if row["stage"] == stage]
     return rows
 
 
@@ -412,8 +413,9 @@ def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
     means = {task: part.set_index("layers")["value"] for task, part in rows.groupby("task", sort=False) if task in shown}
     most = max(int(found.index.max()) for found in means.values())
     opening = (
-        "**B**: accuracy against the number of layers that learn features, each layer counted by itself: 0 is CNTK, 1 ConvRFM, "
-        "m stage m - 1 of Deep ConvRFM; below it, what each number of layers gains over the one before. Mean over draws:"
+        "**B**: accuracy against the number of layers that learn features, each number by itself: 0 is CNTK, 1 ConvRFM, "
+        "m stage m - 1 of Deep ConvRFM from round 1 on; below it, what each number of layers gains over the one before. Mean "
+        "over draws:"
     )
     rows_of_table = []
     for task, found in means.items():
@@ -422,48 +424,61 @@ def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
     return ["", opening, "", *markdown_table(["task", *range(most + 1), "non-decreasing"], rows_of_table)]
 
 
-judges = Judges("fig06", ACCURACY_WORDS, (*ACCURACY_NUMBERS, "layers"), ("stand_in",))
+judges = Judges("fig06", ACCURACY_WORDS, (*ACCURACY_NUMBERS, "layers", "unseen_classes"), ("stand_in",))
 
 LEARNERS = ("ConvRFM", "Deep ConvRFM")
 
 
 @judges("A12")
 def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
-    """Shares of data sets on which methods that learn features exceed CNTK; tasks with noise belong to Figure 5."""
+    """Shares of data sets on which methods that learn features exceed CNTK.
+
+    Tasks with noise belong to Figure 5, and where training images lack classes that are tested nothing is compared.
+    """
     images = found.rows[found.rows["sigma"].isna()]
     for stand_in, rows in images.groupby("stand_in"):
-        tasks = list(dict.fromkeys(rows["task"]))
-        gains = {task: {m: gain(part, m, "CNTK") for m in (*LEARNERS, "CNN")} for task, part in rows.groupby("task")}
-        # None where there is no interval.
-        clear = {
-            task: {method: number.interval and number.interval[0] > 0 for method, number in of.items()}
-            for task, of in gains.items()
-        }
+        unseen = rows.groupby("task")["unseen_classes"].max() > 0
+        tasks = [task for task in dict.fromkeys(rows["task"]) if not unseen[task]]
+        lacking = [short_title(task) for task in unseen.index[unseen]]
+        gains = {task: {m: gain(rows[rows["task"] == task], m, "CNTK") for m in (*LEARNERS, "CNN")} for task in tasks}
         kinds = sorted({number.over for of in gains.values() for number in of.values()} - {NONE})
         by = f", by intervals over {' or '.join(kinds)}" if kinds else ""
-        on = f"{len(tasks)} data set{'s' * (len(tasks) > 1)}" + " (stand-ins)" * bool(stand_in)
+        on = f"{len(tasks)} data set{'s' * (len(tasks) != 1)}" + " (stand-ins)" * bool(stand_in)
         few = f"{len(tasks)} of at least {claim.fewest} data sets" if len(tasks) < claim.fewest else ""
+        if few and lacking:
+            few += f", without {', '.join(lacking)}, whose training images lack classes that are tested"
         for method in LEARNERS:
-            value, gap = _share([clear[task][method] for task in tasks])
+            number = _share({task: gains[task][method] for task in tasks}, claim.conditions["tasks"])
             what = f"share on which {method} exceeds CNTK{by}"
-            yield found.reading(rows, "tasks", on, what, Number(value, None, few or gap))
-        of_network = [task for task in tasks if clear[task]["CNN"]]
-        value, gap = _share([clear[task][method] for task in of_network for method in LEARNERS])
-        undecided = [task for task in tasks if clear[task]["CNN"] is None]
-        if not of_network:
+            yield found.reading(rows, "tasks", on, what, number._replace(gap=few or number.gap))
+        of_network = [task for task in tasks if _exceeds(gains[task]["CNN"])]
+        compared = {f"{task}, {method}": gains[task][method] for task in of_network for method in LEARNERS}
+        number = _share(compared, claim.conditions["where_networks_gain"])
+        unknown = [task for task in tasks if gains[task]["CNN"].interval is None]
+        gap = number.gap
+        if unknown:
+            gap = f"whether the network exceeds CNTK is not known on {', '.join(map(short_title, unknown))}"
+        elif not of_network:
             gap = "the network exceeds CNTK by its interval on none"
-        elif undecided:
-            gap = f"whether the network exceeds CNTK is not known on {', '.join(map(short_title, undecided))}"
         what = f"share of comparisons that hold where the network exceeds CNTK{by}"
-        yield found.reading(rows, "where_networks_gain", on, what, Number(value, None, few or gap))
+        yield found.reading(rows, "where_networks_gain", on, what, number._replace(gap=few or gap))
 
 
-def _share(decided: list[bool | None]) -> tuple[float, str]:
-    """The share that holds, and why it is not known."""
-    known = [each for each in decided if each is not None]
-    if len(known) < len(decided):
-        return math.nan, "a data set has a single draw, or accuracies are missing"
-    return (float(np.mean(known)), "") if known else (math.nan, "there is nothing to compare")
+def _exceeds(number: Number) -> bool:
+    return number.interval is not None and number.interval[0] > 0
+
+
+def _share(gains: Mapping[str, Number], condition: Condition) -> Number:
+    """The share of gains that are clear; it does not fail where those that are unclear could bring it to the bound."""
+    if not gains:
+        return Number(math.nan, None, "there is nothing to compare")
+    if any(number.interval is None for number in gains.values()):
+        return Number(math.nan, None, "a data set has a single draw, or accuracies are missing")
+    clear = np.mean([_exceeds(number) for number in gains.values()])
+    possible = np.mean([number.interval is not None and number.interval[1] > 0 for number in gains.values()])
+    enough = isinstance(condition.bound, float) and possible >= condition.bound
+    unclear = f"intervals contain 0 on enough of them to bring it to {possible:.3g}" if enough else ""
+    return Number(float(clear), unclear=unclear)
 
 
 @judges("A13")

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator, model_validator
 
+from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import draw_of
@@ -135,7 +136,7 @@ INITIALISATIONS = "initialisations of the network"
 RECIPE = SimpleNetTraining()
 """Of SimpleNet's authors."""
 
-judges = Judges("fig08", ("dataset", "quantity"), ("width_divisor", "seed", "epoch", "value"), ("stand_in",))
+judges = Judges("fig08", ("dataset", "quantity"), ("width_divisor", "n_train", "seed", "epoch", "value"), ("stand_in",))
 
 
 @judges("A4")
@@ -163,14 +164,24 @@ def simplenet(claim: Rule, found: Evidence) -> Iterator[Reading]:
 
 @judges("A14")
 def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
-    """The mean correlation after the first epoch that was kept, and after the last, minus that before the first step."""
+    """The mean correlation after the first epoch that was kept, and after the last, minus that before the first step.
+
+    An epoch is one over all images of the data set, as in the paper: of fewer images it takes so many more.
+    """
     for title, rows in _parts(found.rows):
         means, on = _means(rows), f"SimpleNet on {title}"
+        dataset, seen = rows["dataset"].iloc[0], int(rows["n_train"].iloc[0])
+        whole = seen if rows["stand_in"].all() else REGISTRY[dataset].splits["train"]
         later = [epoch for epoch in means.columns if epoch >= 1]
         if 0 not in means or not later:
             found.problems.append(f"{found.path} has no course over epochs on {title}")
             continue
-        for condition, epoch in (("first", min(later)), ("last", max(later))):
+        if max(later) * seen < whole:
+            passes = f"{max(later):g} epochs of {seen} images, less than one of the data set's {whole}"
+            found.problems.append(f"SimpleNet on {title} was trained for {passes}")
+            continue
+        first = min(epoch for epoch in later if epoch * seen >= whole)
+        for condition, epoch in {"first": first, **({"last": max(later)} if max(later) > first else {})}.items():
             what = f"mean over layers after epoch {epoch:g} minus before the first step"
             yield found.reading(rows, condition, on, what, mean_of(means[epoch] - means[0], INITIALISATIONS))
 
@@ -434,7 +445,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     opening = (
         f"**Figure 8, the ansatz in SimpleNet** (protocol: {protocol}). A: Pearson correlation of W^T W and the average "
         "gradient outer product for each of the 13 convolutions, after training, at initialisation (batch norm with mean 0 "
-        "and variance 1), and for the rotated null: the same filters with gradients turned at random (95 % of the draws). "
+        "and variance 1), and for the rotated null: the same filters with randomly rotated gradients (95 % of the draws). "
         "Bars carry 95 % intervals, over networks of several initialisations, else over parts of the images. B: mean over the "
         f"layers against the epoch. C: test accuracies; the first is of the epoch that is {epoch}."
     )

@@ -319,7 +319,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     panels = (
         "**A**: cosine similarity, which the paper shows. **B**: Pearson correlation. Points: data sets; filled: their mean "
         "with 95 % interval over them; open: before training; lines in B: the rotated null, in which the AGOP's "
-        "eigenvectors are turned at random between the filters. **C**: the paper's claims, as differences of A paired by data "
+        "eigenvectors are randomly rotated between the filters. **C**: the paper's claims, as differences of A paired by data "
         "set, averaged over what they do not name; intervals over data sets. Intervals are drawn "
         f"for {LEAST_FOR_INTERVALS} data sets or more."
     )

@@ -49,9 +49,10 @@ def claims_page(claims: Sequence[Claim], header: str) -> str:
         "",
         f"<!-- {header} -->",
         "",
-        "What the paper says, in our words, and what has to hold for each of its claims to count as reproduced. Conditions",
-        "were fixed before anything was measured; they are kept in `src/convrfm/replication/claims/claims.yaml` and nowhere",
-        "else. Soft ones are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
+        "What the paper says, in our words, and what has to hold for each of its claims to count as reproduced. Bounds were",
+        "set before anything was measured; later changes of a condition are listed with its claim. For all claims, since",
+        "2026-11-29, a measurement fails only if its whole interval falls short of the bound; before, one whose interval",
+        "contained 0 failed. Soft conditions are reported and decide nothing. [audit.md](audit.md) says how verdicts follow.",
         "",
         *markdown_table(["claim", "title", "figure", "protocols", "decidable with"], map(_claim_row, claims)),
     ]
@@ -79,6 +80,7 @@ def _claim_section(claim: Claim) -> list[str]:
         "",
         f"**If it fails.** {claim.failure_means}",
         "",
+        *(line for change in claim.changes for line in (f"**Changed.** {change}", "")),
         # By the first preset that can decide it.
         f"A decision takes {claim.needs}. Built by `{rebuild_command(claim, claim.presets[0], None)}`.",
     ]

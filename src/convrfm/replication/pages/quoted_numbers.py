@@ -28,14 +28,14 @@ _BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!
 
 _FIGURES = (
     ("1, the ansatz in trained networks", "fig01", "fig01",
-     "filter covariance and AGOP correlate by {fig01_lowest:.2f} to {fig01_highest:.2f}, beside two controls", "stand-in"),
+     "correlation of filter covariance and AGOP: {fig01_lowest:.2f} to {fig01_highest:.2f}, beside two controls", "stand-in"),
     ("2, images through both matrices", "fig02", "fig02",
      "a pair of pictures for each layer of VGG11; random matrices do nearly as well in the first layers", "stand-in"),
     ("3 and 10, first-layer features", "fig03 fig10", "fig03 fig10",
      "edges among the top eigenvectors of ConvRFM's metric; images through it, through the network and through random controls",
      "stand-in"),
     ("4, layer by layer", "fig04", "fig04",
-     "on noisy bars, first layers correlate by {fig04_first_layer:.2f}, a random matrix by {fig04_first_layer_random:.2f}",
+     "on noisy bars, pictures of first layers correlate at {fig04_first_layer:.2f}, with a random matrix at {fig04_first_layer_random:.2f}",
      "bars real"),
     ("5, local signal adaptivity", "fig05", "fig05",
      "on noisy bars, ConvRFM gains {gain} points over the CNTK; Deep ConvRFM and networks beside it", "bars real"),
@@ -98,7 +98,7 @@ def _numbers(root: Path) -> dict[str, str]:
     times = {entry["name"]: entry for entry in json.loads((root / "benchmarks/times.json").read_text())}
     quick = json.loads((root / "benchmarks/quick.json").read_text())
     judged = published_judgements(root)
-    decided = [each for each in judged if each["verdict"] in DECIDED]
+    decided = [each for each in judged if each["verdict"] in MEASURED]
     speed = _table(root / "docs/benchmarks.md", "work")
     ansatz = (root / "docs/benchmarks_ansatz.md").read_text(encoding="utf-8")
     protocol = _table(root / "docs/beyond.md", "change")["all of the protocol `corrected`"]
@@ -205,8 +205,8 @@ def _bars_rows(rows: list[dict[str, Any]]) -> list[str]:
     return markdown_table(["method", *(f"sigma = {sigma:g}" for sigma in sigmas)], table)
 
 
-DECIDED = (Verdict.REPRODUCED, Verdict.PARTIAL, Verdict.NOT_REPRODUCED)
-"""Verdicts that say something of the paper."""
+MEASURED = (Verdict.REPRODUCED, Verdict.PARTIAL, Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE)
+"""Verdicts that rest on the paper's data."""
 
 
 def published_builds(root: Path) -> list[Path]:
@@ -215,7 +215,7 @@ def published_builds(root: Path) -> list[Path]:
 
 
 def published_judgements(root: Path) -> list[dict[str, Any]]:
-    """What the audits of the published builds say of each claim and protocol: the first that decides it, else the first.
+    """What the audits of the published builds say of each claim and protocol: the first that has measured it, else the first.
 
     Args:
         root: of the checkout.
@@ -224,7 +224,7 @@ def published_judgements(root: Path) -> list[dict[str, Any]]:
     for folder in published_builds(root):
         for each in json.loads((folder / "audit/audit.json").read_text(encoding="utf-8"))["judgements"]:
             earlier = kept.setdefault((each["claim"], each["protocol"]), each)
-            if earlier["verdict"] not in DECIDED and each["verdict"] in DECIDED:
+            if earlier["verdict"] not in MEASURED and each["verdict"] in MEASURED:
                 kept[each["claim"], each["protocol"]] = each
     return list(kept.values())
 
@@ -240,10 +240,18 @@ def verdict_rows(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
     for each in judgements:
         protocol = f" ({each['protocol']})" if both and each["protocol"] else ""
         needs = f"needs{each['reason'].rpartition('A decision takes')[2].rstrip('.')}"
-        found = (each["number"], each["data"]) if each["verdict"] in DECIDED else (needs, "-")
+        found = (each["number"], each["data"]) if each["verdict"] in MEASURED else (needs, "-")
         rows.append([f"{each['claim']}, {each['title']}{protocol}", each["verdict"], *found])
     lines = markdown_table(["claim", "verdict", "the number that decides, 95 % interval", "measured on"], rows)
     return [line.replace("\n", " ") for line in lines]
+
+
+ABSENT = re.compile(r" is absent: .*?(\)$| Skipped, |$)", re.MULTILINE)
+"""The reason why something was skipped, up to the end of its paragraph or to the next one."""
+
+
+def _without_reason(found: re.Match[str]) -> str:
+    return f" is absent{'' if found[1] == ')' else '.'}{found[1]}"
 
 
 def results_page(folder: Path, header: str) -> str:
@@ -276,7 +284,13 @@ def results_page(folder: Path, header: str) -> str:
         "",
         *verdict_rows(audit["judgements"]),
         "",
-        "What has to hold for each claim was fixed beforehand: [claims](../../claims.md).",
+        "What has to hold for each claim, and what has changed in that: [claims](../../claims.md).",
+        "",
+        "## Deviations",
+        "",
+        f"From {audit['compared']}:",
+        "",
+        *(f"- {deviation['what']}: {deviation['found']}" for deviation in audit["deviations"]),
         "",
         "## Data",
         "",
@@ -284,7 +298,8 @@ def results_page(folder: Path, header: str) -> str:
     ]
     for record in sorted(folder.glob("figures/*/*.md")):
         picture = record.with_suffix(".png").relative_to(folder).as_posix()
-        caption = record.read_text(encoding="utf-8").strip()
+        # What is absent has its reason and its remedy in the file itself, once for each claim that it concerns.
+        caption = ABSENT.sub(_without_reason, record.read_text(encoding="utf-8").strip())
         lines += ["", f"## {record.stem}, protocol {record.parent.name}", "", f"![{record.stem}]({picture})", "", caption]
     return "\n".join(lines) + "\n"
 
