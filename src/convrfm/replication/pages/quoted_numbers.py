@@ -35,7 +35,7 @@ _FIGURES = (
      "edges among the top eigenvectors of ConvRFM's metric; images through it, through the network and through random controls",
      "stand-in"),
     ("4, layer by layer", "fig04", "fig04",
-     "on noisy bars, pictures of first layers correlate at {fig04_first_layer:.2f}, with a random matrix at {fig04_first_layer_random:.2f}",
+     "on noisy bars, first-layer pictures correlate at {fig04_first_layer:.2f}, random ones at {fig04_first_layer_random:.2f}",
      "bars real"),
     ("5, local signal adaptivity", "fig05", "fig05",
      "on noisy bars, ConvRFM gains {gain} points over the CNTK; Deep ConvRFM and networks beside it", "bars real"),
