@@ -128,7 +128,7 @@ def test_the_caption_says_what_was_found(table):
 def test_the_figure_has_a_panel_for_each_part(table):
     drawn = texts(beyond.draw(table, CHOICES, "published", {"noisy-mnist": "MNIST is absent."}))
     for part in (
-        "Noisy bars, n = 500",
+        r"Noisy bars, $\sigma$ = 1, n = 500",
         "images in the AGOP",
         "(stand-in: scikit-learn",
         "SKIPPED: MNIST is",

@@ -116,7 +116,7 @@ def test_the_caption_computes_its_numbers():
         in text
     )
     assert f"**ImageNet32**: SKIPPED ({REASON})" in text
-    assert "| SVHN | 97.0 ± 2.5 | 96.0 ± 2.5 | 98.2 |" in text
+    assert "| SVHN | 97.0 [94.5, 99.5] | 96.0 [93.5, 98.5] | 98.2 |" in text
     assert "the best on the test images" in text
     assert "nan" not in text
 
@@ -157,7 +157,7 @@ def test_networks_of_two_widths_have_panels_of_their_own():
     assert (
         f"**{narrow}** (stand-in: SimpleNet narrowed 4 times: not comparable with the paper): 600 training images, 540" in text
     )
-    assert "| CIFAR-10 | 96.5" in text
+    assert "| CIFAR-10 | 96.0, 97.0 |" in text
     assert f"| {narrow} | 96.0 |" in text
 
 

@@ -399,7 +399,9 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         if has_choices:
             axes = next(rest)
             _draw_curves(axes, agop_curve(table, choices, protocol), "agop_images", colours)
-            axes.set(xlabel="images in the AGOP", title=f"{short_title(choices['task'])}, n = {choices['n_train']}")
+            sigma = table.loc[table["task"] == choices["task"], "sigma"].iloc[0]
+            heading = rf"{short_title(choices['task'])}, $\sigma$ = {sigma:g}, n = {choices['n_train']}"
+            axes.set(xlabel="images in the AGOP", title=heading)
         for task in dict.fromkeys(table["task"]):
             axes, rows = next(rest), size_curve(table, task, protocol)
             _draw_curves(axes, rows, "n_train", colours)
@@ -448,17 +450,21 @@ def _draw_effects(axes: Axes, found: pd.DataFrame, colours: Mapping[str, Any]) -
     """A row for each change, a dot with its interval for each method."""
     changes = list(dict.fromkeys(found["change"]))
     methods = [method for method in colours if method in set(found["method"])]
+    # A single wide interval would leave no room for the others: it is cut, and ends in an arrow.
+    reach = 1.1 * max(found["mean"].abs().max() + 1, np.nanquantile(found[["mean", "low", "high"]].abs(), 0.9))
     for index, method in enumerate(methods):
         rows = found[found["method"] == method]
         heights = rows["change"].map(changes.index) + 0.17 * (index - (len(methods) - 1) / 2)
         axes.hlines(heights, rows["low"], rows["high"], color=colours[method], linewidth=1.1)
         axes.plot(rows["mean"], heights, _marker(method, colours), color=colours[method], label=method, markersize=4)
+        for side, ends in ((-1, rows["low"]), (1, rows["high"])):
+            cut = side * ends > reach
+            arrow = {"color": colours[method], "markersize": 4, "clip_on": False}
+            axes.plot([side * reach] * cut.sum(), heights[cut], "<>"[side > 0], **arrow)
     axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(changes)), [change.replace("`", "") for change in changes])
     axes.set_ylim(len(changes) - 0.4, -0.6)
     axes.grid(axis="y", alpha=0.5)
-    # A single wide interval would leave no room for the others.
-    reach = 1.1 * max(found["mean"].abs().max() + 1, np.nanquantile(found[["mean", "low", "high"]].abs(), 0.9))
     axes.set_xlim(-reach, reach)
     axes.set_xlabel("points of test accuracy against the protocol published, mean and 95 % interval over draws")
 

@@ -183,12 +183,11 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
             letter(right, "B'" if beyond else "B", offset=-0.22)
             if note := note_of(networks):
                 row.suptitle(note, fontsize=8, style="italic")
-        cells = below.subplots(1, 2 * max(len(heats), 1), squeeze=False)[0]
+        cells = below.subplots(1, 2 * len(heats) or 1, squeeze=False)[0]
         for index, (network, heat) in enumerate(heats.items()):
             _draw_heat(cells[2 * index : 2 * index + 2], network, heat)
         if not heats:
-            for cell in cells:
-                write_reason(cell, "first layers", "the data of the networks to be shown are not there")
+            write_reason(cells[0], "first layers", "the data of the networks to be shown are not there")
         letter(cells[0], "C", offset=-0.2)
     return figure
 
@@ -217,10 +216,10 @@ def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
     colours = dict(zip(networks, palette("husl", len(networks)), strict=True))
     for network, rows in grown.groupby("network", sort=False):
         axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=title(network))
-    axes.set_xlabel("images in the AGOP")
-    axes.set_ylabel("correlation, trained")
-    axes.grid(axis="y")
     if len(grown):
+        axes.set_xlabel("images in the AGOP")
+        axes.set_ylabel("correlation, trained")
+        axes.grid(axis="y")
         many = len(networks) > 6
         axes.legend(
             loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=5.5 if many else 7.5,
@@ -228,6 +227,7 @@ def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
         )  # fmt: skip
     else:
         axes.text(0.5, 0.5, "not known from\nprobes", ha="center", va="center", transform=axes.transAxes, fontsize=7)
+        axes.set_axis_off()
 
 
 def _draw_heat(cells: np.ndarray, network: str, heat: Heat) -> None:

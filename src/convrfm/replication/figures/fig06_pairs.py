@@ -128,7 +128,7 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
     if few:
         axes.set_xticks(range(len(pairs)), pairs)
         axes.set_xlim(-0.5, len(pairs) - 0.5)
-        axes.set_xlabel("pair of classes")
+        axes.set_xlabel("pair of classes, in the order of ConvRFM's gain")
     else:
         axes.set_xticks([])
         axes.set_xlabel(f"{len(pairs)} pairs of classes, in the order of ConvRFM's gain")

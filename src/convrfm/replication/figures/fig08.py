@@ -133,6 +133,9 @@ class Fig08(Model):
 INITIALISATIONS = "initialisations of the network"
 """What intervals over seeds are over: their images may be the same."""
 
+LEAST_FOR_INTERVALS = 3
+"""Networks from which on intervals are drawn; Student's for two would cover the whole panel."""
+
 RECIPE = SimpleNetTraining()
 """Of SimpleNet's authors."""
 
@@ -290,15 +293,16 @@ def _correlations(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 class Bar(NamedTuple):
-    """Height and ends of the interval of the bars of one kind, by layer."""
+    """Height of the bars of one kind, by layer, what each is the mean of, and the ends of its interval, NaN without one."""
 
     value: np.ndarray
+    networks: np.ndarray  # (layers, seeds)
     low: np.ndarray
     high: np.ndarray
 
 
 def _bars(table: pd.DataFrame) -> dict[str, Bar]:
-    """The bars of one data set: over seeds where there are several, else the interval of the measurement itself."""
+    """The bars of one data set, with intervals over several networks, or of the measurement of a single one."""
     last = table["epoch"].max()
     rows = table[(table["panel"] == "A") & (table["index"] >= 0) & (table["power"] == 1)]
     chosen = {
@@ -308,12 +312,18 @@ def _bars(table: pd.DataFrame) -> dict[str, Bar]:
     }
     found = {}
     for kind, part in chosen.items():
-        ends = [
-            interval(layer["value"].to_numpy()) if len(layer) > 1 else layer[["value", "low", "high"]].iloc[0]
-            for _, layer in part.groupby("index")
-        ]
-        found[kind] = Bar(*np.array(ends, np.float64).T)
+        networks = part.pivot_table(index="index", columns="seed", values="value", dropna=False).to_numpy()
+        alone = networks.shape[1] == 1
+        ends = part[["value", "low", "high"]].to_numpy() if alone else np.array([_mean_of(values) for values in networks])
+        value, low, high = ends.astype(np.float64).T
+        found[kind] = Bar(value, networks, low, high)
     return found
+
+
+def _mean_of(networks: np.ndarray) -> tuple[float, float, float]:
+    """Mean and interval of the values of some networks; too few have no interval."""
+    found = interval(networks)
+    return found if len(networks) >= LEAST_FOR_INTERVALS else (found[0], np.nan, np.nan)
 
 
 def _note(table: pd.DataFrame) -> str:
@@ -363,9 +373,12 @@ def _draw_bars(axes: Axes, title: str, table: pd.DataFrame) -> None:
     for number, (kind, bar) in enumerate(bars.items()):
         places = 1 + np.arange(len(bar.value)) + (number - 1) * width
         axes.bar(places, bar.value, width, color=colours[kind], label=BARS[kind], linewidth=0)
-        ends = np.abs(np.nan_to_num(np.stack([bar.value - bar.low, bar.high - bar.value])))
+        # No correlation is above 1.
+        ends = np.abs(np.nan_to_num(np.stack([bar.value - bar.low, bar.high.clip(max=1) - bar.value])))
         axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
-        lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()))
+        if 1 < bar.networks.shape[1] < LEAST_FOR_INTERVALS:
+            axes.plot(places, bar.networks, ".", color="0.15", markersize=2)
+        lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()), float(np.nan_to_num(bar.networks).min()))
     note = _note(table)
     axes.set_title(textwrap.fill(title + (f" ({note})" if note else ""), 60))
     axes.set_xticks(range(1, len(bars["trained"].value) + 1))
@@ -381,7 +394,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     parts = list(_parts(means))
     for (title, part), colour, marker in zip(parts, palette("colorblind", len(parts)), cycle("osD^vP"), strict=False):
         rows = part.groupby("epoch")["value"]
-        summary = pd.DataFrame({epoch: interval(values.to_numpy()) for epoch, values in rows}).T
+        summary = pd.DataFrame({epoch: _mean_of(values.to_numpy()) for epoch, values in rows}).T
         axes.plot(summary.index, summary[0], color=colour, marker=marker, label=title)
         axes.fill_between(summary.index, summary[1], summary[2], color=colour, alpha=0.15, linewidth=0)
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
@@ -391,10 +404,10 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("epoch")
-    axes.set_ylabel("mean over layers")
+    axes.set_ylabel("Pearson correlation, mean over layers")
     axes.grid(axis="y")
     if len(parts) > 1:
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     else:
         axes.set_title(parts[0][0])
 
@@ -402,8 +415,10 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
 def _percent(values: pd.Series) -> str:
     if values.empty:
         return "-"
-    mean, low, high = interval(100 * values.to_numpy())
-    return f"{mean:.1f}" if np.isnan(low) else f"{mean:.1f} ± {high - mean:.1f}"
+    percent = 100 * values.to_numpy()
+    if len(percent) < LEAST_FOR_INTERVALS:
+        return ", ".join(f"{value:.1f}" for value in percent)
+    return with_interval(*interval(percent), ".1f")
 
 
 def _accuracy_cells(table: pd.DataFrame) -> list[list[str]]:
@@ -423,7 +438,7 @@ def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
     drawn = axes.table(
         cells,
         colLabels=["accuracy, %", chosen, "last", "published"],
-        colWidths=[0.29, 0.26, 0.26, 0.22],
+        colWidths=[0.24, 0.28, 0.28, 0.2],
         cellLoc="center",
         loc="upper center",
         edges="horizontal",
@@ -446,8 +461,9 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"**Figure 8, the ansatz in SimpleNet** (protocol: {protocol}). A: Pearson correlation of W^T W and the average "
         "gradient outer product for each of the 13 convolutions, after training, at initialisation (batch norm with mean 0 "
         "and variance 1), and for the rotated null: the same filters with randomly rotated gradients (95 % of the draws). "
-        "Bars carry 95 % intervals, over networks of several initialisations, else over parts of the images. B: mean over the "
-        f"layers against the epoch. C: test accuracies; the first is of the epoch that is {epoch}."
+        f"Bars carry 95 % intervals, over {LEAST_FOR_INTERVALS} initialisations or more; of two, dots are the networks; of "
+        "one, intervals are over parts of the images. B: mean over the layers against the epoch. C: test accuracies, of two "
+        f"networks each; the first is of the epoch that is {epoch}."
     )
     lines = [opening]
     for title, rows in _parts(table):

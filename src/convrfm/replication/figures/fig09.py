@@ -21,6 +21,7 @@ from convrfm.replication.claims.evidence import (
     Reading,
     Rule,
     bounds,
+    counted,
     interval,
     none_missing,
     with_interval,
@@ -313,15 +314,15 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"**Figure 9, patch size and pooling** (protocol: {protocol}). Networks of four convolutions, without pooling, with "
         "average and with maximum pooling. Similarity of the filters' covariance W^T W and the patch-AGOP of each "
         "convolution, over all training images, mean over the four layers; "
-        f"{len(set(table['dataset']))} data set(s), {seeds} seed(s). Images are drawn {drawn}, and the epoch whose weights are "
-        f"measured is chosen {chosen}."
+        f"{counted(len(set(table['dataset'])), 'data set')}, {counted(seeds, 'seed')}. Images are drawn {drawn}, and the epoch "
+        f"whose weights are measured is chosen {chosen}."
     )
     panels = (
         "**A**: cosine similarity, which the paper shows. **B**: Pearson correlation. Points: data sets; filled: their mean "
         "with 95 % interval over them; open: before training; lines in B: the rotated null, in which the AGOP's "
         "eigenvectors are randomly rotated between the filters. **C**: the paper's claims, as differences of A paired by data "
         "set, averaged over what they do not name; intervals over data sets. Intervals are drawn "
-        f"for {LEAST_FOR_INTERVALS} data sets or more."
+        f"for {LEAST_FOR_INTERVALS} data sets or more; in A and B they end at 1."
     )
     lines = [opening, "", panels, "", *_means(table), "", *_contrasts(table), "", *_data(table)]
     lines += skipped_lines(skipped, short_title)
