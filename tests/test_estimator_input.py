@@ -214,6 +214,7 @@ MASKED = np.ma.masked_array(X, X > 1)
     [
         (MASKED, f"{np.ma.count_masked(MASKED)} masked entries: fill them"),
         (list(MASKED), "masked entries"),
+        ([list(image) for image in MASKED], "masked entries"),
         (X.astype(object), "dtype is object.*astype"),
         (X.astype(str), "dtype is <U"),
         (np.zeros(X.shape, [("red", "f4")]), r"dtype is \[\('red'"),

@@ -1,5 +1,6 @@
 """Models on disk: the same after reloading, readable without Python's pickle, and refused where they are not what they say."""
 
+import copy
 import json
 import os
 import subprocess
@@ -230,7 +231,17 @@ def test_what_cannot_be_saved(deep, tmp_path):
     model.set_params(bandwidth=10.0).fit(X, BUNCH.target[:100].astype("datetime64[D]"))
     with pytest.raises(InputError, match="cannot be saved: fit the model to numbers or texts"):
         save_model(model, path)
+    # What could not be loaded again.
+    model = ConvRFMClassifier(**SMALL).fit(X, NAMES)
+    for changes, sentence in (({"n_jobs": 100_000}, "n_jobs cannot be 100000"), ({"rounds": -1}, "rounds must be")):
+        with pytest.raises(InputError, match=f"The model cannot be saved: .*{sentence}"):
+            save_model(clone_with(model, **changes), path)
     assert not list(tmp_path.iterdir())
+
+
+def clone_with(model, **changes):
+    """The fitted model with other parameters."""
+    return copy.copy(model).set_params(**changes)
 
 
 def test_a_failure_leaves_the_old_file(deep, saved, monkeypatch):

@@ -226,6 +226,9 @@ def test_metric_helpers(rng):
     kept = np.linalg.eigvalsh(keep_top_eigenvalues(metric, 0.25))
     assert_close(kept[-2:], np.linalg.eigvalsh(metric)[-2:], "exact")
     assert np.abs(kept[:-2]).max() < 1e-12
+    # 0.28 of 25 is 7, but 7.000000000000001 in float64.
+    for fraction, size, rank in ((0.28, 25, 7), (0.07, 100, 7), (0.14, 50, 7), (0.281, 25, 8)):
+        assert np.linalg.matrix_rank(keep_top_eigenvalues(np.diag(np.arange(1.0, size + 1)), fraction)) == rank
     with pytest.raises(InputError, match="trace"):
         normalise(np.zeros((3, 3)))
     with pytest.warns(ConvRFMWarning, match="rank one"):

@@ -112,9 +112,43 @@ def test_negligible_patches_count_as_zero(x):
 
 def test_taking_images(x):
     prepared = CNTK(depth=2).prepare(x)
-    assert len(prepared.take(np.array([True, False, True]))) == 2
-    with pytest.raises(InputError, match="No images"):
-        prepared.take([])
+    assert len(prepared.take(np.array([True, False, True]))) == len(prepared.take(slice(1, 3))) == 2
+    for indices in ([], [False] * 3, 1, [[0, 1]], slice(3, 5), [3], [True, False], [0.5], "one"):
+        with pytest.raises(InputError, match="must choose at least one of the 3 images"):
+            prepared.take(indices)
+
+
+def test_what_is_negligible_depends_on_no_other_image_and_no_other_layer(x):
+    """Norms grow by a factor of q from layer to layer, and with the images."""
+    dim = (1e-6 * np.random.default_rng(0).random((3, 1, 81, 81))).astype(np.float32)
+    kernel = CNTK(depth=40)
+    exact = kernel.gram(dim.astype(np.float64))
+    assert np.abs(kernel.gram(dim) / exact - 1).max() < 1e-4
+    small = x.astype(np.float32)
+    bright = np.concatenate([small, np.full_like(small[:1], 1e14)])
+    assert np.array_equal(CNTK(depth=2).gram(bright)[:3, :3], CNTK(depth=2).gram(small))
+
+
+@pytest.mark.parametrize("make", [lambda: CNTK(depth=2), lambda: PatchLaplace(patch_size=3, bandwidth=1e4)])
+def test_a_metric_whose_images_lie_in_what_float32_cannot_resolve(rng, make):
+    images = rng.random((4, 2, 8, 8)).astype(np.float32)
+    images[:, 0] = 0
+    metric = np.diag(np.r_[np.full(9, 1e8), np.linspace(1, 10, 9)])
+    with pytest.raises(InputError, match=r"span more than float32 resolves, and the images have 100.0% of their energy"):
+        make().gram(images, None, metric)
+    assert make().gram(images.astype(np.float64), None, metric).max() > 0
+    images[:, 0] = rng.random((4, 8, 8))
+    exact = make().gram(images.astype(np.float64), None, metric)
+    assert np.abs(make().gram(images, None, metric) - exact).max() < 1e-4 * exact.max()
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_coefficients_of_extreme_size(x, scale):
+    kernel, alpha = CNTK(depth=2), np.random.default_rng(0).standard_normal((3, 2))
+    small = x.astype(np.float32)
+    expected = kernel.patch_agop(small, small, alpha)
+    found = kernel.patch_agop(small, small, scale * alpha) / scale**2
+    assert np.abs(found - expected).max() < 1e-6 * expected.max()
 
 
 def test_unknown_backend_and_sizes():
@@ -132,6 +166,9 @@ def test_unknown_backend_and_sizes():
         (lambda: CNTK(patch_size="3"), "patch_size must be an integer of at least 1, but it is '3'"),
         (lambda: CNTK(patch_size=None), "patch_size must be"),
         (lambda: CNTK(memory=1e6), "memory must be a positive whole number"),
+        (lambda: CNTK(padding=np.array(["zeros", "valid"])), "padding must be 'valid', 'zeros' or 'circular'"),
+        (lambda: CNTK(stride=2.0), "stride must be an integer of at least 1"),
+        (lambda: CNTK(pooling=True), "pooling must be None, 'global' or an integer of at least 1"),
         (lambda: PatchLaplace(bandwidth=None), "must be a positive and finite number, but it is None"),
         (lambda: PatchLaplace(bandwidth=True), "must be a positive and finite number"),
         (lambda: PatchLaplace(bandwidth=[1]), "must be a positive and finite number"),
@@ -146,6 +183,11 @@ def test_settings_of_wrong_types(make, sentence):
 def test_integers_may_be_those_of_numpy(x, integer):
     kernel = CNTK(depth=integer(2), patch_size=integer(3), memory=integer(100))
     assert np.array_equal(kernel.gram(x.astype(np.float32)), CNTK(depth=2, memory=100).gram(x.astype(np.float32)))
+    for stride in (integer(2), (integer(2), integer(1))):
+        kernel = CNTK(depth=2, padding="zeros", stride=stride, pooling=integer(2))
+        plain = CNTK(depth=2, padding="zeros", stride=2 if np.isscalar(stride) else (2, 1), pooling=2)
+        assert np.array_equal(kernel.gram(x), plain.gram(x))
+        assert repr(kernel.shallower(1)) == repr(plain.shallower(1))
 
 
 def test_coefficients(x):

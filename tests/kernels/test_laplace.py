@@ -111,3 +111,24 @@ def test_the_median_bandwidth(rng):
         median_bandwidth(x[[0, 0, 0]], 3)
     with pytest.raises(InputError, match="median_bandwidth"):
         PatchLaplace(bandwidth="median")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_patches_of_two_batches_are_equal_whatever_their_number(rng, dtype):
+    """A product with a metric has other bits for few patches than for many, and gradients at a tiny distance are garbage."""
+    x, alpha = rng.random((33, 1, 8, 8)).astype(dtype), rng.standard_normal((33, 2))
+    metric = random_metric(rng, 49)
+    expected = PatchLaplace(patch_size=7, bandwidth=3.0, backend="reference").patch_agop(x, x[:3], alpha, metric)
+    for memory in (None, 1):
+        found = PatchLaplace(patch_size=7, bandwidth=3.0, memory=memory).patch_agop(x, x[:3], alpha, metric)
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_patches_that_differ_are_not_equal(rng):
+    """The rounding of distances in float32 hides none that images of this dtype have in practice."""
+    x = rng.random((2, 1, 7, 7)).astype(np.float32)
+    near = np.concatenate([x, x + np.float32(1e-4) * rng.random(x.shape).astype(np.float32)])
+    alpha = np.ones((4, 1))
+    expected = PatchLaplace(patch_size=7, backend="reference").patch_agop(near, near, alpha)
+    found = PatchLaplace(patch_size=7).patch_agop(near, near, alpha)
+    assert np.abs(found - expected).max() < 1e-2 * np.abs(expected).max()

@@ -23,7 +23,7 @@ from convrfm.system.machine import free_bytes
 from convrfm.system.terminal import track
 
 __all__ = [
-    "CLOSEST", "ROUNDING", "SINGULARITY", "ArcCosineSpec", "Backend", "DeviceBackend", "LaplaceSpec", "Preparation",
+    "CLOSEST", "ROUNDING", "SINGULARITY", "UNEQUAL", "ArcCosineSpec", "Backend", "DeviceBackend", "LaplaceSpec", "Preparation",
     "PreparedImages", "Spec", "Tile", "compute_tiles", "default_memory", "gram", "gram_tiles", "patch_agop",
     "place_tile",
 ]  # fmt: skip
@@ -35,7 +35,11 @@ ROUNDING = {np.dtype(real): 4 * float(np.finfo(real).eps) for real in (np.float3
 """Largest 1 - |r| that counts as zero in a kernel matrix, by dtype: rounding of collinear patches."""
 
 CLOSEST = 1e-10
-"""Distance of two patches below which the gradient of the Laplace kernel is zero."""
+"""Distance of two patches below which the gradient of the Laplace kernel is zero; or the rounding of their distance, `UNEQUAL`,
+if that is larger."""
+
+UNEQUAL = {np.dtype(real): 16 * float(np.finfo(real).eps) for real in (np.float32, np.float64)}
+"""Rounding of the distance of equal patches under a metric, as a share of the largest norm of a patch, by dtype."""
 
 LARGEST_DEFAULT = 896 * 2**20  # bytes taken by default beside the result, if a quarter of the free memory is more
 SECONDS_BEFORE_PROGRESS = 5.0  # tiles are shown where they take longer than this, if the caller shows progress
@@ -179,16 +183,18 @@ class PreparedImages:
         return len(self.images)
 
     def take(self, indices: Any) -> "PreparedImages":
-        """Give some of the images, by numbers or a mask, without preparing them again.
+        """Give some of the images, by numbers, a slice or a mask, without preparing them again.
 
         Raises:
-            InputError: no images are left.
+            InputError: no images are left, or there are no such images.
         """
-        mask_or_numbers = np.asarray(indices)
-        if mask_or_numbers.size == 0 or (mask_or_numbers.dtype == bool and not mask_or_numbers.any()):
-            msg = "No images were taken."
+        try:
+            chosen = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices)]
+        except IndexError:
+            chosen = np.empty(0)
+        if chosen.ndim != 1 or chosen.size == 0:
+            msg = f"indices must choose at least one of the {len(self)} images, by numbers, a slice or a mask."
             raise InputError(msg)
-        chosen = np.arange(len(self))[mask_or_numbers]
         return replace(self, images=self.images[chosen], form=self.form.take(chosen))
 
 

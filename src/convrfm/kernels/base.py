@@ -35,6 +35,7 @@ smallest eigenvalue, or a negative eigenvalue beyond a ridge, says that the matr
 the theory.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,13 +234,16 @@ class ConvolutionalKernel:
             InputError, ImageSizeError, NonFiniteError, MetricError: see `convrfm.errors`.
         """
         train, points = self._both_prepared(X, Z, metric)
-        coefficients = np.ascontiguousarray(as_numpy(alpha, "alpha", integers=np.float64), dtype=train.images.dtype)
+        coefficients = as_numpy(alpha, "alpha", integers=np.float64)
         if coefficients.ndim != 2 or len(coefficients) != len(train) or coefficients.shape[1] == 0:
             msg = f"alpha must have shape ({len(train)}, outputs >= 1), but its shape is {coefficients.shape}."
             raise InputError(msg)
         check_finite(coefficients, "alpha")
+        # Near 1, where squares neither vanish nor overflow; a power of two changes no digit.
+        scale = 2.0 ** math.frexp(np.abs(coefficients).max())[1]
+        coefficients = np.ascontiguousarray(coefficients / scale, dtype=train.images.dtype)
         at = (train if points is None else points).form
-        result = backends.patch_agop(self._module, train.form, at, coefficients, self.spec, self._bytes)
+        result = backends.patch_agop(self._module, train.form, at, coefficients, self.spec, self._bytes) * scale**2
         check_finite(result, "The patch-AGOP (pixels, metric or coefficients of extreme size?)")
         return like(result, train.template)
 
@@ -307,18 +311,23 @@ class _ArcCosineKernel(ConvolutionalKernel):
         check_integer("depth", depth)
         check_integer("patch_size", patch_size)
         strides: tuple[Any, ...] = tuple(stride) if isinstance(stride, Sequence) and not isinstance(stride, str) else (stride,)
-        self.padding, self.stride, self.activation, self.pooling = padding, stride, activation, pooling
+        self.padding, self.stride, self.activation = padding, stride, activation
+        self.pooling: Any = pooling
         checks = {
             "stride must be an integer of at least 1, or one for each convolution": all(map(is_count, strides))
             and (is_count(stride) or len(strides) == depth),
             "pooling must be None, 'global' or an integer of at least 1": pooling is None
             or is_count(pooling)
             or (isinstance(pooling, str) and pooling == "global"),
-            "padding must be 'valid' where patch_size is even": padding == "valid" or patch_size % 2 == 1,
+            "padding must be 'valid' where patch_size is even": not isinstance(padding, str)
+            or padding == "valid"
+            or patch_size % 2 == 1,
         }
         options = {"padding": ("valid", "zeros", "circular"), "activation": ("relu", "erf", "gelu")}
         refuse_first(self, one_of(self, options) | checks)
         self.depth, self.patch_size = int(depth), int(patch_size)
+        self.stride = tuple(map(int, strides)) if isinstance(stride, Sequence) else int(stride)
+        self.pooling = pooling if pooling is None or isinstance(pooling, str) else int(pooling)
         self._strides = () if set(strides) == {1} else tuple(map(int, strides))
         if not self.spec.plain:
             if backend not in ("auto", "torch"):

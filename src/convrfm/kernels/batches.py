@@ -29,16 +29,23 @@ import numba
 import numpy as np
 
 from convrfm.errors import InputError
-from convrfm.kernels.backends import ArcCosineSpec
+from convrfm.kernels.backends import CLOSEST, UNEQUAL, ArcCosineSpec
 from convrfm.kernels.compiled import compiled
 from convrfm.numerics.patches import box_sum, patch_dimension, patch_places, unfold
 
 __all__ = [
-    "Batch", "chain", "check_size", "image_keys", "largest_side", "set_coincident", "set_nearly_coincident",
+    "Batch", "chain", "check_size", "closest", "image_keys", "largest_side", "set_coincident", "set_nearly_coincident",
 ]  # fmt: skip
 
-# Fraction of the largest norm below which patches count as zero: products of their norms would underflow.
-NEGLIGIBLE = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
+# The largest norm has to lie between this and its inverse, so that products of patches stay within the range of a dtype.
+EXTREME = {np.dtype(np.float32): 1e-15, np.dtype(np.float64): 1e-150}
+
+# Norms below which patches count as zero: products of two such norms would underflow.
+NEGLIGIBLE = {np.dtype(np.float32): 1e-18, np.dtype(np.float64): 1e-153}
+
+# Share of the images' energy under a metric that may lie in directions whose eigenvalues are within rounding of zero; and
+# images that it is estimated from.
+LOST, SAMPLE = 1e-4, 8
 
 # How far below the bound, as a fraction of it, entries are computed in double precision: beyond, rounding costs less
 # than 3e-6 of the largest entry in float32 and 1e-11 in float64.
@@ -57,7 +64,7 @@ def check_size(name: str, largest: np.floating, dtype: np.dtype) -> None:
     Raises:
         InputError: they do not.
     """
-    if largest > 0 and not NEGLIGIBLE[dtype] < largest < 1 / NEGLIGIBLE[dtype]:
+    if largest > 0 and not EXTREME[dtype] < largest < 1 / EXTREME[dtype]:
         msg = f"The {name} reach {largest:.3g}, which leaves no room for products in {dtype}: rescale the images or the metric."
         raise InputError(msg)
 
@@ -78,15 +85,15 @@ class Batch:
         """Make a batch without norms, which `with_norms` gives.
 
         Raises:
-            InputError: pixels leave no room for products in their dtype.
+            InputError: pixels leave no room for products in their dtype, or the metric spans more than it resolves.
         """
         check_size("pixels", np.abs(images).max(), images.dtype)
         empty = np.empty((len(images), 0), images.dtype)
-        root = None if metric is None else _root(metric, images.dtype)
+        root = None if metric is None else _root(metric, images, patch_size)
         return cls(np.ascontiguousarray(images), image_keys(images), patch_size, root, empty, empty)
 
     def pixel_variance(self) -> np.ndarray:
-        """s_x of the first layer, `(n, P, Q)`, where the metric is the identity."""
+        """s_x of the first layer under the identity, `(n, P, Q)`."""
         squares = np.einsum("nchw,nchw->nhw", self.images, self.images)
         return box_sum(squares, self.patch_size) / self.images.dtype.type(self.shape[0])
 
@@ -102,8 +109,14 @@ class Batch:
         norms = np.sqrt(np.concatenate([layer.reshape(len(self), -1) for layer in layers], axis=1))
         largest = norms.max()
         check_size("norms of patches under the metric", largest, self.images.dtype)
-        norms[norms < NEGLIGIBLE[self.images.dtype] * largest] = 0
+        norms[norms < NEGLIGIBLE[self.images.dtype]] = 0
         return replace(self, norms=norms, variance=layers[-1].mean(axis=(1, 2)))
+
+    @property
+    def reach(self) -> float:
+        """A bound on the norms of patches R x_u, from those of x_u and the largest eigenvalue."""
+        largest = float(self.pixel_variance().max()) * self.shape[0]
+        return math.sqrt(largest) * (1.0 if self.root is None else float(np.linalg.norm(self.root, axis=1).max()))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -134,11 +147,32 @@ class Batch:
         return patch_dimension(self.shape[0], self.patch_size) if self.root is None else len(self.root)
 
 
-def _root(metric: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """R `(rank, d)` with R^T R = M; eigenvalues within rounding of zero are left out."""
+def _root(metric: np.ndarray, images: np.ndarray, patch_size: int) -> np.ndarray:
+    """R `(rank, d)` with R^T R = M; eigenvalues within rounding of zero are left out.
+
+    Raises:
+        InputError: the images have more than `LOST` of their energy under the metric in the directions of these.
+    """
     eigenvalues, eigenvectors = np.linalg.eigh(metric)
-    kept = eigenvalues > np.finfo(dtype).eps * eigenvalues[-1]
-    return (np.sqrt(eigenvalues[kept]) * eigenvectors[:, kept]).T.astype(dtype)
+    eigenvalues = eigenvalues.clip(min=0)
+    kept = eigenvalues > np.finfo(images.dtype).eps * eigenvalues[-1]
+    if eigenvalues[~kept].any():
+        some = images[np.unique(np.linspace(0, len(images) - 1, SAMPLE).astype(int))]
+        projections = unfold(some, patch_size).reshape(-1, len(metric)).astype(np.float64) @ eigenvectors
+        energy = np.einsum("nk,nk->k", projections, projections) * eigenvalues
+        if energy[~kept].sum() > LOST * energy.sum():
+            share = f"{energy[~kept].sum() / energy.sum():.1%}"
+            msg = (
+                f"The metric's eigenvalues span more than {images.dtype} resolves, and the images have {share} of their energy "
+                "under it in the directions of the smallest: pass float64 images, or another metric."
+            )
+            raise InputError(msg)
+    return (np.sqrt(eigenvalues[kept]) * eigenvectors[:, kept]).T.astype(images.dtype)
+
+
+def closest(left: Batch, right: Batch) -> float:
+    """Distance of patches of two batches below which the gradient of the Laplace kernel is zero: they count as equal."""
+    return max(CLOSEST, UNEQUAL[left.images.dtype] * max(left.reach, right.reach))
 
 
 def largest_side(linear: float, quadratic: float, memory: int) -> int:

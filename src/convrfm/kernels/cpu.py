@@ -18,8 +18,8 @@ import numpy as np
 from numba import get_num_threads
 from threadpoolctl import ThreadpoolController
 
-from convrfm.kernels.backends import CLOSEST, ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.kernels.batches import Batch, chain, check_size, largest_side, set_coincident, set_nearly_coincident
+from convrfm.kernels.backends import ROUNDING, SINGULARITY, ArcCosineSpec, LaplaceSpec, Spec
+from convrfm.kernels.batches import Batch, chain, check_size, closest, largest_side, set_coincident, set_nearly_coincident
 from convrfm.kernels.compiled import sweeps
 from convrfm.kernels.compiled.first_layer import (
     COVARIANCES,
@@ -404,9 +404,9 @@ def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
     window = (0,) * spec.patch_size
     d_s = aligned_empty((len(points) * _whole_vectors(train) * positions,), train.images.dtype)
     if isinstance(spec, LaplaceSpec):
-        weight = 1 / (positions * spec.bandwidth)
+        weight, near = 1 / (positions * spec.bandwidth), closest(points, train)
         for tasks in calls:
-            sweeps.laplace_reverse(tasks, operands, window, spec.rate, CLOSEST, weight, d_s, blocks, get_num_threads())
+            sweeps.laplace_reverse(tasks, operands, window, spec.rate, near, weight, d_s, blocks, get_num_threads())
         return _Derivatives(d_s, d_s, row_weight=-1.0, scale=1.0)
     d_row = aligned_empty(d_s.shape, d_s.dtype)
     layers = _layers(points, train, spec, SINGULARITY[d_s.dtype] / 2)  # 1 - r^2 is 2 (1 - |r|) there

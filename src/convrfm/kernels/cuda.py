@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from convrfm.kernels.backends import ArcCosineSpec, LaplaceSpec, Spec
-from convrfm.kernels.batches import Batch, chain, largest_side, set_coincident, set_nearly_coincident
+from convrfm.kernels.batches import Batch, chain, closest, largest_side, set_coincident, set_nearly_coincident
 from convrfm.kernels.gpu.launch import (
     COLUMNS,
     COVARIANCES,
@@ -240,6 +240,10 @@ def _derivatives(points: Batch, train: Batch, spec: Spec) -> tuple[torch.Tensor,
     # The Laplace kernel writes none; not d_s itself, as Numba's simulator copies each argument back.
     d_row = allocate((1,) if isinstance(spec, LaplaceSpec) else tuple(d_s.shape), plan.dtype)
     _launch(reverse(plan), plan, points, train, given, d_s, d_row, n, m, padded)
+    if isinstance(spec, LaplaceSpec):
+        # The weight K_u / (N b ||x_u - z_u||) rises as the distance falls.
+        near = closest(points, train)
+        d_s[d_s > math.exp(-near / spec.bandwidth) / (math.prod(points.positions) * spec.bandwidth * near)] = 0
     return d_s[..., :m], (d_s if isinstance(spec, LaplaceSpec) else d_row)[..., :m]
 
 

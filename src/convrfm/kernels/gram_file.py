@@ -96,8 +96,8 @@ def compute_gram_file(
 
     Raises:
         InputError: another suffix.
-        StorageError: under this name a matrix of other images, another metric or kernel was begun, or a part of one was
-            written; parts whose tiles differ in their side from each other, or from those on disk; or a full disk.
+        StorageError: the path is a folder; a matrix of other images, another metric or kernel was begun under this name, or a
+            part of one was written; parts whose tiles differ in their side; or a full disk.
         NonFiniteError: an entry is not finite.
     """
     _check_suffix(path)
@@ -221,6 +221,9 @@ def _check_suffix(path: Path) -> None:
     if path.suffix != ".npy":
         msg = f"A kernel matrix is written as .npy, but the file is {path}."
         raise InputError(msg)
+    if path.is_dir():
+        msg = f"{path} is a folder: name a file for the kernel matrix."
+        raise StorageError(msg)
 
 
 def _place_part(part: _Part, matrix: np.memmap, tiles: list[Tile], state: _State, *, symmetric: bool) -> None:

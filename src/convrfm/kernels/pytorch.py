@@ -180,7 +180,7 @@ def agop_sum(train: Patches, points: Patches, alpha: np.ndarray, spec: ArcCosine
     z.requires_grad_(True)
     gradients = torch.zeros((alpha.shape[1], *z.shape), dtype=z.dtype, device=z.device)
     # A gradient is a sum over the training images.
-    step = max(1, int(memory / (_reverse_bytes(train, spec) * len(z))))
+    step = max(1, min(len(x), int(memory / (_reverse_bytes(train, spec) * len(z)))))
     for some, of_some in zip(x.split(step), weights.split(step), strict=True):
         outputs = (of_some.T @ _kernel(some, z, matrix, train.channels, spec)).sum(1)
         for output, gradient in zip(outputs, gradients, strict=True):

@@ -39,8 +39,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
         msg = f"{name} is a sparse {type(values).__name__}: pass a dense array."
         raise InputError(msg)
     # NumPy drops masks silently, also those of list items.
-    parts = values if isinstance(values, list | tuple) else [values]
-    masked = sum(int(np.ma.getmaskarray(part).sum()) for part in parts if isinstance(part, np.ma.MaskedArray))
+    masked = _masked(values)
     if masked > 0:
         msg = f"{name} has {masked} masked entries: fill them, or remove the samples they belong to."
         raise InputError(msg)
@@ -53,6 +52,15 @@ def as_array(values: Any, name: str) -> np.ndarray:
         msg = f"Complex data not supported: {name} must be float32 or float64, but its dtype is {array.dtype}."
         raise InputError(msg)
     return array
+
+
+def _masked(values: Any) -> int:
+    """Masked entries of an array, or of all arrays in nested lists."""
+    if isinstance(values, np.ma.MaskedArray):
+        return int(np.ma.getmaskarray(values).sum())
+    if isinstance(values, list | tuple) and values and isinstance(values[0], list | tuple | np.ndarray):
+        return sum(map(_masked, values))
+    return 0
 
 
 def _tensor_as_numpy(tensor: Any, name: str) -> Any:

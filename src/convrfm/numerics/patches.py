@@ -6,6 +6,7 @@ padding: an image of height P has P - q + 1 of them along that axis. A patch met
 matrix `(d, d)` in this order.
 """
 
+import math
 import warnings
 
 import numpy as np
@@ -160,7 +161,7 @@ def keep_top_eigenvalues(metric: np.ndarray, fraction: float) -> np.ndarray:
     if fraction == 1:
         return metric
     eigenvalues, eigenvectors = _spectrum(metric)
-    kept = int(np.ceil(fraction * len(metric)))
+    kept = math.ceil(round(fraction * len(metric), 9))  # 0.28 of 25 is 7, and 7.000000000000001 in float64
     eigenvalues[: len(metric) - kept] = 0
     return (eigenvectors * eigenvalues) @ eigenvectors.T
 

@@ -62,8 +62,8 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
         path: of the file, which is replaced if it exists. `~` is the home folder.
 
     Raises:
-        InputError: another kind of model, one that is not fitted, parameters or labels that JSON cannot hold, or
-            parameters of the kernel that were changed after the fit.
+        InputError: another kind of model, one that is not fitted, parameters or labels that JSON cannot hold, that no
+            model can have, or parameters of the kernel that were changed after the fit.
         StorageError: see `convrfm.system.storage`.
     """
     kind = type(model).__name__
@@ -95,6 +95,11 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
         "bandwidth": bandwidth,  # a number, also where the parameter is "median"
         "stages": stages,
     }
+    try:
+        _check_parameters(content["parameters"], type(model))
+    except WrongModelError as error:
+        msg = f"The model cannot be saved: {error}. It could not be loaded again."
+        raise InputError(msg) from None
     # A single entry: safetensors writes several in any order.
     text = json.dumps(content | {"sha256": digest_of(content, arrays)})
     write_arrays(user_path(path), arrays, {"convrfm": text})
