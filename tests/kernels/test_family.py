@@ -136,6 +136,15 @@ def test_rounds_with_another_architecture_and_stages_without(rng):
     assert kernel.shallower(1).spec.strides == (2,)
 
 
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_pixels_of_any_size(backend, rng):
+    """The kernel of a ReLU network is homogeneous: products of variances need not fit into float64."""
+    x = random_images(rng, 3, 1, 6, 6)
+    kernel = CNTK(depth=2, backend=backend)
+    # Near r = 1 rounding counts as its square root.
+    assert np.allclose(kernel.gram(1e-85 * x) / 1e-170, kernel.gram(x), rtol=1e-7)
+
+
 @pytest.mark.parametrize("options", [{"padding": "zeros"}, {"pooling": "global", "activation": "gelu"}], ids=str)
 def test_little_memory_changes_nothing(options, rng):
     x, z, alpha = random_images(rng, 5, 2, 6, 6), random_images(rng, 4, 2, 6, 6), rng.standard_normal((5, 3))

@@ -191,7 +191,7 @@ class PreparedImages:
         try:
             chosen = np.arange(len(self))[indices if isinstance(indices, slice) else np.asarray(indices)]
         except IndexError:
-            chosen = np.empty(0)
+            chosen = np.arange(0)
         if chosen.ndim != 1 or chosen.size == 0:
             msg = f"indices must choose at least one of the {len(self)} images, by numbers, a slice or a mask."
             raise InputError(msg)

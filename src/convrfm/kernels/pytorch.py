@@ -40,7 +40,7 @@ class _ReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, s: torch.Tensor, s_x: torch.Tensor, s_z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scale = (s_x * s_z).sqrt()
+        scale = s_x.sqrt() * s_z.sqrt()  # their product might underflow
         r = torch.where(scale > 0, s / scale, 0).clamp(-1, 1)
         kappa0 = 1 - r.acos() / torch.pi
         ctx.save_for_backward(r, kappa0, scale, s_z)

@@ -39,7 +39,7 @@ def _forward(
         if depth > 0:
             s, s_x, s_z = (box_sum(a, spec.patch_size) for a in (k, s_x, s_z))
             tangent = s + box_sum(theta, spec.patch_size)
-        scale = np.sqrt(s_x * s_z)
+        scale = np.sqrt(s_x) * np.sqrt(s_z)  # their product might underflow
         r = np.clip(np.divide(s, scale, out=np.zeros_like(s), where=scale > 0), -1, 1)
         kappa0 = (np.pi - np.arccos(r)) / np.pi
         k = scale * (r * kappa0 + np.sqrt(1 - r**2) / np.pi)

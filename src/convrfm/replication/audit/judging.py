@@ -67,7 +67,8 @@ def costs(claim: Rule, found: Evidence) -> Iterator[Reading]:
             found.problems.append(f"{found.path} has {len(rows)} rows of {quantity}, where one is due")
             continue
         row = rows.iloc[0]
-        number = Number(float(row["ratio"]), bounds(row))
+        # What is counted, as the bytes are, has no interval.
+        number = Number(float(row["ratio"]), bounds(row) if row["low"] < row["high"] else None)
         yield found.reading(rows, quantity, str(row["machine"]), str(row["what"]), number)
 
 

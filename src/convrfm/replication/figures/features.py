@@ -435,13 +435,18 @@ def draw_sheet(figure: Figure | SubFigure, sheet: Sheet, rows: pd.DataFrame) -> 
         cells[1 + j, 0].set_xlabel("r with Sobel\nrandom filters", fontsize=6, labelpad=1.5)
     for i, window in enumerate(sheet.filters):
         show_filter(cells[0, 1 + i], window)
-        cells[0, 1 + i].set_title(f"{100 * of.loc[i + 1, 'share']:.2g} %", fontsize=7)
+        cells[0, 1 + i].set_title(share_label(of.loc[i + 1, "share"]), fontsize=7)
         cells[0, 1 + i].set_xlabel(_orientation_label(of.loc[i + 1]), fontsize=6.5, labelpad=1.5)
         for j, picture in enumerate(sheet.pictures[i]):
             show(cells[1 + j, 1 + i], picture)
             row = sobel.loc[(i + 1, j)]
             cells[1 + j, 1 + i].set_xlabel(f"{row['value']:.2f}\n{row['control']:.2f}", fontsize=6.5, labelpad=1.5)
     return cells
+
+
+def share_label(share: float) -> str:
+    """The share of the trace in per cent."""
+    return f"{100 * share:.2g} %" if share >= NEGLIGIBLE else f"< {100 * NEGLIGIBLE:g} %"
 
 
 def _orientation_label(row: pd.Series) -> str:

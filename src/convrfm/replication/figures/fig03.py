@@ -34,6 +34,7 @@ from convrfm.replication.figures.features import (
     kernels_and_networks,
     letter_part,
     over_in_words,
+    share_label,
     show,
     show_filter,
     table_of,
@@ -111,7 +112,7 @@ def _draw_filters(figure: SubFigure, filters: Mapping[str, np.ndarray], rows: pd
             show_filter(cell, window)
             of = own[(own["eigenvector"] == i + 1) & (own["image"] < 0)]
             values = of.set_index("quantity")["value"]
-            cell.set_title(f"{100 * values['share']:.2g} %", fontsize=7)
+            cell.set_title(share_label(values["share"]), fontsize=7)
             oriented = f"{values['orientation']:.0f}°" if values["coherence"] >= COHERENT else "no orientation"
             cell.set_xlabel("constant" if values["constant_share"] > CONSTANT else oriented, fontsize=6.5, labelpad=1.5)
         for cell in row[len(windows) :]:
