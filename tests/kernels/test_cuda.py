@@ -157,12 +157,16 @@ def test_equal_images_have_the_closed_form_exactly(rng):
 def test_negligible_patches_count_as_zero(rng):
     x = 1e6 * random_images(rng, 3, 1, 6, 6).astype(np.float32)
     dim, black = x.copy(), x.copy()
-    dim[0, :, :, :3] = 1e-12
+    dim[0, :, :, :3] = 1e-20
     black[0, :, :, :3] = 0
     kernel = CNTK(depth=1, backend="cuda")
     assert_close(kernel.gram(dim), kernel.gram(black), "smooth", "float32")
     alpha = np.ones((3, 1))
     assert_close(kernel.patch_agop(dim, dim, alpha), kernel.patch_agop(black, black, alpha), "smooth", "float32")
+    # Dim patches have a direction.
+    dim[0, :, :, :3] = 1e-12
+    expected = CNTK(depth=1, backend="reference").patch_agop(dim.astype(np.float64), dim.astype(np.float64), alpha)
+    assert_close(kernel.patch_agop(dim, dim, alpha), expected, "smooth", "float32")
 
 
 def test_tensors_in_tensors_out(parts, rng):
