@@ -60,9 +60,9 @@ def differing(place: Place, fault: str, at_home: str) -> WrongFilesError:
     return WrongFilesError(fault, remedy)
 
 
-def unreadable(place: Place, error: OSError) -> WrongFilesError:
-    """The error of files or folders that the system does not let be read."""
-    path = error.filename or place.files
+def unreadable(place: Place, error: OSError, file: Path | None = None) -> WrongFilesError:
+    """The error of files or folders that the system does not let be read: `file`, or the one that `error` names."""
+    path = file or error.filename or place.files
     reason = error.strerror or str(error).rstrip(".")
     return WrongFilesError(f"{path} cannot be read: {reason}.", f"See to it that {path} can be read.")
 
@@ -139,8 +139,7 @@ def check_files(
 
     Raises:
         CorruptDataError: a file has another hash than when it was first seen; is not among the files of a data set that
-            was complete; is seen for the first time, and is not the published one; or is damaged.
-        OSError: a file may not be read.
+            was complete; is seen for the first time, and is not the published one; is damaged; or may not be read.
     """
     known, place = manifest["files"], located.place
     closed = manifest["complete"] and not entry.recorded_when_read
@@ -177,6 +176,8 @@ def _digest(entry: Entry, located: Located, path: str, checksum: str) -> tuple[s
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         fault = f"{located[path]} is damaged ({error})."
         raise WrongFilesError(fault, remedy_for(located.place, AGAIN)) from error
+    except OSError as error:
+        raise unreadable(located.place, error, located[path]) from error
     if found is None:
         fault = (
             f"{located[path]} unpacks to more than {entry.most_bytes / 1e6:.3g} MB, twice the size of the data: it is refused."

@@ -111,10 +111,9 @@ def _found(entry: Entry, state: State) -> str:
         return "see below"
     parts = []
     for split, numbers in state.splits.items():
-        official = {"images": entry.splits.get(split), "classes": entry.classes}
-        shown = (
-            f"{count} {what}" + (f" (official: {official[what]})" if official.get(what) not in (None, count) else "")
-            for what, count in numbers.items()
-        )
-        parts.append(f"{split} {', '.join(shown)}")
+        official = {"images": entry.splits.get(split), "classes": entry.classes if split in entry.splits else None}
+        others = {what: number for what, number in official.items() if number not in (None, numbers.get(what))}
+        note = ", ".join(str(number) if what == "images" else f"{number} {what}" for what, number in others.items())
+        counts = ", ".join(f"{count} {what}" for what, count in numbers.items())
+        parts.append(f"{split} {counts}" + f" (official: {note})" * bool(note))
     return "; ".join(parts)
