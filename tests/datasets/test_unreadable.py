@@ -121,12 +121,13 @@ def test_a_damaged_manifest_is_named(tmp_path, text):
     (tmp_path / "home").mkdir()
     path = tmp_path / "home/manifest.json"
     path.write_text(text)
-    state = examine(entry, Place(tmp_path / "home", tmp_path / "given"))
+    place = Place(tmp_path / "home", tmp_path / "given")
+    state = job_module._with_command(examine(entry, place), entry, place)
     assert (state.state, f"{path} is damaged" in state.reason) == ("corrupt", True)
     assert state.remedy == "Restore it, or delete it to have the files recorded again."
     with pytest.raises(CorruptDataError, match="is damaged"):
         read_manifest(tmp_path / "home")
     # The control: a good one.
     path.unlink()
-    assert examine(entry, Place(tmp_path / "home", tmp_path / "given")).state == "present"
+    assert examine(entry, place).state == "present"
     assert json.loads(path.read_text())["complete"]

@@ -119,7 +119,7 @@ def test_smiles_are_one_or_minus_one(tmp_path):
 
 LISTED = {
     "gtsrb": "gtsrb/GTSRB/Final_Test/Images/00003.ppm",
-    "dtd": "dtd/dtd/images/banded/banded_train0001.jpg",
+    "dtd": "dtd/dtd/images/banded/banded_train0000.jpg",
     "aircraft": "fgvc-aircraft-2013b/data/images/0001002.jpg",
     "food101": "food-101/images/waffles/train6.jpg",
     "stanford-cars": "stanford_cars/cars_test/00003.jpg",
@@ -255,8 +255,9 @@ def test_classes_that_are_there_in_part_are_counted_against_the_official_number(
         == "train 12 images, 3 classes (official: 26640, 43 classes); test 7 images, 3 classes (official: 12630, 43 classes)"
     )
     made = MAKERS["mnist"]()
-    state, _ = get(made, tmp_path / "mnist")
-    assert _found(REGISTRY["mnist"], state).startswith("train 30 images, 10 classes (official: 60000); test")
+    for _ in range(2):
+        state, _ = get(made, tmp_path / "mnist")
+        assert _found(REGISTRY["mnist"], state).startswith("train 30 images, 10 classes (official: 60000); test")
 
 
 @pytest.mark.parametrize(

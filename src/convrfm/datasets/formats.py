@@ -480,16 +480,16 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
     found, known = {}, set(files)
     for name in splits_there(entry, place):
         split = read_split(entry, place, name)
+        if not entry.recorded_when_read:
+            with explained_reading(f"The list of images of the split {name} of {entry.title}"):
+                listed = split.files(range(len(split)))
+            _check_listed(place, listed, known)
         with explained_reading(f"The first image of the split {name} of {entry.title}"):
             image = split.image(0)
             shape = "x".join(map(str, (len(image.getbands()), image.height, image.width)))
             # Of a fixed shape, as opposed to "3, variable".
             fixed = entry.shape.replace("x", "").isdecimal()
             _refuse(fixed and shape != entry.shape, f"its shape is {shape}, not {entry.shape}")
-        if not entry.recorded_when_read:
-            with explained_reading(f"The list of images of the split {name} of {entry.title}"):
-                listed = split.files(range(len(split)))
-            _check_listed(place, listed, known)
         found[name] = {"images": len(split), "classes": len(split.classes)}
     return found
 

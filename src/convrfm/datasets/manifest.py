@@ -50,7 +50,7 @@ def remedy_for(place: Place, at_home: str) -> str:
     if place.of_system:
         return f"Install the package that fills {place.files} again, or put the data into {place.home}."
     if place.given is not None:
-        return f"The folder {place.given} holds other files, or damaged ones: name the right folder, or restore them."
+        return f"The folder {place.given} holds other files, or damaged ones: restore them."
     return at_home
 
 
@@ -139,16 +139,17 @@ def check_files(
 
     Raises:
         CorruptDataError: a file has another hash than when it was first seen; is not among the files of a data set that
-            was complete; is seen for the first time, and is not the published one; is damaged; or may not be read.
+            was complete; is listed but missing; is seen for the first time, and is not the published one; is damaged; or may
+            not be read.
     """
     known, place = manifest["files"], located.place
     closed = manifest["complete"] and not entry.recorded_when_read
     new = {}
     for path in track(paths, len(paths), f"checking {place.files.name}", delay=5):
         file = located[path]
+        if path not in known and not file.exists():
+            raise listed_but_missing(place, file)
         if path not in known and closed and path not in (*entry.archives, *entry.batches):
-            if not file.exists():
-                raise listed_but_missing(place, file)
             fault = f"{file} does not belong to the data set: it was not there when the data set was first seen."
             raise differing(place, fault, "Remove it.")
         checksum = "" if "published" in known.get(path, {}) else entry.published.get(path, "")

@@ -62,11 +62,12 @@ def print_states(job: Job) -> None:
 def _with_command(state: State, entry: Entry, place: Place) -> State:
     """A state whose remedy says what the workflow can do as well."""
     command, remedy = f"`snakemake -c1 download_{entry.name}`", state.remedy
-    if state.state != "present" and place.given is not None and not place.of_system:
+    # A damaged manifest is in no given folder, and unreadable files are not fetched.
+    if state.state != "present" and place.given is not None and not place.of_system and str(place.given) in remedy:
         remedy += f" Or name another folder in data_folders, or take {entry.name} out of it."
     elif state.state == "absent" and entry.obtained != "manual":
         remedy = f"{command} fetches it. {remedy} Or name a filled folder in data_folders."
-    elif state.state == "corrupt" and entry.obtained != "manual" and not place.of_system:
+    elif state.state == "corrupt" and entry.obtained != "manual" and "fetch" in remedy:
         remedy += f" {command} fetches what is not there."
     return replace(state, remedy=remedy)
 
@@ -110,7 +111,9 @@ def _found(entry: Entry, state: State) -> str:
     if state.state != "present":
         return "see below"
     parts = []
-    for split, numbers in state.splits.items():
+    # In the order of the registry: a manifest that is read has the order of the alphabet.
+    for split in [name for name in (*entry.splits, "weights") if name in state.splits]:
+        numbers = dict(sorted(state.splits[split].items(), reverse=True))
         official = {"images": entry.splits.get(split), "classes": entry.classes if split in entry.splits else None}
         others = {what: number for what, number in official.items() if number not in (None, numbers.get(what))}
         note = ", ".join(str(number) if what == "images" else f"{number} {what}" for what, number in others.items())
