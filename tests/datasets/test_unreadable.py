@@ -108,6 +108,16 @@ def test_a_damaged_state_is_named(tmp_path, text):
             read()
 
 
+def test_a_state_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for method in ("read_text", "exists"):
+        monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(CorruptDataError, match=rf"{tmp_path / 'state.json'} cannot be read: Permission denied\. See to it"):
+        due_attempt("mnist", Place(tmp_path))
+
+
 MANIFESTS = [
     "", "[]", "{}", "null", '{"files": {}}', '{"files": [], "complete": true, "splits": {}}',
     '{"files": {"a": {}}, "complete": false, "splits": {}}', '{"files": {"a": "x"}, "complete": false, "splits": {}}',

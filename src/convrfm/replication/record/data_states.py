@@ -23,10 +23,14 @@ def read_state(path: Path, *needs: str) -> dict[str, Any]:
         needs: the fields that it has to have beside `state`.
 
     Raises:
-        CorruptDataError: it is damaged, or lacks a field.
+        CorruptDataError: it is damaged, lacks a field, or may not be read.
+        FileNotFoundError: it is missing.
     """
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        msg = f"{path} cannot be read: {error.strerror}. See to it that it can be read."
+        raise CorruptDataError(msg) from error
     except ValueError as error:
         state, reason = None, str(error)
     else:
@@ -58,12 +62,12 @@ def due_attempt(name: str, place: Place) -> int:
     It is a parameter of the rule that writes the state, which therefore runs when an attempt is due.
 
     Raises:
-        CorruptDataError: the state file is damaged.
+        CorruptDataError: the state file is damaged, or may not be read.
     """
-    path = place.home / STATE
-    if not path.exists():
+    try:
+        state = read_state(place.home / STATE, "attempt", "fingerprint")
+    except FileNotFoundError:
         return 0
-    state = read_state(path, "attempt", "fingerprint")
     holds = state["state"] == "present" and state["fingerprint"] == fingerprint(find_entry(name), place)
     attempt: int = state["attempt"]
     return attempt if holds else attempt + 1
