@@ -180,10 +180,29 @@ def test_folders_without_a_file_are_no_reason_to_move_file_by_file(tmp_path):
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "c").mkdir()
     (tmp_path / "c/mine").write_bytes(b"mine")
-    (tmp_path / "x.zip").write_bytes(zipped({"a/b/1": b"1", "a/2": b"2", "c/mine": b"theirs", "c/d/3": b"3"}))
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e/elsewhere").symlink_to(tmp_path / "a disk that is not there")
+    inside = {"a/b/1": b"1", "a/2": b"2", "c/mine": b"theirs", "c/d/3": b"3", "e/4": b"4"}
+    (tmp_path / "x.zip").write_bytes(zipped(inside))
     found = unpack(tmp_path / "x.zip", tmp_path, Unpacking(""), 1e6)
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == ["a/2", "a/b/1", "c/d/3"]
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == ["a/2", "a/b/1", "c/d/3", "e/4"]
+    # What somebody has stays.
     assert (tmp_path / "c/mine").read_bytes() == b"mine"
+    assert (tmp_path / "e/elsewhere").is_symlink()
+
+
+def test_after_a_try_that_failed_folders_are_moved_whole_again(tmp_path, monkeypatch):
+    made = MAKERS["aircraft"]()
+    remotes = REGISTRY["aircraft"].remotes
+    inside = members("x.tar.gz", made.files["fgvc-aircraft-2013b.tar.gz"])
+    wrong = {name: b"" if name.endswith("train.txt") else content for name, content in inside.items()}
+    files = {"fgvc-aircraft-2013b.tar.gz": tar_gz(wrong)}
+    assert get(replace(made, files=files), tmp_path, name="aircraft", remotes=remotes)[0].state == "corrupt"
+    assert (tmp_path / "fgvc-aircraft-2013b/data/images").is_dir()
+    renamed, real = [], archives.Path.rename
+    monkeypatch.setattr(archives.Path, "rename", lambda path, target: (renamed.append(target), real(path, target))[1])
+    assert get(made, tmp_path, name="aircraft", remotes=remotes)[0].state == "present"
+    assert renamed == [tmp_path / "fgvc-aircraft-2013b"]
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "state.json", ".lock", "./manifest.json", "Manifest.JSON"])

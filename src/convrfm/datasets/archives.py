@@ -3,12 +3,13 @@
 import errno
 import gzip
 import math
+import os
 import shutil
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
@@ -202,23 +203,30 @@ def _check_names(archive: Path, folder: Path) -> None:
 def _moved(source: Path, target: Path) -> list[Path]:
     """Move what is in a folder to where it belongs, except files that are there already, and give the files that were moved.
 
-    Folders are moved whole, unless they hold files there.
+    Folders are moved whole, unless they hold something there.
     """
     target.mkdir(parents=True, exist_ok=True)
     moved = []
     for path in sorted(source.iterdir()):
         final = target / path.name
-        if path.is_dir() and final.is_dir() and (final.is_symlink() or _files(final)):
-            moved += _moved(path, final)
-        elif path.is_dir():
+        if path.is_dir():
+            _remove_empty(final)
             if final.is_dir():
-                shutil.rmtree(final)  # of empty folders
-            path.rename(final)
-            moved += _files(final)
+                moved += _moved(path, final)
+            else:
+                path.rename(final)
+                moved += _files(final)
         elif not final.exists():
             path.replace(final)
             moved.append(final)
     return moved
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove folders that hold nothing, as one that failed leaves them: they would be filled file by file."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(parent).rmdir()
 
 
 @contextmanager
