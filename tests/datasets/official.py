@@ -123,7 +123,7 @@ def imagenet32():
     for name, (some, their) in {**batches, "val_data": truth["val"]}.items():
         batch = {"data": rows_of(some), "labels": [x + 1 for x in their], "mean": rows_of(some).mean(axis=0)}
         files[name] = pickle.dumps(batch, protocol=4)
-    return Made(files, truth, 6)
+    return Made(files, truth, 1000)
 
 
 def gtsrb():
@@ -229,7 +229,7 @@ def food101():
 
 
 def celeba():
-    truth = {split: (plain(n, 21, 17, n), labels(n, 2)) for split, n in (("train", 8), ("test", 5))}
+    truth = {split: (plain(n, 218, 178, n), labels(n, 2)) for split, n in (("train", 8), ("test", 5))}
     images = truth["train"][0] + truth["test"][0]
     smiles = truth["train"][1] + truth["test"][1]
     names = [f"{i + 1:06d}.jpg" for i in range(13)]

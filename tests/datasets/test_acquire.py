@@ -382,9 +382,14 @@ def test_the_workflow_names_its_command(tmp_path, made):
     assert _with_command(present, entry, place) == present
     changed(tmp_path, made)
     corrupt = _with_command(examine(entry, place), entry, place)
-    assert corrupt.remedy == f"Delete what is wrong in {tmp_path}, then fetch it again. `snakemake -c1 download_mnist` does so."
+    assert corrupt.remedy == (
+        f"Delete it and fetch it again. Or, if the data set was changed on purpose, delete {tmp_path / 'manifest.json'}. "
+        "`snakemake -c1 download_mnist` fetches what is not there."
+    )
     given = Place(tmp_path / "home", tmp_path / "given")
-    assert _with_command(examine(entry, given), entry, given).remedy.endswith("Or take mnist out of data_folders.")
+    assert _with_command(examine(entry, given), entry, given).remedy.endswith(
+        "Or name another folder in data_folders, or take mnist out of it."
+    )
     manual = examine(REGISTRY["stanford-cars"], Place(tmp_path / "cars"))
     assert _with_command(manual, REGISTRY["stanford-cars"], Place(tmp_path / "cars")) == manual
 

@@ -241,19 +241,19 @@ def class_folders(folder, names, split, seed=0):
 
 @pytest.mark.parametrize("name", ["gtsrb", "dtd", "aircraft", "flowers102", "food101", "stanford-cars"])
 def test_folders_of_classes(tmp_path, name):
-    class_folders(tmp_path / "given", ["2", "10", "1"], "train")
+    class_folders(tmp_path / "given", [*map(str, range(10, -1, -1))], "train")
     class_folders(tmp_path / "given", ["10", "2"], "test", seed=1)  # one class is missing: labels are still the same
     entry, place = REGISTRY[name], Place(tmp_path / "home", tmp_path / "given")
     state = examine(entry, place)
     assert _shown(entry, state) == "present, as first seen", state.reason
     train, test = (read_split(entry, place, split) for split in ("train", "test"))
-    assert train.classes == test.classes == ("1", "2", "10")
-    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [1, 2])
+    assert train.classes == test.classes == tuple(map(str, range(11)))
+    assert (train.labels.tolist(), test.labels.tolist()) == ([*range(11)], [2, 10])
     write_json(tmp_path / "state.json", asdict(state))
     _, _, record = prepare(tmp_path, name, n_train=2, n_test=2, protocol="corrected", folders={name: str(tmp_path / "given")})
     assert record["layout"] == "train/<class>/<image> and test/<class>/<image>"
-    class_folders(tmp_path / "given", ["3"], "test")
-    with pytest.raises(CorruptDataError, match=r"has the class 3, which .*train does not have"):
+    class_folders(tmp_path / "given", ["11"], "test")
+    with pytest.raises(CorruptDataError, match=r"has the class 11, which .*train does not have"):
         read_split(entry, place, "test")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,21 @@ from convrfm.datasets.archives import UNPACKING, clear_unpacking, unpack
 from convrfm.datasets.download import Patience, download
 from convrfm.datasets.entries import IDX, Entry, Remote, Unpacking
 from convrfm.datasets.manifest import (
+    AGAIN,
     Manifest,
+    WrongFilesError,
     add_to_manifest,
     check_files,
+    differing,
     locked,
     not_published,
     read_manifest,
+    remedy_for,
+    unreadable,
     wrong_checksum,
 )
-from convrfm.datasets.places import Located, Place, data_files, locate, missing, top_names, visible_files
-from convrfm.errors import AbsentDataError, CorruptDataError
+from convrfm.datasets.places import MANIFEST, Located, Place, data_files, locate, missing, top_names, visible_files
+from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.system.storage import clear_leftovers, sha256
 
 __all__ = ["State", "acquire", "examine"]
@@ -78,6 +84,10 @@ def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: 
     """
     if not entry.has_files:
         return examine(entry, place)
+    return _explained(entry, place, lambda: _acquired(entry, place, mirror, patience or Patience()))
+
+
+def _acquired(entry: Entry, place: Place, mirror: str | None, patience: Patience) -> State:
     with locked(place.home):
         clear_unpacking(place.home)
         state = there = _examine(entry, place)
@@ -90,7 +100,7 @@ def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: 
             for remote in entry.remotes:
                 located = locate(entry, place)
                 if any(path in remote.gives for path in (*located.lacking, *located.absent)):
-                    _provide(entry, remote, place, mirror, patience or Patience(), fetched)
+                    _provide(entry, remote, place, mirror, patience, fetched)
             state = _examine(entry, place, fetched)
         except AbsentDataError as error:
             # The first images are of use without the others.
@@ -113,19 +123,33 @@ def examine(entry: Entry, place: Place) -> State:
         StorageError: the manifest cannot be written to.
     """
     if not entry.has_files:
-        splits = _summarise(entry, place) if entry.obtained == "embedded" else {}
+        splits = _summarise(entry, place, []) if entry.obtained == "embedded" else {}
         return State(entry.name, "present", splits=splits)
+    return _explained(entry, place, lambda: _examined(entry, place))
+
+
+def _examined(entry: Entry, place: Place) -> State:
     if missing(entry, place) and not place.home.exists():
         return _examine(entry, place)  # without making a folder for it
     with locked(place.home):
         return _examine(entry, place)
 
 
-def _summarise(entry: Entry, place: Place) -> dict[str, Any]:
+def _explained(entry: Entry, place: Place, find: Callable[[], State]) -> State:
+    """The state that is found, or the one of files that may not be read."""
+    try:
+        return find()
+    except StorageError:
+        raise
+    except OSError as error:
+        return _corrupt(entry, place, unreadable(place, error))
+
+
+def _summarise(entry: Entry, place: Place, files: list[str]) -> dict[str, Any]:
     # Readers bring in torchvision, which nothing else here needs.
     from convrfm.datasets.formats import summarise
 
-    return summarise(entry, place)
+    return summarise(entry, place, files)
 
 
 def _examine(entry: Entry, place: Place, fetched: _Fetched | None = None) -> State:
@@ -153,13 +177,33 @@ def _checked(entry: Entry, located: Located, files: list[str], fetched: _Fetched
     """Check all files, read the data through when they are seen for the first time, and record what is new."""
     place = located.place
     manifest = read_manifest(place.home)
+    folder = "" if place.given is None else str(place.given.absolute())
+    before = manifest.get("folder", folder)
+    try:
+        new, facts = _compared(entry, located, files, manifest, fetched)
+    except WrongFilesError as error:
+        if before == folder:
+            raise
+        # Another copy, or another layout: neither of the two is wrong by itself.
+        kept = place.home / MANIFEST
+        fault = f"It was first seen in {before or place.home}, and the files in {place.files} are others: {error.fault}"
+        remedy = f"Take the data from {before or place.home} again; or delete {kept} to take them from {place.files}."
+        raise WrongFilesError(fault, remedy) from error
+    return add_to_manifest(entry, place, new, folder=folder, **facts)
+
+
+def _compared(
+    entry: Entry, located: Located, files: list[str], manifest: Manifest, fetched: _Fetched
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is new: records of files, and facts for the manifest."""
+    place = located.place
     if manifest["complete"] and not entry.recorded_when_read:
         # What is hidden counts no more, but may have been recorded once.
         recorded = set(manifest["files"]) - set(entry.archives)
         gone = sorted(path for path in recorded - set(files) if not located[path].exists())
         if gone:
-            msg = f"{place.files / gone[0]} is gone; in all, {len(gone)} of {len(manifest['files'])} files are."
-            raise CorruptDataError(msg)
+            fault = f"{place.files / gone[0]} is gone; in all, {len(gone)} of {len(manifest['files'])} files are."
+            raise differing(place, fault, "Put it back; or delete the rest, and fetch all of it again.")
     # A fetched archive has been checked, and its record is about to be replaced; one that is read in place is data.
     read = set(located.paths.values())
     archives = (path for path in entry.archives if path not in fetched.records and place.files / path not in read)
@@ -171,8 +215,8 @@ def _checked(entry: Entry, located: Located, files: list[str], fetched: _Fetched
         _check_archives(entry, place, fetched)
     new = check_files(entry, located, paths, manifest, fetched.given_by)
     grown = any(path in new and path not in manifest["files"] for path in entry.batches)
-    facts = {} if manifest["complete"] and not grown else {"complete": True, "splits": _summarise(entry, place)}
-    return add_to_manifest(entry, place, new, **facts)
+    facts = {} if manifest["complete"] and not grown else {"complete": True, "splits": _summarise(entry, place, files)}
+    return new, facts
 
 
 def _check_sizes(entry: Entry, located: Located, paths: list[str]) -> None:
@@ -180,8 +224,8 @@ def _check_sizes(entry: Entry, located: Located, paths: list[str]) -> None:
     for path in paths:
         size = located[path].stat().st_size
         if size > entry.most_bytes:
-            msg = f"{located[path]} has {size / 1e6:.3g} MB, and all of the data set has {entry.megabytes:g} MB."
-            raise CorruptDataError(msg)
+            fault = f"{located[path]} has {size / 1e6:.3g} MB, and all of the data set has {entry.megabytes:g} MB."
+            raise WrongFilesError(fault, remedy_for(located.place, AGAIN))
 
 
 def _check_archives(entry: Entry, place: Place, fetched: _Fetched) -> None:
@@ -193,7 +237,7 @@ def _check_archives(entry: Entry, place: Place, fetched: _Fetched) -> None:
             continue
         problem = wrong_checksum(archive, remote.checksum)
         if problem is not None:
-            raise not_published(archive, problem)
+            raise not_published(place, archive, problem)
 
 
 def _check_room(entry: Entry, place: Place) -> None:
@@ -219,7 +263,7 @@ def _provide(entry: Entry, remote: Remote, place: Place, mirror: str | None, pat
         _check_sizes(entry, located, [remote.path])
         problem = _problem(entry, remote, target, place, None, fetched)
         if problem is not None:
-            raise not_published(target, problem)
+            raise not_published(place, target, problem)
         check_files(entry, located, [remote.path], {**manifest, "complete": False})
     else:
         addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls
@@ -272,10 +316,10 @@ def _gives_published(entry: Entry, remote: Remote, how: Unpacking, file: Path, p
 
 
 def _is_published(path: Path, content: str) -> bool:
-    """Whether a file has a checksum, or a folder a number of files ("ppm:26640")."""
+    """Whether a file has a checksum, or a folder a number of files ("ppm:26640"), which is no checksum of them."""
     if path.is_dir():
         suffix, _, count = content.partition(":")
-        return sum(name.endswith(f".{suffix}") for name in visible_files(path, follow_links=False)) == int(count)
+        return sum(name.endswith(f".{suffix}") for name in visible_files(path)) == int(count)
     return path.is_file() and wrong_checksum(path, content) is None
 
 
@@ -292,11 +336,12 @@ def _absent(entry: Entry, place: Place, reason: str) -> State:
 
 
 def _corrupt(entry: Entry, place: Place, error: CorruptDataError) -> State:
-    source = f": {entry.steps}" if entry.obtained == "manual" else " fetch it again."
-    remedy = f"Delete what is wrong in {place.files}, then{source}"
-    if place.of_system:
-        remedy = f"Install the package that fills {place.files} again, or put the data into {place.home}."
-    return State(entry.name, "corrupt", f"{entry.title} is corrupt: {error}", remedy)
+    fault, remedy = str(error), remedy_for(place, f"Delete what is wrong in {place.files}, then fetch it again.")
+    if isinstance(error, WrongFilesError):
+        fault, remedy = error.fault, error.remedy
+    if entry.obtained == "manual" and place.given is None:
+        remedy += f" By hand: {entry.steps}"
+    return State(entry.name, "corrupt", f"{entry.title} is corrupt: {fault}", remedy)
 
 
 def _forms(entry: Entry) -> str:

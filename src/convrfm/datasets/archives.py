@@ -3,17 +3,19 @@
 import errno
 import gzip
 import math
+import os
 import shutil
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from convrfm.datasets.entries import Unpacking
+from convrfm.datasets.places import LOCK, MANIFEST, STATE
 from convrfm.errors import ConvRFMError, CorruptDataError
 from convrfm.system.storage import explained_writes, open_plain
 
@@ -39,7 +41,8 @@ Member = tuple[str, IO[bytes]]
 def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path]:
     """Unpack a zip file (stored or deflated), a tar file (plain or with gzip) or a gzip file.
 
-    Everything is unpacked aside first, and moved once it is complete; files that are there already stay as they are.
+    Everything is unpacked aside first, and moved once it is complete: a folder in one step, so that a process that is killed
+    meanwhile leaves all of it or nothing. Files that are there already stay as they are, and so do those beside them.
 
     Args:
         archive: the file.
@@ -52,7 +55,7 @@ def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path
 
     Raises:
         CorruptDataError: it is truncated, damaged, encrypted or compressed in another way, holds a link or a device, names a
-            place outside the folder, or unpacks to more than the limit.
+            place outside the folder or a file that is written here, or unpacks to more than the limit.
         StorageError: the disk is full, or the folder read-only.
     """
     budget = _Budget(archive, limit)
@@ -65,6 +68,9 @@ def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path
                 outer, source = source, aside / "inner"
                 for inner in _files(outer):
                     _unpack_members(inner, source, "*", budget)
+            source.mkdir(exist_ok=True)
+            if root / how.into == root:
+                _check_names(archive, source)
             return _moved(source, root / how.into)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -186,16 +192,41 @@ def _inside(folder: Path, name: str, archive: Path) -> Path:
     return folder / parts
 
 
+def _check_names(archive: Path, folder: Path) -> None:
+    """Refuse an archive that brings what is written here of a data set, and would be believed."""
+    taken = sorted(path.name for path in folder.iterdir() if path.name.lower() in (MANIFEST, STATE, LOCK))
+    if taken:
+        msg = f"{archive} holds {taken[0]!r}, which is written here and not unpacked: it is refused. Delete the archive."
+        raise CorruptDataError(msg)
+
+
 def _moved(source: Path, target: Path) -> list[Path]:
-    """Move files to where they belong, except those that are there already, and give the ones that were moved."""
+    """Move what is in a folder to where it belongs, except files that are there already, and give the files that were moved.
+
+    Folders are moved whole, unless they hold something there.
+    """
+    target.mkdir(parents=True, exist_ok=True)
     moved = []
-    for path in _files(source):
-        final = target / path.relative_to(source)
-        if not final.exists():
-            final.parent.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        final = target / path.name
+        if path.is_dir():
+            _remove_empty(final)
+            if final.is_dir():
+                moved += _moved(path, final)
+            else:
+                path.rename(final)
+                moved += _files(final)
+        elif not final.exists():
             path.replace(final)
             moved.append(final)
     return moved
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove folders that hold nothing, as one that failed leaves them: they would be filled file by file."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(parent).rmdir()
 
 
 @contextmanager

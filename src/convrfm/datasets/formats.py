@@ -11,7 +11,8 @@ import csv
 import json
 import math
 import struct
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,10 @@ import numpy as np
 from convrfm.datasets.entries import CLASS_FOLDERS, Entry
 from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.local_signal import in_random_greys
-from convrfm.datasets.places import Located, Place, locate
+from convrfm.datasets.manifest import AGAIN, WrongFilesError, listed_but_missing, remedy_for
+from convrfm.datasets.places import Located, Place, is_hidden, locate
 from convrfm.datasets.restricted_pickle import load_pickle, read_weights
-from convrfm.errors import CorruptDataError
+from convrfm.errors import ConvRFMWarning, CorruptDataError
 from convrfm.numerics.inputs import generator
 from convrfm.system.machine import require
 
@@ -38,6 +40,9 @@ from PIL import Image  # noqa: E402 (named above if it is missing)
 
 MOST_IMAGES, MOST_TEXT, MOST_CHUNK = 2_000_000, 10**8, 2**26
 """Images of a split, bytes of USPS, and bytes that HDF5 unpacks at once: above what any data set has."""
+
+NO_CLASS = "BACKGROUND_Google"
+"""A folder among the class folders of Caltech101, with images of no class; torchvision leaves it out as well."""
 
 PATCH_SIZE, PATCHES = 32, 2000
 """Pixels of each side of a patch of a photograph, and patches of each split."""
@@ -213,9 +218,9 @@ def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
         number = bisect.bisect_right(starts, index) - 1
         return Image.fromarray(batch(number)[0][index - starts[number]])
 
-    found = np.concatenate(labels)
-    classes = tuple(str(label) for label in range(int(found.max()) + 1))
-    return Split(found, classes, image, lambda _: [], whole)
+    # The official number: the largest label of a split that lacks classes, or of one with wrong labels, says nothing.
+    classes = tuple(str(label) for label in range(entry.classes))
+    return Split(np.concatenate(labels), classes, image, lambda _: [], whole)
 
 
 def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
@@ -226,9 +231,7 @@ def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
     kaggle = located.reader == "gtsrb-kaggle"
     train, test, table = (located[path] for path in (entry.layouts[0].needs if kaggle else entry.required))
     paths, labels, classes = class_files(train, (".png",) if kaggle else (".ppm",), by_number=kaggle)
-    # Without one of the folders, the labels of all others would be wrong.
-    wrong = [name for number, name in enumerate(classes) if not name.isdecimal() or int(name) != number]
-    _refuse(bool(wrong), f"the class folders in {train} are not numbered from 0 without gaps: {', '.join(wrong[:1])}")
+    _check_numbers(train, classes, 0)
     if split == "test":
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file, delimiter="," if kaggle else ";"))
@@ -237,26 +240,44 @@ def _gtsrb(entry: Entry, located: Located, split: str) -> Split:
     return from_files(located.place.files, paths, labels, classes)
 
 
+def _check_numbers(folder: Path, classes: list[str], *starts: int) -> None:
+    """Refuse numbered class folders with a gap: the labels of all classes behind it would be those of others."""
+    numbers = [int(name) if name.isdecimal() else -1 for name in classes]
+    start = numbers[0] if numbers[0] in starts else starts[0]
+    wrong = [name for place, name in enumerate(classes) if numbers[place] != start + place]
+    shown = " or ".join(map(str, starts))
+    _refuse(bool(wrong), f"the class folders in {folder} are not numbered from {shown} without gaps: {', '.join(wrong[:1])}")
+
+
+def _indices(found: list[str], classes: list[str], where: Path, known: Path) -> list[int]:
+    """The labels of names of classes, which index the classes that `known` has."""
+    label_of = {name: label for label, name in enumerate(classes)}
+    unknown = sorted(set(found) - set(label_of))
+    _refuse(bool(unknown), f"{where} has the class {', '.join(unknown[:1])}, which {known} does not have")
+    return [label_of[name] for name in found]
+
+
 def _dtd(entry: Entry, located: Located, split: str) -> Split:
-    """A list of images of each split, by class."""
-    lines = located[f"dtd/dtd/labels/{split}1.txt"].read_text().split()
-    names = [line.partition("/")[0] for line in lines]
-    classes = sorted(set(names))
-    paths = [located["dtd/dtd/images/"] / line for line in lines]
-    return from_files(located.place.files, paths, [classes.index(name) for name in names], classes)
+    """A list of images of each split, by class; the classes are those of the training images."""
+    train, table = (located[f"dtd/dtd/labels/{name}1.txt"] for name in ("train", split))
+    classes = sorted({line.partition("/")[0] for line in train.read_text().split()})
+    lines = table.read_text().split()
+    labels = _indices([line.partition("/")[0] for line in lines], classes, table, train)
+    return from_files(located.place.files, [located["dtd/dtd/images/"] / line for line in lines], labels, classes)
 
 
 def _aircraft(entry: Entry, located: Located, split: str) -> Split:
     """A list of images of each split with their manufacturers, whose names have spaces."""
     base = "fgvc-aircraft-2013b/data"
-    classes = located[f"{base}/manufacturers.txt"].read_text().splitlines()
-    lines = located[f"{base}/images_manufacturer_{split}.txt"].read_text().splitlines()
+    names, table = (located[f"{base}/{name}.txt"] for name in ("manufacturers", f"images_manufacturer_{split}"))
+    classes, lines = names.read_text().splitlines(), table.read_text().splitlines()
+    labels = _indices([line.partition(" ")[2] for line in lines], classes, table, names)
     paths = [located[f"{base}/images/"] / f"{line.partition(' ')[0]}.jpg" for line in lines]
-    return from_files(located.place.files, paths, [classes.index(line.partition(" ")[2]) for line in lines], classes)
+    return from_files(located.place.files, paths, labels, classes)
 
 
 def _caltech101(entry: Entry, located: Located, split: str) -> Split:
-    found = class_files(located["caltech101/101_ObjectCategories/"], (".jpg",), without="BACKGROUND_Google")
+    found = class_files(located["caltech101/101_ObjectCategories/"], (".jpg",), without=NO_CLASS)
     return from_files(located.place.files, *found)
 
 
@@ -272,24 +293,25 @@ def _flowers102(entry: Entry, located: Located, split: str) -> Split:
 
 
 def _food101(entry: Entry, located: Located, split: str) -> Split:
-    """Lists of the images of each class."""
-    lists = json.loads(located[f"food-101/meta/{split}.json"].read_text())
-    classes = sorted(lists)
-    lines = [(label, line) for label, name in enumerate(classes) for line in lists[name]]
+    """Lists of the images of each class; the classes are those of the training images."""
+    train, table = (located[f"food-101/meta/{name}.json"] for name in ("train", split))
+    classes, lists = sorted(json.loads(train.read_text())), json.loads(table.read_text())
+    lines = [(name, line) for name in sorted(lists) for line in lists[name]]
+    labels = _indices([name for name, _ in lines], classes, table, train)
     paths = [located["food-101/images/"] / f"{line}.jpg" for _, line in lines]
-    return from_files(located.place.files, paths, [label for label, _ in lines], classes)
+    return from_files(located.place.files, paths, labels, classes)
 
 
 def _celeba(entry: Entry, located: Located, split: str) -> Split:
     """Tables by image: the part that it belongs to, and 40 attributes, which are 1 or -1."""
     _, header, *rows = located["celeba/list_attr_celeba.txt"].read_text().splitlines()
     column = header.split().index("Smiling") + 1
-    smiles = {row.split()[0]: row.split()[column] == "1" for row in rows}
+    smiles = {row.split()[0]: {"1": 1, "-1": 0}[row.split()[column]] for row in rows}
     part = {"train": "0", "test": "2"}[split]
     lines = (line.split() for line in located["celeba/list_eval_partition.txt"].read_text().splitlines())
     names = [name for name, number in lines if number == part]
     paths = [located["celeba/img_align_celeba/"] / name for name in names]
-    return from_files(located.place.files, paths, [int(smiles[name]) for name in names], ("not smiling", "smiling"))
+    return from_files(located.place.files, paths, [smiles[name] for name in names], ("not smiling", "smiling"))
 
 
 def _stanford_cars(entry: Entry, located: Located, split: str) -> Split:
@@ -305,7 +327,10 @@ def _stanford_cars(entry: Entry, located: Located, split: str) -> Split:
 
 def _class_folders(entry: Entry, located: Located, split: str) -> Split:
     """A folder for each split with one for each class; classes whose names are numbers are in their order."""
-    return from_files(located.place.files, *_by_class(located["train/"], located[f"{split}/"], SUFFIXES))
+    paths, labels, classes = _by_class(located["train/"], located[f"{split}/"], SUFFIXES)
+    if all(name.isdecimal() for name in classes):
+        _check_numbers(located["train/"], classes, *((0,) if entry.name == "gtsrb" else (0, 1)))
+    return from_files(located.place.files, paths, labels, classes)
 
 
 def _imagenette(entry: Entry, located: Located, split: str) -> Split:
@@ -318,13 +343,11 @@ def _imagenette(entry: Entry, located: Located, split: str) -> Split:
 
 def _by_class(train: Path, folder: Path, suffixes: tuple[str, ...]) -> tuple[list[str], list[int], list[str]]:
     """Images by class in a folder, with labels that index the classes of the training images."""
-    paths, labels, names = class_files(folder, suffixes, by_number=True)
+    paths, labels, names = class_files(folder, suffixes, without=NO_CLASS, by_number=True)
     if folder == train:
         return paths, labels, names
-    classes = class_files(train, suffixes, by_number=True)[2]
-    unknown = sorted(set(names) - set(classes))
-    _refuse(bool(unknown), f"{folder} has the class {', '.join(unknown[:1])}, which {train} does not have")
-    return paths, [classes.index(names[label]) for label in labels], classes
+    classes = class_files(train, suffixes, without=NO_CLASS, by_number=True)[2]
+    return paths, _indices([names[label] for label in labels], classes, folder, train), classes
 
 
 def _digits(entry: Entry, located: Located, split: str) -> Split:
@@ -401,8 +424,23 @@ READERS: dict[str, Reader] = {
 
 
 def splits_there(entry: Entry, place: Place) -> list[str]:
-    """The splits that can be read: all, except for ImageNet, whose validation images may be missing."""
-    return [split for split in entry.splits if not entry.recorded_when_read or (place.files / split).is_dir()]
+    """The splits that can be read: all, except for ImageNet, whose validation images may be missing.
+
+    Warns:
+        ConvRFMWarning: validation images that do not lie in class folders, as in Kaggle's copy, and so cannot be read.
+    """
+    if not entry.recorded_when_read:
+        return list(entry.splits)
+    found = []
+    for split in entry.splits:
+        folder = place.files / split
+        inside = [path for path in folder.iterdir() if not is_hidden(path.name)] if folder.is_dir() else []
+        if any(path.is_dir() for path in inside):
+            found.append(split)
+        elif inside:
+            msg = f"{folder} has no class folders and is not read: bring its images into the form {split}/<class>/<image>."
+            warnings.warn(msg, ConvRFMWarning, stacklevel=2)
+    return found
 
 
 def read_split(entry: Entry, place: Place, split: str) -> Split:
@@ -421,23 +459,47 @@ def read_split(entry: Entry, place: Place, split: str) -> Split:
         return READERS[located.reader](entry, located, split)
 
 
-def summarise(entry: Entry, place: Place) -> dict[str, Any]:
-    """Read a data set through, as far as its labels and the first image of each split go.
+def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any]:
+    """Read a data set through, as far as its labels, the names of its images and the first image of each split go.
+
+    Args:
+        entry: with files, or embedded.
+        place: its folders.
+        files: all of its files (`convrfm.datasets.places.data_files`).
 
     Returns:
         for images, by split: `images` and `classes`, their numbers; for weights, under "weights": `tensors` and
         `parameters`.
 
     Raises:
-        CorruptDataError: it cannot be read.
+        CorruptDataError: it cannot be read, lists an image that is not there or is empty, or has images of another shape.
     """
     if entry.network:
         tensors = read_weights(entry, place.files)
         return {"weights": {"tensors": len(tensors), "parameters": sum(tensor.numel() for tensor in tensors.values())}}
-    found = {}
+    found, known = {}, set(files)
     for name in splits_there(entry, place):
         split = read_split(entry, place, name)
+        if not entry.recorded_when_read:
+            with explained_reading(f"The list of images of the split {name} of {entry.title}"):
+                listed = split.files(range(len(split)))
+            _check_listed(place, listed, known)
         with explained_reading(f"The first image of the split {name} of {entry.title}"):
-            split.image(0)
+            image = split.image(0)
+            shape = "x".join(map(str, (len(image.getbands()), image.height, image.width)))
+            # Of a fixed shape, as opposed to "3, variable".
+            fixed = entry.shape.replace("x", "").isdecimal()
+            _refuse(fixed and shape != entry.shape, f"its shape is {shape}, not {entry.shape}")
         found[name] = {"images": len(split), "classes": len(split.classes)}
     return found
+
+
+def _check_listed(place: Place, listed: list[str], known: set[str]) -> None:
+    """Refuse images that a list has and the folders of the data set have not, and empty ones."""
+    for path in listed:
+        file = place.files / path
+        if path not in known:
+            raise listed_but_missing(place, file)
+        if not file.stat().st_size:
+            fault = f"{file} is empty."
+            raise WrongFilesError(fault, remedy_for(place, AGAIN))

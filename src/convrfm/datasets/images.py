@@ -59,6 +59,20 @@ class Split:
     files: Callable[[Iterable[int]], list[str]]
     whole: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the labels, whatever reader they come from.
+
+        Raises:
+            CorruptDataError: no image, or labels that are none of the classes.
+        """
+        if not len(self.labels):
+            msg = "no image found"
+            raise CorruptDataError(msg)
+        first, last = self.labels.min(), self.labels.max()
+        if first < 0 or last >= len(self.classes):
+            msg = f"labels run from {first} to {last}, but there are {len(self.classes)} classes"
+            raise CorruptDataError(msg)
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -74,8 +88,7 @@ def from_arrays(
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         msg = f"images of type {images.dtype} and shape {images.shape} were found, not of uint8 and (n, height, width[, 3])"
         raise CorruptDataError(msg)
-    found = _checked(labels, len(images), classes)
-    return Split(found, tuple(classes), lambda i: Image.fromarray(images[i]), lambda _: [], whole)
+    return Split(_labels(labels, len(images)), tuple(classes), lambda i: Image.fromarray(images[i]), lambda _: [], whole)
 
 
 def from_files(
@@ -93,19 +106,13 @@ def from_files(
     def files(indices: Iterable[int]) -> list[str]:
         return [Path(paths[index]).relative_to(root).as_posix() for index in indices]
 
-    return Split(_checked(labels, len(paths), classes), tuple(classes), image, files)
+    return Split(_labels(labels, len(paths)), tuple(classes), image, files)
 
 
-def _checked(labels: Sequence[int] | np.ndarray, images: int, classes: Sequence[str]) -> np.ndarray:
+def _labels(labels: Sequence[int] | np.ndarray, images: int) -> np.ndarray:
     found = np.asarray(labels, np.int64)
     if found.shape != (images,):
         msg = f"{images} images and {found.size} labels do not fit together"
-        raise CorruptDataError(msg)
-    if images == 0:
-        msg = "no image found"
-        raise CorruptDataError(msg)
-    if found.min() < 0 or found.max() >= len(classes):
-        msg = f"labels run from {found.min()} to {found.max()}, but there are {len(classes)} classes"
         raise CorruptDataError(msg)
     return found
 
@@ -160,7 +167,7 @@ def class_files(
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(visible_files(folder / name, follow_links=True), key=os.path.split)
+        found = sorted(visible_files(folder / name), key=os.path.split)
         images = [path for path in found if path.lower().endswith(tuple(suffixes))]
         if not images:
             msg = (

@@ -11,40 +11,99 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from convrfm.datasets.entries import Entry, Remote
-from convrfm.datasets.places import MANIFEST, Located, Place, locate
-from convrfm.errors import AbsentDataError, CorruptDataError
+from convrfm.datasets.places import LOCK, MANIFEST, Located, Place, locate
+from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.system.storage import explained_writes, open_plain, read_json, write_json
 from convrfm.system.terminal import track
 
 __all__ = [
-    "Manifest", "add_to_manifest", "check_files", "locked", "not_published", "read_manifest", "verify", "wrong_checksum",
+    "AGAIN", "Manifest", "WrongFilesError", "add_to_manifest", "check_files", "differing", "listed_but_missing", "locked",
+    "not_published", "read_manifest", "remedy_for", "unreadable", "verify", "wrong_checksum",
 ]  # fmt: skip
 
 Manifest = dict[str, Any]
 """`files`: SHA-256, bytes, origin and perhaps the published checksum, by path; `complete`: whether all files were there;
-`splits`: what was found in them."""
+`splits`: what was found in them; `folder`: the given folder that they were last found right in, "" for the home."""
 
 CHUNK = 2**20
 
 MOST_BYTES = 10**9
 """Of a manifest: that of ImageNet has 0.3 GB."""
 
+AGAIN = "Delete it and fetch it again."
+"""What to do about a wrong file in the home of a data set."""
+
+
+class WrongFilesError(CorruptDataError):
+    """Files that are not what they should be; the message is the fault and the remedy, which states give one by one."""
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(f"{fault} {remedy}")
+        self.fault, self.remedy = fault, remedy
+
+
+def remedy_for(place: Place, at_home: str) -> str:
+    """What to do about wrong files: `at_home` for those in the home of a data set.
+
+    Folders of somebody else are never to be emptied: more often than not they are right, and another data set's.
+    """
+    if place.of_system:
+        return f"Install the package that fills {place.files} again, or put the data into {place.home}."
+    if place.given is not None:
+        return f"The folder {place.given} holds other files, or damaged ones: restore them."
+    return at_home
+
+
+def differing(place: Place, fault: str, at_home: str) -> WrongFilesError:
+    """The error of files that differ from those in the manifest."""
+    remedy = f"{remedy_for(place, at_home)} Or, if the data set was changed on purpose, delete {place.home / MANIFEST}."
+    return WrongFilesError(fault, remedy)
+
+
+def unreadable(place: Place, error: OSError, file: Path | None = None) -> WrongFilesError:
+    """The error of files or folders that the system does not let be read: `file`, or the one that `error` names."""
+    path = file or error.filename or place.files
+    reason = error.strerror or str(error).rstrip(".")
+    return WrongFilesError(f"{path} cannot be read: {reason}.", f"See to it that {path} can be read.")
+
+
+def listed_but_missing(place: Place, file: Path) -> WrongFilesError:
+    """The error of an image that a list of the data set has, and its folders have not."""
+    at_home = "Put it there, or delete the data set and fetch it again."
+    return WrongFilesError(f"{file} is listed but missing.", remedy_for(place, at_home))
+
 
 def read_manifest(home: Path) -> Manifest:
     """Read the manifest in the home of a data set; an empty one if there is none.
 
     Raises:
-        CorruptDataError: it cannot be read.
+        CorruptDataError: it cannot be read, or is none.
     """
     path = home / MANIFEST
     if not path.exists():
         return {"files": {}, "complete": False, "splits": {}}
     try:
         manifest: Manifest = read_json(path, MOST_BYTES)
+        if not _is_manifest(manifest):
+            msg = "it is not a manifest"
+            raise ValueError(msg)  # noqa: TRY301 (explained as all others)
     except (OSError, ValueError) as error:
-        msg = f"{path} is damaged ({error}): restore it, or delete it to have the files recorded again."
-        raise CorruptDataError(msg) from error
+        fault = f"{path} is damaged ({error})."
+        raise WrongFilesError(fault, "Restore it, or delete it to have the files recorded again.") from error
     return manifest
+
+
+def _is_manifest(content: Any) -> bool:
+    def by_name(value: Any, *needs: str) -> bool:
+        return isinstance(value, dict) and all(isinstance(v, dict) and set(needs) <= set(v) for v in value.values())
+
+    return (
+        isinstance(content, dict)
+        and by_name(content.get("files"), "sha256")
+        and by_name(content.get("splits"))
+        and content.get("complete") in (True, False)
+        and not (content["complete"] and not content["splits"])
+    )
 
 
 @contextmanager
@@ -56,7 +115,7 @@ def locked(home: Path) -> Iterator[None]:
     """
     with explained_writes(home):
         home.mkdir(parents=True, exist_ok=True)
-        file = (home / ".lock").open("w")
+        file = (home / LOCK).open("w")
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -80,30 +139,27 @@ def check_files(
 
     Raises:
         CorruptDataError: a file has another hash than when it was first seen; is not among the files of a data set that
-            was complete; is seen for the first time, and is not the published one; or cannot be read.
+            was complete; is listed but missing; is seen for the first time, and is not the published one; is damaged; or may
+            not be read.
     """
-    known = manifest["files"]
+    known, place = manifest["files"], located.place
     closed = manifest["complete"] and not entry.recorded_when_read
     new = {}
-    for path in track(paths, len(paths), f"checking {located.place.files.name}", delay=5):
+    for path in track(paths, len(paths), f"checking {place.files.name}", delay=5):
         file = located[path]
+        if path not in known and not file.exists():
+            raise listed_but_missing(place, file)
         if path not in known and closed and path not in (*entry.archives, *entry.batches):
-            msg = (
-                f"{file} does not belong to the data set: it was not there when the data set was first seen. Remove it; or, if "
-                f"the data set was changed on purpose, delete {located.place.home / MANIFEST}."
-            )
-            raise CorruptDataError(msg)
+            fault = f"{file} does not belong to the data set: it was not there when the data set was first seen."
+            raise differing(place, fault, "Remove it.")
         checksum = "" if "published" in known.get(path, {}) else entry.published.get(path, "")
         digest, problem = _digest(entry, located, path, checksum)
         if path in known and digest != known[path]["sha256"]:
-            msg = (
-                f"{file} has changed: its SHA-256 is {digest}, but it was {known[path]['sha256']} when it was first seen. "
-                "Delete it and fetch it again."
-            )
-            raise CorruptDataError(msg)
+            fault = f"{file} has changed: its SHA-256 is {digest}, but it was {known[path]['sha256']} when it was first seen."
+            raise differing(place, fault, AGAIN)
         # Data sets that were complete before their checksums were known here stay what they are: as first seen.
         if problem and not (path in known and manifest["complete"]):
-            raise not_published(file, problem)
+            raise not_published(place, file, problem)
         if path not in known:
             new[path] = {"sha256": digest, "bytes": file.stat().st_size, "from": "found there"}
             if given_by and path in given_by:
@@ -119,13 +175,15 @@ def _digest(entry: Entry, located: Located, path: str, checksum: str) -> tuple[s
         with located.open(path, math.inf) as file:
             digest, found = _hashes(file, checksum, entry.most_bytes if located.is_packed(path) else math.inf)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        msg = f"{located[path]} is damaged ({error}): delete it and fetch it again."
-        raise CorruptDataError(msg) from error
+        fault = f"{located[path]} is damaged ({error})."
+        raise WrongFilesError(fault, remedy_for(located.place, AGAIN)) from error
+    except OSError as error:
+        raise unreadable(located.place, error, located[path]) from error
     if found is None:
-        msg = (
+        fault = (
             f"{located[path]} unpacks to more than {entry.most_bytes / 1e6:.3g} MB, twice the size of the data: it is refused."
         )
-        raise CorruptDataError(msg)
+        raise WrongFilesError(fault, remedy_for(located.place, AGAIN))
     return digest, _difference(checksum, found)
 
 
@@ -148,9 +206,9 @@ def _difference(checksum: str, found: str) -> str | None:
     return None if found.startswith(expected) else f"its {kind.upper()} is {found}, but the published one is {expected}."
 
 
-def not_published(file: Path, problem: str) -> CorruptDataError:
+def not_published(place: Place, file: Path, problem: str) -> WrongFilesError:
     """The error of a file that differs from the published one, as `wrong_checksum` says."""
-    return CorruptDataError(f"{file} is not the published file: {problem} Delete it and fetch it again.")
+    return WrongFilesError(f"{file} is not the published file: {problem}", remedy_for(place, AGAIN))
 
 
 def wrong_checksum(path: Path, checksum: str) -> str | None:
@@ -191,9 +249,18 @@ def verify(entry: Entry, place: Place, paths: list[str] | None = None) -> dict[s
 
     Raises:
         AbsentDataError: required files are missing.
-        CorruptDataError: see `check_files`.
+        CorruptDataError: see `check_files`; or a file or folder may not be read.
         StorageError: the manifest cannot be written to.
     """
+    try:
+        return _verified(entry, place, paths)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise unreadable(place, error) from error
+
+
+def _verified(entry: Entry, place: Place, paths: list[str] | None) -> dict[str, str]:
     located = locate(entry, place)
     if located.lacking:
         msg = f"{entry.title} is absent: {located.lacking[0]} not found in {place.files}."

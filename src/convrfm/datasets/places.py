@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -14,12 +14,18 @@ from convrfm.system.storage import open_plain
 from convrfm.system.terminal import user_path
 
 __all__ = [
-    "MANIFEST", "Located", "Place", "data_files", "find_place", "fingerprint", "is_hidden", "locate", "missing", "top_names",
-    "visible_files",
+    "LOCK", "MANIFEST", "STATE", "Located", "Place", "data_files", "find_place", "fingerprint", "is_hidden", "locate",
+    "missing", "top_names", "visible_files",
 ]  # fmt: skip
 
 MANIFEST = "manifest.json"
 """In the home of a data set: the SHA-256 of every file."""
+
+STATE = "state.json"
+"""In the home of a data set: whether it is present, absent or corrupt."""
+
+LOCK = ".lock"
+"""In the home of a data set: held by the process that changes it."""
 
 LEFT_BEHIND = {"__macosx", "@eadir", "desktop.ini", "thumbs.db"}
 """What macOS, Synology and Windows leave in folders of images, in small letters."""
@@ -103,11 +109,13 @@ def find_place(data_dir: str | Path, entry: Entry, folders: Mapping[str, str]) -
     home, named = user_path(data_dir) / entry.name, folders.get(entry.name)
     if named:
         return Place(home, user_path(named))
-    if not any((home / path).exists() for path in (*entry.required, *entry.archives)):
+    # A folder that may not be entered ends no plan: it counts as empty.
+    if not any(os.path.exists(home / path) for path in (*entry.required, *entry.archives)):  # noqa: PTH110
         for folder in entry.system_folders:
             place = Place(home, Path(folder), of_system=True)
-            if not locate(entry, place).lacking:
-                return place
+            with suppress(OSError):
+                if not locate(entry, place).lacking:
+                    return place
     return Place(home)
 
 
@@ -115,12 +123,18 @@ def locate(entry: Entry, place: Place) -> Located:
     """Find the required files and folders of a data set.
 
     In its home they lie at their required paths. A given folder may have any of the layouts of the entry; in the official
-    one, leading folders of required paths may be left out, and idx files may be compressed as .gz.
+    one, leading folders of required paths may be left out, the same number of all, and idx files may be compressed as .gz.
 
     Returns:
         what was found, in the first layout that lacks nothing; else in the official one.
+
+    Raises:
+        OSError: a folder cannot be read.
     """
-    official = _look(entry, place, entry.reader or entry.name, entry.required)
+    levels = 1 if place.given is None else max(len(Path(path).parts) for path in entry.required)
+    # From one place: of two copies in a folder, images and labels would be mixed.
+    tries = (_look(entry, place, entry.reader or entry.name, entry.required, left_out=count) for count in range(levels))
+    official = min(tries, key=lambda found: (len(found.lacking), len(found.absent)))
     if place.given is not None and official.lacking:
         for layout in entry.layouts:
             found = _look(entry, place, layout.reader, layout.needs, layout.form)
@@ -129,10 +143,13 @@ def locate(entry: Entry, place: Place) -> Located:
     return official
 
 
-def _look(entry: Entry, place: Place, reader: str, needs: tuple[str, ...], layout: str = "") -> Located:
+def _look(entry: Entry, place: Place, reader: str, needs: tuple[str, ...], layout: str = "", *, left_out: int = 0) -> Located:
     paths = {}
     for path in needs:
-        candidates = _candidates(place, path) if not layout else [place.files / path]
+        parts = Path(path).parts
+        candidates = [place.files.joinpath(*parts[min(left_out, len(parts) - 1) :])]
+        if place.given is not None and IDX in candidates[0].name:
+            candidates.append(candidates[0].with_name(f"{candidates[0].name}.gz"))
         real = next((file for file in candidates if _is_there(file, folder=path.endswith("/"))), None)
         if real is not None:
             paths[path] = real
@@ -146,20 +163,10 @@ def _look(entry: Entry, place: Place, reader: str, needs: tuple[str, ...], layou
     return Located(place, reader, paths, lacking, absent, layout)
 
 
-def _candidates(place: Place, path: str) -> Iterator[Path]:
-    """Where a required path may lie, best first."""
-    parts = Path(path).parts
-    for start in range(len(parts) if place.given is not None else 1):
-        shorter = place.files.joinpath(*parts[start:])
-        yield shorter
-        if place.given is not None and IDX in shorter.name:
-            yield shorter.with_name(f"{shorter.name}.gz")
-
-
 def _is_there(path: Path, *, folder: bool) -> bool:
     if not folder:
         return path.is_file()
-    return path.is_dir() and any(Path(file).is_file() for file in visible_files(path, follow_links=False))
+    return path.is_dir() and any(Path(file).is_file() for file in visible_files(path))
 
 
 def is_hidden(name: str) -> bool:
@@ -167,33 +174,39 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in LEFT_BEHIND
 
 
-def visible_files(folder: Path, *, follow_links: bool) -> Iterator[str]:
+def visible_files(folder: str | Path, above: tuple[str, ...] = ()) -> Iterator[str]:
     """The paths of the files in a folder and below it that are not hidden, nor in a hidden folder, in any order.
+
+    Links are followed, to folders as well as to files, as copies of a data set are often made of them.
 
     Args:
         folder: may be hidden itself.
-        follow_links: whether folders behind links count.
+        above: the real paths of the folders on the way to it.
 
     Raises:
         OSError: a folder cannot be read.
     """
+    here = (*above, os.path.realpath(folder))
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_hidden(entry.name):
+                continue
+            if not _leads_to_folder(entry):
+                yield entry.path
+            # A link to a folder on the way would be followed for ever.
+            elif not (entry.is_symlink() and any(Path(path).is_relative_to(os.path.realpath(entry.path)) for path in here)):
+                yield from visible_files(entry.path, here)
 
-    def stop(error: OSError) -> None:
-        raise error
 
-    for parent, folders, names in os.walk(folder, onerror=stop, followlinks=follow_links):
-        # A link to a folder above would be followed for ever.
-        real = Path(parent).resolve()
-        folders[:] = [
-            name
-            for name in folders
-            if not is_hidden(name) and not real.is_relative_to(os.path.realpath(os.path.join(parent, name)))  # noqa: PTH118
-        ]
-        yield from (os.path.join(parent, name) for name in names if not is_hidden(name))  # noqa: PTH118 (a million files)
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def missing(entry: Entry, place: Place) -> list[str]:
-    """The required files and folders that are missing; a folder without a file counts as missing."""
+    """The required files and folders that are missing; a folder without a file counts as missing. Errors as `locate`."""
     return list(locate(entry, place).lacking)
 
 
@@ -201,6 +214,9 @@ def data_files(entry: Entry, located: Located) -> list[str]:
     """All files that are read, sorted: required paths, and files in required folders, relative to the root of the data.
 
     Folders whose files are recorded when read are left out.
+
+    Raises:
+        OSError: a folder cannot be read.
     """
     found = [path for path in located.paths if not path.endswith("/")]
     if not entry.recorded_when_read:
@@ -208,7 +224,7 @@ def data_files(entry: Entry, located: Located) -> list[str]:
             Path(file).relative_to(located.place.files).as_posix()
             for path, folder in located.paths.items()
             if path.endswith("/")
-            for file in visible_files(folder, follow_links=False)
+            for file in visible_files(folder)
             if Path(file).is_file()  # and no broken link
         ]
     return sorted(found)
@@ -223,10 +239,16 @@ def top_names(entry: Entry, located: Located) -> list[str]:
 
 
 def fingerprint(entry: Entry, place: Place) -> str:
-    """A hash of names, sizes and times of all files: a cheap test for changes since the last check."""
-    located = locate(entry, place)
+    """A hash of names, sizes and times of all files: a cheap test for changes since the last check.
+
+    It is "" where they cannot be read: that is no state that holds.
+    """
     digest = hashlib.sha256()
-    for path in data_files(entry, located) + top_names(entry, located):
-        status = located[path].stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    try:
+        located = locate(entry, place)
+        for path in data_files(entry, located) + top_names(entry, located):
+            status = located[path].stat()
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    except OSError:
+        return ""
     return digest.hexdigest()

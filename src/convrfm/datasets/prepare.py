@@ -22,6 +22,10 @@ TEST_FRACTION = 0.2
 """Share of the training split that serves as test part where there is no other."""
 
 
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+"""How folders of parts of a data set are called, in small letters."""
+
+
 def pair_labels(labels: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
     """Labels of a binary task: 1 for the first class of the pair and 0 for the second, as in the authors' code.
 
@@ -243,6 +247,9 @@ def read_image_folder(
         AbsentDataError: no such folder, or no class folder in it.
         CorruptDataError: a file is damaged or cannot be read faithfully, or a class folder without an image.
         InputError: a size below 1 or beyond the free memory, an unknown colour, or images of different shapes.
+
+    Warns:
+        ConvRFMWarning: files that are left out; or classes whose names are those of parts, such as "train" and "test".
     """
     root = user_path(folder)
     if colour not in ("native", "grey", "rgb"):
@@ -256,12 +263,18 @@ def read_image_folder(
             msg = f"No folder {root}: name a folder that has a folder of images for each class."
             raise AbsentDataError(msg)
         paths, labels, classes = class_files(root)
-        others = sorted(set(visible_files(root, follow_links=True)) - set(paths))
+        others = sorted(set(visible_files(root)) - set(paths))
     except OSError as error:
         msg = f"{error.filename} cannot be read: {error.strerror}."
         raise CorruptDataError(msg) from error
     if others:
         msg = f"{len(others)} files in {root} are left out, as their names are not those of images, such as {others[0]}."
+        warnings.warn(msg, ConvRFMWarning, stacklevel=2)
+    if {name.lower() for name in classes} <= SPLITS:
+        msg = (
+            f"{root} has the classes {', '.join(classes)}, which look like parts of a data set: if they are, name one of these "
+            "folders."
+        )
         warnings.warn(msg, ConvRFMWarning, stacklevel=2)
     if size is not None:
         _check_memory(len(paths), size, 1 if colour == "grey" else 3)

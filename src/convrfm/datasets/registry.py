@@ -236,7 +236,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
             _archive(
                 "stl10_binary.tar.gz", "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
                 "91f7769df0f17e558f3565bffb0c7dfb",
-                *(f"stl10_binary/{name}.bin" for name in ("train_X", "train_y", "unlabeled_X", "test_X", "test_y")),
+                *(f"stl10_binary/{name}.bin" for name in ("train_X", "train_y", "test_X", "test_y")),
                 "stl10_binary/class_names.txt",
             ),
         ),
@@ -245,12 +245,11 @@ IMAGE_SETS: tuple[Entry, ...] = (
             {
                 "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
                 "train_y.bin": "5a34089d4802c674881badbb80307741",
-                "unlabeled_X.bin": "5242ba1fed5e4be9e1e742405eb56ca4",
                 "test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
                 "test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
             },
         ),
-        notes="torchvision's loader insists on the unlabelled images, although nothing here reads them.",
+        notes="The unlabelled images, on which torchvision's loader insists, are not read here and may be missing.",
     ),
     Entry(
         name="pcam", title="PatchCamelyon", source="Veeling et al. 2018, https://github.com/basveeling/pcam",

@@ -11,6 +11,7 @@ from convrfm.datasets.acquire import State, acquire, examine
 from convrfm.datasets.entries import Entry
 from convrfm.datasets.places import Place, find_place, fingerprint
 from convrfm.datasets.registry import REGISTRY, find_entry
+from convrfm.errors import StorageError
 from convrfm.replication.record.data_states import require_present
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import write_json
@@ -19,6 +20,9 @@ from convrfm.system.terminal import track
 __all__ = ["fetch", "print_states", "require"]
 
 log = logging.getLogger(__name__)
+
+UNCHECKED = "unchecked"
+"""In the table, of a data set whose manifest cannot be written."""
 
 
 def fetch(job: Job) -> None:
@@ -47,19 +51,24 @@ def print_states(job: Job) -> None:
     states = {}
     for entry in track(entries, len(entries), "data sets", show=True):
         place = _place(job.settings, entry)
-        states[entry.name] = _with_command(examine(entry, place), entry, place)
+        try:
+            states[entry.name] = _with_command(examine(entry, place), entry, place)
+        except StorageError as error:
+            # What cannot be recorded ends no table of all the others.
+            states[entry.name] = State(entry.name, UNCHECKED, f"{entry.title} is not checked: {error}")
     sys.stdout.write("\n".join(_table(states)) + "\n")
 
 
 def _with_command(state: State, entry: Entry, place: Place) -> State:
     """A state whose remedy says what the workflow can do as well."""
     command, remedy = f"`snakemake -c1 download_{entry.name}`", state.remedy
-    if state.state != "present" and place.given is not None and not place.of_system:
-        remedy += f" Or take {entry.name} out of data_folders."
+    # A damaged manifest is in no given folder, and unreadable files are not fetched.
+    if state.state != "present" and place.given is not None and not place.of_system and str(place.given) in remedy:
+        remedy += f" Or name another folder in data_folders, or take {entry.name} out of it."
     elif state.state == "absent" and entry.obtained != "manual":
         remedy = f"{command} fetches it. {remedy} Or name a filled folder in data_folders."
-    elif state.state == "corrupt" and entry.obtained != "manual" and not place.of_system:
-        remedy += f" {command} does so."
+    elif state.state == "corrupt" and entry.obtained != "manual" and "fetch" in remedy:
+        remedy += f" {command} fetches what is not there."
     return replace(state, remedy=remedy)
 
 
@@ -89,7 +98,7 @@ def _table(states: dict[str, State]) -> Iterator[str]:
         yield row.format(entry.name, shown[entry.name], size, entry.obtained, figures, _found(entry, state)).rstrip()
     for entry in REGISTRY.values():
         state = states[entry.name]
-        if state.state == "corrupt" or (state.state == "absent" and entry.obtained == "manual"):
+        if state.state in ("corrupt", UNCHECKED) or (state.state == "absent" and entry.obtained == "manual"):
             yield f"\n{state.reason}\n  {state.remedy}"
 
 
@@ -102,8 +111,12 @@ def _found(entry: Entry, state: State) -> str:
     if state.state != "present":
         return "see below"
     parts = []
-    for split, numbers in state.splits.items():
-        official = entry.splits.get(split)
-        note = f" (official: {official})" if official not in (None, numbers.get("images")) else ""
-        parts.append(f"{split} " + ", ".join(f"{count} {what}" for what, count in numbers.items()) + note)
+    # In the order of the registry: a manifest that is read has the order of the alphabet.
+    for split in [name for name in (*entry.splits, "weights") if name in state.splits]:
+        numbers = dict(sorted(state.splits[split].items(), reverse=True))
+        official = {"images": entry.splits.get(split), "classes": entry.classes if split in entry.splits else None}
+        others = {what: number for what, number in official.items() if number not in (None, numbers.get(what))}
+        note = ", ".join(str(number) if what == "images" else f"{number} {what}" for what, number in others.items())
+        counts = ", ".join(f"{count} {what}" for what, count in numbers.items())
+        parts.append(f"{split} {counts}" + f" (official: {note})" * bool(note))
     return "; ".join(parts)

@@ -8,20 +8,38 @@ import json
 from pathlib import Path
 from typing import Any
 
-from convrfm.datasets.places import Place, fingerprint
+from convrfm.datasets.places import STATE, Place, fingerprint
 from convrfm.datasets.registry import find_entry
 from convrfm.errors import AbsentDataError, CorruptDataError
 
 __all__ = ["STATE", "due_attempt", "read_state", "require_present"]
 
-STATE = "state.json"
-"""In the home of a data set: whether it is present, absent or corrupt."""
 
+def read_state(path: Path, *needs: str) -> dict[str, Any]:
+    """Read a state file: the fields of `convrfm.datasets.acquire.State`, `attempt` and `fingerprint`.
 
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a state file: the fields of `convrfm.datasets.acquire.State`, `attempt` and `fingerprint`."""
-    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return state
+    Args:
+        path: of the file.
+        needs: the fields that it has to have beside `state`.
+
+    Raises:
+        CorruptDataError: it is damaged, lacks a field, or may not be read.
+        FileNotFoundError: it is missing.
+    """
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        msg = f"{path} cannot be read: {error.strerror}. See to it that it can be read."
+        raise CorruptDataError(msg) from error
+    except ValueError as error:
+        state, reason = None, str(error)
+    else:
+        lacking = [field for field in ("state", *needs) if not isinstance(state, dict) or field not in state]
+        reason = f"it has no {', '.join(lacking)}" if lacking else ""
+    if reason:
+        msg = f"{path} is damaged ({reason}): delete it, and it is written again."
+        raise CorruptDataError(msg)
+    return dict(state)
 
 
 def require_present(path: Path) -> None:
@@ -29,9 +47,9 @@ def require_present(path: Path) -> None:
 
     Raises:
         AbsentDataError: they are absent; the message has the reason and the remedy.
-        CorruptDataError: they are corrupt; likewise.
+        CorruptDataError: they are corrupt, likewise; or the state file is damaged.
     """
-    state = read_state(path)
+    state = read_state(path, "reason", "remedy")
     if state["state"] != "present":
         kind = AbsentDataError if state["state"] == "absent" else CorruptDataError
         msg = f"{state['reason']} {state['remedy']}"
@@ -42,11 +60,14 @@ def due_attempt(name: str, place: Place) -> int:
     """The number of the attempt after which the state of a data set will be true.
 
     It is a parameter of the rule that writes the state, which therefore runs when an attempt is due.
+
+    Raises:
+        CorruptDataError: the state file is damaged, or may not be read.
     """
-    path = place.home / STATE
-    if not path.exists():
+    try:
+        state = read_state(place.home / STATE, "attempt", "fingerprint")
+    except FileNotFoundError:
         return 0
-    state = read_state(path)
     holds = state["state"] == "present" and state["fingerprint"] == fingerprint(find_entry(name), place)
     attempt: int = state["attempt"]
     return attempt if holds else attempt + 1
