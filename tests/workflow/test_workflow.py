@@ -125,14 +125,13 @@ def test_results_that_cannot_be_written(project):
 
 
 def test_a_job_that_fails_says_why_in_a_sentence(project):
-    bars = {"task": "bars", "sigmas": [1.0], **PANEL, "patch_size": 9, "depth": 3}
-    project.configure(overrides={"fig05": {"panels": [bars]}})
-    output = project.snakemake("-c2", "--", "fig05", succeeds=False)
-    assert "error: Images of 16x32 pixels are too small for 3 convolution(s) with 9x9 patches" in output
+    name = "dataset=digits,size=8,fit=stretch,colour=grey,scaling=unit,classes=all,n_train=1439,n_test=20,seed=0"
+    output = project.snakemake("-c1", "--", f"results/quick/runs/prepare/published/{name}/metrics.parquet", succeeds=False)
+    assert "error: n_train is 1439, but the train part of scikit-learn's digits has 1438 images: lower n_train." in output
     assert "Traceback" not in output
-    (log,) = (project.results / "logs/rfm/published").iterdir()
-    assert "too small" in log.read_text()
-    assert not list(project.results.glob("runs/rfm/*/*/*.parquet"))
+    (log,) = (project.results / "logs/prepare/published").iterdir()
+    assert "lower n_train" in log.read_text()
+    assert not list(project.results.glob("runs/prepare/*/*/*.parquet"))
 
 
 def test_an_unknown_data_set(project):
@@ -146,8 +145,8 @@ def test_an_unknown_data_set(project):
 def test_too_few_images(project):
     digits = {"task": "noisy-digits", "sigmas": [1.0], **PANEL, "n_train": 1790}
     project.configure(overrides={"fig05": {"panels": [digits]}})
-    output = project.snakemake("-c2", "--", "fig05", succeeds=False)
-    assert "n_train + n_test is 1806, but there are 1797 embedded digits" in output
+    output = project.snakemake("-n", "--", "fig05", succeeds=False)
+    assert "n_train + n_test must be at most 1797, the number of digits for noisy-digits, but it is 1806" in output
 
 
 def test_every_rule_names_the_environment_and_a_log(project):
