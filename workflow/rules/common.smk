@@ -33,6 +33,7 @@ from convrfm.replication.plan.fits import (
 )
 from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, FILE_SETS, RUNS, Plan, asked_figures
 from convrfm.replication.config.costs import PAIRS, is_pair
+from convrfm.replication.config.folders import check_folders
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
@@ -41,6 +42,9 @@ try:
     SITE = load_site(Path.cwd())
     RESULTS = f"results/{SETTINGS.config.preset}"
     check_folder(Path(RESULTS))
+    if workflow.is_main_process:
+        # A plan may be made where the data are not.
+        check_folders(SETTINGS.config.data_dir, {} if SETTINGS.config.assume_data else SETTINGS.config.data_folders)
     check_paths(sys.executable, (Path(workflow.basedir), Path.cwd()))
 except ConvRFMError as error:
     raise WorkflowError(str(error)) from None
