@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from convrfm.datasets.places import find_place
-from convrfm.datasets.registry import find_entry
+from convrfm.datasets.registry import REGISTRY, files_behind, find_entry
 from convrfm.errors import ConvRFMError
 from convrfm.replication.cluster.site import Site, cancel_orphans, check_folder, check_paths, growth, load_site
 from convrfm.replication.record.closure import closure_hash
@@ -31,7 +31,7 @@ from convrfm.replication.plan.fits import (
     step_rounds,
     step_settings,
 )
-from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, FILE_SETS, RUNS, Plan, asked_figures
+from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, RUNS, Plan, asked_figures
 from convrfm.replication.config.costs import PAIRS, is_pair
 from convrfm.replication.config.folders import check_folders
 
