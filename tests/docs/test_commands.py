@@ -9,10 +9,11 @@ from io import StringIO
 
 import pytest
 import yaml
-from snakemake.cli import parse_args
+from snakemake.cli import parse_args, parse_config
 
 from convrfm.errors import ConvRFMError
 from convrfm.replication.audit.cli import _parser
+from convrfm.replication.config.validation import as_in_yaml
 from convrfm.replication.plan.presets import load_settings
 from docs.pages import PAGES, ROOT, blocks, commands, inline_code, name_of
 
@@ -79,7 +80,7 @@ def test_snakemake_knows_every_option_and_target(followed, monkeypatch):
     for arguments in of_program("snakemake"):
         given = parsed(arguments)
         targets |= set(given.targets)
-        changes = dict(pair.split("=", 1) for pair in given.config or [] if not pair.startswith("backend="))
+        changes = as_in_yaml(parse_config([pair for pair in given.config or [] if not pair.startswith("backend=")]))
         # Keys and values; the plan below has the targets.
         load_settings({**yaml.safe_load((ROOT / "config.yaml").read_text()), **changes}, ROOT / "workflow/presets")
     # These are there in other presets alone.

@@ -189,7 +189,7 @@ def test_presets_name_the_papers_data():
 @pytest.mark.parametrize(("changes", "message"), [
     ({"features": {"tasks": [TASK, TASK]}}, "duplicate"),
     ({"features": {"tasks": [{**TASK, "rounds": 1}]}}, "rounds must be at least 2"),
-    ({"features": {"tasks": [{**TASK, "dataset": "shvn"}]}}, "no data set with classes"),
+    ({"features": {"tasks": [{**TASK, "dataset": "shvn"}]}}, "dataset: must be one of mnist, .*, not 'shvn'"),
     ({"features": {"tasks": [{**TASK, "patch_size": 1}]}}, "orientation"),
     ({"features": {"tasks": [{**TASK, "n_test": 5}]}}, "images must be at most"),
     ({"fig12": {"datasets": ["svhn"]}}, "fig12.datasets: 'svhn' is not in features.tasks"),

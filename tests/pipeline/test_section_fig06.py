@@ -49,7 +49,7 @@ def load(preset="quick", **overrides):
         ({"layers": ["svhn"]}, ["layers must be among datasets, that is digits, but there is 'svhn'"]),
         ({"pairs": [{**DIGITS, "first_classes": 1}]}, ["fig06.pairs.0.first_classes: must", ", not 1", ">= 2"]),
         ({"pairs": [{**DIGITS, "first_classes": 3, "only": ["1-3"]}]}, ["only must name pairs a-b with a < b < first_classes, 3"]),
-        ({"pairs": [{**DIGITS, "only": ["1-3", "1-3"]}]}, ["each once, but it is 1-3, 1-3"]),
+        ({"pairs": [{**DIGITS, "first_classes": 10, "only": ["1-3", "1-3"]}]}, ["each once, but it is 1-3, 1-3"]),
         ({"pairs": [{**DIGITS, "only": ["1+3"]}]}, ["fig06.pairs.0.only.0: must", ", not '1+3'"]),
     ],
 )  # fmt: skip

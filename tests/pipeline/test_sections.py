@@ -15,6 +15,7 @@ QUICK = yaml.safe_load((PRESETS / "quick.yaml").read_text())
 
 BARS = QUICK["fig05"]["panels"][0]
 IMAGES = {"dataset": "digits", "n_train": 20, "n_test": 10, "size": 16}
+PAIRS = {**IMAGES, "first_classes": 10}
 SIMPLENET = QUICK["fig08"]["panels"][0]
 SHALLOW = {"dataset": "digits", "size": 8, "colour": "grey", "scaling": "unit"}
 FEATURES = {"dataset": "svhn", "n_train": 50, "n_test": 50, "network": {"epochs": 2}}
@@ -31,7 +32,7 @@ MOST_NOISE = "adam.seeds_in_most_noise must be at least seeds, 2, but it is 1"
     [
         ({"fig05": {"panels": [BARS] * 2}}, "fig05.panels", "duplicate 'bars'"),
         ({"fig06": {"datasets": [IMAGES] * 2}}, "fig06.datasets", "duplicate 'digits'"),
-        ({"fig06": {"pairs": [IMAGES] * 2}}, "fig06.pairs", "duplicate 'digits'"),
+        ({"fig06": {"pairs": [PAIRS] * 2}}, "fig06.pairs", "duplicate 'digits'"),
         ({"fig08": {"panels": [SIMPLENET] * 2}}, "fig08.panels", "duplicate 'digits'"),
         ({"fig09": {"datasets": [SHALLOW] * 2}}, "fig09.datasets", "duplicate 'digits'"),
         ({"features": {"tasks": [FEATURES] * 2}}, "features.tasks", "duplicate 'svhn'"),

@@ -167,3 +167,9 @@ def test_a_wrong_name_of_a_data_set(project):
     output = project.snakemake("-c1", succeeds=False)
     assert "data_folders" in output
     assert "did you mean 'mnist'" in output
+
+
+def test_targets_of_data_without_files_of_their_own(project):
+    said = project.snakemake("-c1", "download_digits")
+    assert "digits: nothing is to be fetched, as it comes with the installed packages." in said
+    assert "data/mnist/state.json" in project.snakemake("-n", "download_noisy-mnist")

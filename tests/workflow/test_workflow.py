@@ -125,14 +125,13 @@ def test_results_that_cannot_be_written(project):
 
 
 def test_a_job_that_fails_says_why_in_a_sentence(project):
-    bars = {"task": "bars", "sigmas": [1.0], **PANEL, "patch_size": 9, "depth": 3}
-    project.configure(overrides={"fig05": {"panels": [bars]}})
-    output = project.snakemake("-c2", "--", "fig05", succeeds=False)
-    assert "error: Images of 16x32 pixels are too small for 3 convolution(s) with 9x9 patches" in output
+    name = "dataset=digits,size=8,fit=stretch,colour=grey,scaling=unit,classes=all,n_train=1439,n_test=20,seed=0"
+    output = project.snakemake("-c1", "--", f"results/quick/runs/prepare/published/{name}/metrics.parquet", succeeds=False)
+    assert "error: n_train is 1439, but the train part of scikit-learn's digits has 1438 images: lower n_train." in output
     assert "Traceback" not in output
-    (log,) = (project.results / "logs/rfm/published").iterdir()
-    assert "too small" in log.read_text()
-    assert not list(project.results.glob("runs/rfm/*/*/*.parquet"))
+    (log,) = (project.results / "logs/prepare/published").iterdir()
+    assert "lower n_train" in log.read_text()
+    assert not list(project.results.glob("runs/prepare/*/*/*.parquet"))
 
 
 def test_an_unknown_data_set(project):
@@ -146,8 +145,8 @@ def test_an_unknown_data_set(project):
 def test_too_few_images(project):
     digits = {"task": "noisy-digits", "sigmas": [1.0], **PANEL, "n_train": 1790}
     project.configure(overrides={"fig05": {"panels": [digits]}})
-    output = project.snakemake("-c2", "--", "fig05", succeeds=False)
-    assert "n_train + n_test is 1806, but there are 1797 embedded digits" in output
+    output = project.snakemake("-n", "--", "fig05", succeeds=False)
+    assert "n_train + n_test must be at most 1797, the number of digits for noisy-digits, but it is 1806" in output
 
 
 def test_every_rule_names_the_environment_and_a_log(project):
@@ -161,3 +160,36 @@ def test_every_rule_names_the_environment_and_a_log(project):
     assert len(rules) - targets == text.count("    conda:")
     assert len(rules) - targets + len(inheriting) == text.count("    log:")
     assert (project.root / "envs/convrfm.yaml").exists()
+
+
+def test_the_command_line_gives_numbers(project):
+    """In mappings and lists, Snakemake hands them on as text, to its own jobs as well."""
+    given = ["--config", "protocol=published", "overrides={theorem1: {draws: 3, learning_rate: 0.25}}"]
+    project.snakemake("-c1", *given, "--", "theorem1")
+    record = json.loads((project.results / "figures/published/theorem1.json").read_text())
+    assert (record["settings"]["draws"], record["settings"]["learning_rate"]) == (3, 0.25)
+    output = project.snakemake("-n", "--config", "overrides={theorem1: {draws: 3.5}}", "--", "theorem1", succeeds=False)
+    assert "config.yaml: overrides.theorem1.draws: must be an integer, not 3.5" in output
+
+
+def test_files_and_folders_of_the_configuration(project):
+    config = project.root / "config.yaml"
+    text = config.read_text()
+
+    def said(*arguments):
+        output = project.snakemake("-n", *arguments, "--", "datasets", succeeds=False)
+        assert "Traceback" not in output
+        return output
+
+    config.write_text(f"overrides: {{fig04: {{sigma: 2.0}}}}\n{text}")
+    assert re.search(r"config\.yaml: line \d+: the key 'overrides' is there already, in line 1: keep one of the two\.", said())
+    config.write_bytes(text.encode() + b"# \xe4\n")
+    assert "is not UTF-8 text: save the file in this encoding." in said()
+    config.write_text(text)
+    (project.root / "more.yaml").write_text("seeds: [1]\nseeds: [2]\n")
+    assert "more.yaml: line 2: the key 'seeds' is there already, in line 1" in said("--configfile", "more.yaml")
+    assert "config.yaml is a file: name another folder." in said("--config", "data_dir=config.yaml")
+    assert "config.yaml: data_dir: must have no braces" in said("--config", "data_dir=a{b}c")
+    gone = "data_folders={mnist: /gone/away}"
+    assert "config.yaml: data_folders.mnist: there is no folder /gone/away: correct the path, or take" in said("--config", gone)
+    project.snakemake("-n", "--config", gone, "assume_data=true", "--", "datasets")

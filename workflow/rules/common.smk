@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from convrfm.datasets.places import find_place
-from convrfm.datasets.registry import find_entry
+from convrfm.datasets.registry import REGISTRY, files_behind, find_entry
 from convrfm.errors import ConvRFMError
 from convrfm.replication.cluster.site import Site, cancel_orphans, check_folder, check_paths, growth, load_site
 from convrfm.replication.record.closure import closure_hash
@@ -31,8 +31,9 @@ from convrfm.replication.plan.fits import (
     step_rounds,
     step_settings,
 )
-from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, FILE_SETS, RUNS, Plan, asked_figures
+from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, RUNS, Plan, asked_figures
 from convrfm.replication.config.costs import PAIRS, is_pair
+from convrfm.replication.config.folders import check_folders
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 
@@ -41,6 +42,9 @@ try:
     SITE = load_site(Path.cwd())
     RESULTS = f"results/{SETTINGS.config.preset}"
     check_folder(Path(RESULTS))
+    if workflow.is_main_process:
+        # A plan may be made where the data are not.
+        check_folders(SETTINGS.config.data_dir, {} if SETTINGS.config.assume_data else SETTINGS.config.data_folders)
     check_paths(sys.executable, (Path(workflow.basedir), Path.cwd()))
 except ConvRFMError as error:
     raise WorkflowError(str(error)) from None

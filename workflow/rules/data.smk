@@ -21,20 +21,20 @@ checkpoint fetch:
         "../scripts/job.py"
 
 
-for name in FILE_SETS:
+for name in REGISTRY:
 
     rule:
         name:
             f"download_{name}"
         input:
-            state=PLAN.state_file(name),
+            states=[PLAN.state_file(base) for base in files_behind(name)],
         log:
             f"{RESULTS}/logs/fetch/download_{name}.log",
         localrule: True
         conda:
             ENVIRONMENT
         params:
-            **job_params("convrfm.replication.jobs.datasets:require", {}),
+            **job_params("convrfm.replication.jobs.datasets:require", {"dataset": name}),
         script:
             "../scripts/job.py"
 

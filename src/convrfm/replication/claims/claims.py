@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from convrfm.errors import ConvRFMError
 from convrfm.replication.claims.evidence import Rule
+from convrfm.replication.config.validation import load_yaml
 
 __all__ = ["Claim", "ClaimsError", "chosen", "load_claims", "read_claims", "rebuild_command"]
 
@@ -76,7 +77,7 @@ def read_claims(text: str) -> tuple[Claim, ...]:
         ClaimsError: a key, type or range is wrong, or an id is not unique.
     """
     try:
-        claims = TypeAdapter(tuple[Claim, ...]).validate_python(tuple(yaml.safe_load(text)))
+        claims = TypeAdapter(tuple[Claim, ...]).validate_python(tuple(load_yaml(text)))
     except (yaml.YAMLError, TypeError, ValidationError) as error:
         msg = f"claims.yaml must be a list of mappings, one for each claim: {error}"
         raise ClaimsError(msg) from None

@@ -152,7 +152,8 @@ class Costs(Model):
 
     def limit(self, minutes: float, growth: int) -> int:
         """Time limit of a job, in minutes, from its expected minutes; `growth` times that of its first attempt."""
-        return min(growth * max(LEAST_LIMIT, math.ceil(LIMIT * minutes)), self.most_minutes)
+        expected = math.ceil(min(LIMIT * minutes, self.most_minutes))
+        return min(growth * max(LEAST_LIMIT, expected), self.most_minutes)
 
     def memory_limit(self, memory_mb: int, growth: int) -> int:
         """Memory limit of a job, in MiB, from its expected memory; `growth` times that of its first attempt, up to the most."""

@@ -19,9 +19,9 @@ UserPath = Annotated[str, Field(min_length=1), AfterValidator(expand_home)]
 
 
 class Model(BaseModel):
-    """Base of all sections: unknown keys are errors, and so are strings in the place of numbers."""
+    """Base of all sections: unknown keys are errors, and so are strings in the place of numbers, and infinite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def as_yaml(value: Any) -> str:

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from convrfm.errors import ConfigError
 from convrfm.replication.config.models import Model, as_yaml
 
-__all__ = ["nearest", "place", "read_yaml", "section_in", "validated"]
+__all__ = ["as_in_yaml", "check_files", "load_yaml", "nearest", "place", "read_yaml", "section_in", "validated"]
 
 Section = TypeVar("Section", bound=Model)
 
@@ -38,20 +38,83 @@ LONGEST_VALUE = 40
 """Characters of a wrong value, up to which messages show it."""
 
 
+class DuplicateKeyError(yaml.YAMLError):
+    """A mapping has a key twice."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, for which a key that is there twice is an error; the plain one takes the last of them in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if (first := lines.get((key.tag, key.value))) is not None:
+                msg = f"line {line}: the key {key.value!r} is there already, in line {first}: keep one of the two."
+                raise DuplicateKeyError(msg)
+            lines[key.tag, key.value] = line
+        return node
+
+
+def load_yaml(text: str) -> Any:
+    """The content of a text in YAML.
+
+    Raises:
+        DuplicateKeyError: a mapping has a key twice.
+        yaml.YAMLError: it is not YAML.
+        ValueError: it has a date that does not exist, or a number with thousands of digits.
+    """
+    return yaml.load(text, Loader=_Loader)  # noqa: S506
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """Check files that Snakemake reads, in whose YAML it takes the last of equal keys; missing ones are left to it.
+
+    Raises:
+        ConfigError: see `read_yaml`.
+    """
+    for path in paths:
+        if path.suffix != ".json" and path.exists():
+            read_yaml(path, path.name)
+
+
+def as_in_yaml(given: Any) -> Any:
+    """A value of the command line as a file would give it: Snakemake takes all numbers in lists and mappings for text there."""
+    if isinstance(given, Mapping):
+        return {key: as_in_yaml(value) for key, value in given.items()}
+    if isinstance(given, list):
+        return [as_in_yaml(value) for value in given]
+    if not isinstance(given, str):
+        return given
+    try:
+        read = yaml.safe_load(given)
+    except (yaml.YAMLError, ValueError):
+        return given
+    return read if isinstance(read, int | float) or given.lower() == "null" else given
+
+
 def read_yaml(path: Path, source: str) -> Any:
     """Read a file of a user, called `source` in messages.
 
     Raises:
         FileNotFoundError: it is missing.
-        ConfigError: it cannot be read, or is not YAML.
+        ConfigError: it cannot be read, is not YAML, or has a key twice.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except OSError as error:
         msg = f"{source} cannot be read: {error.strerror}."
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        msg = f"{source}: line {line} is not UTF-8 text: save the file in this encoding."
+    except DuplicateKeyError as error:
+        msg = f"{source}: {error}"
+    except (yaml.YAMLError, ValueError) as error:
         msg = f"{source} is not valid YAML: {error}"
     raise ConfigError(msg)
 

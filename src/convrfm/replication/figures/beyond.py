@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from pydantic import Field, model_validator
 
 from convrfm.replication.claims.evidence import counted, with_interval
+from convrfm.replication.config.images import check_task
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import (
     accuracy_of,
@@ -109,7 +110,7 @@ class StudyTask(Model):
     task: Literal["bars", "noisy-digits", "noisy-mnist"] = Field(
         description="noisy bars; noisy digits with scikit-learn's embedded digits (a stand-in); or with MNIST"
     )
-    sigma: float = Field(1.0, gt=0, allow_inf_nan=False, description="noise level, as in fig05")
+    sigma: float = Field(1.0, gt=0, description="noise level, as in fig05")
     n_train: Annotated[list[Positive], each_once(str)] = Field(
         min_length=1,
         description="training images; each number takes the first ones of the same draw. Memory grows as 48 bytes times its "
@@ -123,6 +124,7 @@ class StudyTask(Model):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         self.rfm.check(self.depth)
+        check_task(self.task, max(self.n_train), self.n_test, self.depth, self.patch_size)
         return self
 
 

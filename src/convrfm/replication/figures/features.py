@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from pydantic import Field, field_validator, model_validator
 
-from convrfm.datasets.registry import REGISTRY, files_behind
+from convrfm.datasets.registry import files_behind
 from convrfm.pictures.filtering import CONSTANT
 from convrfm.replication.claims.evidence import (
     Evidence,
@@ -26,6 +26,7 @@ from convrfm.replication.claims.evidence import (
     with_interval,
     with_room,
 )
+from convrfm.replication.config.images import PreparedSet, check_count, check_counts, check_patches
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
@@ -72,7 +73,7 @@ class FeatureNetwork(Model):
 class FeatureTask(Model):
     """One data set with the models that are fitted to it."""
 
-    dataset: str = Field(description="a data set of docs/datasets.md whose images are of small size")
+    dataset: PreparedSet = Field(description="a data set of docs/datasets.md whose images are of small size")
     size: Positive = Field(32, description="pixels of each side")
     colour: Literal["grey", "rgb"] = Field("rgb", description="one channel or three")
     n_train: Positive = Field(description="training images")
@@ -87,14 +88,6 @@ class FeatureTask(Model):
     bandwidth: float = Field(10.0, gt=0, description="bandwidth of the Laplace kernel; the paper's is lost")
     network: FeatureNetwork = Field(description="the network to compare with")
 
-    @field_validator("dataset")
-    @classmethod
-    def _data_set_is_known(cls, name: str) -> str:
-        if name not in REGISTRY or not REGISTRY[name].classes:
-            msg = f"{name!r} is no data set with classes; docs/datasets.md lists them"
-            raise ValueError(msg)
-        return name
-
     @model_validator(mode="after")
     def _metrics_are_learned(self) -> Self:
         if self.rounds < 2:
@@ -102,6 +95,15 @@ class FeatureTask(Model):
             raise ValueError(msg)
         if min(self.patch_size, self.laplace_patch_size) < 2:
             msg = "patches must have at least 2x2 pixels: a single pixel has no orientation"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _images_are_enough_and_large_enough(self) -> Self:
+        check_counts(self.dataset, self.n_train, self.n_test)
+        check_patches(self.depth, self.patch_size, self.size, self.dataset)
+        if self.laplace_patch_size > self.size:
+            msg = f"laplace_patch_size must be at most size, {self.size}, but it is {self.laplace_patch_size}"
             raise ValueError(msg)
         return self
 
@@ -136,6 +138,7 @@ class Features(Model):
             if task.n_test < self.images:
                 msg = f"images must be at most the n_test of {task.dataset}, {task.n_test}, but it is {self.images}"
                 raise ValueError(msg)
+        check_count("natural_images", self.natural_images, self.natural, "train")
         return self
 
 

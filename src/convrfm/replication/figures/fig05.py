@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from convrfm.datasets.local_signal import TASKS, LocalSignalDraw
 from convrfm.pictures.filtering import patch_magnitude
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, spoken_of
+from convrfm.replication.config.images import check_task
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
@@ -94,9 +95,9 @@ class LocalSignalPanel(Model):
     )
     n_train: Positive = Field(description="training images")
     n_test: Positive = Field(description="test images")
-    sigmas: Annotated[
-        list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], each_once(lambda sigma: run_name({"sigma": sigma}))
-    ] = Field(min_length=1, description="noise levels in the authors' parametrisation, see convrfm.datasets.local_signal")
+    sigmas: Annotated[list[Annotated[float, Field(ge=0)]], each_once(lambda sigma: run_name({"sigma": sigma}))] = Field(
+        min_length=1, description="noise levels in the authors' parametrisation, see convrfm.datasets.local_signal"
+    )
     depth: Positive = Field(3, description="convolutions of kernels and networks, L")
     patch_size: Positive = Field(3, description="patch size q")
     rfm: RFMSection = Field(default_factory=RFMSection, description="the kernels that learn")
@@ -110,6 +111,7 @@ class LocalSignalPanel(Model):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         self.rfm.check(self.depth)
+        check_task(self.task, self.n_train, self.n_test, self.depth, self.patch_size)
         return self
 
     @field_validator("sigmas")

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
 from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Number, Reading, Rule, spoken_of
+from convrfm.replication.config.images import check_classes, check_counts, check_patches
 from convrfm.replication.config.models import Model, Positive, each_once, one_of
 from convrfm.replication.figures.accuracies import (
     ACCURACY_NUMBERS,
@@ -103,11 +104,8 @@ class ImageTask(Model):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         self.rfm.check(self.depth)
-        least = self.depth * (self.patch_size - 1) + 1
-        if self.size is not None and self.size < least:
-            sizes = f"depth {self.depth} and patch_size {self.patch_size}"
-            msg = f"size must be at least {least} for {sizes}, but it is {self.size}"
-            raise ValueError(msg)
+        check_patches(self.depth, self.patch_size, self.size, self.dataset)
+        check_counts(self.dataset, self.n_train, self.n_test)
         return self
 
 
@@ -128,6 +126,7 @@ class PairTask(ImageTask):
 
     @model_validator(mode="after")
     def _pairs_are_among_the_first_classes(self) -> Self:
+        check_classes("first_classes", self.first_classes, self.dataset)
         known = {f"{first}-{second}" for first, second in class_pairs(self.first_classes)}
         wrong = [pair for pair in self.only if pair not in known]
         if wrong or len(set(self.only)) < len(self.only):

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
+from convrfm.replication.config.images import check_counts
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs
@@ -116,6 +117,7 @@ class SimpleNetPanel(Model):
                 "batch norm cannot train on"
             )
             raise ValueError(msg)
+        check_counts(self.dataset, self.n_train, self.n_test)
         if self.dataset == "digits" and self.scaling != "unit":
             msg = f"scaling must be 'unit' for digits, which are grey, but it is {self.scaling!r}"
             raise ValueError(msg)

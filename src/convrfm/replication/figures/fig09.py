@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator
 
-from convrfm.datasets.registry import IMAGE_SETS
 from convrfm.replication.claims.evidence import (
     Evidence,
     Judges,
@@ -26,7 +25,8 @@ from convrfm.replication.claims.evidence import (
     none_missing,
     with_interval,
 )
-from convrfm.replication.config.models import Model, Positive, each_once, one_of
+from convrfm.replication.config.images import PreparedSet
+from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import (
     figure_style,
@@ -46,14 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["FIGURE", "Fig09", "ShallowData", "caption", "contrasts", "draw", "draw_figure", "of_networks", "tidy"]
 
 
-# Tasks with noise frames are composed, not prepared.
-READABLE = sorted(entry.name for entry in IMAGE_SETS if entry.splits)
-
-
 class ShallowData(Model):
     """One data set, and the form that its images are brought into."""
 
-    dataset: Annotated[str, one_of(READABLE)] = Field(description="name of a data set, see docs/datasets.md")
+    dataset: PreparedSet = Field(description="name of a data set, see docs/datasets.md")
     size: Annotated[int, Field(ge=4)] = Field(description="pixels of each side that images are resized to")
     colour: Literal["grey", "rgb", "grey-rgb"] = Field(description="one channel, three, or three equal ones")
     scaling: Literal["unit", "cifar10"] = Field(description="values in [0, 1], or SimpleNet's constants for CIFAR-10")

@@ -15,6 +15,7 @@ from convrfm.ansatz.filter_forms import pearson
 from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import random_metrics
 from convrfm.pictures.filtering import without_means
+from convrfm.replication.config.images import check_count
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures.feature_measurements import change_of_filters
 from convrfm.replication.figures.figure import Drawn, FigureSpec, runs_with
@@ -56,9 +57,11 @@ class FirstLayers(Model):
         """Check against other sections.
 
         Raises:
-            ValueError: a data set that the section features does not have.
+            ValueError: a data set that the section features does not have, or that has fewer training images.
         """
         check_among("datasets", self.datasets, "features.tasks", [task.dataset for task in preset.features.tasks])
+        for name in self.datasets:
+            check_count("n_train: the largest number", max(self.n_train), name, "train")
 
 
 QUANTITIES = {"whole": "whole matrices", "without_means": "without the mean of each patch"}

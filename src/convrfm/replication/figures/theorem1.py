@@ -44,7 +44,7 @@ class Theorem1(Model):
     """Theorem 1, checked in float64."""
 
     draws: Positive = Field(description="draws of images, targets and weights, with the seeds 0, 1, ...")
-    learning_rate: float = Field(0.5, gt=0, allow_inf_nan=False, description="size of the one step of gradient descent")
+    learning_rate: float = Field(0.5, gt=0, description="size of the one step of gradient descent")
     sizes: list[TheoremSize] = Field(min_length=1, description="the first one is shown as matrices")
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from pydantic import Field, model_validator
 
-from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS, files_behind
+from convrfm.datasets.registry import CIFAR_WEIGHTS, REGISTRY, WEIGHTS, files_behind
 from convrfm.replication.claims.evidence import with_interval
+from convrfm.replication.config.images import check_count, check_counts
 from convrfm.replication.config.models import Model, Positive, one_of
 from convrfm.replication.figures.figure import read_recorded_runs
 from convrfm.replication.figures.style import skipped_lines
@@ -65,6 +66,11 @@ class StandIn(Model):
     )
 
     @model_validator(mode="after")
+    def _enough_digits(self) -> Self:
+        check_counts("digits", self.n_train, self.n_test)
+        return self
+
+    @model_validator(mode="after")
     def _snapshots_before_the_end(self) -> Self:
         if self.snapshots != sorted(set(self.snapshots)) or max(self.snapshots, default=0) >= self.epochs:
             msg = f"snapshots must be increasing and below epochs, {self.epochs}, but they are {self.snapshots}"
@@ -101,6 +107,10 @@ class Zoo(Model):
                 images, there = self.measurement.images, standin.n_train
                 msg = f"measurement.images must be at most the n_train of {standin.network}, {there}, but it is {images}"
                 raise ValueError(msg)
+        for name in self.weights:
+            natural = REGISTRY[name].trained_on == "imagenet"
+            source, part = (self.dataset, "train") if natural else (REGISTRY[name].trained_on, "test")
+            check_count("measurement.images", self.measurement.images, source, part)
         return self
 
     @property

@@ -36,13 +36,16 @@ def fetch(job: Job) -> None:
 
 
 def require(job: Job) -> None:
-    """Fail unless a data set is present: what its own target does.
+    """Fail unless the files that a data set is made from are present, its own or others': what its own target does.
 
     Raises:
-        AbsentDataError: it is absent.
-        CorruptDataError: it is corrupt.
+        AbsentDataError: they are absent.
+        CorruptDataError: they are corrupt.
     """
-    require_present(job.input("state"))
+    for state in job.inputs["states"]:
+        require_present(state)
+    if not job.inputs["states"]:
+        sys.stdout.write(f"{job.settings['dataset']}: nothing is to be fetched, as it comes with the installed packages.\n")
 
 
 def print_states(job: Job) -> None:

@@ -9,7 +9,6 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.cli import parse_group_components
 from snakemake.logging import logger
@@ -19,6 +18,7 @@ from snakemake_executor_plugin_slurm.partitions import Partition
 
 from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.cluster.site import SITE, Submission, excesses, largest_requests, read_partitions
+from convrfm.replication.config.validation import read_yaml
 from convrfm.replication.plan.fits import expected_minutes
 from convrfm.replication.plan.plan import Plan
 from convrfm.replication.plan.presets import load_settings
@@ -105,7 +105,7 @@ def _read_profile(root: Path) -> _Profile:
     path = next((path for path in (PROFILE, root / PROFILE) if path.is_file()), None)
     if path is None:
         return _Profile()
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_yaml(path, str(path))
     components = parse_group_components(content.get("group-components"))
     return _Profile(content.get("jobs"), content.get("cores", sys.maxsize), components)
 

@@ -4,7 +4,6 @@
 """
 
 import pkgutil
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,6 +15,7 @@ from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.replication import figures as rooms
 from convrfm.replication import runs
 from convrfm.replication.claims.claims import load_claims
+from convrfm.replication.config.images import native_shape
 from convrfm.replication.config.models import Model
 from convrfm.replication.figures.figure import FigureFiles, FigureSpec, figures
 from convrfm.replication.plan.presets import Settings
@@ -206,8 +206,7 @@ class Plan:
 
     def image_shape(self, dataset: str, size: int | None, colour: str) -> tuple[int, int, int]:
         """Shape of one prepared image, `(channels, height, width)`."""
-        native = re.fullmatch(r"(\d+)x(\d+)x(\d+)", REGISTRY[dataset].shape)
-        channels, height, width = map(int, native.groups()) if native else LARGEST_SMALL
+        channels, height, width = native_shape(dataset) or LARGEST_SMALL
         if colour != "native":
             channels = 1 if colour == "grey" else 3
         return (channels, size or height, size or width)

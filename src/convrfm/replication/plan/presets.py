@@ -80,8 +80,7 @@ class Config(Model):
     backend: Literal[("auto", *BACKENDS)] = Field(  # type: ignore[valid-type]
         "auto", description="backend of the kernels; auto takes cuda where there is a GPU, and cpu elsewhere"
     )
-    # Not strict: in a list on the command line, Snakemake gives numbers as strings.
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32, strict=False)]], each_once()] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], each_once()] = Field(
         min_length=1,
         description="seeds of the replicates; each draws its own filters and weights, and its own data where the protocol does "
         "not fix them",
@@ -102,15 +101,20 @@ class Config(Model):
         default_factory=dict,
         description="folders elsewhere that hold a data set unpacked, by its name; used where they are, never written to",
     )
-    # Not strict: on the command line, Snakemake gives it as a string.
     assume_data: bool = Field(
-        False,
-        strict=False,
-        description="for plans alone: take all data for present, so that `-n` shows what follows once they are fetched",
+        False, description="for plans alone: take all data for present, so that `-n` shows what follows once they are fetched"
     )
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="changes to the preset, with its own keys; lists are replaced as a whole"
     )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _no_wildcards(cls, folder: str) -> str:
+        if "{" in folder or "}" in folder:
+            msg = "must have no braces, which Snakemake reads as wildcards"
+            raise ValueError(msg)
+        return folder
 
     @field_validator("data_folders")
     @classmethod
