@@ -33,7 +33,7 @@ from convrfm.replication.plan.fits import (
 )
 from convrfm.replication.plan.plan import FIGURE_FORMATS, FIGURES, RUNS, Plan, asked_figures
 from convrfm.replication.config.costs import PAIRS, is_pair
-from convrfm.replication.config.folders import check_folders
+from convrfm.replication.config.validation import check_folders
 
 ENVIRONMENT = "../../envs/convrfm.yaml"
 

@@ -14,7 +14,17 @@ from pydantic import ValidationError
 from convrfm.errors import ConfigError
 from convrfm.replication.config.models import Model, as_yaml
 
-__all__ = ["as_in_yaml", "check_files", "load_yaml", "nearest", "place", "read_yaml", "section_in", "validated"]
+__all__ = [
+    "as_in_yaml",
+    "check_files",
+    "check_folders",
+    "load_yaml",
+    "nearest",
+    "place",
+    "read_yaml",
+    "section_in",
+    "validated",
+]
 
 Section = TypeVar("Section", bound=Model)
 
@@ -198,3 +208,24 @@ def _keys_at(model: type[Model], location: tuple[str | int, ...]) -> list[str]:
         if part in model.model_fields:
             model = section_in(model.model_fields[str(part)].annotation) or model
     return list(model.model_fields)
+
+
+def check_folders(data_dir: str, data_folders: Mapping[str, str]) -> None:
+    """Check that `data_dir` can be a folder, and that all `data_folders` are there.
+
+    Raises:
+        ConfigError: with a sentence for each that is wrong.
+    """
+    lines = []
+    home = Path(data_dir).absolute()
+    existing = next(path for path in (home, *home.parents) if path.exists())
+    if not existing.is_dir():
+        lines.append(f"data_dir: {data_dir} cannot be written, as {existing} is a file: name another folder.")
+    for name, folder in data_folders.items():
+        if not Path(folder).exists():
+            remedy = f"correct the path, or take {name} out of data_folders."
+            lines.append(f"data_folders.{name}: there is no folder {folder}: {remedy}")
+        elif not Path(folder).is_dir():
+            lines.append(f"data_folders.{name}: {folder} is a file: name the folder that holds the data set.")
+    if lines:
+        raise ConfigError("\n".join(f"config.yaml: {line}" for line in lines))
