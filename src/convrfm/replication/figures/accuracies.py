@@ -265,7 +265,7 @@ def _score_interval(first: int, second: int, m: int) -> tuple[float, float]:
         if away == 0:
             return -1.0
         linear = (2 * m - first + second) * difference - first - second
-        root = math.sqrt(linear**2 + 8 * m * second * difference * (1 - difference))
+        root = math.sqrt(max(0.0, linear**2 + 8 * m * second * difference * (1 - difference)))
         alone = (root - linear) / (4 * m)  # the most likely probability that the second alone succeeds
         variance = m * (2 * alone + difference * (1 - difference))
         return away**2 / (CHI_SQUARE * variance) - 1 if variance > 0 else math.inf
