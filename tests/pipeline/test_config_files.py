@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from convrfm.errors import ConfigError
-from convrfm.replication.config.validation import check_folders
-from convrfm.replication.config.validation import as_in_yaml, check_files, load_yaml, read_yaml
+from convrfm.replication.config.validation import as_in_yaml, check_files, check_folders, load_yaml, read_yaml
 from convrfm.replication.plan.presets import load_settings
 
 ROOT = Path(__file__).parents[2]
