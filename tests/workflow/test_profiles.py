@@ -153,7 +153,7 @@ def test_what_slurm_would_get(with_profiles, site):
     config = with_profiles.root / "config.yaml"
     before = config.read_text()
     fig06 = yaml.safe_load(before)["overrides"]["fig06"]
-    fig06 = {**fig06, "pairs": [{**fig06["datasets"][0], "n_train": 20, "n_test": 10}]}
+    fig06 = {**fig06, "pairs": [{**fig06["datasets"][0], "first_classes": 10, "n_train": 20, "n_test": 10}]}
     with_profiles.configure(threads=2, overrides={"fig06": fig06})
     site(partitions={"gpu": {"max_runtime": 20, "max_gpu": 1}, "cpu": {"max_cpus_per_task": 8}})
     try:
@@ -163,8 +163,8 @@ def test_what_slurm_would_get(with_profiles, site):
         config.write_text(before)
     groups = re.findall("Group job pairs", plan)
     single = re.findall(r"^rule \w+:\n(?:    .*\n)*?    resources: .*runtime=", plan, flags=re.MULTILINE)
-    assert len(groups) == 24  # 190 pairs of the first 20 classes, eight to a job
+    assert len(groups) == 6  # 45 pairs of ten classes, eight to a job
     assert f"Submissions to SLURM: {len(groups) + len(single)}, at most 200 at a time" in output
     # Sixteen jobs of two CPUs in a group, of which eight run at a time.
     assert "16 CPU (group pairs_fit_images_prepare_train_images)" in output
-    assert "16 CPU, but cpu allows 8; 30 min, but gpu allows 20 (24 jobs)" in output
+    assert "16 CPU, but cpu allows 8; 30 min, but gpu allows 20 (6 jobs)" in output
