@@ -8,7 +8,7 @@ from scipy.special import xlogy
 from scipy.stats import binomtest, chi2, ttest_1samp
 
 from convrfm.errors import InputError
-from convrfm.replication.figures import fig05, fig06
+from convrfm.replication.figures import accuracies, fig05, fig06
 from convrfm.replication.figures.accuracies import (
     ScoredRun,
     accuracy_of,
@@ -140,7 +140,7 @@ def test_the_ends_of_the_range():
 def test_the_interval_covers_what_it_should(rng, b, c, m):
     """Brute force: over draws of the test images the true difference is covered 95 times in 100, about."""
     drawn = rng.multinomial(m, [b / m, c / m, 1 - (b + c) / m], 4000)[:, :2]
-    ends = {(int(x), int(y)): of_one_draw(int(x), int(y), m)[1:3] for x, y in drawn}
+    ends = {(int(x), int(y)): accuracies._score_interval(int(x), int(y), m) for x, y in drawn}
     low, high = np.array([ends[int(x), int(y)] for x, y in drawn]).T
     covered = np.mean((low <= (b - c) / m) & ((b - c) / m <= high))
     assert 0.93 <= covered <= 0.98
