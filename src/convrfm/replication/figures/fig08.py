@@ -406,7 +406,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("epoch")
-    axes.set_ylabel("Pearson correlation, mean over layers")
+    axes.set_ylabel("Pearson correlation,\nmean over layers")
     axes.grid(axis="y")
     if len(parts) > 1:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
