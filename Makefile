@@ -36,7 +36,7 @@ unit-kernels-audit-docs: environment
 unit-others: environment
 	$(BIN)/python -m pytest -m "not figures and not presets and not cluster and not browser and not packaging" --ignore tests/kernels --ignore tests/audit --ignore tests/claims --ignore tests/datasets --ignore tests/docs --ignore tests/examples
 
-# Every figure through Snakemake, on a tiny preset.
+# Every figure, and the audit, through Snakemake, on a tiny preset.
 figures: environment
 	$(BIN)/python -m pytest -m figures
 
@@ -56,7 +56,7 @@ packaging: environment
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 
-# Results are forged, and the audit has to find it.
+# Results are forged, and the audit has to find it; and it is ended meanwhile.
 forged: environment
 	$(BIN)/python -m pytest -m forged tests/audit
 

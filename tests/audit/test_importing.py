@@ -104,6 +104,7 @@ def test_nothing_is_copied_without_room_nor_what_is_put_in_the_place_of_a_file_m
     assert nothing_changed(project)
 
 
+@pytest.mark.forged
 def test_well_hashed_harm_is_refused(project, tmp_path, monkeypatch):
     """What comes out otherwise when it is computed again is not taken in, whatever its hashes say."""
     forge(project, ALWAYS["less noise in a draw"])

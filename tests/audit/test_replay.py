@@ -100,6 +100,7 @@ def test_settings_are_those_of_the_plan(project):
     assert task.expected.settings == task.product.record.settings != {}
 
 
+@pytest.mark.forged
 def test_an_audit_that_is_ended_leaves_no_process_and_goes_on_the_next_time(project):
     command = [sys.executable, "-m", "convrfm", "audit", "results/quick", "--replay", "all", "--cores", "1"]
     options = {"cwd": project, "env": {**os.environ, "PYTHONPATH": str(ROOT / "src")}, "text": True}

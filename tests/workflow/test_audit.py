@@ -6,7 +6,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import pytest
+
 from convrfm.system.storage import sha256
+
+pytestmark = pytest.mark.figures
 
 
 def everything(project):
