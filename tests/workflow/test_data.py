@@ -51,6 +51,7 @@ def put_mnist(folder):
     return made
 
 
+@pytest.mark.figures
 def test_absent_then_present_then_touched_then_corrupt(finished):
     """One story: each call does what has become necessary, and nothing else."""
     project = finished
