@@ -56,7 +56,7 @@ packaging: environment
 cluster: environment
 	$(BIN)/python -m pytest -m cluster
 
-# Results are forged, and the audit has to find it; and it is ended meanwhile.
+# Results are forged, which the audit has to find; and an audit is interrupted.
 forged: environment
 	$(BIN)/python -m pytest -m forged tests/audit
 

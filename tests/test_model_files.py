@@ -234,7 +234,7 @@ def test_what_cannot_be_saved(deep, tmp_path):
     # What could not be loaded again.
     model = ConvRFMClassifier(**SMALL).fit(X, NAMES)
     for changes, sentence in (({"n_jobs": 100_000}, "n_jobs cannot be 100000"), ({"rounds": -1}, "rounds must be")):
-        with pytest.raises(InputError, match=f"The model cannot be saved: .*{sentence}"):
+        with pytest.raises(InputError, match=f"The model cannot be saved, as it could not be loaded again: .*{sentence}"):
             save_model(clone_with(model, **changes), path)
     assert not list(tmp_path.iterdir())
 

@@ -86,9 +86,7 @@ def test_an_epoch_of_a14_is_one_over_all_images(results):
     put(results, "fig08", fig08((1, 1), divisor=600))
     found = verdict_on(results, "A14")
     assert found.verdict is Verdict.PARTIAL
-    assert (
-        "SimpleNet on CIFAR-10 was trained for 540 epochs of 84 images, less than one of the data set's 50000" in found.reason
-    )
+    assert "SimpleNet on CIFAR-10 was trained for 540 epochs of 84 images, less than one epoch of all 50000" in found.reason
 
 
 # A11 asks for one case, and the few measurements of A12 are shares of all tasks.

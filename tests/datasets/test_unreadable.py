@@ -62,7 +62,7 @@ def test_what_may_not_be_read_is_named(tmp_path, forbid, name, forbidden):
         assert "cannot be read: Permission denied." in state.reason
         assert "elete" not in state.remedy
     if (tmp_path / "given" / forbidden).suffix or forbidden.endswith("_1"):
-        with pytest.raises(CorruptDataError, match=r"cannot be read: Permission denied\. See to it"):
+        with pytest.raises(CorruptDataError, match=r"cannot be read: Permission denied\. Make "):
             verify(entry, place, [forbidden])
 
 
@@ -114,7 +114,7 @@ def test_a_state_that_may_not_be_read_is_named(tmp_path, monkeypatch):
 
     for method in ("read_text", "exists"):
         monkeypatch.setattr(Path, method, refuse)
-    with pytest.raises(CorruptDataError, match=rf"{tmp_path / 'state.json'} cannot be read: Permission denied\. See to it"):
+    with pytest.raises(CorruptDataError, match=rf"{tmp_path / 'state.json'} cannot be read: Permission denied\. Make "):
         due_attempt("mnist", Place(tmp_path))
 
 

@@ -213,7 +213,7 @@ def test_an_archive_does_not_bring_its_own_verdict(tmp_path, name, pack):
     files = {"fgvc-aircraft-2013b.tar.gz": pack({**inside, name: b"[]"})}
     state, _ = get(replace(made, files=files), tmp_path, name="aircraft", remotes=REGISTRY["aircraft"].remotes)
     assert state.state == "corrupt"
-    assert "which is written here and not unpacked: it is refused" in state.reason
+    assert "a name kept for records of what was fetched" in state.reason
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
 
 
@@ -321,9 +321,9 @@ def test_parts_are_no_classes(tmp_path, classes, warned, recwarn):
         class_folders(tmp_path, ["cat", "dog"], name)
     read_image_folder(tmp_path, size=4)
     found = [str(warning.message) for warning in recwarn if issubclass(warning.category, ConvRFMWarning)]
-    assert [f"{tmp_path} has the classes" in text and "look like parts of a data set" in text for text in found] == [
-        True
-    ] * warned
+    assert [
+        f"The class folders in {tmp_path} are named" in text and "like the splits of a data set" in text for text in found
+    ] == [True] * warned
 
 
 # Right data that were refused.
@@ -375,7 +375,7 @@ def test_another_folder_is_not_called_damage(tmp_path):
     assert examine(entry, first).state == "present"
     state = _with_command(examine(entry, place), entry, place)
     assert state.state == "corrupt"
-    assert f"It was first seen in {tmp_path / 'classes'}, and the files in {folder} are others: " in state.reason
+    assert f"It was first seen in {tmp_path / 'classes'}, and the files in {folder} differ: " in state.reason
     assert state.remedy.startswith(
         f"Take the data from {tmp_path / 'classes'} again; or delete {tmp_path / 'home/manifest.json'} to take them from {folder}."
     )
@@ -423,7 +423,9 @@ def test_validation_images_without_class_folders_are_not_read(tmp_path, inside, 
     state = examine(REGISTRY["imagenet"], place)
     assert (state.state, list(state.splits)) == ("present", ["train"])
     found = [str(warning.message) for warning in recwarn if issubclass(warning.category, ConvRFMWarning)]
-    assert [f"{tmp_path / 'given/val'} has no class folders and is not read" in text for text in found] == [True] * len(inside)
+    assert [f"{tmp_path / 'given/val'} has no class folders and is left out: " in text for text in found] == [True] * len(
+        inside
+    )
 
 
 def test_the_unlabelled_images_of_stl10_may_be_missing(tmp_path):
@@ -444,5 +446,5 @@ def test_a_folder_of_somebody_else_is_not_to_be_deleted(tmp_path):
     state = _with_command(acquire(entry, place, mirror="http://127.0.0.1:1", patience=QUICK), entry, place)
     assert (state.state, "is not the published file: its MD5 is" in state.reason) == ("corrupt", True)
     assert "elete" not in state.reason + state.remedy
-    assert f"The folder {folder} holds other files" in state.remedy
+    assert f"The folder {folder} holds wrong or damaged files" in state.remedy
     assert state.remedy.endswith("Or name another folder in data_folders, or take mnist out of it.")

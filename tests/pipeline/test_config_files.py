@@ -73,10 +73,10 @@ def test_what_is_wrong_is_said(changes, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a: 1\nb: 2\na: 3\n", "f.yaml: line 3: the key 'a' is there already, in line 1: keep one of the two."),
-        ("a:\n  - {x: 1, y: 2,\n     x: 3}\n", "f.yaml: line 3: the key 'x' is there already, in line 2: keep one of the two."),
-        ("overrides: {a: 1}\n\noverrides: {}\n", "f.yaml: line 3: the key 'overrides' is there already, in line 1: keep one "),
-        ("a: {'x': 1, \"x\": 2}", "f.yaml: line 1: the key 'x' is there already, in line 1: keep one of the two."),
+        ("a: 1\nb: 2\na: 3\n", "f.yaml: line 3: duplicate key 'a', first in line 1: keep one of the two."),
+        ("a:\n  - {x: 1, y: 2,\n     x: 3}\n", "f.yaml: line 3: duplicate key 'x', first in line 2: keep one of the two."),
+        ("overrides: {a: 1}\n\noverrides: {}\n", "f.yaml: line 3: duplicate key 'overrides', first in line 1: keep one "),
+        ("a: {'x': 1, \"x\": 2}", "f.yaml: line 1: duplicate key 'x', first in line 1: keep one of the two."),
         ("day: 2024-13-01", "f.yaml is not valid YAML: month must be in 1..12"),
         ("a: [", "f.yaml is not valid YAML: "),
         (b"a: 1\nb: \xe4\n", "f.yaml: line 2 is not UTF-8 text: save the file in this encoding."),

@@ -172,5 +172,5 @@ def test_a_wrong_name_of_a_data_set(project):
 
 def test_targets_of_data_without_files_of_their_own(project):
     said = project.snakemake("-c1", "download_digits")
-    assert "digits: nothing is to be fetched, as it comes with the installed packages." in said
+    assert "digits comes with the installed packages: there is nothing to fetch." in said
     assert "data/mnist/state.json" in project.snakemake("-n", "download_noisy-mnist")

@@ -182,12 +182,12 @@ def test_files_and_folders_of_the_configuration(project):
         return output
 
     config.write_text(f"overrides: {{fig04: {{sigma: 2.0}}}}\n{text}")
-    assert re.search(r"config\.yaml: line \d+: the key 'overrides' is there already, in line 1: keep one of the two\.", said())
+    assert re.search(r"config\.yaml: line \d+: duplicate key 'overrides', first in line 1: keep one of the two\.", said())
     config.write_bytes(text.encode() + b"# \xe4\n")
     assert "is not UTF-8 text: save the file in this encoding." in said()
     config.write_text(text)
     (project.root / "more.yaml").write_text("seeds: [1]\nseeds: [2]\n")
-    assert "more.yaml: line 2: the key 'seeds' is there already, in line 1" in said("--configfile", "more.yaml")
+    assert "more.yaml: line 2: duplicate key 'seeds', first in line 1" in said("--configfile", "more.yaml")
     assert "config.yaml is a file: name another folder." in said("--config", "data_dir=config.yaml")
     assert "config.yaml: data_dir: must have no braces" in said("--config", "data_dir=a{b}c")
     gone = "data_folders={mnist: /gone/away}"

@@ -19,15 +19,15 @@ from convrfm.datasets.manifest import (
     add_to_manifest,
     check_files,
     differing,
+    explained_reads,
     locked,
     not_published,
     read_manifest,
     remedy_for,
-    unreadable,
     wrong_checksum,
 )
 from convrfm.datasets.places import MANIFEST, Located, Place, data_files, locate, missing, top_names, visible_files
-from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
+from convrfm.errors import AbsentDataError, CorruptDataError
 from convrfm.system.storage import clear_leftovers, sha256
 
 __all__ = ["State", "acquire", "examine"]
@@ -138,11 +138,10 @@ def _examined(entry: Entry, place: Place) -> State:
 def _explained(entry: Entry, place: Place, find: Callable[[], State]) -> State:
     """The state that is found, or the one of files that may not be read."""
     try:
-        return find()
-    except StorageError:
-        raise
-    except OSError as error:
-        return _corrupt(entry, place, unreadable(place, error))
+        with explained_reads(place):
+            return find()
+    except WrongFilesError as error:
+        return _corrupt(entry, place, error)
 
 
 def _summarise(entry: Entry, place: Place, files: list[str]) -> dict[str, Any]:
@@ -186,7 +185,7 @@ def _checked(entry: Entry, located: Located, files: list[str], fetched: _Fetched
             raise
         # Another copy, or another layout: neither of the two is wrong by itself.
         kept = place.home / MANIFEST
-        fault = f"It was first seen in {before or place.home}, and the files in {place.files} are others: {error.fault}"
+        fault = f"It was first seen in {before or place.home}, and the files in {place.files} differ: {error.fault}"
         remedy = f"Take the data from {before or place.home} again; or delete {kept} to take them from {place.files}."
         raise WrongFilesError(fault, remedy) from error
     return add_to_manifest(entry, place, new, folder=folder, **facts)

@@ -196,7 +196,7 @@ def _check_names(archive: Path, folder: Path) -> None:
     """Refuse an archive that brings what is written here of a data set, and would be believed."""
     taken = sorted(path.name for path in folder.iterdir() if path.name.lower() in (MANIFEST, STATE, LOCK))
     if taken:
-        msg = f"{archive} holds {taken[0]!r}, which is written here and not unpacked: it is refused. Delete the archive."
+        msg = f"{archive} holds {taken[0]!r}, a name kept for records of what was fetched: delete the archive."
         raise CorruptDataError(msg)
 
 

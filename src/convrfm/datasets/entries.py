@@ -134,6 +134,12 @@ class Entry:
         return 2e6 * self.megabytes
 
     @property
+    def fixed_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width where all images have the same."""
+        numbers = self.shape.split("x")
+        return tuple(map(int, numbers)) if len(numbers) == 3 and all(map(str.isdecimal, numbers)) else None  # type: ignore[return-value]
+
+    @property
     def required(self) -> tuple[str, ...]:
         """What must lie in the folder of the data set; folders end with a slash."""
         return self.needs or tuple(path for remote in self.remotes for path in remote.gives)

@@ -438,7 +438,7 @@ def splits_there(entry: Entry, place: Place) -> list[str]:
         if any(path.is_dir() for path in inside):
             found.append(split)
         elif inside:
-            msg = f"{folder} has no class folders and is not read: bring its images into the form {split}/<class>/<image>."
+            msg = f"{folder} has no class folders and is left out: arrange its images as {split}/<class>/<image>."
             warnings.warn(msg, ConvRFMWarning, stacklevel=2)
     return found
 
@@ -486,10 +486,9 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
             _check_listed(place, listed, known)
         with explained_reading(f"The first image of the split {name} of {entry.title}"):
             image = split.image(0)
-            shape = "x".join(map(str, (len(image.getbands()), image.height, image.width)))
-            # Of a fixed shape, as opposed to "3, variable".
-            fixed = entry.shape.replace("x", "").isdecimal()
-            _refuse(fixed and shape != entry.shape, f"its shape is {shape}, not {entry.shape}")
+            shape = len(image.getbands()), image.height, image.width
+            wrong = entry.fixed_shape not in (None, shape)
+            _refuse(wrong, f"its shape is {'x'.join(map(str, shape))}, not {entry.shape}")
         found[name] = {"images": len(split), "classes": len(split.classes)}
     return found
 

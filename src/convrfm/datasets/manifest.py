@@ -17,8 +17,8 @@ from convrfm.system.storage import explained_writes, open_plain, read_json, writ
 from convrfm.system.terminal import track
 
 __all__ = [
-    "AGAIN", "Manifest", "WrongFilesError", "add_to_manifest", "check_files", "differing", "listed_but_missing", "locked",
-    "not_published", "read_manifest", "remedy_for", "unreadable", "verify", "wrong_checksum",
+    "AGAIN", "Manifest", "WrongFilesError", "add_to_manifest", "check_files", "differing", "explained_reads",
+    "listed_but_missing", "locked", "not_published", "read_manifest", "remedy_for", "verify", "wrong_checksum",
 ]  # fmt: skip
 
 Manifest = dict[str, Any]
@@ -50,7 +50,7 @@ def remedy_for(place: Place, at_home: str) -> str:
     if place.of_system:
         return f"Install the package that fills {place.files} again, or put the data into {place.home}."
     if place.given is not None:
-        return f"The folder {place.given} holds other files, or damaged ones: restore them."
+        return f"The folder {place.given} holds wrong or damaged files: restore them."
     return at_home
 
 
@@ -60,11 +60,21 @@ def differing(place: Place, fault: str, at_home: str) -> WrongFilesError:
     return WrongFilesError(fault, remedy)
 
 
-def unreadable(place: Place, error: OSError, file: Path | None = None) -> WrongFilesError:
-    """The error of files or folders that the system does not let be read: `file`, or the one that `error` names."""
-    path = file or error.filename or place.files
-    reason = error.strerror or str(error).rstrip(".")
-    return WrongFilesError(f"{path} cannot be read: {reason}.", f"See to it that {path} can be read.")
+@contextmanager
+def explained_reads(place: Place, file: Path | None = None) -> Iterator[None]:
+    """Say in a sentence which file or folder the system does not let be read: `file`, or the one that the error names.
+
+    Raises:
+        WrongFilesError: see above.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        path = file or error.filename or place.files
+        fault = f"{path} cannot be read: {error.strerror or str(error).rstrip('.')}."
+        raise WrongFilesError(fault, f"Make {path} readable.") from error
 
 
 def listed_but_missing(place: Place, file: Path) -> WrongFilesError:
@@ -171,14 +181,13 @@ def check_files(
 
 def _digest(entry: Entry, located: Located, path: str, checksum: str) -> tuple[str, str | None]:
     """The SHA-256 of what is in a file, and how it differs from a published checksum; None if it does not, or "" is given."""
-    try:
-        with located.open(path, math.inf) as file:
-            digest, found = _hashes(file, checksum, entry.most_bytes if located.is_packed(path) else math.inf)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        fault = f"{located[path]} is damaged ({error})."
-        raise WrongFilesError(fault, remedy_for(located.place, AGAIN)) from error
-    except OSError as error:
-        raise unreadable(located.place, error, located[path]) from error
+    with explained_reads(located.place, located[path]):
+        try:
+            with located.open(path, math.inf) as file:
+                digest, found = _hashes(file, checksum, entry.most_bytes if located.is_packed(path) else math.inf)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            fault = f"{located[path]} is damaged ({error})."
+            raise WrongFilesError(fault, remedy_for(located.place, AGAIN)) from error
     if found is None:
         fault = (
             f"{located[path]} unpacks to more than {entry.most_bytes / 1e6:.3g} MB, twice the size of the data: it is refused."
@@ -252,25 +261,17 @@ def verify(entry: Entry, place: Place, paths: list[str] | None = None) -> dict[s
         CorruptDataError: see `check_files`; or a file or folder may not be read.
         StorageError: the manifest cannot be written to.
     """
-    try:
-        return _verified(entry, place, paths)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise unreadable(place, error) from error
-
-
-def _verified(entry: Entry, place: Place, paths: list[str] | None) -> dict[str, str]:
-    located = locate(entry, place)
-    if located.lacking:
-        msg = f"{entry.title} is absent: {located.lacking[0]} not found in {place.files}."
-        raise AbsentDataError(msg)
-    if paths is None:
-        paths = [path for path in located.paths if not path.endswith("/")]
-    manifest = read_manifest(place.home)
-    found = check_files(entry, located, paths, manifest)
-    new = {path: record for path, record in found.items() if path not in manifest["files"]}
-    if new:
-        with locked(place.home):
-            manifest = add_to_manifest(entry, place, new)
-    return {path: manifest["files"][path]["sha256"] for path in paths}
+    with explained_reads(place):
+        located = locate(entry, place)
+        if located.lacking:
+            msg = f"{entry.title} is absent: {located.lacking[0]} not found in {place.files}."
+            raise AbsentDataError(msg)
+        if paths is None:
+            paths = [path for path in located.paths if not path.endswith("/")]
+        manifest = read_manifest(place.home)
+        found = check_files(entry, located, paths, manifest)
+        new = {path: record for path, record in found.items() if path not in manifest["files"]}
+        if new:
+            with locked(place.home):
+                manifest = add_to_manifest(entry, place, new)
+        return {path: manifest["files"][path]["sha256"] for path in paths}

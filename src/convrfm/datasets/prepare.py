@@ -23,7 +23,7 @@ TEST_FRACTION = 0.2
 
 
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
-"""How folders of parts of a data set are called, in small letters."""
+"""Names of folders of splits, in small letters."""
 
 
 def pair_labels(labels: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
@@ -249,7 +249,7 @@ def read_image_folder(
         InputError: a size below 1 or beyond the free memory, an unknown colour, or images of different shapes.
 
     Warns:
-        ConvRFMWarning: files that are left out; or classes whose names are those of parts, such as "train" and "test".
+        ConvRFMWarning: files that are left out; or class folders that are named like splits.
     """
     root = user_path(folder)
     if colour not in ("native", "grey", "rgb"):
@@ -272,8 +272,8 @@ def read_image_folder(
         warnings.warn(msg, ConvRFMWarning, stacklevel=2)
     if {name.lower() for name in classes} <= SPLITS:
         msg = (
-            f"{root} has the classes {', '.join(classes)}, which look like parts of a data set: if they are, name one of these "
-            "folders."
+            f"The class folders in {root} are named {', '.join(classes)}, like the splits of a data set: if they are splits, "
+            "pass one of them."
         )
         warnings.warn(msg, ConvRFMWarning, stacklevel=2)
     if size is not None:

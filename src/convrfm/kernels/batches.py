@@ -23,6 +23,7 @@ contain no kappa0 and lose nothing.
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numba
@@ -112,7 +113,7 @@ class Batch:
         norms[norms < NEGLIGIBLE[self.images.dtype]] = 0
         return replace(self, norms=norms, variance=layers[-1].mean(axis=(1, 2)))
 
-    @property
+    @cached_property
     def reach(self) -> float:
         """A bound on the norms of patches R x_u, from those of x_u and the largest eigenvalue."""
         largest = float(self.pixel_variance().max()) * self.shape[0]
@@ -163,8 +164,8 @@ def _root(metric: np.ndarray, images: np.ndarray, patch_size: int) -> np.ndarray
         if energy[~kept].sum() > LOST * energy.sum():
             share = f"{energy[~kept].sum() / energy.sum():.1%}"
             msg = (
-                f"The metric's eigenvalues span more than {images.dtype} resolves, and the images have {share} of their energy "
-                "under it in the directions of the smallest: pass float64 images, or another metric."
+                f"{images.dtype} cannot resolve this metric: {share} of the images' energy under it lies along its smallest "
+                "eigenvalues. Pass float64 images, or another metric."
             )
             raise InputError(msg)
     return (np.sqrt(eigenvalues[kept]) * eigenvectors[:, kept]).T.astype(images.dtype)

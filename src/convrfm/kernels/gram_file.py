@@ -100,7 +100,7 @@ def compute_gram_file(
             part of one was written; parts whose tiles differ in their side; or a full disk.
         NonFiniteError: an entry is not finite.
     """
-    _check_suffix(path)
+    _check_path(path)
     partial, progress = path.with_name(f"{path.name}.partial"), path.with_name(f"{path.name}.tiles.json")
     shape, symmetric = (len(left), len(left if right is None else right)), right is None
     identity = _identity_of(left, right)
@@ -150,7 +150,7 @@ def compute_gram_part(
     Other arguments and errors are those of `compute_gram_file`; a part of another matrix under its name, or one that cannot be
     written, is a StorageError.
     """
-    _check_suffix(path)
+    _check_path(path)
     target = path.with_name(f"{path.stem}.part-{part[0]}-of-{part[1]}.npz")
     partial = target.with_name(f"{target.name}.partial")
     identity, symmetric = _identity_of(left, right), right is None
@@ -217,7 +217,7 @@ def _identity_of(left: PreparedImages, right: PreparedImages | None) -> str:
     return digest.hexdigest()
 
 
-def _check_suffix(path: Path) -> None:
+def _check_path(path: Path) -> None:
     if path.suffix != ".npy":
         msg = f"A kernel matrix is written as .npy, but the file is {path}."
         raise InputError(msg)

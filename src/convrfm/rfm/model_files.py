@@ -98,7 +98,7 @@ def save_model(model: ConvRFMBase, path: str | Path) -> None:
     try:
         _check_parameters(content["parameters"], type(model))
     except WrongModelError as error:
-        msg = f"The model cannot be saved: {error}. It could not be loaded again."
+        msg = f"The model cannot be saved, as it could not be loaded again: {error}."
         raise InputError(msg) from None
     # A single entry: safetensors writes several in any order.
     text = json.dumps(content | {"sha256": digest_of(content, arrays)})

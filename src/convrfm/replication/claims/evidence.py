@@ -248,13 +248,13 @@ def spoken_of(claim: Rule, rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return rows[rows[column].isin(claim.of) | rows["stand_in"]]
 
 
-def with_room(claim: Rule, condition: str, control: float) -> str:
-    """Which condition a correlation is held against that has to exceed a control by the bound of `condition`.
+def with_room(claim: Rule, controls: pd.Series) -> str:
+    """The condition for correlations that have to exceed those of a control: "excess".
 
-    Where the control leaves no room for that below 1, it is `without_room`, which is soft.
+    Where the control leaves no room for that below 1, it is "without_room", which is soft.
     """
-    bound = claim.conditions[condition].bound
-    return "without_room" if isinstance(bound, float) and control + bound > 1 else condition
+    bound = claim.conditions["excess"].bound
+    return "without_room" if isinstance(bound, float) and 1 < controls.mean() + bound < math.inf else "excess"
 
 
 def none_missing(values: "np.ndarray | pd.Series | pd.DataFrame") -> bool:

@@ -3,38 +3,19 @@
 Numbers are checked where they are fixed: not of data sets that copies of another layout may hold more images of.
 """
 
-import re
 from typing import Annotated
 
 from convrfm.datasets.prepare import TEST_FRACTION
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY
 from convrfm.replication.config.models import one_of
 
-__all__ = [
-    "PREPARED",
-    "PreparedSet",
-    "check_classes",
-    "check_count",
-    "check_counts",
-    "check_patches",
-    "check_task",
-    "native_shape",
-]
+__all__ = ["PREPARED", "PreparedSet", "check_classes", "check_count", "check_counts", "check_patches", "check_task"]
 
 PREPARED = tuple(entry.name for entry in IMAGE_SETS if entry.splits)
 """Data sets whose images can be prepared; the others are drawn."""
 
 PreparedSet = Annotated[str, one_of(PREPARED)]
 """The name of one of them."""
-
-
-def native_shape(dataset: str) -> tuple[int, int, int] | None:
-    """Shape `(channels, height, width)` of the images of a data set; None where they have various shapes."""
-    found = re.fullmatch(r"(\d+)x(\d+)x(\d+)", REGISTRY[dataset].shape)
-    if found is None:
-        return None
-    channels, height, width = map(int, found.groups())
-    return channels, height, width
 
 
 def check_classes(key: str, count: int, dataset: str) -> None:
@@ -100,7 +81,7 @@ def check_patches(depth: int, patch_size: int, size: int | None, dataset: str) -
     Raises:
         ValueError: they are too small.
     """
-    least, shape = depth * (patch_size - 1) + 1, native_shape(dataset)
+    least, shape = depth * (patch_size - 1) + 1, REGISTRY[dataset].fixed_shape
     if size is not None and size < least:
         msg = f"size must be at least {least} for depth {depth} and patch_size {patch_size}, but it is {size}"
         raise ValueError(msg)

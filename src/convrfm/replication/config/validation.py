@@ -15,16 +15,8 @@ from convrfm.errors import ConfigError
 from convrfm.replication.config.models import Model, as_yaml
 
 __all__ = [
-    "as_in_yaml",
-    "check_files",
-    "check_folders",
-    "load_yaml",
-    "nearest",
-    "place",
-    "read_yaml",
-    "section_in",
-    "validated",
-]
+    "as_in_yaml", "check_files", "check_folders", "load_yaml", "nearest", "place", "read_yaml", "section_in", "validated",
+]  # fmt: skip
 
 Section = TypeVar("Section", bound=Model)
 
@@ -63,7 +55,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             line = key.start_mark.line + 1
             if (first := lines.get((key.tag, key.value))) is not None:
-                msg = f"line {line}: the key {key.value!r} is there already, in line {first}: keep one of the two."
+                msg = f"line {line}: duplicate key {key.value!r}, first in line {first}: keep one of the two."
                 raise DuplicateKeyError(msg)
             lines[key.tag, key.value] = line
         return node

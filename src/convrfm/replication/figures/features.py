@@ -578,12 +578,10 @@ def edge_detectors(claim: Rule, found: Evidence) -> Iterator[Reading]:
 def kernels_and_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through the metric and through the network agree beyond random matrices."""
     for dataset, rows in found.rows.groupby("dataset", sort=False):
+        controls = rows.loc[rows["quantity"] == "alike", "control"]
         for condition, quantity, words in (
-            ("excess", "alike", "first layer, pixel correlation beyond random matrices"),
+            (with_room(claim, controls), "alike", "first layer, pixel correlation beyond random matrices"),
             ("without_brightness", "alike_without_means", "the same with each patch's mean left out"),
         ):
-            own = rows[rows["quantity"] == quantity]
-            number = excess_number(own)
-            if condition == "excess" and math.isfinite(number.value):
-                condition = with_room(claim, condition, excess(own)["control"])
+            number = excess_number(rows[rows["quantity"] == quantity])
             yield found.reading(rows, condition, short_title(str(dataset)), f"{words}, {over_in_words(rows)}", number)

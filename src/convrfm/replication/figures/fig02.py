@@ -58,13 +58,13 @@ judges = Judges("fig02", ("network", "layer"), ("index", "pearson", "control", "
 def pretrained_pictures(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer, over the images."""
     for (network, layer), rows in spoken_of(claim, found.rows, "network").groupby(["network", "layer"], sort=False):
-        number, condition = Number(float("nan")), "excess"
+        number = Number(float("nan"))
         # Pictures of a single pixel have no correlation, and are left out as in the figure.
         if none_missing(rows["excess"].dropna()):
             row = summary(rows).iloc[0]
-            number, condition = Number(float(row["excess"]), bounds(row)), with_room(claim, "excess", row["control"])
+            number = Number(float(row["excess"]), bounds(row))
         what = f"{layer}, pixel correlation beyond that with random matrices"
-        yield found.reading(rows, condition, title(str(network)), what, number)
+        yield found.reading(rows, with_room(claim, rows["control"]), title(str(network)), what, number)
 
 
 Pictures = Mapping[str, np.ndarray]

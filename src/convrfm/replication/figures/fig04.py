@@ -74,12 +74,12 @@ judges = Judges("fig04", ("task", "draw"), ("seed", "layer", "pearson", "control
 def layers_alike(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through metrics and through the network agree beyond random matrices; over draws or images."""
     for (task, layer), rows in found.rows.groupby(["task", "layer"], sort=False):
-        number, condition = Number(float("nan")), "excess"
+        number = Number(float("nan"))
         if none_missing(rows["excess"]):
             row = summary(rows).iloc[0]
-            number, condition = Number(float(row["excess"]), bounds(row)), with_room(claim, "excess", row["control"])
+            number = Number(float(row["excess"]), bounds(row))
         what = f"layer {layer}, pixel correlation beyond random matrices"
-        yield found.reading(rows, condition, short_title(str(task)), what, number)
+        yield found.reading(rows, with_room(claim, rows["control"]), short_title(str(task)), what, number)
 
 
 Pictures = Mapping[str, np.ndarray]

@@ -447,11 +447,11 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
         if few and lacking:
             few += f", without {', '.join(lacking)}, whose training images lack classes that are tested"
         for method in LEARNERS:
-            number = _share({task: gains[task][method] for task in tasks}, claim.conditions["tasks"])
+            number = _share([gains[task][method] for task in tasks], claim.conditions["tasks"])
             what = f"share on which {method} exceeds CNTK{by}"
             yield found.reading(rows, "tasks", on, what, number._replace(gap=few or number.gap))
         of_network = [task for task in tasks if _exceeds(gains[task]["CNN"])]
-        compared = {f"{task}, {method}": gains[task][method] for task in of_network for method in LEARNERS}
+        compared = [gains[task][method] for task in of_network for method in LEARNERS]
         number = _share(compared, claim.conditions["where_networks_gain"])
         unknown = [task for task in tasks if gains[task]["CNN"].interval is None]
         gap = number.gap
@@ -467,17 +467,17 @@ def _exceeds(number: Number) -> bool:
     return number.interval is not None and number.interval[0] > 0
 
 
-def _share(gains: Mapping[str, Number], condition: Condition) -> Number:
+def _share(gains: Sequence[Number], condition: Condition) -> Number:
     """The share of gains that are clear; it does not fail where those that are unclear could bring it to the bound."""
-    if not gains:
-        return Number(math.nan, None, "there is nothing to compare")
-    if any(number.interval is None for number in gains.values()):
+    intervals = [number.interval for number in gains if number.interval is not None]
+    if len(intervals) < len(gains):
         return Number(math.nan, None, "a data set has a single draw, or accuracies are missing")
-    clear = np.mean([_exceeds(number) for number in gains.values()])
-    possible = np.mean([number.interval is not None and number.interval[1] > 0 for number in gains.values()])
+    if not intervals:
+        return Number(math.nan, None, "there is nothing to compare")
+    low, high = np.array(intervals).T
+    possible = float(np.mean(high > 0))
     enough = isinstance(condition.bound, float) and possible >= condition.bound
-    unclear = f"intervals contain 0 on enough of them to bring it to {possible:.3g}" if enough else ""
-    return Number(float(clear), unclear=unclear)
+    return Number(float(np.mean(low > 0)), unclear=f"those whose intervals contain 0 could bring it to {possible:.3g}" * enough)
 
 
 @judges("A13")

@@ -20,6 +20,7 @@ from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs
 from convrfm.replication.figures.style import (
+    LEAST_FOR_INTERVALS,
     STAND_INS,
     figure_style,
     is_stand_in,
@@ -135,9 +136,6 @@ class Fig08(Model):
 INITIALISATIONS = "initialisations of the network"
 """What intervals over seeds are over: their images may be the same."""
 
-LEAST_FOR_INTERVALS = 3
-"""Networks from which on intervals are drawn; Student's for two would cover the whole panel."""
-
 RECIPE = SimpleNetTraining()
 """Of SimpleNet's authors."""
 
@@ -182,11 +180,11 @@ def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
             found.problems.append(f"{found.path} has no course over epochs on {title}")
             continue
         if max(later) * seen < whole:
-            passes = f"{max(later):g} epochs of {seen} images, less than one of the data set's {whole}"
+            passes = f"{max(later):g} epochs of {seen} images, less than one epoch of all {whole}"
             found.problems.append(f"SimpleNet on {title} was trained for {passes}")
             continue
         first = min(epoch for epoch in later if epoch * seen >= whole)
-        for condition, epoch in {"first": first, **({"last": max(later)} if max(later) > first else {})}.items():
+        for condition, epoch in zip(("first", "last"), dict.fromkeys((first, max(later))), strict=False):
             what = f"mean over layers after epoch {epoch:g} minus before the first step"
             yield found.reading(rows, condition, on, what, mean_of(means[epoch] - means[0], INITIALISATIONS))
 

@@ -29,6 +29,7 @@ from convrfm.replication.config.images import PreparedSet
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import (
+    LEAST_FOR_INTERVALS,
     figure_style,
     in_sentence,
     is_stand_in,
@@ -117,9 +118,6 @@ LABELS = {"vanilla": "no pooling", "Myrtle5": "average pooling", "MyrtleMax": "m
 
 MEASURES = {"cosine": "cosine similarity (the paper's)", "pearson": "Pearson correlation"}
 """What is drawn, with the titles of the panels."""
-
-LEAST_FOR_INTERVALS = 3
-"""Data sets from which on intervals are drawn; Student's for two data sets would cover the whole panel."""
 
 QUANTITIES = (*MEASURES, "off_diagonal", "rotated_null", "random_filters", "initial_cnfm")
 

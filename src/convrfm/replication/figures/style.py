@@ -175,6 +175,9 @@ def draw_skipped(title: str, skipped: Mapping[str, str]) -> Figure:
     return figure
 
 
+LEAST_FOR_INTERVALS = 3
+"""Values from which on intervals are drawn; Student's for two would cover the whole panel."""
+
 STAND_INS = {
     "digits": "scikit-learn digits, not data of the paper",
     "noisy-digits": "scikit-learn digits, not MNIST",

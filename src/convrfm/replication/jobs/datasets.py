@@ -45,7 +45,7 @@ def require(job: Job) -> None:
     for state in job.inputs["states"]:
         require_present(state)
     if not job.inputs["states"]:
-        sys.stdout.write(f"{job.settings['dataset']}: nothing is to be fetched, as it comes with the installed packages.\n")
+        sys.stdout.write(f"{job.settings['dataset']} comes with the installed packages: there is nothing to fetch.\n")
 
 
 def print_states(job: Job) -> None:

@@ -98,7 +98,7 @@ def _numbers(root: Path) -> dict[str, str]:
     times = {entry["name"]: entry for entry in json.loads((root / "benchmarks/times.json").read_text())}
     quick = json.loads((root / "benchmarks/quick.json").read_text())
     judged = published_judgements(root)
-    decided = [each for each in judged if each["verdict"] in MEASURED]
+    measured = [each for each in judged if each["verdict"] in MEASURED]
     speed = _table(root / "docs/benchmarks.md", "work")
     ansatz = (root / "docs/benchmarks_ansatz.md").read_text(encoding="utf-8")
     protocol = _table(root / "docs/beyond.md", "change")["all of the protocol `corrected`"]
@@ -109,8 +109,8 @@ def _numbers(root: Path) -> dict[str, str]:
         "machine": times["make quick"]["machine"],
         "date": times["make quick"]["date"],
         "figures": "\n".join(_figure_rows(quick, times)),
-        "verdicts": "\n".join(verdict_rows(decided)),
-        "undecided": ", ".join(dict.fromkeys(each["claim"] for each in judged if each not in decided)),
+        "verdicts": "\n".join(verdict_rows(measured)),
+        "undecided": ", ".join(dict.fromkeys(each["claim"] for each in judged if each not in measured)),
         "builds": ", ".join(f"[{folder.name}](docs/results/{folder.name}/index.md)" for folder in published_builds(root)),
         "bars": "\n".join(_bars_rows(quick["bars"])),
         "bars lost": f"{lost:.0f}",
@@ -284,7 +284,7 @@ def results_page(folder: Path, header: str) -> str:
         "",
         *verdict_rows(audit["judgements"]),
         "",
-        "What has to hold for each claim, and what has changed in that: [claims](../../claims.md).",
+        "The conditions of each claim, and how they have changed: [claims](../../claims.md).",
         "",
         "## Deviations",
         "",

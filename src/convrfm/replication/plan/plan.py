@@ -15,7 +15,6 @@ from convrfm.datasets.registry import REGISTRY, files_behind
 from convrfm.replication import figures as rooms
 from convrfm.replication import runs
 from convrfm.replication.claims.claims import load_claims
-from convrfm.replication.config.images import native_shape
 from convrfm.replication.config.models import Model
 from convrfm.replication.figures.figure import FigureFiles, FigureSpec, figures
 from convrfm.replication.plan.presets import Settings
@@ -206,7 +205,7 @@ class Plan:
 
     def image_shape(self, dataset: str, size: int | None, colour: str) -> tuple[int, int, int]:
         """Shape of one prepared image, `(channels, height, width)`."""
-        channels, height, width = native_shape(dataset) or LARGEST_SMALL
+        channels, height, width = REGISTRY[dataset].fixed_shape or LARGEST_SMALL
         if colour != "native":
             channels = 1 if colour == "grey" else 3
         return (channels, size or height, size or width)

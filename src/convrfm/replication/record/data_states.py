@@ -29,7 +29,7 @@ def read_state(path: Path, *needs: str) -> dict[str, Any]:
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except PermissionError as error:
-        msg = f"{path} cannot be read: {error.strerror}. See to it that it can be read."
+        msg = f"{path} cannot be read: {error.strerror}. Make it readable."
         raise CorruptDataError(msg) from error
     except ValueError as error:
         state, reason = None, str(error)
