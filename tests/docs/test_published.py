@@ -123,11 +123,15 @@ def test_tables_have_rows(folder):
 
 
 def test_a_claim_is_told_by_the_first_build_that_decides_it(tmp_path):
-    verdicts = {"large": ["UNKNOWN", "PARTIAL", "UNKNOWN"], "small": ["REPRODUCED", "REPRODUCED", "SKIPPED"]}
+    verdicts = {
+        "large": ["UNKNOWN", "PARTIAL", "UNKNOWN", "INCONCLUSIVE", "UNKNOWN", "PARTIAL"],
+        "small": ["REPRODUCED", "REPRODUCED", "SKIPPED", "NOT REPRODUCED", "INCONCLUSIVE", "INCONCLUSIVE"],
+    }
     for name, each in verdicts.items():
         folder = tmp_path / "docs/results" / name
         (folder / "audit").mkdir(parents=True)
         (folder / "build.json").write_text("{}")
         judgements = [judged(claim=f"A{i}", verdict=verdict) for i, verdict in enumerate(each)]
         (folder / "audit/audit.json").write_text(json.dumps({"judgements": judgements}))
-    assert [each["verdict"] for each in published_judgements(tmp_path)] == ["REPRODUCED", "PARTIAL", "UNKNOWN"]
+    told = ["REPRODUCED", "PARTIAL", "UNKNOWN", "NOT REPRODUCED", "INCONCLUSIVE", "PARTIAL"]
+    assert [each["verdict"] for each in published_judgements(tmp_path)] == told

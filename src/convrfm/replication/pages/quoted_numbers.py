@@ -99,6 +99,7 @@ def _numbers(root: Path) -> dict[str, str]:
     quick = json.loads((root / "benchmarks/quick.json").read_text())
     judged = published_judgements(root)
     measured = [each for each in judged if each["verdict"] in MEASURED]
+    told = {each["claim"] for each in measured}
     speed = _table(root / "docs/benchmarks.md", "work")
     ansatz = (root / "docs/benchmarks_ansatz.md").read_text(encoding="utf-8")
     protocol = _table(root / "docs/beyond.md", "change")["all of the protocol `corrected`"]
@@ -110,7 +111,7 @@ def _numbers(root: Path) -> dict[str, str]:
         "date": times["make quick"]["date"],
         "figures": "\n".join(_figure_rows(quick, times)),
         "verdicts": "\n".join(verdict_rows(measured)),
-        "undecided": ", ".join(dict.fromkeys(each["claim"] for each in judged if each not in measured)),
+        "undecided": ", ".join(dict.fromkeys(each["claim"] for each in judged if each["claim"] not in told)),
         "builds": ", ".join(f"[{folder.name}](docs/results/{folder.name}/index.md)" for folder in published_builds(root)),
         "bars": "\n".join(_bars_rows(quick["bars"])),
         "bars lost": f"{lost:.0f}",
@@ -205,7 +206,8 @@ def _bars_rows(rows: list[dict[str, Any]]) -> list[str]:
     return markdown_table(["method", *(f"sigma = {sigma:g}" for sigma in sigmas)], table)
 
 
-MEASURED = (Verdict.REPRODUCED, Verdict.PARTIAL, Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE)
+DECIDED = (Verdict.REPRODUCED, Verdict.PARTIAL, Verdict.NOT_REPRODUCED)
+MEASURED = (*DECIDED, Verdict.INCONCLUSIVE)
 """Verdicts that rest on the paper's data."""
 
 
@@ -215,7 +217,7 @@ def published_builds(root: Path) -> list[Path]:
 
 
 def published_judgements(root: Path) -> list[dict[str, Any]]:
-    """What the audits of the published builds say of each claim and protocol: the first that has measured it, else the first.
+    """What audits of published builds say of each claim and protocol: the first that decides it, else the first measurement.
 
     Args:
         root: of the checkout.
@@ -224,7 +226,7 @@ def published_judgements(root: Path) -> list[dict[str, Any]]:
     for folder in published_builds(root):
         for each in json.loads((folder / "audit/audit.json").read_text(encoding="utf-8"))["judgements"]:
             earlier = kept.setdefault((each["claim"], each["protocol"]), each)
-            if earlier["verdict"] not in MEASURED and each["verdict"] in MEASURED:
+            if any(each["verdict"] in better and earlier["verdict"] not in better for better in (DECIDED, MEASURED)):
                 kept[each["claim"], each["protocol"]] = each
     return list(kept.values())
 
