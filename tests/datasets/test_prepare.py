@@ -60,6 +60,11 @@ def test_published_takes_the_first():
     assert paired.train.tolist() == [0, 2, 3, 5, 6, 8]
 
 
+def test_training_images_do_not_stand_in_for_official_test_images_that_are_not_there():
+    with pytest.raises(AbsentDataError, match=r"The test images of ImageNet .* are not there: add its folder val"):
+        choose(split_of(np.arange(30) % 3), None, (10, 5), name="imagenet")
+
+
 def test_resampled_as_for_figure_9():
     train, test = split_of(np.sort(np.arange(300) % 3)), split_of(np.arange(12) % 3)
     chosen = choose(train, test, (200, 50), resampled=True)

@@ -95,13 +95,17 @@ def select(
             fewer, and "published" draws them from the whole data set, with replacement.
 
     Raises:
+        AbsentDataError: the official test split of the data set is not there.
         InputError: fewer images than requested, or an unknown class.
 
     Warns:
         ConvRFMWarning: first images that miss classes, or a draw from a split that is there in part.
     """
+    if test is None and entry.test_part != "train":
+        msg = f"The test images of {entry.title} are not there: add its folder {entry.test_split}/<class>/<image>."
+        raise AbsentDataError(msg)
     first = protocol == "published"
-    from_train = test is None or entry.test_part == "train" or (entry.test_part == "train-published" and first)
+    from_train = entry.test_part == "train" or (entry.test_part == "train-published" and first)
     train_pool, test_pool = np.arange(len(train)), np.arange(0 if test is None else len(test))
     if from_train:
         train_pool, test_pool = _test_part_of(train.labels, f"test part of {entry.name}", seed, first=first)
