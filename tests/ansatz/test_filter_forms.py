@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import assert_close
 
-from convrfm.ansatz.filter_forms import FilterForm, cosine, inner, off_diagonal_pearson, pearson
+from convrfm.ansatz.filter_forms import BlockCorrelation, FilterForm, cosine, inner, off_diagonal_pearson, pearson
 from convrfm.errors import InputError
 
 SIZES = [(1, 3, 8), (1, 8, 3), (1, 5, 5), (3, 2, 4), (2, 1, 1)]
@@ -77,6 +77,21 @@ def test_a_constant_matrix_correlates_with_nothing(rng):
     weight, core = made(rng, (1, 3, 8))
     assert np.isnan(pearson(np.ones((8, 8)), FilterForm(weight, core)))
     assert np.isnan(cosine(FilterForm(weight, 0 * core), FilterForm(weight)))
+    for groups, filters, value in ((1, 1, 1 / 9), (1, 3, 1 / 9), (1, 20, 0.7), (2, 1, np.float32(1 / 9))):  # up to rounding
+        (weight, core), equal = made(rng, (groups, filters, 18)), np.full((groups, filters, 18), value)
+        form, other = FilterForm(equal), FilterForm(weight, core)
+        for correlation in (pearson, off_diagonal_pearson):
+            assert np.isnan([correlation(form, other), correlation(other, form), correlation(form.dense(), other)]).all()
+            assert np.isnan(BlockCorrelation(form, [other], np.ones(1), noisy=False).value())
+            assert np.isnan(BlockCorrelation(other, [form, form], np.ones(2), noisy=False).value())
+
+
+def test_correlations_do_not_depend_on_the_scale(rng):
+    weight, core = made(rng, (1, 3, 8))
+    expected = pearson(FilterForm(weight), FilterForm(weight, core))
+    small = FilterForm(1e-44 * weight)
+    assert pearson(small, small.with_core(core)) == pytest.approx(expected)
+    assert BlockCorrelation(small, [small.with_core(core)], np.ones(1), noisy=False).value() == pytest.approx(expected)
 
 
 def test_weights_of_convolutions():

@@ -32,6 +32,9 @@ Entries = Literal["pearson", "cosine", "off_diagonal"]
 RANK_TOLERANCE = 1e-13
 """Eigenvalues below this fraction of the largest are rounding errors of a lower rank; powers leave them out."""
 
+ROUNDING = 1e-12
+"""Inner products of centred entries are rounding errors, and count as 0, below this fraction of the product before centring."""
+
 LEVEL = 0.95
 """Coverage of the intervals."""
 
@@ -196,14 +199,16 @@ def inner(a: Matrix, b: Matrix, entries: Entries = "pearson") -> float:
         msg = f"The matrices differ in shape: {a.shape} and {b.shape}."
         raise InputError(msg)
     groups, dimension, _ = a.shape
-    count, first, second, product = groups * dimension**2, _total(a), _total(b), _product(a, b)
+    count, first, second, whole = groups * dimension**2, _total(a), _total(b), _product(a, b)
+    product = whole
     if entries == "off_diagonal":
         left, right = _diagonal(a), _diagonal(b)
         count -= left.size
-        first, second, product = first - left.sum(), second - right.sum(), product - (left * right).sum()
-    if entries == "cosine" or count == 0:
-        return float(product)
-    return float(product - first * second / count)
+        first, second, product = first - left.sum(), second - right.sum(), whole - (left * right).sum()
+    if entries == "cosine":
+        return float(whole)
+    centred = float(product - first * second / max(count, 1))
+    return centred if abs(centred) > ROUNDING * abs(whole) else 0.0
 
 
 def squared_norm(a: Matrix, entries: Entries = "pearson") -> float:
@@ -213,7 +218,7 @@ def squared_norm(a: Matrix, entries: Entries = "pearson") -> float:
 
 def correlate(a: Matrix, b: Matrix, entries: Entries = "pearson") -> float:
     """Inner product over the norms, in [-1, 1]; NaN where one of the matrices is constant (or zero, for the cosine)."""
-    scale = np.sqrt(squared_norm(a, entries) * squared_norm(b, entries))
+    scale = np.sqrt(squared_norm(a, entries)) * np.sqrt(squared_norm(b, entries))
     return inner(a, b, entries) / float(scale) if scale > 0 else float("nan")
 
 
@@ -349,7 +354,7 @@ class BlockCorrelation:
         if self.noisy and squared <= 0 and self._products[pairs].any():
             msg = "The noise of the probes exceeds the AGOP, whose norm cannot be estimated: use more probes."
             raise ProbeError(msg)
-        scale = np.sqrt(self._norm * max(squared, 0.0))
+        scale = np.sqrt(self._norm) * np.sqrt(max(squared, 0.0))
         return float(self._with_fixed[chosen].sum() / units.sum() / scale) if scale > 0 else float("nan")
 
     def estimate(self) -> Estimate:
