@@ -354,6 +354,36 @@ class Prototypes(nn.Module):
         self.register_buffer("support", torch.randn(3, 2, 8, 8))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+class Iterated(nn.Module):
+    """A layer that is used twice, the first time without gradients, as in deep equilibrium models."""
+
+    def __init__(self, how) -> None:
+        super().__init__()
+        self.conv, self.readout, self.how = nn.Conv2d(2, 2, 3, padding=1), nn.Linear(2, 3), how
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.readout(torch.tanh(self.conv(images + self.how(self.conv, images))).mean((2, 3)))
+
+
+class Custom(torch.autograd.Function):
+    """A convolution with a backward pass of its own."""
+
+    @staticmethod
+    def forward(ctx, images, layer):
+        ctx.layer, ctx.shape = layer, images.shape
+        return layer(images)
+
+    @staticmethod
+    def backward(ctx, gradients):
+        return nn.grad.conv2d_input(ctx.shape, ctx.layer.weight, gradients, padding=1), None
+
+
+@pytest.mark.parametrize("how", [torch.no_grad()(lambda layer, x: layer(x)), lambda layer, x: Custom.apply(layer(x), layer)])
+def test_uses_of_a_layer_that_are_not_differentiated_are_refused(how, images):
+    with pytest.raises(InputError, match=r"'conv' runs where nothing is differentiated"):
+        measure(Iterated(how).double().eval(), images)
+
+
         first, second = (torch.tanh(self.conv(x)).mean((2, 3)) for x in (images, self.support))
         return first @ second.T
 

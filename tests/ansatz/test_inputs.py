@@ -286,8 +286,22 @@ class Mixing(nn.Module):
 def test_networks_that_mix_images_are_refused(how, images):
     with pytest.raises(InputError, match="mixes the images of a batch, or draws random numbers"):
         measure(Mixing(how).eval(), images)
-    with pytest.raises(InputError, match="mixes the images"):  # in the first batch that has several
-        measure(Mixing(how).eval(), [images[:1], images])
+    for first in (images[:1], images[[0, 0]]):  # nothing shows yet, unless numbers are random
+        with pytest.raises(InputError, match="mixes the images"):
+            measure(Mixing(how).eval(), [first, images])
+
+
+def test_random_networks_are_refused_with_single_images(images):
+    with pytest.raises(InputError, match="draws random numbers"):
+        measure(Mixing(nn.functional.dropout).eval(), images, batch_size=1)
+
+
+@pytest.mark.parametrize("form", [torch.clone, lambda x: x.numpy().copy()])
+def test_networks_may_change_images_in_place(form, images):
+    given = form(images)
+    found = measure(Mixing(lambda x: x.mul_(2)).eval(), given)
+    same(found, measure(Mixing(lambda x: 2 * x).eval(), images))
+    assert np.array_equal(given, images)
 
 
 # Gradients that vanish
@@ -369,7 +383,7 @@ def test_networks_that_are_refused_in_a_sentence(images):
         with pytest.raises(InputError, match="must be a torch.nn.Module".replace(".", r"\.")):
             measure(wrong, images)
     for mode in (torch.no_grad, torch.inference_mode):
-        with pytest.raises(InputError, match="inference mode"):
+        with pytest.raises(InputError, match=r"'body\.0' runs where nothing is differentiated \(no_grad, inference mode"):
             measure(Within(mode).eval(), images)
     with pytest.raises(InputError, match="attribute `module`"):
         measure(nn.DataParallel(small()).eval(), images)
@@ -387,6 +401,10 @@ def test_networks_that_are_refused_in_a_sentence(images):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+    with pytest.raises(InputError, match="outputs do not depend on any of the measured layers"):
+        measure(Giving(torch.Tensor.detach).eval(), images)
+    with pytest.raises(InputError, match="no parameter or buffer of real numbers"):
+        measure(nn.Sequential(nn.Conv2d(2, 3, 3, dtype=torch.complex64)).eval(), images)
 def test_scripted_networks_are_refused(images):
     with pytest.raises(InputError, match="TorchScript modules are not supported"):
         measure(torch.jit.script(small()), images)

@@ -98,7 +98,7 @@ class _Pass:
     # The block of each image's gradients in the current backward pass
     blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     dtypes: set[torch.dtype] = field(default_factory=set)  # of the tapped outputs
-    recording: bool = True  # whether calls are new ones, and not those of a checkpoint or of an image alone
+    recording: bool = True  # whether calls are new ones, and not those of a checkpoint
     alone: bool = False  # whether one image runs by itself, for comparison
 
 
@@ -154,7 +154,6 @@ class AgopAccumulator:
         self.pictures = all(isinstance(modules[name], nn.Conv2d) for name in self.names)
         self._every = layers is None
         self._layers: dict[str, LayerSums] = {}
-        self._compared = False  # whether images have been compared with themselves alone
         self._given = False  # whether the arrays of sums have been given out
         self._half_added = False
 
@@ -163,7 +162,7 @@ class AgopAccumulator:
 
         Raises:
             InputError: the network does not run on the images, does not give outputs `(n, classes)`, gives an image other
-                outputs in a batch than alone, or a layer cannot be measured.
+                outputs in a batch than alone, or when run again, or a layer cannot be measured.
             NonFiniteError: images, outputs or gradients that are not finite.
         """
         self._check_whole()
@@ -286,14 +285,10 @@ class AgopAccumulator:
             self._check_called(taps)
             check_finite(outputs, "The outputs of the network")
             if not outputs.requires_grad:
-                msg = (
-                    "The outputs do not depend on any of the measured layers: is the network run under no_grad, in inference "
-                    "mode, or through checkpoints with use_reentrant=True?"
-                )
+                msg = "The outputs do not depend on any of the measured layers: are they detached?"
                 raise InputError(msg)
-            if not self._compared and len(images) > 1:
+            if len(images) > 1 or self.images == 0:
                 self._check_alone(images, outputs.detach(), current)
-                self._compared = True
             current.recording = False  # what runs again in the backward pass, for checkpoints, is no new call
             scale = HALF_SCALE if torch.float16 in current.dtypes else 1.0
             last = (outputs.shape[1] if self.mode == "exact" else self.probes) - 1
@@ -318,7 +313,7 @@ class AgopAccumulator:
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         """The outputs `(n, classes)`."""
         try:
-            given = self.model(images)
+            given = self.model(images.clone())  # which it may change in place
         except Exception as error:
             if isinstance(error, InputError) or out_of_memory(error):
                 raise
@@ -331,11 +326,11 @@ class AgopAccumulator:
         return pick_outputs(given, self.output, len(images))
 
     def _check_alone(self, images: torch.Tensor, outputs: torch.Tensor, current: _Pass) -> None:
-        """Check that the first and the last image give the same outputs alone as among the others."""
-        current.recording, current.alone = False, True
-        alone = torch.cat([self._run(image).detach() for image in (images[:1], images[-1:])]).double()
+        """Check that the first and the last image give the same outputs alone as among the others, or a single one again."""
+        current.alone = True
+        alone = torch.cat([self._run(image).detach() for image in (images[:1], images[-1:])[: len(images)]]).double()
         current.alone = False
-        among = outputs[[0, -1]].double()
+        among = outputs[[0, -1][: len(images)]].double()
         apart = float((alone - among).abs().max() / among.abs().max().clamp(min=1e-30))
         if not apart <= max(ALONE_TOLERANCE.get(dtype, 0.0) for dtype in {*current.dtypes, outputs.dtype}):
             msg = (
@@ -371,18 +366,18 @@ class AgopAccumulator:
         """Take the filters of a call, and have the gradients at its output collected in every backward pass."""
         current.interrupts.answer()
         output = call.output
-        if torch.is_inference_mode_enabled():
-            msg = f"{call.name!r} runs in inference mode, which cannot be differentiated: take it out of `forward`."
-            raise InputError(msg)
-        with torch.enable_grad():
-            collect = None
-            if current.recording:
-                collect = partial(self._collect, current, self._seen(current, call), linear=call.kind == "linear")
-            elif current.alone and len(call.inputs) != 1:
-                self._refuse_batch(call, 1)
-            # A one-dimensional convolution gives a view of what a two-dimensional one gave.
-            output = output.clone() if output._is_view() else output
-            tapped: torch.Tensor = Tapped.apply(output, current.anchor, collect)  # type: ignore[no-untyped-call]
+        collect = None
+        if current.recording:
+            if not torch.is_grad_enabled():
+                why = (
+                    "runs where nothing is differentiated (no_grad, inference mode, a checkpoint with use_reentrant=True, a custom "
+                    "autograd.Function), and its gradients would be incomplete: change `forward`, or"
+                )
+                self._refuse([call.name], why)
+            collect = partial(self._collect, current, self._seen(current, call), linear=call.kind == "linear")
+        # A one-dimensional convolution gives a view of what a two-dimensional one gave.
+        output = output.clone() if output._is_view() else output
+        tapped: torch.Tensor = Tapped.apply(output, current.anchor, collect)  # type: ignore[no-untyped-call]
         return tapped
 
     def _seen(self, current: _Pass, call: Call) -> LayerSums:
@@ -393,8 +388,9 @@ class AgopAccumulator:
             msg = f"The layer {call.name!r} got an input of shape {shape} without an axis for a batch: give it one of length 1."
             raise InputError(msg)
         # Where there is one image, all that runs belongs to it.
-        if len(call.inputs) != current.count > 1:
-            self._refuse_batch(call, current.count)
+        count = 1 if current.alone else current.count
+        if current.count > 1 and len(call.inputs) != count:
+            self._refuse_batch(call, count)
         if not call.weight.is_floating_point():
             msg = f"The filters of {call.name!r} must be real, but their dtype is {call.weight.dtype}."
             raise InputError(msg)

@@ -197,9 +197,7 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
         )
         raise InputError(msg)
     check_finite(images, "The images")
-    moved: torch.Tensor = images.detach().to(weight.device)
-    # Autograd cannot keep what was made in inference mode, but it can keep a copy.
-    return moved.clone() if moved.is_inference() else moved
+    return images.detach().to(weight.device)
 
 
 def first_weight(model: nn.Module) -> torch.Tensor:
