@@ -197,6 +197,15 @@ def test_a_network_that_is_trained_between_updates_is_refused(images):
         later.update(images)
 
 
+def test_a_network_in_train_mode_between_updates_is_refused(images):
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, 3)).double().eval()
+    accumulator = AgopAccumulator(model)
+    accumulator.update(images)
+    model.train()
+    with pytest.raises(InputError, match="train mode"):
+        accumulator.update(images[:1])
+
+
 def test_initial_weights_of_computed_filters_are_refused_unless_measured(images):
     model = nn.Sequential(Standardised(2, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 3)).double().eval()
     found, state = measure(model, images), {name: value.numpy() for name, value in model.state_dict().items()}
@@ -345,15 +354,6 @@ def test_other_tensors_that_require_gradients_do_not_matter(how, images):
     assert model.plain.grad is None
 
 
-class Prototypes(nn.Module):
-    """As many prototypes as there may be images go through the layer, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(2, 4, 3)
-        self.register_buffer("support", torch.randn(3, 2, 8, 8))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
 class Iterated(nn.Module):
     """A layer that is used twice, the first time without gradients, as in deep equilibrium models."""
 
@@ -384,6 +384,15 @@ def test_uses_of_a_layer_that_are_not_differentiated_are_refused(how, images):
         measure(Iterated(how).double().eval(), images)
 
 
+class Prototypes(nn.Module):
+    """As many prototypes as there may be images go through the layer, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3)
+        self.register_buffer("support", torch.randn(3, 2, 8, 8))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         first, second = (torch.tanh(self.conv(x)).mean((2, 3)) for x in (images, self.support))
         return first @ second.T
 

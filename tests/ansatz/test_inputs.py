@@ -353,6 +353,22 @@ def test_too_much_noise_is_one_row(images):
     assert table["value"].isna().tolist() == [True, False]
 
 
+@pytest.mark.parametrize(("dtype", "factor"), [(torch.float32, 1e-20), (torch.float64, 1e-80)])
+def test_gradients_whose_squares_underflow(dtype, factor, images):
+    model = small().to(dtype)
+    expected = correlations(measure(model, images.to(dtype)))["value"]
+    for scale, refused in ((factor**0.5, False), (factor, True)):
+        scaled = Giving(lambda y, scale=scale: y * scale)
+        scaled.body = model
+        accumulator = AgopAccumulator(scaled.eval())
+        accumulator.update(images.to(dtype))
+        if refused:
+            with pytest.raises(NonFiniteError, match=rf"gradients at 'body\.0' are too small for {str(dtype)[6:]}"):
+                accumulator.finalize()
+        else:
+            assert correlations(accumulator.finalize())["value"].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+
+
 # Modes of autograd, and where networks are
 
 
@@ -385,6 +401,10 @@ def test_networks_that_are_refused_in_a_sentence(images):
     for mode in (torch.no_grad, torch.inference_mode):
         with pytest.raises(InputError, match=r"'body\.0' runs where nothing is differentiated \(no_grad, inference mode"):
             measure(Within(mode).eval(), images)
+    with pytest.raises(InputError, match="outputs do not depend on any of the measured layers"):
+        measure(Giving(torch.Tensor.detach).eval(), images)
+    with pytest.raises(InputError, match="no parameter or buffer of real numbers"):
+        measure(nn.Sequential(nn.Conv2d(2, 3, 3, dtype=torch.complex64)).eval(), images)
     with pytest.raises(InputError, match="attribute `module`"):
         measure(nn.DataParallel(small()).eval(), images)
     with pytest.raises(InputError, match=r"before torch\.compile"):
@@ -401,10 +421,6 @@ def test_networks_that_are_refused_in_a_sentence(images):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-    with pytest.raises(InputError, match="outputs do not depend on any of the measured layers"):
-        measure(Giving(torch.Tensor.detach).eval(), images)
-    with pytest.raises(InputError, match="no parameter or buffer of real numbers"):
-        measure(nn.Sequential(nn.Conv2d(2, 3, 3, dtype=torch.complex64)).eval(), images)
 def test_scripted_networks_are_refused(images):
     with pytest.raises(InputError, match="TorchScript modules are not supported"):
         measure(torch.jit.script(small()), images)

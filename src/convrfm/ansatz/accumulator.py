@@ -23,6 +23,9 @@ __all__ = ["AgopAccumulator", "LayerSums"]
 HALF_SCALE = 1024.0
 """Cotangents of networks in float16 are this much larger, as in mixed-precision training, to keep gradients normal."""
 
+LEAST = {"float32": 1e-31, "float64": 1e-146}
+"""Where the largest entry of a D is smaller, others are lost: float32 holds no squares of gradients, float64 none of D."""
+
 KEPT = ("sums", "weight", "computed")
 """Of each layer, in a state."""
 
@@ -166,6 +169,7 @@ class AgopAccumulator:
             NonFiniteError: images, outputs or gradients that are not finite.
         """
         self._check_whole()
+        check_measurable(self.model)  # again, as it may have been trained
         known = dict(self._layers)
         for layer in known.values():
             layer.begin()
@@ -203,11 +207,19 @@ class AgopAccumulator:
             InputError: no images yet.
         """
         found = self._collected()
+        for name, layer in found.items():
+            dtype, largest = layer.weight.dtype, float(np.abs(layer.core).max())
+            if 0 < largest < LEAST[str(dtype)]:
+                msg = (
+                    f"The gradients at {name!r} are too small for {dtype}, and lose digits when they are squared (the largest "
+                    f"entry of D is {largest:.2g}): measure network.double(), or outputs times a constant."
+                )
+                raise NonFiniteError(msg)
         vanished = [name for name, layer in found.items() if not layer.sums.any()]
         if vanished:
             warnings.warn(
                 f"The gradients vanish at {_listed(vanished)}: the AGOP is 0 there and its correlation NaN. A later layer may "
-                "be zero, for example a residual branch or the head before training.",
+                "be zero, for example a residual branch or the head before training, or the gradients below about 1e-22.",
                 ConvRFMWarning,
                 stacklevel=2,
             )

@@ -201,8 +201,16 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
 
 
 def first_weight(model: nn.Module) -> torch.Tensor:
-    """The parameter, or else the buffer, that tells the device and the dtype of a network."""
-    return next(value for value in chain(model.parameters(), model.buffers()) if value.is_floating_point())
+    """The parameter, or else the buffer, that tells the device and the dtype of a network.
+
+    Raises:
+        InputError: there is none.
+    """
+    for value in chain(model.parameters(), model.buffers()):
+        if value.is_floating_point():
+            return value
+    msg = "The network has no parameter or buffer of real numbers, which tells its dtype and device: register its filters."
+    raise InputError(msg)
 
 
 def check_finite(values: torch.Tensor, name: str) -> None:
