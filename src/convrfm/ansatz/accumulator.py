@@ -24,7 +24,7 @@ HALF_SCALE = 1024.0
 """Cotangents of networks in float16 are this much larger, as in mixed-precision training, to keep gradients normal."""
 
 LEAST = {"float32": 1e-31, "float64": 1e-146}
-"""Where the largest entry of a D is smaller, others are lost: float32 holds no squares of gradients, float64 none of D."""
+"""Of the largest entry of a D, and of its inverse: beyond, float32 loses squares of gradients, and float64 those of D."""
 
 KEPT = ("sums", "weight", "computed")
 """Of each layer, in a state."""
@@ -209,9 +209,9 @@ class AgopAccumulator:
         found = self._collected()
         for name, layer in found.items():
             dtype, largest = layer.weight.dtype, float(np.abs(layer.core).max())
-            if 0 < largest < LEAST[str(dtype)]:
+            if largest and not LEAST[str(dtype)] < largest < 1 / LEAST[str(dtype)]:
                 msg = (
-                    f"The gradients at {name!r} are too small for {dtype}, and lose digits when they are squared (the largest "
+                    f"The gradients at {name!r} are too small or too large for {dtype}, whose squares lose digits (the largest "
                     f"entry of D is {largest:.2g}): measure network.double(), or outputs times a constant."
                 )
                 raise NonFiniteError(msg)
@@ -343,7 +343,9 @@ class AgopAccumulator:
         alone = torch.cat([self._run(image).detach() for image in (images[:1], images[-1:])[: len(images)]]).double()
         current.alone = False
         among = outputs[[0, -1][: len(images)]].double()
-        apart = float((alone - among).abs().max() / among.abs().max().clamp(min=1e-30))
+        apart = float("inf")
+        if alone.shape == among.shape:
+            apart = float((alone - among).abs().max() / among.abs().max().clamp(min=1e-30))
         if not apart <= max(ALONE_TOLERANCE.get(dtype, 0.0) for dtype in {*current.dtypes, outputs.dtype}):
             msg = (
                 f"The network mixes the images of a batch, or draws random numbers: alone, an image gives outputs that differ "
@@ -382,8 +384,8 @@ class AgopAccumulator:
         if current.recording:
             if not torch.is_grad_enabled():
                 why = (
-                    "runs where nothing is differentiated (no_grad, inference mode, a checkpoint with use_reentrant=True, a custom "
-                    "autograd.Function), and its gradients would be incomplete: change `forward`, or"
+                    "runs where nothing is differentiated (no_grad, inference mode, a checkpoint with use_reentrant=True, a "
+                    "custom autograd.Function), and its gradients would be incomplete: change `forward`, or"
                 )
                 self._refuse([call.name], why)
             collect = partial(self._collect, current, self._seen(current, call), linear=call.kind == "linear")
