@@ -197,7 +197,8 @@ def as_batch(images: Any, model: nn.Module, *, pictures: bool = True) -> torch.T
         )
         raise InputError(msg)
     check_finite(images, "The images")
-    return images.detach().to(weight.device)
+    moved: torch.Tensor = images.detach().to(weight.device)
+    return moved
 
 
 def first_weight(model: nn.Module) -> torch.Tensor:
