@@ -8,6 +8,7 @@ library only: rules are planned with it.
 import difflib
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 from convrfm.datasets.entries import CLASS_FOLDERS, Entry, Layout, Remote, Unpacking
 from convrfm.errors import DataError
@@ -26,18 +27,26 @@ def _drive(key: str) -> str:
     return f"https://drive.usercontent.google.com/download?id={key}&export=download&confirm=t"
 
 
-def _files(folder: str, bases: tuple[str, ...], sums: Mapping[str, str], *, gzipped: bool = False) -> tuple[Remote, ...]:
-    """Files that are used as they are, or are compressed one by one, by name with their MD5."""
+def _files(folder: str, base: str, sums: Mapping[str, str]) -> tuple[Remote, ...]:
+    """Files that are used as they are, by name with their MD5."""
     return tuple(
-        Remote(
-            path=f"{folder}{name}",
-            urls=tuple(base + name for base in bases),
-            checksum=f"md5:{md5}",
-            unpacking=Unpacking(folder.rstrip("/")) if gzipped else None,
-            gives=(f"{folder}{name.removesuffix('.gz') if gzipped else name}",),
-        )
-        for name, md5 in sums.items()
+        Remote(f"{folder}{name}", (base + name,), f"md5:{md5}", gives=(f"{folder}{name}",)) for name, md5 in sums.items()
     )
+
+
+def _gzipped(folder: str, bases: tuple[str, ...], sums: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Remotes and contents: files that are compressed one by one, by name with both MD5; the unpacked one is "" if unknown."""
+    remotes = tuple(
+        Remote(
+            path=f"{folder}{name}.gz",
+            urls=tuple(f"{base}{name}.gz" for base in bases),
+            checksum=f"md5:{packed}",
+            unpacking=Unpacking(folder.rstrip("/")),
+            gives=(f"{folder}{name}",),
+        )
+        for name, (packed, _) in sums.items()
+    )
+    return {"remotes": remotes, "contents": _contents(folder, {name: unpacked for name, (_, unpacked) in sums.items()})}
 
 
 def _archive(path: str, url: str, md5: str, *gives: str, members: str = "*", nested: bool = False) -> Remote:
@@ -46,9 +55,17 @@ def _archive(path: str, url: str, md5: str, *gives: str, members: str = "*", nes
     return Remote(path, (url,), f"md5:{md5}" if md5 else "", unpacking, gives)
 
 
+def _one_archive(
+    path: str, url: str, md5: str, folder: str, sums: Mapping[str, str], *, members: str = "*", nested: bool = False
+) -> dict[str, Any]:
+    """Remotes and contents: one archive, which gives files in a folder, by name with their MD5, "" if unknown."""
+    remote = _archive(path, url, md5, *(f"{folder}{name}" for name in sums), members=members, nested=nested)
+    return {"remotes": (remote,), "contents": _contents(folder, sums)}
+
+
 def _contents(folder: str, sums: Mapping[str, str]) -> dict[str, str]:
-    """Checksums of unpacked files, by their path, from MD5 by name."""
-    return {f"{folder}{name}": f"md5:{md5}" for name, md5 in sums.items()}
+    """Known checksums of unpacked files, by their path, from MD5 by name."""
+    return {f"{folder}{name}": f"md5:{md5}" for name, md5 in sums.items() if md5}
 
 
 def _class_folders(*splits: str) -> Layout:
@@ -64,24 +81,14 @@ IMAGE_SETS: tuple[Entry, ...] = (
         name="mnist", title="MNIST", source="LeCun et al. 1998, http://yann.lecun.com/exdb/mnist/",
         licence="none stated", obtained="automatic", megabytes=67, shape="1x28x28",
         splits={"train": 60000, "test": 10000}, classes=10, figures=("fig04", "fig05"),
-        remotes=_files(
+        **_gzipped(
             "MNIST/raw/",
             ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
             {
-                "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-                "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-                "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-                "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-            },
-            gzipped=True,
-        ),
-        contents=_contents(
-            "MNIST/raw/",
-            {
-                "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-                "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-                "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-                "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+                "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
+                "train-labels-idx1-ubyte": ("d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
+                "t10k-images-idx3-ubyte": ("9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
+                "t10k-labels-idx1-ubyte": ("ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
             },
         ),
     ),
@@ -90,24 +97,14 @@ IMAGE_SETS: tuple[Entry, ...] = (
         source="Xiao et al. 2017, https://github.com/zalandoresearch/fashion-mnist", licence="MIT",
         obtained="automatic", megabytes=86, shape="1x28x28", splits={"train": 60000, "test": 10000}, classes=10,
         reader="mnist",
-        remotes=_files(
+        **_gzipped(
             "FashionMNIST/raw/",
             ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
             {
-                "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-                "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-                "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-                "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-            },
-            gzipped=True,
-        ),
-        contents=_contents(
-            "FashionMNIST/raw/",
-            {
-                "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-                "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
-                "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
-                "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+                "train-images-idx3-ubyte": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "f4a8712d7a061bf5bd6d2ca38dc4d50a"),
+                "train-labels-idx1-ubyte": ("25c81989df183df01b3e8a0aad5dffbe", "9018921c3c673c538a1fc5bad174d6f9"),
+                "t10k-images-idx3-ubyte": ("bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a"),
+                "t10k-labels-idx1-ubyte": ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
             },
         ),
         system_folders=("/usr/share/datasets/fashion-mnist",),
@@ -116,16 +113,15 @@ IMAGE_SETS: tuple[Entry, ...] = (
         name="qmnist", title="QMNIST", source="Yadav and Bottou 2019, https://github.com/facebookresearch/qmnist",
         licence="BSD", obtained="automatic", megabytes=120, shape="1x28x28", splits={"train": 60000, "test": 60000},
         classes=10, figures=("fig09",),
-        remotes=_files(
+        **_gzipped(
             "QMNIST/raw/",
             ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
             {
-                "qmnist-train-images-idx3-ubyte.gz": "ed72d4157d28c017586c42bc6afe6370",
-                "qmnist-train-labels-idx2-int.gz": "0058f8dd561b90ffdd0f734c6a30e5e4",
-                "qmnist-test-images-idx3-ubyte.gz": "1394631089c404de565df7b7aeaf9412",
-                "qmnist-test-labels-idx2-int.gz": "5b5b05890a5e13444e108efe57b788aa",
+                "qmnist-train-images-idx3-ubyte": ("ed72d4157d28c017586c42bc6afe6370", ""),
+                "qmnist-train-labels-idx2-int": ("0058f8dd561b90ffdd0f734c6a30e5e4", ""),
+                "qmnist-test-images-idx3-ubyte": ("1394631089c404de565df7b7aeaf9412", ""),
+                "qmnist-test-labels-idx2-int": ("5b5b05890a5e13444e108efe57b788aa", ""),
             },
-            gzipped=True,
         ),
     ),
     Entry(
@@ -133,19 +129,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
         source="Cohen et al. 2017, https://www.nist.gov/itl/products-and-services/emnist-dataset",
         licence="none stated", obtained="automatic", megabytes=680, shape="1x28x28",
         splits={"train": 124800, "test": 20800}, classes=27, figures=("fig06", "fig09"), test_part="train-published",
-        remotes=(
-            _archive(
-                "EMNIST/raw/gzip.zip", "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
-                "58c8d27c78d21e728a6bc7b3cc06412e",
-                *(
-                    f"EMNIST/raw/emnist-letters-{split}-{part}"
-                    for split in ("train", "test")
-                    for part in ("images-idx3-ubyte", "labels-idx1-ubyte")
-                ),
-                members="gzip/emnist-letters-*.gz", nested=True,
-            ),
-        ),
-        contents=_contents(
+        **_one_archive(
+            "EMNIST/raw/gzip.zip", "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e",
             "EMNIST/raw/emnist-letters-",
             {
                 "train-images-idx3-ubyte": "6b7a6cdb4e8ae8838780bb5aeda8ab2a",
@@ -153,6 +138,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
                 "test-images-idx3-ubyte": "811ee95d607652077616dbaaea581e1d",
                 "test-labels-idx1-ubyte": "dd1687ca8200da91c0dfd6321518806d",
             },
+            members="gzip/emnist-letters-*.gz", nested=True,
         ),
         notes="Labels run from 1 to 26; as in torchvision, class 0 exists and is empty, which makes 27 outputs. Images are "
         "stored transposed, and are used so, as in the authors' code, whose test part is a fifth of the training split.",
@@ -164,7 +150,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
         classes=10,
         remotes=_files(
             "",
-            ("https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",),
+            "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",
             {"usps.bz2": "ec16c51db3855ca6c91edd34d0e9b197", "usps.t.bz2": "8ea070ee2aca1ac39742fdd1ef5ed118"},
         ),
     ),
@@ -173,14 +159,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
         name="cifar10", title="CIFAR-10", source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated", obtained="automatic", megabytes=357, shape="3x32x32",
         splits={"train": 50000, "test": 10000}, classes=10, figures=("fig06", "fig08", "fig09", "fig11", "fig12"),
-        remotes=(
-            _archive(
-                "cifar-10-python.tar.gz", f"{_CIFAR}/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a",
-                *(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)), "cifar-10-batches-py/test_batch",
-                "cifar-10-batches-py/batches.meta",
-            ),
-        ),
-        contents=_contents(
+        **_one_archive(
+            "cifar-10-python.tar.gz", f"{_CIFAR}/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a",
             "cifar-10-batches-py/",
             {
                 "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -198,13 +178,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
         name="cifar100", title="CIFAR-100", source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated", obtained="automatic", megabytes=355, shape="3x32x32",
         splits={"train": 50000, "test": 10000}, classes=100, figures=("fig06", "fig08"),
-        remotes=(
-            _archive(
-                "cifar-100-python.tar.gz", f"{_CIFAR}/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85",
-                *(f"cifar-100-python/{name}" for name in ("train", "test", "meta")),
-            ),
-        ),
-        contents=_contents(
+        **_one_archive(
+            "cifar-100-python.tar.gz", f"{_CIFAR}/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85",
             "cifar-100-python/",
             {
                 "train": "16019d7e3df5f24257cddd939b257f8d",
@@ -220,7 +195,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
         figures=("fig03", "fig04", "fig06", "fig08", "fig09", "fig10"),
         remotes=_files(
             "",
-            ("http://ufldl.stanford.edu/housenumbers/",),
+            "http://ufldl.stanford.edu/housenumbers/",
             {
                 "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
                 "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
@@ -232,21 +207,16 @@ IMAGE_SETS: tuple[Entry, ...] = (
         name="stl10", title="STL-10", source="Coates et al. 2011, https://cs.stanford.edu/~acoates/stl10/",
         licence="none stated; images from ImageNet", obtained="automatic", megabytes=5780, shape="3x96x96",
         splits={"train": 5000, "test": 8000}, classes=10, figures=("fig09",),
-        remotes=(
-            _archive(
-                "stl10_binary.tar.gz", "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
-                "91f7769df0f17e558f3565bffb0c7dfb",
-                *(f"stl10_binary/{name}.bin" for name in ("train_X", "train_y", "test_X", "test_y")),
-                "stl10_binary/class_names.txt",
-            ),
-        ),
-        contents=_contents(
+        **_one_archive(
+            "stl10_binary.tar.gz", "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+            "91f7769df0f17e558f3565bffb0c7dfb",
             "stl10_binary/",
             {
                 "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
                 "train_y.bin": "5a34089d4802c674881badbb80307741",
                 "test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
                 "test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
+                "class_names.txt": "",
             },
         ),
         notes="The unlabelled images, on which torchvision's loader insists, are not read here and may be missing.",
@@ -369,7 +339,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
             ),
             *_files(
                 "flowers-102/",
-                (f"{_VGG}/flowers/102/",),
+                f"{_VGG}/flowers/102/",
                 {
                     "imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
                     "setid.mat": "a5357ecc9cb78c4bef273ce3793fc85c",
