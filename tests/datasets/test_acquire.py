@@ -12,7 +12,7 @@ from convrfm.datasets import acquire as acquire_module
 from convrfm.datasets.acquire import acquire, examine
 from convrfm.datasets.download import Patience, download
 from convrfm.datasets.manifest import verify
-from convrfm.datasets.places import Place, find_place, fingerprint, missing
+from convrfm.datasets.places import Place, find_place, fingerprint, locate
 from convrfm.datasets.registry import REGISTRY
 from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
 from convrfm.replication.jobs.datasets import _with_command
@@ -418,7 +418,7 @@ def test_fingerprints_change_with_the_files(tmp_path, made):
     os.utime(path, ns=(1, 1))
     assert fingerprint(entry, place) != before
     path.unlink()
-    assert missing(entry, place) == ["MNIST/raw/t10k-labels-idx1-ubyte"]
+    assert locate(entry, place).lacking == ("MNIST/raw/t10k-labels-idx1-ubyte",)
     assert fingerprint(entry, place) != before
 
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from convrfm.datasets.manifest import (
     remedy_for,
     wrong_checksum,
 )
-from convrfm.datasets.places import MANIFEST, Located, Place, data_files, locate, missing, top_names, visible_files
+from convrfm.datasets.places import MANIFEST, Located, Place, data_files, locate, top_names, visible_files
 from convrfm.errors import AbsentDataError, CorruptDataError
 from convrfm.system.storage import clear_leftovers, sha256
 
@@ -84,36 +84,39 @@ def acquire(entry: Entry, place: Place, *, mirror: str | None = None, patience: 
     """
     if not entry.has_files:
         return examine(entry, place)
-    return _explained(entry, place, lambda: _acquired(entry, place, mirror, patience or Patience()))
+    try:
+        with explained_reads(place), locked(place.home):
+            return _acquired(entry, place, mirror, patience or Patience())
+    except WrongFilesError as error:
+        return _corrupt(entry, place, error)
 
 
 def _acquired(entry: Entry, place: Place, mirror: str | None, patience: Patience) -> State:
-    with locked(place.home):
-        clear_unpacking(place.home)
-        state = there = _examine(entry, place)
-        whole = state.state == "present" and not state.part
-        if whole or state.state == "corrupt" or not entry.remotes or place.given is not None:
-            return state
-        fetched = _Fetched()
-        try:
-            _check_room(entry, place)
-            for remote in entry.remotes:
-                located = locate(entry, place)
-                if any(path in remote.gives for path in (*located.lacking, *located.absent)):
-                    _provide(entry, remote, place, mirror, patience, fetched)
-            state = _examine(entry, place, fetched)
-        except AbsentDataError as error:
-            # The first images are of use without the others.
-            return replace(there, reason=str(error)) if there.part else _absent(entry, place, str(error))
-        except CorruptDataError as error:
-            state = _corrupt(entry, place, error)
-        if state.state == "present":
-            add_to_manifest(entry, place, fetched.records)
-        else:
-            # What was fetched a moment ago is no data: leave nothing of it.
-            for path in fetched.files:
-                path.unlink(missing_ok=True)
+    clear_unpacking(place.home)
+    state = there = _examine(entry, place)
+    whole = state.state == "present" and not state.part
+    if whole or state.state == "corrupt" or not entry.remotes or place.given is not None:
         return state
+    fetched = _Fetched()
+    try:
+        _check_room(entry, place)
+        for remote in entry.remotes:
+            located = locate(entry, place)
+            if any(path in remote.gives for path in (*located.lacking, *located.absent)):
+                _provide(entry, remote, place, mirror, patience, fetched)
+        state = _examine(entry, place, fetched)
+    except AbsentDataError as error:
+        # The first images are of use without the others.
+        return replace(there, reason=str(error)) if there.part else _absent(entry, place, str(error))
+    except CorruptDataError as error:
+        state = _corrupt(entry, place, error)
+    if state.state == "present":
+        add_to_manifest(entry, place, fetched.records)
+    else:
+        # What was fetched a moment ago is no data: leave nothing of it.
+        for path in fetched.files:
+            path.unlink(missing_ok=True)
+    return state
 
 
 def examine(entry: Entry, place: Place) -> State:
@@ -125,21 +128,12 @@ def examine(entry: Entry, place: Place) -> State:
     if not entry.has_files:
         splits = _summarise(entry, place, []) if entry.obtained == "embedded" else {}
         return State(entry.name, "present", splits=splits)
-    return _explained(entry, place, lambda: _examined(entry, place))
-
-
-def _examined(entry: Entry, place: Place) -> State:
-    if missing(entry, place) and not place.home.exists():
-        return _examine(entry, place)  # without making a folder for it
-    with locked(place.home):
-        return _examine(entry, place)
-
-
-def _explained(entry: Entry, place: Place, find: Callable[[], State]) -> State:
-    """The state that is found, or the one of files that may not be read."""
     try:
         with explained_reads(place):
-            return find()
+            # For one that is absent, no folder is made.
+            unknown = locate(entry, place).lacking and not place.home.exists()
+            with nullcontext() if unknown else locked(place.home):
+                return _examine(entry, place)
     except WrongFilesError as error:
         return _corrupt(entry, place, error)
 
@@ -328,7 +322,7 @@ def _absent(entry: Entry, place: Place, reason: str) -> State:
     elif entry.obtained == "manual":
         remedy = f"By hand, into {place.home}: {entry.steps}"
     else:
-        wanted = set(missing(entry, place))
+        wanted = set(locate(entry, place).lacking)
         files = ", ".join(remote.path for remote in entry.remotes if wanted & set(remote.gives))
         remedy = f"By hand: put {files} (see {entry.source}) into {place.home}."
     return State(entry.name, "absent", f"{entry.title} is absent: {reason}", remedy)

@@ -15,7 +15,7 @@ from convrfm.system.terminal import user_path
 
 __all__ = [
     "LOCK", "MANIFEST", "STATE", "Located", "Place", "data_files", "find_place", "fingerprint", "is_hidden", "locate",
-    "missing", "top_names", "visible_files",
+    "top_names", "visible_files",
 ]  # fmt: skip
 
 MANIFEST = "manifest.json"
@@ -203,11 +203,6 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
         return False
-
-
-def missing(entry: Entry, place: Place) -> list[str]:
-    """The required files and folders that are missing; a folder without a file counts as missing. Errors as `locate`."""
-    return list(locate(entry, place).lacking)
 
 
 def data_files(entry: Entry, located: Located) -> list[str]:
