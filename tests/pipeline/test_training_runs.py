@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
-from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when, write_weights
+from convrfm.replication.jobs.training import load_weights, prepare_torch, weight_arrays, weights_when
 from convrfm.replication.record.record import Recorder
 from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
-from convrfm.system.storage import write_bytes
+from convrfm.system.storage import write_arrays, write_bytes
 from convrfm.training import TrainingResult
 from convrfm.training.checkpoint import weights_of
 
@@ -68,7 +68,8 @@ def test_weights_come_back(tmp_path):
     network(torch.ones(2, 1, 3, 3))
     weights = weights_of(network)
     blank = {name: np.zeros_like(value) for name, value in weights.items()}
-    write_weights(tmp_path / "w", TrainingResult(pd.DataFrame(), blank, weights, 3, {0: blank, 2: weights}, {}))
+    result = TrainingResult(pd.DataFrame(), blank, weights, 3, {0: blank, 2: weights}, {})
+    write_arrays(tmp_path / "w", weight_arrays(result))
     found = weights_when(tmp_path / "w")
     assert set(found) == {"initial", "final", "snapshot-0", "snapshot-2"}
     other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))

@@ -25,10 +25,10 @@ from convrfm.numerics.inputs import generator
 from convrfm.replication.jobs.simplenet import build_simplenet
 from convrfm.replication.jobs.training import load_weights, prepare_torch, weights_when
 from convrfm.replication.jobs.zoo import initial_network, prepare_pooling, snapshots, trained_network
-from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
+from convrfm.replication.record.session import Job, checkpoint_path
 from convrfm.replication.runs.networks import SimpleNetAnsatzSettings
 from convrfm.replication.runs.zoo import AnsatzSettings
-from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.storage import load_arrays, write_arrays
 from convrfm.system.terminal import track
 
 __all__ = ["measure_layers", "measure_network", "measure_simplenet"]
@@ -92,18 +92,16 @@ def measure_network(job: Job) -> None:
         row = {"layer": OUTPUT, "index": -1, "quantity": "accuracy", "power": 1.0, "when": "trained", "epoch": last}
         row |= {**without_error(accuracy.correct / accuracy.images)._asdict(), "images": accuracy.images, "in_paper": False}
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
-    write_table(job.outputs["metrics"], table)
-    write_arrays(job.outputs["arrays"], {**_arrays(trained, "trained"), **_arrays(initial, "initial")})
-    job.recorder.notes |= {
-        "seed": given.seed,
-        "protocol": given.protocol,
-        "device": device,
-        "passes_over_images": {"trained": _seen(trained) / len(images), "initial": _seen(initial) / len(images)},
-        "measured_on": f"{given.part} images",
-        "accuracy": None if accuracy is None else accuracy._asdict(),
-    }
-    job.write_record()
-    remove_checkpoints(job)
+    job.finish(
+        table,
+        {**_arrays(trained, "trained"), **_arrays(initial, "initial")},
+        seed=given.seed,
+        protocol=given.protocol,
+        device=device,
+        passes_over_images={"trained": _seen(trained) / len(images), "initial": _seen(initial) / len(images)},
+        measured_on=f"{given.part} images",
+        accuracy=None if accuracy is None else accuracy._asdict(),
+    )
 
 
 class Accuracy(NamedTuple):
@@ -272,8 +270,6 @@ def measure_simplenet(job: Job) -> None:
         whole = epoch == last
         table = summarise(layers, initial=weights["initial"], seed=given.seed) if whole else correlations(layers)
         tables.append(table.assign(epoch=epoch))
-    write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
-    write_arrays(job.outputs["arrays"], {f"core/{name}": layer.core for name, layer in layers.items()})
-    job.recorder.notes |= given.model_dump(include={"seed", "protocol", "images", "mode", "probes"})
-    job.recorder.notes["device"] = device
-    job.write_record()
+    cores = {f"core/{name}": layer.core for name, layer in layers.items()}
+    notes = given.model_dump(include={"seed", "protocol", "images", "mode", "probes"})
+    job.finish(pd.concat(tables, ignore_index=True), cores, **notes, device=device)

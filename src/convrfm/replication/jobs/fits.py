@@ -24,15 +24,15 @@ from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
 from convrfm.kernels.backends import LARGEST_DEFAULT, SINGULARITY, PreparedImages
 from convrfm.numerics.inputs import generator
 from convrfm.replication.cluster.fits import check_memory
-from convrfm.replication.jobs.task_images import TaskImages, read_task_images
+from convrfm.replication.jobs.task_images import TaskImages, prepared_images, read_task_images
 from convrfm.replication.record.record import STEP_MATRICES
-from convrfm.replication.record.session import CHECKPOINT, Job, checkpoint_path, job_key, remove_checkpoints
+from convrfm.replication.record.session import CHECKPOINT, Job, checkpoint_path, job_key
 from convrfm.replication.runs.fits import FeatureFitSettings, FitSettings, ImageFit, TaskFit, fit_settings
 from convrfm.replication.runs.protocols import RFM_CHOICES, held_out_part
 from convrfm.rfm.deep import DeepSettings, Stage, fit_stages, history_of
 from convrfm.rfm.rounds import RFMSettings, Round, RoundJournal, StageData, fit_rounds
 from convrfm.system.machine import why_no_gpu
-from convrfm.system.storage import load_arrays, sha256, write_arrays, write_table
+from convrfm.system.storage import sha256
 
 __all__ = ["fill_gram", "fit_metric", "fit_round", "fit_task", "note_backend", "task_choices", "task_data", "task_kernel"]
 
@@ -54,23 +54,21 @@ def fit_task(job: Job) -> None:
     note_backend(job)
     stages = fit.run(journal)
     history = history_of(stages)
-    write_table(job.outputs["metrics"], history)
-    write_arrays(job.outputs["arrays"], _arrays(stages))
-    job.recorder.notes |= {
-        "seed": given.seed,
-        "protocol": given.protocol,
-        "backend": fit.kernel.backend,
-        "images_fitted": len(fit.data.fit),
-        "image_dtype": str(fit.data.train.dtype),
-        "singularity": SINGULARITY[fit.data.train.dtype],
-        "rfm": asdict(fit.settings),
-        "deep": asdict(fit.deep),
-        "solves": _solves(history.to_dict("records")),
-    }
     if rounds:
         job.recorder.notes["rounds"] = {path.as_posix(): sha256(path) for path in rounds}
-    job.write_record()
-    remove_checkpoints(job)
+    job.finish(
+        history,
+        _arrays(stages),
+        seed=given.seed,
+        protocol=given.protocol,
+        backend=fit.kernel.backend,
+        images_fitted=len(fit.data.fit),
+        image_dtype=str(fit.data.train.dtype),
+        singularity=SINGULARITY[fit.data.train.dtype],
+        rfm=asdict(fit.settings),
+        deep=asdict(fit.deep),
+        solves=_solves(history.to_dict("records")),
+    )
 
 
 def fill_gram(job: Job) -> None:
@@ -215,8 +213,9 @@ def fit_metric(job: Job) -> None:
     Round 0, whose metric is the identity, is never the best: the figures show what was learned.
     """
     given = FeatureFitSettings.model_validate(job.settings)
-    data, kernel = _feature_data(job), _feature_kernel(given)
     settings = RFMSettings(rounds=given.rounds, ridges=tuple(given.ridges), **RFM_CHOICES[given.protocol])
+    data = task_data(prepared_images(job, given.dataset), settings.selection, given.seed)
+    kernel = _feature_kernel(given)
     note_backend(job)
     check_memory(job.settings, len(data.train), 0 if data.test is None else len(data.test), data.train.shape[1:])
     result = fit_rounds(
@@ -226,21 +225,19 @@ def fit_metric(job: Job) -> None:
     later = result.history[result.history["round"] >= 1]
     best = later.loc[later[f"{settings.selection}_accuracy"].idxmax()]
     arrays = {f"metric/{t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
-    write_table(job.outputs["metrics"], result.history)
     correct = {f"correct/0/{t}": found for t, found in enumerate(result.correct)}
-    write_arrays(job.outputs["arrays"], {**arrays, "best": arrays[f"metric/{best['round']}"], **correct})
-    job.recorder.notes |= {
-        "seed": given.seed,
-        "protocol": given.protocol,
-        "backend": kernel.backend,
-        "singularity": SINGULARITY[data.train.dtype],
-        "rfm": asdict(settings),
-        "best_round": int(best["round"]),
-        "best_round_test_accuracy": float(best["test_accuracy"]),
-        "round_0_test_accuracy": float(result.history.loc[result.history["round"] == 0, "test_accuracy"].max()),
-    }
-    job.write_record()
-    remove_checkpoints(job)
+    job.finish(
+        result.history,
+        {**arrays, "best": arrays[f"metric/{best['round']}"], **correct},
+        seed=given.seed,
+        protocol=given.protocol,
+        backend=kernel.backend,
+        singularity=SINGULARITY[data.train.dtype],
+        rfm=asdict(settings),
+        best_round=int(best["round"]),
+        best_round_test_accuracy=float(best["test_accuracy"]),
+        round_0_test_accuracy=float(result.history.loc[result.history["round"] == 0, "test_accuracy"].max()),
+    )
 
 
 def _feature_kernel(given: FeatureFitSettings) -> ConvolutionalKernel:
@@ -249,20 +246,6 @@ def _feature_kernel(given: FeatureFitSettings) -> ConvolutionalKernel:
         return CNTK(depth=given.depth, **of_kernel(given))
     assert given.bandwidth is not None
     return PatchLaplace(bandwidth=given.bandwidth, **of_kernel(given))
-
-
-def _feature_data(job: Job) -> StageData:
-    """The prepared images that are the input `images` of a job."""
-    prepared = load_arrays(job.input("images"))
-    labels = prepared["train/labels"]
-    return StageData(
-        train=prepared["train/images"],
-        labels=labels,
-        classes=prepared["train/targets"].shape[1],
-        fit=np.setdiff1d(np.arange(len(labels)), prepared["train/validation"]),
-        test=prepared["test/images"],
-        test_labels=prepared["test/labels"],
-    )
 
 
 OF_STEPS = ("rounds", "parts")

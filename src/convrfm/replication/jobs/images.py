@@ -17,7 +17,6 @@ from convrfm.replication.record.data_states import require_present
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.images import PrepareSettings
 from convrfm.replication.runs.protocols import held_out_part, selection_of
-from convrfm.system.storage import write_arrays, write_table
 from convrfm.system.terminal import track
 
 __all__ = ["prepare_images"]
@@ -44,7 +43,7 @@ def prepare_images(job: Job) -> None:
     place = find_place(Path(given.data_dir), entry, given.folders)
     if entry.has_files:
         verify(entry, place)
-        job.recorder.notes |= {"layout": locate(entry, place).layout or "official"}
+        job.recorder.notes["layout"] = locate(entry, place).layout or "official"
     pair = (given.pair[0], given.pair[1]) if given.pair else None
     train = read_split(entry, place, "train")
     # The official one, if there is any.
@@ -72,16 +71,15 @@ def _write(job: Job, given: PrepareSettings, entry: Entry, parts: dict[str, Part
         for name, part in parts.items()
         for label, count in zip(*np.unique(part.labels, return_counts=True), strict=True)
     ]
-    write_table(job.outputs["metrics"], pd.DataFrame(rows, columns=["split", "label", "count"]))
-    write_arrays(job.outputs["arrays"], arrays)
-    job.recorder.notes |= {
-        "seed": given.seed,
-        "protocol": given.protocol,
-        "outputs_per_image": int(parts["train"].targets.shape[1]),
-        "drawn_with_replacement": given.resampled and given.protocol == "published",
-        "test_from_train": chosen.test_from_train,
-        "class_sorted": list(entry.class_sorted),
-    }
     if chosen.drawn_from:
-        job.recorder.notes |= {"drawn_from": {part: list(counts) for part, counts in chosen.drawn_from.items()}}
-    job.write_record()
+        job.recorder.notes["drawn_from"] = {part: list(counts) for part, counts in chosen.drawn_from.items()}
+    job.finish(
+        pd.DataFrame(rows, columns=["split", "label", "count"]),
+        arrays,
+        seed=given.seed,
+        protocol=given.protocol,
+        outputs_per_image=int(parts["train"].targets.shape[1]),
+        drawn_with_replacement=given.resampled and given.protocol == "published",
+        test_from_train=chosen.test_from_train,
+        class_sorted=list(entry.class_sorted),
+    )

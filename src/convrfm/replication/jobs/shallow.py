@@ -9,10 +9,10 @@ import torch
 from convrfm.ansatz.agop import measure
 from convrfm.ansatz.summaries import summarise
 from convrfm.networks.shallow import ShallowCNN
-from convrfm.replication.jobs.training import load_weights, prepare_torch, train_resumably, write_weights
-from convrfm.replication.record.session import Job, remove_checkpoints
+from convrfm.replication.jobs.training import load_weights, prepare_torch, train_resumably, weight_arrays
+from convrfm.replication.record.session import Job
 from convrfm.replication.runs.networks import ShallowSettings
-from convrfm.system.storage import load_arrays, write_table
+from convrfm.system.storage import load_arrays
 from convrfm.training import TrainingData, TrainingSettings
 
 __all__ = ["train_and_measure"]
@@ -54,26 +54,24 @@ def train_and_measure(job: Job) -> None:
         found = measure(network, torch.from_numpy(data.images), batch_size=given.batch_size, show=True)
         initial = result.initial if when == "trained" else None
         tables.append(summarise(found, initial=initial, seed=given.seed).assign(when=when, epoch=epoch))
-    write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
-    write_weights(job.outputs["arrays"], result)
     history = result.history.set_index("epoch")
-    job.recorder.notes |= {
-        "seed": given.seed,
-        "protocol": given.protocol,
-        "device": device,
-        "training": asdict(settings),
-        "chosen_by": next(iter(data.parts)),
-        "images_trained_on": len(data.images),
-        "images_tested_on": len(data.parts["test"][1]),
-        "classes": classes,
-        "best_epoch": result.kept_epoch,
-        "best_epoch_test_accuracy": float(history.loc[result.kept_epoch, "test_accuracy"]),
-        "last_epoch": int(history.index[-1]),
-        "last_epoch_test_accuracy": float(history["test_accuracy"].iloc[-1]),
-        "last_epoch_train_loss": float(history["train_loss"].iloc[-1]),
-    }
-    job.write_record()
-    remove_checkpoints(job)
+    job.finish(
+        pd.concat(tables, ignore_index=True),
+        weight_arrays(result),
+        seed=given.seed,
+        protocol=given.protocol,
+        device=device,
+        training=asdict(settings),
+        chosen_by=next(iter(data.parts)),
+        images_trained_on=len(data.images),
+        images_tested_on=len(data.parts["test"][1]),
+        classes=classes,
+        best_epoch=result.kept_epoch,
+        best_epoch_test_accuracy=float(history.loc[result.kept_epoch, "test_accuracy"]),
+        last_epoch=int(history.index[-1]),
+        last_epoch_test_accuracy=float(history["test_accuracy"].iloc[-1]),
+        last_epoch_train_loss=float(history["train_loss"].iloc[-1]),
+    )
 
 
 def _training_data(job: Job) -> tuple[TrainingData, int]:

@@ -13,9 +13,9 @@ from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import ImageFit, ImageLayers, TaskFit, TaskLayers
 from convrfm.replication.runs.images import DrawSettings
 from convrfm.replication.runs.networks import ImageNetworkSettings, TaskNetworkSettings
-from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.storage import load_arrays
 
-__all__ = ["TaskImages", "draw_task", "read_task_images"]
+__all__ = ["TaskImages", "draw_task", "prepared_images", "read_task_images"]
 
 
 def draw_task(job: Job) -> None:
@@ -29,10 +29,7 @@ def draw_task(job: Job) -> None:
     for name, split in (("train", draw.train), ("test", draw.test)):
         for label, count in zip(*np.unique(split.labels, return_counts=True), strict=True):
             rows.append({"split": name, "label": int(label), "count": int(count)})
-    write_table(job.outputs["metrics"], pd.DataFrame(rows))
-    write_arrays(job.outputs["arrays"], draw.arrays())
-    job.recorder.notes["seed"] = settings.seed
-    job.write_record()
+    job.finish(pd.DataFrame(rows), draw.arrays(), seed=settings.seed)
 
 
 def _draw(job: Job, settings: DrawSettings) -> LocalSignalDraw:
@@ -93,12 +90,11 @@ def read_task_images(job: Job, given: OfTask | OfImages) -> TaskImages:
             outputs=int(max(draw.train.labels.max(), draw.test.labels.max())) + 1,
             title=f"{given.task} sigma {given.sigma:g}",
         )
+    return prepared_images(job, f"{find_entry(given.dataset).title}, classes {given.classes}")
+
+
+def prepared_images(job: Job, title: str) -> TaskImages:
+    """Read the input `images` of a job, from `prepare`."""
     prepared = load_arrays(job.input("images"))
-    return TaskImages(
-        prepared["train/images"],
-        prepared["train/labels"],
-        prepared["test/images"],
-        prepared["test/labels"],
-        outputs=prepared["train/targets"].shape[1],
-        title=f"{find_entry(given.dataset).title}, classes {given.classes}",
-    )
+    arrays = (prepared[f"{part}/{name}"] for part in ("train", "test") for name in ("images", "labels"))
+    return TaskImages(*arrays, outputs=prepared["train/targets"].shape[1], title=title)

@@ -10,20 +10,14 @@ import torch
 from torch import nn
 
 from convrfm.errors import ConfigError
-from convrfm.replication.record.session import Job, checkpoint_path, remove_checkpoints
+from convrfm.replication.record.session import Job, checkpoint_path
 from convrfm.system.machine import cuda_trouble
-from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.storage import load_arrays
 from convrfm.training import TrainingData, TrainingResult, TrainingSettings, train
 
 __all__ = [
-    "load_weights",
-    "prepare_torch",
-    "prepared_data",
-    "train_resumably",
-    "weights_when",
-    "write_training",
-    "write_weights",
-]
+    "load_weights", "prepare_torch", "prepared_data", "train_resumably", "weight_arrays", "weights_when", "write_training",
+]  # fmt: skip
 
 
 def prepare_torch(job: Job) -> str:
@@ -61,15 +55,9 @@ def prepared_data(arrays: Mapping[str, np.ndarray], border: np.ndarray | None = 
 
 
 def train_resumably(
-    job: Job,
-    network: nn.Module,
-    data: TrainingData,
-    settings: TrainingSettings,
-    *,
-    device: str,
-    description: str,
-    part: str | None = None,
-) -> TrainingResult:
+    job: Job, network: nn.Module, data: TrainingData, settings: TrainingSettings, *,
+    device: str, description: str, part: str | None = None,
+) -> TrainingResult:  # fmt: skip
     """Train a network with the seed of a job, from its checkpoint on if there is one.
 
     Args:
@@ -96,7 +84,8 @@ def write_training(
 ) -> None:
     """Write history, weights and record of a training that is the whole of a job, and remove its checkpoints.
 
-    Beside the weights, `correct` says which test images are classified correctly in the best epoch, or else in the last one.
+    Beside the weights, `correct` `(m,)` bool says which test images are classified correctly in the best epoch, or else in the
+    last one, in their order.
 
     Args:
         job: of the training; its protocol and seed are noted.
@@ -110,41 +99,28 @@ def write_training(
     """
     trained = result.history[result.history["epoch"] > 0]
     best = trained.loc[trained[chosen_by].idxmax()] if chosen_by else trained.iloc[-1]
-    write_table(job.outputs["metrics"], result.history)
-    write_weights(job.outputs["arrays"], result, result.correct[int(best["epoch"])]["test"])
-    job.recorder.notes |= {
-        "seed": job.settings["seed"],
-        "protocol": job.settings["protocol"],
-        "device": device,
-        "training": asdict(settings),
-        "last_epoch_test_accuracy": float(trained["test_accuracy"].iloc[-1]),
-    }
     if chosen_by is not None:
         job.recorder.notes |= {"best_epoch": int(best["epoch"]), "best_epoch_test_accuracy": float(best["test_accuracy"])}
-    job.write_record()
-    remove_checkpoints(job)
+    job.finish(
+        result.history,
+        {**weight_arrays(result), "correct": result.correct[int(best["epoch"])]["test"]},
+        seed=job.settings["seed"],
+        protocol=job.settings["protocol"],
+        device=device,
+        training=asdict(settings),
+        last_epoch_test_accuracy=float(trained["test_accuracy"].iloc[-1]),
+    )
 
 
-def write_weights(path: Path, result: TrainingResult, correct: np.ndarray | None = None) -> None:
-    """Write the weights that a training leaves, as `initial/<name>`, `final/<name>` and `snapshot-<epoch>/<name>`.
-
-    Args:
-        path: of the arrays.
-        result: of the training.
-        correct: whether each test image is classified correctly in the epoch that is reported, `(m,)` bool, in their order; it
-            is written as `correct`.
-
-    Raises:
-        StorageError: see `convrfm.system.storage`.
-    """
+def weight_arrays(result: TrainingResult) -> dict[str, np.ndarray]:
+    """The weights that a training leaves, as `initial/<name>`, `final/<name>` and `snapshot-<epoch>/<name>`."""
     groups = {"initial": result.initial, "final": result.final}
     groups |= {f"snapshot-{epoch}": weights for epoch, weights in result.snapshots.items()}
-    arrays = {f"{group}/{name}": a for group, weights in groups.items() for name, a in weights.items()}
-    write_arrays(path, arrays if correct is None else {**arrays, "correct": correct})
+    return {f"{group}/{name}": array for group, weights in groups.items() for name, array in weights.items()}
 
 
 def weights_when(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """Read what `write_weights` wrote: weights by name, by when."""
+    """Read what `weight_arrays` gave, from its file: weights by name, by when."""
     found: dict[str, dict[str, torch.Tensor]] = {}
     for key, array in load_arrays(path).items():
         when, _, name = key.partition("/")

@@ -23,7 +23,7 @@ from convrfm.replication.runs.fits import layer_settings
 from convrfm.replication.runs.protocols import chosen, selection_score
 from convrfm.replication.runs.zoo import TransformSettings
 from convrfm.rfm.deep import apply_filters
-from convrfm.system.storage import load_arrays, write_arrays, write_table
+from convrfm.system.storage import load_arrays
 from convrfm.system.terminal import track
 
 __all__ = ["transform_images", "transform_layers"]
@@ -80,10 +80,8 @@ def transform_images(job: Job) -> None:
 
 def _write(job: Job, tables: list[pd.DataFrame], arrays: Mapping[str, np.ndarray]) -> None:
     """Write the numbers of all layers, the pictures, and the record."""
-    write_table(job.outputs["metrics"], pd.concat(tables, ignore_index=True))
-    write_arrays(job.outputs["arrays"], {name: array.astype(np.float32) for name, array in arrays.items()})
-    job.recorder.notes |= {name: job.settings[name] for name in ("seed", "protocol")}
-    job.write_record()
+    singles = {name: array.astype(np.float32) for name, array in arrays.items()}
+    job.finish(pd.concat(tables, ignore_index=True), singles, seed=job.settings["seed"], protocol=job.settings["protocol"])
 
 
 @torch.no_grad()

@@ -25,11 +25,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+import numpy as np
+import pandas as pd
 import psutil
 
 from convrfm.errors import ConvRFMError
 from convrfm.replication.record.record import Recorder
-from convrfm.system.storage import clear_leftovers, sha256
+from convrfm.system.storage import clear_leftovers, sha256, write_arrays, write_table
 
 __all__ = [
     "CHECKPOINT", "Job", "asked_gpus", "checkpoint_path", "claim_gpus", "end_with", "environment_of", "job_key", "load_job",
@@ -75,6 +77,18 @@ class Job:
             self.recorder.notes |= {"gpu_granted": self.gpu, "gpu_unusable": reason}
             message = "THE GPU OF THIS JOB IS NOT USED (%s): it continues on the CPU, perhaps many times slower. %s"
             log.warning(message, self.gpu, reason)
+
+    def finish(self, metrics: pd.DataFrame, arrays: dict[str, np.ndarray], **notes: Any) -> None:
+        """Write what a run leaves, the record with these notes last, and remove its checkpoints.
+
+        Raises:
+            StorageError: see `convrfm.system.storage`.
+        """
+        write_table(self.outputs["metrics"], metrics)
+        write_arrays(self.outputs["arrays"], arrays)
+        self.recorder.notes |= notes
+        self.write_record()
+        remove_checkpoints(self)
 
     def write_record(self) -> None:
         """Write the record, the last output; it has the hashes of all inputs and of the other outputs."""
