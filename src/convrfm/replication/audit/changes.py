@@ -21,7 +21,7 @@ from convrfm.replication.plan.presets import Settings, load_settings
 from convrfm.replication.record.closure import closure_hash, import_closure
 from convrfm.replication.record.data_states import STATE as DATA_STATE
 from convrfm.replication.record.record import CHECKOUT, CODE, ask_git, commit_of, run_keys, uncommitted_code
-from convrfm.replication.runs.kinds import RunKind
+from convrfm.replication.runs import RunKind
 
 __all__ = [
     "Expected", "asked_for", "changed_modules", "check_currency", "deviations", "expected_of", "find_release", "lock_of",

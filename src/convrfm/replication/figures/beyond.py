@@ -39,8 +39,8 @@ from convrfm.replication.figures.style import (
 )
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs import Keys, RunKind
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit
-from convrfm.replication.runs.kinds import Keys, RunKind
 from convrfm.replication.runs.protocols import RFM_CHOICES, chosen
 
 if TYPE_CHECKING:

@@ -33,8 +33,7 @@ from convrfm.replication.figures.style import (
 )
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
-from convrfm.replication.runs import fits, networks
-from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
+from convrfm.replication.runs import Keys, RunKind, RunSettings, fits, networks
 from convrfm.system.storage import load_arrays
 
 if TYPE_CHECKING:

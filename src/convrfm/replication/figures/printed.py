@@ -17,8 +17,8 @@ from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, markdown_table, short_title, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
+from convrfm.replication.runs import Keys, RunKind
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit
-from convrfm.replication.runs.kinds import Keys, RunKind
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan

@@ -14,7 +14,7 @@ from convrfm.replication.cluster.fits import FitSize, Step, Work, fit_minutes, f
 from convrfm.replication.config.costs import Rates, is_pair
 from convrfm.replication.plan.plan import RUNS, Plan
 from convrfm.replication.record.record import STEP_MATRICES, run_keys, run_name
-from convrfm.replication.runs.kinds import Keys
+from convrfm.replication.runs import Keys
 
 __all__ = [
     "FITS", "STEPPED", "expected_minutes", "fit_memory", "fit_size", "fit_threads", "part_pattern", "round_pattern",

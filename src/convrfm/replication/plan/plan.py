@@ -20,7 +20,7 @@ from convrfm.replication.figures.figure import FigureFiles, FigureSpec, figures
 from convrfm.replication.plan.presets import Settings
 from convrfm.replication.record.data_states import STATE, read_state
 from convrfm.replication.record.record import RUN_FILES, run_name
-from convrfm.replication.runs.kinds import Files, Keys, RunKind
+from convrfm.replication.runs import Files, Keys, RunKind
 
 if TYPE_CHECKING:
     from convrfm.replication.figures.beyond import StudyTask

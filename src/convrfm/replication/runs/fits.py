@@ -4,12 +4,12 @@ Tasks are local-signal tasks and data sets, for Figures 4 to 6; the first layers
 """
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter
 
 from convrfm.replication.config.models import Model, Positive
-from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
+from convrfm.replication.runs import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -84,10 +84,8 @@ class ImageFit(FitSettings):
     classes: str
 
 
-def fit_settings(given: Any) -> TaskFit | ImageFit:
-    """The settings of a fit's job, from plain values."""
-    adapter: TypeAdapter[TaskFit | ImageFit] = TypeAdapter(TaskFit | ImageFit)
-    return adapter.validate_python(dict(given))
+fit_settings = TypeAdapter[TaskFit | ImageFit](TaskFit | ImageFit).validate_python
+"""The settings of a fit's job, from plain values."""
 
 
 def _of_panel(plan: "Plan", w: Keys) -> TaskFit:
@@ -160,10 +158,8 @@ class ImageLayers(LayerSettings):
     classes: str
 
 
-def layer_settings(given: Any) -> TaskLayers | ImageLayers:
-    """The settings of a job, from plain values."""
-    adapter: TypeAdapter[TaskLayers | ImageLayers] = TypeAdapter(TaskLayers | ImageLayers)
-    return adapter.validate_python(dict(given))
+layer_settings = TypeAdapter[TaskLayers | ImageLayers](TaskLayers | ImageLayers).validate_python
+"""The settings of a job, from plain values."""
 
 
 def _draw_of_layers(plan: "Plan", w: Keys) -> list[str]:

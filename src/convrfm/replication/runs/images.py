@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from convrfm.datasets.registry import files_behind
 from convrfm.replication.config.models import Model
-from convrfm.replication.runs.kinds import Files, Keys, RunKind, RunSettings
+from convrfm.replication.runs import Files, Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import TypeAdapter
 
 from convrfm.replication.config.models import Model
-from convrfm.replication.runs.kinds import Keys, RunKind, RunSettings
+from convrfm.replication.runs import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.figures.fig08 import SimpleNetPanel
@@ -65,10 +65,9 @@ class FeatureNetworkSettings(NetworkSettings):
     dataset: str
 
 
-def network_settings(given: Any) -> TaskNetworkSettings | ImageNetworkSettings:
-    """The settings of a training's job, from plain values."""
-    adapter: TypeAdapter[TaskNetworkSettings | ImageNetworkSettings] = TypeAdapter(TaskNetworkSettings | ImageNetworkSettings)
-    return adapter.validate_python(dict(given))
+_OfNetwork = TaskNetworkSettings | ImageNetworkSettings
+network_settings = TypeAdapter[_OfNetwork](_OfNetwork).validate_python
+"""The settings of a training's job, from plain values."""
 
 
 def _of_panel(plan: "Plan", w: Keys) -> TaskNetworkSettings:
