@@ -88,14 +88,6 @@ fit_settings = TypeAdapter[TaskFit | ImageFit](TaskFit | ImageFit).validate_pyth
 """The settings of a fit's job, from plain values."""
 
 
-def _of_panel(plan: "Plan", w: Keys) -> TaskFit:
-    return TaskFit.of(plan, w, plan.panels[w["task"]], sigma=float(w["sigma"]), changes={})
-
-
-def _of_images(plan: "Plan", w: Keys) -> ImageFit:
-    return ImageFit.of(plan, w, plan.image_task(w["dataset"], w["classes"]), changes={})
-
-
 class FeatureFitSettings(RunSettings):
     """What a fit sees of the configuration.
 
@@ -164,16 +156,13 @@ layer_settings = TypeAdapter[TaskLayers | ImageLayers](TaskLayers | ImageLayers)
 
 def _draw_of_layers(plan: "Plan", w: Keys) -> list[str]:
     """The draw whose images are transformed; none for prepared images."""
-    if w["dataset"] not in plan.panels:
-        return []
-    return [plan.draw(w["protocol"], w["dataset"], w["seed"])]
+    return [plan.draw(w["protocol"], w["dataset"], w["seed"])] if w["dataset"] in plan.panels else []
 
 
 def _images_of_layers(plan: "Plan", w: Keys) -> list[str]:
     """The prepared images that are transformed; none for a draw."""
-    if w["dataset"] in plan.panels:
-        return []
-    return plan.task_images({**{key: w[key] for key in ("dataset", "protocol", "seed")}, "classes": "all"})
+    keys = {**{key: w[key] for key in ("dataset", "protocol", "seed")}, "classes": "all"}
+    return [] if w["dataset"] in plan.panels else plan.task_images(keys)
 
 
 def _of_run(plan: "Plan", w: Keys, kind: str, file: str) -> list[str]:
@@ -197,9 +186,12 @@ JOB = "fits:fit_task"
 KINDS = (
     RunKind(
         "rfm", JOB, ("task", "sigma", "seed"), {"draw": lambda plan, w: [plan.draw(w["protocol"], w["task"], w["seed"])]},
-        _of_panel,
+        lambda plan, w: TaskFit.of(plan, w, plan.panels[w["task"]], sigma=float(w["sigma"]), changes={}),
     ),
-    RunKind("image-rfm", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)}, _of_images),
+    RunKind(
+        "image-rfm", JOB, ("dataset", "classes", "seed"), {"images": lambda plan, w: plan.task_images(w)},
+        lambda plan, w: ImageFit.of(plan, w, plan.image_task(w["dataset"], w["classes"]), changes={}),
+    ),
     RunKind(
         "features", "fits:fit_metric", ("dataset", "kernel", "seed"), {"images": lambda plan, w: plan.feature_images(w)},
         _of_features,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from convrfm.datasets.registry import files_behind
 from convrfm.replication.config.models import Model
-from convrfm.replication.runs import Files, Keys, RunKind, RunSettings
+from convrfm.replication.runs import Keys, RunKind, RunSettings
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -81,28 +81,22 @@ class DrawSettings(RunSettings):
     n_test: int
 
 
-def _draw_of_panel(plan: "Plan", w: Keys) -> DrawSettings:
-    return DrawSettings.of(plan, w, plan.panels[w["task"]])
+def _kind_of_draw(name: str, keys: tuple[str, ...], seen: Callable[["Plan", Keys], DrawSettings]) -> RunKind:
+    def images(plan: "Plan", w: Keys) -> list[str]:
+        """The images of a fetched data set that a draw needs: grey, in their own size."""
+        given, protocol, seed = seen(plan, w), w["protocol"], w["seed"]
+        counts = (given.n_train, given.n_test)
+        return [plan.prepared(protocol, "arrays", name, counts, seed, colour="grey") for name in files_behind(w["task"])]
 
-
-def _draw_of_size(plan: "Plan", w: Keys) -> DrawSettings:
-    return DrawSettings.of(plan, w, n_train=int(w["n_train"]), n_test=int(w["n_test"]))
-
-
-def _images_of_draw(plan: "Plan", w: Keys, settings: DrawSettings) -> list[str]:
-    """The images of a fetched data set that a draw needs: grey, in their own size."""
-    counts = (settings.n_train, settings.n_test)
-    return [plan.prepared(w["protocol"], "arrays", name, counts, w["seed"], colour="grey") for name in files_behind(w["task"])]
-
-
-def _kind_of_draw(name: str, keys: tuple[str, ...], settings: Callable[["Plan", Keys], DrawSettings]) -> RunKind:
-    images: Files = lambda plan, w: _images_of_draw(plan, w, settings(plan, w))  # noqa: E731
-    return RunKind(name, "task_images:draw_task", keys, {"images": images}, settings)
+    return RunKind(name, "task_images:draw_task", keys, {"images": images}, seen)
 
 
 KINDS = (
     _kind("prepare", resampled=False),
     _kind("resample", resampled=True),
-    _kind_of_draw("draw", ("task", "seed"), _draw_of_panel),
-    _kind_of_draw("sized-draw", ("task", "n_train", "n_test", "seed"), _draw_of_size),
-)
+    _kind_of_draw("draw", ("task", "seed"), lambda plan, w: DrawSettings.of(plan, w, plan.panels[w["task"]])),
+    _kind_of_draw(
+        "sized-draw", ("task", "n_train", "n_test", "seed"),
+        lambda plan, w: DrawSettings.of(plan, w, n_train=int(w["n_train"]), n_test=int(w["n_test"])),
+    ),
+)  # fmt: skip

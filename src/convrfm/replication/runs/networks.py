@@ -85,14 +85,11 @@ def _of_features(plan: "Plan", w: Keys) -> FeatureNetworkSettings:
     return FeatureNetworkSettings.of(plan, w, task, task.network)
 
 
-Architecture = Literal["vanilla", "Myrtle5", "MyrtleMax"]
-
-
 class ShallowSettings(RunSettings):
     """What the training and measuring of one network sees; names as in `convrfm.replication.figures.fig09.Fig09`."""
 
     dataset: str
-    architecture: Architecture
+    architecture: Literal["vanilla", "Myrtle5", "MyrtleMax"]
     patch_size: int
     width: int
     first_std: float
@@ -109,10 +106,6 @@ def _shallow_images(plan: "Plan", w: Keys) -> list[str]:
     data = plan.shallow_data[w["dataset"]]
     counts, appearance = (data.n_train, data.n_test), data.model_dump(include={"size", "colour", "scaling"})
     return [plan.prepared(w["protocol"], "arrays", data.dataset, counts, w["seed"], kind="resample", **appearance)]
-
-
-def _of_shallow(plan: "Plan", w: Keys) -> ShallowSettings:
-    return ShallowSettings.of(plan, w, plan.settings.preset.fig09, patch_size=int(w["patch_size"]))
 
 
 class NetworkChoices(Model):
@@ -205,7 +198,8 @@ KINDS = (
     ),
     RunKind(
         "shallow", "shallow:train_and_measure", ("dataset", "architecture", "patch_size", "seed"),
-        {"images": _shallow_images}, _of_shallow,
+        {"images": _shallow_images},
+        lambda plan, w: ShallowSettings.of(plan, w, plan.settings.preset.fig09, patch_size=int(w["patch_size"])),
     ),
     RunKind("simplenet", "simplenet:train_network", SIMPLENET_KEYS, {"images": _simplenet_images}, _of_training),
     RunKind(

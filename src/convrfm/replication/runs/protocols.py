@@ -46,11 +46,7 @@ def selection_score(protocol: str) -> str:
 
 
 def chosen(part: pd.DataFrame, score: str) -> dict[str, Any]:
-    """The row of a method: its best ridge and round, the earliest of equals; and its last round.
-
-    Args:
-        part: from `kernel_parts`.
-        score: the column that chooses, from `selection_score`.
+    """The row of a method, from `kernel_parts`: its best ridge and round by a score, the earliest of equals, and its last.
 
     Returns:
         `accuracy` and `last_accuracy` of the test images, `chosen` (the round), `ridge`.

@@ -127,10 +127,6 @@ def _training(plan: "Plan", w: Keys) -> list[str]:
     return _of_run(plan, w, "standin") if _is_standin(plan, w) else []
 
 
-def _of_standin(plan: "Plan", w: Keys) -> StandInSettings:
-    return StandInSettings.of(plan, w, plan.standins[w["network"]])
-
-
 def _network(plan: "Plan", w: Keys) -> dict[str, Any]:
     """Values of `ZooSettings` that are not those of `config.yaml`."""
     name = w["network"]
@@ -141,23 +137,19 @@ def _network(plan: "Plan", w: Keys) -> dict[str, Any]:
     return {**weights, "network": REGISTRY[name].network, "divisor": 1, "epochs": 0, "dataset": plan.images_for(name)}
 
 
-def _of_measurement(plan: "Plan", w: Keys) -> AnsatzSettings:
-    return AnsatzSettings.of(plan, w, plan.settings.preset.zoo.measurement, **_network(plan, w))
-
-
-def _of_transformation(plan: "Plan", w: Keys) -> TransformSettings:
-    return TransformSettings.of(plan, w, plan.settings.preset.fig02, **_network(plan, w))
-
-
 KINDS = (
-    RunKind("standin", "zoo:train_standin", ("network", "seed"), {"images": _standin_images}, _of_standin),
+    RunKind(
+        "standin", "zoo:train_standin", ("network", "seed"), {"images": _standin_images},
+        lambda plan, w: StandInSettings.of(plan, w, plan.standins[w["network"]]),
+    ),
     RunKind(
         "ansatz", "ansatz:measure_network", ("network", "seed"),
-        {"images": _images, "states": _states, "training": _training}, _of_measurement,
+        {"images": _images, "states": _states, "training": _training},
+        lambda plan, w: AnsatzSettings.of(plan, w, plan.settings.preset.zoo.measurement, **_network(plan, w)),
     ),
     RunKind(
         "transformed", "transformed:transform_images", ("network", "seed"),
         {"images": _transformed_images, "measured": partial(_of_run, kind="ansatz"), "states": _states, "training": _training},
-        _of_transformation,
+        lambda plan, w: TransformSettings.of(plan, w, plan.settings.preset.fig02, **_network(plan, w)),
     ),
 )  # fmt: skip
