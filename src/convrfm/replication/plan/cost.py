@@ -121,17 +121,12 @@ def _plan(config: Mapping[str, Any], snakefile: Path, profile: _Profile) -> _Lis
         )
         dag = workflow.dag(DAGSettings(targets=["all"], forceall=True))
         # The plan itself is not printed.
-        others = list(logger.handlers)
-        for handler in others:
-            logger.removeHandler(handler)
-        logger.addHandler(listener)
+        others, logger.handlers = logger.handlers, [listener]
         try:
             groups = GroupSettings(group_components=profile.components)
             dag.execute_workflow(executor="dryrun", group_settings=groups)
         finally:
-            logger.removeHandler(listener)
-            for handler in others:
-                logger.addHandler(handler)
+            logger.handlers = others
     return listener
 
 

@@ -129,9 +129,6 @@ FITS = {
 STEPS = ("fill_gram", "fit_round")
 """The rules of the steps of large fits, see `convrfm.replication.plan.fits`."""
 
-RULES_IN_STEPS = ("fit_rfm", "fit_variant", "fit_printed")
-"""The rules of fits that may be in steps."""
-
 FEW = 3000
 """Training images up to which a fit takes `threads` of the configuration: several such fits run side by side."""
 
@@ -166,14 +163,7 @@ def fit_memory(plan: Plan, rule: str, w: Keys) -> int:
 
 
 def expected_minutes(plan: Plan, rule: str, w: Keys, threads: int) -> float:
-    """Minutes that a job of any rule is expected to take: as the section `costs` says, or by the size of a fit.
-
-    Args:
-        plan: the plan.
-        rule: its name.
-        w: wildcards of the job.
-        threads: that it has.
-    """
+    """Minutes that a job of any rule is expected to take: as the section `costs` says, or by the size of a fit."""
     costs = plan.settings.preset.costs
     if minutes := costs.demand(rule, w).minutes:
         return minutes
@@ -206,7 +196,7 @@ def fit_threads(plan: Plan, rule: str, w: Keys) -> int:
 
 
 def _is_in_steps(plan: Plan, rule: str, size: FitSize) -> bool:
-    return rule in RULES_IN_STEPS and plan.split_parts(size.settings) > 0
+    return FITS[rule] in STEPPED and plan.split_parts(size.settings) > 0
 
 
 def _runs_on(plan: Plan, rule: str, w: Keys) -> str:
