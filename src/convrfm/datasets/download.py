@@ -59,15 +59,9 @@ Check = Callable[[Path], str | None]
 def download(
     remote: Remote, target: Path, addresses: tuple[str, ...], *, check: Check, patience: Patience, limit: float
 ) -> tuple[str, str]:
-    """Fetch a file into a temporary one beside the target, check it, and move it there.
+    """Fetch a file of at most `limit` bytes into a temporary one beside the target, check it, and move it there.
 
-    Args:
-        remote: what is fetched.
-        target: where to.
-        addresses: to try, in order.
-        check: says what is wrong with the file.
-        patience: how long to try.
-        limit: bytes that it may have.
+    Addresses are tried in order.
 
     Returns:
         the SHA-256, and the address that served it.

@@ -444,12 +444,7 @@ def splits_there(entry: Entry, place: Place) -> list[str]:
 
 
 def read_split(entry: Entry, place: Place, split: str) -> Split:
-    """Read one split of a data set, in whatever layout it is there.
-
-    Args:
-        entry: of images with files, or embedded.
-        place: its folders.
-        split: a name of `entry.splits`.
+    """Read one split of a data set of images, by its name in `entry.splits`, in whatever layout it is there.
 
     Raises:
         CorruptDataError: the files are not in that format, or do not fit together.
@@ -462,10 +457,7 @@ def read_split(entry: Entry, place: Place, split: str) -> Split:
 def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any]:
     """Read a data set through, as far as its labels, the names of its images and the first image of each split go.
 
-    Args:
-        entry: with files, or embedded.
-        place: its folders.
-        files: all of its files (`convrfm.datasets.places.data_files`).
+    All of its files are given, as by `convrfm.datasets.places.data_files`.
 
     Returns:
         for images, by split: `images` and `classes`, their numbers; for weights, under "weights": `tensors` and

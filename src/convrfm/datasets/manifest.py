@@ -251,10 +251,7 @@ def add_to_manifest(entry: Entry, place: Place, files: Mapping[str, Any], **fact
 def verify(entry: Entry, place: Place, paths: list[str] | None = None) -> dict[str, str]:
     """Check files that are about to be read, record those seen for the first time, and return the SHA-256 of each.
 
-    Args:
-        entry: of the data set.
-        place: its folders.
-        paths: of the files; None for the required ones that are there.
+    Without `paths`, they are the required ones that are there.
 
     Raises:
         AbsentDataError: required files are missing.

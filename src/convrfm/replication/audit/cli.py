@@ -15,14 +15,9 @@ TRUSTED, NOT_TRUSTED, WRONG_USE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command, and give the exit status.
 
-    Args:
-        arguments: without the name of the program; those of the process by default.
-
-    Returns:
-        The exit status: 0 if the results can be trusted, 1 if not, 2 if the command could not be carried out, 130 after
-        Ctrl-C.
+    It is 0 if the results can be trusted, 1 if not, 2 if the command could not be carried out, 130 after Ctrl-C.
     """
     given = _parser().parse_args(arguments)
     try:

@@ -189,10 +189,7 @@ FORMAT = 1
 
 
 def seal(results: Path) -> str:
-    """Write `seal.json` into a folder of results, and give the root (hex).
-
-    Args:
-        results: `results/<preset>` of a project.
+    """Write `seal.json` into `results/<preset>` of a project, and give the root (hex).
 
     Raises:
         InputError: it holds no record.

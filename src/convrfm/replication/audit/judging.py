@@ -94,12 +94,7 @@ def check_matched(claims: Iterable[Claim], judges: Mapping[str, Judges]) -> None
 
 
 def judge(results: Path, preset: str, protocols: Sequence[str]) -> tuple[Judgement, ...]:
-    """Judge every claim by what lies in a folder of results, which is only read.
-
-    Args:
-        results: of one preset, `results/<preset>`.
-        preset: its name.
-        protocols: which to judge, "published" or "corrected" or both.
+    """Judge every claim by what lies in `results/<preset>`, which is only read.
 
     Returns:
         in the order of the claims, for each the protocols that make a difference to it; no claim is ever absent.
@@ -119,7 +114,7 @@ def judge(results: Path, preset: str, protocols: Sequence[str]) -> tuple[Judgeme
 
 
 def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judgement:
-    """Judge one claim under one protocol, "published" or "corrected", by all of its tables; other arguments as of `judge`."""
+    """Judge one claim under one protocol, by all of its tables."""
     readings: list[Reading] = []
     skipped: dict[str, str] = {}
     problems: list[str] = []
@@ -151,7 +146,7 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
 
 
 def read_table(judges: Judges, results: Path, protocol: str) -> Evidence:
-    """The table of a figure, which its judges know, as it lies in a folder of results; arguments as of `judge_claim`.
+    """The table of a figure, which its judges know, as it lies in a folder of results.
 
     Returns:
         no rows where it is not there, holds nothing, or is not what it should be; then it says why.

@@ -30,13 +30,7 @@ def check_classes(key: str, count: int, dataset: str) -> None:
 
 
 def check_count(key: str, count: int, dataset: str, part: str) -> None:
-    """Check that so many images can be taken from a part of a data set, as `convrfm.datasets.prepare.select` does.
-
-    Args:
-        key: what gives the number.
-        count: of images.
-        dataset: a name in `PREPARED`.
-        part: "train" or "test".
+    """Check that so many images can be taken from "train" or "test" of a set, as `convrfm.datasets.prepare.select` does.
 
     Raises:
         ValueError: there are fewer, whatever the protocol.
@@ -70,13 +64,7 @@ def check_task(task: str, n_train: int, n_test: int, depth: int, patch_size: int
 
 
 def check_patches(depth: int, patch_size: int, size: int | None, dataset: str) -> None:
-    """Check that images are large enough for unpadded convolutions.
-
-    Args:
-        depth: how many convolutions.
-        patch_size: pixels of each side of their patches.
-        size: pixels of each side of an image; None keeps the size that the images of the data set have.
-        dataset: its name.
+    """Check that images, of `size` pixels each side or of their own size, are large enough for so many unpadded convolutions.
 
     Raises:
         ValueError: they are too small.

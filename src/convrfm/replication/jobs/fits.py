@@ -161,24 +161,13 @@ def task_choices(given: TaskFit | ImageFit) -> tuple[RFMSettings, DeepSettings]:
 
 
 def task_kernel(given: TaskFit | ImageFit, *, memory: int | None = None) -> CNTK:
-    """The kernel of the first stage of a fit to a task.
-
-    Args:
-        given: settings of the job.
-        memory: bytes for a tile where the settings have no number; None depends on what is free.
-    """
+    """The kernel of the first stage of a fit to a task; `memory` is in bytes, where the settings have no number."""
     shared = of_kernel(given)
     return CNTK(depth=given.depth, **{**shared, "memory": shared["memory"] or memory})
 
 
 def task_data(images: TaskImages, selection: str, seed: int) -> StageData:
-    """The images of a task, with the part that validates held out.
-
-    Args:
-        images: of the task.
-        selection: "test" or "validation".
-        seed: of the held-out part.
-    """
+    """The images of a task, with the part that validates held out, if `selection` is "validation" and not "test"."""
     held_out = held_out_part(images.train_labels, selection, seed)
     return StageData(
         train=images.train,

@@ -16,13 +16,7 @@ __all__ = ["build_network", "train_feature_network", "train_task"]
 
 
 def build_network(given: NetworkSettings, shape: tuple[int, int, int], outputs: int) -> PlainCNN:
-    """Give the network before training.
-
-    Args:
-        given: settings of the job.
-        shape: of one image, `(channels, height, width)`.
-        outputs: one for each class, or a single one for a pair of classes.
-    """
+    """The network before training, for images of shape `(channels, height, width)`; a single output for a pair of classes."""
     sizes = given.model_dump(include={"width", "depth", "patch_size"})
     return PlainCNN(shape, outputs, **sizes, generator=torch.Generator().manual_seed(given.seed))
 

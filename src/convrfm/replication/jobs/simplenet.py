@@ -31,12 +31,7 @@ def train_network(job: Job) -> None:
 
 
 def build_simplenet(given: SimpleNetSettings, arrays: Mapping[str, np.ndarray]) -> SimpleNet:
-    """Give the network before training.
-
-    Args:
-        given: settings of the job.
-        arrays: the prepared images, whose channels and classes the network has.
-    """
+    """The network before training, with the channels and classes of the prepared images."""
     return SimpleNet(
         arrays["train/images"].shape[1],
         arrays["train/targets"].shape[1],

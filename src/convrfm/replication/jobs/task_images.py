@@ -96,5 +96,11 @@ def read_task_images(job: Job, given: OfTask | OfImages) -> TaskImages:
 def prepared_images(job: Job, title: str) -> TaskImages:
     """Read the input `images` of a job, from `prepare`."""
     prepared = load_arrays(job.input("images"))
-    arrays = (prepared[f"{part}/{name}"] for part in ("train", "test") for name in ("images", "labels"))
-    return TaskImages(*arrays, outputs=prepared["train/targets"].shape[1], title=title)
+    return TaskImages(
+        prepared["train/images"],
+        prepared["train/labels"],
+        prepared["test/images"],
+        prepared["test/labels"],
+        outputs=prepared["train/targets"].shape[1],
+        title=title,
+    )

@@ -44,12 +44,7 @@ def prepare_torch(job: Job) -> str:
 
 
 def prepared_data(arrays: Mapping[str, np.ndarray], border: np.ndarray | None = None) -> TrainingData:
-    """All training images of what a preparation has written, and its test images to evaluate on.
-
-    Args:
-        arrays: of the job `prepare`.
-        border: see `convrfm.training.TrainingData`.
-    """
+    """All training images of what the job `prepare` has written, and its test images to evaluate on."""
     test = (arrays["test/images"], arrays["test/labels"])
     return TrainingData(arrays["train/images"], arrays["train/labels"], {"test": test}, border=border)
 
@@ -58,25 +53,13 @@ def train_resumably(
     job: Job, network: nn.Module, data: TrainingData, settings: TrainingSettings, *,
     device: str, description: str, part: str | None = None,
 ) -> TrainingResult:  # fmt: skip
-    """Train a network with the seed of a job, from its checkpoint on if there is one.
-
-    Args:
-        job: see `checkpoint_path`.
-        network: at initialisation.
-        data: what to train and evaluate on.
-        settings: how to train.
-        device: from `prepare_torch`.
-        description: for the log.
-        part: tells the networks of one job apart.
+    """Train a network with the seed of a job, from its checkpoint on if there is one; `part` tells those of one job apart.
 
     Raises:
         TrainingError, StorageError: see `convrfm.training.train`.
     """
-    checkpoint = checkpoint_path(job, *([] if part is None else [part]))
-    return train(
-        network, data, settings,
-        seed=job.settings["seed"], checkpoint=checkpoint, device=device, description=description, show=True,
-    )  # fmt: skip
+    checkpoint, seed = checkpoint_path(job, *([] if part is None else [part])), job.settings["seed"]
+    return train(network, data, settings, seed=seed, checkpoint=checkpoint, device=device, description=description, show=True)
 
 
 def write_training(
@@ -84,15 +67,8 @@ def write_training(
 ) -> None:
     """Write history, weights and record of a training that is the whole of a job, and remove its checkpoints.
 
-    Beside the weights, `correct` `(m,)` bool says which test images are classified correctly in the best epoch, or else in the
-    last one, in their order.
-
-    Args:
-        job: of the training; its protocol and seed are noted.
-        result: what came of it.
-        settings: how it was trained.
-        device: where.
-        chosen_by: the column of the history that chooses the best epoch, which is noted then; None where the last counts.
+    The best epoch, by the column `chosen_by` of the history, is noted; None where the last one counts. Beside the weights,
+    `correct` `(m,)` bool says of each test image whether it is classified correctly in that epoch.
 
     Raises:
         StorageError: see `convrfm.system.storage`.

@@ -16,11 +16,7 @@ __all__ = ["STATE", "due_attempt", "read_state", "require_present"]
 
 
 def read_state(path: Path, *needs: str) -> dict[str, Any]:
-    """Read a state file: the fields of `convrfm.datasets.acquire.State`, `attempt` and `fingerprint`.
-
-    Args:
-        path: of the file.
-        needs: the fields that it has to have beside `state`.
+    """Read a state file: the fields of `convrfm.datasets.acquire.State`, `attempt` and `fingerprint`, as far as `needs` go.
 
     Raises:
         CorruptDataError: it is damaged, lacks a field, or may not be read.

@@ -46,11 +46,7 @@ COST_MODULES = ("convrfm.kernels", "convrfm.kernels.neural_tangents", "convrfm.n
 
 
 def open_result(project: Path, file: str) -> BufferedReader:
-    """Open a file of results.
-
-    Args:
-        project: the folder of the project.
-        file: relative to it; `results/<preset>` itself may be a link, but nothing in it.
+    """Open a file of results, relative to the project; `results/<preset>` itself may be a link, but nothing in it.
 
     Raises:
         NotPlainError: it is not a plain file, is behind a link, or is larger than its kind ever is.

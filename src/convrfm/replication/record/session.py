@@ -154,13 +154,9 @@ def environment_of(threads: int) -> dict[str, str]:
 
 
 def checkpoint_path(job: Job, *parts: object) -> Path:
-    """Path of a checkpoint of a job, named by the hash of what it depends on.
+    """Path of a checkpoint of a job, named by the hash of its code, settings and inputs, and of the `parts`, plain values.
 
     If one exists, from which the job will continue, the note `resumed_from` of its record names the files.
-
-    Args:
-        job: the checkpoint depends on its code, settings and inputs.
-        parts: what distinguishes the networks of one job, plain values.
     """
     path = job.outputs["record"].with_name(f"{CHECKPOINT}{job_key(job, *parts)}.safetensors")
     if found := sorted(each.name for each in path.parent.glob(f"{path.stem}*")):
@@ -169,7 +165,7 @@ def checkpoint_path(job: Job, *parts: object) -> Path:
 
 
 def job_key(job: Job, *parts: object) -> str:
-    """Hash (16 hex digits) of what the outputs of a job depend on; arguments as of `checkpoint_path`."""
+    """Hash (16 hex digits) of what the outputs of a job, or the named part of them, depend on."""
     inputs = {name: [sha256(path) for path in paths] for name, paths in job.inputs.items()}
     identity = [job.recorder.code, dict(job.settings), inputs, list(parts)]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
