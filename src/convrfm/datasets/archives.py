@@ -44,11 +44,7 @@ def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path
     Everything is unpacked aside first, and moved once it is complete: a folder in one step, so that a process that is killed
     meanwhile leaves all of it or nothing. Files that are there already stay as they are, and so do those beside them.
 
-    Args:
-        archive: the file.
-        root: folder of the data set, which exists.
-        how: which members, and where to.
-        limit: bytes that may come out of it, including members that are skipped.
+    The root is the folder of the data set, which exists. At most `limit` bytes may come out, those of skipped members included.
 
     Returns:
         the files that were written.

@@ -60,11 +60,7 @@ class Split:
     whole: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the labels, whatever reader they come from.
-
-        Raises:
-            CorruptDataError: no image, or labels that are none of the classes.
-        """
+        """Raise `CorruptDataError` without an image, or for labels that are none of the classes, whatever the reader."""
         if not len(self.labels):
             msg = "no image found"
             raise CorruptDataError(msg)
@@ -119,11 +115,7 @@ def _labels(labels: Sequence[int] | np.ndarray, images: int) -> np.ndarray:
 
 @contextmanager
 def explained_reading(what: str) -> Iterator[None]:
-    """Raise `CorruptDataError`, with `what` and the reason, for files that cannot be read.
-
-    Raises:
-        CorruptDataError: see above.
-    """
+    """Raise `CorruptDataError`, with `what` and the reason, for files that cannot be read."""
     try:
         yield
     except MemoryError:

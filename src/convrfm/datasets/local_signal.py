@@ -168,9 +168,7 @@ def embedded_digits() -> tuple[np.ndarray, np.ndarray]:
 def in_random_greys(strokes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw digits in a random grey on another one: brightness says nothing of the class, edges do.
 
-    Args:
-        strokes: `(n, height, width)` in [0, 1], 0 the ground and 1 the digit.
-        rng: draws both greys of each image.
+    Strokes are `(n, height, width)` in [0, 1], 0 the ground and 1 the digit.
 
     Returns:
         `(n, height, width)` float64, in [0, 255].

@@ -62,11 +62,7 @@ def differing(place: Place, fault: str, at_home: str) -> WrongFilesError:
 
 @contextmanager
 def explained_reads(place: Place, file: Path | None = None) -> Iterator[None]:
-    """Say in a sentence which file or folder the system does not let be read: `file`, or the one that the error names.
-
-    Raises:
-        WrongFilesError: see above.
-    """
+    """Say in a `WrongFilesError` which file or folder the system does not let be read: `file`, or what the error names."""
     try:
         yield
     except StorageError:
@@ -136,12 +132,8 @@ def check_files(
 ) -> dict[str, dict[str, Any]]:
     """Compare files with the manifest from `read_manifest` and with what is published.
 
-    Args:
-        entry: of the data set.
-        located: where the files lie.
-        paths: required paths, or paths relative to the root of the data.
-        manifest: what is known of them.
-        given_by: the archives, of the published checksum, that files were unpacked from a moment ago.
+    They are given by their required paths, or relative to the root of the data; `given_by` has the archives, of the published
+    checksum, that files were unpacked from a moment ago.
 
     Returns:
         records for the manifest: of files that are seen for the first time, and of known ones that were now compared with

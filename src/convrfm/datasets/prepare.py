@@ -180,14 +180,7 @@ def _warn_of_classes(entry: Entry, part: str, available: np.ndarray, chosen: np.
 
 
 def render(split: Split, indices: np.ndarray, appearance: Appearance, pair: tuple[int, int] | None, title: str) -> Part:
-    """Read the images of some indices and bring them into form.
-
-    Args:
-        split: of the images.
-        indices: of the images in the split.
-        appearance: the form.
-        pair: see `select`.
-        title: what they are, for messages.
+    """Read the images of a split at some indices and bring them into form; the title is for messages, the pair as in `select`.
 
     Raises:
         CorruptDataError: an image cannot be read.

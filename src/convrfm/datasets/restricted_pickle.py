@@ -136,15 +136,11 @@ def load_pickle(path: Path) -> Any:
 
 
 def read_weights(entry: Entry, root: Path) -> dict[str, "torch.Tensor"]:
-    """Read a weight file as tensors and nothing else, and give the state dictionary (CPU).
+    """Read the weight file of an entry, in a folder, as tensors and nothing else, and give the state dictionary (CPU).
 
     A training's checkpoint is taken as well: its `state_dict`, without the prefix `module.` of networks that were trained
     in parallel. Names and shapes are compared with torchvision's networks here; those of other networks, whose whole
     SHA-256 is known, by `convrfm.networks.zoo.with_weights`.
-
-    Args:
-        entry: of weights.
-        root: the folder of the file.
 
     Raises:
         CorruptDataError: the file holds anything but tensors by name, or tensors of other names or shapes than the network

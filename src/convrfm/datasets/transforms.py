@@ -46,14 +46,10 @@ class Appearance:
 
 
 def to_array(image: Image.Image, appearance: Appearance) -> np.ndarray:
-    """Bring one image into form.
+    """Bring one image, in mode L, RGB, or F (grey in [0, 1]), into form.
 
     Interpolation is bilinear with antialiasing, on 8-bit values, as torchvision does it with PIL images; on float32 in
     mode F.
-
-    Args:
-        image: in mode L, RGB, or F (grey in [0, 1]).
-        appearance: the form.
 
     Returns:
         `(channels, height, width)` float32, in [0, 1] where the scaling is "unit".

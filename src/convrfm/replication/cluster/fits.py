@@ -203,15 +203,11 @@ class _Stored(_Images):
 def fit_bytes(
     settings: Mapping[str, Any], n_train: int, n_test: int, shape: Shape, budget: int = LARGEST_BUDGET, *, filling: bool = False
 ) -> int:
-    """Peak memory of one fit beside the program: its images, and what is made of them.
+    """Peak memory, in bytes, of one fit beside the program: its images, and what is made of them.
 
-    Args:
-        settings: of its job, which fits a task (`rfm`) or prepared images (`features`).
-        n_train: training images.
-        n_test: test images.
-        shape: of each image.
-        budget: bytes that kernels may take beside their result, where `memory_mb` is None.
-        filling: whether only parts of its kernel matrices are computed, tile by tile, without a fit.
+    Its settings are those of a job that fits a task (`rfm`) or prepared images (`features`). The budget is the bytes that
+    kernels may take beside their result, where `memory_mb` is None. If it is `filling`, only parts of its kernel matrices are
+    computed, tile by tile, without a fit.
     """
     fit = _Fit.of(settings)
     if settings["memory_mb"] is not None:

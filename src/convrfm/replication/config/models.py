@@ -33,12 +33,7 @@ def as_yaml(value: Any) -> str:
 def each_once(
     name: Callable[[Any], object] = lambda value: value, apart: Callable[[Any], object] = lambda _: None
 ) -> AfterValidator:
-    """Validate that a list has no duplicates, by the names of its values; the error lists them. For `Annotated`.
-
-    Args:
-        name: of a value.
-        apart: what else tells values of one name apart.
-    """
+    """Validate that a list has no duplicates, by the names of its values and what else tells them apart; for `Annotated`."""
 
     def check(values: list[Any]) -> list[Any]:
         counts = Counter((name(value), apart(value)) for value in values)

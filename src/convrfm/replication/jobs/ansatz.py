@@ -123,11 +123,7 @@ class Accuracy(NamedTuple):
 
 @torch.no_grad()
 def _accuracy(model: nn.Module, prepared: Mapping[str, np.ndarray], given: AnsatzSettings, device: str) -> Accuracy | None:
-    """The accuracy of pretrained weights on the prepared images; None where their classes are not known to the network.
-
-    Raises:
-        CorruptDataError: it is far below the published one.
-    """
+    """The accuracy of pretrained weights on the prepared images; None where their classes are not known to the network."""
     entry, labels = find_entry(given.weights), _classes(prepared, given)
     if labels is None:
         return None
@@ -196,17 +192,10 @@ STEPS = "steps"
 def measure_layers(
     model: nn.Module, images: np.ndarray, given: AnsatzSettings, *, seed: int, device: str, checkpoint: Path, description: str
 ) -> dict[str, LayerAgop]:
-    """Measure the AGOP of every convolution of a network.
+    """Measure the AGOP of every convolution of a network in eval mode, on images `(n, channels, height, width)` float32.
 
-    Args:
-        model: in eval mode; it is moved to the device.
-        images: `(n, channels, height, width)` float32.
-        given: settings of the job, as for `convrfm.ansatz.agop.measure`, which does the same without a checkpoint.
-        seed: of the probes.
-        device: where to compute.
-        checkpoint: written after every batch and read by a later call, whose result is then the same; its name must tell
-            apart whatever is measured. It stays until the caller removes it.
-        description: what is measured, for the log.
+    `convrfm.ansatz.agop.measure` does the same without a checkpoint. This is written after every batch and read by a later
+    call, whose result is then the same; its name must tell apart whatever is measured. It stays until the caller removes it.
 
     Returns:
         by the name of the convolution, in the order of the forward pass.

@@ -128,17 +128,10 @@ class Plan:
         self, protocol: str, file: str, dataset: str, counts: tuple[object, object], seed: object, *,
         kind: str = "prepare", **appearance: object,
     ) -> str:  # fmt: skip
-        """One file of the preparation of images.
+        """One file of the preparation of images: "metrics", "arrays" or "record"; the kind is "prepare" or "resample".
 
-        Args:
-            protocol: "published" or "corrected".
-            file: "metrics", "arrays" or "record".
-            dataset: its name.
-            counts: training and test images.
-            seed: of the choice of images.
-            kind: "prepare" or "resample".
-            appearance: `size`, `fit`, `colour` and `scaling`, see `convrfm.datasets.transforms.Appearance`, and `classes`:
-                "all", or a pair such as "3-8".
+        Counts are of training and test images. The appearance is `size`, `fit`, `colour` and `scaling`, see
+        `convrfm.datasets.transforms.Appearance`, and `classes`: "all", or a pair such as "3-8".
         """
         keys = {"size": "native", "fit": "stretch", "colour": "native", "scaling": "unit", "classes": "all", **appearance}
         keys["size"] = keys["size"] or "native"

@@ -100,11 +100,10 @@ class Job:
 
 
 def run_job(snakemake: Any) -> None:
-    """Run one job of the workflow.
+    """Run one job of the workflow, by the object that Snakemake gives to scripts.
 
-    Args:
-        snakemake: the object that Snakemake gives to scripts. Its params are `job`, the function as `module:function`, which
-            takes a `Job`; `settings`, those of the job; and `code`, the hash of its code.
+    Its params are `job`, the function as `module:function`, which takes a `Job`; `settings`, those of the job; and `code`, the
+    hash of its code.
     """
     target = snakemake.params.job
     os.environ |= environment_of(snakemake.threads)
@@ -118,8 +117,9 @@ def run_job(snakemake: Any) -> None:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         function = load_job(target)
         settings = dict(snakemake.params.settings)
+        given = {key: snakemake.input[key] for key in snakemake.input.keys()}  # noqa: SIM118 (not a dict)
         job = Job(
-            inputs={key: _as_paths(snakemake.input[key]) for key in snakemake.input.keys()},  # noqa: SIM118 (not a dict)
+            inputs={key: [Path(path) for path in ([own] if isinstance(own, str) else own)] for key, own in given.items()},
             outputs={key: Path(snakemake.output[key]) for key in snakemake.output.keys()},  # noqa: SIM118 (not a dict)
             settings=settings,
             threads=snakemake.threads,
@@ -136,10 +136,6 @@ def load_job(target: str) -> Callable[[Job], None]:
     module, _, name = target.partition(":")
     function: Callable[[Job], None] = getattr(import_module(module), name)
     return function
-
-
-def _as_paths(value: Any) -> list[Path]:
-    return [Path(value)] if isinstance(value, str) else [Path(path) for path in value]
 
 
 def environment_of(threads: int) -> dict[str, str]:

@@ -31,10 +31,7 @@ class RFMSection(Model):
     )
 
     def check(self, depth: int) -> None:
-        """Check the stages and rounds of a task that has this section as `rfm`.
-
-        Args:
-            depth: convolutions of the task's kernels, L.
+        """Check the stages and rounds of a task that has this section as `rfm`, by the depth of its kernels, L.
 
         Raises:
             ValueError: more stages than convolutions, or fewer than two rounds.
