@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.datasets.entries import CLASS_FOLDERS, Entry
-from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
+from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files, refuse
 from convrfm.datasets.local_signal import in_random_greys
 from convrfm.datasets.manifest import AGAIN, WrongFilesError, listed_but_missing, remedy_for
 from convrfm.datasets.places import Located, Place, is_hidden, locate
 from convrfm.datasets.restricted_pickle import load_pickle, read_weights
-from convrfm.errors import ConvRFMWarning, CorruptDataError
+from convrfm.errors import ConvRFMWarning
 from convrfm.numerics.inputs import generator
 from convrfm.system.machine import require
 
@@ -65,21 +65,18 @@ def read_idx(located: Located, path: str, limit: float) -> np.ndarray:
     """
     with located.open(path, math.inf) as file:
         head = file.read(4)
-        _refuse(
-            len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_TYPES, f"{located[path]} is not an idx file of integers"
-        )
+        wrong = len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_TYPES
+        refuse(wrong, f"{located[path]} is not an idx file of integers")
         numbers = file.read(4 * head[3])
-        _refuse(len(numbers) < 4 * head[3], f"{located[path]} ends in its header")
+        refuse(len(numbers) < 4 * head[3], f"{located[path]} ends in its header")
         shape = struct.unpack(f">{head[3]}I", numbers)
         kind = np.dtype(IDX_TYPES[head[2]])
         size = math.prod(shape) * kind.itemsize
-        _refuse(size > limit, f"{located[path]} declares {size} bytes, more than the whole data set")
+        refuse(size > limit, f"{located[path]} declares {size} bytes, more than the whole data set")
         # One more shows that there are too many; and at its end, a .gz file is compared with its checksum.
         content = file.read(size + 1)
-    _refuse(
-        len(content) != size,
-        f"{located[path]} has {'more' if len(content) > size else 'fewer'} than the {size} bytes of its header",
-    )
+    amount = "more" if len(content) > size else "fewer"
+    refuse(len(content) != size, f"{located[path]} has {amount} than the {size} bytes of its header")
     return np.frombuffer(content, kind).reshape(shape)
 
 
@@ -99,7 +96,7 @@ def _usps(entry: Entry, located: Located, split: str) -> Split:
     """Lines of text: the label from 1, and 256 grey values in [-1, 1] as `index:value`."""
     with bz2.open(located[{"train": "usps.bz2", "test": "usps.t.bz2"}[split]]) as file:
         content = file.read(MOST_TEXT + 1)
-    _refuse(len(content) > MOST_TEXT, f"it unpacks to more than {MOST_TEXT} bytes")
+    refuse(len(content) > MOST_TEXT, f"it unpacks to more than {MOST_TEXT} bytes")
     rows = [line.split() for line in content.decode().splitlines()]
     values = np.array([[word.partition(":")[2] for word in row[1:]] for row in rows], np.float32)
     # In single precision and rounded down, as torchvision does it: others may differ by one.
@@ -115,7 +112,7 @@ def _svhn(entry: Entry, located: Located, split: str) -> Split:
     found = {name: shape for name, shape, _ in whosmat(path)}
     count = found.get("y", (0,))[0]
     wrong = found != {"X": (32, 32, 3, count), "y": (count, 1)} or count > MOST_IMAGES
-    _refuse(wrong, f"{path.name} holds arrays of shapes {found}")
+    refuse(wrong, f"{path.name} holds arrays of shapes {found}")
     data = loadmat(path)
     labels = data["y"].astype(np.int64).squeeze(1)
     return from_arrays(data["X"].transpose(3, 0, 1, 2), np.where(labels == 10, 0, labels), DIGITS)
@@ -163,12 +160,12 @@ def _pcam(entry: Entry, located: Located, split: str) -> Split:
     with h5py.File(located[f"{base}_y.h5"]) as file:
         stored = _stored(file, "y")
         wrong = stored.shape[1:] != (1, 1, 1) or len(stored) > MOST_IMAGES
-        _refuse(wrong, f"{base}_y.h5 has labels of shape {stored.shape}")
+        refuse(wrong, f"{base}_y.h5 has labels of shape {stored.shape}")
         labels = stored[:].reshape(-1)
     with h5py.File(located[f"{base}_x.h5"]) as file:
         shape = _stored(file, "x").shape
     wrong = shape != (len(labels), 96, 96, 3)
-    _refuse(wrong, f"{base}_x.h5 holds images of shape {shape} for {len(labels)} labels")
+    refuse(wrong, f"{base}_x.h5 holds images of shape {shape} for {len(labels)} labels")
 
     def image(index: int) -> Image.Image:
         with h5py.File(located[f"{base}_x.h5"]) as file:
@@ -190,13 +187,8 @@ def _stored(file: "h5py.File", name: str) -> "h5py.Dataset":
         or found.dtype.kind not in "iu"
         or math.prod(found.chunks or ()) * found.dtype.itemsize > MOST_CHUNK
     )
-    _refuse(wrong, f"{Path(file.filename).name} does not hold {name} as plain integers of its own")
+    refuse(wrong, f"{Path(file.filename).name} does not hold {name} as plain integers of its own")
     return found
-
-
-def _refuse(wrong: bool, found: str) -> None:
-    if wrong:
-        raise CorruptDataError(found)
 
 
 def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
@@ -208,7 +200,7 @@ def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
         content = load_pickle(located[names[number]])
         images = _rows_as_images(content["data"])
         labels = np.asarray(content["labels"], np.int64) - 1
-        _refuse(len(images) != len(labels), f"{names[number]} holds {len(images)} images and {len(labels)} labels")
+        refuse(len(images) != len(labels), f"{names[number]} holds {len(images)} images and {len(labels)} labels")
         return images, labels
 
     labels = [batch(number)[1] for number in range(len(names))]
@@ -246,14 +238,14 @@ def _check_numbers(folder: Path, classes: list[str], *starts: int) -> None:
     start = numbers[0] if numbers[0] in starts else starts[0]
     wrong = [name for place, name in enumerate(classes) if numbers[place] != start + place]
     shown = " or ".join(map(str, starts))
-    _refuse(bool(wrong), f"the class folders in {folder} are not numbered from {shown} without gaps: {', '.join(wrong[:1])}")
+    refuse(bool(wrong), f"the class folders in {folder} are not numbered from {shown} without gaps: {', '.join(wrong[:1])}")
 
 
 def _indices(found: list[str], classes: list[str], where: Path, known: Path) -> list[int]:
     """The labels of names of classes, which index the classes that `known` has."""
     label_of = {name: label for label, name in enumerate(classes)}
     unknown = sorted(set(found) - set(label_of))
-    _refuse(bool(unknown), f"{where} has the class {', '.join(unknown[:1])}, which {known} does not have")
+    refuse(bool(unknown), f"{where} has the class {', '.join(unknown[:1])}, which {known} does not have")
     return [label_of[name] for name in found]
 
 
@@ -480,7 +472,7 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
             image = split.image(0)
             shape = len(image.getbands()), image.height, image.width
             wrong = entry.fixed_shape not in (None, shape)
-            _refuse(wrong, f"its shape is {'x'.join(map(str, shape))}, not {entry.shape}")
+            refuse(wrong, f"its shape is {'x'.join(map(str, shape))}, not {entry.shape}")
         found[name] = {"images": len(split), "classes": len(split.classes)}
     return found
 

@@ -19,7 +19,9 @@ require("workflow", "PIL", what="Reading images")
 
 from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: E402 (named above if it is missing)
 
-__all__ = ["FORMATS", "SUFFIXES", "Split", "class_files", "explained_reading", "from_arrays", "from_files", "read_image"]
+__all__ = [
+    "FORMATS", "SUFFIXES", "Split", "class_files", "explained_reading", "from_arrays", "from_files", "read_image", "refuse",
+]  # fmt: skip
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What image files may be, by Pillow's names: it would start other programs for some of the others."""
@@ -39,6 +41,12 @@ INTEGERS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO, SAMPLE_FORMAT, SIGNED = 258, 262, 0, 339, 2
 """Tags of TIFF, and a value of the second and of the third."""
+
+
+def refuse(wrong: bool, found: str) -> None:
+    """Raise `CorruptDataError` with what was found if it is wrong."""
+    if wrong:
+        raise CorruptDataError(found)
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,9 @@ class Split:
 
     def __post_init__(self) -> None:
         """Raise `CorruptDataError` without an image, or for labels that are none of the classes, whatever the reader."""
-        if not len(self.labels):
-            msg = "no image found"
-            raise CorruptDataError(msg)
-        first, last = self.labels.min(), self.labels.max()
-        if first < 0 or last >= len(self.classes):
-            msg = f"labels run from {first} to {last}, but there are {len(self.classes)} classes"
-            raise CorruptDataError(msg)
+        refuse(not len(self.labels), "no image found")
+        first, last, classes = self.labels.min(), self.labels.max(), len(self.classes)
+        refuse(first < 0 or last >= classes, f"labels run from {first} to {last}, but there are {classes} classes")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,9 +85,8 @@ def from_arrays(
     Raises:
         CorruptDataError: images and labels do not fit together.
     """
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        msg = f"images of type {images.dtype} and shape {images.shape} were found, not of uint8 and (n, height, width[, 3])"
-        raise CorruptDataError(msg)
+    found = f"images of type {images.dtype} and shape {images.shape} were found, not of uint8 and (n, height, width[, 3])"
+    refuse(images.dtype != np.uint8 or images.ndim not in (3, 4), found)
     return Split(_labels(labels, len(images)), tuple(classes), lambda i: Image.fromarray(images[i]), lambda _: [], whole)
 
 
@@ -107,9 +110,7 @@ def from_files(
 
 def _labels(labels: Sequence[int] | np.ndarray, images: int) -> np.ndarray:
     found = np.asarray(labels, np.int64)
-    if found.shape != (images,):
-        msg = f"{images} images and {found.size} labels do not fit together"
-        raise CorruptDataError(msg)
+    refuse(found.shape != (images,), f"{images} images and {found.size} labels do not fit together")
     return found
 
 

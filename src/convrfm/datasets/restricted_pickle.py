@@ -60,9 +60,8 @@ class _Type:
         self.order = _text(state[1]).replace("|", "=")
 
     def dtype(self) -> np.dtype[Any]:
-        if self.name[:1] not in "biufc" or not self.name[1:].isdigit() or self.order not in "<>=":
-            msg = f"arrays of type {self.name!r} are not allowed"
-            raise pickle.UnpicklingError(msg)
+        wrong = self.name[:1] not in "biufc" or not self.name[1:].isdigit() or self.order not in "<>="
+        _refuse(wrong, f"arrays of type {self.name!r} are not allowed")
         return np.dtype(self.name).newbyteorder(self.order)  # type: ignore[arg-type]
 
 
@@ -73,9 +72,8 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_column, content = state
-        if not isinstance(kind, _Type) or not isinstance(content, str | bytes):
-            msg = "an array whose content is not plain bytes is not allowed"
-            raise pickle.UnpicklingError(msg)
+        plain = isinstance(kind, _Type) and isinstance(content, str | bytes)
+        _refuse(not plain, "an array whose content is not plain bytes is not allowed")
         raw = content.encode("latin1") if isinstance(content, str) else content
         flat = np.frombuffer(raw, kind.dtype())
         self.value = flat.reshape(shape, order="F" if by_column else "C")
@@ -88,9 +86,7 @@ def _new_scalar(kind: _Type, content: str | bytes) -> Any:
 
 def _to_bytes(text: str, encoding: str = "latin1") -> bytes:
     """What `_codecs.encode` does in pickles of bytes, for their one encoding."""
-    if encoding not in ("latin1", "latin-1"):
-        msg = f"the encoding {encoding!r} is not allowed"
-        raise pickle.UnpicklingError(msg)
+    _refuse(encoding not in ("latin1", "latin-1"), f"the encoding {encoding!r} is not allowed")
     return text.encode("latin1")
 
 
@@ -194,9 +190,7 @@ class _Whole:
 
     def check(self, count: int) -> None:
         left = self.size - self.tell()
-        if count > left:
-            msg = f"{count} bytes should follow, and {left} do"
-            raise pickle.UnpicklingError(msg)
+        _refuse(count > left, f"{count} bytes should follow, and {left} do")
 
 
 def _check_steps(file: _Whole) -> None:
