@@ -75,23 +75,15 @@ class Record(BaseModel, strict=True):
 
 @dataclass(frozen=True)
 class Product:
-    """A run or a figure in a results folder.
+    """A run or a figure in a results folder."""
 
-    Attributes:
-        record_file: its record.
-        kind: of run, or name of the figure.
-        keys: its keys, the protocol among them.
-        files: what it consists of beside the record, by name.
-        record: what the record says; None if it cannot be read; and what is wrong with it.
-    """
-
-    record_file: str
-    kind: str
+    record_file: str  # its record
+    kind: str  # of run, or name of the figure
     is_figure: bool
-    keys: Mapping[str, str]
-    files: Mapping[str, str]
-    record: Record | None
-    findings: tuple[Finding, ...] = ()
+    keys: Mapping[str, str]  # its keys, the protocol among them
+    files: Mapping[str, str]  # what it consists of beside the record, by name
+    record: Record | None  # what the record says; None if it cannot be read
+    findings: tuple[Finding, ...] = ()  # what is wrong with the record
 
     @property
     def name(self) -> str:

@@ -273,17 +273,13 @@ def check_memory(settings: Mapping[str, Any], n_train: int, n_test: int, shape: 
 
 @dataclass(frozen=True)
 class FitSize:
-    """What the cost of a fit depends on; attributes as the arguments of `fit_bytes`.
-
-    Attributes:
-        outputs: of the predictor, one for each class.
-    """
+    """What the cost of a fit depends on; attributes as the arguments of `fit_bytes`."""
 
     settings: Mapping[str, Any]
     n_train: int
     n_test: int
     shape: Shape
-    outputs: int
+    outputs: int  # of the predictor, one for each class
 
     def memory_mb(self, *, filling: bool = False) -> int:
         """MiB that it takes beside the program, see `fit_bytes`."""
@@ -291,36 +287,23 @@ class FitSize:
 
 
 class Step(NamedTuple):
-    """A part of a fit that may be a job of its own, see `convrfm.replication.jobs.fits`; stages and rounds from 0.
-
-    Attributes:
-        filling: the kernel matrices of the round; else what follows them.
-    """
+    """A part of a fit that may be a job of its own, see `convrfm.replication.jobs.fits`; stages and rounds from 0."""
 
     stage: int
     round: int
-    filling: bool
+    filling: bool  # the kernel matrices of the round; else what follows them
 
 
 @dataclass(frozen=True)
 class Work:
-    """Amounts of work by kind, done one after the other; a fused multiply-add counts as two operations.
+    """Amounts of work by kind, done one after the other; a fused multiply-add counts as two operations."""
 
-    Attributes:
-        maps: arc-cosine maps, or exponentials of the Laplace kernel: one for each pair of images, position and layer.
-        pixels: operations of products of pixels, which give the first layer without a metric.
-        patches: operations of products of patches, with a metric, and of filters.
-        gradients: operations of the contraction of the AGOP.
-        solves: operations of the solver.
-        entries: entries of kernel matrices that are read or written.
-    """
-
-    maps: float = 0.0
-    pixels: float = 0.0
-    patches: float = 0.0
-    gradients: float = 0.0
-    solves: float = 0.0
-    entries: float = 0.0
+    maps: float = 0.0  # arc-cosine maps, or exponentials of the Laplace kernel: one for each pair of images, position and layer
+    pixels: float = 0.0  # operations of products of pixels, which give the first layer without a metric
+    patches: float = 0.0  # operations of products of patches, with a metric, and of filters
+    gradients: float = 0.0  # operations of the contraction of the AGOP
+    solves: float = 0.0  # operations of the solver
+    entries: float = 0.0  # entries of kernel matrices that are read or written
 
     def share(self, parts: int) -> "Work":
         """One of so many equal parts."""

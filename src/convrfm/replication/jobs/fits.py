@@ -247,17 +247,11 @@ class StepEndError(Exception):
 
 @dataclass(frozen=True)
 class StepJournal(RoundJournal):
-    """The rounds that other jobs have left.
+    """The rounds that other jobs have left."""
 
-    Attributes:
-        until: stage and round of the step of this job; None where all rounds are there.
-        at: the stage that this is the journal of.
-        scratch: a folder of the job's own for kernel matrices, where an earlier attempt has left what it had.
-    """
-
-    until: tuple[int, int] | None = None
-    at: int = 0
-    scratch: Path = Path()
+    until: tuple[int, int] | None = None  # stage and round of the step of this job; None where all rounds are there
+    at: int = 0  # the stage that this is the journal of
+    scratch: Path = Path()  # a folder of the job's own for kernel matrices, where an earlier attempt has left what it had
 
     def stage(self, index: int) -> Self:
         """The journal of one stage of Deep ConvRFM."""
@@ -287,13 +281,9 @@ class StepJournal(RoundJournal):
 
 @dataclass(frozen=True)
 class FillingJournal(StepJournal):
-    """Computes part i of k of the kernel matrices of a step, and ends there.
+    """Computes part i of k of the kernel matrices of a step, and ends there."""
 
-    Attributes:
-        part: (i, k).
-    """
-
-    part: tuple[int, int] = (0, 1)
+    part: tuple[int, int] = (0, 1)  # (i, k)
 
     def gram(
         self, t: int, part: str, kernel: ConvolutionalKernel, left: PreparedImages, right: PreparedImages | None
@@ -313,13 +303,9 @@ class FillingJournal(StepJournal):
 
 @dataclass(frozen=True)
 class FittingJournal(StepJournal):
-    """Puts the kernel matrices of a step together, keeps its round, and ends there.
+    """Puts the kernel matrices of a step together, keeps its round, and ends there."""
 
-    Attributes:
-        parts: files of the parts.
-    """
-
-    parts: tuple[Path, ...] = ()
+    parts: tuple[Path, ...] = ()  # files of the parts
 
     def gram(
         self, t: int, part: str, kernel: ConvolutionalKernel, left: PreparedImages, right: PreparedImages | None

@@ -47,14 +47,10 @@ Section = TypeVar("Section", bound=Model)
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked configuration with the states of data.
+    """A checked configuration with the states of data."""
 
-    Attributes:
-        settings: the configuration with its preset.
-        state_of: gives the state of a data set by its name: `state` and `digest`, see `convrfm.replication.record.data_states`.
-    """
-
-    settings: Settings
+    settings: Settings  # the configuration with its preset
+    # Gives the state of a data set by its name: `state` and `digest`, see `convrfm.replication.record.data_states`.
     state_of: Callable[[str], Mapping[str, Any]]
 
     @property
@@ -247,14 +243,9 @@ RUNS = _run_kinds()
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A figure as the workflow and the audit see it: with the interface of a kind of run, whose only key is the protocol.
+    """A figure as the workflow and the audit see it: with the interface of a kind of run, whose only key is the protocol."""
 
-    Attributes:
-        name: such as "fig05".
-        spec: the figure.
-    """
-
-    name: str
+    name: str  # such as "fig05"
     spec: FigureSpec
 
     @property

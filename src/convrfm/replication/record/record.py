@@ -68,19 +68,12 @@ def figure_records(results: Path) -> list[Path]:
 
 @dataclass
 class Recorder:
-    """Collects the record of one job; its clock starts at construction.
+    """Collects the record of one job; its clock starts at construction."""
 
-    Attributes:
-        job: the function that does the work, `module:function`.
-        code: hash of its import closure.
-        settings: the resolved slice of the configuration that the job sees.
-        notes: what the job adds: the seed, the solves, the device.
-    """
-
-    job: str
-    code: str
-    settings: Mapping[str, Any]
-    notes: dict[str, Any] = field(default_factory=dict)
+    job: str  # the function that does the work, `module:function`
+    code: str  # hash of its import closure
+    settings: Mapping[str, Any]  # the resolved slice of the configuration that the job sees
+    notes: dict[str, Any] = field(default_factory=dict)  # what the job adds: the seed, the solves, the device
     started: float = field(default_factory=time.time)
     clock: float = field(default_factory=time.perf_counter)
 

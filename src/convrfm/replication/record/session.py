@@ -48,23 +48,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What a job function receives.
+    """What a job function receives."""
 
-    Attributes:
-        inputs: files by name; a name may stand for several.
-        outputs: files by name.
-        settings: the resolved slice of the configuration, plain values.
-        threads: threads it may use.
-        recorder: collects its record.
-        gpu: evidence that it has a GPU, see `convrfm.replication.record.session.sign_of_gpu`; None without any.
-    """
-
-    inputs: Mapping[str, list[Path]]
-    outputs: Mapping[str, Path]
-    settings: Mapping[str, Any]
-    threads: int
-    recorder: Recorder
-    gpu: str | None = None
+    inputs: Mapping[str, list[Path]]  # files by name; a name may stand for several
+    outputs: Mapping[str, Path]  # files by name
+    settings: Mapping[str, Any]  # the resolved slice of the configuration, plain values
+    threads: int  # threads it may use
+    recorder: Recorder  # collects its record
+    gpu: str | None = None  # evidence that it has a GPU, see `convrfm.replication.record.session.sign_of_gpu`; None without any
 
     def input(self, name: str) -> Path:
         """The only file of an input name."""

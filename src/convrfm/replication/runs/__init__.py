@@ -49,22 +49,15 @@ class RunSettings(Model):
 
 @dataclass(frozen=True)
 class RunKind:
-    """One kind of run.
+    """One kind of run."""
 
-    Attributes:
-        name: of the folder of its runs.
-        function: what computes a run, `module:function` in `convrfm.replication.jobs`. Not the whole name, which would make the
-            job's code a part of all code that reads its settings (`convrfm.replication.record.closure`).
-        keys: what a run's folder is named by, in order; the protocol is the folder above.
-        inputs: the files that a run reads, by name.
-        seen: what a run sees of the configuration.
-    """
-
-    name: str
+    name: str  # of the folder of its runs
+    # What computes a run, `module:function` in `convrfm.replication.jobs`. Not the whole name, which would make the job's code
+    # a part of all code that reads its settings (`convrfm.replication.record.closure`).
     function: str
-    keys: tuple[str, ...]
-    inputs: Mapping[str, Files]
-    seen: Callable[["Plan", Keys], RunSettings]
+    keys: tuple[str, ...]  # what a run's folder is named by, in order; the protocol is the folder above
+    inputs: Mapping[str, Files]  # the files that a run reads, by name
+    seen: Callable[["Plan", Keys], RunSettings]  # what a run sees of the configuration
 
     @property
     def job(self) -> str:

@@ -45,26 +45,18 @@ class RFMSection(Model):
 
 
 class FitSettings(RunSettings):
-    """What a fit sees of the configuration.
+    """What a fit sees of the configuration."""
 
-    Attributes:
-        n_train, n_test: images.
-        depth: L.
-        patch_size: q.
-        rfm: rounds, stages, filters and ridges.
-        changes: choices of the protocol that this fit makes otherwise; fields of `convrfm.rfm.rounds.RFMSettings` and
-            `convrfm.rfm.deep.DeepSettings`.
-        backend, memory_mb: of the kernels.
-    """
-
-    n_train: int
-    n_test: int
-    depth: int
-    patch_size: int
-    rfm: RFMSection
+    n_train: int  # images
+    n_test: int  # images
+    depth: int  # L
+    patch_size: int  # q
+    rfm: RFMSection  # rounds, stages, filters and ridges
+    # Choices of the protocol that this fit makes otherwise; fields of `convrfm.rfm.rounds.RFMSettings` and
+    # `convrfm.rfm.deep.DeepSettings`.
     changes: dict[str, str | int | float]
-    backend: str
-    memory_mb: int | None
+    backend: str  # of the kernels
+    memory_mb: int | None  # of the kernels
 
 
 class TaskFit(FitSettings):
@@ -86,27 +78,17 @@ fit_settings = TypeAdapter[TaskFit | ImageFit](TaskFit | ImageFit).validate_pyth
 
 
 class FeatureFitSettings(RunSettings):
-    """What a fit sees of the configuration.
-
-    Attributes:
-        dataset: its name.
-        kernel: "cntk" or "laplace".
-        rounds, ridges: see `convrfm.rfm.rounds.RFMSettings`.
-        patch_size: q.
-        depth: L of the CNTK; None for the Laplace kernel.
-        bandwidth: of the Laplace kernel; None for the CNTK.
-        backend, memory_mb: of the kernels.
-    """
+    """What a fit sees of the configuration."""
 
     dataset: str
-    kernel: str
-    rounds: int
-    ridges: list[float]
-    patch_size: int
-    depth: int | None = None
-    bandwidth: float | None = None
-    backend: str
-    memory_mb: int | None
+    kernel: str  # "cntk" or "laplace"
+    rounds: int  # see `convrfm.rfm.rounds.RFMSettings`
+    ridges: list[float]  # see `convrfm.rfm.rounds.RFMSettings`
+    patch_size: int  # q
+    depth: int | None = None  # L of the CNTK; None for the Laplace kernel
+    bandwidth: float | None = None  # of the Laplace kernel; None for the CNTK
+    backend: str  # of the kernels
+    memory_mb: int | None  # of the kernels
 
 
 def _of_features(plan: "Plan", w: Keys) -> FeatureFitSettings:
@@ -117,20 +99,13 @@ def _of_features(plan: "Plan", w: Keys) -> FeatureFitSettings:
 
 
 class LayerSettings(RunSettings):
-    """What the transformation of images sees of the configuration.
+    """What the transformation of images sees of the configuration."""
 
-    Attributes:
-        n_train, n_test: images of the task.
-        patch_size: q.
-        images: test images that are transformed.
-        control_draws: random matrices of the control, for each layer.
-    """
-
-    n_train: int
-    n_test: int
-    patch_size: int
-    images: int
-    control_draws: int
+    n_train: int  # images of the task
+    n_test: int  # images of the task
+    patch_size: int  # q
+    images: int  # test images that are transformed
+    control_draws: int  # random matrices of the control, for each layer
 
 
 class TaskLayers(LayerSettings):

@@ -23,27 +23,17 @@ class AppearanceSettings(Model):
 
 
 class PrepareSettings(RunSettings):
-    """What a preparation sees of the configuration.
-
-    Attributes:
-        dataset: its name.
-        data_dir, folders: where its files lie.
-        digest: of its files; changed data make what was prepared from them stale.
-        appearance: the form of the images.
-        pair: two classes; None for all.
-        n_train, n_test: images.
-        resampled: whether images are chosen as the authors' code for Figure 9 does, see `convrfm.datasets.prepare.select`.
-    """
+    """What a preparation sees of the configuration."""
 
     dataset: str
-    data_dir: str
-    folders: dict[str, str]
-    digest: str
-    appearance: AppearanceSettings
-    pair: list[int] | None
-    n_train: int
-    n_test: int
-    resampled: bool
+    data_dir: str  # where its files lie
+    folders: dict[str, str]  # where its files lie
+    digest: str  # of its files; changed data make what was prepared from them stale
+    appearance: AppearanceSettings  # the form of the images
+    pair: list[int] | None  # two classes; None for all
+    n_train: int  # images
+    n_test: int  # images
+    resampled: bool  # whether images are chosen as the authors' code for Figure 9 does, see `convrfm.datasets.prepare.select`
 
 
 def _preparation(plan: "Plan", w: Keys, *, resampled: bool) -> PrepareSettings:

@@ -18,27 +18,16 @@ __all__ = [
 
 
 class NetworkSettings(RunSettings):
-    """What the training of a plain network sees of the configuration.
+    """What the training of a plain network sees of the configuration."""
 
-    Attributes:
-        depth: convolutions.
-        patch_size: q.
-        width: filters of each convolution.
-        batch_size: images per step.
-        optimizer: Adam, or plain SGD.
-        learning_rate: its step size.
-        epochs: passes over the training images.
-        device: "auto", "cpu" or "cuda".
-    """
-
-    depth: int
-    patch_size: int
-    width: int
-    batch_size: int
-    optimizer: str
-    learning_rate: float
-    epochs: int
-    device: str
+    depth: int  # convolutions
+    patch_size: int  # q
+    width: int  # filters of each convolution
+    batch_size: int  # images per step
+    optimizer: str  # Adam, or plain SGD
+    learning_rate: float  # its step size
+    epochs: int  # passes over the training images
+    device: str  # "auto", "cpu" or "cuda"
 
 
 class TaskNetworkSettings(NetworkSettings):
@@ -117,24 +106,15 @@ class NetworkChoices(Model):
 
 
 class SimpleNetSettings(RunSettings):
-    """What every job with a SimpleNet sees of the configuration.
-
-    Attributes:
-        dataset: its name.
-        n_train, n_test: images.
-        scaling: of the images.
-        network: its shape and initialisation.
-        epochs: after which weights are kept and measured, beside the first and the last.
-        device: "auto", "cpu" or "cuda".
-    """
+    """What every job with a SimpleNet sees of the configuration."""
 
     dataset: str
-    n_train: int
-    n_test: int
-    scaling: str
-    network: NetworkChoices
-    epochs: list[int]
-    device: str
+    n_train: int  # images
+    n_test: int  # images
+    scaling: str  # of the images
+    network: NetworkChoices  # its shape and initialisation
+    epochs: list[int]  # after which weights are kept and measured, beside the first and the last
+    device: str  # "auto", "cpu" or "cuda"
 
 
 class SimpleNetTrainingSettings(SimpleNetSettings):

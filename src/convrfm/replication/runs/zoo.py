@@ -25,28 +25,17 @@ class StandInSettings(RunSettings):
 
 
 class ZooSettings(RunSettings):
-    """Which network a job loads, and from where.
+    """Which network a job loads, and from where."""
 
-    Attributes:
-        network: its name in `convrfm.networks.zoo`.
-        weights: name of pretrained weights; empty for a stand-in.
-        divisor: of all widths.
-        epochs: of the training; 0 where it is not known.
-        device: "auto", "cpu" or "cuda".
-        data_dir, folders: where pretrained weights lie.
-        digest: of pretrained weights; changed weights make what was measured stale.
-        dataset: of the images.
-    """
-
-    network: str
-    weights: str
-    divisor: int
-    epochs: int
-    device: str
-    data_dir: str
-    folders: dict[str, str]
-    digest: str
-    dataset: str
+    network: str  # its name in `convrfm.networks.zoo`
+    weights: str  # name of pretrained weights; empty for a stand-in
+    divisor: int  # of all widths
+    epochs: int  # of the training; 0 where it is not known
+    device: str  # "auto", "cpu" or "cuda"
+    data_dir: str  # where pretrained weights lie
+    folders: dict[str, str]  # where pretrained weights lie
+    digest: str  # of pretrained weights; changed weights make what was measured stale
+    dataset: str  # of the images
 
     @property
     def part(self) -> str:
