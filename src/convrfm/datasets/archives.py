@@ -227,7 +227,6 @@ def _remove_empty(folder: Path) -> None:
 
 @contextmanager
 def _explained(archive: Path) -> Iterator[None]:
-    """Explain errors as those of a damaged archive."""
     try:
         yield
     except ConvRFMError:

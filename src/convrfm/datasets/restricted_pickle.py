@@ -249,7 +249,6 @@ def _refuse(wrong: bool, found: str) -> None:
 
 
 def _made(name: str, argument: Any, taken: list[_Item]) -> _Item:
-    """What a step leaves on the stack."""
     if isinstance(argument, int):
         _refuse(argument.bit_length() > 8 * LARGEST_INTEGER, f"it has an integer of {argument.bit_length()} bits")
     size = len(argument) if isinstance(argument, str | bytes) else sum(item.size for item in taken)

@@ -297,7 +297,6 @@ def _of_commits(release: str, recorded: Recorded) -> Iterator[Deviation]:
 
 
 def _equal_draws(recorded: Recorded) -> Iterator[Deviation]:
-    """Draws of several seeds with the same images."""
     draws: dict[tuple[str, str], set[str]] = defaultdict(set)
     for product, record in recorded:
         if product.kind in DRAWS and "arrays" in record.outputs and "seed" in product.keys:

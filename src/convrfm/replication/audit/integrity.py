@@ -116,7 +116,6 @@ class Hashes(dict[str, str | None]):
 
 
 def _check_outputs(product: Product, record: Record, hashes: Hashes) -> Iterator[Finding]:
-    """Compare the files of a run or figure with its record."""
     described = {name: each.path for name, each in record.outputs.items()}
     if odd := sorted(described.items() ^ product.files.items()):
         found = f"It is the record of another place, or was edited: its outputs and the files differ in {odd[0][1]}."

@@ -189,7 +189,6 @@ def kept_replays() -> Path:
 
 
 def _known(task: _Task) -> Replayed | None:
-    """The outcome that was kept; None if none was."""
     try:
         content = json.loads((kept_replays() / f"{task.key}.json").read_text(encoding="utf-8"))
         found = Replay(**{**content, "result": Result(content["result"])})

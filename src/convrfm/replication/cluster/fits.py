@@ -310,7 +310,6 @@ class Work:
         return Work(*(amount / parts for amount in vars(self).values()))
 
     def __add__(self, other: "Work") -> "Work":
-        """Both, one after the other."""
         return Work(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 

@@ -147,7 +147,6 @@ def place(location: Sequence[str | int], source: str, overrides: Mapping[str, An
 
 
 def _sentence(model: type[Model], details: Any, source: str, overrides: Mapping[str, Any]) -> str:
-    """What is wrong with one key."""
     location = details["loc"]
     missing = details["type"] == "missing"
     file, _, key = place(location[:-1] if missing else location, source, overrides).partition(": ")
@@ -195,7 +194,6 @@ def section_in(annotation: Any) -> type[Model] | None:
 
 
 def _keys_at(model: type[Model], location: tuple[str | int, ...]) -> list[str]:
-    """The keys of the section at a location."""
     for part in location:
         if part in model.model_fields:
             model = section_in(model.model_fields[str(part)].annotation) or model

@@ -101,8 +101,6 @@ def fit_round(job: Job) -> None:
 
 @dataclass(frozen=True)
 class _Fit:
-    """A fit to a task, ready to run."""
-
     kernel: CNTK
     data: StageData
     settings: RFMSettings
@@ -119,12 +117,10 @@ class _Fit:
         return cls(kernel, data, settings, deep, generator(given.seed, "filters and AGOP points"))
 
     def run(self, journal: RoundJournal) -> list[Stage]:
-        """Run all stages."""
         return fit_stages(self.kernel, self.data, self.settings, self.deep, self.rng, journal=journal, show=True)
 
 
 def _arrays(stages: list[Stage]) -> dict[str, np.ndarray]:
-    """What `fit_task` writes of all stages."""
     arrays: dict[str, np.ndarray] = {}
     for index, stage in enumerate(stages):
         dimension = stage.features.shape[1] * stage.kernel.patch_size**2

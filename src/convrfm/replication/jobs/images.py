@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from convrfm.datasets.entries import Entry
 from convrfm.datasets.formats import read_split, splits_there
 from convrfm.datasets.manifest import verify
 from convrfm.datasets.places import find_place, locate
-from convrfm.datasets.prepare import Part, Selection, render, select
+from convrfm.datasets.prepare import Part, render, select
 from convrfm.datasets.registry import find_entry
 from convrfm.datasets.transforms import Appearance
 from convrfm.replication.record.data_states import require_present
@@ -59,10 +58,6 @@ def prepare_images(job: Job) -> None:
         verify(entry, place, split.files(indices))
         appearance = Appearance(**given.appearance.model_dump())
         parts[name] = render(split, indices, appearance, pair, f"{name} images of {entry.title}")
-    _write(job, given, entry, parts, chosen)
-
-
-def _write(job: Job, given: PrepareSettings, entry: Entry, parts: dict[str, Part], chosen: Selection) -> None:
     arrays = {f"{name}/{field}": array for name, part in parts.items() for field, array in vars(part).items()}
     labels = parts["train"].labels
     arrays["train/validation"] = held_out_part(labels, selection_of(given.protocol), given.seed)

@@ -79,7 +79,6 @@ def transform_images(job: Job) -> None:
 
 
 def _write(job: Job, tables: list[pd.DataFrame], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write the numbers of all layers, the pictures, and the record."""
     singles = {name: array.astype(np.float32) for name, array in arrays.items()}
     job.finish(pd.concat(tables, ignore_index=True), singles, seed=job.settings["seed"], protocol=job.settings["protocol"])
 

@@ -4,7 +4,7 @@ import logging
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,6 @@ class Planned:
     memory_mb: int
 
 
-@dataclass(frozen=True)
-class _Profile:
-    """The profile for SLURM: the most jobs at a time, the most CPUs of one job, and the components of a group in one job."""
-
-    jobs: int | None = None
-    cores: int = sys.maxsize
-    components: Mapping[str, int] = field(default_factory=dict)
-
-
 class _Listener(logging.Handler):
     """Keeps what Snakemake reports of the jobs that it would run: its records of jobs, and submissions to a scheduler."""
 
@@ -86,14 +77,14 @@ def print_cost(job: Job) -> None:
     config = {**job.settings["config"], "assume_data": True}
     root = Path(job.settings["root"])
     settings = load_settings(config, root / "workflow" / "presets")
-    profile = _read_profile(root)
+    profile = next((read_yaml(path, str(path)) for path in (PROFILE, root / PROFILE) if path.is_file()), {})
     partitions = read_partitions(Path.cwd())
     found = _plan(config, root / "Snakefile", profile)
     plan = Plan(settings, lambda _: {"state": "present", "digest": ""})
     jobs = [_planned(record, plan) for record in found.jobs if record.rule_name != "fetch"]
     fetched = [record.wildcards["dataset"] for record in found.jobs if record.rule_name == "fetch"]
     title = f"preset {settings.config.preset}, protocol {settings.config.protocol}, seeds {settings.config.seeds}"
-    submissions = _submission_lines(found.submissions, partitions, profile)
+    submissions = _submission_lines(found.submissions, partitions, profile.get("jobs"))
     lines = [title, "", *table(jobs), "", *_chain_lines(jobs), "", *submissions]
     if fetched:
         size = sum(REGISTRY[name].megabytes for name in fetched) / 1000
@@ -101,21 +92,12 @@ def print_cost(job: Job) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _read_profile(root: Path) -> _Profile:
-    path = next((path for path in (PROFILE, root / PROFILE) if path.is_file()), None)
-    if path is None:
-        return _Profile()
-    content = read_yaml(path, str(path))
-    components = parse_group_components(content.get("group-components"))
-    return _Profile(content.get("jobs"), content.get("cores", sys.maxsize), components)
-
-
-def _plan(config: Mapping[str, Any], snakefile: Path, profile: _Profile) -> _Listener:
+def _plan(config: Mapping[str, Any], snakefile: Path, profile: Mapping[str, Any]) -> _Listener:
     """What Snakemake reports of all jobs behind the target `all`."""
     listener = _Listener()
     with SnakemakeApi(OutputSettings(dryrun=True)) as api:
         workflow = api.workflow(
-            resource_settings=ResourceSettings(cores=profile.cores),
+            resource_settings=ResourceSettings(cores=profile.get("cores", sys.maxsize)),
             config_settings=ConfigSettings(config=config),
             snakefile=snakefile,
         )
@@ -123,7 +105,7 @@ def _plan(config: Mapping[str, Any], snakefile: Path, profile: _Profile) -> _Lis
         # The plan itself is not printed.
         others, logger.handlers = logger.handlers, [listener]
         try:
-            groups = GroupSettings(group_components=profile.components)
+            groups = GroupSettings(group_components=parse_group_components(profile.get("group-components")))
             dag.execute_workflow(executor="dryrun", group_settings=groups)
         finally:
             logger.handlers = others
@@ -192,9 +174,11 @@ def _chain_lines(jobs: Sequence[Planned]) -> Iterator[str]:
         yield f"  {job.minutes:8.1f} min  {job.rule}  {folder}"
 
 
-def _submission_lines(submissions: Sequence[Submission], partitions: Sequence[Partition], profile: _Profile) -> Iterator[str]:
+def _submission_lines(
+    submissions: Sequence[Submission], partitions: Sequence[Partition], most_jobs: int | None
+) -> Iterator[str]:
     """What SLURM would get, which of it exceeds the site's partitions, and which limits to look up."""
-    at_a_time = "" if profile.jobs is None else f", at most {profile.jobs} at a time (`jobs` in {PROFILE})"
+    at_a_time = "" if most_jobs is None else f", at most {most_jobs} at a time (`jobs` in {PROFILE})"
     yield f"Submissions to SLURM: {len(submissions)}{at_a_time}."
     yield f"Largest requests: {', '.join(largest_requests(submissions)) or 'none'}."
     yield (

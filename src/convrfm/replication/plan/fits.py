@@ -172,7 +172,6 @@ def expected_minutes(plan: Plan, rule: str, w: Keys, threads: int) -> float:
 
 
 def _work(plan: Plan, rule: str, w: Keys) -> Work:
-    """What a job of a fit, or of one of its steps, does."""
     if rule in STEPS:
         step = Step(int(w["stage"]), int(w["round"]), filling=rule == "fill_gram")
         work = fit_work(_fit_of(plan, w).size, step)

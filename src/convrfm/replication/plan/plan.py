@@ -6,7 +6,7 @@
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -256,8 +256,12 @@ class FigureKind:
     @property
     def inputs(self) -> Mapping[str, Files]:
         """The files that it is drawn from, by name; `states` are the state files of data that are absent."""
-        states: FigureFiles = lambda plan, _: plan.absent(self.spec.data(plan))  # noqa: E731
-        return {name: partial(_files, of) for name, of in {"states": states, **self.spec.inputs}.items()}
+
+        def by_keys(of: FigureFiles) -> Files:
+            return lambda plan, w: of(plan, w["protocol"])
+
+        inputs = {name: by_keys(of) for name, of in self.spec.inputs.items()}
+        return {"states": lambda plan, _: plan.absent(self.spec.data(plan)), **inputs}
 
     def settings(self, plan: Plan, w: Keys) -> dict[str, Any]:
         """What drawing sees of the configuration, as plain values.
@@ -266,10 +270,6 @@ class FigureKind:
         """
         rules = {claim.id: claim.rule() for claim in load_claims() if self.name in claim.tables}
         return {**self.spec.settings(plan, w["protocol"]), **({"claims": rules} if rules else {})}
-
-
-def _files(of: FigureFiles, plan: Plan, w: Keys) -> list[str]:
-    return of(plan, w["protocol"])
 
 
 FIGURES = {name: FigureKind(name, spec) for name, spec in figures().items()}

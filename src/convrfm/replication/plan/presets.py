@@ -164,7 +164,6 @@ def load_settings(config: Mapping[str, Any], presets: Path) -> Settings:
 
 
 def _merge(base: Any, changes: Any) -> Any:
-    """Put changes over a nested mapping."""
     if not (isinstance(base, dict) and isinstance(changes, dict)):
         return changes
     return {key: _merge(base.get(key), changes[key]) if key in changes else base[key] for key in {**base, **changes}}

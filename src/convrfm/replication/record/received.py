@@ -143,7 +143,6 @@ def cost_trouble(project: Path) -> tuple[str, str] | None:
 
 
 def _cost_code(project: Path) -> str:
-    """Hash of the benchmark and of the kernels."""
     digest = hashlib.sha256(closure_hash(*COST_MODULES).encode())
     for name in COST_SCRIPTS:
         path = project / "benchmarks" / name
