@@ -29,19 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a download is tried.
+    """How long a download is tried."""
 
-    Attributes:
-        tries: at each address, after errors that may pass: a lost connection, a stall, an overloaded server.
-        wait: seconds before the second try; each further wait is twice as long.
-        timeout: seconds without a byte after which a connection counts as stalled.
-        slowest: average bytes a second below which a server is given up, after `timeout` seconds.
-    """
-
-    tries: int = 4
-    wait: float = 2.0
-    timeout: float = 30.0
-    slowest: float = 2000.0
+    tries: int = 4  # at each address, after errors that may pass: a lost connection, a stall, an overloaded server
+    wait: float = 2.0  # seconds before the second try; each further wait is twice as long
+    timeout: float = 30.0  # seconds without a byte after which a connection counts as stalled
+    slowest: float = 2000.0  # average bytes a second below which a server is given up, after `timeout` seconds
 
 
 class _Passing(Exception):  # noqa: N818 (never leaves this module)

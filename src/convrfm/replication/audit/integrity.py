@@ -88,16 +88,12 @@ def check_integrity(project: Path, plan: Plan, *, place: Path | None = None) -> 
 
 
 class Hashes(dict[str, str | None]):
-    """SHA-256 of files, by path relative to the project, each read once; None if one does not exist or cannot be read.
-
-    Attributes:
-        refused: files that exist and are not opened, with the reason, a sentence.
-    """
+    """SHA-256 of files, by path relative to the project, each read once; None if one does not exist or cannot be read."""
 
     def __init__(self, project: Path) -> None:
         super().__init__()
         self.project = project
-        self.refused: dict[str, str] = {}
+        self.refused: dict[str, str] = {}  # files that exist and are not opened, with the reason, a sentence
 
     def __missing__(self, file: str) -> str | None:
         self[file] = None

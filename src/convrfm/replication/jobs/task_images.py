@@ -25,10 +25,11 @@ def draw_task(job: Job) -> None:
     """
     settings = DrawSettings.model_validate(job.settings)
     draw = _draw(job, settings)
-    rows = []
-    for name, split in (("train", draw.train), ("test", draw.test)):
-        for label, count in zip(*np.unique(split.labels, return_counts=True), strict=True):
-            rows.append({"split": name, "label": int(label), "count": int(count)})
+    rows = [
+        {"split": name, "label": int(label), "count": int(count)}
+        for name, split in (("train", draw.train), ("test", draw.test))
+        for label, count in zip(*np.unique(split.labels, return_counts=True), strict=True)
+    ]
     job.finish(pd.DataFrame(rows), draw.arrays(), seed=settings.seed)
 
 
@@ -57,21 +58,14 @@ OfImages = ImageFit | ImageNetworkSettings | ImageLayers
 
 @dataclass(frozen=True)
 class TaskImages:
-    """Training and test part of a task.
-
-    Attributes:
-        train, test: images `(n, channels, height, width)` float32.
-        train_labels, test_labels: `(n,)` int64.
-        outputs: outputs of a predictor: one for each class, or a single one for a pair of classes, labels 0 and 1.
-        title: of the task, in progress lines.
-    """
+    """Training and test part of a task: images `(n, channels, height, width)` float32, and labels `(n,)` int64."""
 
     train: np.ndarray
     train_labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
-    outputs: int
-    title: str
+    outputs: int  # of a predictor: one for each class, or a single one for a pair of classes, labels 0 and 1
+    title: str  # of the task, in progress lines
 
 
 def read_task_images(job: Job, given: OfTask | OfImages) -> TaskImages:
