@@ -77,7 +77,7 @@ def print_cost(job: Job) -> None:
     config = {**job.settings["config"], "assume_data": True}
     root = Path(job.settings["root"])
     settings = load_settings(config, root / "workflow" / "presets")
-    profile = next((read_yaml(path, str(path)) for path in (PROFILE, root / PROFILE) if path.is_file()), {})
+    profile: Mapping[str, Any] = next((read_yaml(path, str(path)) for path in (PROFILE, root / PROFILE) if path.is_file()), {})
     partitions = read_partitions(Path.cwd())
     found = _plan(config, root / "Snakefile", profile)
     plan = Plan(settings, lambda _: {"state": "present", "digest": ""})
