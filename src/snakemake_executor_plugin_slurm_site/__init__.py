@@ -35,8 +35,7 @@ from convrfm.replication.cluster.site import Shortage, ask_slurm, note_failure
 
 __all__ = ["Executor", "ExecutorSettings", "JobState", "common_settings", "parse_states", "shortage_of"]
 
-SECONDS_BETWEEN_SUBMISSIONS = 30.0
-"""Wait of a refused submission, unless one of our jobs ends."""
+SECONDS_BETWEEN_SUBMISSIONS = 30.0  # wait of a refused submission, unless one of our jobs ends
 
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 10.0, 180.0
 """Seconds between two queries when nothing has happened for a while."""
@@ -44,8 +43,7 @@ SHORTEST_INTERVAL, LONGEST_INTERVAL = 10.0, 180.0
 MOST_LOOKS = 5
 """Looks in a row at a job that SLURM no longer knows, or took from its node without starting it again."""
 
-MOST_LOSSES = 20
-"""How often a job that SLURM took from its node is submitted again."""
+MOST_LOSSES = 20  # how often a job that SLURM took from its node is submitted again
 
 REFUSED = re.compile(
     r"(Grp|Max)Submit(ted)?Jobs?|Slurm temporarily unable to accept job|job count limit|"
@@ -74,8 +72,7 @@ HELD = re.compile("[Hh]eld|PerJob|Invalid|PartitionTimeLimit|PartitionNodeLimit|
 SQUEUE = ("squeue", "--array", "--states=all", "--noheader", "--format=%i|%T|%r")
 SACCT = ("sacct", "--allocations", "--parsable2", "--noheader", "--format=JobID,State")
 
-UNUSED = ("status_command", "status_attempts")
-"""Settings of the plugin about its queries, which are different here."""
+UNUSED = ("status_command", "status_attempts")  # settings of the plugin about its queries, which are different here
 
 
 def _unused() -> Any:

@@ -27,11 +27,9 @@ Manifest = dict[str, Any]
 
 CHUNK = 2**20
 
-MOST_BYTES = 10**9
-"""Of a manifest: that of ImageNet has 0.3 GB."""
+MOST_BYTES = 10**9  # of a manifest: that of ImageNet has 0.3 GB
 
-AGAIN = "Delete it and fetch it again."
-"""What to do about a wrong file in the home of a data set."""
+AGAIN = "Delete it and fetch it again."  # what to do about a wrong file in the home of a data set
 
 
 class WrongFilesError(CorruptDataError):

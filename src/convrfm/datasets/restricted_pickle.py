@@ -26,14 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["load_pickle", "read_weights"]
 
-MOST_BYTES = 2**30
-"""Of a file: a batch of ImageNet32 has 0.4 GB."""
+MOST_BYTES = 2**30  # of a file: a batch of ImageNet32 has 0.4 GB
 
 MOST_STEPS, MOST_KEYS, DEEPEST = 2_000_000, 1000, 50
 """Of a pickle: CIFAR-100's takes 0.3 million steps, for a dictionary of 5 keys. Many keys can be made to collide."""
 
-LARGEST_INTEGER = 256
-"""Bytes."""
+LARGEST_INTEGER = 256  # bytes
 
 ALLOWED_STEPS = {
     "PROTO", "STOP", "FRAME", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG",

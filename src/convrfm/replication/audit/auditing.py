@@ -153,8 +153,7 @@ def _settings_of(project: Path, preset: str) -> Settings:
 # Results computed elsewhere, on a cluster or a GPU. None reaches `results/<preset>` before everything has been checked, in a
 # copy beside it: what is checked is what is taken in.
 
-METADATA = Path(".snakemake") / "metadata"
-"""Where Snakemake keeps what it knows of the files that it has made."""
+METADATA = Path(".snakemake") / "metadata"  # where Snakemake keeps what it knows of the files that it has made
 
 
 def import_folder(folder: Path, choice: Choice, cores: int | None) -> Audit:

@@ -31,8 +31,7 @@ __all__ = [
 LOCK = "envs/lock.txt"
 CLAIMS = "/claims.yaml"
 
-MOST_NAMED = 6
-"""Names of modules or keys in one sentence."""
+MOST_NAMED = 6  # names of modules or keys in one sentence
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

@@ -71,8 +71,7 @@ OF_THE_OCCASION = {
 SURROUNDINGS = {"gpu": str | None, **dict.fromkeys(("threads", "torch_threads", "numba_threads"), int)}
 """Types of what a record says of its surroundings, where they are no words: nonsense does not loosen the comparison."""
 
-MAY_DIFFER = ("best_epoch", "best_round")
-"""What the last bits of scores that are equal decide, in notes and arrays."""
+MAY_DIFFER = ("best_epoch", "best_round")  # what the last bits of scores that are equal decide, in notes and arrays
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 

@@ -133,8 +133,7 @@ def _check_outputs(product: Product, record: Record, hashes: Hashes) -> Iterator
                 yield Finding(State.TAMPERED, file, f"It is not opened: {error}.")
 
 
-MOST_PIXELS = 50_000_000
-"""Of a picture: many times what the largest preset writes."""
+MOST_PIXELS = 50_000_000  # of a picture: many times what the largest preset writes
 
 
 def _check_picture(file: BinaryIO) -> None:
@@ -179,8 +178,7 @@ def _unknown_files(project: Path, results: str, known: Container[str]) -> Iterat
 
 SEAL_FILE = "seal.json"
 
-FORMAT = 1
-"""Of this file; counts up when a key changes its meaning."""
+FORMAT = 1  # of this file; counts up when a key changes its meaning
 
 
 def seal(results: Path) -> str:

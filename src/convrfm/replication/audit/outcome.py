@@ -220,8 +220,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-FORMAT = 2
-"""Of `audit.json`; counts up when a key changes its meaning or goes away."""
+FORMAT = 2  # of `audit.json`; counts up when a key changes its meaning or goes away
 
 NOT_FINITE = ["NaN", "Infinity", "-Infinity"]
 """Words for the numbers that JSON does not have, as Python writes and reads them."""

@@ -31,14 +31,11 @@ from convrfm.replication.record.received import open_result
 
 __all__ = ["render_page"]
 
-FEW_MEASUREMENTS = 12
-"""So many are shown without a click."""
+FEW_MEASUREMENTS = 12  # so many are shown without a click
 
-LARGEST_PICTURE = 1_000_000
-"""Bytes; a picture above this is made smaller."""
+LARGEST_PICTURE = 1_000_000  # bytes; a picture above this is made smaller
 
-SMALLER_WIDTH = 1400
-"""Pixels; twice the width of the column that the page shows it in."""
+SMALLER_WIDTH = 1400  # pixels; twice the width of the column that the page shows it in
 
 LOOKS = {
     Verdict.REPRODUCED: ("✓", "every condition holds on the paper's own data"),

@@ -100,8 +100,7 @@ class Product:
 PARTS = ("runs", "figures")
 """What the audit looks at in a folder of results, and what is taken in from elsewhere; logs and audits stay behind."""
 
-DEEPEST = 3
-"""Levels of folders below `runs`: experiment, protocol, keys."""
+DEEPEST = 3  # levels of folders below `runs`: experiment, protocol, keys
 
 
 def files_in(results: Path) -> list[str]:

@@ -22,11 +22,9 @@ if TYPE_CHECKING:  # a preset's rates do not change the code of a fit
 
 __all__ = ["FitSize", "Shape", "Step", "Work", "check_memory", "fit_bytes", "fit_minutes", "fit_work"]
 
-Shape = tuple[int, int, int]
-"""Channels, height and width of an image."""
+Shape = tuple[int, int, int]  # channels, height and width of an image
 
-FLOAT = 4
-"""Bytes of a float32, the type of images and kernels."""
+FLOAT = 4  # bytes of a float32, the type of images and kernels
 
 SOLVER = 24
 """Bytes in the solver for each entry of a kernel matrix: the matrix in float64 and, where it is not positive definite, a copy

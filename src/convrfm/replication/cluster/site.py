@@ -31,8 +31,7 @@ __all__ = [
     "growth", "largest_requests", "load_site", "note_failure", "read_partitions",
 ]  # fmt: skip
 
-LEAST_FREE_BYTES = 200 * 2**20
-"""Free disk space below which no work is started."""
+LEAST_FREE_BYTES = 200 * 2**20  # free disk space below which no work is started
 
 ELSEWHERE = "copy config.yaml to another folder and call `snakemake --directory <folder>`."
 """How results are written somewhere else."""
@@ -45,8 +44,7 @@ READ_IN_QUOTES = re.compile(r"""["`$\\{}\t\n]""")
 
 SECONDS_FOR_AN_ANSWER = 60
 
-COMMENTS = ("rule_", "group_")
-"""How the comment of every job that Snakemake submits to SLURM begins."""
+COMMENTS = ("rule_", "group_")  # how the comment of every job that Snakemake submits to SLURM begins
 
 
 def check_paths(python: str, folders: Iterable[Path]) -> None:
@@ -141,14 +139,12 @@ def _job(rule: str, wildcards: Mapping[str, str]) -> _Job:
     return rule, tuple(sorted((name, str(value)) for name, value in wildcards.items()))
 
 
-SITE = Path("slurm/site.yaml")
-"""The file, beside the profile."""
+SITE = Path("slurm/site.yaml")  # the file, beside the profile
 
 PLACEMENT = {"partition": "slurm_partition", "constraint": "constraint", "qos": "qos", "extra": "slurm_extra"}
 """Snakemake's names of what may differ for jobs with a GPU."""
 
-SUBJECTS = ("task", "dataset", "network")
-"""Wildcards that say what a job is about."""
+SUBJECTS = ("task", "dataset", "network")  # wildcards that say what a job is about
 
 # Accounts are numbers at some sites.
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(min_length=1)]

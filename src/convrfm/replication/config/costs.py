@@ -10,11 +10,9 @@ from convrfm.replication.config.models import Model, Positive
 
 __all__ = ["LIMIT", "PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "Costs", "Rates", "Split", "is_pair"]
 
-PAIRS = "pairs"
-"""The case of jobs on a pair of classes, whatever the data set."""
+PAIRS = "pairs"  # the case of jobs on a pair of classes, whatever the data set
 
-LIMIT, LEAST_LIMIT = 3, 10
-"""Jobs request so many times the expected minutes, and at least so many minutes."""
+LIMIT, LEAST_LIMIT = 3, 10  # jobs request so many times the expected minutes, and at least so many minutes
 
 PROGRAM = 3000
 """MiB of a fit of the kernels apart from its images and what is made of them (`convrfm.replication.cluster.fits`): the

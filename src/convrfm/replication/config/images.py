@@ -14,8 +14,7 @@ __all__ = ["PREPARED", "PreparedSet", "check_classes", "check_count", "check_cou
 PREPARED = tuple(entry.name for entry in IMAGE_SETS if entry.splits)
 """Data sets whose images can be prepared; the others are drawn."""
 
-PreparedSet = Annotated[str, one_of(PREPARED)]
-"""The name of one of them."""
+PreparedSet = Annotated[str, one_of(PREPARED)]  # the name of one of them
 
 
 def check_classes(key: str, count: int, dataset: str) -> None:

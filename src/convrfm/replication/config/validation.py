@@ -36,8 +36,7 @@ PLAIN = (
 )
 """Pydantic's words, as patterns, and ours."""
 
-LONGEST_VALUE = 40
-"""Characters of a wrong value, up to which messages show it."""
+LONGEST_VALUE = 40  # characters of a wrong value, up to which messages show it
 
 
 class DuplicateKeyError(yaml.YAMLError):

@@ -33,11 +33,9 @@ from convrfm.system.terminal import track
 
 __all__ = ["measure_layers", "measure_network", "measure_simplenet"]
 
-MEAN = "mean"
-"""Stands in the column `layer` of numbers that are means over the paper's layers."""
+MEAN = "mean"  # stands in the column `layer` of numbers that are means over the paper's layers
 
-OUTPUT = "output"
-"""Stands in the column `layer` of the accuracy."""
+OUTPUT = "output"  # stands in the column `layer` of the accuracy
 
 IMAGENETTE = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)
 """Imagenette's ten classes, in the order of their folders, among the 1000 of ImageNet."""
@@ -229,8 +227,7 @@ def _restored(checkpoint: Path, accumulator: AgopAccumulator) -> int:
     return steps
 
 
-SIMPLENET_BATCH = 50
-"""Images of one forward pass of the AGOP."""
+SIMPLENET_BATCH = 50  # images of one forward pass of the AGOP
 
 
 def measure_simplenet(job: Job) -> None:

@@ -21,8 +21,7 @@ __all__ = ["fetch", "print_states", "require"]
 
 log = logging.getLogger(__name__)
 
-UNCHECKED = "unchecked"
-"""In the table, of a data set whose manifest cannot be written."""
+UNCHECKED = "unchecked"  # in the table, of a data set whose manifest cannot be written
 
 
 def fetch(job: Job) -> None:

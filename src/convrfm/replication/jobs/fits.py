@@ -233,8 +233,7 @@ def _feature_kernel(given: FeatureFitSettings) -> ConvolutionalKernel:
     return PatchLaplace(bandwidth=given.bandwidth, **of_kernel(given))
 
 
-OF_STEPS = ("rounds", "parts")
-"""Inputs of jobs that come from other steps."""
+OF_STEPS = ("rounds", "parts")  # inputs of jobs that come from other steps
 
 
 class StepEndError(Exception):

@@ -104,8 +104,7 @@ def _displayed(image: np.ndarray) -> np.ndarray:
     return np.clip(image * deviation + mean, 0, 1)
 
 
-FULL = 1.0
-"""Exponent: Figure 4 transforms "with the full matrix", |M x|, not with its square root."""
+FULL = 1.0  # exponent: Figure 4 transforms "with the full matrix", |M x|, not with its square root
 
 
 def transform_layers(job: Job) -> None:

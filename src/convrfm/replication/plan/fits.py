@@ -126,8 +126,7 @@ FITS = {
 }
 """The rules that fit kernels, with their kinds of runs."""
 
-STEPS = ("fill_gram", "fit_round")
-"""The rules of the steps of large fits, see `convrfm.replication.plan.fits`."""
+STEPS = ("fill_gram", "fit_round")  # the rules of the steps of large fits, see `convrfm.replication.plan.fits`
 
 FEW = 3000
 """Training images up to which a fit takes `threads` of the configuration: several such fits run side by side."""

@@ -33,14 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DRAWS", "FIGURES", "FIGURE_FORMATS", "FILE_SETS", "RUNS", "FigureKind", "Plan", "asked_figures", "recorded_state"]
 
-FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")
-"""The files of a figure, beside its record."""
+FIGURE_FORMATS = ("png", "pdf", "parquet", "csv", "md")  # the files of a figure, beside its record
 
 FILE_SETS = tuple(name for name, entry in REGISTRY.items() if entry.has_files)
 """Data sets with files: fetched, or put into their folder by the user."""
 
-LARGEST_SMALL = (3, 32, 32)
-"""Shape of images of various sizes, before they are resized."""
+LARGEST_SMALL = (3, 32, 32)  # shape of images of various sizes, before they are resized
 
 Section = TypeVar("Section", bound=Model)
 
@@ -237,8 +235,7 @@ def _run_kinds() -> dict[str, RunKind]:
     return {kind.name: kind for module in found for kind in getattr(module, "KINDS", ())}
 
 
-RUNS = _run_kinds()
-"""Every kind of run, by its name."""
+RUNS = _run_kinds()  # every kind of run, by its name
 
 
 @dataclass(frozen=True)
@@ -272,8 +269,7 @@ class FigureKind:
         return {**self.spec.settings(plan, w["protocol"]), **({"claims": rules} if rules else {})}
 
 
-FIGURES = {name: FigureKind(name, spec) for name, spec in figures().items()}
-"""Every figure, by its name."""
+FIGURES = {name: FigureKind(name, spec) for name, spec in figures().items()}  # every figure, by its name
 
 
 def asked_figures(plan: Plan, *, by_name: bool = False) -> Iterator[tuple[str, str]]:

@@ -29,8 +29,7 @@ LIMITS = {
 }  # fmt: skip
 """Most bytes of a file of results, by its suffix: many times what the largest preset writes."""
 
-MOST_CELLS, MOST_BYTES = 20_000_000, 10**9
-"""The same for an unpacked table of a Parquet file."""
+MOST_CELLS, MOST_BYTES = 20_000_000, 10**9  # the same for an unpacked table of a Parquet file
 
 COST_TABLE = "benchmarks/cost.csv"
 """Columns `quantity` ("memory", "time", "classes"), `what`, `ours`, `theirs`, `ratio` (theirs over ours), `low`, `high`
@@ -38,8 +37,7 @@ COST_TABLE = "benchmarks/cost.csv"
 
 COST_RECORD = "benchmarks/cost.json"
 
-COST_SCRIPTS = ("cost.py", "kernels.py", "measuring.py")
-"""What measures, beside the package."""
+COST_SCRIPTS = ("cost.py", "kernels.py", "measuring.py")  # what measures, beside the package
 
 COST_MODULES = ("convrfm.kernels", "convrfm.kernels.neural_tangents", "convrfm.numerics.patches")
 """What is measured."""

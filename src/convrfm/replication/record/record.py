@@ -27,11 +27,9 @@ __all__ = [
 RUN_FILES = {"metrics": "metrics.parquet", "arrays": "arrays.safetensors", "record": "record.json"}
 """The files of a run."""
 
-STEP_MATRICES = ("train", "test")
-"""The kernel matrices of a round of a fit, in the order in which it computes them."""
+STEP_MATRICES = ("train", "test")  # the kernel matrices of a round of a fit, in the order in which it computes them
 
-SEAL = "seal"
-"""The field of a record with the hash of all others, which reveals an edit of the record itself."""
+SEAL = "seal"  # the field of a record with the hash of all others, which reveals an edit of the record itself
 
 CHECKOUT = Path(__file__).parents[4]
 """The checkout of the code, with its history and lock, unless it is installed elsewhere; results may lie elsewhere, too."""

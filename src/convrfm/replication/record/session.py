@@ -40,8 +40,7 @@ __all__ = [
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
-CHECKPOINT = "checkpoint-"
-"""Prefix of the names of checkpoints, files and folders."""
+CHECKPOINT = "checkpoint-"  # prefix of the names of checkpoints, files and folders
 
 log = logging.getLogger(__name__)
 
@@ -235,11 +234,9 @@ def _stop(sentence: str) -> NoReturn:
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
 """Variables inside the jobs of schedulers, which assign devices themselves."""
 
-NO_DEVICE = ("", "-1", "NoDevFiles")
-"""Values of CUDA_VISIBLE_DEVICES without a device; the last is SLURM's."""
+NO_DEVICE = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES without a device; the last is SLURM's
 
-_held: list[IO[str]] = []
-"""Locked files; they stay open as long as this process lives."""
+_held: list[IO[str]] = []  # locked files; they stay open as long as this process lives
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -20,8 +20,7 @@ __all__ = ["Files", "Keys", "RunKind", "RunSettings"]
 Keys = Mapping[str, str]
 """What names a run, its protocol included: the wildcards of its rule, or the parts of its folder's name."""
 
-Files = Callable[["Plan", Keys], list[str]]
-"""Gives files, relative to the project, for the keys of a run."""
+Files = Callable[["Plan", Keys], list[str]]  # gives files, relative to the project, for the keys of a run
 
 
 class RunSettings(Model):

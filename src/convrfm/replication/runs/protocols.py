@@ -15,8 +15,7 @@ from convrfm.numerics.inputs import generator, stratified_draw
 
 __all__ = ["RFM_CHOICES", "VALIDATION_FRACTION", "chosen", "held_out_part", "selection_of", "selection_score"]
 
-VALIDATION_FRACTION = 0.2
-"""Share of the training images that validates under `corrected`."""
+VALIDATION_FRACTION = 0.2  # share of the training images that validates under `corrected`
 
 RFM_CHOICES: dict[str, dict[str, Any]] = {
     "published": {"selection": "test", "agop_samples": 20, "agop_draw": "first", "agop_ridge": "last"},

@@ -61,8 +61,7 @@ class TransformSettings(ZooSettings):
     control_draws: int
 
 
-ACCURACY_IMAGES = 1000
-"""Test images of CIFAR-10 on which the accuracy is measured before anything else."""
+ACCURACY_IMAGES = 1000  # test images of CIFAR-10 on which the accuracy is measured before anything else
 
 
 LIKE_IMAGENET = {"fit": "crop", "colour": "rgb", "scaling": "imagenet"}
