@@ -27,7 +27,6 @@ UNPACKING = ".tmp-unpack-"
 CHUNK = 2**20
 
 LARGEST_HEADER = 2**24  # bytes of a header in a tar file, which is held in memory
-
 BYTES_OF_A_NAME = 512  # counted for a member beside its content: empty files take room, too
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -28,7 +28,6 @@ Manifest = dict[str, Any]
 CHUNK = 2**20
 
 MOST_BYTES = 10**9  # of a manifest: that of ImageNet has 0.3 GB
-
 AGAIN = "Delete it and fetch it again."  # what to do about a wrong file in the home of a data set
 
 

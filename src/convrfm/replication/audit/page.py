@@ -32,9 +32,7 @@ from convrfm.replication.record.received import open_result
 __all__ = ["render_page"]
 
 FEW_MEASUREMENTS = 12  # so many are shown without a click
-
 LARGEST_PICTURE = 1_000_000  # bytes; a picture above this is made smaller
-
 SMALLER_WIDTH = 1400  # pixels; twice the width of the column that the page shows it in
 
 LOOKS = {

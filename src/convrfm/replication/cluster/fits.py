@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # a preset's rates do not change the code of a fit
 __all__ = ["FitSize", "Shape", "Step", "Work", "check_memory", "fit_bytes", "fit_minutes", "fit_work"]
 
 Shape = tuple[int, int, int]  # channels, height and width of an image
-
 FLOAT = 4  # bytes of a float32, the type of images and kernels
 
 SOLVER = 24

@@ -11,7 +11,6 @@ from convrfm.replication.config.models import Model, Positive
 __all__ = ["LIMIT", "PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "Costs", "Rates", "Split", "is_pair"]
 
 PAIRS = "pairs"  # the case of jobs on a pair of classes, whatever the data set
-
 LIMIT, LEAST_LIMIT = 3, 10  # jobs request so many times the expected minutes, and at least so many minutes
 
 PROGRAM = 3000

@@ -34,7 +34,6 @@ from convrfm.system.terminal import track
 __all__ = ["measure_layers", "measure_network", "measure_simplenet"]
 
 MEAN = "mean"  # stands in the column `layer` of numbers that are means over the paper's layers
-
 OUTPUT = "output"  # stands in the column `layer` of the accuracy
 
 IMAGENETTE = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)

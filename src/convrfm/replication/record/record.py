@@ -28,7 +28,6 @@ RUN_FILES = {"metrics": "metrics.parquet", "arrays": "arrays.safetensors", "reco
 """The files of a run."""
 
 STEP_MATRICES = ("train", "test")  # the kernel matrices of a round of a fit, in the order in which it computes them
-
 SEAL = "seal"  # the field of a record with the hash of all others, which reveals an edit of the record itself
 
 CHECKOUT = Path(__file__).parents[4]

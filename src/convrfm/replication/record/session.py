@@ -235,7 +235,6 @@ SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
 """Variables inside the jobs of schedulers, which assign devices themselves."""
 
 NO_DEVICE = ("", "-1", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES without a device; the last is SLURM's
-
 _held: list[IO[str]] = []  # locked files; they stay open as long as this process lives
 
 
