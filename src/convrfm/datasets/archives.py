@@ -17,7 +17,7 @@ from typing import IO, cast
 from convrfm.datasets.entries import Unpacking
 from convrfm.datasets.places import LOCK, MANIFEST, STATE
 from convrfm.errors import ConvRFMError, CorruptDataError
-from convrfm.system.storage import explained_writes, open_plain
+from convrfm.system.storage import explained_writes, open_plain, refuse
 
 __all__ = ["UNPACKING", "clear_unpacking", "unpack"]
 
@@ -87,9 +87,8 @@ class _Budget:
 
     def take(self, count: int) -> None:
         self.left -= count
-        if self.left < 0:
-            msg = f"{self.archive} unpacks to more than {self.limit / 1e6:.3g} MB, twice the size of the data: it is refused."
-            raise CorruptDataError(msg)
+        found = f"{self.archive} unpacks to more than {self.limit / 1e6:.3g} MB, twice the size of the data: it is refused."
+        refuse(self.left < 0, found)
 
 
 class _Counted:
@@ -99,17 +98,13 @@ class _Counted:
         self.stream, self.budget, self.tell = stream, budget, stream.tell
 
     def read(self, count: int) -> bytes:
-        if not 0 <= count <= LARGEST_HEADER:
-            msg = f"{self.budget.archive} has a header of {count} bytes: it is refused."
-            raise CorruptDataError(msg)
+        refuse(not 0 <= count <= LARGEST_HEADER, f"{self.budget.archive} has a header of {count} bytes: it is refused.")
         content = self.stream.read(count)
         self.budget.take(len(content))
         return content
 
     def seek(self, place: int) -> None:
-        if place < self.tell():
-            msg = f"{self.budget.archive} holds members that overlap: it is refused."
-            raise CorruptDataError(msg)
+        refuse(place < self.tell(), f"{self.budget.archive} holds members that overlap: it is refused.")
         self.budget.take(place - self.tell())
         self.stream.seek(place)
 
@@ -152,13 +147,11 @@ def _zip_members(archive: Path, file: IO[bytes], budget: _Budget) -> Iterator[Me
     with zipfile.ZipFile(file) as opened:
         for info in opened.infolist():
             kind = info.external_attr >> 28  # the file type of Unix, 0 where none is given
-            if kind not in (0, 0o4, 0o10):
-                msg = f"{archive} holds {info.filename!r}, which is a link or a device: it is refused."
-                raise CorruptDataError(msg)
+            found = f"{archive} holds {info.filename!r}, which is"
+            refuse(kind not in (0, 0o4, 0o10), f"{found} a link or a device: it is refused.")
             # LZMA would make room for what a header of a few bytes promises.
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                msg = f"{archive} holds {info.filename!r}, which is compressed in an unknown way: it is refused."
-                raise CorruptDataError(msg)
+            plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            refuse(not plain, f"{found} compressed in an unknown way: it is refused.")
             if not info.is_dir():
                 with opened.open(info) as content:
                     yield info.filename, cast("IO[bytes]", _Counted(content, budget))
@@ -179,9 +172,8 @@ def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
 def _inside(folder: Path, name: str, archive: Path) -> Path:
     """The path of a member, which must lie in the folder; as links are never made, names alone decide."""
     parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
-        msg = f"{archive} holds {name!r}, which would be written outside its folder: it is refused. Delete the archive."
-        raise CorruptDataError(msg)
+    found = f"{archive} holds {name!r}, which would be written outside its folder: it is refused. Delete the archive."
+    refuse(parts.is_absolute() or ".." in parts.parts or not parts.parts, found)
     return folder / parts
 
 

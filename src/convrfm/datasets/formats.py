@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convrfm.datasets.entries import CLASS_FOLDERS, Entry
-from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files, refuse
+from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.local_signal import in_random_greys
 from convrfm.datasets.manifest import AGAIN, WrongFilesError, listed_but_missing, remedy_for
 from convrfm.datasets.places import Located, Place, is_hidden, locate
@@ -28,6 +28,7 @@ from convrfm.datasets.restricted_pickle import load_pickle, read_weights
 from convrfm.errors import ConvRFMWarning
 from convrfm.numerics.inputs import generator
 from convrfm.system.machine import require
+from convrfm.system.storage import refuse
 
 if TYPE_CHECKING:
     import h5py

@@ -13,15 +13,13 @@ import numpy as np
 from convrfm.datasets.places import is_hidden, visible_files
 from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError
 from convrfm.system.machine import require
-from convrfm.system.storage import NotPlainError, open_plain
+from convrfm.system.storage import NotPlainError, open_plain, refuse
 
 require("workflow", "PIL", what="Reading images")
 
 from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: E402 (named above if it is missing)
 
-__all__ = [
-    "FORMATS", "SUFFIXES", "Split", "class_files", "explained_reading", "from_arrays", "from_files", "read_image", "refuse",
-]  # fmt: skip
+__all__ = ["FORMATS", "SUFFIXES", "Split", "class_files", "explained_reading", "from_arrays", "from_files", "read_image"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What image files may be, by Pillow's names: it would start other programs for some of the others."""
@@ -41,12 +39,6 @@ INTEGERS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO, SAMPLE_FORMAT, SIGNED = 258, 262, 0, 339, 2
 """Tags of TIFF, and a value of the second and of the third."""
-
-
-def refuse(wrong: bool, found: str) -> None:
-    """Raise `CorruptDataError` with what was found if it is wrong."""
-    if wrong:
-        raise CorruptDataError(found)
 
 
 @dataclass(frozen=True)

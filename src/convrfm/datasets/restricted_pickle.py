@@ -19,7 +19,7 @@ import numpy as np
 
 from convrfm.datasets.entries import Entry
 from convrfm.errors import CorruptDataError
-from convrfm.system.storage import open_plain
+from convrfm.system.storage import open_plain, refuse
 
 if TYPE_CHECKING:
     import torch
@@ -149,9 +149,8 @@ def read_weights(entry: Entry, root: Path) -> dict[str, "torch.Tensor"]:
         msg = f"{path} cannot be read ({type(error).__name__}: {error})."
         raise CorruptDataError(msg) from error
     found = found.get("state_dict", found) if isinstance(found, dict) else {}
-    if not found or not all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()):
-        msg = f"{path} does not hold the weights of {entry.network}: it has other things than tensors by name."
-        raise CorruptDataError(msg)
+    wrong = not found or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items())
+    refuse(wrong, f"{path} does not hold the weights of {entry.network}: it has other things than tensors by name.")
     found = {name.removeprefix("module."): tensor for name, tensor in found.items()}
     if entry.trained_on == "imagenet":
         _compare_with_torchvision(path, entry.network, found)
@@ -166,13 +165,11 @@ def _compare_with_torchvision(path: Path, network: str, found: "dict[str, torch.
         expected = get_model(network, weights=None).state_dict()
     # Files from before PyTorch 0.4.1 lack the counters of batch normalisation, which nothing computes with.
     needed = {name for name in expected if not name.endswith("num_batches_tracked")}
-    if not needed <= set(found) <= set(expected):
-        msg = f"{path} does not hold the weights of {network}: the names of its tensors differ."
-        raise CorruptDataError(msg)
+    same = needed <= set(found) <= set(expected)
+    refuse(not same, f"{path} does not hold the weights of {network}: the names of its tensors differ.")
     for name, tensor in found.items():
-        if tensor.shape != expected[name].shape:
-            msg = f"{path}: {name} has shape {tuple(tensor.shape)}, but {network} has {tuple(expected[name].shape)}."
-            raise CorruptDataError(msg)
+        there, due = tuple(tensor.shape), tuple(expected[name].shape)
+        refuse(there != due, f"{path}: {name} has shape {there}, but {network} has {due}.")
 
 
 class _Whole:

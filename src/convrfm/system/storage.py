@@ -23,12 +23,12 @@ import pandas as pd
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from convrfm.errors import StorageError
+from convrfm.errors import CorruptDataError, StorageError
 
 __all__ = [
     "NotPlainError", "check_plain", "clear_leftovers", "digest_of", "entries_below", "explained_writes", "load_arrays",
-    "open_plain", "read_arrays", "read_json", "read_plain", "sha256", "write_arrays", "write_atomically", "write_bytes",
-    "write_json", "write_table",
+    "open_plain", "read_arrays", "read_json", "read_plain", "refuse", "sha256", "write_arrays", "write_atomically",
+    "write_bytes", "write_json", "write_table",
 ]  # fmt: skip
 
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -261,6 +261,12 @@ def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
     if level:
         raise ValueError(nested)
     return content
+
+
+def refuse(wrong: bool, found: str) -> None:
+    """Raise `CorruptDataError` with what was found if it is wrong."""
+    if wrong:
+        raise CorruptDataError(found)
 
 
 def entries_below(folder: Path, levels: int) -> Iterator[Path]:
