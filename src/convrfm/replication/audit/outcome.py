@@ -26,14 +26,10 @@ __all__ = [
 class State(StrEnum):
     """What is wrong with a file of the results."""
 
-    TAMPERED = "tampered"
-    """It is not what its record says was written."""
-    STALE = "stale"
-    """What it was made from has changed: code, configuration, inputs, or the environment."""
-    ORPHANED = "orphaned"
-    """No record vouches for it, or the configuration no longer needs it."""
-    MISSING = "missing"
-    """A record names it, and it does not exist."""
+    TAMPERED = "tampered"  # it is not what its record says was written
+    STALE = "stale"  # what it was made from has changed: code, configuration, inputs, or the environment
+    ORPHANED = "orphaned"  # no record vouches for it, or the configuration no longer needs it
+    MISSING = "missing"  # a record names it, and it does not exist
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,10 @@ class Finding:
 class Result(StrEnum):
     """The outcome of computing a run or figure again."""
 
-    EQUAL = "equal"
-    """To the bit."""
-    CLOSE = "close"
-    """Within the tolerance of its kind, which is allowed where machine, device or versions are others."""
+    EQUAL = "equal"  # to the bit
+    CLOSE = "close"  # within the tolerance of its kind, which is allowed where machine, device or versions are others
     DIFFERENT = "different"
-    IMPOSSIBLE = "impossible"
-    """It cannot be computed here, for want of data, memory or a device; nothing is known of it."""
+    IMPOSSIBLE = "impossible"  # it cannot be computed here, for want of data, memory or a device; nothing is known of it
 
 
 @dataclass(frozen=True)

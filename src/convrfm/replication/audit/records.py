@@ -50,10 +50,8 @@ class Record(BaseModel, strict=True):
     machine: dict[str, Any] = {}
     started: AwareDatetime | None = Field(None, strict=False, lt=datetime(3000, 1, 1, tzinfo=UTC))
     wall_seconds: float | None = Field(None, ge=0, lt=1e9)
-    gpu_unusable: str = ""
-    """Why it ran on the CPU although it had a GPU."""
-    resumed_from: list[str] = []
-    """Files of the checkpoints that it continued from."""
+    gpu_unusable: str = ""  # why it ran on the CPU although it had a GPU
+    resumed_from: list[str] = []  # files of the checkpoints that it continued from
     seal: str | None = None
 
     @property

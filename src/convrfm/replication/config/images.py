@@ -23,9 +23,7 @@ def check_classes(key: str, count: int, dataset: str) -> None:
     Raises:
         ValueError: it has fewer.
     """
-    if count > (there := REGISTRY[dataset].classes):
-        msg = f"{key} must be at most {there}, the number of classes of {dataset}, but it is {count}"
-        raise ValueError(msg)
+    _check_most(key, count, REGISTRY[dataset].classes, f"classes of {dataset}")
 
 
 def check_count(key: str, count: int, dataset: str, part: str) -> None:
@@ -34,11 +32,8 @@ def check_count(key: str, count: int, dataset: str, part: str) -> None:
     Raises:
         ValueError: there are fewer, whatever the protocol.
     """
-    there = _most(dataset, part)
-    if there is not None and count > there:
-        images = "training images" if part == "train" else "test images"
-        msg = f"{key} must be at most {there}, the number of {images} of {dataset}, but it is {count}"
-        raise ValueError(msg)
+    if (most := _most(dataset, part)) is not None:
+        _check_most(key, count, most, f"{'training' if part == 'train' else 'test'} images of {dataset}")
 
 
 def check_counts(dataset: str, n_train: int, n_test: int) -> None:
@@ -56,9 +51,8 @@ def check_task(task: str, n_train: int, n_test: int, depth: int, patch_size: int
     for base in REGISTRY[task].stands_on:
         if REGISTRY[base].has_files:
             check_counts(base, n_train, n_test)
-        elif n_train + n_test > (there := sum(REGISTRY[base].splits.values())):
-            msg = f"n_train + n_test must be at most {there}, the number of {base} for {task}, but it is {n_train + n_test}"
-            raise ValueError(msg)
+        else:
+            _check_most("n_train + n_test", n_train + n_test, sum(REGISTRY[base].splits.values()), f"{base} for {task}")
     check_patches(depth, patch_size, None, task)
 
 
@@ -77,6 +71,12 @@ def check_patches(depth: int, patch_size: int, size: int | None, dataset: str) -
             f"depth {depth} and patch_size {patch_size} need images of at least {least}x{least} pixels, but those of {dataset} "
             f"have {shape[1]}x{shape[2]}: lower one of them"
         )
+        raise ValueError(msg)
+
+
+def _check_most(key: str, count: int, most: int, of: str) -> None:
+    if count > most:
+        msg = f"{key} must be at most {most}, the number of {of}, but it is {count}"
         raise ValueError(msg)
 
 

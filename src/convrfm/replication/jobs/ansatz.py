@@ -89,13 +89,15 @@ def measure_network(job: Job) -> None:
         row = {"layer": OUTPUT, "index": -1, "quantity": "accuracy", "power": 1.0, "when": "trained", "epoch": last}
         row |= {**without_error(accuracy.correct / accuracy.images)._asdict(), "images": accuracy.images, "in_paper": False}
         table = pd.concat([table, pd.DataFrame([row])], ignore_index=True)
+    found = {"trained": trained, "initial": initial}
+    passes = {when: next(iter(layers.values())).images / len(images) for when, layers in found.items()}
     job.finish(
         table,
         {**_arrays(trained, "trained"), **_arrays(initial, "initial")},
         seed=given.seed,
         protocol=given.protocol,
         device=device,
-        passes_over_images={"trained": _seen(trained) / len(images), "initial": _seen(initial) / len(images)},
+        passes_over_images=passes,
         measured_on=f"{given.part} images",
         accuracy=None if accuracy is None else accuracy._asdict(),
     )
@@ -144,10 +146,6 @@ def _classes(prepared: Mapping[str, np.ndarray], given: AnsatzSettings) -> np.nd
         return np.array(IMAGENETTE)[labels]
     # All folders of ImageNet, in the order of their names, are the classes of torchvision.
     return labels if classes == find_entry(given.weights).classes else None
-
-
-def _seen(layers: Layers) -> int:
-    return next(iter(layers.values())).images
 
 
 def _numbers(layers: Layers, given: AnsatzSettings, *, initial: Mapping[str, torch.Tensor] | None) -> pd.DataFrame:
