@@ -53,11 +53,7 @@ class Condition(Model):
         return self
 
     def in_words(self, bound: float | None = None) -> str:
-        """The condition in words, such as "at least 5 points, with a 95 % interval above 0".
-
-        Args:
-            bound: the number where it is not the condition's own.
-        """
+        """The condition in words, such as "at least 5 points, with a 95 % interval above 0"; by another bound than its own."""
         number = self.bound if bound is None else bound
         interval = f"a 95 % interval{' over draws' if self.over == 'draws' else ''} above 0"
         if self.clear and self.relation == "above" and number == 0:
@@ -160,10 +156,7 @@ class Evidence:
     def reading(
         self, rows: pd.DataFrame, condition: str, on: str, what: str, number: Number, bound: float | None = None
     ) -> Reading:
-        """A number, with what follows from the rows that it was made of: stand-ins, sources and basis.
-
-        Arguments but for `rows` are as in `Reading`.
-        """
+        """A number, with what follows from the rows that it was made of: stand-ins, sources and basis; see `Reading`."""
         comparable = not ("stand_in" in rows and rows["stand_in"].any())
         return Reading(condition, on, what, number, comparable, self.sources(rows), _basis(rows), bound)
 
@@ -317,14 +310,14 @@ def basis_in_words(bases: Iterable[dict[str, tuple[str, ...]]]) -> str:
     return ", ".join(parts)
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """Give mean and Student interval of the mean; the interval is NaN for fewer than two values."""
-    mean = float(np.mean(values))
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Give mean and 95 % Student interval of the mean; the interval is NaN for fewer than two values, and all for none."""
+    mean = float(np.mean(values)) if len(values) else math.nan
     if len(values) < 2:
-        return mean, float("nan"), float("nan")
+        return mean, math.nan, math.nan
     from scipy import stats  # takes most of a second, and planning needs none
 
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
 
 

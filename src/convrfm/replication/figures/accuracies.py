@@ -104,11 +104,6 @@ class Estimate(NamedTuple):
     images: int
 
 
-def deep_stage(stage: int) -> str:
-    """Name of a stage of Deep ConvRFM by itself, from 1 on."""
-    return f"Deep ConvRFM, stage {stage}"
-
-
 def layer_name(layers: int) -> str:
     """Name of the method with so many layers that learn features."""
     return ("CNTK", "ConvRFM")[layers] if layers < 2 else f"ConvRFM in {layers} layers"
@@ -122,28 +117,22 @@ def how_chosen(protocol: str) -> str:
 
 
 def kernel_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The part of a Deep ConvRFM's history that each method may choose from.
+    """The part of a history of `convrfm.rfm.deep.history_of` that each method may choose from.
 
     CNTK is round 0 of stage 0, ConvRFM the later rounds, and a Deep stage has its own rounds: no method chooses from the
     rounds of one that it is compared with.
-
-    Args:
-        history: from `convrfm.rfm.deep.history_of`.
     """
     return {
         "CNTK": history[(history["stage"] == 0) & (history["round"] == 0)],
         "ConvRFM": history[(history["stage"] == 0) & (history["round"] >= 1)],
-        **{deep_stage(stage): part for stage, part in history.groupby("stage") if stage > 0},
+        **{f"Deep ConvRFM, stage {stage}": part for stage, part in history.groupby("stage") if stage > 0},
     }
 
 
 def layer_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The part of a Deep ConvRFM's history that each number of layers that learn features may choose from.
+    """The part of a history of `convrfm.rfm.deep.history_of` that each number of layers that learn features may choose from.
 
     Without any layer it is the CNTK. In round 0 a stage has learned nothing yet: m layers have the later rounds of stage m - 1.
-
-    Args:
-        history: from `convrfm.rfm.deep.history_of`.
     """
     learned = history[history["round"] >= 1].groupby("stage")
     later = {layer_name(int(stage) + 1): part for stage, part in learned}
@@ -153,12 +142,7 @@ def layer_parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def kernel_rows(
     run: ScoredRun, parts: Callable[[pd.DataFrame], dict[str, pd.DataFrame]] = kernel_parts
 ) -> list[dict[str, Any]]:
-    """The rows of all methods of a fit: `method`, `stage`, those of `chosen`, and `correct` of `ScoredRun`.
-
-    Args:
-        run: the fit.
-        parts: gives the methods, with the part of the history that each may choose from.
-    """
+    """The rows of all methods of a fit, which are the keys of its `parts`: `method`, `stage`, those of `chosen`, `correct`."""
     rows = []
     for method, part in parts(run.metrics).items():
         row, stage = chosen(part, selection_score(run.keys["protocol"])), int(part["stage"].iloc[0])
@@ -191,16 +175,15 @@ def draw_of(record: Mapping[str, Any]) -> str:
 
 
 def accuracy_of(runs: pd.DataFrame) -> Estimate:
-    """The accuracy of one method on one task.
-
-    Args:
-        runs: of the method: `draw`, `accuracy`, `n_test`, and `correct` where it is known.
-    """
+    """The accuracy of one method on one task: of its runs `draw`, `accuracy`, `n_test`, and `correct` where it is known."""
     means = _by_draw(runs).to_numpy()
     correct = _of_one_draw(runs)
     if len(means) > 1 or correct is None:
         return _over_draws(means, runs)
-    return Estimate(float(means[0]), *_exact(int(correct.sum()), len(correct)), TEST_IMAGES, 1, len(correct))
+    from scipy.stats import binomtest  # takes most of a second, and planning needs none
+
+    low, high = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, "exact")
+    return Estimate(float(means[0]), float(low), float(high), TEST_IMAGES, 1, len(correct))
 
 
 def paired(runs: pd.DataFrame, method: str, against: str) -> pd.Series:
@@ -250,13 +233,7 @@ def _of_one_draw(runs: pd.DataFrame) -> np.ndarray | None:
 
 
 def _score_interval(first: int, second: int, m: int) -> tuple[float, float]:
-    """The 95 % interval of Tango for the difference of two paired proportions.
-
-    Args:
-        first: pairs in which the first alone succeeds.
-        second: pairs in which the second alone succeeds.
-        m: all pairs.
-    """
+    """The 95 % interval of Tango for the difference of two paired proportions, each of which alone succeeds in so many of m."""
     from scipy.optimize import brentq  # takes most of a second, and planning needs none
 
     def excess(difference: float) -> float:
@@ -274,14 +251,6 @@ def _score_interval(first: int, second: int, m: int) -> tuple[float, float]:
     low = -1.0 if second == m else brentq(excess, -edge, value)
     high = 1.0 if first == m else brentq(excess, value, edge)
     return float(low), float(high)
-
-
-def _exact(successes: int, trials: int) -> tuple[float, float]:
-    """The interval of Clopper and Pearson for a proportion."""
-    from scipy.stats import binomtest  # takes most of a second, and planning needs none
-
-    found = binomtest(successes, trials).proportion_ci(0.95, "exact")
-    return float(found.low), float(found.high)
 
 
 def over_cntk(methods: Iterable[str]) -> list[tuple[str, str]]:
@@ -325,13 +294,7 @@ def with_estimates(
 
 
 def estimate_in(table: pd.DataFrame, method: str, against: str = "") -> Estimate | None:
-    """An estimate that a table holds; None where it does not.
-
-    Args:
-        table: rows of one task from `with_estimates`.
-        method: of which.
-        against: what a difference is to; nothing for an accuracy.
-    """
+    """An accuracy, or a difference to another method, that the rows of one task from `with_estimates` hold, if they do."""
     kind = "difference" if against else "accuracy"
     rows = table[(table["quantity"] == kind) & (table["method"] == method) & (table["against"] == against)]
     return None if rows.empty else Estimate(*rows.iloc[0][list(Estimate._fields)])
@@ -351,16 +314,7 @@ ACCURACY_NUMBERS = ("sigma", "value", "low", "high")
 
 
 def gain(rows: pd.DataFrame, method: str, against: str) -> Number:
-    """Points that a method gains over another, as the table has them.
-
-    Args:
-        rows: of one task and noise level.
-        method: the one that should gain.
-        against: the other.
-
-    Returns:
-        the mean, NaN where there is none, without an interval where the table has none.
-    """
+    """Points that a method gains over another by rows of one task and noise level: the mean, NaN where there is none."""
     found = estimate_in(rows, method, against)
     if found is None:
         return Number(math.nan, None, f"no draw has both {method} and {against}")
@@ -382,11 +336,9 @@ def method_marks() -> dict[str, tuple[Any, str]]:
 
 
 def estimate_cell(found: Estimate | None, *, gain: bool = True) -> str:
-    """An estimate in a table, with its interval if it has one, and a dagger where that is over test images; a dash for none.
+    """A difference in points, or an accuracy in per cent, as a cell of a table, with its interval; a dash for none.
 
-    Args:
-        found: from `convrfm.replication.figures.accuracies`.
-        gain: whether it is a difference, in points, or an accuracy, in per cent.
+    A dagger marks intervals over test images.
     """
     if found is None:
         return "-"
@@ -397,19 +349,12 @@ def estimate_cell(found: Estimate | None, *, gain: bool = True) -> str:
 
 def draw_estimates(
     axes: Axes, places: Sequence[float], rows: pd.DataFrame, *, colour: Any, marker: str, label: str, horizontal: bool = False,
-    line: str = "",
+    line: str = "none",
 ) -> None:  # fmt: skip
     """Draw estimates in per cent, or points, with their intervals: open marks where these are over test images.
 
-    Args:
-        axes: where.
-        places: of the rows, on the axis of the tasks.
-        rows: from `convrfm.replication.figures.accuracies.with_estimates`.
-        colour: of all.
-        marker: of all.
-        label: in the legend.
-        horizontal: whether places are heights.
-        line: style of the line between the marks; none without.
+    The rows are of `with_estimates`. Their places are on the axis of the tasks, which is the upright one where `horizontal`;
+    `line` is the style of the line between the marks.
     """
     if rows.empty:
         return
@@ -422,9 +367,8 @@ def draw_estimates(
         ends = (values[those], at) if horizontal else (at, values[those])
         axes.plot(*ends, linestyle="none", marker=marker, color=colour, markerfacecolor=face, zorder=4)
     ends = (values, places) if horizontal else (places, values)
-    style = line or "none"
-    axes.plot(*ends, linestyle=style, color=colour, zorder=3)
-    axes.plot([], [], linestyle=style, marker=marker, color=colour, label=label)
+    axes.plot(*ends, linestyle=line, color=colour, zorder=3)
+    axes.plot([], [], linestyle=line, marker=marker, color=colour, label=label)
 
 
 def interval_handles(over: pd.Series) -> list[Line2D]:

@@ -47,21 +47,9 @@ if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
 __all__ = [
-    "FIGURE",
-    "KINDS",
-    "UNCHANGED",
-    "Beyond",
-    "StudyTask",
-    "agop_curve",
-    "caption",
-    "draw",
-    "draw_figure",
-    "effects",
-    "in_words",
-    "size_curve",
-    "tidy",
-    "variants",
-]
+    "FIGURE", "KINDS", "UNCHANGED", "Beyond", "StudyTask", "agop_curve", "caption", "draw", "draw_figure", "effects",
+    "in_words", "size_curve", "tidy", "variants",
+]  # fmt: skip
 
 
 UNCHANGED = "unchanged"
@@ -368,25 +356,19 @@ def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
             changes = np.count_nonzero(paired(both, "changed", "unchanged"))
             if estimate is None or (method == "CNTK" and changes == 0):
                 continue
-            found.append(
-                {
-                    "change": name if name == CORRECTED else in_words(name), "variant": name, "method": method,
-                    "accuracy": 100 * part.loc[part["method"] == method, "accuracy"].mean(),
-                    **{end: 100 * getattr(estimate, of) for end, of in (("mean", "value"), ("low", "low"), ("high", "high"))},
-                    "draws": estimate.draws, "draws_changed": changes,
-                }
-            )  # fmt: skip
+            found.append({
+                "change": name if name == CORRECTED else in_words(name), "variant": name, "method": method,
+                "accuracy": 100 * part.loc[part["method"] == method, "accuracy"].mean(), "mean": 100 * estimate.value,
+                "low": 100 * estimate.low, "high": 100 * estimate.high, "draws": estimate.draws, "draws_changed": changes,
+            })  # fmt: skip
     return pd.DataFrame(found)
 
 
 def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
+    """Draw the figure; tasks that are skipped leave a panel with the reason.
 
-    Args:
-        table: from `tidy`.
-        choices: `task` and `n_train` whose choices are looked at, and `changes`, the names of the variants.
-        protocol: of the curves; single choices are changes to `published` under each.
-        skipped: tasks whose data are not there, with the reason; each leaves a panel that says so.
+    Choices are `task` and `n_train`, whose choices are looked at, and `changes`, the names of the variants. The protocol is
+    that of the curves; single choices are changes to `published` under each.
     """
     has_choices = choices["task"] in set(table["task"])
     methods = list(dict.fromkeys(table["method"]))

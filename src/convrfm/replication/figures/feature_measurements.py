@@ -59,13 +59,11 @@ def read_runs(job: Job) -> list[FeatureRun]:
         keys = run_keys(path.parent)
         own = {"dataset": keys["dataset"], "seed": keys["seed"]}
         fits = {run_keys(fit.parent)["kernel"]: load_arrays(fit)["best"] for fit in runs_with(job.inputs["fits"], **own)}
-        networks = [change_of_filters(network) for network in runs_with(job.inputs["networks"], **own)]
+        cnfm = next(map(change_of_filters, runs_with(job.inputs["networks"], **own)), None)
         images = load_arrays(path)["test/images"][: job.settings["images"]]
         images = images[np.argsort(-images.std(axis=(1, 2, 3)), kind="stable")]
-        cnfm = networks[0] if networks else None
         sizes = {name: int(keys[name]) for name in ("n_train", "n_test")}
-        draw = sha256(path)[:12]
-        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), draw, sizes, images, fits, cnfm))
+        runs.append(FeatureRun(keys["dataset"], int(keys["seed"]), sha256(path)[:12], sizes, images, fits, cnfm))
     return runs
 
 
@@ -90,16 +88,12 @@ Shown = TypeVar("Shown")
 def measure_data_sets(
     job: Job, measure: Callable[[Job, FeatureRun], tuple[pd.DataFrame, Shown]]
 ) -> tuple[pd.DataFrame, dict[str, Shown]]:
-    """Measure every data set and seed of a figure that has a panel for each data set.
-
-    Args:
-        job: of the figure.
-        measure: gives rows of the table, and what is shown of them.
+    """Measure every data set and seed of a figure that has a panel for each data set: rows of the table, and what is shown.
 
     Returns:
         the table, and what is shown of the first seed of each data set, by data set.
     """
-    parts: list[pd.DataFrame] = []
+    parts = []
     shown: dict[str, Shown] = {}
     for run in read_runs(job):
         rows, picture = measure(job, run)

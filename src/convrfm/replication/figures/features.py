@@ -45,19 +45,9 @@ if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
 
 __all__ = [
-    "COHERENT",
-    "CONSTANT",
-    "FeatureFigure",
-    "FeatureTask",
-    "Features",
-    "by_metric",
-    "edge_detectors",
-    "excess_number",
-    "feature_figure",
-    "feature_judges",
-    "kernels_and_networks",
-    "over_in_words",
-]
+    "COHERENT", "CONSTANT", "FeatureFigure", "FeatureTask", "Features", "by_metric", "edge_detectors", "excess_number",
+    "feature_figure", "feature_judges", "kernels_and_networks", "over_in_words",
+]  # fmt: skip
 
 
 class FeatureNetwork(Model):
@@ -161,11 +151,7 @@ class FeatureFigure(Model):
         return datasets
 
     def check(self, preset: Any) -> None:
-        """Check against other sections.
-
-        Raises:
-            ValueError: a data set that the section features does not have.
-        """
+        """Check against other sections; ValueError for a data set that the section features does not have."""
         check_among("datasets", self.datasets, "features.tasks", [task.dataset for task in preset.features.tasks])
 
 
@@ -217,21 +203,16 @@ class Strip:
 
 
 def table_of(parts: Sequence[pd.DataFrame], protocol: str) -> pd.DataFrame:
-    """Join measurements into one table, a row for each number.
-
-    Args:
-        parts: each with some of the columns `panel`, `dataset` (that the models were fitted to), `source` (of the images that
-            they transform), `seed`, `draw` (hash of the images), `n_train`, `n_test` (images of the data set), `kernel`,
-            `patch_size`, `eigenvector` (from 1; 0 for the matrix as a whole), `image` (from 0; -1 for all of them together),
-            `quantity`, `value`, `control`.
-        protocol: of the runs.
+    """Join measurements of one protocol into one table, a row for each number.
 
     Returns:
-        these columns, `stand_in` and `protocol`.
+        columns `panel`, `dataset` (that the models were fitted to), `source` (of the images that they transform), `stand_in`,
+        `protocol`, `seed`, `draw` (hash of the images), `n_train`, `n_test` (images of the data set), `kernel`, `patch_size`,
+        `eigenvector` (from 1; 0, as without, for the matrix as a whole), `image` (from 0; -1, as without, for all of them
+        together), `quantity`, `value`, `control`.
     """
     defaults = {"eigenvector": 0, "image": -1}
-    filled = [part.assign(**{n: default for n, default in defaults.items() if n not in part}) for part in parts]
-    table = pd.concat(filled)
+    table = pd.concat([part.assign(**{n: default for n, default in defaults.items() if n not in part}) for part in parts])
     stand_in = table["dataset"].map(is_stand_in) | table["source"].map(is_stand_in)
     return table.assign(stand_in=stand_in, protocol=protocol)[COLUMNS].reset_index(drop=True)
 
@@ -254,16 +235,9 @@ def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def excess(rows: pd.DataFrame) -> dict[str, float]:
-    """Mean of values, of controls, and of their differences with a 95 % interval.
+    """Means of rows of one quantity: `value`, `control`, and their difference `excess` with its 95 % interval `low`, `high`.
 
-    What the interval is over are the draws, where there are several, and the images otherwise. Seeds with the same images are
-    one draw.
-
-    Args:
-        rows: of one quantity.
-
-    Returns:
-        `value`, `control`, `excess`, `low`, `high`, and `units`, the number of draws or images.
+    The interval is over `units`: draws, where there are several, and images otherwise. Seeds with the same images are one draw.
     """
     unit = "draw" if rows["draw"].nunique() > 1 else "image"
     means = rows.groupby(unit)[["value", "control"]].mean()
@@ -306,16 +280,9 @@ def orientation_sentence(table: pd.DataFrame) -> str:
 
 
 def caption_of(name: str, rest: str, table: pd.DataFrame, skipped: Mapping[str, str], paragraphs: Iterable[str]) -> str:
-    """Write the caption of a figure.
+    """Write the caption of a figure: its name, `rest`, that is what it shows, and paragraphs on what was found.
 
-    Its last paragraphs say what the intervals are over, what stands in for other data, and what is missing.
-
-    Args:
-        name: of the figure.
-        rest: what it shows.
-        table: from `table_of`.
-        skipped: data sets that are not there, with the reason.
-        paragraphs: what was found.
+    The last ones say what the intervals are over, what stands in for other data, and what is missing.
     """
     protocol = table["protocol"].iloc[0]
     opening = (
@@ -358,19 +325,9 @@ def show_filter(cell: Axes, window: np.ndarray) -> None:
     cell.spines[:].set_color("0.6")
 
 
-def draw_strip(figure: Figure | SubFigure, strip: Strip, labels: Mapping[str, Sequence[str]]) -> np.ndarray:
-    """Draw images above what matrices make of them.
-
-    Args:
-        figure: where to.
-        strip: a column for each image, a row for each matrix.
-        labels: what stands under each picture of a row, by the name of the row.
-
-    Returns:
-        the axes `(1 + rows, images)`.
-    """
-    count = len(strip.images)
-    cells = np.asarray(figure.subplots(1 + len(strip.pictures), count, squeeze=False))
+def draw_strip(figure: SubFigure, strip: Strip, labels: Mapping[str, Sequence[str]]) -> None:
+    """Draw images above what matrices make of them; labels stand under the pictures of a row, by its name."""
+    cells = figure.subplots(1 + len(strip.pictures), len(strip.images), squeeze=False)
     for i, image in enumerate(strip.images):
         show(cells[0, i], image)
         for row, (name, pictures) in enumerate(strip.pictures.items(), start=1):
@@ -379,7 +336,6 @@ def draw_strip(figure: Figure | SubFigure, strip: Strip, labels: Mapping[str, Se
                 cells[row, i].set_xlabel(labels[name][i], fontsize=6.5, labelpad=1.5)
     for cell, name in zip(cells[:, 0], ["image", *strip.pictures], strict=True):
         cell.set_ylabel(name, fontsize=7)
-    return cells
 
 
 def letter_part(part: SubFigure, name: str) -> None:
@@ -397,12 +353,7 @@ def draw_data_sets(
 ) -> Figure:
     """Draw a figure with a part for each data set, lettered, above those that are not there.
 
-    Args:
-        table: from `table_of`.
-        shown: of the first seed, by data set.
-        skipped: data sets that are not there, with the reason.
-        height: inches that a data set takes.
-        draw: draws one data set from what is shown and from its rows of the first seed.
+    What is `shown` of a data set takes some inches of `height`, and is drawn with its rows of the first seed.
     """
     with figure_style():
         heights = [height(content) for content in shown.values()] + [0.9] * len(skipped)
@@ -416,20 +367,11 @@ def draw_data_sets(
     return figure
 
 
-def draw_sheet(figure: Figure | SubFigure, sheet: Sheet, rows: pd.DataFrame) -> np.ndarray:
-    """Draw eigenvectors above the images that each filters.
-
-    Args:
-        figure: where to.
-        sheet: the first images that `rows` is about.
-        rows: of the table, of one metric and source.
-
-    Returns:
-        the axes `(1 + images, 1 + eigenvectors)`.
-    """
+def draw_sheet(figure: Figure | SubFigure, sheet: Sheet, rows: pd.DataFrame) -> None:
+    """Draw eigenvectors above the images that each filters, the first ones that the rows, of one metric and source, know."""
     of = rows[rows["image"] < 0].pivot_table(index="eigenvector", columns="quantity", values="value")
     sobel = rows[rows["quantity"] == "sobel"].set_index(["eigenvector", "image"])
-    cells = np.asarray(figure.subplots(1 + len(sheet.images), 1 + len(sheet.filters), squeeze=False))
+    cells = figure.subplots(1 + len(sheet.images), 1 + len(sheet.filters), squeeze=False)
     cells[0, 0].set_axis_off()
     explained = "share of trace\n\nlooks like,\npicks edges at"
     cells[0, 0].text(1.0, 0.5, explained, ha="right", va="center", fontsize=6, transform=cells[0, 0].transAxes)
@@ -444,7 +386,6 @@ def draw_sheet(figure: Figure | SubFigure, sheet: Sheet, rows: pd.DataFrame) -> 
             show(cells[1 + j, 1 + i], picture)
             row = sobel.loc[(i + 1, j)]
             cells[1 + j, 1 + i].set_xlabel(f"{row['value']:.2f}\n{row['control']:.2f}", fontsize=6.5, labelpad=1.5)
-    return cells
 
 
 def share_label(share: float) -> str:
@@ -461,16 +402,9 @@ def _orientation_label(row: pd.Series) -> str:
 
 
 def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, networks: bool, natural: bool) -> dict[str, Any]:
-    """What `FigureSpec` needs of a figure of what the first layer learns.
+    """The arguments `section`, `needs`, `inputs` and `seen` of `FigureSpec` for a figure of what the first layer learns.
 
-    Args:
-        section: of the figure.
-        kernels: whose metrics are shown.
-        networks: whether finite networks are shown too.
-        natural: whether large natural images are shown too.
-
-    Returns:
-        arguments `section`, `needs`, `inputs` and `seen`.
+    It shows the metrics of some kernels, and finite networks or large natural images where these are asked for.
     """
 
     def needs(plan: "Plan") -> dict[str, list[str]]:
@@ -494,10 +428,8 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
         ]
 
     def trained(plan: "Plan", protocol: str) -> list[str]:
-        return [
-            plan.run_file("feature-network", protocol, "arrays", dataset=dataset, seed=seed)
-            for dataset, seed in (runs(plan, protocol) if networks else [])
-        ]
+        shown = runs(plan, protocol) if networks else []
+        return [plan.run_file("feature-network", protocol, "arrays", dataset=name, seed=seed) for name, seed in shown]
 
     def large(plan: "Plan", protocol: str) -> list[str]:
         """ImageNet lies class by class: both protocols draw from it, stratified by class."""

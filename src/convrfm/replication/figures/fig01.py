@@ -49,27 +49,20 @@ class Fig01(Model):
     )
 
     def check(self, preset: Any) -> None:
-        """Check against other sections.
-
-        Raises:
-            ValueError: a network that the section zoo does not have.
-        """
+        """Check against other sections; ValueError for a network that the section zoo does not have."""
         check_among("heat_maps", self.heat_maps, "zoo", preset.zoo.networks)
 
 
 judges = Judges("fig01", ("network", "quantity"), ("value", "low", "high"), ("stand_in",))
 
+TRAINED = {
+    "gain_over_initial": ("over_initial", "mean over layers, trained minus at initialisation"),
+    "gain_over_null": ("over_null", "mean over layers, trained minus rotated null"),
+}
 JUDGED = {
-    "A1": {
-        "gain_over_initial": ("over_initial", "mean over layers, trained minus at initialisation"),
-        "gain_over_null": ("over_null", "mean over layers, trained minus rotated null"),
-        "pearson": ("level", "mean over layers, trained"),
-    },
+    "A1": {**TRAINED, "pearson": ("level", "mean over layers, trained")},
     "A2": {"gain_over_control": ("over_control", "trained CNFM with AGOP minus initial CNFM with trained CNFM")},
-    "A16": {
-        "gain_over_initial": ("over_initial", "mean over layers, trained minus at initialisation"),
-        "gain_over_null": ("over_null", "mean over layers, trained minus rotated null"),
-    },
+    "A16": TRAINED,
 }
 """By claim and quantity of the table: the condition, and the quantity in words."""
 
@@ -112,10 +105,7 @@ BARS = {
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
-    """Bring the measurements into one table.
-
-    Args:
-        runs: one for each network.
+    """Bring the measurements, one for each network, into one table.
 
     Returns:
         columns `network`, `stand_in`, `protocol`, `images` (behind the AGOP), `layers` (how many the mean is over), `quantity`,
@@ -128,18 +118,16 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     """
     rows = []
     for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):
+        trained = mean_over_layers(metrics, "pearson", "trained")
         found = {
-            "pearson": mean_over_layers(metrics, "pearson", "trained"),
+            "pearson": trained,
             "initial_pearson": mean_over_layers(metrics, "pearson", "initial"),
             **{name: mean_over_layers(metrics, name, "trained") for name in ("initial_cnfm", "rotated_null", "random_filters")},
             "gain_over_initial": mean_over_layers(metrics, "gain", "trained"),
-        }  # fmt: skip
-        trained, null, control = (found[name] for name in ("pearson", "rotated_null", "initial_cnfm"))
-        found["gain_over_null"] = {
-            "value": trained["value"] - null["value"],
-            "low": trained["low"] - null["high"],
-            "high": trained["high"] - null["low"],
         }
+        null, control = found["rotated_null"], found["initial_cnfm"]
+        opposite = {"value": "value", "low": "high", "high": "low"}
+        found["gain_over_null"] = {name: trained[name] - null[other] for name, other in opposite.items()}
         found["gain_over_control"] = {name: trained[name] - control["value"] for name in ("value", "low", "high")}
         single = metrics[metrics["in_paper"] & (metrics["layer"] != "mean")]
         each = single[(single["quantity"] == "pearson") & (single["when"] == "trained") & (single["power"] == 1)]
@@ -156,19 +144,13 @@ def growth(runs: list[Run]) -> pd.DataFrame:
     rows = []
     for network, _, metrics in sorted(runs, key=lambda run: order(run[0])):
         chosen = metrics[(metrics["quantity"] == "growth") & (metrics["when"] == "trained") & metrics["in_paper"]]
-        for images, value in chosen.groupby("images")["value"].mean().items():
-            rows.append({"network": network, "images": images, "value": value})
+        means = chosen.groupby("images")["value"].mean()
+        rows += [{"network": network, "images": images, "value": value} for images, value in means.items()]
     return pd.DataFrame(rows, columns=["network", "images", "value"])
 
 
 def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `tidy`, one protocol.
-        grown: from `growth`.
-        heats: matrices of the first convolution, by network.
-    """
+    """Draw the figure from the table of one protocol, from `growth`, and from matrices of the first convolution, by network."""
     groups = groups_of(dict.fromkeys(table["network"]))
     with figure_style():
         figure = Figure(figsize=(7.2, 4.3 if len(groups) == 1 else 8.0), layout="constrained")
@@ -204,9 +186,8 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
         reach = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]).clip(min=0)
         axes.errorbar(x[known], rows["value"][known], reach[:, known], fmt="none", ecolor="0.15", elinewidth=0.8, capsize=1.5)
     network_ticks(axes, networks)
-    axes.set_ylabel("correlation, mean over layers")
     lowest = table.loc[table["quantity"].isin(list(BARS)), ["value", "low"]].min(axis=None)
-    axes.set_ylim(min(0.0, float(lowest) - 0.02), 1.0)
+    axes.set(ylabel="correlation, mean over layers", ylim=(min(0.0, float(lowest) - 0.02), 1.0))
     axes.axhline(0, color="0.3", linewidth=0.6)
     axes.grid(axis="y", zorder=0)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.2)
@@ -217,8 +198,7 @@ def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
     for network, rows in grown.groupby("network", sort=False):
         axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=title(network))
     if len(grown):
-        axes.set_xlabel("images in the AGOP")
-        axes.set_ylabel("correlation, trained")
+        axes.set(xlabel="images in the AGOP", ylabel="correlation, trained")
         axes.grid(axis="y")
         many = len(networks) > 6
         axes.legend(
@@ -240,12 +220,7 @@ def _draw_heat(cells: np.ndarray, network: str, heat: Heat) -> None:
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
-    """Write the caption in Markdown; every number in it is computed from the table.
-
-    Args:
-        table: from `tidy`, one protocol.
-        skipped: networks whose data are not there, with the reason.
-    """
+    """Write the caption in Markdown; every number in it is computed from the table. Skipped are networks, with the reason."""
     networks = list(dict.fromkeys(table["network"]))
     numbers = table.set_index(["network", "quantity"])
     opening = (
@@ -259,14 +234,11 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     )
     rows = []
     for network in networks:
-        cells = [
-            number_cell(numbers.loc[(network, name)], signed=name.startswith("gain"))
-            for name in ("pearson", "initial_pearson", *GAINS)
-        ]
-        layers = numbers.loc[(network, "pearson"), "layers"]
-        rows.append([title(network), layers, *cells])
-    table_of_means = markdown_table(["network", "layers", "trained", "at initialisation", *GAINS.values()], rows)
-    return "\n".join([opening, "", *table_of_means, *caption_of_networks(networks, skipped)]) + "\n"
+        of = numbers.loc[network]
+        cells = [number_cell(of.loc[name], signed=name in GAINS) for name in ("pearson", "initial_pearson", *GAINS)]
+        rows.append([title(network), of.loc["pearson", "layers"], *cells])
+    means = markdown_table(["network", "layers", "trained", "at initialisation", *GAINS.values()], rows)
+    return "\n".join([opening, "", *means, *caption_of_networks(networks, skipped)]) + "\n"
 
 
 FIGURE = FigureSpec(
@@ -293,19 +265,15 @@ def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
     runs = measurements(job)
     table = tidy(runs)
-    figure = draw(table, growth(runs), _heat_maps(job))
-    return table, figure, caption(table, skipped)
+    return table, draw(table, growth(runs), _heat_maps(job)), caption(table, skipped)
 
 
 def _heat_maps(job: Job) -> dict[str, dict[str, np.ndarray]]:
     """CNFM and AGOP of the first convolution of the networks that are to be shown, in the order of the configuration."""
     paths = {run_keys(path.parent)["network"]: path for path in job.inputs["arrays"]}
-    first = {"alexnet": "features.0", "vgg": "features.0", "resnet": "conv1"}
     found = {}
-    for network in job.settings["heat_maps"]:
-        if network not in paths:
-            continue
-        layer = next(name for family, name in first.items() if network.startswith(family))
+    for network in filter(paths.get, job.settings["heat_maps"]):
+        layer = "conv1" if network.startswith("resnet") else "features.0"
         arrays = load_arrays(paths[network])
         weight = arrays[f"trained/{layer}/weight"].astype(np.float64)
         core = arrays[f"trained/{layer}/core"]

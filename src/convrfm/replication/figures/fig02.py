@@ -17,7 +17,6 @@ from convrfm.replication.claims.evidence import (
     Rule,
     bounds,
     interval,
-    none_missing,
     spoken_of,
     with_interval,
     with_room,
@@ -43,11 +42,7 @@ class Fig02(Model):
     control_draws: Positive = Field(5, description="draws of the random matrices that each pair is compared with")
 
     def check(self, preset: Any) -> None:
-        """Check against other sections.
-
-        Raises:
-            ValueError: a network that the section zoo does not have.
-        """
+        """Check against other sections; ValueError for a network that the section zoo does not have."""
         check_among("network", [self.network], "zoo", preset.zoo.networks)
 
 
@@ -58,11 +53,8 @@ judges = Judges("fig02", ("network", "layer"), ("index", "pearson", "control", "
 def pretrained_pictures(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer, over the images."""
     for (network, layer), rows in spoken_of(claim, found.rows, "network").groupby(["network", "layer"], sort=False):
-        number = Number(float("nan"))
-        # Pictures of a single pixel have no correlation, and are left out as in the figure.
-        if none_missing(rows["excess"].dropna()):
-            row = summary(rows).iloc[0]
-            number = Number(float(row["excess"]), bounds(row))
+        row = summary(rows).iloc[0]
+        number = Number(float(row["excess"]), bounds(row))
         what = f"{layer}, pixel correlation beyond that with random matrices"
         yield found.reading(rows, with_room(claim, rows["control"]), title(str(network)), what, number)
 
@@ -74,14 +66,9 @@ Pictures = Mapping[str, np.ndarray]
 def tidy(network: str, protocol: str, metrics: pd.DataFrame) -> pd.DataFrame:
     """Say what each row of the comparison is about.
 
-    Args:
-        network: such as "vgg11-v1" or "vgg11-standin".
-        protocol: of the run.
-        metrics: columns `layer`, `index`, `source`, `image`, `pearson`, `control`.
-
     Returns:
-        columns `network`, `stand_in`, `protocol`, those of the metrics, and `excess`, the correlation of the pixels of both
-        pictures minus that with random matrices.
+        columns `network` (such as "vgg11-standin"), `stand_in`, `protocol`, those of the metrics, `layer`, `index`, `source`,
+        `image`, `pearson` (of the pixels of both pictures) and `control` (with random matrices), and their difference `excess`.
     """
     shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol}
     return pd.DataFrame(shared, index=metrics.index).join(metrics).assign(excess=metrics["pearson"] - metrics["control"])
@@ -91,21 +78,15 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means over images by layer: columns `layer`, `pearson`, `control`, `excess`, `low`, `high` (95 %, of the excess)."""
     rows = []
     for _, part in table.groupby("index"):
-        known = part["excess"].dropna().to_numpy()
         # Pictures of a single pixel, or constant ones, have no correlation.
-        mean, low, high = interval(known) if len(known) else (np.nan, np.nan, np.nan)
+        mean, low, high = interval(part["excess"].dropna().to_numpy())
         means = part[["pearson", "control"]].mean().to_dict()
         rows.append({"layer": part["layer"].iloc[0], **means, "excess": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
 def draw(table: pd.DataFrame, pictures: Pictures) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `tidy`.
-        pictures: of the shown images.
-    """
+    """Draw the figure from a table of `tidy` and the pictures of the images that are shown."""
     network = table["network"].iloc[0]
     shown = sum(name.startswith("input/") for name in pictures)
     layers = list(dict.fromkeys(table["layer"]))

@@ -72,13 +72,7 @@ class Pictures:
 
 
 def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `convrfm.replication.figures.features.table_of`.
-        pictures: of the first seed.
-        skipped: the natural images, if they are not there, with the reason.
-    """
+    """Draw the figure from a table of `table_of`; natural images that are skipped leave a panel with the reason."""
     first = first_seed(table)
     panels = {name: first[first["panel"] == name] for name in "ABC"}
     dataset = first["dataset"].iloc[0]

@@ -59,11 +59,7 @@ class Fig04(Model):
     control_draws: Positive = Field(3, description="random matrices of the control, for each layer")
 
     def check(self, preset: Any) -> None:
-        """Check against other sections.
-
-        Raises:
-            ValueError: a data set that fig06.datasets does not have.
-        """
+        """Check against other sections; ValueError for a data set that fig06.datasets does not have."""
         check_among("datasets", self.datasets, "fig06.datasets", [task.dataset for task in preset.fig06.datasets])
 
 
@@ -123,12 +119,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure: for each task a row of the kernel's pictures and one of the network's, a column for each layer.
+    """Draw for each task a row of the kernel's pictures and one of the network's, a column for each layer.
 
-    Args:
-        table: from `tidy`, one protocol.
-        pictures: of the first image, by task, of its first seed.
-        skipped: tasks whose data are not there, with the reason.
+    The table is of one protocol; pictures are of the first image, by task, of its first seed; skipped are tasks without data.
     """
     tasks = list(dict.fromkeys(table["task"]))
     columns = 1 + int(table["layer"].max())
@@ -194,20 +187,14 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "of its pixels, and that of the lower picture with a random positive matrix in place of M."
     )
     number = table["image"].nunique()
-    lines = [
-        opening,
-        *starred_reservation(table["task"]),
-        "",
-        f"Means over {number} test images and {counted(draws.max(), 'draw')}, with 95 % intervals of the excess over {unit}:",
-        "",
-    ]
+    said = f"Means over {number} test images and {counted(draws.max(), 'draw')}, with 95 % intervals of the excess over {unit}:"
     cells = (
         [title(r.task), r.layer, f"{r.pearson:.3f}", f"{r.control:.3f}", with_interval(r.excess, r.low, r.high, "+.3f")]
         for r in means.itertuples()
     )
-    lines += markdown_table(["task", "layer", "correlation", "random", "excess"], cells)
-    lines += [*_plain_stages(table), *skipped_lines(skipped, title)]
-    return "\n".join(lines) + "\n"
+    rows = markdown_table(["task", "layer", "correlation", "random", "excess"], cells)
+    lines = [opening, *starred_reservation(table["task"]), "", said, "", *rows, *_plain_stages(table)]
+    return "\n".join([*lines, *skipped_lines(skipped, title)]) + "\n"
 
 
 def _plain_stages(table: pd.DataFrame) -> list[str]:
@@ -227,11 +214,10 @@ def _tasks(plan: "Plan") -> list[str]:
 
 def _seeds(plan: "Plan", protocol: str, task: str) -> list[int]:
     """The seeds of which there is both a fit and a network."""
-    trained = (
-        plan.seeds[: plan.panels[task].cnn.seeds]
-        if task in plan.panels
-        else plan.image_seeds(task, protocol, plan.images[task].seeds)
-    )
+    if task in plan.panels:
+        trained = plan.seeds[: plan.panels[task].cnn.seeds]
+    else:
+        trained = plan.image_seeds(task, protocol, plan.images[task].seeds)
     return trained[: plan.section(Fig04).seeds]
 
 

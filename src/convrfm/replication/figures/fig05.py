@@ -164,10 +164,7 @@ def _methods(present: Iterable[str]) -> list[str]:
 
 
 def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
-    """Bring the runs into one table, with the accuracy of each method and what it gains, for each task and noise level.
-
-    Args:
-        runs: fits of the kernels and trainings of the networks.
+    """Bring fits and trainings into one table, with the accuracy of each method and what it gains, by task and noise level.
 
     Returns:
         columns `panel`, `task`, `stand_in`, `protocol`, `sigma`, `noise_std`, `n_train`, `n_test`; `quantity` ("run",
@@ -231,12 +228,9 @@ def examples(images: np.ndarray, inside: np.ndarray, metric: np.ndarray, patch_s
 
 
 def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
+    """Draw the figure from the table of one protocol; tasks that are skipped leave a panel with the reason.
 
-    Args:
-        table: from `tidy`, one protocol.
-        pictures: from `examples`, by task, with the noise level as `sigma`.
-        skipped: tasks whose data are not there, with the reason; each leaves a panel that says so.
+    Pictures are from `examples`, by task, with the noise level as `sigma`.
     """
     tasks = list(dict.fromkeys(table["task"]))
     with figure_style():

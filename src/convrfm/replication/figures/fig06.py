@@ -203,14 +203,10 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
 
 
 def tidy(runs: Sequence[ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
-    """Bring the runs into one table, with the accuracy of each method and what it gains, for each task.
+    """Bring fits and trainings into one table, with the accuracy of each method and what it gains, for each task.
 
-    Compared are each method with CNTK, and each number of layers with the one before.
-    Of pairs, those draws are compared whose training images hold both classes.
-
-    Args:
-        runs: fits of the kernels and trainings of the networks; of the latter one for each task and seed.
-        counts: preparations of the images, whose metrics are the sizes of their classes. Local-signal tasks have none.
+    Compared are each method with CNTK, and each number of layers with the one before. Of pairs, those draws are compared whose
+    training images hold both classes; what these hold say `counts`, the preparations of images. Local-signal tasks have none.
 
     Returns:
         columns `task`, `classes` ("all", or a pair such as "0-1"), `stand_in`, `protocol`, `sigma` (NaN where there is none),
@@ -272,12 +268,9 @@ def _kernel_rows(run: ScoredRun) -> list[dict[str, Any]]:
 
 
 def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
+    """Draw the figure from the table of one protocol; tasks that are skipped have a row with the reason.
 
-    Args:
-        table: from `tidy`, one protocol.
-        layers: the tasks of panel B, those that are there.
-        skipped: tasks whose data are not there, with the reason; each has a row that says so.
+    Panel B has the tasks among `layers` that are there.
     """
     tasks = list(dict.fromkeys(table["task"]))
     shown = [task for task in dict.fromkeys(layers) if task in tasks]
@@ -341,7 +334,7 @@ def _draw_layers(curves: Axes, steps: Axes, estimates: pd.DataFrame, shown: list
         before = [layer_name(int(number) - 1) if number else "" for number in rows["layers"]]
         for axes, part, line in (
             (curves, rows[rows["quantity"] == "accuracy"], "-"),
-            (steps, rows[(rows["quantity"] == "difference") & (rows["against"] == before)], ""),
+            (steps, rows[(rows["quantity"] == "difference") & (rows["against"] == before)], "none"),
         ):
             places = (part["layers"] + shift).tolist()
             label = short_title(task) + star(task)

@@ -44,9 +44,6 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
     """What each method gains over CNTK on each pair: the rows "difference" of the table.
 
     Pairs whose training images hold one class only are not there: first images of data that lie class by class do.
-
-    Args:
-        table: from `convrfm.replication.figures.fig06.tidy`.
     """
     return table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(METHODS)]
 
@@ -56,9 +53,6 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
     The mean is over pairs, in points, and its 95 % interval over draws; seeds with equal images of all pairs are one draw. Of
     a single draw there is none: pairs share images, so that their intervals over test images do not add up.
-
-    Args:
-        table: from `convrfm.replication.figures.fig06.tidy`.
     """
     found = gains(table)
     runs = table[(table["quantity"] == "run") & (table["train_classes"] == 2)]
@@ -82,12 +76,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
-    """Draw a panel for each data set, with the pairs in the order of what ConvRFM gains.
-
-    Args:
-        table: from `convrfm.replication.figures.fig06.tidy`, one protocol.
-        skipped: data sets that are not there, with the reason; each has a panel that says so.
-    """
+    """Draw a panel for each data set, with pairs in the order of what ConvRFM gains, or the reason why it is skipped."""
     tasks = list(dict.fromkeys(table["task"]))
     found = gains(table)
     with figure_style():

@@ -73,10 +73,7 @@ TIMES = ("initial", "trained")
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
-    """Bring the measurements into one table.
-
-    Args:
-        runs: one for each network.
+    """Bring the measurements, one for each network, into one table.
 
     Returns:
         columns `panel`, `network`, `stand_in`, `protocol`, `images` (behind the AGOP), `layer` ("mean" for the mean over the
@@ -196,12 +193,7 @@ def _draw_powers(axes: Axes, table: pd.DataFrame, networks: list[str], colours: 
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
-    """Write the caption in Markdown; every number in it is computed from the table.
-
-    Args:
-        table: from `tidy`, one protocol.
-        skipped: networks whose data are not there, with the reason.
-    """
+    """Write the caption in Markdown; every number in it is computed from the table. Skipped are networks, with the reason."""
     means = table[(table["panel"] == "A") & (table["layer"] == "mean")]
     networks = list(dict.fromkeys(means["network"]))
     followed = set(table.loc[table["panel"] == "B", "network"])

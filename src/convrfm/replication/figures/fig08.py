@@ -218,10 +218,7 @@ _MEANS = {"pearson": "mean_pearson", "rotated_null": "mean_rotated_null", "initi
 
 
 def tidy(runs: list[Run]) -> pd.DataFrame:
-    """Bring the runs into one table, a row for each number.
-
-    Args:
-        runs: trainings, with their histories, and measurements of the ansatz.
+    """Bring trainings, with their histories, and measurements of the ansatz into one table, a row for each number.
 
     Returns:
         columns `panel`, `dataset`, `stand_in`, `width_divisor`, `protocol`, `seed`, `draw` (hash of its images), `n_train`,
@@ -339,12 +336,7 @@ def _note(table: pd.DataFrame) -> str:
 
 
 def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `tidy`, one protocol.
-        skipped: data sets that are not there, with the reason; each leaves a panel that says so.
-    """
+    """Draw the figure from the table of one protocol; data sets that are skipped leave a panel with the reason."""
     parts = list(_parts(table))
     rows = len(parts) + len(skipped)
     with figure_style():

@@ -202,12 +202,7 @@ def _with_all(each: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
 
 
 def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `tidy`, one protocol.
-        skipped: data sets that are not there, with the reason; they are named below the panels.
-    """
+    """Draw the figure from the table of one protocol; data sets that are skipped are named above the panels."""
     with figure_style():
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")
         panels = figure.subplots(1, 3, width_ratios=(1, 1, 0.75))

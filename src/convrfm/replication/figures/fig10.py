@@ -37,12 +37,7 @@ RFM, CNN, RANDOM = "ConvRFM", "CNN", "random"
 
 
 def pair_labels(rows: pd.DataFrame, shown: int) -> dict[str, list[str]]:
-    """What stands under the pictures of the network and of the random matrix: their correlation with ConvRFM's.
-
-    Args:
-        rows: of the table, of one data set and seed.
-        shown: images on the figure.
-    """
+    """What stands under the pictures of the network and of the random matrix: their correlation with ConvRFM's."""
     alike = rows[rows["quantity"] == "alike"].set_index("image")
     return {
         CNN: [f"r = {alike.loc[i, 'value']:.2f}" for i in range(shown)],
@@ -51,13 +46,7 @@ def pair_labels(rows: pd.DataFrame, shown: int) -> dict[str, list[str]]:
 
 
 def draw(table: pd.DataFrame, strips: Mapping[str, Strip], skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `convrfm.replication.figures.features.table_of`.
-        strips: of the first seed, by data set, with the rows `RFM`, `CNN` and `RANDOM`.
-        skipped: data sets that are not there, with the reason.
-    """
+    """Draw the figure from the strips of the first seed, by data set, with the rows `RFM`, `CNN` and `RANDOM`."""
     return draw_data_sets(table, strips, skipped, height=lambda _: 4.1, draw=_draw_strip)
 
 

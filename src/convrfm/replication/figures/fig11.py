@@ -34,12 +34,7 @@ class Fig11(FeatureFigure):
 
 
 def draw(table: pd.DataFrame, sheet: Sheet) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `convrfm.replication.figures.features.table_of`, of one data set.
-        sheet: of the first seed.
-    """
+    """Draw the figure from a table of one data set, and the sheet of its first seed."""
     first = first_seed(table)
     dataset, source, kernel = (first[name].iloc[0] for name in ("dataset", "source", "kernel"))
     with figure_style():

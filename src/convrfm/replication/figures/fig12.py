@@ -36,13 +36,7 @@ class Fig12(FeatureFigure):
 
 
 def draw(table: pd.DataFrame, sheets: Mapping[str, Sheet], skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `convrfm.replication.figures.features.table_of`.
-        sheets: of the first seed, by data set.
-        skipped: data sets that are not there, with the reason.
-    """
+    """Draw the figure from the sheets of the first seed, by data set."""
     return draw_data_sets(table, sheets, skipped, height=lambda sheet: 1.4 + 1.05 * len(sheet.images), draw=_draw_sheet)
 
 
@@ -66,11 +60,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
 
 
 def edge_sentences(rows: pd.DataFrame) -> str:
-    """How much images filtered by eigenvectors look like edges, and whether the edges lie as the eigenvectors do.
-
-    Args:
-        rows: of the table, of one data set, kernel and source.
-    """
+    """How much images filtered by one metric's eigenvectors look like edges, and whether edges lie as the eigenvectors do."""
     edges = proper_edges(rows)
     if len(edges) == 0:
         return "All top eigenvectors are constant: they find brightness, and no edges."

@@ -53,11 +53,7 @@ class FirstLayers(Model):
     rotations: Positive = Field(200, description="random rotations of the metric, and random matrices, that it is held against")
 
     def check(self, preset: Any) -> None:
-        """Check against other sections.
-
-        Raises:
-            ValueError: a data set that the section features does not have, or that has fewer training images.
-        """
+        """Check against other sections; ValueError for a data set that features does not have, or that has fewer images."""
         check_among("datasets", self.datasets, "features.tasks", [task.dataset for task in preset.features.tasks])
         for name in self.datasets:
             check_count("n_train: the largest number", max(self.n_train), name, "train")
@@ -116,11 +112,9 @@ def _tidy(job: Job) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure: a panel for each data set.
+    """Draw a panel for each data set; of those that are skipped, with the reason.
 
-    Args:
-        table: columns of `compare`, `dataset`, `stand_in`, `protocol`, `n_train` and `seed`.
-        skipped: data sets that are absent, with the reason; each leaves a panel that says so.
+    The table has the columns of `compare`, `dataset`, `stand_in`, `protocol`, `n_train` and `seed`.
     """
     datasets = list(dict.fromkeys(table["dataset"]))
     with figure_style():

@@ -89,11 +89,7 @@ class Printed(Model):
     )
 
     def check(self, preset: Any) -> None:
-        """Check against other sections.
-
-        Raises:
-            ValueError: a run on a data set without the fit of Figure 6 that repeats it.
-        """
+        """Check against other sections; ValueError for a run on a data set without the fit of Figure 6 that repeats it."""
         for name in self.runs:
             run = PRINTED[name]
             if run.sigma is None and not any(is_printed_fit(task, run) for task in preset.fig06.datasets):
@@ -181,14 +177,12 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         ours = {"accuracy": 100 * history["test_accuracy"], "squared error": history["test_error"]}
         for quantity, printed in (("accuracy", run.accuracy), ("squared error", run.squared_error)):
             for number, value in enumerate(printed):
-                rows.append(
-                    {
-                        "run": name, "task": run.task, "n_train": run.n_train, "n_test": run.n_test, "round": number,
-                        "quantity": quantity, "seed": int(keys["seed"]), "draw": draw_of(record),
-                        "ours": ours[quantity][number], "printed": value, "difference": ours[quantity][number] - value,
-                        "tolerance": run.tolerance[number] if quantity == "accuracy" else np.nan,
-                    }
-                )  # fmt: skip
+                rows.append({
+                    "run": name, "task": run.task, "n_train": run.n_train, "n_test": run.n_test, "round": number,
+                    "quantity": quantity, "seed": int(keys["seed"]), "draw": draw_of(record),
+                    "ours": ours[quantity][number], "printed": value, "difference": ours[quantity][number] - value,
+                    "tolerance": run.tolerance[number] if quantity == "accuracy" else np.nan,
+                })  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -211,12 +205,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
-    """Draw the figure, a column for each printed run.
-
-    Args:
-        table: from `tidy`.
-        skipped: printed runs whose data are not there, with the reason; each leaves a panel that says so.
-    """
+    """Draw a column for each printed run; of those that are skipped, a panel with the reason."""
     found = summary(table)
     runs = list(dict.fromkeys(table["run"]))
     with figure_style():

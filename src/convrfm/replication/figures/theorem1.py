@@ -88,11 +88,9 @@ def check_draw(size: Mapping[str, int], learning_rate: float, seed: int) -> "lis
 
 
 def tidy(checks: "Sequence[tuple[Mapping[str, int], int, TheoremCheck]]", protocol: str) -> pd.DataFrame:
-    """Bring the checks into one table, a row for each case, size, draw and point of evaluation.
+    """Bring checks, each with its size and seed, into one table, a row for each case, size, draw and point of evaluation.
 
-    Args:
-        checks: with the size (`images`, `channels`, `height`, `width`, `patch_size`, `filters`) and the seed of each.
-        protocol: it changes nothing here, and stands in every table.
+    The protocol changes nothing here, and stands in every table.
 
     Returns:
         columns `case`, `title`, `kind`, `images`, `channels`, `height`, `width`, `patch_size`, `filters`, `seed`, `point`,
@@ -100,22 +98,12 @@ def tidy(checks: "Sequence[tuple[Mapping[str, int], int, TheoremCheck]]", protoc
     """
     from convrfm.ansatz.theorem import CASES
 
-    cases = {case.name: case for case in CASES}
-    rows = [
-        {
-            "case": check.case,
-            "title": cases[check.case].title,
-            "kind": cases[check.case].kind,
-            **size,
-            "seed": seed,
-            "point": point,
-            "one_minus_rho": gap,
-            "rho": 1 - gap,
-            "others_moved": check.others_moved,
-        }
-        for size, seed, check in checks
-        for point, gap in check.gap.items()
-    ]
+    cases = {case.name: {"case": case.name, "title": case.title, "kind": case.kind} for case in CASES}
+    rows = []
+    for size, seed, check in checks:
+        shared = {**cases[check.case], **size, "seed": seed}
+        for point, gap in check.gap.items():
+            rows.append({**shared, "point": point, "one_minus_rho": gap, "rho": 1 - gap, "others_moved": check.others_moved})
     return pd.DataFrame(rows).assign(protocol=protocol, stand_in=False)
 
 
@@ -136,12 +124,7 @@ KIND_TITLES = {
 
 
 def draw(table: pd.DataFrame, shown: "Sequence[TheoremCheck]") -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: from `tidy`.
-        shown: checks of the cases in `SHOWN`.
-    """
+    """Draw the figure from the table, and from the checks of the cases in `SHOWN`."""
     with figure_style():
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1, 1.75))  # type: ignore[misc]
