@@ -68,10 +68,7 @@ class Claim(Rule):
 
 
 def read_claims(text: str) -> tuple[Claim, ...]:
-    """Read and check claims.
-
-    Args:
-        text: YAML, a list of claims.
+    """Read and check claims, a list in YAML.
 
     Raises:
         ClaimsError: a key, type or range is wrong, or an id is not unique.

@@ -28,7 +28,7 @@ absent, and stand-ins, narrow the scope of a verdict and do not change it; the r
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -128,40 +128,32 @@ def readings_of(rule: Rule, judges: Judges, evidence: Evidence) -> list[Reading]
     if len(evidence.rows) == 0:
         return found
     try:
-        for reading in judges.functions[rule.id](rule, evidence):
-            found.append(reading)  # noqa: PERF402  what was read before a failure is kept
+        # What was read before a failure is kept.
+        found.extend(judges.functions[rule.id](rule, evidence))
     except (ArithmeticError, AttributeError, DataError, LookupError, TypeError, ValueError) as error:
         evidence.problems.append(f"{evidence.path} is malformed ({type(error).__name__}: {error}): build it again")
     return found
 
 
 def quoted(rules: Mapping[str, Any], judges: Judges, evidence: Evidence) -> str:
-    """What the caption of a figure says of the claims: paragraphs in Markdown, each behind an empty line.
+    """What the caption of a figure says of the claims by its table: paragraphs in Markdown, each behind an empty line.
 
-    Args:
-        rules: by claim, the plain values of its `Rule`, as the settings of the figure carry them.
-        judges: of the figure.
-        evidence: the table at hand.
+    The rules are plain values by claim, as the settings of the figure carry them.
     """
     lines = []
     # A record sorts the keys of settings as words: A14 before A3.
     for name in sorted(rules, key=lambda name: (len(name), name)):
-        rule, own = Rule.model_validate(rules[name]), Evidence(evidence.rows, evidence.path, skipped=evidence.skipped)
+        rule, own = Rule.model_validate(rules[name]), replace(evidence, problems=[])
         found = decide(rule, readings_of(rule, judges, own), own.skipped, own.problems)
-        lines.append(
-            f"\n**{name}, {rule.title}**, by this figure's table alone: {found.verdict}. {found.reason}".rstrip() + "\n"
-        )
-    return "".join(lines)
+        lines.append(f"**{name}, {rule.title}**, by this figure's table alone: {found.verdict}. {found.reason}".rstrip())
+    return "".join(f"\n{line}\n" for line in lines)
 
 
 def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], problems: Iterable[str]) -> Decision:
     """Give the verdict on a claim by the rules above.
 
-    Args:
-        rule: what decides the claim.
-        readings: what its judges have read. What two tables show alike, with equal subject, quantity and number, counts once.
-        skipped: parts of figures that were not built, with the reason.
-        problems: what is not there or cannot be read.
+    What two tables show alike, with equal subject, quantity and number, counts once. Parts of figures that were not built are
+    skipped, with the reason; problems are what is not there or cannot be read.
     """
     once = {(each.condition, each.on, each.what, repr(each.number)): each for each in reversed(list(readings))}
     pairs = [(each, rule.conditions[each.condition]) for each in reversed(once.values())]

@@ -38,12 +38,7 @@ __all__ = ["claims_page", "generated_files", "main"]
 
 
 def claims_page(claims: Sequence[Claim], header: str) -> str:
-    """Write the page in Markdown.
-
-    Args:
-        claims: in their order.
-        header: says where the page comes from.
-    """
+    """Write the page on claims, in their order, in Markdown; a header says where it comes from."""
     lines = [
         "# Claims",
         "",
@@ -74,9 +69,7 @@ def _claim_section(claim: Claim) -> list[str]:
         "",
         f"**Condition.** {claim.condition_in_words()}",
         "",
-        "| measured | required | |",
-        "|---|---|---|",
-        *(_condition_row(each) for each in claim.conditions.values()),
+        *markdown_table(["measured", "required", ""], map(_condition_row, claim.conditions.values())),
         "",
         f"**If it fails.** {claim.failure_means}",
         "",
@@ -92,9 +85,9 @@ def _claim_section(claim: Claim) -> list[str]:
     return lines
 
 
-def _condition_row(condition: Condition) -> str:
+def _condition_row(condition: Condition) -> tuple[str, ...]:
     required = "reported only" if condition.soft and condition.bound == "printed" else condition.in_words()
-    return f"| {condition.quantity} | {required} | {'soft' if condition.soft else ''} |"
+    return condition.quantity, required, "soft" if condition.soft else ""
 
 
 STEP, HEIGHT, MARGIN = 80, 62, 12
@@ -121,9 +114,6 @@ def drawing(root: Path) -> str:
     """The drawing: the replication on the left, the library on the right, upper floors above what they import.
 
     A line is an import that no chain of other lines implies.
-
-    Args:
-        root: of the checkout, with `pyproject.toml` and `src/convrfm`.
     """
     package = root / "src/convrfm"
     left, right = _floors(root / "pyproject.toml")
@@ -356,15 +346,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="fail if a file differs from what would be written")
     check = parser.parse_args(arguments).check
     root = Path(__file__).parents[4]
-    drifted = []
-    for path, content in generated_files(root).items():
-        if path.exists() and path.read_text() == content:
-            continue
-        drifted.append(path.relative_to(root).as_posix())
-        if not check:
-            write_bytes(path, content.encode())
+    drifted = {path: text for path, text in generated_files(root).items() if not path.exists() or path.read_text() != text}
+    for path, text in ({} if check else drifted).items():
+        write_bytes(path, text.encode())
     if drifted:
-        sys.stdout.write(f"{'out of date' if check else 'written'}: {', '.join(drifted)}\n")
+        names = ", ".join(path.relative_to(root).as_posix() for path in drifted)
+        sys.stdout.write(f"{'out of date' if check else 'written'}: {names}\n")
     return 1 if check and drifted else 0
 
 

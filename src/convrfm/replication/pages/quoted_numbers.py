@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,48 +28,39 @@ __all__ = ["published_builds", "published_judgements", "quoted", "results_page",
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+?) -->)(?P<content>(?:(?!<!--).)*)(<!-- /generated -->)", re.DOTALL)
 
 _FIGURES = (
-    ("1, the ansatz in trained networks", "fig01", "fig01",
-     "correlation of filter covariance and AGOP: {fig01_lowest:.2f} to {fig01_highest:.2f}, beside two controls", "stand-in"),
-    ("2, images through both matrices", "fig02", "fig02",
-     "a pair of pictures for each layer of VGG11; random matrices do nearly as well in the first layers", "stand-in"),
-    ("3 and 10, first-layer features", "fig03 fig10", "fig03 fig10",
+    ("1, the ansatz in trained networks", "fig01", "stand-in",
+     "correlation of filter covariance and AGOP: {fig01_lowest:.2f} to {fig01_highest:.2f}, beside two controls"),
+    ("2, images through both matrices", "fig02", "stand-in",
+     "a pair of pictures for each layer of VGG11; random matrices do nearly as well in the first layers"),
+    ("3 and 10, first-layer features", "fig03 fig10", "stand-in",
      "edges among the top eigenvectors of ConvRFM's metric; images through it, through the network and through random controls",
-     "stand-in"),
-    ("4, layer by layer", "fig04", "fig04",
-     "on noisy bars, first-layer pictures correlate at {fig04_first_layer:.2f}, random ones at {fig04_first_layer_random:.2f}",
-     "bars real"),
-    ("5, local signal adaptivity", "fig05", "fig05",
-     "on noisy bars, ConvRFM gains {gain} points over the CNTK; Deep ConvRFM and networks beside it", "bars real"),
-    ("6, many data sets", "fig06", "fig06", "on noisy bars, ConvRFM gains {points06:.1f} points over the CNTK", "bars real"),
-    ("7, before and after training", "fig07", "fig07", "the correlation by network, layer, epoch and power of the AGOP",
-     "stand-in"),
-    ("8, the ansatz in SimpleNet", "fig08", "fig08",
+    ),
+    ("4, layer by layer", "fig04", "bars real",
+     "on noisy bars, first-layer pictures correlate at {fig04_first_layer:.2f}, random ones at {fig04_first_layer_random:.2f}"),
+    ("5, local signal adaptivity", "fig05", "bars real",
+     "on noisy bars, ConvRFM gains {gain} points over the CNTK; Deep ConvRFM and networks beside it"),
+    ("6, many data sets", "fig06", "bars real", "on noisy bars, ConvRFM gains {points06:.1f} points over the CNTK"),
+    ("7, before and after training", "fig07", "stand-in", "the correlation by network, layer, epoch and power of the AGOP"),
+    ("8, the ansatz in SimpleNet", "fig08", "stand-in",
      "mean correlation {fig08_trained:.2f} after training, {fig08_initial:.2f} before, {fig08_null:.2f} with rotated gradients",
-     "stand-in"),
-    ("9, patch size and pooling", "fig09", "fig09", "neither claim of the paper shows on the stand-ins", "stand-in"),
-    ("11 and 12, eigenvectors as filters", "fig11 fig12", "fig11 fig12",
-     "photographs and training images filtered by each eigenvector, with their orientation", "stand-in"),
-    ("Theorem 1", "theorem1", "theorem1",
-     "1 - correlation at most {theorem1_largest:.0e} where the theorem applies, at least {theorem1_controls:.2f} in controls",
-    "none needed"),
-    ("[beyond the paper](docs/beyond.md)", "beyond", "beyond",
-     "accuracy against images in the AGOP and in training, and the effect of each choice of the protocol", "bars real"),
-    ("the authors' printed numbers", "--config preset=workstation -- printed", "",
-     "accuracy and squared error of each round beside the printed ones", "downloads SVHN, MNIST"),
+    ),
+    ("9, patch size and pooling", "fig09", "stand-in", "neither claim of the paper shows on the stand-ins"),
+    ("11 and 12, eigenvectors as filters", "fig11 fig12", "stand-in",
+     "photographs and training images filtered by each eigenvector, with their orientation"),
+    ("Theorem 1", "theorem1", "none needed",
+     "1 - correlation at most {theorem1_largest:.0e} where the theorem applies, at least {theorem1_controls:.2f} in controls"),
+    ("[beyond the paper](docs/beyond.md)", "beyond", "bars real",
+     "accuracy against images in the AGOP and in training, and the effect of each choice of the protocol"),
+    ("the authors' printed numbers", "--config preset=workstation -- printed", "downloads SVHN, MNIST",
+     "accuracy and squared error of each round beside the printed ones"),
 )  # fmt: skip
-"""Rows of the README's table: figure, arguments of Snakemake, name in times.json, what one should see, data."""
+"""Rows of the README's table: figure, arguments of Snakemake, by which times.json knows it, data, what one should see."""
 
 _METHODS = ("ConvRFM", "Deep ConvRFM, stage 1", "Deep ConvRFM, stage 2", "CNN (Adam)", "CNN (SGD)")
 
 
 def quoted(root: Path) -> dict[Path, str]:
-    """Fill in the marked numbers of README, CONTRIBUTING and docs.
-
-    Args:
-        root: of the checkout.
-
-    Returns:
-        path and whole content of each page that has marked numbers.
+    """Fill in the marked numbers of README, CONTRIBUTING and docs of a checkout: the whole content of each such page.
 
     Raises:
         ConfigError: a page marks an unknown name, or a number at the start of a line.
@@ -145,8 +137,7 @@ def _duration(minutes: float) -> str:
 
 
 def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
+    if (match := re.search(pattern, text)) is None:
         msg = f"docs/benchmarks_ansatz.md: no text like {pattern!r}. Run benchmarks/ansatz.py, or adapt the pattern."
         raise ConfigError(msg)
     return match[1]
@@ -159,13 +150,8 @@ def _table(page: Path, first: str) -> dict[str, dict[str, str]]:
     if header is None:
         msg = f"{page.name}: no table whose first column is {first!r}."
         raise ConfigError(msg)
-    next(lines)
-    rows: dict[str, dict[str, str]] = {}
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        rows[_cells(line)[0]] = dict(zip(header, _cells(line), strict=True))
-    return rows
+    _, *rows = map(_cells, takewhile(lambda line: line.startswith("|"), lines))
+    return {cells[0]: dict(zip(header, cells, strict=True)) for cells in rows}
 
 
 def _cells(line: str) -> list[str]:
@@ -175,10 +161,10 @@ def _cells(line: str) -> list[str]:
 def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> list[str]:
     _, lowest, highest = _bars_range(quick["bars"])
     numbers = {**quick["figures"], "gain": f"{lowest:.1f} to {highest:.1f}", "points06": 100 * quick["figures"]["fig06_gain"]}
-    minutes = {name: _duration(entry["minutes"]) for name, entry in times.items()} | {"": "hours"}
+    minutes = {name: _duration(entry["minutes"]) for name, entry in times.items()} | {_FIGURES[-1][1]: "hours"}
     rows = (
-        [title, f"`snakemake -c2 {arguments}`", seen.format(**numbers), minutes[name], data]
-        for title, arguments, name, seen, data in _FIGURES
+        [title, f"`snakemake -c2 {arguments}`", seen.format(**numbers), minutes[arguments], data]
+        for title, arguments, data, seen in _FIGURES
     )
     return markdown_table(["figure", "command", "what you should see", "time", "data"], rows)
 
@@ -186,11 +172,7 @@ def _figure_rows(quick: dict[str, Any], times: dict[str, Any]) -> list[str]:
 def _bars_range(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
     """Points that the CNTK loses to noise, and the least and most that ConvRFM gains over it, on noisy bars."""
     accuracies = {row["sigma"]: row["value"] for row in rows if row["quantity"] == "accuracy" and row["method"] == "CNTK"}
-    gains = [
-        row["value"]
-        for row in rows
-        if row["quantity"] == "difference" and (row["method"], row["against"]) == ("ConvRFM", "CNTK")
-    ]
+    gains = [row["value"] for row in rows if (row["method"], row["against"]) == ("ConvRFM", "CNTK")]
     return 100 * (accuracies[min(accuracies)] - accuracies[max(accuracies)]), 100 * min(gains), 100 * max(gains)
 
 
@@ -217,11 +199,7 @@ def published_builds(root: Path) -> list[Path]:
 
 
 def published_judgements(root: Path) -> list[dict[str, Any]]:
-    """What audits of published builds say of each claim and protocol: the first that decides it, else the first measurement.
-
-    Args:
-        root: of the checkout.
-    """
+    """What audits of published builds say of each claim and protocol: the first that decides it, else the first measurement."""
     kept: dict[tuple[str, str | None], dict[str, Any]] = {}
     for folder in published_builds(root):
         for each in json.loads((folder / "audit/audit.json").read_text(encoding="utf-8"))["judgements"]:
@@ -232,11 +210,7 @@ def published_judgements(root: Path) -> list[dict[str, Any]]:
 
 
 def verdict_rows(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table in Markdown: for each claim the verdict, the number that decides it, and what was measured.
-
-    Args:
-        judgements: of `audit.json`.
-    """
+    """A table in Markdown of judgements of `audit.json`: the verdict, the number that decides it, and what was measured."""
     both = len({each["protocol"] for each in judgements if each["protocol"]}) > 1
     rows = []
     for each in judgements:
@@ -252,17 +226,8 @@ ABSENT = re.compile(r" is absent: .*?(\)$| Skipped, |$)", re.MULTILINE)
 """The reason why something was skipped, up to the end of its paragraph or to the next one."""
 
 
-def _without_reason(found: re.Match[str]) -> str:
-    return f" is absent{'' if found[1] == ')' else '.'}{found[1]}"
-
-
 def results_page(folder: Path, header: str) -> str:
-    """The page of a published build.
-
-    Args:
-        folder: of `published_builds`.
-        header: says where the page comes from.
-    """
+    """The page of one of the `published_builds`; a header says where it comes from."""
     audit, build = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("audit/audit.json", "build.json"))
     paths = sorted(folder.glob("figures/*/*.json"))
     records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
@@ -301,7 +266,8 @@ def results_page(folder: Path, header: str) -> str:
     for record in sorted(folder.glob("figures/*/*.md")):
         picture = record.with_suffix(".png").relative_to(folder).as_posix()
         # What is absent has its reason and its remedy in the file itself, once for each claim that it concerns.
-        caption = ABSENT.sub(_without_reason, record.read_text(encoding="utf-8").strip())
+        text = record.read_text(encoding="utf-8").strip()
+        caption = ABSENT.sub(lambda found: f" is absent{'' if found[1] == ')' else '.'}{found[1]}", text)
         lines += ["", f"## {record.stem}, protocol {record.parent.name}", "", f"![{record.stem}]({picture})", "", caption]
     return "\n".join(lines) + "\n"
 
