@@ -196,10 +196,7 @@ def paired(runs: pd.DataFrame, method: str, against: str) -> pd.Series:
 def difference(runs: pd.DataFrame, method: str, against: str) -> Estimate | None:
     """What a method gains over another on one task, paired by draw; None where no draw has both.
 
-    Args:
-        runs: of the task: `method`, and what `accuracy_of` takes.
-        method: the one that may gain.
-        against: the one that it is compared with.
+    The runs are of the task: `method`, and what `accuracy_of` takes.
     """
     values = paired(runs, method, against)
     if values.empty:

@@ -350,8 +350,7 @@ def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
     found = []
     for name, part in changed.items():
         for method in dict.fromkeys(part["method"]):
-            both = pd.concat([frame[frame["method"] == method].assign(method=label) for label, frame in
-                              (("changed", part), ("unchanged", base))])  # fmt: skip
+            both = _of_one_method(method, changed=part, unchanged=base)
             estimate = difference(both, "changed", "unchanged")
             changes = np.count_nonzero(paired(both, "changed", "unchanged"))
             if estimate is None or (method == "CNTK" and changes == 0):
@@ -364,6 +363,11 @@ def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def _of_one_method(method: str, **tables: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one method in several tables, as if these were the methods."""
+    return pd.concat([rows[rows["method"] == method].assign(method=name) for name, rows in tables.items()])
+
+
 def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped: Mapping[str, str]) -> Figure:
     """Draw the figure; tasks that are skipped leave a panel with the reason.
 
@@ -372,7 +376,8 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
     """
     has_choices = choices["task"] in set(table["task"])
     methods = list(dict.fromkeys(table["method"]))
-    colours = dict(zip(methods, palette("colorblind", len(methods)), strict=True))
+    looks = zip(methods, palette("colorblind", len(methods)), "os^Dv"[: len(methods)], strict=True)
+    marks = {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
     letters = iter("ABCDEF")
     with figure_style():
         figure = Figure(figsize=(7.2, 6.0 if has_choices else 2.8), layout="constrained")
@@ -382,13 +387,13 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         rest = iter(panels)
         if has_choices:
             axes = next(rest)
-            _draw_curves(axes, agop_curve(table, choices, protocol), "agop_images", colours)
+            _draw_curves(axes, agop_curve(table, choices, protocol), "agop_images", marks)
             sigma = table.loc[table["task"] == choices["task"], "sigma"].iloc[0]
             heading = rf"{short_title(choices['task'])}, $\sigma$ = {sigma:g}, n = {choices['n_train']}"
             axes.set(xlabel="images in the AGOP", title=heading)
         for task in dict.fromkeys(table["task"]):
             axes, rows = next(rest), size_curve(table, task, protocol)
-            _draw_curves(axes, rows, "n_train", colours)
+            _draw_curves(axes, rows, "n_train", marks)
             heading = rf"{short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}"
             axes.set(xlabel="training images", title=with_stand_ins(heading, [task], separator="\n", width=26))
         for axes in panels[: len(panels) - len(skipped)]:
@@ -397,25 +402,23 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
             write_reason(axes, short_title(task), reason)
         panels[0].set_ylabel("test accuracy (%)")
         # One for all panels: some of them lack methods that others have.
-        marks = {method: {"color": colour, "marker": _marker(method, colours)} for method, colour in colours.items()}
         handles = [Line2D([], [], label=method, **mark) for method, mark in marks.items()]
         parts[0].legend(handles=handles, loc="outside lower center", ncols=len(handles), title="mean, 95 % interval over draws")
         for part in parts[1:]:
             axes = part.subplots()
-            _draw_effects(axes, effects(table, choices), colours)
+            _draw_effects(axes, effects(table, choices), marks)
             letter(axes, next(letters), offset=-0.02)
     return figure
 
 
-def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[str, Any]) -> None:
+def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, marks: Mapping[str, dict[str, Any]]) -> None:
     """Mean and interval of each method against a number of images, on a logarithmic scale."""
     for method, rows in table.groupby("method", sort=False):
         by_number = {number: 100 * np.array(accuracy_of(part)[:3]) for number, part in rows.groupby(column)}
         summary = pd.DataFrame(by_number, index=["mean", "low", "high"]).T
-        axes.plot(
-            summary.index, summary["mean"], marker=_marker(method, colours), color=colours[method], label=method, zorder=3
-        )
-        axes.fill_between(summary.index, summary["low"], summary["high"], color=colours[method], alpha=0.13, linewidth=0)
+        axes.plot(summary.index, summary["mean"], label=method, zorder=3, **marks[method])
+        colour = marks[method]["color"]
+        axes.fill_between(summary.index, summary["low"], summary["high"], color=colour, alpha=0.13, linewidth=0)
     numbers = sorted(table[column].unique())
     axes.set_xscale("log")
     axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
@@ -425,32 +428,26 @@ def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, colours: Mapping[
     axes.grid(axis="y")
 
 
-def _marker(method: str, colours: Mapping[str, Any]) -> str:
-    """The marker of a method, the same in all panels."""
-    return "os^Dv"[list(colours).index(method)]
-
-
-def _draw_effects(axes: Axes, found: pd.DataFrame, colours: Mapping[str, Any]) -> None:
+def _draw_effects(axes: Axes, found: pd.DataFrame, marks: Mapping[str, dict[str, Any]]) -> None:
     """A row for each change, a dot with its interval for each method."""
     changes = list(dict.fromkeys(found["change"]))
-    methods = [method for method in colours if method in set(found["method"])]
+    methods = [method for method in marks if method in set(found["method"])]
     # A single wide interval would leave no room for the others: it is cut, and ends in an arrow.
     reach = 1.1 * max(found["mean"].abs().max() + 1, np.nanquantile(found[["mean", "low", "high"]].abs(), 0.9))
     for index, method in enumerate(methods):
         rows = found[found["method"] == method]
         heights = rows["change"].map(changes.index) + 0.17 * (index - (len(methods) - 1) / 2)
-        axes.hlines(heights, rows["low"], rows["high"], color=colours[method], linewidth=1.1)
-        axes.plot(rows["mean"], heights, _marker(method, colours), color=colours[method], label=method, markersize=4)
-        for side, ends in ((-1, rows["low"]), (1, rows["high"])):
+        colour = marks[method]["color"]
+        axes.hlines(heights, rows["low"], rows["high"], color=colour, linewidth=1.1)
+        axes.plot(rows["mean"], heights, linestyle="none", label=method, markersize=4, **marks[method])
+        for side, ends, arrow in ((-1, rows["low"], "<"), (1, rows["high"], ">")):
             cut = side * ends > reach
-            arrow = {"color": colours[method], "markersize": 4, "clip_on": False}
-            axes.plot([side * reach] * cut.sum(), heights[cut], "<>"[side > 0], **arrow)
+            axes.plot([side * reach] * cut.sum(), heights[cut], arrow, color=colour, markersize=4, clip_on=False)
     axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(changes)), [change.replace("`", "") for change in changes])
-    axes.set_ylim(len(changes) - 0.4, -0.6)
     axes.grid(axis="y", alpha=0.5)
-    axes.set_xlim(-reach, reach)
-    axes.set_xlabel("points of test accuracy against the protocol published, mean and 95 % interval over draws")
+    xlabel = "points of test accuracy against the protocol published, mean and 95 % interval over draws"
+    axes.set(xlim=(-reach, reach), ylim=(len(changes) - 0.4, -0.6), xlabel=xlabel)
 
 
 def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped: Mapping[str, str]) -> str:
@@ -470,8 +467,7 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
         lines += ["", *_of_sizes(next(letters), size_curve(table, task, protocol), task)]
     if choices["task"] in tasks:
         lines += ["", *_of_choices(next(letters), table, choices)]
-    lines += skipped_lines(skipped, short_title)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
 
 
 def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
@@ -488,9 +484,8 @@ def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list
         cells = [str(number)]
         for method in methods:
             cells.append(_accuracy(part, method))
-            both = pd.concat([frame[frame["method"] == method].assign(method=label) for label, frame in
-                              (("some", part), ("all", full))])  # fmt: skip
-            cells.append("-" if number == most else estimate_cell(difference(both, "some", "all")))
+            both = _of_one_method(method, some=part, every=full)
+            cells.append("-" if number == most else estimate_cell(difference(both, "some", "every")))
         rows.append(cells)
     header = ["images", *(title for method in methods for title in (method, f"against {most}"))]
     return [opening, "", *markdown_table(header, rows)]

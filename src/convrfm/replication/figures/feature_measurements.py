@@ -26,11 +26,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FeatureRun:
-    """One data set and seed.
+    """One data set and seed of the models.
 
     Attributes:
-        dataset: its name.
-        seed: of the models.
         draw: hash of the images that they are fitted to and compared on (12 hex digits).
         sizes: `n_train` and `n_test`, the images of the data set that models see.
         images: test images `(n, channels, height, width)`.

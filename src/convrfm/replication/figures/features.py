@@ -79,17 +79,13 @@ class FeatureTask(Model):
     network: FeatureNetwork = Field(description="the network to compare with")
 
     @model_validator(mode="after")
-    def _metrics_are_learned(self) -> Self:
+    def _parts_fit_together(self) -> Self:
         if self.rounds < 2:
             msg = "rounds must be at least 2: round 0 has the identity for a metric, which shows no feature"
             raise ValueError(msg)
         if min(self.patch_size, self.laplace_patch_size) < 2:
             msg = "patches must have at least 2x2 pixels: a single pixel has no orientation"
             raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _images_are_enough_and_large_enough(self) -> Self:
         check_counts(self.dataset, self.n_train, self.n_test)
         check_patches(self.depth, self.patch_size, self.size, self.dataset)
         if self.laplace_patch_size > self.size:
@@ -176,12 +172,9 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Sheet:
-    """Eigenvectors of one metric with images filtered by each.
+    """Eigenvectors of one metric `(k, channels, q, q)`, with the images that are shown and what each makes of them.
 
-    Attributes:
-        filters: `(k, channels, q, q)`.
-        images: `(m, channels, height, width)`, those that are shown.
-        pictures: `(k, m, height, width)`.
+    Images are `(m, channels, height, width)`, and pictures `(k, m, height, width)`.
     """
 
     filters: np.ndarray
@@ -191,12 +184,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Strip:
-    """Images and what matrices make of them.
-
-    Attributes:
-        images: `(m, channels, height, width)`.
-        pictures: by the name of the row, `(m, height, width)`.
-    """
+    """Images `(m, channels, height, width)`, and what matrices make of them `(m, height, width)`, by the name of the row."""
 
     images: np.ndarray
     pictures: Mapping[str, np.ndarray]
@@ -266,16 +254,14 @@ def oriented_gaps(table: pd.DataFrame) -> pd.DataFrame:
 
 def orientation_sentence(table: pd.DataFrame) -> str:
     """How many eigenvectors look like the edges they pick."""
-    rows = proper_edges(table)
     oriented = oriented_gaps(table)
-    if len(oriented) == 0:
+    if oriented.empty:
         return "No eigenvector has an orientation: nothing can be said of the edges it picks."
-    own, control = oriented["value"], oriented["control"]
+    every, median = (proper_edges(table)["quantity"] == "gap").sum(), oriented.median()
     return (
-        f"Of {int((rows['quantity'] == 'gap').sum())} eigenvectors that are neither constant nor negligible (at least "
-        f"{100 * NEGLIGIBLE:g} % of the trace), {len(oriented)} have an orientation (coherence of at least {COHERENT:g}). "
-        f"Median angle to the edges that they pick {own.median():.1f} degrees; to the edges that the other eigenvectors pick, "
-        f"{control.median():.1f}."
+        f"Of {every} eigenvectors that are neither constant nor negligible (at least {100 * NEGLIGIBLE:g} % of the trace), "
+        f"{len(oriented)} have an orientation (coherence of at least {COHERENT:g}). Median angle to the edges that they pick "
+        f"{median['value']:.1f} degrees; to the edges that the other eigenvectors pick, {median['control']:.1f}."
     )
 
 
@@ -292,8 +278,7 @@ def caption_of(name: str, rest: str, table: pd.DataFrame, skipped: Mapping[str, 
     draws = table.groupby("dataset")["draw"].nunique().max()
     over = f"{draws} draws" if draws > 1 else "the images of one draw"
     lines = [f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."]
-    standing = stand_in_note([*table["dataset"], *table["source"]])
-    if standing:
+    if standing := stand_in_note([*table["dataset"], *table["source"]]):
         lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
     lines += [f"**{short_title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
     return "\n\n".join([opening, *paragraphs, *lines]) + "\n"

@@ -58,12 +58,9 @@ class Fig03(FeatureFigure):
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the figure shows, of the first seed.
+    """What the figure shows, of the first seed: top eigenvectors by kernel `(k, channels, q, q)`, and two strips of pictures.
 
-    Attributes:
-        filters: top eigenvectors by kernel `(k, channels, q, q)`.
-        pairs: test images, with the rows of `convrfm.replication.figures.fig10`.
-        natural: large images, with rows "cntk", "laplace" and "sobel"; None where they are not there.
+    Pairs are test images with the rows of Figure 10; natural are large images with rows "cntk", "laplace" and "sobel", if any.
     """
 
     filters: Mapping[str, np.ndarray]

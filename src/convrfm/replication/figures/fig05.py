@@ -250,11 +250,9 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
                 shown = rows[(rows["quantity"] == quantity) & (rows["against"] == against)]
                 _draw_curves(panel, shown, methods, sorted(rows["sigma"].unique()))
                 panel.set_ylabel(label if index == 0 else "")
-            axes[0, index].set_title(
-                with_stand_ins(f"{short_title(task)}, n = {rows['n_train'].iloc[0]}", [task], separator="\n")
-            )
+            heading = with_stand_ins(f"{short_title(task)}, n = {rows['n_train'].iloc[0]}", [task], separator="\n")
             bottom, top = axes[0, index].get_ylim()
-            axes[0, index].set_ylim(max(0, bottom), min(101, top))
+            axes[0, index].set(title=heading, ylim=(max(0, bottom), min(101, top)))
             axes[-1, index].set_xlabel(r"noise level $\sigma$")
             letter(axes[0, index], "ABC"[index])
         handles = [*axes[0, -1].get_legend_handles_labels()[0], *interval_handles(table["over"])]
@@ -271,10 +269,10 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
 
 def _draws(table: pd.DataFrame) -> str:
     """How many draws stand behind the points of kernels, and of networks."""
-    accuracies = table[table["quantity"] == "accuracy"]
+    estimates = table[table["quantity"] == "accuracy"]
     parts = []
     for name, networks in (("kernels", False), ("CNNs", True)):
-        counts = accuracies.loc[accuracies["method"].str.startswith("CNN") == networks, "draws"]
+        counts = estimates.loc[estimates["method"].str.startswith("CNN") == networks, "draws"]
         if len(counts):
             parts.append(f"{name} {' to '.join(str(count) for count in sorted({counts.min(), counts.max()}))}")
     return f"mean over draws, {', '.join(parts)}"
@@ -331,8 +329,7 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
             "draw:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
-    lines += skipped_lines(skipped, short_title)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
 
 
 def _of_pictures(picture: Mapping[str, Any]) -> str:

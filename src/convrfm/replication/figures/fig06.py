@@ -170,23 +170,23 @@ def _local(plan: "Plan") -> list[str]:
 
 def runs_of(plan: "Plan", protocol: str, file: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
     """One file of every fit and training on data sets, or on pairs of their classes."""
-    return [
-        plan.run_file(kind, protocol, file, dataset=name, classes=classes, seed=seed)
-        for kind in ("image-rfm", "image-cnn")
-        for name in plan.ready(tasks)
-        for classes in tasks[name].class_sets
-        for seed in plan.image_seeds(name, protocol, tasks[name].seeds)
-    ]
+    kinds = ("image-rfm", "image-cnn")
+    return [plan.run_file(kind, protocol, file, **keys) for kind in kinds for keys in _draws(plan, protocol, tasks)]
 
 
 def counts_of(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
     """The files that count the images of each class."""
+    draws = _draws(plan, protocol, tasks)
+    return [path for keys in draws for path in plan.task_images({**keys, "protocol": protocol}, "metrics")]
+
+
+def _draws(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> list[dict[str, str]]:
+    """Data set, classes and seed of all images that are drawn."""
     return [
-        path
+        {"dataset": name, "classes": classes, "seed": str(seed)}
         for name in plan.ready(tasks)
         for classes in tasks[name].class_sets
         for seed in plan.image_seeds(name, protocol, tasks[name].seeds)
-        for path in plan.task_images({"dataset": name, "classes": classes, "seed": str(seed), "protocol": protocol}, "metrics")
     ]
 
 
@@ -278,43 +278,41 @@ def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str])
     with figure_style():
         figure = Figure(figsize=(7.2, max(5.0, 0.36 * (len(tasks) + len(skipped)) + 2.2)), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.55, 1))  # type: ignore[misc]
-        accuracies, gains = left.subplots(1, 2, sharey=True, width_ratios=(1, 1))
-        _draw_tasks(accuracies, gains, estimates, tasks, skipped)
-        letter(accuracies, "A", offset=-0.3)
+        scores, gains = left.subplots(1, 2, sharey=True, width_ratios=(1, 1))
+        _draw_tasks(scores, gains, estimates, tasks, skipped)
+        letter(scores, "A", offset=-0.3)
         curves, steps = right.subplots(2, 1, sharex=True, height_ratios=(1.3, 1))
         _draw_layers(curves, steps, estimates, shown)
         letter(curves, "B", offset=-0.2)
-        handles = [*accuracies.get_legend_handles_labels()[0], *interval_handles(estimates["over"])]
+        handles = [*scores.get_legend_handles_labels()[0], *interval_handles(estimates["over"])]
         left.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1, handletextpad=0.3)
         if note := starred_note(tasks):
             figure.supxlabel(note, fontsize=7)
     return figure
 
 
-def _draw_tasks(accuracies: Axes, gains: Axes, estimates: pd.DataFrame, tasks: list[str], skipped: Mapping[str, str]) -> None:
+def _draw_tasks(scores: Axes, gains: Axes, estimates: pd.DataFrame, tasks: list[str], skipped: Mapping[str, str]) -> None:
     """Panel A: a row for each task, a mark for each method, and beside it what each gains over CNTK."""
     marks = method_marks()
     for place, method in enumerate(METHODS):
         colour, marker = marks[method]
-        for axes, against in ((accuracies, ""), (gains, "CNTK")):
+        for axes, against in ((scores, ""), (gains, "CNTK")):
             rows = estimates[(estimates["method"] == method) & (estimates["against"] == against)]
             heights = [tasks.index(task) + 0.16 * (place - 1.5) for task in rows["task"]]
             draw_estimates(axes, heights, rows, colour=colour, marker=marker, label=method, horizontal=True)
     for row, reason in enumerate(skipped.values(), start=len(tasks)):
         lines = textwrap.wrap(f"SKIPPED: {reason}", 26, max_lines=2, placeholder=" ...")
         text = "\n".join(lines).replace("$", r"\$")
-        note = accuracies.text(0.02, row, text, transform=accuracies.get_yaxis_transform(), fontsize=6.5, va="center")
+        note = scores.text(0.02, row, text, transform=scores.get_yaxis_transform(), fontsize=6.5, va="center")
         note.set_in_layout(False)
     names = [_row_label(estimates, task) for task in tasks] + [short_title(task) for task in skipped]
-    accuracies.set_yticks(range(len(names)), names)
-    accuracies.set_ylim(len(names) - 0.5, -0.5)
-    left, right = accuracies.get_xlim()
-    accuracies.set_xlim(max(0, left), min(101, right))
-    accuracies.set_xlabel("test accuracy (%)")
+    scores.set_yticks(range(len(names)), names)
+    left, right = scores.get_xlim()
+    scores.set(ylim=(len(names) - 0.5, -0.5), xlim=(max(0, left), min(101, right)), xlabel="test accuracy (%)")
     gains.axvline(0, color="0.4", linewidth=0.8, zorder=1)
     gains.tick_params(axis="y", length=0)
     gains.set_xlabel("points gained over CNTK")
-    for axes in (accuracies, gains):
+    for axes in (scores, gains):
         axes.grid(axis="x")
 
 
@@ -340,13 +338,11 @@ def _draw_layers(curves: Axes, steps: Axes, estimates: pd.DataFrame, shown: list
             label = short_title(task) + star(task)
             draw_estimates(axes, places, part, colour=colour, marker=marker, label=label, line=line)
     most = int(estimates.loc[estimates["task"].isin(shown), "layers"].max()) if shown else 0
-    curves.set_ylabel("test accuracy (%)")
     bottom, top = curves.get_ylim()
-    curves.set_ylim(max(0, bottom), min(101, top))
+    curves.set(ylabel="test accuracy (%)", ylim=(max(0, bottom), min(101, top)))
     steps.axhline(0, color="0.4", linewidth=0.8, zorder=1)
-    steps.set_ylabel("points gained over\none layer less")
-    steps.set_xticks(range(most + 1))
-    steps.set_xlabel("layers that learn features\n(0: CNTK, 1: ConvRFM, then Deep)")
+    xlabel = "layers that learn features\n(0: CNTK, 1: ConvRFM, then Deep)"
+    steps.set(xticks=range(most + 1), xlabel=xlabel, ylabel="points gained over\none layer less")
     for axes in (curves, steps):
         axes.grid(axis="y")
     if shown:

@@ -116,13 +116,10 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
             axes.plot(where, 100 * rows["value"], marker, color=colour, markersize=2.2, label=method)
     if few:
         axes.set_xticks(range(len(pairs)), pairs)
-        axes.set_xlim(-0.5, len(pairs) - 0.5)
-        axes.set_xlabel("pair of classes, in the order of ConvRFM's gain")
+        axes.set(xlim=(-0.5, len(pairs) - 0.5), xlabel="pair of classes, in the order of ConvRFM's gain")
     else:
-        axes.set_xticks([])
-        axes.set_xlabel(f"{len(pairs)} pairs of classes, in the order of ConvRFM's gain")
-    axes.set_title(f"{title(task)}{star(task)}, n = {table['n_train'].iloc[0]}")
-    axes.set_ylabel("points gained\nover CNTK")
+        axes.set(xticks=[], xlabel=f"{len(pairs)} pairs of classes, in the order of ConvRFM's gain")
+    axes.set(title=f"{title(task)}{star(task)}, n = {table['n_train'].iloc[0]}", ylabel="points gained\nover CNTK")
     axes.grid(axis="y")
     kinds = interval_handles(found["over"]) if few else []
     axes.legend(handles=[*axes.get_legend_handles_labels()[0], *kinds], loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -150,8 +147,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         left_out = every - found[found["task"] == task]["classes"].nunique()
         if left_out:
             lines += ["", f"{title(task)}: {left_out} of {every} pairs are left out, as {ONE_CLASS}."]
-    lines += skipped_lines(skipped, title)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *skipped_lines(skipped, title)]) + "\n"
 
 
 FIGURE = FigureSpec(

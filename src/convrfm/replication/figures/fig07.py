@@ -129,7 +129,7 @@ def _draw_group(figure: SubFigure, table: pd.DataFrame, networks: list[str]) -> 
         panels = list(figure.subplot_mosaic([*above, *below]).values())
     _draw_before_and_after(panels[0], table[table["panel"] == "A"], networks, colours)
     if len(followed):
-        _draw_epochs(panels[1], followed, networks, colours)
+        _draw_epochs(panels[1], followed, colours)
     _draw_powers(panels[-1], table[table["panel"] == "C"], networks, colours)
     for panel, name in zip(panels, "ABC" if len(followed) else "AC", strict=True):
         shown = f"{name}'" if is_beyond(networks[0]) else name
@@ -155,8 +155,7 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
                 markerfacecolor="white" if when == "initial" else colours[network], elinewidth=1, zorder=3,
             )  # fmt: skip
     network_ticks(axes, networks)
-    axes.set_xlim(-0.5, len(networks) - 0.5)
-    axes.set_ylabel("correlation of CNFM and AGOP")
+    axes.set(xlim=(-0.5, len(networks) - 0.5), ylabel="correlation of CNFM and AGOP")
     axes.grid(axis="y")
     for name, face in (("at initialisation", "white"), ("trained", "0.3")):
         axes.plot([], [], "o", markersize=5.5, color="0.3", markerfacecolor=face, label=name)
@@ -164,15 +163,11 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
     axes.legend(loc="best")
 
 
-def _draw_epochs(axes: Axes, table: pd.DataFrame, networks: list[str], colours: Mapping[str, tuple]) -> None:
-    for network in networks:
-        rows = table[table["network"] == network]
-        if len(rows) == 0:
-            continue
+def _draw_epochs(axes: Axes, table: pd.DataFrame, colours: Mapping[str, tuple]) -> None:
+    for network, rows in table.groupby("network", sort=False):
         axes.plot(rows["epoch"], rows["value"], marker="o", markersize=3.5, color=colours[network], label=title(network))
         axes.fill_between(rows["epoch"], rows["low"], rows["high"], color=colours[network], alpha=0.15, linewidth=0)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("correlation, mean over layers")
+    axes.set(xlabel="epoch", ylabel="correlation, mean over layers")
     axes.grid(axis="y")
     axes.legend(loc="best")
 
@@ -184,8 +179,7 @@ def _draw_powers(axes: Axes, table: pd.DataFrame, networks: list[str], colours: 
             axes.plot(rows["power"], rows["value"], line, marker="o", markersize=3, color=colours[network])
     for name, line in (("trained", "-"), ("at initialisation", ":")):
         axes.plot([], [], line, color="0.3", label=name)
-    axes.set_xlabel("power p of the AGOP")
-    axes.set_ylabel("correlation of CNFM and AGOP$^p$")
+    axes.set(xlabel="power p of the AGOP", ylabel="correlation of CNFM and AGOP$^p$")
     powers = sorted(table["power"].unique())
     axes.set_xticks(powers, [str(Fraction(power)) for power in powers])
     axes.grid(axis="y")

@@ -325,11 +325,8 @@ def _mean_of(networks: np.ndarray) -> tuple[float, float, float]:
 
 def _note(table: pd.DataFrame) -> str:
     """What is not the paper's about one data set; empty where all is."""
-    parts = []
-    dataset = table["dataset"].iloc[0]
-    if is_stand_in(dataset):
-        parts.append(STAND_INS[dataset])
-    divisor = table["width_divisor"].iloc[0]
+    dataset, divisor = table[["dataset", "width_divisor"]].iloc[0]
+    parts = [STAND_INS[dataset]] if is_stand_in(dataset) else []
     if divisor > 1:
         parts.append(f"SimpleNet narrowed {divisor} times")
     return f"stand-in: {', '.join(parts)}" if parts else ""
@@ -372,10 +369,10 @@ def _draw_bars(axes: Axes, title: str, table: pd.DataFrame) -> None:
             axes.plot(places, bar.networks, ".", color="0.15", markersize=2)
         lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()), float(np.nan_to_num(bar.networks).min()))
     note = _note(table)
-    axes.set_title(textwrap.fill(title + (f" ({note})" if note else ""), 60))
-    axes.set_xticks(range(1, len(bars["trained"].value) + 1))
-    axes.set_ylim(lowest - (0.05 if lowest < 0 else 0), 1.03)
-    axes.set_ylabel("Pearson correlation")
+    axes.set(
+        title=textwrap.fill(title + (f" ({note})" if note else ""), 60), xticks=range(1, len(bars["trained"].value) + 1),
+        ylim=(lowest - (0.05 if lowest < 0 else 0), 1.03), ylabel="Pearson correlation",
+    )  # fmt: skip
     axes.grid(axis="y")
     axes.set_axisbelow(True)
 
@@ -395,8 +392,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     ticks = [0, *(epoch for epoch in (1, 3, 10, 30, 100, 300) if epoch < 0.5 * last), last]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("Pearson correlation,\nmean over layers")
+    axes.set(xlabel="epoch", ylabel="Pearson correlation,\nmean over layers")
     axes.grid(axis="y")
     if len(parts) > 1:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -418,9 +414,8 @@ def _accuracy_cells(table: pd.DataFrame) -> list[list[str]]:
     quantities = ("test_accuracy", "last_test_accuracy", "published_test_accuracy")
     cells = []
     for title, rows in _parts(table):
-        found = {quantity: rows.loc[rows["quantity"] == quantity, "value"] for quantity in quantities}
-        found[quantities[2]] = found[quantities[2]].head(1)
-        cells.append([title, *(_percent(found[quantity]) for quantity in quantities)])
+        chosen, last, published = (rows.loc[rows["quantity"] == quantity, "value"] for quantity in quantities)
+        cells.append([title, *map(_percent, (chosen, last, published.head(1)))])
     return cells
 
 
@@ -428,13 +423,9 @@ def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
     chosen = "best" if table["protocol"].iloc[0] == "published" else "chosen"
     cells = [[title.replace(", ", "\n"), *numbers] for title, *numbers in _accuracy_cells(table)]
     drawn = axes.table(
-        cells,
-        colLabels=["accuracy, %", chosen, "last", "published"],
-        colWidths=[0.24, 0.28, 0.28, 0.2],
-        cellLoc="center",
-        loc="upper center",
-        edges="horizontal",
-    )
+        cells, colLabels=["accuracy, %", chosen, "last", "published"], colWidths=[0.24, 0.28, 0.28, 0.2],
+        cellLoc="center", loc="upper center", edges="horizontal",
+    )  # fmt: skip
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(6)
     for (row, column), cell in drawn.get_celld().items():
@@ -457,20 +448,14 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "one, intervals are over parts of the images. B: mean over the layers against the epoch. C: test accuracies, of two "
         f"networks each; the first is of the epoch that is {epoch}."
     )
-    lines = [opening]
-    for title, rows in _parts(table):
-        lines += ["", _paragraph(title, rows)]
-    accuracies = _accuracy_cells(table)
-    lines += ["", *markdown_table(["test accuracy, %", "at that epoch", "at the last epoch", "published"], accuracies)]
-    lines += skipped_lines(skipped, short_title)
-    return "\n".join(lines) + "\n"
+    lines = [opening, *(f"\n{_paragraph(title, rows)}" for title, rows in _parts(table)), ""]
+    lines += markdown_table(["test accuracy, %", "at that epoch", "at the last epoch", "published"], _accuracy_cells(table))
+    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
 
 
 def _paragraph(title: str, table: pd.DataFrame) -> str:
-    bars, note = _bars(table), _note(table)
+    bars, note, shown, means = _bars(table), _note(table), table.iloc[0], _means(table)
     trained = bars["trained"].value
-    shown = table.iloc[0]
-    means = _means(table)
     nulls = table[table["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
     last, start = means.iloc[:, -1], means.iloc[:, 0]
     return (

@@ -141,10 +141,9 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
             "patch_size": int(keys["patch_size"]), "seed": int(keys["seed"]),
         }  # fmt: skip
         results = {
-            "test_accuracy": record["best_epoch_test_accuracy"],
-            "n_train": record["images_trained_on"],
+            "test_accuracy": record["best_epoch_test_accuracy"], "n_train": record["images_trained_on"],
             "n_test": record["images_tested_on"],
-        }
+        }  # fmt: skip
         parts.append(pd.DataFrame({**network, **part, **results}, index=part.index))
     table = pd.concat(parts, ignore_index=True)
     order = ["dataset", "architecture", "patch_size", "seed", "when", "index", "quantity"]
@@ -176,29 +175,23 @@ def contrasts(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
     means = of_networks(table, quantity)
     architectures = [name for name in POOLING if name in means.columns.get_level_values(0)]
     sizes = sorted(set(means.columns.get_level_values(1)))
-    # Claim, difference, within what, and the pairs that are compared and averaged.
-    compared: list[tuple[str, str, str, list[tuple[tuple[str, int], tuple[str, int]]]]] = []
+    # By claim and difference: the values that are averaged, by what each is within.
+    compared: dict[tuple[str, str], dict[str, pd.Series]] = {}
     for small, large in pairwise(sizes):
-        each = {name: [((name, small), (name, large))] for name in architectures}
-        compared += [("patch size", f"q = {small} - q = {large}", within, pairs) for within, pairs in _with_all(each)]
+        each = {name: means[name, small] - means[name, large] for name in architectures}
+        compared["patch size", f"q = {small} - q = {large}"] = each
     for other in ("Myrtle5", "vanilla"):
         if {"MyrtleMax", other} <= set(architectures):
-            each = {f"q = {size}": [(("MyrtleMax", size), (other, size))] for size in sizes}
-            name = f"maximum - {POOLING[other]}"
-            compared += [("pooling", name, within, pairs) for within, pairs in _with_all(each)]
+            each = {f"q = {size}": means["MyrtleMax", size] - means[other, size] for size in sizes}
+            compared["pooling", f"maximum - {POOLING[other]}"] = each
     rows = []
-    for claim, difference, within, pairs in compared:
-        values = np.mean([means[first] - means[second] for first, second in pairs], axis=0)
-        values = values[np.isfinite(values)]
-        mean, low, high = interval(values) if len(values) else (np.nan,) * 3
-        rows.append([claim, difference, within, mean, low, high, len(values), int((values > 0).sum())])
+    for (claim, difference), each in compared.items():
+        for within, own in {"all": list(each.values()), **{name: [values] for name, values in each.items()}}.items():
+            values = np.mean(own, axis=0)
+            values = values[np.isfinite(values)]
+            rows.append([claim, difference, within, *interval(values), len(values), int((values > 0).sum())])
     columns = ["claim", "difference", "within", "mean", "low", "high", "datasets", "agree"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _with_all(each: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
-    """What all have together, and what each has."""
-    return [("all", [pair for pairs in each.values() for pair in pairs]), *each.items()]
 
 
 def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
@@ -210,8 +203,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
         nulls = of_networks(table, "rotated_null").mean()
         for axes, (quantity, title), name in zip(panels, MEASURES.items(), "AB", strict=False):
             _draw_measure(axes, table, quantity)
-            axes.set_title(title)
-            axes.set_ylim(min(low, nulls.min()) - 0.05, 1.02)
+            axes.set(title=title, ylim=(min(low, nulls.min()) - 0.05, 1.02))
             letter(axes, name, offset=-0.22)
         _draw_nulls(panels[1], nulls)
         panels[0].set_ylabel("CNFM against patch-AGOP")
@@ -230,12 +222,11 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 def _heading(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     """What stands on the face of the figure about its data."""
     lines = []
-    stand_ins = list(dict.fromkeys(table.loc[table["stand_in"], "dataset"]))
-    if stand_ins:
-        lines.append(f"stand-in data, not the paper's: {', '.join(in_sentence(name) for name in stand_ins)}")
+    stand_ins = table.loc[table["stand_in"], "dataset"].unique()
+    if len(stand_ins):
+        lines.append(f"stand-in data, not the paper's: {', '.join(map(in_sentence, stand_ins))}")
     if skipped:
-        named = ", ".join(in_sentence(name) for name in skipped)
-        lines += textwrap.wrap(f"SKIPPED, reasons in the caption: {named}", 120)
+        lines += textwrap.wrap(f"SKIPPED, reasons in the caption: {', '.join(map(in_sentence, skipped))}", 120)
     return lines
 
 
@@ -286,11 +277,9 @@ def _draw_contrasts(axes: Axes, summary: pd.DataFrame) -> None:
         if row.datasets >= LEAST_FOR_INTERVALS:
             axes.plot([row.low, row.high], [height, height], color="0.15", linewidth=1.2)
     reach = 1.25 * max(axes.get_xlim(), key=abs)
-    axes.set_xlim(-abs(reach), abs(reach))
     axes.set_yticks(heights, [text.replace(" - ", "\n- ") for text in summary["difference"]])
-    axes.set_ylim(len(summary) - 0.5, -0.5)
-    axes.set_xlabel("difference of cosines")
-    axes.set_title("claimed: all positive")
+    axes.set(xlim=(-abs(reach), abs(reach)), ylim=(len(summary) - 0.5, -0.5))
+    axes.set(xlabel="difference of cosines", title="claimed: all positive")
 
 
 def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
@@ -314,8 +303,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"for {LEAST_FOR_INTERVALS} data sets or more; in A and B they end at 1."
     )
     lines = [opening, "", panels, "", *_means(table), "", *_contrasts(table), "", *_data(table)]
-    lines += skipped_lines(skipped, short_title)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
 
 
 def _means(table: pd.DataFrame) -> list[str]:

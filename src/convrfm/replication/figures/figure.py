@@ -41,11 +41,9 @@ METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "ModDate": 
 
 
 def run_inputs(runs: Callable[..., list[str]], *names: str) -> dict[str, FigureFiles]:
-    """The inputs of a figure that are files of its runs, by name.
+    """The inputs "metrics", "records" and "arrays" of a figure, or some of them, that are files of its runs, by name.
 
-    Args:
-        runs: gives the `file` "metrics", "record" or "arrays" of every run, for a plan and a protocol.
-        names: among "metrics", "records" and "arrays".
+    Runs are given by a function that gives the `file` "metrics", "record" or "arrays" of each, for a plan and a protocol.
     """
     files = {"metrics": "metrics", "records": "record", "arrays": "arrays"}
     return {name: partial(runs, file=files[name]) for name in names}

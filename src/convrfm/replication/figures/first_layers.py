@@ -64,16 +64,9 @@ QUANTITIES = {"whole": "whole matrices", "without_means": "without the mean of e
 
 
 def compare(metric: np.ndarray, cnfm: np.ndarray, patch_size: int, draws: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Pearson correlation of a metric with a network's filter covariance, beside what chance would give.
+    """Pearson correlation of a metric M `(d, d)` with (W - W_0)^T (W - W_0) `(d, d)`, beside what chance would give.
 
     Rotated, the metric keeps its eigenvalues and loses its directions; a random matrix has other eigenvalues, too.
-
-    Args:
-        metric: M of ConvRFM `(d, d)`.
-        cnfm: (W - W_0)^T (W - W_0) `(d, d)`.
-        patch_size: q, in pixels.
-        draws: rotations and random matrices.
-        rng: that draws them.
 
     Returns:
         a row for each of `QUANTITIES`: columns `quantity`, `value`, and of the rotated metric `rotated` (mean), `rotated_low`
@@ -116,14 +109,15 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 
     The table has the columns of `compare`, `dataset`, `stand_in`, `protocol`, `n_train` and `seed`.
     """
-    datasets = list(dict.fromkeys(table["dataset"]))
+    parts = dict(list(table.groupby("dataset", sort=False)))
+    count = len(skipped) + len(parts)
     with figure_style():
-        figure = Figure(figsize=(max(5.2, 2.6 * (len(datasets) + len(skipped))), 3.4), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, len(datasets) + len(skipped), sharey=True))
+        figure = Figure(figsize=(max(5.2, 2.6 * count), 3.4), layout="constrained")
+        panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
         for panel, (dataset, reason) in zip(panels, skipped.items(), strict=False):
             write_reason(panel, short_title(dataset), reason)
-        for panel, dataset, name in zip(panels[len(skipped) :], datasets, "ABC", strict=False):
-            _draw_data_set(panel, table[table["dataset"] == dataset])
+        for panel, (dataset, rows), name in zip(panels[len(skipped) :], parts.items(), "ABC", strict=False):
+            _draw_data_set(panel, rows)
             panel.set_title(with_stand_ins(short_title(dataset), [dataset], separator="\n", width=44))
             letter(panel, name)
         figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)

@@ -198,9 +198,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         draws = part.groupby("draw")["ours"].mean().to_numpy()
         mean, low, high = interval(draws)
         printed, tolerance = part["printed"].iloc[0], part["tolerance"].iloc[0]
-        row = {"run": run, "quantity": quantity, "round": number, "ours": mean, "low": low, "high": high}
-        row |= {"draws": len(draws), "printed": printed, "difference": mean - printed, "tolerance": tolerance}
-        rows.append(row)
+        rows.append({
+            "run": run, "quantity": quantity, "round": number, "ours": mean, "low": low, "high": high, "draws": len(draws),
+            "printed": printed, "difference": mean - printed, "tolerance": tolerance,
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -220,8 +221,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
                     axes.remove()
                     continue
                 _draw_panel(axes, part)
-                axes.set_ylabel(label)
-                axes.set_title(_title(PRINTED[name]) if row == 0 else "")
+                axes.set(ylabel=label, title=_title(PRINTED[name]) if row == 0 else "")
                 letter(axes, next(letters), offset=-0.3)
         for column, (name, reason) in enumerate(skipped.items(), len(runs)):
             write_reason(cells[0, column], _title(PRINTED[name]), reason)
@@ -235,8 +235,7 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     axes.plot(part["round"], part["printed"], "s--", color="0.35", markerfacecolor="white", label="printed by the authors")
     axes.plot(part["round"], part["ours"], "o-", color="C0", label="ours, mean and 95 % interval over draws")
     axes.vlines(part["round"], part["low"], part["high"], color="C0", linewidth=1.2)
-    axes.set_xticks(part["round"])
-    axes.set_xlabel("round")
+    axes.set(xticks=part["round"], xlabel="round")
     axes.grid(axis="y")
 
 
@@ -262,8 +261,7 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
             "",
             *markdown_table(["round", "quantity", "ours", "printed", "difference", "tolerance"], map(_row, part.itertuples())),
         ]
-    lines += skipped_lines(skipped, lambda name: _title(PRINTED[name]).replace("\n", ", "))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *skipped_lines(skipped, lambda name: _title(PRINTED[name]).replace("\n", ", "))]) + "\n"
 
 
 def _row(row: Any) -> tuple[object, ...]:

@@ -144,12 +144,7 @@ def _wrap(text: Text, whole: str, width: float) -> None:
 
 
 def skipped_lines(skipped: Mapping[str, str], title: Callable[[str], str]) -> list[str]:
-    """Lines of a caption in Markdown on the parts of a figure that are not there, each behind an empty line.
-
-    Args:
-        skipped: reasons, by the part of the figure.
-        title: gives the name of a part in figures.
-    """
+    """Lines of a caption on the parts of a figure that are not there, with the reasons, each behind an empty line."""
     return [f"\n**{title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
 
 
@@ -161,12 +156,7 @@ def markdown_table(header: Iterable[object], rows: Iterable[Iterable[object]]) -
 
 
 def draw_skipped(title: str, skipped: Mapping[str, str]) -> Figure:
-    """Draw a figure that says why there is none.
-
-    Args:
-        title: such as "Figure 5".
-        skipped: reasons, by the part of the figure.
-    """
+    """Draw a figure that says why there is none: the reasons, by its part, below a title such as "Figure 5"."""
     with figure_style():
         figure = Figure(figsize=(7.2, 1.6 * len(skipped) + 0.6), layout="constrained")
         figure.suptitle(f"{title}: SKIPPED")

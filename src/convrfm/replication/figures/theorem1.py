@@ -70,13 +70,7 @@ def theorem_1(claim: Rule, found: Evidence) -> Iterator[Reading]:
 
 
 def check_draw(size: Mapping[str, int], learning_rate: float, seed: int) -> "list[TheoremCheck]":
-    """Check all cases on one draw of images and targets.
-
-    Args:
-        size: `images`, `channels`, `height`, `width`, `patch_size` and `filters`.
-        learning_rate: of the one step.
-        seed: of the draw.
-    """
+    """Check all cases on one draw of images and targets, of a size: `images`, `channels`, `height`, `width` and so on."""
     # Imports PyTorch, which plans do not need; also below.
     from convrfm.ansatz.theorem import CASES, check_theorem
 
@@ -163,14 +157,12 @@ def _draw_gaps(axes: Axes, table: pd.DataFrame) -> None:
                 gaps, np.full(len(gaps), height + offset), markers[point], color=colours[case.kind],
                 markersize=3, markeredgewidth=0.4, markerfacecolor="none", alpha=0.8,
             )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xlim(1e-34, 10)
-    axes.set_xlabel(r"1 - $\rho$, Pearson correlation of all entries")
-    axes.set_yticks(range(len(present)), [case.title for case in present])
-    axes.set_ylim(len(present) - 0.4, -0.95)
-    axes.set_xticks([1e-30, 1e-20, 1e-10, 1])
     draws = table["seed"].nunique() * len(table.drop_duplicates(SIZE))
-    axes.set_title(f"{draws} draws for each, float64")
+    axes.set_yticks(range(len(present)), [case.title for case in present])
+    axes.set(
+        xscale="log", xlim=(1e-34, 10), xlabel=r"1 - $\rho$, Pearson correlation of all entries",
+        xticks=[1e-30, 1e-20, 1e-10, 1], ylim=(len(present) - 0.4, -0.95), title=f"{draws} draws for each, float64",
+    )  # fmt: skip
     for kind in dict.fromkeys(case.kind for case in present):
         axes.plot([], [], "o", color=colours[kind], label=KIND_TITLES[kind], markersize=4)
     for point, title in POINT_TITLES.items():

@@ -66,12 +66,8 @@ class StandIn(Model):
     )
 
     @model_validator(mode="after")
-    def _enough_digits(self) -> Self:
+    def _enough_digits_and_epochs(self) -> Self:
         check_counts("digits", self.n_train, self.n_test)
-        return self
-
-    @model_validator(mode="after")
-    def _snapshots_before_the_end(self) -> Self:
         if self.snapshots != sorted(set(self.snapshots)) or max(self.snapshots, default=0) >= self.epochs:
             msg = f"snapshots must be increasing and below epochs, {self.epochs}, but they are {self.snapshots}"
             raise ValueError(msg)
@@ -94,14 +90,10 @@ class Zoo(Model):
     measurement: Measurement = Field(description="how their AGOPs are measured")
 
     @model_validator(mode="after")
-    def _each_network_once(self) -> Self:
+    def _each_network_once_with_enough_images(self) -> Self:
         if not self.networks or len(set(self.networks)) < len(self.networks):
             msg = f"there must be at least one network, and each only once, but they are {self.networks}"
             raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _enough_images(self) -> Self:
         for standin in self.standins:
             if standin.n_train < self.measurement.images:
                 images, there = self.measurement.images, standin.n_train
@@ -177,23 +169,14 @@ def order(network: str) -> tuple[bool, int, int, str]:
 
 
 def mean_over_layers(metrics: pd.DataFrame, quantity: str, when: str) -> dict[str, float]:
-    """Mean of a quantity over the paper's layers of one network.
+    """Mean `value` of a quantity over the paper's layers of one network, when "trained" or "initial", with `low` and `high`.
 
     Where the means themselves were measured, with intervals that know of all layers at once, these are given. Otherwise
     the bounds are the means of the layers' bounds, as if all layers erred alike, which is the widest that they can be.
-
-    Args:
-        metrics: of one network, as `convrfm.replication.jobs.ansatz` writes them.
-        quantity: such as "pearson".
-        when: "trained" or "initial".
-
-    Returns:
-        `value`, `low`, `high`.
     """
     rows = metrics[(metrics["quantity"] == quantity) & (metrics["when"] == when) & (metrics["power"] == 1)]
-    measured = rows[rows["layer"] == "mean"]
-    if len(measured) == 0:
-        measured = rows[rows["in_paper"]]
+    of_mean = rows["layer"] == "mean"
+    measured = rows[of_mean if of_mean.any() else rows["in_paper"]]
     # One layer without an interval leaves the mean without one.
     return {name: float(np.mean(measured[name])) for name in ("value", "low", "high")}
 
@@ -206,16 +189,13 @@ def images_of(metrics: pd.DataFrame) -> dict[str, int]:
 def caption_of_networks(networks: list[str], skipped: Mapping[str, str]) -> list[str]:
     """Sentences on what the networks are, and on what is missing."""
     lines = []
-    standing = [title(network) for network in networks if is_stand_in(network)]
-    if standing:
-        lines += ["", f"{', '.join(standing)}: {STAND_IN_NOTE}; trained on the spot, not comparable with the paper."]
-    beyond = [title(network) for network in networks if is_beyond(network)]
-    if beyond:
-        said = (
-            f"{', '.join(beyond)}: {BEYOND_NOTE}; measured on test images of CIFAR-10, which they were not trained on, in the "
-            "first convolution of each block. Claims on networks of ImageNet leave them out."
+    if standing := ", ".join(title(network) for network in networks if is_stand_in(network)):
+        lines.append(f"\n{standing}: {STAND_IN_NOTE}; trained on the spot, not comparable with the paper.")
+    if beyond := ", ".join(title(network) for network in networks if is_beyond(network)):
+        lines.append(
+            f"\n{beyond}: {BEYOND_NOTE}; measured on test images of CIFAR-10, which they were not trained on, in the first "
+            "convolution of each block. Claims on networks of ImageNet leave them out."
         )
-        lines += ["", said]
     return [*lines, *skipped_lines(skipped, title)]
 
 
