@@ -29,7 +29,7 @@ from convrfm.replication.record.record import RUN_FILES
 from convrfm.replication.runs.protocols import chosen, selection_score
 
 __all__ = [
-    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "METHODS", "NONE", "ScoredRun", "accuracy_of", "difference",
+    "ACCURACY_NUMBERS", "ACCURACY_WORDS", "DRAWS", "METHODS", "NONE", "ScoredRun", "accuracy_of", "cell_in", "difference",
     "draw_estimates", "draw_of", "estimate_cell", "estimate_in", "gain", "how_chosen", "in_words", "interval_handles",
     "kernel_parts", "kernel_rows", "layer_name", "layer_parts", "method_marks", "network_row", "over_cntk", "paired",
     "read_scored_runs", "with_estimates",
@@ -342,6 +342,11 @@ def estimate_cell(found: Estimate | None, *, gain: bool = True) -> str:
     value, low, high = (100 * number for number in (found.value, found.low, found.high))
     shown = with_interval(value, low, high, "+.1f" if gain else ".1f")
     return shown + ("" if gain else " %") + ("†" if found.over == TEST_IMAGES else "")
+
+
+def cell_in(table: pd.DataFrame, method: str, against: str = "") -> str:
+    """The `estimate_cell` of what `estimate_in` finds."""
+    return estimate_cell(estimate_in(table, method, against), gain=bool(against))
 
 
 def draw_estimates(

@@ -14,29 +14,8 @@ from pydantic import Field, model_validator
 from convrfm.replication.claims.evidence import counted, with_interval
 from convrfm.replication.config.images import check_task
 from convrfm.replication.config.models import Model, Positive, each_once
-from convrfm.replication.figures.accuracies import (
-    accuracy_of,
-    difference,
-    draw_of,
-    estimate_cell,
-    how_chosen,
-    kernel_parts,
-    paired,
-)
+from convrfm.replication.figures import accuracies, style
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
-from convrfm.replication.figures.style import (
-    figure_style,
-    in_sentence,
-    is_stand_in,
-    letter,
-    markdown_table,
-    palette,
-    reservation,
-    short_title,
-    skipped_lines,
-    with_stand_ins,
-    write_reason,
-)
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs import Keys, RunKind
@@ -289,11 +268,11 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         settings, rfm = record["settings"], record["rfm"]
         fitted = record["images_fitted"]
         shared = {
-            "task": keys["task"], "stand_in": is_stand_in(keys["task"]), "protocol": keys["protocol"],
+            "task": keys["task"], "stand_in": style.is_stand_in(keys["task"]), "protocol": keys["protocol"],
             "variant": keys["variant"], "sigma": settings["sigma"], "n_train": settings["n_train"],
             "n_test": settings["n_test"],
             "agop_images": fitted if rfm["agop_samples"] == "all" else min(rfm["agop_samples"], fitted),
-            "selection": rfm["selection"], "seed": settings["seed"], "draw": draw_of(record),
+            "selection": rfm["selection"], "seed": settings["seed"], "draw": accuracies.draw_of(record),
         }  # fmt: skip
         score = f"{rfm['selection']}_accuracy"
         rows += [{**shared, "method": method, **chosen(part, score)} for method, part in _parts(metrics).items()]
@@ -305,7 +284,7 @@ def _parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     Later rounds can bring different choices to the same metric; the first one tells them apart.
     """
-    parts = kernel_parts(history)
+    parts = accuracies.kernel_parts(history)
     later = parts["ConvRFM"]
     return {"CNTK": parts.pop("CNTK"), FIRST_ROUND: later[later["round"] == 1], **parts}
 
@@ -351,8 +330,8 @@ def effects(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
     for name, part in changed.items():
         for method in dict.fromkeys(part["method"]):
             both = _of_one_method(method, changed=part, unchanged=base)
-            estimate = difference(both, "changed", "unchanged")
-            changes = np.count_nonzero(paired(both, "changed", "unchanged"))
+            estimate = accuracies.difference(both, "changed", "unchanged")
+            changes = np.count_nonzero(accuracies.paired(both, "changed", "unchanged"))
             if estimate is None or (method == "CNTK" and changes == 0):
                 continue
             found.append({
@@ -376,10 +355,10 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
     """
     has_choices = choices["task"] in set(table["task"])
     methods = list(dict.fromkeys(table["method"]))
-    looks = zip(methods, palette("colorblind", len(methods)), "os^Dv"[: len(methods)], strict=True)
-    marks = {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
+    looks = zip(methods, style.palette("colorblind", len(methods)), "os^Dv"[: len(methods)], strict=True)
+    marks: dict[str, dict[str, Any]] = {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
     letters = iter("ABCDEF")
-    with figure_style():
+    with style.figure_style():
         figure = Figure(figsize=(7.2, 6.0 if has_choices else 2.8), layout="constrained")
         heights = (1, 1.25) if has_choices else (1,)
         parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -389,17 +368,17 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
             axes = next(rest)
             _draw_curves(axes, agop_curve(table, choices, protocol), "agop_images", marks)
             sigma = table.loc[table["task"] == choices["task"], "sigma"].iloc[0]
-            heading = rf"{short_title(choices['task'])}, $\sigma$ = {sigma:g}, n = {choices['n_train']}"
+            heading = rf"{style.short_title(choices['task'])}, $\sigma$ = {sigma:g}, n = {choices['n_train']}"
             axes.set(xlabel="images in the AGOP", title=heading)
         for task in dict.fromkeys(table["task"]):
             axes, rows = next(rest), size_curve(table, task, protocol)
             _draw_curves(axes, rows, "n_train", marks)
-            heading = rf"{short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}"
-            axes.set(xlabel="training images", title=with_stand_ins(heading, [task], separator="\n", width=26))
+            heading = rf"{style.short_title(task)}, $\sigma$ = {rows['sigma'].iloc[0]:g}"
+            axes.set(xlabel="training images", title=style.with_stand_ins(heading, [task], separator="\n", width=26))
         for axes in panels[: len(panels) - len(skipped)]:
-            letter(axes, next(letters))
+            style.letter(axes, next(letters))
         for axes, (task, reason) in zip(rest, skipped.items(), strict=True):
-            write_reason(axes, short_title(task), reason)
+            style.write_reason(axes, style.short_title(task), reason)
         panels[0].set_ylabel("test accuracy (%)")
         # One for all panels: some of them lack methods that others have.
         handles = [Line2D([], [], label=method, **mark) for method, mark in marks.items()]
@@ -407,14 +386,14 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
         for part in parts[1:]:
             axes = part.subplots()
             _draw_effects(axes, effects(table, choices), marks)
-            letter(axes, next(letters), offset=-0.02)
+            style.letter(axes, next(letters), offset=-0.02)
     return figure
 
 
 def _draw_curves(axes: Axes, table: pd.DataFrame, column: str, marks: Mapping[str, dict[str, Any]]) -> None:
     """Mean and interval of each method against a number of images, on a logarithmic scale."""
     for method, rows in table.groupby("method", sort=False):
-        by_number = {number: 100 * np.array(accuracy_of(part)[:3]) for number, part in rows.groupby(column)}
+        by_number = {number: 100 * np.array(accuracies.accuracy_of(part)[:3]) for number, part in rows.groupby(column)}
         summary = pd.DataFrame(by_number, index=["mean", "low", "high"]).T
         axes.plot(summary.index, summary["mean"], label=method, zorder=3, **marks[method])
         colour = marks[method]["color"]
@@ -455,9 +434,10 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
     draws = table.groupby(["protocol", "task"])["draw"].nunique().max()
     tasks = list(dict.fromkeys(table["task"]))
     opening = (
-        f"**Beyond the paper** (curves: protocol {protocol}, ridge and round chosen {how_chosen(protocol)}). CNTK is the "
-        "kernel without feature learning, ConvRFM its best round from round 1 on, and beside it round 1 alone; each stage of "
-        f"Deep ConvRFM is by itself. {counted(draws, 'draw')}; intervals are 95 %, Student's; differences are paired by draw."
+        f"**Beyond the paper** (curves: protocol {protocol}, ridge and round chosen {accuracies.how_chosen(protocol)}). CNTK "
+        "is the kernel without feature learning, ConvRFM its best round from round 1 on, and beside it round 1 alone; each "
+        f"stage of Deep ConvRFM is by itself. {counted(draws, 'draw')}; intervals are 95 %, Student's; differences are paired "
+        "by draw."
     )
     lines = [opening]
     letters = iter("ABCDEF")
@@ -467,7 +447,7 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
         lines += ["", *_of_sizes(next(letters), size_curve(table, task, protocol), task)]
     if choices["task"] in tasks:
         lines += ["", *_of_choices(next(letters), table, choices)]
-    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.short_title)]) + "\n"
 
 
 def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list[str]:
@@ -475,8 +455,8 @@ def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list
     methods = [method for method in dict.fromkeys(curve["method"]) if method != "CNTK"]
     most = curve["agop_images"].max()
     opening = (
-        f"**{name}**, {in_sentence(choices['task'])}, {choices['n_train']} training images: accuracy against the number of "
-        "images in the AGOP, and difference to all of them. The authors' code takes the first 20."
+        f"**{name}**, {style.in_sentence(choices['task'])}, {choices['n_train']} training images: accuracy against the number "
+        "of images in the AGOP, and difference to all of them. The authors' code takes the first 20."
     )
     rows = []
     full = curve[curve["agop_images"] == most]
@@ -485,10 +465,10 @@ def _of_agop(name: str, curve: pd.DataFrame, choices: Mapping[str, Any]) -> list
         for method in methods:
             cells.append(_accuracy(part, method))
             both = _of_one_method(method, some=part, every=full)
-            cells.append("-" if number == most else estimate_cell(difference(both, "some", "every")))
+            cells.append("-" if number == most else accuracies.estimate_cell(accuracies.difference(both, "some", "every")))
         rows.append(cells)
     header = ["images", *(title for method in methods for title in (method, f"against {most}"))]
-    return [opening, "", *markdown_table(header, rows)]
+    return [opening, "", *style.markdown_table(header, rows)]
 
 
 def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
@@ -496,23 +476,27 @@ def _of_sizes(name: str, curve: pd.DataFrame, task: str) -> list[str]:
     first = curve.iloc[0]
     deep = [method for method in dict.fromkeys(curve["method"]) if method.startswith("Deep")]
     opening = (
-        f"**{name}, {short_title(task)}**{reservation(task)}, sigma = {first['sigma']:g}: accuracy against the number of "
-        f"training images; {first['n_test']} test images, the same for all."
+        f"**{name}, {style.short_title(task)}**{style.reservation(task)}, sigma = {first['sigma']:g}: accuracy against the "
+        f"number of training images; {first['n_test']} test images, the same for all."
     )
     header = ["training images", "CNTK", "ConvRFM", "ConvRFM over CNTK", *(f"{method}, over ConvRFM" for method in deep)]
     rows = []
     for number, part in curve.groupby("n_train"):
-        cells = [_accuracy(part, "CNTK"), _accuracy(part, "ConvRFM"), estimate_cell(difference(part, "ConvRFM", "CNTK"))]
-        cells += [estimate_cell(difference(part, method, "ConvRFM")) for method in deep]
+        cells = [
+            _accuracy(part, "CNTK"),
+            _accuracy(part, "ConvRFM"),
+            accuracies.estimate_cell(accuracies.difference(part, "ConvRFM", "CNTK")),
+        ]
+        cells += [accuracies.estimate_cell(accuracies.difference(part, method, "ConvRFM")) for method in deep]
         rows.append([number, *cells])
-    return [opening, "", *markdown_table(header, rows)]
+    return [opening, "", *style.markdown_table(header, rows)]
 
 
 def _accuracy(table: pd.DataFrame, method: str) -> str:
     rows = table[table["method"] == method]
     if rows.empty:
         return "-"
-    value, low, high, *_ = accuracy_of(rows)
+    value, low, high, *_ = accuracies.accuracy_of(rows)
     return with_interval(100 * value, 100 * low, 100 * high, ".1f")
 
 
@@ -527,12 +511,12 @@ def _of_choices(name: str, table: pd.DataFrame, choices: Mapping[str, Any]) -> l
         for row in found.itertuples()
     }
     opening = (
-        f"**{name}, single choices**, {in_sentence(choices['task'])}, {choices['n_train']} training images: one change at "
-        "a time to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as the "
-        "change says; a dash where a method was not run, or does not depend on the change."
+        f"**{name}, single choices**, {style.in_sentence(choices['task'])}, {choices['n_train']} training images: one change "
+        "at a time to the protocol `published`, and `corrected` as a whole. Points of accuracy gained, each method chosen as "
+        "the change says; a dash where a method was not run, or does not depend on the change."
     )
     rows = ([change, *(cells.get((change, method), "-") for method in methods)] for change in dict.fromkeys(found["change"]))
-    return [opening, "", *markdown_table(["change", *methods], rows), "", _verdict(found)]
+    return [opening, "", *style.markdown_table(["change", *methods], rows), "", _verdict(found)]
 
 
 def _verdict(found: pd.DataFrame) -> str:

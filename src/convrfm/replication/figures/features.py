@@ -28,18 +28,9 @@ from convrfm.replication.claims.evidence import (
 )
 from convrfm.replication.config.images import PreparedSet, check_count, check_counts, check_patches
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
+from convrfm.replication.figures import style
 from convrfm.replication.figures.accuracies import how_chosen
 from convrfm.replication.figures.figure import FigureFiles
-from convrfm.replication.figures.style import (
-    bare,
-    figure_style,
-    in_sentence,
-    is_stand_in,
-    short_title,
-    show_picture,
-    stand_in_note,
-    write_reason,
-)
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
@@ -201,7 +192,7 @@ def table_of(parts: Sequence[pd.DataFrame], protocol: str) -> pd.DataFrame:
     """
     defaults = {"eigenvector": 0, "image": -1}
     table = pd.concat([part.assign(**{n: default for n, default in defaults.items() if n not in part}) for part in parts])
-    stand_in = table["dataset"].map(is_stand_in) | table["source"].map(is_stand_in)
+    stand_in = table["dataset"].map(style.is_stand_in) | table["source"].map(style.is_stand_in)
     return table.assign(stand_in=stand_in, protocol=protocol)[COLUMNS].reset_index(drop=True)
 
 
@@ -278,27 +269,27 @@ def caption_of(name: str, rest: str, table: pd.DataFrame, skipped: Mapping[str, 
     draws = table.groupby("dataset")["draw"].nunique().max()
     over = f"{draws} draws" if draws > 1 else "the images of one draw"
     lines = [f"Intervals are at 95 %, over {over}. Of the images that are compared, those of highest contrast are shown."]
-    if standing := stand_in_note([*table["dataset"], *table["source"]]):
+    if standing := style.stand_in_note([*table["dataset"], *table["source"]]):
         lines.append(f"{standing[0].upper()}{standing[1:]}; not comparable with the paper.")
-    lines += [f"**{short_title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
+    lines += [f"**{style.short_title(part)}**: SKIPPED ({reason})" for part, reason in skipped.items()]
     return "\n\n".join([opening, *paragraphs, *lines]) + "\n"
 
 
 def by_data_set(table: pd.DataFrame, sentences: Callable[[pd.DataFrame], str]) -> Iterator[str]:
     """A paragraph for each data set, from its rows."""
     for dataset, rows in table.groupby("dataset", sort=False):
-        yield f"**{short_title(str(dataset))}**: {sentences(rows)}"
+        yield f"**{style.short_title(str(dataset))}**: {sentences(rows)}"
 
 
 def show(cell: Axes, picture: np.ndarray) -> None:
     """Show an image `(channels, height, width)` in [0, 1], or a picture `(height, width)` from smallest to largest value."""
     if picture.ndim == 2:
-        show_picture(cell, picture)
+        style.show_picture(cell, picture)
     elif len(picture) == 1:
         cell.imshow(picture[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     else:
         cell.imshow(picture.transpose(1, 2, 0), interpolation="nearest")
-    bare(cell)
+    style.bare(cell)
 
 
 def show_filter(cell: Axes, window: np.ndarray) -> None:
@@ -340,7 +331,7 @@ def draw_data_sets(
 
     What is `shown` of a data set takes some inches of `height`, and is drawn with its rows of the first seed.
     """
-    with figure_style():
+    with style.figure_style():
         heights = [height(content) for content in shown.values()] + [0.9] * len(skipped)
         figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -348,7 +339,7 @@ def draw_data_sets(
             draw(part, content, first_seed(table[table["dataset"] == dataset]))
             letter_part(part, name)
         for part, (dataset, reason) in zip(parts[len(shown) :], skipped.items(), strict=True):
-            write_reason(part.subplots(), short_title(dataset), reason)
+            style.write_reason(part.subplots(), style.short_title(dataset), reason)
     return figure
 
 
@@ -472,7 +463,7 @@ def excess_number(rows: pd.DataFrame) -> Number:
 def by_metric(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each metric on each kind of images, with a name."""
     for (dataset, source, kernel), own in rows.groupby(["dataset", "source", "kernel"], sort=False):
-        yield f"{KERNELS.get(kernel, kernel)} of {in_sentence(dataset)} on {in_sentence(source)}", own
+        yield f"{KERNELS.get(kernel, kernel)} of {style.in_sentence(dataset)} on {style.in_sentence(source)}", own
 
 
 def edge_detectors(claim: Rule, found: Evidence) -> Iterator[Reading]:
@@ -501,4 +492,4 @@ def kernels_and_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
             ("without_brightness", "alike_without_means", "the same with each patch's mean left out"),
         ):
             number = excess_number(rows[rows["quantity"] == quantity])
-            yield found.reading(rows, condition, short_title(str(dataset)), f"{words}, {over_in_words(rows)}", number)
+            yield found.reading(rows, condition, style.short_title(str(dataset)), f"{words}, {over_in_words(rows)}", number)

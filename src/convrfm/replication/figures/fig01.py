@@ -12,26 +12,9 @@ from pydantic import Field
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, spoken_of
 from convrfm.replication.config.models import Model, check_among
+from convrfm.replication.figures import zoo
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import bare, figure_style, letter, markdown_table, palette, write_reason
-from convrfm.replication.figures.zoo import (
-    Run,
-    ansatz_needs,
-    ansatz_runs,
-    caption_of_networks,
-    groups_of,
-    images_of,
-    is_beyond,
-    is_stand_in,
-    mean_over_layers,
-    measurements,
-    network_ticks,
-    note_of,
-    number_cell,
-    order,
-    title,
-    zoo_runs,
-)
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
@@ -81,7 +64,7 @@ def trained_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
             if len(own) == 1:
                 row = own.iloc[0]
                 number = Number(float(row["value"]), bounds(row))
-                yield found.reading(own, condition, title(str(network)), what, number)
+                yield found.reading(own, condition, zoo.title(str(network)), what, number)
             else:
                 found.problems.append(f"{found.path} has {len(own)} rows of {quantity} for {network}, where one is due")
 
@@ -104,7 +87,7 @@ BARS = {
 """Quantities shown as bars, with their names in the legend."""
 
 
-def tidy(runs: list[Run]) -> pd.DataFrame:
+def tidy(runs: list[zoo.Run]) -> pd.DataFrame:
     """Bring the measurements, one for each network, into one table.
 
     Returns:
@@ -117,13 +100,16 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         upper one of the null) and `gain_over_control` (A2).
     """
     rows = []
-    for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):
-        trained = mean_over_layers(metrics, "pearson", "trained")
+    for network, protocol, metrics in sorted(runs, key=lambda run: zoo.order(run[0])):
+        trained = zoo.mean_over_layers(metrics, "pearson", "trained")
         found = {
             "pearson": trained,
-            "initial_pearson": mean_over_layers(metrics, "pearson", "initial"),
-            **{name: mean_over_layers(metrics, name, "trained") for name in ("initial_cnfm", "rotated_null", "random_filters")},
-            "gain_over_initial": mean_over_layers(metrics, "gain", "trained"),
+            "initial_pearson": zoo.mean_over_layers(metrics, "pearson", "initial"),
+            **{
+                name: zoo.mean_over_layers(metrics, name, "trained")
+                for name in ("initial_cnfm", "rotated_null", "random_filters")
+            },
+            "gain_over_initial": zoo.mean_over_layers(metrics, "gain", "trained"),
         }
         null, control = found["rotated_null"], found["initial_cnfm"]
         opposite = {"value": "value", "low": "high", "high": "low"}
@@ -133,16 +119,16 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         each = single[(single["quantity"] == "pearson") & (single["when"] == "trained") & (single["power"] == 1)]
         # Of NumPy: a layer that is missing makes the lowest one missing.
         found["lowest_pearson"] = {"value": float(each["value"].to_numpy().min()), "low": np.nan, "high": np.nan}
-        shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol, **images_of(metrics)}
+        shared = {"network": network, "stand_in": zoo.is_stand_in(network), "protocol": protocol, **zoo.images_of(metrics)}
         shared["layers"] = single["layer"].nunique()
         rows += [{**shared, "quantity": quantity, **numbers} for quantity, numbers in found.items()]
     return pd.DataFrame(rows)
 
 
-def growth(runs: list[Run]) -> pd.DataFrame:
+def growth(runs: list[zoo.Run]) -> pd.DataFrame:
     """Mean correlation from the first images alone: columns `network`, `images`, `value`; no rows where it is not known."""
     rows = []
-    for network, _, metrics in sorted(runs, key=lambda run: order(run[0])):
+    for network, _, metrics in sorted(runs, key=lambda run: zoo.order(run[0])):
         chosen = metrics[(metrics["quantity"] == "growth") & (metrics["when"] == "trained") & metrics["in_paper"]]
         means = chosen.groupby("images")["value"].mean()
         rows += [{"network": network, "images": images, "value": value} for images, value in means.items()]
@@ -151,19 +137,19 @@ def growth(runs: list[Run]) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) -> Figure:
     """Draw the figure from the table of one protocol, from `growth`, and from matrices of the first convolution, by network."""
-    groups = groups_of(dict.fromkeys(table["network"]))
+    groups = zoo.groups_of(dict.fromkeys(table["network"]))
     with figure_style():
         figure = Figure(figsize=(7.2, 4.3 if len(groups) == 1 else 8.0), layout="constrained")
         heights = [1.7] * len(groups) + [1.0]
         *above, below = figure.subfigures(len(groups) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
         for row, networks in zip(above, groups, strict=True):
             left, right = row.subplots(1, 2, width_ratios=(2.4, 1))
-            beyond = is_beyond(networks[0])
+            beyond = zoo.is_beyond(networks[0])
             _draw_bars(left, table[table["network"].isin(networks)], networks)
             letter(left, "A'" if beyond else "A", offset=-0.09)
             _draw_growth(right, grown[grown["network"].isin(networks)], networks)
             letter(right, "B'" if beyond else "B", offset=-0.22)
-            if note := note_of(networks):
+            if note := zoo.note_of(networks):
                 row.suptitle(note, fontsize=8, style="italic")
         cells = below.subplots(1, 2 * len(heats) or 1, squeeze=False)[0]
         for index, (network, heat) in enumerate(heats.items()):
@@ -185,7 +171,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
         known = rows["low"].notna().to_numpy()
         reach = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]]).clip(min=0)
         axes.errorbar(x[known], rows["value"][known], reach[:, known], fmt="none", ecolor="0.15", elinewidth=0.8, capsize=1.5)
-    network_ticks(axes, networks)
+    zoo.network_ticks(axes, networks)
     lowest = table.loc[table["quantity"].isin(list(BARS)), ["value", "low"]].min(axis=None)
     axes.set(ylabel="correlation, mean over layers", ylim=(min(0.0, float(lowest) - 0.02), 1.0))
     axes.axhline(0, color="0.3", linewidth=0.6)
@@ -196,7 +182,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, networks: list[str]) -> None:
 def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
     colours = dict(zip(networks, palette("husl", len(networks)), strict=True))
     for network, rows in grown.groupby("network", sort=False):
-        axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=title(network))
+        axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=zoo.title(network))
     if len(grown):
         axes.set(xlabel="images in the AGOP", ylabel="correlation, trained")
         axes.grid(axis="y")
@@ -215,7 +201,7 @@ def _draw_heat(cells: np.ndarray, network: str, heat: Heat) -> None:
     for cell, name in zip(cells, ("cnfm", "agop"), strict=True):
         cell.imshow(heat[name], cmap="gray", interpolation="nearest")
         size = len(heat[name])
-        cell.set_title(f"{title(network)}\n{name.upper()}, {size}x{size}", fontsize=7.5)
+        cell.set_title(f"{zoo.title(network)}\n{name.upper()}, {size}x{size}", fontsize=7.5)
         bare(cell)
 
 
@@ -230,15 +216,15 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "ones; and a null in which the gradients are rotated at random, so that only the filters W are shared (bars: 95 % of "
         "the draws). B: the correlation from the first images alone. C: both matrices of the first layer, grey from their "
         "smallest to their largest entry."
-        + (" A', B': the same for networks beyond the paper's list." if any(map(is_beyond, networks)) else "")
+        + (" A', B': the same for networks beyond the paper's list." if any(map(zoo.is_beyond, networks)) else "")
     )
     rows = []
     for network in networks:
         of = numbers.loc[network]
-        cells = [number_cell(of.loc[name], signed=name in GAINS) for name in ("pearson", "initial_pearson", *GAINS)]
-        rows.append([title(network), of.loc["pearson", "layers"], *cells])
+        cells = [zoo.number_cell(of.loc[name], signed=name in GAINS) for name in ("pearson", "initial_pearson", *GAINS)]
+        rows.append([zoo.title(network), of.loc["pearson", "layers"], *cells])
     means = markdown_table(["network", "layers", "trained", "at initialisation", *GAINS.values()], rows)
-    return "\n".join([opening, "", *means, *caption_of_networks(networks, skipped)]) + "\n"
+    return "\n".join([opening, "", *means, *zoo.caption_of_networks(networks, skipped)]) + "\n"
 
 
 FIGURE = FigureSpec(
@@ -247,11 +233,11 @@ FIGURE = FigureSpec(
     about="Correlation between the filter covariance W^T W (CNFM) and the patch-AGOP of each layer of trained networks, beside "
     "its value for the covariance of untrained filters and for a null with randomly rotated gradients.",
     section=Fig01,
-    needs=ansatz_needs,
+    needs=zoo.ansatz_needs,
     inputs={
-        **run_inputs(ansatz_runs, "metrics", "records"),
+        **run_inputs(zoo.ansatz_runs, "metrics", "records"),
         # Of the networks whose first layer is shown.
-        "arrays": lambda plan, protocol: zoo_runs(
+        "arrays": lambda plan, protocol: zoo.zoo_runs(
             plan, protocol, "arrays", kind="ansatz", networks=plan.section(Fig01).heat_maps
         ),
     },
@@ -263,7 +249,7 @@ FIGURE = FigureSpec(
 @FIGURE.drawn
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
-    runs = measurements(job)
+    runs = zoo.measurements(job)
     table = tidy(runs)
     return table, draw(table, growth(runs), _heat_maps(job)), caption(table, skipped)
 
@@ -272,7 +258,7 @@ def _heat_maps(job: Job) -> dict[str, dict[str, np.ndarray]]:
     """CNFM and AGOP of the first convolution of the networks that are to be shown, in the order of the configuration."""
     paths = {run_keys(path.parent)["network"]: path for path in job.inputs["arrays"]}
     found = {}
-    for network in filter(paths.get, job.settings["heat_maps"]):
+    for network in [name for name in job.settings["heat_maps"] if name in paths]:
         layer = "conv1" if network.startswith("resnet") else "features.0"
         arrays = load_arrays(paths[network])
         weight = arrays[f"trained/{layer}/weight"].astype(np.float64)

@@ -8,36 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from convrfm.replication.claims.evidence import Evidence, Reading, Rule
+from convrfm.replication.figures import features
 from convrfm.replication.figures.feature_measurements import (
     FeatureRun,
     eigenvectors_on,
     natural_images,
     operators_on,
     read_runs,
-)
-from convrfm.replication.figures.features import (
-    COHERENT,
-    CONSTANT,
-    KERNELS,
-    FeatureFigure,
-    Strip,
-    against_random,
-    by_metric,
-    caption_of,
-    draw_strip,
-    edge_detectors,
-    excess,
-    excess_number,
-    feature_figure,
-    feature_judges,
-    first_seed,
-    kernels_and_networks,
-    letter_part,
-    over_in_words,
-    share_label,
-    show,
-    show_filter,
-    table_of,
 )
 from convrfm.replication.figures.fig10 import first_layers_of, pair_labels, pair_sentences
 from convrfm.replication.figures.fig12 import edge_sentences
@@ -50,7 +27,7 @@ __all__ = ["FIGURE", "Fig03", "caption", "draw", "draw_figure"]
 SHOWN_NATURAL = 2
 
 
-class Fig03(FeatureFigure):
+class Fig03(features.FeatureFigure):
     """Figure 3, of one data set."""
 
     most = 1
@@ -64,13 +41,13 @@ class Pictures:
     """
 
     filters: Mapping[str, np.ndarray]
-    pairs: Strip
-    natural: Strip | None
+    pairs: features.Strip
+    natural: features.Strip | None
 
 
 def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) -> Figure:
     """Draw the figure from a table of `table_of`; natural images that are skipped leave a panel with the reason."""
-    first = first_seed(table)
+    first = features.first_seed(table)
     panels = {name: first[first["panel"] == name] for name in "ABC"}
     dataset = first["dataset"].iloc[0]
     with figure_style():
@@ -79,7 +56,7 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
         top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
         _draw_filters(top, pictures.filters, panels["A"])
         top.suptitle(with_stand_ins(f"Top eigenvectors on {in_sentence(dataset)}", [dataset]), fontsize=8)
-        draw_strip(middle, pictures.pairs, pair_labels(panels["B"], len(pictures.pairs.images)))
+        features.draw_strip(middle, pictures.pairs, pair_labels(panels["B"], len(pictures.pairs.images)))
         middle.suptitle(f"{short_title(dataset)}: CNTK-ConvRFM and the first layer of the network", fontsize=8)
         if pictures.natural is None:
             ((name, reason),) = skipped.items()
@@ -90,7 +67,7 @@ def draw(table: pd.DataFrame, pictures: Pictures, skipped: Mapping[str, str]) ->
             title = f"The metrics of {in_sentence(dataset)} on {in_sentence(source)}"
             bottom.suptitle(with_stand_ins(title, [source]), fontsize=8)
         for part, name in zip((top, middle, bottom), "ABC", strict=True):
-            letter_part(part, name)
+            features.letter_part(part, name)
     return figure
 
 
@@ -100,28 +77,30 @@ def _draw_filters(figure: SubFigure, filters: Mapping[str, np.ndarray], rows: pd
     for row, (kernel, windows) in zip(cells, filters.items(), strict=True):
         own = rows[rows["kernel"] == kernel]
         for i, (cell, window) in enumerate(zip(row, windows, strict=False)):
-            show_filter(cell, window)
+            features.show_filter(cell, window)
             of = own[(own["eigenvector"] == i + 1) & (own["image"] < 0)]
             values = of.set_index("quantity")["value"]
-            cell.set_title(share_label(values["share"]), fontsize=7)
-            oriented = f"{values['orientation']:.0f}°" if values["coherence"] >= COHERENT else "no orientation"
-            cell.set_xlabel("constant" if values["constant_share"] > CONSTANT else oriented, fontsize=6.5, labelpad=1.5)
+            cell.set_title(features.share_label(values["share"]), fontsize=7)
+            oriented = f"{values['orientation']:.0f}°" if values["coherence"] >= features.COHERENT else "no orientation"
+            cell.set_xlabel(
+                "constant" if values["constant_share"] > features.CONSTANT else oriented, fontsize=6.5, labelpad=1.5
+            )
         for cell in row[len(windows) :]:
             cell.set_axis_off()
         side = windows.shape[-1]
-        row[0].set_ylabel(f"{KERNELS[kernel].split('-')[0]}\n{side}x{side}", fontsize=7)
+        row[0].set_ylabel(f"{features.KERNELS[kernel].split('-')[0]}\n{side}x{side}", fontsize=7)
 
 
-def _draw_natural(figure: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
+def _draw_natural(figure: SubFigure, strip: features.Strip, rows: pd.DataFrame) -> None:
     """A row for each image: itself, its pictures under each metric, and its Sobel magnitude."""
     cells = figure.subplots(len(strip.images), 1 + len(strip.pictures), squeeze=False)
     for i, (row, image) in enumerate(zip(cells, strip.images, strict=True)):
-        show(row[0], image)
+        features.show(row[0], image)
         for cell, (name, pictures) in zip(row[1:], strip.pictures.items(), strict=True):
-            show(cell, pictures[i])
+            features.show(cell, pictures[i])
             if i == 0:
-                cell.set_title(KERNELS.get(name, "Sobel magnitude"), fontsize=7)
-            if name in KERNELS:
+                cell.set_title(features.KERNELS.get(name, "Sobel magnitude"), fontsize=7)
+            if name in features.KERNELS:
                 of = rows[(rows["kernel"] == name) & (rows["quantity"] == f"sobel_{name}") & (rows["image"] == i)]
                 label = f"r = {of['value'].iloc[0]:.2f} (random {of['control'].iloc[0]:.2f})"
                 cell.set_xlabel(label, fontsize=6.5, labelpad=1.5)
@@ -140,32 +119,32 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     lines = []
     panels = {name: table[table["panel"] == name] for name in "ABC"}
     for kernel, rows in panels["A"].groupby("kernel", sort=False):
-        lines.append(f"**A, {KERNELS[str(kernel)]}**, measured on test images: {edge_sentences(rows)}")
+        lines.append(f"**A, {features.KERNELS[str(kernel)]}**, measured on test images: {edge_sentences(rows)}")
     lines.append(f"**B**: {pair_sentences(panels['B'])}")
     for kernel, rows in panels["C"].groupby("kernel", sort=False):
-        found = excess(rows[rows["quantity"] == f"sobel_{kernel}"])
-        source = in_sentence(rows["source"].iloc[0])
-        lines.append(f"**C, {KERNELS[str(kernel)]}**, {source}: correlation with the Sobel magnitude {against_random(found)}.")
-    return caption_of("Figure 3, what the first layer learns", rest, table, skipped, lines)
+        found = features.excess(rows[rows["quantity"] == f"sobel_{kernel}"])
+        on = f"{features.KERNELS[str(kernel)]}**, {in_sentence(rows['source'].iloc[0])}"
+        lines.append(f"**C, {on}: correlation with the Sobel magnitude {features.against_random(found)}.")
+    return features.caption_of("Figure 3, what the first layer learns", rest, table, skipped, lines)
 
 
-judges = feature_judges("fig03")
+judges = features.feature_judges("fig03")
 
 
 @judges("A8")
 def first_layer(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """The same of panel A; of panel C whether metrics find edges in natural images."""
-    yield from edge_detectors(claim, _panel(found, "A"))
-    for on, rows in by_metric(_panel(found, "C").rows):
-        what = f"correlation with Sobel beyond random matrices, {over_in_words(rows)}"
+    yield from features.edge_detectors(claim, _panel(found, "A"))
+    for on, rows in features.by_metric(_panel(found, "C").rows):
+        what = f"correlation with Sobel beyond random matrices, {features.over_in_words(rows)}"
         own = rows[rows["quantity"] == f"sobel_{rows['kernel'].iloc[0]}"]
-        yield found.reading(rows, "transfer", on, what, excess_number(own))
+        yield found.reading(rows, "transfer", on, what, features.excess_number(own))
 
 
 @judges("A9")
 def one_data_set(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """The same of panel B, which is a part of Figure 10 where both show the same data set."""
-    yield from kernels_and_networks(claim, _panel(found, "B"))
+    yield from features.kernels_and_networks(claim, _panel(found, "B"))
 
 
 def _panel(found: Evidence, name: str) -> Evidence:
@@ -178,7 +157,7 @@ FIGURE = FigureSpec(
     about="Top eigenvectors of the metrics that ConvRFM learns, images through the metric and through the filter covariance of "
     "a network, and large natural images through the same metrics, each with its likeness in numbers.",
     judges=judges,
-    **feature_figure(Fig03, list(KERNELS), networks=True, natural=True),
+    **features.feature_figure(Fig03, list(features.KERNELS), networks=True, natural=True),
 )
 
 
@@ -188,14 +167,14 @@ def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn | None:
     measured = [_measure(job, run) for run in read_runs(job)]
     if not measured:
         return None
-    table = table_of([part for parts, _ in measured for part in parts], job.settings["protocol"])
+    table = features.table_of([part for parts, _ in measured for part in parts], job.settings["protocol"])
     return table, draw(table, measured[0][1], skipped), caption(table, skipped)
 
 
 def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], Pictures]:
     """The rows of all panels, and what they show, of one seed."""
     parts, filters = [], {}
-    for kernel in KERNELS:
+    for kernel in features.KERNELS:
         rows, sheet = eigenvectors_on(job, run, kernel, run.images, source=run.dataset, shown=0)
         parts.append(rows.assign(panel="A"))
         filters[kernel] = sheet.filters
@@ -204,10 +183,10 @@ def _measure(job: Job, run: FeatureRun) -> tuple[list[pd.DataFrame], Pictures]:
     images, natural = natural_images(job), None
     if images is not None:
         found: dict[str, np.ndarray] = {}
-        for kernel in KERNELS:
+        for kernel in features.KERNELS:
             rows, comparison = operators_on(job, run, kernel, images, source=job.settings["natural"])
             parts.append(rows.assign(panel="C"))
             found |= {name: comparison.pictures[name][:SHOWN_NATURAL] for name in (kernel, "sobel")}
-        order = [*KERNELS, "sobel"]
-        natural = Strip(images[:SHOWN_NATURAL], {name: found[name] for name in order})
+        order = [*features.KERNELS, "sobel"]
+        natural = features.Strip(images[:SHOWN_NATURAL], {name: found[name] for name in order})
     return parts, Pictures(filters, pairs, natural)

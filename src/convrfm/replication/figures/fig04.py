@@ -23,22 +23,9 @@ from convrfm.replication.claims.evidence import (
     with_room,
 )
 from convrfm.replication.config.models import Model, Positive, check_among
+from convrfm.replication.figures import style
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
-from convrfm.replication.figures.style import (
-    bare,
-    figure_style,
-    is_stand_in,
-    letter,
-    markdown_table,
-    short_title,
-    show_picture,
-    skipped_lines,
-    star,
-    starred_note,
-    starred_reservation,
-    title,
-)
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
@@ -75,7 +62,7 @@ def layers_alike(claim: Rule, found: Evidence) -> Iterator[Reading]:
             row = summary(rows).iloc[0]
             number = Number(float(row["excess"]), bounds(row))
         what = f"layer {layer}, pixel correlation beyond random matrices"
-        yield found.reading(rows, with_room(claim, rows["control"]), short_title(str(task)), what, number)
+        yield found.reading(rows, with_room(claim, rows["control"]), style.short_title(str(task)), what, number)
 
 
 Pictures = Mapping[str, np.ndarray]
@@ -95,7 +82,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     for keys, record, metrics in runs:
         settings = record["settings"]
         shared = {
-            "task": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]), "protocol": keys["protocol"],
+            "task": keys["dataset"], "stand_in": style.is_stand_in(keys["dataset"]), "protocol": keys["protocol"],
             "sigma": float(settings.get("sigma", "nan")), "n_train": settings["n_train"], "n_test": settings["n_test"],
             "seed": int(keys["seed"]), "draw": draw_of(record),
         }  # fmt: skip
@@ -125,7 +112,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
     """
     tasks = list(dict.fromkeys(table["task"]))
     columns = 1 + int(table["layer"].max())
-    with figure_style():
+    with style.figure_style():
         tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.02)
         shapes = [pictures[task]["image"].shape for task in tasks]
         # Inches of two pictures, as wide as their column but never higher than that, and of what stands beside them.
@@ -137,8 +124,8 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
             cells = part.subplots(2, columns, squeeze=False)
             part.suptitle(_heading(rows), fontsize=8.5)
             _draw_task(cells, rows, pictures[task])
-            letter(cells[0, 0], name, offset=-0.1)
-        notes = [starred_note(tasks), *(f"{short_title(task)}: SKIPPED, see the caption" for task in skipped)]
+            style.letter(cells[0, 0], name, offset=-0.1)
+        notes = [style.starred_note(tasks), *(f"{style.short_title(task)}: SKIPPED, see the caption" for task in skipped)]
         if any(notes):
             figure.supxlabel("\n" + "\n".join(filter(None, notes)), fontsize=7)
     return figure
@@ -147,14 +134,14 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
 def _heading(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     level = "" if np.isnan(first["sigma"]) else rf", $\sigma$ = {first['sigma']:g}"
-    return f"{title(first['task'])}{star(first['task'])}{level}, n = {first['n_train']}"
+    return f"{style.title(first['task'])}{style.star(first['task'])}{level}, n = {first['n_train']}"
 
 
 def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> None:
     """The image, and of each layer both pictures with their correlation."""
     image = pictures["image"].transpose(1, 2, 0)
     cells[0, 0].imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", interpolation="nearest")
-    bare(cells[0, 0])
+    style.bare(cells[0, 0])
     cells[0, 0].set_title("image", fontsize=7.5)
     cells[1, 0].set_axis_off()
     shown = rows[(rows["image"] == 0) & (rows["seed"] == rows["seed"].iloc[0])].set_index("layer")
@@ -164,8 +151,8 @@ def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> Non
             top.set_axis_off()
             bottom.set_axis_off()
             continue
-        show_picture(top, pictures[f"kernel/{place}"])
-        show_picture(bottom, pictures[f"network/{place}"])
+        style.show_picture(top, pictures[f"kernel/{place}"])
+        style.show_picture(bottom, pictures[f"network/{place}"])
         top.set_title(f"layer {place}", fontsize=7.5)
         found = shown.loc[place]
         bottom.set_xlabel(f"r = {found['pearson']:.2f}, random {found['control']:.2f}", fontsize=7.5)
@@ -189,18 +176,18 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     number = table["image"].nunique()
     said = f"Means over {number} test images and {counted(draws.max(), 'draw')}, with 95 % intervals of the excess over {unit}:"
     cells = (
-        [title(r.task), r.layer, f"{r.pearson:.3f}", f"{r.control:.3f}", with_interval(r.excess, r.low, r.high, "+.3f")]
+        [style.title(r.task), r.layer, f"{r.pearson:.3f}", f"{r.control:.3f}", with_interval(r.excess, r.low, r.high, "+.3f")]
         for r in means.itertuples()
     )
-    rows = markdown_table(["task", "layer", "correlation", "random", "excess"], cells)
-    lines = [opening, *starred_reservation(table["task"]), "", said, "", *rows, *_plain_stages(table)]
-    return "\n".join([*lines, *skipped_lines(skipped, title)]) + "\n"
+    rows = style.markdown_table(["task", "layer", "correlation", "random", "excess"], cells)
+    lines = [opening, *style.starred_reservation(table["task"]), "", said, "", *rows, *_plain_stages(table)]
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.title)]) + "\n"
 
 
 def _plain_stages(table: pd.DataFrame) -> list[str]:
     """Stages whose round 0 was better than all that had learned."""
     plain = table[~table["followed"]].drop_duplicates(["task", "seed", "layer"])
-    found = [f"{title(row.task)}, layer {row.layer} (seed {row.seed})" for row in plain.itertuples()]
+    found = [f"{style.title(row.task)}, layer {row.layer} (seed {row.seed})" for row in plain.itertuples()]
     if not found:
         return []
     reason = "the plain kernel of the stage is at least as good, and the random filters of the next stage follow the identity"

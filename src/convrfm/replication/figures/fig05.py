@@ -16,37 +16,8 @@ from convrfm.pictures.filtering import patch_magnitude
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, spoken_of
 from convrfm.replication.config.images import check_task
 from convrfm.replication.config.models import Model, Positive, each_once
-from convrfm.replication.figures.accuracies import (
-    ACCURACY_NUMBERS,
-    ACCURACY_WORDS,
-    ScoredRun,
-    draw_estimates,
-    estimate_cell,
-    estimate_in,
-    gain,
-    how_chosen,
-    in_words,
-    interval_handles,
-    kernel_rows,
-    network_row,
-    over_cntk,
-    read_scored_runs,
-    with_estimates,
-)
+from convrfm.replication.figures import accuracies, style
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs, runs_with
-from convrfm.replication.figures.style import (
-    bare,
-    figure_style,
-    is_stand_in,
-    letter,
-    markdown_table,
-    palette,
-    reservation,
-    short_title,
-    skipped_lines,
-    with_stand_ins,
-    write_reason,
-)
 from convrfm.replication.record.record import RUN_FILES, read_record, run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
@@ -163,7 +134,7 @@ def _methods(present: Iterable[str]) -> list[str]:
     return sorted(set(present), key=lambda method: (next(i for i, m in enumerate(order) if method.startswith(m)), method))
 
 
-def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
+def tidy(runs: Sequence[accuracies.ScoredRun]) -> pd.DataFrame:
     """Bring fits and trainings into one table, with the accuracy of each method and what it gains, by task and noise level.
 
     Returns:
@@ -177,20 +148,20 @@ def tidy(runs: Sequence[ScoredRun]) -> pd.DataFrame:
     for run in runs:
         keys, settings, sigma = run.keys, run.settings, float(run.keys["sigma"])
         shared = {
-            "task": keys["task"], "stand_in": is_stand_in(keys["task"]), "protocol": keys["protocol"], "sigma": sigma,
+            "task": keys["task"], "stand_in": style.is_stand_in(keys["task"]), "protocol": keys["protocol"], "sigma": sigma,
             "noise_std": TASKS[keys["task"]](sigma), "n_train": settings["n_train"], "n_test": settings["n_test"],
             "seed": int(keys["seed"]), "draw": run.draw,
         }  # fmt: skip
         if keys["experiment"] == "rfm":
-            rows += [{**shared, **row} for row in kernel_rows(run)]
+            rows += [{**shared, **row} for row in accuracies.kernel_rows(run)]
         else:
-            rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **network_row(run)})
+            rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **accuracies.network_row(run)})
     table = pd.DataFrame(rows)
     order = {task: index for index, task in enumerate(TASKS)}
     table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
     table["method"] = pd.Categorical(table["method"], _methods(table["method"]), ordered=True)
     table = table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
-    return with_estimates(table, ["task", "sigma"], over_cntk)
+    return accuracies.with_estimates(table, ["task", "sigma"], accuracies.over_cntk)
 
 
 def contrast(magnitude: np.ndarray, inside: np.ndarray) -> float:
@@ -233,12 +204,12 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
     Pictures are from `examples`, by task, with the noise level as `sigma`.
     """
     tasks = list(dict.fromkeys(table["task"]))
-    with figure_style():
+    with style.figure_style():
         figure = Figure(figsize=(7.2, 8.4), layout="constrained")
         curves, strip = figure.subfigures(2, 1, height_ratios=(4.6, 1))  # type: ignore[misc]
         panels = curves.subplots(len(ROWS), len(skipped) + len(tasks), squeeze=False, sharex="col", height_ratios=(1.5, 1.2, 1))
         for column, (task, reason) in enumerate(skipped.items()):
-            write_reason(panels[0, column], short_title(task), reason)
+            style.write_reason(panels[0, column], style.short_title(task), reason)
             for panel in panels[1:, column]:
                 panel.remove()
         # To the right of what is skipped.
@@ -250,12 +221,12 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
                 shown = rows[(rows["quantity"] == quantity) & (rows["against"] == against)]
                 _draw_curves(panel, shown, methods, sorted(rows["sigma"].unique()))
                 panel.set_ylabel(label if index == 0 else "")
-            heading = with_stand_ins(f"{short_title(task)}, n = {rows['n_train'].iloc[0]}", [task], separator="\n")
+            heading = style.with_stand_ins(f"{style.short_title(task)}, n = {rows['n_train'].iloc[0]}", [task], separator="\n")
             bottom, top = axes[0, index].get_ylim()
             axes[0, index].set(title=heading, ylim=(max(0, bottom), min(101, top)))
             axes[-1, index].set_xlabel(r"noise level $\sigma$")
-            letter(axes[0, index], "ABC"[index])
-        handles = [*axes[0, -1].get_legend_handles_labels()[0], *interval_handles(table["over"])]
+            style.letter(axes[0, index], "ABC"[index])
+        handles = [*axes[0, -1].get_legend_handles_labels()[0], *accuracies.interval_handles(table["over"])]
         curves.legend(handles=handles, loc="outside lower center", ncols=3, title=_draws(table))
         # Wider cells for wider images, with room for the titles of narrow ones.
         shapes = [pictures[task]["image"].shape for task in tasks]
@@ -263,7 +234,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
         cells = strip.subplots(1, 3 * len(tasks), squeeze=False, width_ratios=widths)[0]
         for index, task in enumerate(tasks):
             _draw_pictures(cells[3 * index : 3 * index + 3], pictures[task])
-            letter(cells[3 * index], "ABCDEF"[len(tasks) + index], offset=-0.08)
+            style.letter(cells[3 * index], "ABCDEF"[len(tasks) + index], offset=-0.08)
     return figure
 
 
@@ -280,13 +251,13 @@ def _draws(table: pd.DataFrame) -> str:
 
 def _draw_curves(axes: Axes, rows: pd.DataFrame, methods: list[str], sigmas: list[float]) -> None:
     """One quantity against the noise level, methods side by side."""
-    colours = palette("colorblind", len(methods))
+    colours = style.palette("colorblind", len(methods))
     step = 0.02 * (sigmas[-1] - sigmas[0] or 1)
     for place, (method, colour, marker) in enumerate(zip(methods, colours, "osD^vPX*<>"[: len(methods)], strict=True)):
         own = rows[rows["method"] == method].sort_values("sigma")
         line = "--" if method.startswith("CNN") else "-"
         places = (own["sigma"] + step * (place - (len(methods) - 1) / 2)).tolist()
-        draw_estimates(axes, places, own, colour=colour, marker=marker, label=method, line=line)
+        accuracies.draw_estimates(axes, places, own, colour=colour, marker=marker, label=method, line=line)
     if (rows["quantity"] == "difference").any():
         axes.axhline(0, color="0.4", linewidth=0.8, zorder=1)
     if rows.empty:
@@ -307,7 +278,7 @@ def _draw_pictures(cells: np.ndarray, picture: Mapping[str, Any]) -> None:
         cell.set_title(title, fontsize=7.5)
         cell.set_xlabel(f"contrast {picture[f'contrast_{name}']:.2f}", fontsize=7.5)
     for cell in cells:
-        bare(cell)
+        style.bare(cell)
 
 
 def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped: Mapping[str, str]) -> str:
@@ -316,20 +287,21 @@ def caption(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skip
     opening = (
         f"**Figure 5, local signal adaptivity** (protocol: {protocol}). Test accuracy against the noise level sigma. CNTK "
         "is the kernel without feature learning, ConvRFM its best round from round 1 on, each stage of Deep ConvRFM is taken "
-        f"by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen {how_chosen(protocol)}. "
-        "Below the accuracies: what each method gains over CNTK, and what the stages of Deep ConvRFM gain over ConvRFM."
+        "by itself, and the networks are at their best epoch. Ridge, round and epoch are chosen "
+        f"{accuracies.how_chosen(protocol)}. Below the accuracies: what each method gains over CNTK, and what the stages of "
+        "Deep ConvRFM gain over ConvRFM."
     )
     lines = [opening]
     for task in dict.fromkeys(table["task"]):
         part = table[table["task"] == task]
         shown = part[(part["quantity"] == "difference") | ((part["quantity"] == "accuracy") & (part["method"] == "CNTK"))]
+        first, name = part.iloc[0], f"{style.short_title(task)}**{style.reservation(task)}"
         opening = (
-            f"**{part['panel'].iloc[0]}, {short_title(task)}**{reservation(task)}: {part['n_train'].iloc[0]} training and "
-            f"{part['n_test'].iloc[0]} test images. Points gained, mean and interval ({in_words(shown['over'])}), paired by "
-            "draw:"
+            f"**{first['panel']}, {name}: {first['n_train']} training and {first['n_test']} test images. Points gained, mean "
+            f"and interval ({accuracies.in_words(shown['over'])}), paired by draw:"
         )
         lines += ["", opening, "", *_gains(part), "", _of_pictures(pictures[task])]
-    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.short_title)]) + "\n"
 
 
 def _of_pictures(picture: Mapping[str, Any]) -> str:
@@ -348,13 +320,13 @@ def _gains(table: pd.DataFrame) -> list[str]:
     sigmas = sorted(table["sigma"].unique())
     levels = [table[table["sigma"] == sigma] for sigma in sigmas]
     rows = []
-    for method, against in [("CNTK", ""), *over_cntk(_methods(table["method"]))]:
-        cells = [estimate_cell(estimate_in(level, method, against), gain=bool(against)) for level in levels]
+    for method, against in [("CNTK", ""), *accuracies.over_cntk(_methods(table["method"]))]:
+        cells = [accuracies.cell_in(level, method, against) for level in levels]
         rows.append([f"{method}, {f'over {against}' if against else 'accuracy'}", *cells])
-    return markdown_table(["method", *(f"sigma = {sigma:g}" for sigma in sigmas)], rows)
+    return style.markdown_table(["method", *(f"sigma = {sigma:g}" for sigma in sigmas)], rows)
 
 
-judges = Judges("fig05", ACCURACY_WORDS, ACCURACY_NUMBERS, ("stand_in",))
+judges = Judges("fig05", accuracies.ACCURACY_WORDS, accuracies.ACCURACY_NUMBERS, ("stand_in",))
 
 SOFT_NETWORK = "CNN (SGD)"
 """Its learning rate and epochs are lost in the paper's text: it is reported only."""
@@ -373,17 +345,17 @@ def at_the_highest_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
             if method != "CNTK":
                 condition = "network_by_sgd" if method == SOFT_NETWORK else "gain"
                 what = f"{method} over CNTK, sigma = {sigma:g}"
-                yield found.reading(top, condition, short_title(str(task)), what, gain(top, method, "CNTK"))
+                yield found.reading(top, condition, style.short_title(str(task)), what, accuracies.gain(top, method, "CNTK"))
 
 
 @judges("A11")
 def depth_against_noise(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """Gains of the stages of Deep ConvRFM over ConvRFM at each noise level."""
     for task, rows in spoken_of(claim, found.rows, "task").groupby("task", sort=False):
-        on, largest = short_title(str(task)), -math.inf
+        on, largest = style.short_title(str(task)), -math.inf
         for sigma, level in rows.groupby("sigma"):
             for method in [name for name in dict.fromkeys(level["method"]) if name.startswith("Deep")]:
-                number = gain(level, method, "ConvRFM")
+                number = accuracies.gain(level, method, "ConvRFM")
                 largest = max(largest, number.value) if math.isfinite(number.value) else largest
                 yield found.reading(level, "gain", on, f"{method}, over ConvRFM, sigma = {sigma:g}", number)
         if math.isinf(largest):
@@ -413,7 +385,7 @@ FIGURE = FigureSpec(
 @FIGURE.drawn
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; tasks whose data are not there are SKIPPED with the reason."""
-    table = tidy(read_scored_runs(job.inputs["metrics"]))
+    table = tidy(accuracies.read_scored_runs(job.inputs["metrics"]))
     pictures = {task: _pictures(job, table[table["task"] == task]) for task in dict.fromkeys(table["task"])}
     return table, draw(table, pictures, skipped), caption(table, pictures, skipped)
 

@@ -17,42 +17,8 @@ from convrfm.datasets.registry import IMAGE_SETS, PAIRED_CLASSES, class_pairs
 from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Number, Reading, Rule, spoken_of
 from convrfm.replication.config.images import check_classes, check_counts, check_patches
 from convrfm.replication.config.models import Model, Positive, each_once, one_of
-from convrfm.replication.figures.accuracies import (
-    ACCURACY_NUMBERS,
-    ACCURACY_WORDS,
-    METHODS,
-    NONE,
-    ScoredRun,
-    draw_estimates,
-    estimate_cell,
-    estimate_in,
-    gain,
-    how_chosen,
-    in_words,
-    interval_handles,
-    kernel_rows,
-    layer_name,
-    layer_parts,
-    method_marks,
-    network_row,
-    over_cntk,
-    read_scored_runs,
-    with_estimates,
-)
+from convrfm.replication.figures import accuracies, style
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_runs, run_inputs
-from convrfm.replication.figures.style import (
-    figure_style,
-    is_stand_in,
-    letter,
-    markdown_table,
-    palette,
-    short_title,
-    skipped_lines,
-    star,
-    starred_note,
-    starred_reservation,
-    title,
-)
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.replication.runs.protocols import selection_score
@@ -202,11 +168,11 @@ def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
     return runs_of(plan, protocol, file, plan.images) + fits + trainings
 
 
-def tidy(runs: Sequence[ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
+def tidy(runs: Sequence[accuracies.ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
     """Bring fits and trainings into one table, with the accuracy of each method and what it gains, for each task.
 
     Compared are each method with CNTK, and each number of layers with the one before. Of pairs, those draws are compared whose
-    training images hold both classes; what these hold say `counts`, the preparations of images. Local-signal tasks have none.
+    training images hold both classes: `counts`, the preparations of images, say so. Local-signal tasks have none.
 
     Returns:
         columns `task`, `classes` ("all", or a pair such as "0-1"), `stand_in`, `protocol`, `sigma` (NaN where there is none),
@@ -222,29 +188,31 @@ def tidy(runs: Sequence[ScoredRun], counts: Sequence[Run]) -> pd.DataFrame:
         keys, settings = run.keys, run.settings
         task, classes, seed = _identity(keys)
         shared = {
-            "task": task, "classes": classes, "stand_in": is_stand_in(task), "protocol": keys["protocol"], "seed": seed,
+            "task": task, "classes": classes, "stand_in": style.is_stand_in(task), "protocol": keys["protocol"], "seed": seed,
             "draw": run.draw, "sigma": float(keys.get("sigma", "nan")), "n_train": settings["n_train"],
             "n_test": settings["n_test"],
             **seen.get((task, classes, seed), {"train_classes": np.nan, "unseen_classes": np.nan}),
         }  # fmt: skip
         if keys["experiment"].endswith("cnn"):
-            rows.append({**shared, "method": "CNN", "stage": np.nan, **network_row(run)})
+            rows.append({**shared, "method": "CNN", "stage": np.nan, **accuracies.network_row(run)})
         else:
             rows += [{**shared, **row} for row in _kernel_rows(run)]
     table = pd.DataFrame(rows)
     tasks = list(dict.fromkeys(table["task"]))
-    place = table["method"].map({name: index for index, name in enumerate(METHODS)}).fillna(2.5)
+    place = table["method"].map({name: index for index, name in enumerate(accuracies.METHODS)}).fillna(2.5)
     places = table[["classes", "stage", "seed"]].assign(task=table["task"].map(tasks.index), method=place)
     table = table.loc[places.sort_values(["task", "classes", "method", "stage", "seed"]).index]
-    table = with_estimates(table, ["task", "classes"], _pairs, (table["classes"] == "all") | (table["train_classes"] == 2))
-    layers = {layer_name(number): float(number) for number in range(1 + len(set(table["method"])))}
+    table = accuracies.with_estimates(
+        table, ["task", "classes"], _pairs, (table["classes"] == "all") | (table["train_classes"] == 2)
+    )
+    layers = {accuracies.layer_name(number): float(number) for number in range(1 + len(set(table["method"])))}
     return table.assign(layers=table["method"].map(layers))
 
 
 def _pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
     there = list(methods)
-    steps = [(layer_name(number + 1), layer_name(number)) for number in range(len(there))]
-    return list(dict.fromkeys([*over_cntk(there), *(step for step in steps if set(step) <= set(there))]))
+    steps = [(accuracies.layer_name(number + 1), accuracies.layer_name(number)) for number in range(len(there))]
+    return list(dict.fromkeys([*accuracies.over_cntk(there), *(step for step in steps if set(step) <= set(there))]))
 
 
 def _identity(keys: Mapping[str, str]) -> tuple[str, str, int]:
@@ -257,13 +225,13 @@ def _classes(sizes: pd.DataFrame) -> dict[str, float]:
     return {"train_classes": len(train), "unseen_classes": len(parts.get("test", set()) - train)}
 
 
-def _kernel_rows(run: ScoredRun) -> list[dict[str, Any]]:
+def _kernel_rows(run: accuracies.ScoredRun) -> list[dict[str, Any]]:
     """CNTK, ConvRFM, more layers that learn, and the best stage of Deep ConvRFM."""
-    rows, score = kernel_rows(run, layer_parts), selection_score(run.keys["protocol"])
+    rows, score = accuracies.kernel_rows(run, accuracies.layer_parts), selection_score(run.keys["protocol"])
     later = run.metrics[run.metrics["stage"] > 0]
     if len(later):
         stage = int(later.loc[later[score].idxmax(), "stage"])
-        rows += [{**row, "method": "Deep ConvRFM"} for row in kernel_rows(run) if row["stage"] == stage]
+        rows += [{**row, "method": "Deep ConvRFM"} for row in accuracies.kernel_rows(run) if row["stage"] == stage]
     return rows
 
 
@@ -275,37 +243,37 @@ def draw(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, str])
     tasks = list(dict.fromkeys(table["task"]))
     shown = [task for task in dict.fromkeys(layers) if task in tasks]
     estimates = table[table["quantity"] != "run"]
-    with figure_style():
+    with style.figure_style():
         figure = Figure(figsize=(7.2, max(5.0, 0.36 * (len(tasks) + len(skipped)) + 2.2)), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.55, 1))  # type: ignore[misc]
         scores, gains = left.subplots(1, 2, sharey=True, width_ratios=(1, 1))
         _draw_tasks(scores, gains, estimates, tasks, skipped)
-        letter(scores, "A", offset=-0.3)
+        style.letter(scores, "A", offset=-0.3)
         curves, steps = right.subplots(2, 1, sharex=True, height_ratios=(1.3, 1))
         _draw_layers(curves, steps, estimates, shown)
-        letter(curves, "B", offset=-0.2)
-        handles = [*scores.get_legend_handles_labels()[0], *interval_handles(estimates["over"])]
+        style.letter(curves, "B", offset=-0.2)
+        handles = [*scores.get_legend_handles_labels()[0], *accuracies.interval_handles(estimates["over"])]
         left.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1, handletextpad=0.3)
-        if note := starred_note(tasks):
+        if note := style.starred_note(tasks):
             figure.supxlabel(note, fontsize=7)
     return figure
 
 
 def _draw_tasks(scores: Axes, gains: Axes, estimates: pd.DataFrame, tasks: list[str], skipped: Mapping[str, str]) -> None:
     """Panel A: a row for each task, a mark for each method, and beside it what each gains over CNTK."""
-    marks = method_marks()
-    for place, method in enumerate(METHODS):
+    marks = accuracies.method_marks()
+    for place, method in enumerate(accuracies.METHODS):
         colour, marker = marks[method]
         for axes, against in ((scores, ""), (gains, "CNTK")):
             rows = estimates[(estimates["method"] == method) & (estimates["against"] == against)]
             heights = [tasks.index(task) + 0.16 * (place - 1.5) for task in rows["task"]]
-            draw_estimates(axes, heights, rows, colour=colour, marker=marker, label=method, horizontal=True)
+            accuracies.draw_estimates(axes, heights, rows, colour=colour, marker=marker, label=method, horizontal=True)
     for row, reason in enumerate(skipped.values(), start=len(tasks)):
         lines = textwrap.wrap(f"SKIPPED: {reason}", 26, max_lines=2, placeholder=" ...")
         text = "\n".join(lines).replace("$", r"\$")
         note = scores.text(0.02, row, text, transform=scores.get_yaxis_transform(), fontsize=6.5, va="center")
         note.set_in_layout(False)
-    names = [_row_label(estimates, task) for task in tasks] + [short_title(task) for task in skipped]
+    names = [_row_label(estimates, task) for task in tasks] + [style.short_title(task) for task in skipped]
     scores.set_yticks(range(len(names)), names)
     left, right = scores.get_xlim()
     scores.set(ylim=(len(names) - 0.5, -0.5), xlim=(max(0, left), min(101, right)), xlabel="test accuracy (%)")
@@ -320,23 +288,23 @@ def _row_label(table: pd.DataFrame, task: str) -> str:
     rows = table[table["task"] == task]
     sigma = rows["sigma"].iloc[0]
     level = "" if np.isnan(sigma) else rf", $\sigma$ = {sigma:g}"
-    return f"{short_title(task)}{level}{star(task)}\nn = {rows['n_train'].iloc[0]}"
+    return f"{style.short_title(task)}{level}{style.star(task)}\nn = {rows['n_train'].iloc[0]}"
 
 
 def _draw_layers(curves: Axes, steps: Axes, estimates: pd.DataFrame, shown: list[str]) -> None:
     """Panel B: a curve for each task, and below it the step from each number of layers to the next."""
-    colours = palette("Dark2", max(len(shown), 1))
+    colours = style.palette("Dark2", max(len(shown), 1))
     for place, (colour, marker, task) in enumerate(zip(colours, "osD^vPX*<>" * len(shown), shown, strict=False)):
         rows = estimates[(estimates["task"] == task) & estimates["layers"].notna()].sort_values("layers")
         shift = 0.06 * (place - (len(shown) - 1) / 2)
-        before = [layer_name(int(number) - 1) if number else "" for number in rows["layers"]]
+        before = [accuracies.layer_name(int(number) - 1) if number else "" for number in rows["layers"]]
         for axes, part, line in (
             (curves, rows[rows["quantity"] == "accuracy"], "-"),
             (steps, rows[(rows["quantity"] == "difference") & (rows["against"] == before)], "none"),
         ):
             places = (part["layers"] + shift).tolist()
-            label = short_title(task) + star(task)
-            draw_estimates(axes, places, part, colour=colour, marker=marker, label=label, line=line)
+            label = style.short_title(task) + style.star(task)
+            accuracies.draw_estimates(axes, places, part, colour=colour, marker=marker, label=label, line=line)
     most = int(estimates.loc[estimates["task"].isin(shown), "layers"].max()) if shown else 0
     bottom, top = curves.get_ylim()
     curves.set(ylabel="test accuracy (%)", ylim=(max(0, bottom), min(101, top)))
@@ -353,35 +321,35 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
     """Write the caption in Markdown; every number in it is computed from the table. Arguments as for `draw`."""
     protocol = table["protocol"].iloc[0]
     tasks = list(dict.fromkeys(table["task"]))
-    gains = table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(METHODS)]
+    gains = table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(accuracies.METHODS)]
     cntk = table[(table["quantity"] == "accuracy") & (table["method"] == "CNTK")]
     opening = (
         f"**Figure 6, many data sets** (protocol: {protocol}). **A**: test accuracy of CNTK, the kernel without feature "
         "learning; ConvRFM, its best round from round 1 on; Deep ConvRFM, the best of its stages from stage 1 on; and the "
         f"network at its best epoch; beside it, what each gains over CNTK, paired by draw. Ridge, round, stage and epoch are "
-        f"chosen {how_chosen(protocol)}. Intervals: {in_words(table['over'], 'open marks')}."
+        f"chosen {accuracies.how_chosen(protocol)}. Intervals: {accuracies.in_words(table['over'], 'open marks')}."
     )
     lines = [
         opening,
-        *starred_reservation(tasks),
+        *style.starred_reservation(tasks),
         "",
-        f"Points gained over CNTK, mean and interval ({in_words([*gains['over'], *cntk['over']])}), paired by draw:",
+        f"Points gained over CNTK, mean and interval ({accuracies.in_words([*gains['over'], *cntk['over']])}), paired by draw:",
         "",
-        *markdown_table(
-            ["task", "training / test images", *METHODS], (_gains_of(table[table["task"] == task]) for task in tasks)
+        *style.markdown_table(
+            ["task", "training / test images", *accuracies.METHODS], (_gains_of(table[table["task"] == task]) for task in tasks)
         ),
         *_classes_missing(table, tasks),
         *_of_layers(table, [task for task in dict.fromkeys(layers) if task in tasks]),
     ]
-    return "\n".join([*lines, *skipped_lines(skipped, title)]) + "\n"
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.title)]) + "\n"
 
 
 def _gains_of(rows: pd.DataFrame) -> list[str]:
     first = rows.iloc[0]
     level = "" if np.isnan(first["sigma"]) else f", sigma = {first['sigma']:g}"
-    cells = [f"{title(first['task'])}{level}", f"{first['n_train']} / {first['n_test']}"]
-    cells.append(estimate_cell(estimate_in(rows, "CNTK"), gain=False))
-    return cells + [estimate_cell(estimate_in(rows, method, "CNTK")) for method in METHODS[1:]]
+    cells = [f"{style.title(first['task'])}{level}", f"{first['n_train']} / {first['n_test']}"]
+    gained = [accuracies.cell_in(rows, method, "CNTK") for method in accuracies.METHODS[1:]]
+    return [*cells, accuracies.cell_in(rows, "CNTK"), *gained]
 
 
 def _classes_missing(table: pd.DataFrame, tasks: list[str]) -> list[str]:
@@ -390,7 +358,7 @@ def _classes_missing(table: pd.DataFrame, tasks: list[str]) -> list[str]:
     for task in tasks:
         missing = table[table["task"] == task]["unseen_classes"].max()
         if missing > 0:
-            lines += ["", f"The training images of {title(task)} lack {missing:.0f} of the classes that are tested."]
+            lines += ["", f"The training images of {style.title(task)} lack {missing:.0f} of the classes that are tested."]
     return lines
 
 
@@ -408,11 +376,11 @@ def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
     rows_of_table = []
     for task, found in means.items():
         cells = [f"{100 * found[number]:.1f} %" if number in found.index else "-" for number in range(most + 1)]
-        rows_of_table.append([title(task), *cells, "yes" if found.is_monotonic_increasing else "no"])
-    return ["", opening, "", *markdown_table(["task", *range(most + 1), "non-decreasing"], rows_of_table)]
+        rows_of_table.append([style.title(task), *cells, "yes" if found.is_monotonic_increasing else "no"])
+    return ["", opening, "", *style.markdown_table(["task", *range(most + 1), "non-decreasing"], rows_of_table)]
 
 
-judges = Judges("fig06", ACCURACY_WORDS, (*ACCURACY_NUMBERS, "layers", "unseen_classes"), ("stand_in",))
+judges = Judges("fig06", accuracies.ACCURACY_WORDS, (*accuracies.ACCURACY_NUMBERS, "layers", "unseen_classes"), ("stand_in",))
 
 LEARNERS = ("ConvRFM", "Deep ConvRFM")
 
@@ -427,9 +395,11 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
     for stand_in, rows in images.groupby("stand_in"):
         unseen = rows.groupby("task")["unseen_classes"].max() > 0
         tasks = [task for task in dict.fromkeys(rows["task"]) if not unseen[task]]
-        lacking = [short_title(task) for task in unseen.index[unseen]]
-        gains = {task: {m: gain(rows[rows["task"] == task], m, "CNTK") for m in (*LEARNERS, "CNN")} for task in tasks}
-        kinds = sorted({number.over for of in gains.values() for number in of.values()} - {NONE})
+        lacking = [style.short_title(task) for task in unseen.index[unseen]]
+        gains = {
+            task: {m: accuracies.gain(rows[rows["task"] == task], m, "CNTK") for m in (*LEARNERS, "CNN")} for task in tasks
+        }
+        kinds = sorted({number.over for of in gains.values() for number in of.values()} - {accuracies.NONE})
         by = f", by intervals over {' or '.join(kinds)}" if kinds else ""
         on = f"{len(tasks)} data set{'s' * (len(tasks) != 1)}" + " (stand-ins)" * bool(stand_in)
         few = f"{len(tasks)} of at least {claim.fewest} data sets" if len(tasks) < claim.fewest else ""
@@ -445,7 +415,7 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
         unknown = [task for task in tasks if gains[task]["CNN"].interval is None]
         gap = number.gap
         if unknown:
-            gap = f"whether the network exceeds CNTK is not known on {', '.join(map(short_title, unknown))}"
+            gap = f"whether the network exceeds CNTK is not known on {', '.join(map(style.short_title, unknown))}"
         elif not of_network:
             gap = "the network exceeds CNTK by its interval on none"
         what = f"share of comparisons that hold where the network exceeds CNTK{by}"
@@ -479,11 +449,13 @@ def number_of_layers(claim: Rule, found: Evidence) -> Iterator[Reading]:
             what = "smallest step from one number of layers to the next"
             number = Number(math.nan, None, "there is no stage of Deep ConvRFM")
         else:
-            steps = {(a, b): gain(part, layer_name(b), layer_name(a)) for a, b in pairwise(numbers)}
+            steps = {
+                (a, b): accuracies.gain(part, accuracies.layer_name(b), accuracies.layer_name(a)) for a, b in pairwise(numbers)
+            }
             # A step that is not known comes first, as nothing can be said without it.
             (a, b), number = min(steps.items(), key=lambda step: (math.isfinite(step[1].value), step[1].value))
             what = f"smallest step, from {a} to {b} layer{'s' * (b > 1)} that learn{'s' * (b == 1)}"
-        yield found.reading(part, "step", short_title(str(task)), what, number)
+        yield found.reading(part, "step", style.short_title(str(task)), what, number)
 
 
 FIGURE = FigureSpec(
@@ -505,6 +477,6 @@ FIGURE = FigureSpec(
 @FIGURE.drawn
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
-    table = tidy(read_scored_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
+    table = tidy(accuracies.read_scored_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
     layers = job.settings["layers"]
     return table, draw(table, layers, skipped), caption(table, layers, skipped)

@@ -7,30 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convrfm.replication.claims.evidence import interval, with_interval
-from convrfm.replication.figures import fig06
-from convrfm.replication.figures.accuracies import (
-    DRAWS,
-    IN_WORDS,
-    METHODS,
-    draw_estimates,
-    how_chosen,
-    in_words,
-    interval_handles,
-    method_marks,
-    read_scored_runs,
-)
+from convrfm.replication.figures import accuracies, fig06, style
 from convrfm.replication.figures.figure import Drawn, FigureSpec, read_runs, run_inputs
-from convrfm.replication.figures.style import (
-    figure_style,
-    letter,
-    markdown_table,
-    skipped_lines,
-    star,
-    starred_note,
-    starred_reservation,
-    title,
-    write_reason,
-)
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "caption", "draw", "draw_figure"]
@@ -45,7 +23,7 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 
     Pairs whose training images hold one class only are not there: first images of data that lie class by class do.
     """
-    return table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(METHODS)]
+    return table[(table["quantity"] == "difference") & (table["against"] == "CNTK") & table["method"].isin(accuracies.METHODS)]
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +39,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         own = runs[runs["task"] == task]
         draws = own.groupby("seed")["draw"].agg(lambda images: ",".join(sorted(set(images))))
         values = own.pivot_table(index=["seed", "classes"], columns="method", values="value")
-        for method in [name for name in METHODS if name in set(part["method"])]:
+        for method in [name for name in accuracies.METHODS if name in set(part["method"])]:
             by_pair = part.loc[part["method"] == method, "value"]
             by_seed = 100 * (values[method] - values["CNTK"]).groupby("seed").mean().dropna()
             by_draw = by_seed.groupby(draws).mean().to_numpy()
@@ -79,30 +57,30 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     """Draw a panel for each data set, with pairs in the order of what ConvRFM gains, or the reason why it is skipped."""
     tasks = list(dict.fromkeys(table["task"]))
     found = gains(table)
-    with figure_style():
+    with style.figure_style():
         count = len(tasks) + len(skipped)
         figure = Figure(figsize=(7.2, 2.3 * count + 0.5), layout="constrained")
         panels = figure.subplots(count, 1, squeeze=False)[:, 0]
         for axes, task in zip(panels, tasks, strict=False):
             own = found[found["task"] == task]
             if own.empty:
-                write_reason(axes, title(task), ONE_CLASS)
+                style.write_reason(axes, style.title(task), ONE_CLASS)
             else:
                 _draw_pairs(axes, own, table[table["task"] == task], task)
         for axes, (task, reason) in zip(panels[len(tasks) :], skipped.items(), strict=True):
-            write_reason(axes, title(task), reason)
+            style.write_reason(axes, style.title(task), reason)
         for axes, name in zip(panels, "ABCDEFGHIJ", strict=False):
-            letter(axes, name, offset=-0.07)
-        if note := starred_note(tasks):
+            style.letter(axes, name, offset=-0.07)
+        if note := style.starred_note(tasks):
             figure.supxlabel(note, fontsize=7)
     return figure
 
 
 def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str) -> None:
     order = found.pivot_table(index="classes", columns="method", values="value")
-    methods = [method for method in METHODS if method in order]
+    methods = [method for method in accuracies.METHODS if method in order]
     pairs = list(order.sort_values(["ConvRFM", *(name for name in methods if name != "ConvRFM")]).index)
-    marks = method_marks()
+    marks = accuracies.method_marks()
     axes.axhline(0, color="0.6", linewidth=0.8)
     # Side by side and with intervals where there is room.
     few = len(pairs) < 30
@@ -111,7 +89,7 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
         rows = found[found["method"] == method]
         where = [pairs.index(pair) + (0.1 * (place - 1) if few else 0) for pair in rows["classes"]]
         if few:
-            draw_estimates(axes, where, rows, colour=colour, marker=marker, label=method)
+            accuracies.draw_estimates(axes, where, rows, colour=colour, marker=marker, label=method)
         else:
             axes.plot(where, 100 * rows["value"], marker, color=colour, markersize=2.2, label=method)
     if few:
@@ -119,9 +97,9 @@ def _draw_pairs(axes: Axes, found: pd.DataFrame, table: pd.DataFrame, task: str)
         axes.set(xlim=(-0.5, len(pairs) - 0.5), xlabel="pair of classes, in the order of ConvRFM's gain")
     else:
         axes.set(xticks=[], xlabel=f"{len(pairs)} pairs of classes, in the order of ConvRFM's gain")
-    axes.set(title=f"{title(task)}{star(task)}, n = {table['n_train'].iloc[0]}", ylabel="points gained\nover CNTK")
+    axes.set(title=f"{style.title(task)}{style.star(task)}, n = {table['n_train'].iloc[0]}", ylabel="points gained\nover CNTK")
     axes.grid(axis="y")
-    kinds = interval_handles(found["over"]) if few else []
+    kinds = accuracies.interval_handles(found["over"]) if few else []
     axes.legend(handles=[*axes.get_legend_handles_labels()[0], *kinds], loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
@@ -132,22 +110,22 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"**Figure 6, pairs of classes** (protocol: {protocol}). Each pair of classes is a binary task of its own, with one "
         "output that is 1 for the first class and 0 for the second, and decides at 1/2. Points of test accuracy gained over "
         "CNTK by ConvRFM, the best stage of Deep ConvRFM from stage 1 on, and the network, mean over draws. Ridge, round, "
-        f"stage and epoch are chosen {how_chosen(protocol)}. Intervals of single pairs: "
-        f"{in_words(found['over'], 'open marks')}."
+        f"stage and epoch are chosen {accuracies.how_chosen(protocol)}. Intervals of single pairs: "
+        f"{accuracies.in_words(found['over'], 'open marks')}."
     )
-    gained = f"mean gain over pairs ({IN_WORDS[DRAWS]})"
+    gained = f"mean gain over pairs ({accuracies.IN_WORDS[accuracies.DRAWS]})"
     cells = (
-        [title(r.task), r.method, r.pairs, r.above, r.below, with_interval(r.mean, r.low, r.high, "+.1f"), r.draws]
+        [style.title(r.task), r.method, r.pairs, r.above, r.below, with_interval(r.mean, r.low, r.high, "+.1f"), r.draws]
         for r in summary(table).itertuples()
     )
-    rows = markdown_table(["data set", "method", "pairs", "above CNTK", "below", gained, "draws"], cells)
-    lines = [opening, *starred_reservation(table["task"]), "", *rows]
+    rows = style.markdown_table(["data set", "method", "pairs", "above CNTK", "below", gained, "draws"], cells)
+    lines = [opening, *style.starred_reservation(table["task"]), "", *rows]
     for task in dict.fromkeys(table["task"]):
         every = table[table["task"] == task]["classes"].nunique()
         left_out = every - found[found["task"] == task]["classes"].nunique()
         if left_out:
-            lines += ["", f"{title(task)}: {left_out} of {every} pairs are left out, as {ONE_CLASS}."]
-    return "\n".join([*lines, *skipped_lines(skipped, title)]) + "\n"
+            lines += ["", f"{style.title(task)}: {left_out} of {every} pairs are left out, as {ONE_CLASS}."]
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.title)]) + "\n"
 
 
 FIGURE = FigureSpec(
@@ -169,5 +147,5 @@ FIGURE = FigureSpec(
 @FIGURE.drawn
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
-    table = fig06.tidy(read_scored_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
+    table = fig06.tidy(accuracies.read_scored_runs(job.inputs["metrics"]), read_runs(job.inputs["counts"]))
     return table, draw(table, skipped), caption(table, skipped)

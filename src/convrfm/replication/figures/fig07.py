@@ -9,24 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, spoken_of
+from convrfm.replication.figures import zoo
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, markdown_table, palette
-from convrfm.replication.figures.zoo import (
-    Run,
-    ansatz_needs,
-    ansatz_runs,
-    caption_of_networks,
-    groups_of,
-    images_of,
-    is_beyond,
-    is_stand_in,
-    measurements,
-    network_ticks,
-    note_of,
-    number_cell,
-    order,
-    title,
-)
 from convrfm.replication.record.session import Job
 
 __all__ = ["FIGURE", "caption", "draw", "draw_figure", "tidy"]
@@ -45,7 +30,7 @@ def before_and_after(claim: Rule, found: Evidence) -> Iterator[Reading]:
         if len(gains) == 1:
             number = Number(float(gains["value"].iloc[0]), bounds(gains.iloc[0]))
             what = "mean over layers, trained minus at initialisation"
-            yield found.reading(gains, "gain", title(str(network)), what, number)
+            yield found.reading(gains, "gain", zoo.title(str(network)), what, number)
         else:
             found.problems.append(f"{found.path} has {len(gains)} gains of {network}, where one is due")
 
@@ -53,7 +38,7 @@ def before_and_after(claim: Rule, found: Evidence) -> Iterator[Reading]:
 @judges("A14")
 def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """The mean correlation after the first epoch that was kept, and after the last, minus that before the first step."""
-    of_paper = found.rows[~found.rows["network"].map(is_beyond)]
+    of_paper = found.rows[~found.rows["network"].map(zoo.is_beyond)]
     for network, rows in of_paper[of_paper["panel"] == "B"].groupby("network", sort=False):
         course = rows.set_index("epoch")[["value", "low", "high"]].sort_index()
         later = course.loc[1:]
@@ -66,13 +51,13 @@ def from_the_first_epoch(claim: Rule, found: Evidence) -> Iterator[Reading]:
             difference = end - start.rename({"low": "high", "high": "low"})
             what = f"mean over layers after epoch {epoch:g} minus before the first step"
             number = Number(float(difference["value"]), bounds(difference))
-            yield found.reading(rows, condition, title(str(network)), what, number)
+            yield found.reading(rows, condition, zoo.title(str(network)), what, number)
 
 
 TIMES = ("initial", "trained")
 
 
-def tidy(runs: list[Run]) -> pd.DataFrame:
+def tidy(runs: list[zoo.Run]) -> pd.DataFrame:
     """Bring the measurements, one for each network, into one table.
 
     Returns:
@@ -82,7 +67,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         B: the mean at each epoch that was kept. Panel C: the mean for each power p of the AGOP.
     """
     parts = []
-    for network, protocol, metrics in sorted(runs, key=lambda run: order(run[0])):
+    for network, protocol, metrics in sorted(runs, key=lambda run: zoo.order(run[0])):
         chosen = metrics[metrics["in_paper"] & metrics["quantity"].isin(["pearson", "gain"])]
         whole = chosen[chosen["power"] == 1]
         means = whole[(whole["layer"] == "mean") & (whole["quantity"] == "pearson")]
@@ -90,7 +75,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         panels = [whole[whole["when"].isin(TIMES)].assign(panel="A"), _powers(layers).assign(panel="C")]
         if means["epoch"].notna().all():
             panels.append(means.sort_values("epoch").assign(panel="B"))
-        shared = {"network": network, "stand_in": is_stand_in(network), "protocol": protocol, **images_of(metrics)}
+        shared = {"network": network, "stand_in": zoo.is_stand_in(network), "protocol": protocol, **zoo.images_of(metrics)}
         parts.append(pd.concat(panels).assign(**shared))
     first = ["panel", "network", "stand_in", "protocol", "images", "layer", "when", "epoch", "power", "quantity"]
     table = pd.concat(parts, ignore_index=True)[[*first, "value", "low", "high"]]
@@ -105,7 +90,7 @@ def _powers(layers: pd.DataFrame) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draw the figure from the table of one protocol; networks beyond the paper's list have a row of their own."""
-    groups = groups_of(dict.fromkeys(table.loc[table["panel"] == "A", "network"]))
+    groups = zoo.groups_of(dict.fromkeys(table.loc[table["panel"] == "A", "network"]))
     heights = [2.9 if len(networks) <= FEW else 4.6 for networks in groups]
     with figure_style():
         figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
@@ -132,9 +117,9 @@ def _draw_group(figure: SubFigure, table: pd.DataFrame, networks: list[str]) -> 
         _draw_epochs(panels[1], followed, colours)
     _draw_powers(panels[-1], table[table["panel"] == "C"], networks, colours)
     for panel, name in zip(panels, "ABC" if len(followed) else "AC", strict=True):
-        shown = f"{name}'" if is_beyond(networks[0]) else name
+        shown = f"{name}'" if zoo.is_beyond(networks[0]) else name
         letter(panel, shown, offset=-0.06 if panel is panels[0] and len(networks) > FEW else -0.2)
-    if note := note_of(networks):
+    if note := zoo.note_of(networks):
         figure.suptitle(note, fontsize=8, style="italic")
 
 
@@ -154,7 +139,7 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
                 x + places[when], mean["value"], reach, marker="o", markersize=5.5, color=colours[network], capsize=2,
                 markerfacecolor="white" if when == "initial" else colours[network], elinewidth=1, zorder=3,
             )  # fmt: skip
-    network_ticks(axes, networks)
+    zoo.network_ticks(axes, networks)
     axes.set(xlim=(-0.5, len(networks) - 0.5), ylabel="correlation of CNFM and AGOP")
     axes.grid(axis="y")
     for name, face in (("at initialisation", "white"), ("trained", "0.3")):
@@ -165,7 +150,7 @@ def _draw_before_and_after(axes: Axes, table: pd.DataFrame, networks: list[str],
 
 def _draw_epochs(axes: Axes, table: pd.DataFrame, colours: Mapping[str, tuple]) -> None:
     for network, rows in table.groupby("network", sort=False):
-        axes.plot(rows["epoch"], rows["value"], marker="o", markersize=3.5, color=colours[network], label=title(network))
+        axes.plot(rows["epoch"], rows["value"], marker="o", markersize=3.5, color=colours[network], label=zoo.title(network))
         axes.fill_between(rows["epoch"], rows["low"], rows["high"], color=colours[network], alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", ylabel="correlation, mean over layers")
     axes.grid(axis="y")
@@ -198,22 +183,22 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "started is not known: a fresh initialisation takes the place. "
         + ("B: the mean over the epochs, from before the first step. " if followed else "")
         + "C: the mean for powers p of the AGOP."
-        + (" A', C': the same for networks beyond the paper's list." if any(map(is_beyond, networks)) else "")
+        + (" A', C': the same for networks beyond the paper's list." if any(map(zoo.is_beyond, networks)) else "")
     )
     lines = []
     for network in networks:
         rows = means[means["network"] == network]
         gain = rows[rows["quantity"] == "gain"].iloc[0]
         by_time = rows[rows["quantity"] == "pearson"].set_index("when")
-        cells = [number_cell(by_time.loc[when], signed=False) for when in TIMES]
+        cells = [zoo.number_cell(by_time.loc[when], signed=False) for when in TIMES]
         sweep = table[(table["panel"] == "C") & (table["network"] == network) & (table["when"] == "trained")]
         best = sweep.loc[sweep["value"].idxmax()]
         layers = table[(table["panel"] == "A") & (table["network"] == network) & (table["layer"] != "mean")]
         pivot = layers.pivot_table(index="layer", columns="when", values="value")
-        cells += [number_cell(gain, signed=True), f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"]
-        lines.append([title(network), *cells, f"{best['power']:g} ({best['value']:.3f})"])
+        cells += [zoo.number_cell(gain, signed=True), f"{int((pivot['trained'] > pivot['initial']).sum())} of {len(pivot)}"]
+        lines.append([zoo.title(network), *cells, f"{best['power']:g} ({best['value']:.3f})"])
     header = ["network", "at initialisation", "trained", "gain", "layers that gain", "best power, trained"]
-    return "\n".join([opening, "", *markdown_table(header, lines), *caption_of_networks(networks, skipped)]) + "\n"
+    return "\n".join([opening, "", *markdown_table(header, lines), *zoo.caption_of_networks(networks, skipped)]) + "\n"
 
 
 FIGURE = FigureSpec(
@@ -221,8 +206,8 @@ FIGURE = FigureSpec(
     subject="the ansatz before and after training",
     about="Correlation between filter covariance (CNFM) and patch-AGOP at initialisation and after training, over the epochs "
     "between, and for powers of the AGOP.",
-    needs=ansatz_needs,
-    inputs=run_inputs(ansatz_runs, "metrics", "records"),
+    needs=zoo.ansatz_needs,
+    inputs=run_inputs(zoo.ansatz_runs, "metrics", "records"),
     judges=judges,
 )
 
@@ -230,5 +215,5 @@ FIGURE = FigureSpec(
 @FIGURE.drawn
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; networks whose data are not there are SKIPPED with the reason."""
-    table = tidy(measurements(job))
+    table = tidy(zoo.measurements(job))
     return table, draw(table), caption(table, skipped)

@@ -17,20 +17,9 @@ from convrfm.datasets.registry import REGISTRY
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, interval, mean_of, with_interval
 from convrfm.replication.config.images import check_counts
 from convrfm.replication.config.models import Model, Positive, each_once
+from convrfm.replication.figures import style
 from convrfm.replication.figures.accuracies import draw_of
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs
-from convrfm.replication.figures.style import (
-    LEAST_FOR_INTERVALS,
-    STAND_INS,
-    figure_style,
-    is_stand_in,
-    letter,
-    markdown_table,
-    palette,
-    short_title,
-    skipped_lines,
-    write_reason,
-)
 from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:
@@ -195,7 +184,7 @@ def _parts(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         widths = of_dataset.groupby("width_divisor", sort=False)
         for divisor, rows in widths:
             narrow = f", width 1/{divisor}" if len(widths) > 1 and divisor > 1 else ""
-            yield short_title(str(dataset)) + narrow, rows
+            yield style.short_title(str(dataset)) + narrow, rows
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -233,7 +222,7 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
         settings = record["settings"]
         divisor = settings["network"]["width_divisor"]
         shared = {
-            "dataset": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]) or divisor > 1, "width_divisor": divisor,
+            "dataset": keys["dataset"], "stand_in": style.is_stand_in(keys["dataset"]) or divisor > 1, "width_divisor": divisor,
             "protocol": keys["protocol"], "seed": int(keys["seed"]), "draw": draw_of(record),
             "n_train": settings["n_train"], "n_test": settings["n_test"],
         }  # fmt: skip
@@ -320,13 +309,13 @@ def _bars(table: pd.DataFrame) -> dict[str, Bar]:
 def _mean_of(networks: np.ndarray) -> tuple[float, float, float]:
     """Mean and interval of the values of some networks; too few have no interval."""
     found = interval(networks)
-    return found if len(networks) >= LEAST_FOR_INTERVALS else (found[0], np.nan, np.nan)
+    return found if len(networks) >= style.LEAST_FOR_INTERVALS else (found[0], np.nan, np.nan)
 
 
 def _note(table: pd.DataFrame) -> str:
     """What is not the paper's about one data set; empty where all is."""
     dataset, divisor = table[["dataset", "width_divisor"]].iloc[0]
-    parts = [STAND_INS[dataset]] if is_stand_in(dataset) else []
+    parts = [style.STAND_INS[dataset]] if style.is_stand_in(dataset) else []
     if divisor > 1:
         parts.append(f"SimpleNet narrowed {divisor} times")
     return f"stand-in: {', '.join(parts)}" if parts else ""
@@ -336,7 +325,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     """Draw the figure from the table of one protocol; data sets that are skipped leave a panel with the reason."""
     parts = list(_parts(table))
     rows = len(parts) + len(skipped)
-    with figure_style():
+    with style.figure_style():
         figure = Figure(figsize=(7.2, max(3.6, 1.45 * rows + 0.5)), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(1.75, 1))  # type: ignore[misc]
         panels = left.subplots(rows, 1, squeeze=False)[:, 0]
@@ -344,19 +333,19 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             _draw_bars(axes, title, part)
         left.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
         for axes, (name, reason) in zip(panels[len(parts) :], skipped.items(), strict=True):
-            write_reason(axes, short_title(name), reason)
+            style.write_reason(axes, style.short_title(name), reason)
         panels[len(parts) - 1].set_xlabel("convolution")
         course, accuracies = right.subplots(2, 1, height_ratios=(1.6, 1))
         _draw_course(course, table)
         _draw_accuracies(accuracies, table)
         for axes, name, offset in ((panels[0], "A", -0.1), (course, "B", -0.2), (accuracies, "C", -0.2)):
-            letter(axes, name, offset=offset)
+            style.letter(axes, name, offset=offset)
     return figure
 
 
 def _draw_bars(axes: Axes, title: str, table: pd.DataFrame) -> None:
     bars = _bars(table)
-    colours = dict(zip(BARS, palette("colorblind", len(BARS)), strict=True))
+    colours = dict(zip(BARS, style.palette("colorblind", len(BARS)), strict=True))
     width = 0.8 / len(bars)
     lowest = 0.0
     for number, (kind, bar) in enumerate(bars.items()):
@@ -365,7 +354,7 @@ def _draw_bars(axes: Axes, title: str, table: pd.DataFrame) -> None:
         # No correlation is above 1.
         ends = np.abs(np.nan_to_num(np.stack([bar.value - bar.low, bar.high.clip(max=1) - bar.value])))
         axes.errorbar(places, bar.value, ends, fmt="none", ecolor="0.15", elinewidth=0.6)
-        if 1 < bar.networks.shape[1] < LEAST_FOR_INTERVALS:
+        if 1 < bar.networks.shape[1] < style.LEAST_FOR_INTERVALS:
             axes.plot(places, bar.networks, ".", color="0.15", markersize=2)
         lowest = min(lowest, float(np.nan_to_num(bar.value - ends[0]).min()), float(np.nan_to_num(bar.networks).min()))
     note = _note(table)
@@ -381,7 +370,7 @@ def _draw_course(axes: Axes, table: pd.DataFrame) -> None:
     """Mean over the layers against the epoch, on a scale that shows step 0 and the last epoch alike."""
     means = table[table["quantity"] == "mean_pearson"]
     parts = list(_parts(means))
-    for (title, part), colour, marker in zip(parts, palette("colorblind", len(parts)), cycle("osD^vP"), strict=False):
+    for (title, part), colour, marker in zip(parts, style.palette("colorblind", len(parts)), cycle("osD^vP"), strict=False):
         rows = part.groupby("epoch")["value"]
         summary = pd.DataFrame({epoch: _mean_of(values.to_numpy()) for epoch, values in rows}).T
         axes.plot(summary.index, summary[0], color=colour, marker=marker, label=title)
@@ -404,7 +393,7 @@ def _percent(values: pd.Series) -> str:
     if values.empty:
         return "-"
     percent = 100 * values.to_numpy()
-    if len(percent) < LEAST_FOR_INTERVALS:
+    if len(percent) < style.LEAST_FOR_INTERVALS:
         return ", ".join(f"{value:.1f}" for value in percent)
     return with_interval(*interval(percent), ".1f")
 
@@ -444,13 +433,15 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         f"**Figure 8, the ansatz in SimpleNet** (protocol: {protocol}). A: Pearson correlation of W^T W and the average "
         "gradient outer product for each of the 13 convolutions, after training, at initialisation (batch norm with mean 0 "
         "and variance 1), and for the rotated null: the same filters with randomly rotated gradients (95 % of the draws). "
-        f"Bars carry 95 % intervals, over {LEAST_FOR_INTERVALS} initialisations or more; of two, dots are the networks; of "
-        "one, intervals are over parts of the images. B: mean over the layers against the epoch. C: test accuracies, of two "
+        f"Bars carry 95 % intervals, over {style.LEAST_FOR_INTERVALS} initialisations or more; of two, dots are the networks; "
+        "of one, intervals are over parts of the images. B: mean over the layers against the epoch. C: test accuracies, of two "
         f"networks each; the first is of the epoch that is {epoch}."
     )
     lines = [opening, *(f"\n{_paragraph(title, rows)}" for title, rows in _parts(table)), ""]
-    lines += markdown_table(["test accuracy, %", "at that epoch", "at the last epoch", "published"], _accuracy_cells(table))
-    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
+    lines += style.markdown_table(
+        ["test accuracy, %", "at that epoch", "at the last epoch", "published"], _accuracy_cells(table)
+    )
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.short_title)]) + "\n"
 
 
 def _paragraph(title: str, table: pd.DataFrame) -> str:

@@ -27,18 +27,8 @@ from convrfm.replication.claims.evidence import (
 )
 from convrfm.replication.config.images import PreparedSet
 from convrfm.replication.config.models import Model, Positive, each_once
+from convrfm.replication.figures import style
 from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
-from convrfm.replication.figures.style import (
-    LEAST_FOR_INTERVALS,
-    figure_style,
-    in_sentence,
-    is_stand_in,
-    letter,
-    markdown_table,
-    palette,
-    short_title,
-    skipped_lines,
-)
 from convrfm.replication.record.session import Job
 
 if TYPE_CHECKING:
@@ -136,7 +126,7 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
         part = metrics[(metrics["power"] == 1) & metrics["quantity"].isin(QUANTITIES)]
         part = part[["when", "epoch", "layer", "index", "quantity", "value", "low", "high"]].astype({"index": int})
         network = {
-            "dataset": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]), "protocol": keys["protocol"],
+            "dataset": keys["dataset"], "stand_in": style.is_stand_in(keys["dataset"]), "protocol": keys["protocol"],
             "architecture": keys["architecture"], "pooling": POOLING[keys["architecture"]],
             "patch_size": int(keys["patch_size"]), "seed": int(keys["seed"]),
         }  # fmt: skip
@@ -196,7 +186,7 @@ def contrasts(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     """Draw the figure from the table of one protocol; data sets that are skipped are named above the panels."""
-    with figure_style():
+    with style.figure_style():
         figure = Figure(figsize=(7.2, 3.6), layout="constrained")
         panels = figure.subplots(1, 3, width_ratios=(1, 1, 0.75))
         low = min(of_networks(table, name, when).min().min() for name in MEASURES for when in ("initial", "trained"))
@@ -204,7 +194,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
         for axes, (quantity, title), name in zip(panels, MEASURES.items(), "AB", strict=False):
             _draw_measure(axes, table, quantity)
             axes.set(title=title, ylim=(min(low, nulls.min()) - 0.05, 1.02))
-            letter(axes, name, offset=-0.22)
+            style.letter(axes, name, offset=-0.22)
         _draw_nulls(panels[1], nulls)
         panels[0].set_ylabel("CNFM against patch-AGOP")
         differences = contrasts(table, "cosine").query("within == 'all'")
@@ -212,7 +202,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             panels[2].remove()
         else:
             _draw_contrasts(panels[2], differences)
-            letter(panels[2], "C", offset=-0.22)
+            style.letter(panels[2], "C", offset=-0.22)
         handles, labels = panels[1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5)
         figure.suptitle("\n".join(_heading(table, skipped)), fontsize=8)
@@ -224,9 +214,9 @@ def _heading(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
     lines = []
     stand_ins = table.loc[table["stand_in"], "dataset"].unique()
     if len(stand_ins):
-        lines.append(f"stand-in data, not the paper's: {', '.join(map(in_sentence, stand_ins))}")
+        lines.append(f"stand-in data, not the paper's: {', '.join(map(style.in_sentence, stand_ins))}")
     if skipped:
-        lines += textwrap.wrap(f"SKIPPED, reasons in the caption: {', '.join(map(in_sentence, skipped))}", 120)
+        lines += textwrap.wrap(f"SKIPPED, reasons in the caption: {', '.join(map(style.in_sentence, skipped))}", 120)
     return lines
 
 
@@ -243,7 +233,7 @@ def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
             mean, low, high = interval(values)
             means.append(mean)
             axes.plot(np.full(len(values), place + 0.07), values, ".", color=colour, alpha=0.45, markersize=3, zorder=2)
-            if len(values) >= LEAST_FOR_INTERVALS:
+            if len(values) >= style.LEAST_FOR_INTERVALS:
                 # A mean of correlations cannot lie above 1, which Student's interval does not know.
                 axes.plot([place, place], [low, min(high, 1)], color=colour, linewidth=1.2, zorder=3)
         axes.plot(places, means, "o", color=colour, label=label, zorder=4)
@@ -265,7 +255,7 @@ def _draw_nulls(axes: Axes, nulls: pd.Series) -> None:
 
 
 def _colours() -> dict[str, Any]:
-    return dict(zip(POOLING, palette("colorblind", len(POOLING)), strict=True))
+    return dict(zip(POOLING, style.palette("colorblind", len(POOLING)), strict=True))
 
 
 def _draw_contrasts(axes: Axes, summary: pd.DataFrame) -> None:
@@ -274,7 +264,7 @@ def _draw_contrasts(axes: Axes, summary: pd.DataFrame) -> None:
     axes.axvline(0, color="0.4", linewidth=0.8, zorder=0)
     axes.plot(summary["mean"], heights, "D", color="0.15", zorder=3)
     for height, row in zip(heights, summary.itertuples(), strict=True):
-        if row.datasets >= LEAST_FOR_INTERVALS:
+        if row.datasets >= style.LEAST_FOR_INTERVALS:
             axes.plot([row.low, row.high], [height, height], color="0.15", linewidth=1.2)
     reach = 1.25 * max(axes.get_xlim(), key=abs)
     axes.set_yticks(heights, [text.replace(" - ", "\n- ") for text in summary["difference"]])
@@ -300,10 +290,10 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "with 95 % interval over them; open: before training; lines in B: the rotated null, in which the AGOP's "
         "eigenvectors are randomly rotated between the filters. **C**: the paper's claims, as differences of A paired by data "
         "set, averaged over what they do not name; intervals over data sets. Intervals are drawn "
-        f"for {LEAST_FOR_INTERVALS} data sets or more; in A and B they end at 1."
+        f"for {style.LEAST_FOR_INTERVALS} data sets or more; in A and B they end at 1."
     )
     lines = [opening, "", panels, "", *_means(table), "", *_contrasts(table), "", *_data(table)]
-    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.short_title)]) + "\n"
 
 
 def _means(table: pd.DataFrame) -> list[str]:
@@ -314,7 +304,7 @@ def _means(table: pd.DataFrame) -> list[str]:
         for name, size in cosine.sort_index().index
     ]
     header = ["pooling", "patch size", "cosine", "cosine, untrained", "Pearson", "rotated null (Pearson)"]
-    return markdown_table(header, rows)
+    return style.markdown_table(header, rows)
 
 
 def _contrasts(table: pd.DataFrame) -> list[str]:
@@ -324,7 +314,7 @@ def _contrasts(table: pd.DataFrame) -> list[str]:
         within = POOLING.get(cosine.within, cosine.within)
         gaps = (with_interval(row.mean, row.low, row.high, "+.3f") for row in (cosine, pearson))
         rows.append([cosine.difference, within, *gaps, f"{cosine.agree} of {cosine.datasets}"])
-    return markdown_table(["difference", "within", "cosine", "Pearson", "data sets that agree (cosine)"], rows)
+    return style.markdown_table(["difference", "within", "cosine", "Pearson", "data sets that agree (cosine)"], rows)
 
 
 def _data(table: pd.DataFrame) -> list[str]:
@@ -334,8 +324,8 @@ def _data(table: pd.DataFrame) -> list[str]:
         note = " (stand-in, not comparable with the paper)" if rows["stand_in"].iloc[0] else ""
         accuracy = rows["test_accuracy"]
         reach = f"{100 * accuracy.min():.1f} to {100 * accuracy.max():.1f} %"
-        cells.append([short_title(str(name)) + note, rows["n_train"].iloc[0], rows["n_test"].iloc[0], reach])
-    return markdown_table(["data set", "training images", "test images", "test accuracy of the networks"], cells)
+        cells.append([style.short_title(str(name)) + note, rows["n_train"].iloc[0], rows["n_test"].iloc[0], reach])
+    return style.markdown_table(["data set", "training images", "test images", "test accuracy of the networks"], cells)
 
 
 def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:

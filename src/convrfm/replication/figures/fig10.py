@@ -5,20 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from convrfm.replication.figures import features
 from convrfm.replication.figures.feature_measurements import NETWORK, FeatureRun, measure_data_sets, operators_on
-from convrfm.replication.figures.features import (
-    FeatureFigure,
-    Strip,
-    against_random,
-    by_data_set,
-    caption_of,
-    draw_data_sets,
-    draw_strip,
-    excess,
-    feature_figure,
-    feature_judges,
-    kernels_and_networks,
-)
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import short_title, with_stand_ins
 from convrfm.replication.record.session import Job
@@ -28,7 +16,7 @@ __all__ = ["FIGURE", "Fig10", "caption", "draw", "draw_figure"]
 SHOWN = 8
 
 
-class Fig10(FeatureFigure):
+class Fig10(features.FeatureFigure):
     """Figure 10."""
 
 
@@ -45,14 +33,14 @@ def pair_labels(rows: pd.DataFrame, shown: int) -> dict[str, list[str]]:
     }
 
 
-def draw(table: pd.DataFrame, strips: Mapping[str, Strip], skipped: Mapping[str, str]) -> Figure:
+def draw(table: pd.DataFrame, strips: Mapping[str, features.Strip], skipped: Mapping[str, str]) -> Figure:
     """Draw the figure from the strips of the first seed, by data set, with the rows `RFM`, `CNN` and `RANDOM`."""
-    return draw_data_sets(table, strips, skipped, height=lambda _: 4.1, draw=_draw_strip)
+    return features.draw_data_sets(table, strips, skipped, height=lambda _: 4.1, draw=_draw_strip)
 
 
-def _draw_strip(part: SubFigure, strip: Strip, rows: pd.DataFrame) -> None:
+def _draw_strip(part: SubFigure, strip: features.Strip, rows: pd.DataFrame) -> None:
     dataset = rows["dataset"].iloc[0]
-    draw_strip(part, strip, pair_labels(rows, len(strip.images)))
+    features.draw_strip(part, strip, pair_labels(rows, len(strip.images)))
     part.suptitle(with_stand_ins(short_title(dataset), [dataset]), fontsize=8)
 
 
@@ -64,26 +52,26 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "Pearson correlation of their pixels with those of ConvRFM's picture."
     )
     name = "Figure 10, first layers of ConvRFM and of networks"
-    return caption_of(name, rest, table, skipped, by_data_set(table, pair_sentences))
+    return features.caption_of(name, rest, table, skipped, features.by_data_set(table, pair_sentences))
 
 
 def pair_sentences(rows: pd.DataFrame) -> str:
     """How alike the pictures are, and how much each looks like the Sobel magnitude."""
-    alike, balanced = (excess(rows[rows["quantity"] == name]) for name in ("alike", "alike_without_means"))
+    alike, balanced = (features.excess(rows[rows["quantity"] == name]) for name in ("alike", "alike_without_means"))
     edges = [
         f"{name} {rows.loc[rows['quantity'] == f'sobel_{quantity}', 'value'].mean():.3f}"
         for name, quantity in (("ConvRFM's", "cntk"), ("the network's", "network"))
     ]
     random = rows.loc[rows["quantity"] == "sobel_cntk", "control"].mean()
     return (
-        f"ConvRFM's picture and the network's correlate with {against_random(alike)}. Where brightness, the mean of each "
-        f"patch, is left out, they correlate with {against_random(balanced)}. With the Sobel magnitude, {edges[0]}, "
-        f"{edges[1]}, random matrices' {random:.3f}."
+        f"ConvRFM's picture and the network's correlate with {features.against_random(alike)}. Where brightness, the mean of "
+        f"each patch, is left out, they correlate with {features.against_random(balanced)}. With the Sobel magnitude, "
+        f"{edges[0]}, {edges[1]}, random matrices' {random:.3f}."
     )
 
 
-judges = feature_judges("fig10")
-judges("A9")(kernels_and_networks)
+judges = features.feature_judges("fig10")
+judges("A9")(features.kernels_and_networks)
 
 
 FIGURE = FigureSpec(
@@ -92,7 +80,7 @@ FIGURE = FigureSpec(
     about="Images through the metric that ConvRFM learns and through the filter covariance of the first layer of a network, "
     "with the correlation of the two pictures and that with random matrices.",
     judges=judges,
-    **feature_figure(Fig10, ["cntk"], networks=True, natural=False),
+    **features.feature_figure(Fig10, ["cntk"], networks=True, natural=False),
 )
 
 
@@ -103,9 +91,9 @@ def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     return table, draw(table, strips, skipped), caption(table, skipped)
 
 
-def first_layers_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, Strip]:
+def first_layers_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, features.Strip]:
     """Transform test images by the metric of the CNTK, by the filters of the network, and at random; the first are shown."""
     rows, comparison = operators_on(job, run, "cntk", run.images, source=run.dataset)
     names = {RFM: "cntk", CNN: NETWORK, RANDOM: "random"}
     pictures = {name: comparison.pictures[matrix][:SHOWN] for name, matrix in names.items()}
-    return rows, Strip(run.images[:SHOWN], pictures)
+    return rows, features.Strip(run.images[:SHOWN], pictures)

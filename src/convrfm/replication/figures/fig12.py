@@ -5,23 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from convrfm.replication.figures import features
 from convrfm.replication.figures.feature_measurements import FeatureRun, eigenvectors_on, measure_data_sets
-from convrfm.replication.figures.features import (
-    KERNELS,
-    FeatureFigure,
-    Sheet,
-    against_random,
-    by_data_set,
-    caption_of,
-    draw_data_sets,
-    draw_sheet,
-    edge_detectors,
-    excess,
-    feature_figure,
-    feature_judges,
-    orientation_sentence,
-    proper_edges,
-)
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import in_sentence, with_stand_ins
 from convrfm.replication.record.session import Job
@@ -31,19 +16,21 @@ __all__ = ["FIGURE", "Fig12", "caption", "draw", "draw_figure"]
 SHOWN = 3
 
 
-class Fig12(FeatureFigure):
+class Fig12(features.FeatureFigure):
     """Figure 12."""
 
 
-def draw(table: pd.DataFrame, sheets: Mapping[str, Sheet], skipped: Mapping[str, str]) -> Figure:
+def draw(table: pd.DataFrame, sheets: Mapping[str, features.Sheet], skipped: Mapping[str, str]) -> Figure:
     """Draw the figure from the sheets of the first seed, by data set."""
-    return draw_data_sets(table, sheets, skipped, height=lambda sheet: 1.4 + 1.05 * len(sheet.images), draw=_draw_sheet)
+    return features.draw_data_sets(
+        table, sheets, skipped, height=lambda sheet: 1.4 + 1.05 * len(sheet.images), draw=_draw_sheet
+    )
 
 
-def _draw_sheet(part: SubFigure, sheet: Sheet, rows: pd.DataFrame) -> None:
+def _draw_sheet(part: SubFigure, sheet: features.Sheet, rows: pd.DataFrame) -> None:
     dataset, kernel = rows["dataset"].iloc[0], rows["kernel"].iloc[0]
-    draw_sheet(part, sheet, rows)
-    title = f"Eigenvectors of {KERNELS[kernel]} on {in_sentence(dataset)}"
+    features.draw_sheet(part, sheet, rows)
+    title = f"Eigenvectors of {features.KERNELS[kernel]} on {in_sentence(dataset)}"
     part.suptitle(with_stand_ins(title, [dataset], separator="\n"), fontsize=8)
 
 
@@ -56,29 +43,29 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "pixels with the Sobel magnitude, and that of random filters."
     )
     name = "Figure 12, edge detectors of other data sets"
-    return caption_of(name, rest, table, skipped, by_data_set(table, edge_sentences))
+    return features.caption_of(name, rest, table, skipped, features.by_data_set(table, edge_sentences))
 
 
 def edge_sentences(rows: pd.DataFrame) -> str:
     """How much images filtered by one metric's eigenvectors look like edges, and whether edges lie as the eigenvectors do."""
-    edges = proper_edges(rows)
+    edges = features.proper_edges(rows)
     if len(edges) == 0:
         return "All top eigenvectors are constant: they find brightness, and no edges."
-    sobel, balanced = (excess(edges[edges["quantity"] == name]) for name in ("sobel", "sobel_zero_mean"))
+    sobel, balanced = (features.excess(edges[edges["quantity"] == name]) for name in ("sobel", "sobel_zero_mean"))
     strongest = edges[edges["eigenvector"] == edges["eigenvector"].min()]
     share = 100 * strongest.loc[strongest["quantity"] == "share", "value"].mean()
-    first = excess(strongest[strongest["quantity"] == "sobel"])
+    first = features.excess(strongest[strongest["quantity"] == "sobel"])
     return (
         f"Images filtered by one eigenvector that is not constant correlate with the Sobel magnitude with "
-        f"{against_random(sobel)}. "
+        f"{features.against_random(sobel)}. "
         f"Random filters without their mean, which answer to changes only, reach {balanced['control']:.3f}. "
-        f"The strongest of them, with {share:.2g} % of the trace, by itself: {against_random(first)}. "
-        f"{orientation_sentence(rows)}"
+        f"The strongest of them, with {share:.2g} % of the trace, by itself: {features.against_random(first)}. "
+        f"{features.orientation_sentence(rows)}"
     )
 
 
-judges = feature_judges("fig12")
-judges("A8")(edge_detectors)
+judges = features.feature_judges("fig12")
+judges("A8")(features.edge_detectors)
 
 
 FIGURE = FigureSpec(
@@ -87,7 +74,7 @@ FIGURE = FigureSpec(
     about="Top eigenvectors of the metric of CNTK-ConvRFM, images of its data set filtered by each, and their correlation with "
     "the Sobel magnitude.",
     judges=judges,
-    **feature_figure(Fig12, ["cntk"], networks=False, natural=False),
+    **features.feature_figure(Fig12, ["cntk"], networks=False, natural=False),
 )
 
 
@@ -98,6 +85,6 @@ def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     return table, draw(table, sheets, skipped), caption(table, skipped)
 
 
-def _edges_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, Sheet]:
+def _edges_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, features.Sheet]:
     """Filter test images by the top eigenvectors of the metric of the CNTK; the first are shown."""
     return eigenvectors_on(job, run, "cntk", run.images, source=run.dataset, shown=SHOWN)

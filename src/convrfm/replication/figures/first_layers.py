@@ -17,20 +17,9 @@ from convrfm.numerics.patches import random_metrics
 from convrfm.pictures.filtering import without_means
 from convrfm.replication.config.images import check_count
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
+from convrfm.replication.figures import style
 from convrfm.replication.figures.feature_measurements import change_of_filters
 from convrfm.replication.figures.figure import Drawn, FigureSpec, runs_with
-from convrfm.replication.figures.style import (
-    figure_style,
-    is_stand_in,
-    letter,
-    markdown_table,
-    palette,
-    reservation,
-    short_title,
-    skipped_lines,
-    with_stand_ins,
-    write_reason,
-)
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs import Keys, RunKind, RunSettings, fits, networks
@@ -99,7 +88,7 @@ def _tidy(job: Job) -> pd.DataFrame:
         rng = generator(int(keys["seed"]), f"rotations of the metric of {keys['dataset']}", int(keys["n_train"]))
         size = given["patch_sizes"][keys["dataset"]]
         rows = compare(load_arrays(path)["best"], change_of_filters(network), size, given["rotations"], rng)
-        own = {"dataset": keys["dataset"], "stand_in": is_stand_in(keys["dataset"]), "protocol": given["protocol"]}
+        own = {"dataset": keys["dataset"], "stand_in": style.is_stand_in(keys["dataset"]), "protocol": given["protocol"]}
         parts.append(rows.assign(**own, n_train=int(keys["n_train"]), seed=int(keys["seed"])))
     return pd.concat(parts).sort_values(["dataset", "quantity", "n_train", "seed"], ignore_index=True)
 
@@ -111,15 +100,15 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
     """
     parts = dict(list(table.groupby("dataset", sort=False)))
     count = len(skipped) + len(parts)
-    with figure_style():
+    with style.figure_style():
         figure = Figure(figsize=(max(5.2, 2.6 * count), 3.4), layout="constrained")
         panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
         for panel, (dataset, reason) in zip(panels, skipped.items(), strict=False):
-            write_reason(panel, short_title(dataset), reason)
+            style.write_reason(panel, style.short_title(dataset), reason)
         for panel, (dataset, rows), name in zip(panels[len(skipped) :], parts.items(), "ABC", strict=False):
             _draw_data_set(panel, rows)
-            panel.set_title(with_stand_ins(short_title(dataset), [dataset], separator="\n", width=44))
-            letter(panel, name)
+            panel.set_title(style.with_stand_ins(style.short_title(dataset), [dataset], separator="\n", width=44))
+            style.letter(panel, name)
         figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         panels[len(skipped)].set_ylabel("Pearson correlation with the\nnetwork's first layer")
     return figure
@@ -127,7 +116,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
 
 def _draw_data_set(panel: Axes, table: pd.DataFrame) -> None:
     """Mean over seeds for each number of images; the band is that of the rotated metric."""
-    for colour, (quantity, words) in zip(palette("colorblind", len(QUANTITIES)), QUANTITIES.items(), strict=True):
+    for colour, (quantity, words) in zip(style.palette("colorblind", len(QUANTITIES)), QUANTITIES.items(), strict=True):
         rows = table[table["quantity"] == quantity].groupby("n_train").mean(numeric_only=True)
         panel.plot(rows.index, rows["value"], marker="o", color=colour, label=words)
         panel.plot(rows.index, rows["rotated"], linestyle=":", color=colour, label="rotated: mean, central 95 %")
@@ -152,9 +141,11 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
     for dataset, rows in table.groupby("dataset", sort=False):
         seeds = rows["seed"].nunique()
         models = "one fit and one training" if seeds == 1 else f"mean of {seeds} seeds"
-        lines.append(f"\n**{short_title(str(dataset))}**{reservation(str(dataset))}, {models} for each number of images:\n")
-        lines += markdown_table(["training images", "compared", "correlation", "rotated", "random"], _cells(rows))
-    return "\n".join([*lines, *skipped_lines(skipped, short_title)]) + "\n"
+        lines.append(
+            f"\n**{style.short_title(str(dataset))}**{style.reservation(str(dataset))}, {models} for each number of images:\n"
+        )
+        lines += style.markdown_table(["training images", "compared", "correlation", "rotated", "random"], _cells(rows))
+    return "\n".join([*lines, *style.skipped_lines(skipped, style.short_title)]) + "\n"
 
 
 def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
