@@ -17,6 +17,7 @@ from convrfm.replication.claims.evidence import (
     Rule,
     bounds,
     interval,
+    none_missing,
     spoken_of,
     with_interval,
     with_room,
@@ -53,8 +54,11 @@ judges = Judges("fig02", ("network", "layer"), ("index", "pearson", "control", "
 def pretrained_pictures(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer, over the images."""
     for (network, layer), rows in spoken_of(claim, found.rows, "network").groupby(["network", "layer"], sort=False):
-        row = summary(rows).iloc[0]
-        number = Number(float(row["excess"]), bounds(row))
+        number = Number(float("nan"))
+        # Pictures of a single pixel have no correlation, and are left out as in the figure.
+        if none_missing(rows["excess"].dropna()):
+            row = summary(rows).iloc[0]
+            number = Number(float(row["excess"]), bounds(row))
         what = f"{layer}, pixel correlation beyond that with random matrices"
         yield found.reading(rows, with_room(claim, rows["control"]), title(str(network)), what, number)
 
