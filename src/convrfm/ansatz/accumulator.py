@@ -23,7 +23,7 @@ __all__ = ["AgopAccumulator", "LayerSums"]
 HALF_SCALE = 1024.0
 """Cotangents of networks in float16 are this much larger, as in mixed-precision training, to keep gradients normal."""
 
-LEAST = {"float32": 1e-31, "float64": 1e-146}
+LEAST = {"float32": 1e-36, "float64": 1e-146}
 """Of the largest entry of a D, and of its inverse: beyond, float32 loses squares of gradients, and float64 those of D."""
 
 KEPT = ("sums", "weight", "computed")
