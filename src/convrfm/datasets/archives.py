@@ -17,7 +17,7 @@ from typing import IO, cast
 from convrfm.datasets.entries import Unpacking
 from convrfm.datasets.places import LOCK, MANIFEST, STATE
 from convrfm.errors import ConvRFMError, CorruptDataError
-from convrfm.system.storage import explained_writes, open_plain, refuse
+from convrfm.system.storage import explained_writes, open_plain
 
 __all__ = ["UNPACKING", "clear_unpacking", "unpack"]
 
@@ -26,8 +26,11 @@ UNPACKING = ".tmp-unpack-"
 
 CHUNK = 2**20
 
-LARGEST_HEADER = 2**24  # bytes of a header in a tar file, which is held in memory
-BYTES_OF_A_NAME = 512  # counted for a member beside its content: empty files take room, too
+LARGEST_HEADER = 2**24
+"""Bytes of a header in a tar file, which is held in memory."""
+
+BYTES_OF_A_NAME = 512
+"""Counted for a member beside its content: empty files take room, too."""
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """Errors that are not the archive's."""
@@ -41,7 +44,11 @@ def unpack(archive: Path, root: Path, how: Unpacking, limit: float) -> list[Path
     Everything is unpacked aside first, and moved once it is complete: a folder in one step, so that a process that is killed
     meanwhile leaves all of it or nothing. Files that are there already stay as they are, and so do those beside them.
 
-    The root is the folder of the data set, which exists. At most `limit` bytes may come out, those of skipped members included.
+    Args:
+        archive: the file.
+        root: folder of the data set, which exists.
+        how: which members, and where to.
+        limit: bytes that may come out of it, including members that are skipped.
 
     Returns:
         the files that were written.
@@ -87,8 +94,9 @@ class _Budget:
 
     def take(self, count: int) -> None:
         self.left -= count
-        found = f"{self.archive} unpacks to more than {self.limit / 1e6:.3g} MB, twice the size of the data: it is refused."
-        refuse(self.left < 0, found)
+        if self.left < 0:
+            msg = f"{self.archive} unpacks to more than {self.limit / 1e6:.3g} MB, twice the size of the data: it is refused."
+            raise CorruptDataError(msg)
 
 
 class _Counted:
@@ -98,13 +106,17 @@ class _Counted:
         self.stream, self.budget, self.tell = stream, budget, stream.tell
 
     def read(self, count: int) -> bytes:
-        refuse(not 0 <= count <= LARGEST_HEADER, f"{self.budget.archive} has a header of {count} bytes: it is refused.")
+        if not 0 <= count <= LARGEST_HEADER:
+            msg = f"{self.budget.archive} has a header of {count} bytes: it is refused."
+            raise CorruptDataError(msg)
         content = self.stream.read(count)
         self.budget.take(len(content))
         return content
 
     def seek(self, place: int) -> None:
-        refuse(place < self.tell(), f"{self.budget.archive} holds members that overlap: it is refused.")
+        if place < self.tell():
+            msg = f"{self.budget.archive} holds members that overlap: it is refused."
+            raise CorruptDataError(msg)
         self.budget.take(place - self.tell())
         self.stream.seek(place)
 
@@ -147,11 +159,13 @@ def _zip_members(archive: Path, file: IO[bytes], budget: _Budget) -> Iterator[Me
     with zipfile.ZipFile(file) as opened:
         for info in opened.infolist():
             kind = info.external_attr >> 28  # the file type of Unix, 0 where none is given
-            found = f"{archive} holds {info.filename!r}, which is"
-            refuse(kind not in (0, 0o4, 0o10), f"{found} a link or a device: it is refused.")
+            if kind not in (0, 0o4, 0o10):
+                msg = f"{archive} holds {info.filename!r}, which is a link or a device: it is refused."
+                raise CorruptDataError(msg)
             # LZMA would make room for what a header of a few bytes promises.
-            plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-            refuse(not plain, f"{found} compressed in an unknown way: it is refused.")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                msg = f"{archive} holds {info.filename!r}, which is compressed in an unknown way: it is refused."
+                raise CorruptDataError(msg)
             if not info.is_dir():
                 with opened.open(info) as content:
                     yield info.filename, cast("IO[bytes]", _Counted(content, budget))
@@ -172,8 +186,9 @@ def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
 def _inside(folder: Path, name: str, archive: Path) -> Path:
     """The path of a member, which must lie in the folder; as links are never made, names alone decide."""
     parts = PurePosixPath(name.replace("\\", "/"))
-    found = f"{archive} holds {name!r}, which would be written outside its folder: it is refused. Delete the archive."
-    refuse(parts.is_absolute() or ".." in parts.parts or not parts.parts, found)
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+        msg = f"{archive} holds {name!r}, which would be written outside its folder: it is refused. Delete the archive."
+        raise CorruptDataError(msg)
     return folder / parts
 
 
@@ -216,6 +231,7 @@ def _remove_empty(folder: Path) -> None:
 
 @contextmanager
 def _explained(archive: Path) -> Iterator[None]:
+    """Explain errors as those of a damaged archive."""
     try:
         yield
     except ConvRFMError:

@@ -185,7 +185,9 @@ class _Whole:
 
     def check(self, count: int) -> None:
         left = self.size - self.tell()
-        _refuse(count > left, f"{count} bytes should follow, and {left} do")
+        if count > left:
+            msg = f"{count} bytes should follow, and {left} do"
+            raise pickle.UnpicklingError(msg)
 
 
 def _check_steps(file: _Whole) -> None:

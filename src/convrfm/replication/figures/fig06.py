@@ -436,7 +436,8 @@ def _share(gains: Sequence[Number], condition: Condition) -> Number:
     low, high = np.array(intervals).T
     possible = float(np.mean(high > 0))
     enough = isinstance(condition.bound, float) and possible >= condition.bound
-    return Number(float(np.mean(low > 0)), unclear=f"those whose intervals contain 0 could bring it to {possible:.3g}" * enough)
+    unclear = f"those whose intervals contain 0 could bring it to {possible:.3g}" if enough else ""
+    return Number(float(np.mean(low > 0)), unclear=unclear)
 
 
 @judges("A13")
