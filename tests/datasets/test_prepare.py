@@ -61,7 +61,7 @@ def test_published_takes_the_first():
 
 
 def test_training_images_do_not_stand_in_for_official_test_images_that_are_not_there():
-    with pytest.raises(AbsentDataError, match=r"The test images of ImageNet .* are not there: add its folder val"):
+    with pytest.raises(AbsentDataError, match=r"The test images of ImageNet .* are not there: add them as val/<class>"):
         choose(split_of(np.arange(30) % 3), None, (10, 5), name="imagenet")
 
 

@@ -211,15 +211,15 @@ class AgopAccumulator:
             dtype, largest = layer.weight.dtype, float(np.abs(layer.core).max())
             if largest and not LEAST[str(dtype)] < largest < 1 / LEAST[str(dtype)]:
                 msg = (
-                    f"The gradients at {name!r} are too small or too large for {dtype}, whose squares lose digits (the largest "
-                    f"entry of D is {largest:.2g}): measure network.double(), or outputs times a constant."
+                    f"The gradients at {name!r} are too small or too large to be squared in {dtype} (largest entry of D: "
+                    f"{largest:.2g}): measure network.double(), or scale its outputs."
                 )
                 raise NonFiniteError(msg)
         vanished = [name for name, layer in found.items() if not layer.sums.any()]
         if vanished:
             warnings.warn(
                 f"The gradients vanish at {_listed(vanished)}: the AGOP is 0 there and its correlation NaN. A later layer may "
-                "be zero, for example a residual branch or the head before training, or the gradients below about 1e-22.",
+                "be zero, for example a residual branch or the head before training; or gradients are below 1e-22 (float32).",
                 ConvRFMWarning,
                 stacklevel=2,
             )
@@ -385,7 +385,7 @@ class AgopAccumulator:
             if not torch.is_grad_enabled():
                 why = (
                     "runs where nothing is differentiated (no_grad, inference mode, a checkpoint with use_reentrant=True, a "
-                    "custom autograd.Function), and its gradients would be incomplete: change `forward`, or"
+                    "custom autograd.Function), so its gradients would be incomplete: change `forward`, or"
                 )
                 self._refuse([call.name], why)
             collect = partial(self._collect, current, self._seen(current, call), linear=call.kind == "linear")

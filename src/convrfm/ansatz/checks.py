@@ -210,7 +210,7 @@ def first_weight(model: nn.Module) -> torch.Tensor:
     for value in chain(model.parameters(), model.buffers()):
         if value.is_floating_point():
             return value
-    msg = "The network has no parameter or buffer of real numbers, which tells its dtype and device: register its filters."
+    msg = "The network has no real-valued parameter or buffer to take its dtype and device from: register its filters."
     raise InputError(msg)
 
 

@@ -102,7 +102,7 @@ def select(
         ConvRFMWarning: first images that miss classes, or a draw from a split that is there in part.
     """
     if test is None and entry.test_part != "train":
-        msg = f"The test images of {entry.title} are not there: add its folder {entry.test_split}/<class>/<image>."
+        msg = f"The test images of {entry.title} are not there: add them as {entry.test_split}/<class>/<image>."
         raise AbsentDataError(msg)
     first = protocol == "published"
     from_train = entry.test_part == "train" or (entry.test_part == "train-published" and first)
