@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from workflow.conftest import ROOT
 from audit.tiny import make_project
 from convrfm.replication.audit import changes
 from convrfm.replication.audit.judging import all_judges
+from convrfm.replication.audit.outcome import State
 
 CLAIMS = "src/convrfm/replication/claims/claims.yaml"
 JUDGE = f"src/{next(iter(all_judges()['cost'].functions.values())).__module__.replace('.', '/')}.py"
+TAMPERED, STALE, ORPHANED, MISSING = State
 CODE = ("src/convrfm/rfm/rounds.py", "src/convrfm/kernels/arc_cosine.py", JUDGE)
 
 
@@ -33,15 +36,23 @@ def project(pristine, tmp_path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "project"))
 
 
+def said(findings) -> dict[tuple[State, str], str]:
+    """What is said of each file that something is wrong with."""
+    found = defaultdict(str)
+    for each in findings:
+        found[each.state, each.file] += each.found
+    return found
+
+
 def git(checkout, *arguments):
     command = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def commit(checkout: Path, *paths: str) -> str:
-    """Commit all that has changed, or what lies in some folders; with a history from then on. Gives the commit."""
+def commit(checkout: Path) -> str:
+    """Commit all that has changed, with a history from then on. Gives the commit."""
     git(checkout, "init", "-q")
-    git(checkout, "add", *(paths or ["-A"]))
+    git(checkout, "add", "-A")
     git(checkout, "commit", "-qm", "as it is now")
     return git(checkout, "rev-parse", "HEAD")
 

@@ -1,4 +1,4 @@
-"""Audits made by hand."""
+"""Audits made by hand, and pages about them."""
 
 import math
 from dataclasses import replace
@@ -8,6 +8,8 @@ from functools import partial
 from audit.tiny import FIGURES, RESULTS, RUN
 from convrfm.replication.audit.judging import Judgement
 from convrfm.replication.audit.outcome import Audit, Coverage, Deviation, Finding, Replay, Result, State
+from convrfm.replication.audit.page import render_page
+from convrfm.replication.audit.records import find_products
 from convrfm.replication.claims.verdicts import Measurement, Verdict
 
 MADE = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
@@ -49,7 +51,7 @@ def every_kind() -> Audit:
     measured = (
         measurement(what=HOSTILE, required=HOSTILE, unit=HOSTILE, sources=(HOSTILE, "javascript:alert(4)", "/etc/hosts")),
         measurement(what=LONG, value=None, interval=None, margin=None, holds=None, comparable=False),
-        measurement(what="not a number", value=math.nan, interval=(-math.inf, math.inf), margin=math.nan, holds=False),
+        measurement(what="not finite", value=math.nan, interval=(-math.inf, math.inf), margin=math.nan, holds=False),
         measurement(what="reported only", soft=True, holds=False, sources=tuple(f"{RUN}/part{i}" for i in range(40))),
     )  # fmt: skip
     judgements = (
@@ -71,4 +73,8 @@ def every_kind() -> Audit:
         Replay(HOSTILE, Result.IMPOSSIBLE, HOSTILE, 0.0),
     )
     deviations = tuple(Deviation("code", found) for found in ("Seeds were [0, 1, 2], and are [0].", HOSTILE, LONG))
-    return audit(judgements=judgements, findings=findings, replays=replays, deviations=deviations, beacon=HOSTILE)
+    return audit(judgements=judgements, findings=findings, replays=replays, deviations=deviations, beacon=f"drand 42 {HOSTILE}")
+
+
+def render(project, found=None, **pictures) -> str:
+    return render_page(project, found or audit(), find_products(project, RESULTS), MADE, pictures)

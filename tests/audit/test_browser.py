@@ -2,10 +2,8 @@
 
 import pytest
 
-from audit.outcomes import MADE, every_kind
-from audit.tiny import FIGURES, RESULTS
-from convrfm.replication.audit.page import render_page
-from convrfm.replication.audit.records import find_products
+from audit.outcomes import every_kind, render
+from audit.tiny import FIGURES
 
 pytestmark = pytest.mark.browser
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed: the extra `browser`")
@@ -14,19 +12,11 @@ WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
-@pytest.fixture(scope="module")
-def address(pristine, tmp_path_factory):
-    """A page about everything that there can be."""
-    png = f"{FIGURES}/fig05.png"
-    products, drawn = find_products(pristine, RESULTS), {png: (pristine / png).read_bytes()}
-    page = tmp_path_factory.mktemp("page") / "index.html"
-    page.write_text(render_page(pristine, every_kind(), products, MADE, drawn))
-    return page.as_uri()
-
-
 @pytest.fixture
-def see(browser, address):
-    """Opens the page in a window of its own; gives it, what the browser complained about, and what was asked for."""
+def see(browser, pristine, tmp_path):
+    """Opens a page about all that there can be in a window of its own; gives it, complaints, and what was asked for."""
+    png, file = f"{FIGURES}/fig05.png", tmp_path / "index.html"
+    file.write_text(render(pristine, every_kind(), **{png: (pristine / png).read_bytes()}))
 
     def open_page(size=WIDE, **options):
         page, complaints, asked = browser.new_page(viewport=size, offline=True, **options), [], []
@@ -34,7 +24,7 @@ def see(browser, address):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
+        page.goto(file.as_uri())
         return page, complaints, asked
 
     return open_page
@@ -64,9 +54,9 @@ def test_axe_finds_what_is_wrong(see):
     assert {violation["id"] for violation in found.response["violations"]} == {"image-alt", "color-contrast"}
 
 
-def test_it_asks_for_nothing_but_itself_and_runs_no_script(see, address):
+def test_it_asks_for_nothing_but_itself_and_runs_no_script(see):
     page, complaints, asked = see()
-    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert [url for url in asked if not url.startswith("data:")] == [page.url]
     assert complaints == []
     assert page.locator("img").evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
     page.set_content(page.content().replace("</main>", "<script>document.title = 'owned'</script></main>"))

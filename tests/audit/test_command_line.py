@@ -1,24 +1,26 @@
 """`convrfm` on the command line: exit status, summary, and errors in sentences."""
 
-import json
 import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from audit import outcomes
 from audit.tiny import RECORD, RESULTS, RUN
 from convrfm.replication.audit import auditing, cli
+from convrfm.replication.audit.integrity import SEAL_FILE
 from convrfm.replication.audit.outcome import Finding, Replay, Result, State
 from convrfm.replication.audit.records import find_products
 from convrfm.replication.audit.replay import Choice
 from convrfm.replication.claims.verdicts import Verdict
+from convrfm.replication.record.record import read_record
+from convrfm.system.storage import write_json
 
 WRONG = Finding(State.TAMPERED, f"{RUN}/metrics.parquet", "Its SHA-256 is 00.", "rm it\x1b[2J, and build it again.")
-DIFFERENT = Replay(RUN, Result.DIFFERENT, "metric/1[0, 0] is 2, not 1.", 3.0)
+TAMPERED = f"TAMPERED {WRONG.file}: {WRONG.found}\n  remedy: rm it\\x1b[2J, and build it again."
 
 
 @pytest.fixture
@@ -39,104 +41,94 @@ def run(project, *more):
 
 
 @pytest.mark.parametrize(
-    ("finds", "status", "printed"),
+    ("finds", "status", "printed", "replay", "choice"),
     [
-        ({}, 0, "1 REPRODUCED"),
+        ({}, 0, "1 REPRODUCED", "3", Choice(3)),
         # Verdicts alone do not count.
-        ({"judgements": (outcomes.judgement(verdict=Verdict.NOT_REPRODUCED),)}, 0, "\nTrusted"),
-        ({"findings": (WRONG,)}, 1, f"TAMPERED {WRONG.file}: {WRONG.found}\n  remedy: rm it\\x1b[2J, and build it again."),
-        ({"replays": (DIFFERENT,)}, 1, "metric/1[0, 0] is 2, not 1."),
+        ({"judgements": (outcomes.judgement(verdict=Verdict.NOT_REPRODUCED),)}, 0, "\nTrusted", "all", Choice(None)),
+        ({"findings": (WRONG,)}, 1, TAMPERED, "claim A10 A13", Choice(claims=("A10", "A13"))),
+        (
+            {"replays": (Replay(RUN, Result.DIFFERENT, "2, not 1", 1.0),)},
+            1,
+            "2, not 1",
+            "2 --beacon me",
+            Choice(2, beacon="me"),
+        ),
     ],
-)  # fmt: skip
-def test_what_is_printed_and_written(project, found, capsys, finds, status, printed):
+)
+def test_what_is_computed_again_printed_and_written(project, found, capsys, finds, status, printed, replay, choice):
     found["finds"] = outcomes.audit(**finds)
-    assert run(project, "--cores", "3") == status
-    assert (found["project"], found["choice"], found["cores"]) == (project, Choice(), 3)
+    assert run(project, "--cores", "3", "--replay", *replay.split()) == status
+    assert (found["project"], found["choice"], found["cores"]) == (project, choice, 3)
     said = capsys.readouterr().out
     assert printed in said
     assert "\x1b" not in said
     folder = project / RESULTS
     page = (folder / "audit/index.html").read_text()
     assert page.startswith("<!doctype html>")
-    assert json.loads((folder / "audit/audit.json").read_text())["trusted"] is (status == 0)
+    assert read_record(folder / "audit/audit.json")["trusted"] is (status == 0)
     assert "CreateAction" in (folder / "ro-crate-metadata.json").read_text()
     assert (folder / "codecheck.yml").is_file()
     # A second audit sees the same.
     run(project)
+    assert found["choice"] == Choice()
     pages = [re.sub("made at .* UTC", "", each) for each in (page, (folder / "audit/index.html").read_text())]
     assert pages[0] == pages[1]
 
 
-@pytest.mark.parametrize(
-    ("said", "choice"),
-    [
-        (["3"], Choice(3)),
-        (["all"], Choice(None)),
-        (["claim", "A10", "A13"], Choice(claims=("A10", "A13"))),
-        (["2", "--beacon", "drand 4242"], Choice(2, beacon="drand 4242")),
-    ],
-)
-def test_what_is_computed_again(project, found, said, choice):
-    assert run(project, "--replay", *said) == 0
-    assert found["choice"] == choice
-
-
 # Of a record with such a job nothing is taken, and one with such settings is in the crate as well.
 @pytest.mark.parametrize("odd", [{"job": "\ud800:fit_task"}, {"settings": {"task": "\ud800"}}])
-def test_names_and_records_that_are_no_text(project, found, capsys, odd):
-    strange = os.fsdecode(b"results/quick/runs/rfm/published/seed=\xff\xfe")
-    (project / strange).mkdir()
-    record = json.loads((project / RECORD).read_text()) | odd
-    (project / strange / "record.json").write_text(json.dumps(record))
-    sources = (f"{strange}/record.json",)
-    judged = outcomes.judgement(measurements=(outcomes.measurement(sources=sources),))
-    finding = replace(WRONG, file=sources[0], found="\ud800")
-    found["finds"] = outcomes.audit(findings=(finding,), judgements=(judged,))
+def test_hostile_names_stay_names_and_what_is_no_text_is_told(project, found, capsys, odd):
+    strange = os.fsdecode(RUN.encode().replace(b"bars", b"<img src=x onerror=alert(7)>") + b"\"'\xff\xfe")
+    write_json(project / strange / "record.json", read_record(project / RECORD) | odd)
+    measured = outcomes.measurement(sources=(f"{strange}/metrics.parquet",))
+    finding = Finding(State.TAMPERED, f"{strange}/record.json", "\ud800")
+    found["finds"] = outcomes.audit(findings=(finding,), judgements=(outcomes.judgement(measurements=(measured,)),))
     assert run(project) == 1
-    assert "seed=\\udcff\\udcfe/record.json: \\ud800" in capsys.readouterr().out
-    page = (project / RESULTS / "audit/index.html").read_text("utf-8")
-    assert "seed=??/record.json" in page
-    assert "../runs/rfm/published/seed=%FF%FE/record.json" in page
-    assert "seed=??" in (project / RESULTS / "audit/audit.json").read_text("utf-8")
-    crate = (project / RESULTS / "ro-crate-metadata.json").read_text("utf-8")
-    assert ("seed=??" in crate) == ("settings" in odd)
+    assert "seed=0\"'\\udcff\\udcfe/record.json: \\ud800" in capsys.readouterr().out
+    files = ("audit/index.html", "audit/audit.json", "ro-crate-metadata.json")
+    page, document, crate = ((project / RESULTS / file).read_text("utf-8") for file in files)
+    assert "<img" not in page
+    assert "task=&lt;img src=x onerror=alert(7)&gt;,sigma=2,seed=0&#34;&#39;??/metrics.parquet" in page
+    assert "../runs/rfm/published/task=%3Cimg%20src=x%20onerror=alert%287%29%3E,sigma=2,seed=0%22%27%FF%FE/record.json" in page
+    assert "'??/record.json" in document
+    assert ("'??" in crate) == ("settings" in odd)
     assert "udcff" not in crate
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["audit", "results/none"], "is not a folder"),
-        (["audit", "results"], "is not results/<preset> of a project"),
-        (["audit", "results/quick/runs"], "is not results/<preset> of a project"),
-        (["audit", "results/strange"], "preset: must be one of paper, quick, workstation, not 'strange'"),
-        (["audit", "results/quick", "--replay", "claim", "A99"], "There is no claim A99: the claims are A1, "),
-        (["import-results", "nowhere"], "nowhere is not a folder"),
+        ("audit none", "is not a folder"),
+        ("audit .", "is not results/<preset> of a project"),
+        ("audit ../workflow/presets", "is not results/<preset> of a project"),
+        ("audit strange", "preset: must be one of paper, quick, workstation, not 'strange'"),
+        ("audit quick --replay claim A99", "There is no claim A99: the claims are A1, "),
+        ("import-results nowhere", "nowhere is not a folder"),
+        ("import-results quick", "run this in the folder of the project"),
+        *((f"seal {at}", "no record of a run or") for at in ("..", ".", "quick/runs", "nowhere", "../envs/quick")),
         *((content, "config.yaml") for content in ("- a\n- b\n", "a: [", "preset: quick\nprotocl: published\nseeds: [0]\n")),
     ],
 )
 def test_wrong_folders_claims_and_configurations(project, found, capsys, monkeypatch, arguments, sentence):
-    monkeypatch.chdir(project)
-    (project / "results/strange").mkdir()
-    if isinstance(arguments, str):
+    monkeypatch.chdir(project / "results")
+    Path("strange").mkdir()
+    if sentence == "config.yaml":
         (project / "config.yaml").write_text(arguments)
-        arguments = ["audit", RESULTS]
-    assert cli.main(arguments) == 2
+        arguments = "audit quick"
+    assert cli.main(arguments.split()) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: ")
     assert sentence in printed
+    assert not list(project.rglob(SEAL_FILE))
 
 
 @pytest.mark.parametrize(("findings", "status"), [((), 0), ((WRONG,), 1)])
-def test_results_of_another_machine(project, tmp_path_factory, monkeypatch, capsys, findings, status):
+def test_results_of_another_machine(project, monkeypatch, capsys, findings, status):
     imported = outcomes.audit(judgements=(), findings=findings, checked={"taken in": 5})
     monkeypatch.setattr(auditing, "_imported", lambda folder, home, choice, cores: imported)
-    folder = tmp_path_factory.mktemp("elsewhere")
-    monkeypatch.chdir(folder)
-    assert cli.main(["import-results", str(folder)]) == 2
-    assert "run this in the folder of the project" in capsys.readouterr().err
     monkeypatch.chdir(project)
-    assert cli.main(["import-results", str(folder)]) == status
+    assert cli.main(["import-results", RESULTS]) == status
     printed = capsys.readouterr().out
     assert "5 taken in" in printed
     assert ("TAMPERED" in printed) == bool(findings)
@@ -165,12 +157,9 @@ def test_packages_that_are_missing_are_named(project, monkeypatch, capsys):
     assert re.search(r'rocrate.rocrate is not installed, and audits need it: pip install .*"rocrate>=', said)
 
 
-@pytest.mark.parametrize(
-    "start", [["-m", "convrfm"], ["-c", "import sys; from convrfm.replication.audit.cli import main; sys.exit(main())"]]
-)
-def test_help_is_there_without_waiting(start):
-    code = [*start, "audit", "--help"]
-    done = subprocess.run([sys.executable, "-X", "importtime", *code], capture_output=True, text=True, check=True)
+def test_help_is_there_without_waiting():
+    command = [sys.executable, "-X", "importtime", "-m", "convrfm", "audit", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "Exit status: 0 if the results can be trusted" in done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"numpy", "torch", "pydantic", "jinja2", "rocrate"}

@@ -1,7 +1,6 @@
 """Deviations from the release: each is shown where it is, and none where there is none."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,19 @@ from convrfm.replication.audit.records import find_products
 from convrfm.replication.plan.presets import load_settings
 
 ROUNDS, PRESET, LOCK = "src/convrfm/rfm/rounds.py", "workflow/presets/quick.yaml", "envs/lock.txt"
+CONFIG = "config.yaml"
 OF_ONE = "1 of the runs and figures, rfm/published/task=bars,sigma=2,seed=0"
 
 
 def found_in(project, **config):
     """Deviations of a project, as "what: found"."""
-    content = {**yaml.safe_load((project / "config.yaml").read_text()), **config}
-    settings = load_settings(content, project / "workflow/presets")
-    found = changes.deviations(project, settings, find_products(project, RESULTS))
+    content = {**yaml.safe_load((project / CONFIG).read_text()), **config}
+    found = changes.deviations(project, load_settings(content, project / "workflow/presets"), find_products(project, RESULTS))
     return [f"{each.what}: {each.found}" for each in found]
 
 
 def put_run(project, folder=RUN, arrays="c" * 64, code=(), **more):
     """A record of a run, made at the release."""
-    (project / folder).mkdir(parents=True)
     described = {"path": f"{folder}/arrays.safetensors", "sha256": arrays}
     made_by = {"closure": "d" * 64, "commit": git(project, "rev-parse", "HEAD"), "dirty": False, **dict(code)}
     record = {"job": "convrfm.replication.jobs.fits:fit_task", "settings": {}, "inputs": {}, "packages": {}, "code": made_by}
@@ -37,12 +35,12 @@ def put_run(project, folder=RUN, arrays="c" * 64, code=(), **more):
 def code_committed_and_not(checkout: Path) -> None:
     change(checkout / "src/convrfm/kernels/arc_cosine.py", "a = 1", "a = 2")
     commit(checkout)
-    (checkout / "src/convrfm/new.py").write_text("")
+    (checkout / "src/convrfm/new.py").touch()
 
 
-def own_preset(checkout: Path) -> dict:
+def own_preset(checkout: Path) -> None:
     shutil.copy(checkout / PRESET, checkout / "workflow/presets/mine.yaml")
-    return {"preset": "mine"}
+    change(checkout / CONFIG, "preset: quick", "preset: mine")
 
 
 def put_draws(checkout: Path, arrays: str) -> None:
@@ -50,21 +48,23 @@ def put_draws(checkout: Path, arrays: str) -> None:
         put_run(checkout, f"{RESULTS}/runs/draw/published/task=bars,seed={seed}", arrays=letter * 64)
 
 
-SHOWN: dict[str, tuple[str, dict | tuple[str, str, str] | Callable[[Path], object]]] = {
-    "fewer seeds, or those that suit": ("seeds: Seeds were [0, 1, 2], and are [5]: intervals rest on fewer", {"seeds": [5]}),
+SHOWN: dict[str, tuple] = {
+    "fewer seeds, or those that suit": (
+        "seeds: Seeds were [0, 1, 2], and are [5]: intervals rest on fewer", CONFIG, "seeds: [0, 1, 2]", "seeds: [5]",
+    ),
     "overrides of the configuration": (
-        "configuration: The configuration differs: theorem1.draws was 10, and is 3.", {"overrides": {"theorem1": {"draws": 3}}},
+        "configuration: The configuration differs: theorem1.draws was 10, and is 3.", CONFIG, "{}", "{theorem1: {draws: 3}}",
     ),
     "another preset under the same name": (
         "preset: The preset has changed: fig08.panels[0].width_divisor was 8, and is 2.",
-        (PRESET, "width_divisor: 8", "width_divisor: 2"),
+        PRESET, "width_divisor: 8", "width_divisor: 2",
     ),
     "lower thresholds of claims": (
-        f"claims: {CLAIMS} has changed: A1.conditions.level.bound was 0.7, and is 0.1", (CLAIMS, "bound: 0.7,", "bound: 0.1,"),
+        f"claims: {CLAIMS} has changed: A1.conditions.level.bound was 0.7, and is 0.1", CLAIMS, "bound: 0.7,", "bound: 0.1,",
     ),
-    "another judge": (f"claims: Modules with judges that differ: {JUDGE} (not committed).", (JUDGE, "a = 1", "a = 2")),
-    "another lock": ("lock: Locked versions have changed: torch was", (LOCK, "\ntorch==", "\ntorch==9")),
-    "other code, all results made by it": (f"code: Code that differs: {ROUNDS} (not committed).", (ROUNDS, "a = 1", "a = 2")),
+    "another judge": (f"claims: Modules with judges that differ: {JUDGE} (not committed).", JUDGE, "a = 1", "a = 2"),
+    "another lock": ("lock: Locked versions have changed: torch was", LOCK, "\ntorch==", "\ntorch==9"),
+    "other code, all results made by it": (f"code: Code that differs: {ROUNDS} (not committed).", ROUNDS, "a = 1", "a = 2"),
     "results made by code that was not committed": (
         "code: Made with changes that were not committed, at ", lambda checkout: put_run(checkout, code={"dirty": True}),
     ),
@@ -73,18 +73,17 @@ SHOWN: dict[str, tuple[str, dict | tuple[str, str, str] | Callable[[Path], objec
         lambda checkout: put_run(checkout, resumed_from=["checkpoint-0"]),
     ),
     "one draw under several seeds, as the code makes it": (
-        "equal draws: The draws of seeds 0, 1 are one: draw (protocol=published,task=bars).",
-        lambda checkout: put_draws(checkout, "aab"),
+        "equal draws: The draws of seeds 0, 1 are one: draw (protocol=published,task=bars).", lambda at: put_draws(at, "aab"),
     ),
 }  # fmt: skip
-"""What is shown, and what was done: another configuration, another text in a file, or what a function does.
+"""What is shown, and what was done: another text in a file, or what a function does.
 
 No forgeries where the code, the settings and the results agree; `docs/forgeries.md` has each of them.
 """
 
 OTHERS = {
-    "as many other seeds": ("seeds: Seeds were [0, 1, 2], and are [3, 4, 5].", {"seeds": [3, 4, 5]}),
-    "another device": ("configuration: The configuration differs: device was 'auto', and is 'cuda'.", {"device": "cuda"}),
+    "as many other seeds": ("seeds: Seeds were [0, 1, 2], and are [3, 4, 5].", CONFIG, "[0, 1, 2]", "[3, 4, 5]"),
+    "another device": ("configuration: The configuration differs: device was 'auto', and is 'cuda'.", CONFIG, "auto", "cuda"),
     "a preset of one's own": ("preset: The release has no preset 'mine'.", own_preset),
     "code that was committed, and code that was not": (
         "code: Code that differs: src/convrfm/kernels/arc_cosine.py; src/convrfm/new.py (not committed).", code_committed_and_not,
@@ -94,12 +93,9 @@ OTHERS = {
 
 @pytest.mark.parametrize("what", [*SHOWN, *OTHERS])
 def test_what_differs_is_shown(checkout, what):
-    expected, harm = {**SHOWN, **OTHERS}[what]
-    if isinstance(harm, tuple):
-        file, *texts = harm
-        change(checkout / file, *texts)
-    config = harm(checkout) if callable(harm) else harm
-    (found,) = found_in(checkout, **(config if isinstance(config, dict) else {}))
+    expected, harm, *texts = {**SHOWN, **OTHERS}[what]
+    change(checkout / harm, *texts) if texts else harm(checkout)
+    (found,) = found_in(checkout)
     assert found.startswith(expected)
 
 
@@ -121,15 +117,13 @@ def test_the_release_itself_has_none_and_without_its_tag_the_last_commit_is_name
 
 
 def test_commits_of_records(checkout, tmp_path):
-    for number, code in enumerate([{"commit": None, "dirty": None}, {"commit": "f" * 40}]):
-        put_run(checkout, f"{RUN}{number}", code=code)
-    (checkout / ROUNDS).write_text("a = 2\n")
-    later = commit(checkout, "src")
-    put_run(checkout, f"{RUN}2")
-    git(checkout, "checkout", "-q", "HEAD~1")
-    # It is given to git, and cannot be one of its options.
-    put_run(checkout, f"{RUN}3", code={"commit": f"--output={tmp_path}/owned"})
+    change(checkout / ROUNDS, "a = 1", "a = 2")
+    later = commit(checkout)
+    # The last one is given to git, and cannot be one of its options.
+    for number, named in enumerate([None, "f" * 40, later, f"--output={tmp_path}/owned"]):
+        put_run(checkout, f"{RUN}{number}", code={"commit": named, "dirty": None})
     assert sorted(found_in(checkout)) == sorted([
+        f"code: Code that differs: {ROUNDS}.",
         f"code: Made outside git, known by the hash of its code alone: {OF_ONE}0.",
         f"code: Made at commit ffffffff, which this checkout does not know: {OF_ONE}1.",
         f"code: Made at commit {later[:8]}, where convrfm.rfm.rounds differ: {OF_ONE}2.",

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,35 +10,21 @@ import pytest
 from workflow.conftest import ROOT
 
 from audit import tiny
+from audit.conftest import change
 from audit.test_deviations import SHOWN
 from audit.tiny import FIGURES, RESULTS, edit_arrays, edit_record, edit_table, inside, plan_of, rehash
 from convrfm.replication.audit import replay as replaying
 from convrfm.replication.audit.auditing import audit
 from convrfm.replication.audit.outcome import Audit, Result
-from convrfm.replication.audit.replay import Choice
 from convrfm.replication.figures.accuracies import ScoredRun
 from convrfm.replication.record.record import read_record
-from convrfm.system.storage import load_arrays, write_arrays, write_bytes, write_table
+from convrfm.system.storage import load_arrays, write_arrays, write_table
 
 PAGE = ROOT / "docs/forgeries.md"
 
 pytestmark = pytest.mark.forged
 
 ROWS: dict[str, tuple[str, str]] = {}
-
-HEADER = """# Forgeries
-
-<!-- Written by `make forgeries`; do not edit. -->
-
-Each of these was done to the results of a tiny project, by a forger who is careful: every hash and every seal is made to fit, and
-all that stands on the forged files is made again from them by the project's own jobs. "Found" names what the audit says: a
-*finding* on the files, a *replay* that came out otherwise, or a *deviation*, which is shown and leaves the results trusted.
-Where the default does not look, the runs of which a number is computed again are drawn, and one forged run among m is found
-with probability k / m by `--replay k`.
-
-| forgery | by default | with `--replay all` |
-|---|---|---|
-"""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +50,7 @@ def in_this_process():
 
 
 def audited(project: Path, each: int | None) -> Audit:
-    return audit(project, plan_of(project).settings, Choice(each), cores=1)[0]
+    return audit(project, plan_of(project).settings, replaying.Choice(each), cores=1)[0]
 
 
 def caught(found: Audit) -> str:
@@ -88,32 +73,19 @@ def run_again(run: Path, change_inputs=lambda inputs: inputs, **settings) -> Non
 
 
 def on_test_images(run: Path) -> None:
-    path = run.with_name("mixed.safetensors")
-
-    def with_test_images(inputs: dict) -> dict:
-        arrays = load_arrays(inputs["draw"][0])
-        for name in [name for name in arrays if name.startswith("train/")]:
-            if (test := arrays.get(name.replace("train", "test"))) is not None:
-                arrays[name] = np.concatenate([test, arrays[name][len(test) :]])
-        write_arrays(path, arrays)
-        return {**inputs, "draw": [path]}
-
-    run_again(run, with_test_images)
+    path, draw = run.with_name("mixed.safetensors"), read_record(run / "record.json")["inputs"]["draw/0"]
+    arrays = load_arrays(run.parents[5] / draw["path"])
+    tests = {name.replace("test", "train"): array for name, array in arrays.items() if name.startswith("test/")}
+    mixed = {name: np.concatenate([test, arrays[name][len(test) :]]) for name, test in tests.items() if name in arrays}
+    write_arrays(path, {**arrays, **mixed})
+    run_again(run, lambda inputs: {**inputs, "draw": [path]})
     path.unlink()
 
 
 def outputs_of_a_fit(run: Path, first: int = 0) -> None:
     """The accuracies, and the answers for each test image that they are the means of, from a stage on."""
     edit_arrays(run, {f"correct/{stage}/*": np.ones_like for stage in range(first, 2)})
-    edit_table(run, lambda t: t.assign(test_accuracy=t["test_accuracy"].where(t["stage"] < first, 1.0)))
-
-
-def nulls_and_gains(run: Path) -> None:
-    def change(table: pd.DataFrame) -> pd.DataFrame:
-        numbers = [name for name in table if pd.api.types.is_float_dtype(table[name]) and table[name].notna().any()]
-        return table.assign(**{numbers[-1]: table[numbers[-1]] + 0.05})
-
-    edit_table(run, change)
+    edit_table(run, {"test_accuracy": lambda t: t["test_accuracy"].where(t["stage"] < first, 1.0)})
 
 
 def a_draw_copied(run: Path) -> None:
@@ -121,11 +93,6 @@ def a_draw_copied(run: Path) -> None:
     other = run.with_name(run.name.replace("seed=0", "seed=1"))
     for name in ("arrays.safetensors", "metrics.parquet"):
         shutil.copy(other / name, run / name)
-
-
-def numbers_in_a_caption(figure: Path) -> None:
-    text = figure.with_suffix(".md").read_text()
-    write_bytes(figure.with_suffix(".md"), f"{text.replace('0.', '9.', 1)}\nThe CNN tests at 99.9 %.\n".encode())
 
 
 def a_table_with_its_csv(figure: Path) -> None:
@@ -140,64 +107,49 @@ def other_draws_in_a_record(run: Path) -> None:
     edit_record(run, inputs={**inputs, "draw/0": {"path": "nowhere/state.json", "sha256": "b" * 64}})
 
 
-def notes_of_a_record(run: Path) -> None:
-    """What a record says beside its files, such as the best epoch, which captions quote."""
-    edit_record(run, best_epoch=read_record(run / "record.json")["best_epoch"] + 1)
+# By what was forged: of which kind of run, or of Figure 5; what is done; and with what.
 
-
-Forgery = tuple[str, Callable[[Path], None]]
-"""Of which kind of run, or of Figure 5; and what is done."""
-
-ALWAYS: dict[str, Forgery] = {
+ALWAYS: dict[str, tuple] = {
     "another draw in the record of a fit": ("rfm", other_draws_in_a_record),
     "the same draw under two seeds": ("draw", a_draw_copied),
-    "less noise in a draw": ("draw", lambda run: edit_arrays(run, {"*frame": lambda array: array / 2})),
+    "less noise in a draw": ("draw", edit_arrays, {"*frame": lambda array: array / 2}),
     "a draw of another seed, which suits better": ("draw", lambda run: run_again(run, seed=1234)),
-    "test images of a preparation in another order": (
-        "prepare", lambda run: edit_arrays(run, {"test/images": lambda array: array[::-1]}),
-    ),
-    "the table of the pictures of layers": ("layers", lambda run: edit_table(run, lambda t: t.assign(pearson=0.99))),
-    "accuracies of a fit alone": (
-        "rfm", lambda run: edit_table(run, lambda t: t.assign(test_accuracy=np.minimum(t["test_accuracy"] + 0.2, 1.0))),
-    ),
-    "the picture of a figure": (
-        "fig05", lambda figure: shutil.copy(figure.with_name("fig12.png"), figure.with_suffix(".png")),
-    ),
-    "numbers in a caption": ("fig05", numbers_in_a_caption),
+    "test images of a preparation in another order": ("prepare", edit_arrays, {"test/images": lambda array: array[::-1]}),
+    "the table of the pictures of layers": ("layers", edit_table, {"pearson": 0.99}),
+    "accuracies of a fit alone": ("rfm", edit_table, {"test_accuracy": lambda t: (t["test_accuracy"] + 0.2).clip(None, 1)}),
+    "the picture of a figure": ("fig05", lambda figure: shutil.copy(figure.with_name("fig12.png"), figure.with_suffix(".png"))),
+    "numbers in a caption": ("fig05", lambda figure: change(figure.with_suffix(".md"), "0.", "9.")),
     "a figure's table, with its CSV": ("fig05", a_table_with_its_csv),
     "versions in a record": ("rfm", lambda run: edit_record(run, packages={"numpy": "1.0.0"})),
-}  # fmt: skip
+}
 """Found by default."""
 
-SAMPLED: dict[str, Forgery] = {
+SAMPLED: dict[str, tuple] = {
     "accuracies of a fit, with the answers that they are the means of": ("rfm", outputs_of_a_fit),
-    "the same of later stages alone": ("rfm", lambda run: outputs_of_a_fit(run, 1)),
-    "accuracy of the last epoch of a network": (
-        "cnn", lambda run: edit_table(run, lambda t: t.assign(test_accuracy=[*t["test_accuracy"][:-1], 1.0])),
-    ),
-    "what a record says beside its files": ("cnn", notes_of_a_record),
+    "the same of later stages alone": ("rfm", outputs_of_a_fit, 1),
+    "accuracy of the last epoch of a network": ("cnn", edit_table, {"test_accuracy": lambda t: [*t["test_accuracy"][:-1], 1]}),
+    # Such as the best epoch, which captions quote.
+    "what a record says beside its files": ("cnn", lambda run: edit_record(run, best_epoch=7)),
     "a network trained on test images and their labels": ("cnn", on_test_images),
     "a fit to test images and their labels": ("rfm", on_test_images),
     # What a training writes that went on from weights of another one.
     "a training that went on from a planted checkpoint": ("cnn", lambda run: run_again(run, seed=1234)),
-    "nulls and gains of the ansatz": ("ansatz", nulls_and_gains),
-    "cores of the AGOP": ("ansatz", lambda run: edit_arrays(run, {"*core": lambda array: array * 1.001})),
-    "a metric of ConvRFM": (
-        "features", lambda run: edit_arrays(run, {"metric/1": lambda array: array[::-1, ::-1], "best": lambda array: array.T + 1}),
-    ),
-}  # fmt: skip
+    "nulls and gains of the ansatz": ("ansatz", edit_table, {"value": lambda t: t["value"] + 0.05}),
+    "cores of the AGOP": ("ansatz", edit_arrays, {"*core": lambda array: array * 1.001}),
+    "a metric of ConvRFM": ("features", edit_arrays, {"metric/1": lambda a: a[::-1, ::-1], "best": lambda a: a.T + 1}),
+}
 """Found where the run is computed again."""
 
 
-def forge(project: Path, forgery: Forgery, **lies) -> None:
+def forge(project: Path, what: str, **lies) -> None:
     """Do what a forger does, with lies about the machine, and make hashes and all that stands on it fit."""
-    kind, change = forgery
+    kind, forgery, *how = {**ALWAYS, **SAMPLED}[what]
     if kind == "fig05":
-        change(project / FIGURES / kind)
+        forgery(project / FIGURES / kind)
         rehash(project, project / FIGURES / "fig05.json")
         return
     run = min((project / RESULTS / "runs" / kind / "published").iterdir())
-    change(run)
+    forgery(run, *how)
     rehash(project, run / "record.json", machine={**read_record(run / "record.json")["machine"], **lies})
     with pytest.MonkeyPatch.context() as patch:
         # By code that does not hold accuracies against the answers that they are the means of.
@@ -214,7 +166,7 @@ def test_honest_results_are_trusted(pristine):
 
 @pytest.mark.parametrize("what", [*ALWAYS, *SAMPLED])
 def test_found_by_default_or_where_it_is_computed_again(project, what):
-    forge(project, {**ALWAYS, **SAMPLED}[what])
+    forge(project, what)
     by_default, by_all = audited(project, 0), audited(project, None)
     assert not by_all.trusted
     assert by_default.trusted == (what in SAMPLED)
@@ -234,7 +186,7 @@ COARSE = (
 @pytest.mark.parametrize("lie", [{"processor": "another"}, {"gpu": "a fast one"}])
 def test_a_lie_about_the_machine_does_not_help(project, what, lie):
     """Tolerances are for the last digits, and what is no measured number has to be equal anywhere."""
-    forge(project, {**ALWAYS, **SAMPLED}[what], **lie)
+    forge(project, what, **lie)
     assert not audited(project, None).trusted
 
 
@@ -243,7 +195,8 @@ def test_the_page_is_up_to_date():
         pytest.skip("the other tests of this module make its rows")
     # What `test_deviations.py` does to a checkout.
     shown = {what: (f"deviation: {found.partition(':')[0]}",) * 2 for what, (found, *_) in SHOWN.items()}
-    text = HEADER + "".join(f"| {what} | {' | '.join(row)} |\n" for what, row in (ROWS | shown).items())
+    head, line, _ = PAGE.read_text(encoding="utf-8").partition("|---|---|---|\n")
+    text = head + line + "".join(f"| {what} | {' | '.join(row)} |\n" for what, row in (ROWS | shown).items())
     if os.environ.get("FORGERY_TABLE"):
         PAGE.write_text(text, encoding="utf-8")
     assert text == PAGE.read_text(encoding="utf-8")

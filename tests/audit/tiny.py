@@ -11,11 +11,10 @@ import pandas as pd
 import torch
 import yaml
 from matplotlib import pyplot as plt
-from workflow.conftest import CONFIG, ROOT
+from workflow.conftest import CONFIG, PANEL, ROOT
 
 from convrfm.replication.audit.records import _product, find_products
 from convrfm.replication.plan import plan as plans
-from convrfm.replication.plan.plan import Plan, recorded_state
 from convrfm.replication.plan.presets import load_settings
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.record import Recorder, read_record, seal_of
@@ -33,11 +32,7 @@ NETWORKS = [f"{RESULTS}/runs/cnn/published/task=bars,sigma=2,optimizer={name},se
 BUILT = ("fig01", "fig05", "fig08", "fig12", "theorem1")
 """Figures of the tiny project: kernels, networks, the ansatz, and what is computed without runs."""
 
-OVERRIDES = {
-    **CONFIG["overrides"],
-    "fig05": {"panels": [{**CONFIG["overrides"]["fig05"]["panels"][0], "sigmas": [2.0]}]},
-    "fig06": {**CONFIG["overrides"]["fig06"], "sigma": 2.0},
-}
+OVERRIDES = {**CONFIG["overrides"], "fig05": {"panels": [{"task": "bars", "sigmas": [2.0], **PANEL}]}}
 
 
 def configure(project: Path, **changes) -> None:
@@ -46,9 +41,9 @@ def configure(project: Path, **changes) -> None:
     (project / "config.yaml").write_text(yaml.safe_dump(config))
 
 
-def plan_of(project: Path) -> Plan:
+def plan_of(project: Path) -> plans.Plan:
     settings = load_settings(yaml.safe_load((project / "config.yaml").read_text()), project / "workflow" / "presets")
-    return Plan(settings, recorded_state(settings, project))
+    return plans.Plan(settings, plans.recorded_state(settings, project))
 
 
 def make_project(folder: Path, figures=BUILT, **changes) -> Path:
@@ -75,7 +70,7 @@ def inside(folder: Path) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def make(plan: Plan, record_file: str, change_inputs=lambda inputs: inputs, **settings) -> None:
+def make(plan: plans.Plan, record_file: str, change_inputs=lambda inputs: inputs, **settings) -> None:
     """Do the job of a run or figure, by its record, after those of the runs that it is made from, if they are not there."""
     product = _product(Path(), Path(record_file))
     of = (plans.FIGURES if product.is_figure else plans.RUNS)[product.kind]
@@ -101,8 +96,9 @@ def follow(project: Path, run: Path) -> None:
                 changed |= {*product.files.values(), product.record_file}
 
 
-def edit_table(run: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    write_table(run / "metrics.parquet", change(pd.read_parquet(run / "metrics.parquet")))
+def edit_table(run: Path, columns: Mapping[str, object]) -> None:
+    """Change columns, by values or by functions of the table."""
+    write_table(run / "metrics.parquet", pd.read_parquet(run / "metrics.parquet").assign(**columns))
 
 
 def edit_arrays(run: Path, changes: Mapping[str, Callable[[np.ndarray], np.ndarray]]) -> None:
