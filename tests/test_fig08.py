@@ -1,5 +1,7 @@
 """Figure 8: its table, what is drawn, and the numbers of its caption, on runs that were made up."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,3 +171,17 @@ def test_correlations_that_are_not_defined_are_said_to_be_none():
     ] = np.nan
     assert "Mean over the layers after training: nan" in fig08.caption(table, {})
     fig08.draw(table, {})
+
+
+def test_wide_intervals_of_accuracies_do_not_overlap():
+    runs = [run for seed in range(3) for run in made_up("gtsrb", seed)]
+    for seed, (_, _, history) in enumerate(runs[::2]):
+        history["test_accuracy"] = 0.3 + 0.1 * seed
+    figure = fig08.draw(fig08.tidy(runs), {})
+    figure.draw_without_rendering()
+    (drawn,) = figure.findobj(Table)
+    cells = drawn.get_celld()
+    assert "[15.2, 64.8]" in cells[1, 1].get_text().get_text()
+    for row in (0, 1):
+        ends = [cells[row, column].get_text().get_window_extent() for column in range(4)]
+        assert all(left.x1 < right.x0 for left, right in pairwise(ends))

@@ -14,8 +14,8 @@ BUILD = "docs/results/workstation"
 
 SOURCES = (
     "benchmarks/times.json", "benchmarks/quick.json", f"{BUILD}/build.json", f"{BUILD}/audit/audit.json", "docs/benchmarks.md",
-    "docs/benchmarks_ansatz.md", "docs/beyond.md", f"{BUILD}/figures/published/fig07.csv",
-    f"{BUILD}/figures/published/fig10.csv",
+    "docs/benchmarks_ansatz.md", "docs/beyond.md",
+    *(f"{BUILD}/figures/published/{figure}.csv" for figure in ("fig04", "fig07", "fig08", "fig10")),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Tiles: each entry once, and smaller ones where memory runs out."""
+"""Tiles: each entry once, norms on the way, and smaller ones where memory runs out."""
 
 import logging
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convrfm.kernels import CNTK, backends, cpu
-from kernels.cases import random_images
+from kernels.cases import random_images, random_metric
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -98,3 +98,31 @@ def test_the_side_keeps_to_the_budget(shape):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert 0.2 * budget < peak < 1.3 * budget
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
+def test_norms_are_the_same_whenever_they_are_computed(rng, dtype, tolerance):
+    """Where products with the metric are not kept, images get their norms when they first pass as rows, or as they are needed."""
+    kernel = CNTK(depth=2)
+    x, metric = random_images(rng, 70, 12, 8, 7), random_metric(rng, 108)
+    x[3] = 0
+
+    def batch(memory=1):
+        return cpu.prepare(x.astype(dtype), metric, kernel.spec, memory)
+
+    patches = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5).reshape(70, 6, 5, -1)
+    variance = np.einsum("nyxk,kl,nyxl->nyx", patches, metric, patches) / 12
+    windows = np.lib.stride_tricks.sliding_window_view(variance, (3, 3), axis=(1, 2)).sum(axis=(3, 4))
+    expected = np.sqrt(np.concatenate([variance.reshape(70, -1), windows.reshape(70, -1)], axis=1))
+    kept, rows, columns, parts, train = batch(10**9), batch(), batch(), batch(), batch()
+    assert np.isnan(rows.norms).all()
+    cpu.gram_tile(rows, None, kernel.spec)
+    cpu.gram_tile(rows, columns, kernel.spec)
+    cpu.gram_tile(parts.take(slice(32, 70)), parts.take(slice(0, 32)), kernel.spec)
+    alpha = rng.standard_normal((70, 2)).astype(dtype)
+    agop = cpu.agop_sum(train, rows.take(slice(0, 9)), alpha, kernel.spec, 10**8)
+    for found in (kept, rows, columns, parts, train):
+        assert np.allclose(found.norms, expected, rtol=tolerance)
+        assert np.array_equal(found.norms, rows.norms)
+        assert np.array_equal(found.variance, rows.variance)
+    assert np.array_equal(cpu.agop_sum(rows, batch().take(slice(0, 9)), alpha, kernel.spec, 10**8), agop)

@@ -222,7 +222,7 @@ class Tile(NamedTuple):
         """Cut the longer side in two, or both sides of a tile on the diagonal; a single entry stays whole."""
         rows, columns = _halves(self.rows), _halves(self.columns)
         if symmetric and self.rows == self.columns:
-            return [Tile(rows[i], columns[j]) for i in range(len(rows)) for j in range(i, len(columns))]
+            return [Tile(rows[i], columns[j]) for i in range(len(rows)) for j in range(i + 1)]
         if self.shape[0] >= self.shape[1]:
             return [Tile(part, self.columns) for part in rows]
         return [Tile(self.rows, part) for part in columns]
@@ -245,9 +245,9 @@ def default_memory(backend: Backend) -> int:
 
 
 def gram_tiles(n: int, m: int, side: int, symmetric: bool) -> list[Tile]:
-    """Tiles of a kernel matrix `(n, m)`; of a symmetric one those on and above the diagonal."""
+    """Tiles of a kernel matrix `(n, m)`; of a symmetric one those on and below the diagonal."""
     rows, columns = _cut(n, side), _cut(m, side)
-    return [Tile(row, column) for row in rows for column in columns if not symmetric or column.start >= row.start]
+    return [Tile(row, column) for row in rows for column in columns if not symmetric or column.start <= row.start]
 
 
 def _within_memory(

@@ -35,7 +35,6 @@ from convrfm.kernels.compiled.first_layer import (
     patches_by_position,
     transform,
     unfold,
-    variances,
 )
 from convrfm.kernels.compiled.simd import aligned_empty, lanes
 from convrfm.numerics.patches import patch_dimension
@@ -128,26 +127,24 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
 
 
 def _with_products(batch: Prepared, root: np.ndarray, spec: ArcCosineSpec, memory: int) -> Prepared:
-    """Give a batch with norms whose patches meet the metric by BLAS; the products stay with it if the memory allows it."""
+    """Give a batch whose patches meet the metric by BLAS; the products stay with it if the memory allows it.
+
+    Otherwise its norms are NaN until the images first meet the metric as rows of a tile, see `_covariances`.
+    """
     channels, q = batch.shape[0], batch.patch_size
     order = np.arange(root.shape[1]).reshape(channels, q, q).transpose(1, 2, 0).reshape(-1)
     ordered = root[:, order].astype(np.float64)
     metric = (ordered.T @ ordered / channels).reshape(len(order), q, -1, _width_of_pieces(q * channels))
     batch = replace(batch, pieces=np.ascontiguousarray(metric.transpose(1, 2, 0, 3), dtype=batch.images.dtype))
-    rows, columns = batch.positions
-    variance = np.empty((len(batch), rows * columns), batch.images.dtype)
-    products = None
+    margins = [layer * (batch.patch_size - 1) for layer in range(spec.depth)]
+    positions = sum(math.prod(side - margin for side in batch.positions) for margin in margins)
+    norms, variance = (np.full(shape, np.nan, batch.images.dtype) for shape in ((len(batch), positions), len(batch)))
+    batch = replace(batch, norms=norms, variance=variance)
     if len(batch) * _product_bytes(batch) <= memory * PATCH_SHARE:
         products = _room_for_products(batch, len(batch))
-        _products(batch, slice(0, len(batch)), products, variance)
-    else:
-        for first in range(0, len(batch), COLUMNS_OF_PRODUCTS):
-            part = slice(first, first + COLUMNS_OF_PRODUCTS)
-            images = _channels_last(batch.images[part])
-            for some in _some_positions(batch, len(images)):
-                variances(images, batch.pieces, *some, columns, variance[part])
-    norms = np.maximum(variance, 0).reshape(-1, rows, columns)
-    return replace(batch, products=products).with_norms(norms, spec.depth)
+        _products(batch, slice(0, len(batch)), products, spec.depth)
+        batch = replace(batch, products=products)
+    return batch
 
 
 def _width_of_pieces(size: int) -> int:
@@ -166,15 +163,23 @@ def _room_for_products(batch: Prepared, images: int) -> np.ndarray:
     return aligned_empty((math.prod(batch.positions), batch.patch_size, images, size), batch.images.dtype)
 
 
-def _products(batch: Prepared, part: slice, out: np.ndarray, variance: np.ndarray) -> None:
-    """M x_u / c of the first images of out, see `transform`, and x_u^T M x_u / c `(images, positions)`, for some images."""
-    images = _channels_last(batch.images[part])
+def _products(batch: Prepared, part: slice, out: np.ndarray, depth: int) -> None:
+    """M x_u / c of some images, as the first of out, see `transform`; the batch gets their norms, if it lacks them."""
+    images = np.ascontiguousarray(batch.images[part].transpose(0, 2, 3, 1))
+    variance = np.empty((len(images), math.prod(batch.positions)), images.dtype)
     for some in _some_positions(batch, len(images)):
         transform(images, batch.pieces, *some, batch.positions[1], out, variance)
+    if np.isnan(batch.variance[part]).any():
+        measured = batch.take(part).with_norms(np.maximum(variance, 0).reshape(-1, *batch.positions), depth)
+        batch.norms[part], batch.variance[part] = measured.norms, measured.variance
 
 
-def _channels_last(images: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+def _complete_norms(batch: Prepared, depth: int) -> None:
+    """Give a batch the norms that it lacks."""
+    for first in range(0, len(batch), ROWS_OF_PRODUCTS):
+        part = slice(first, min(first + ROWS_OF_PRODUCTS, len(batch)))
+        if np.isnan(batch.variance[part]).any():
+            _products(batch, part, _room_for_products(batch, ROWS_OF_PRODUCTS), depth)
 
 
 def _some_positions(batch: Prepared, products: int) -> Iterator[tuple[int, int]]:
@@ -249,11 +254,16 @@ def _in_windows(batch: Prepared) -> np.ndarray:
     return pixels
 
 
-def _covariances(left: Prepared, right: Prepared, together: int, *, triangle: bool = False) -> Iterator[tuple[slice, Operands]]:
+def _covariances(
+    left: Prepared, right: Prepared, together: int, depth: int, *, triangle: bool = False
+) -> Iterator[tuple[slice, Operands]]:
     """Rows, so many together, with their covariances, which stay until the next are asked for.
 
-    A triangle has only the blocks of columns, see `_in_windows`, that meet the upper one.
+    Rows have their norms when they are given; and columns: those of a triangle, the lower one, are rows that have passed.
+    Beyond them it has whole blocks, see `_in_windows`.
     """
+    if not triangle:
+        _complete_norms(right, depth)
     pixels = _in_windows(right)
     s = aligned_empty((math.prod(left.positions), together, len(pixels) * COLUMNS_OF_PRODUCTS), pixels.dtype)
     products = _room_for_products(left, together) if left.products is None else left.products
@@ -262,10 +272,10 @@ def _covariances(left: Prepared, right: Prepared, together: int, *, triangle: bo
         count = rows.stop - first
         if left.products is None:
             begin = 0
-            _products(left, rows, products, np.empty((count, len(s)), s.dtype))
-        start = first // COLUMNS_OF_PRODUCTS if triangle else 0
+            _products(left, rows, products, depth)
+        blocks = -(-rows.stop // COLUMNS_OF_PRODUCTS) if triangle else len(pixels)
         for some in _some_positions(left, count * s.shape[2] // patch_dimension(left.shape[0], left.patch_size)):
-            covariances(products, begin, count, pixels, *some, left.positions[1], start, s)
+            covariances(products, begin, count, pixels[:blocks], *some, left.positions[1], s)
         yield rows, Operands(COVARIANCES, s.reshape(-1), s.shape[2], np.empty(0, s.dtype), 0, *left.shape)
 
 
@@ -278,17 +288,16 @@ def _whole_vectors(batch: Prepared) -> int:
 def _calls(left: Prepared, right: Prepared, spec: Spec, *, rows_before: int | None = None, sweeps: int = 1) -> list[np.ndarray]:
     """Blocks of columns with rows for each, `(tasks, 3)`, for one call of compiled code after the other.
 
-    With the number of rows before, only what meets the upper triangle; a pair costs so many forward `sweeps`.
+    With the number of rows before, only what meets the lower triangle; a pair costs so many forward `sweeps`.
     """
     width, threads = lanes(right.images.dtype), get_num_threads()
     per_row = width * sweeps * _operations(left, spec)
     # Groups of rows stay whole.
     rows = min(ROWS_PER_TASK, max(1, OPERATIONS_PER_CALL // per_row // GROUP) * GROUP)
     tasks = [
-        (block, first, min(first + rows, last))
+        (block, first, min(first + rows, len(left)))
         for block in range(_whole_vectors(right) // width)
-        for last in [len(left) if rows_before is None else min(len(left), (block + 1) * width - rows_before)]
-        for first in range(0, last, rows)
+        for first in range(0 if rows_before is None else max(0, block * width - rows_before), len(left), rows)
     ]
     together = max(1, OPERATIONS_PER_CALL // (per_row * rows)) * threads
     every = np.array(tasks, dtype=np.int64).reshape(-1, 3)
@@ -326,7 +335,7 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
         _sweep(left, other, spec, _operands(left, other, spec), out, 0 if right is None else None)
     else:
         with _one_blas_thread():
-            for rows, operands in _covariances(left, other, ROWS_OF_PRODUCTS, triangle=right is None):
+            for rows, operands in _covariances(left, other, ROWS_OF_PRODUCTS, spec.depth, triangle=right is None):
                 of_rows = replace(left, products=None).take(rows)
                 _sweep(of_rows, other, spec, operands, out[rows], rows.start if right is None else None)
     entries = np.ascontiguousarray(out[:, : len(other)])
@@ -340,7 +349,7 @@ def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
 
 
 def _sweep(left: Prepared, right: Prepared, spec: Spec, operands: Operands, out: np.ndarray, rows_before: int | None) -> None:
-    """Fill the kernel matrix `(n, whole vectors)` of two batches; or its part of an upper triangle, see `_calls`."""
+    """Fill the kernel matrix `(n, whole vectors)` of two batches; or its part of a lower triangle, see `_calls`."""
     calls = _calls(left, right, spec, rows_before=rows_before)
     window, flat, blocks = (0,) * spec.patch_size, out.reshape(-1), out.shape[1] // lanes(out.dtype)
     if isinstance(spec, LaplaceSpec):
@@ -400,7 +409,7 @@ def _derivatives(points: Prepared, train: Prepared, spec: Spec) -> _Derivatives:
         operands = _operands(points, train, spec)
     else:
         with _one_blas_thread():
-            ((_, operands),) = _covariances(points, train, len(points))
+            ((_, operands),) = _covariances(points, train, len(points), spec.depth)
     window = (0,) * spec.patch_size
     d_s = aligned_empty((len(points) * _whole_vectors(train) * positions,), train.images.dtype)
     if isinstance(spec, LaplaceSpec):

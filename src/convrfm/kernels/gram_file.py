@@ -8,7 +8,7 @@ Tiles do not depend on each other, and several processes on several machines can
 `gram.part-<i>-of-<k>.npz` beside the matrix, as NumPy writes several arrays to a zip archive: `identity`, the hash of all that
 the entries depend on; `side`, of the tiles; `tiles`, the numbers of those that belong to the part, in the order of
 `convrfm.kernels.backends.gram_tiles`; and `tile-<number>`, the entries of each. Tiles of a symmetric matrix are those on and
-above the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in `.partial`, and each tile is
+below the diagonal. The checksums of the archive reveal damage. While a part grows its name ends in `.partial`, and each tile is
 appended when it is done. The matrix takes over the parts beside it first, and removes them when it is complete.
 """
 
@@ -207,8 +207,8 @@ def _computed(
 
 
 def _identity_of(left: PreparedImages, right: PreparedImages | None) -> str:
-    """Hash (hex) of everything that the entries depend on, except for rounding."""
-    digest = hashlib.sha256()
+    """Hash (hex) of everything that the entries, except for rounding, and the numbers of the tiles depend on."""
+    digest = hashlib.sha256(b"tiles on and below the diagonal")
     for images in (left, right):
         if images is not None:
             digest.update(repr((images.spec, images.backend, images.images.dtype, images.images.shape)).encode())

@@ -22,7 +22,7 @@ from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, fu
 
 __all__ = [
     "COVARIANCES", "GROUP", "OUTPUTS", "PATCHES", "PIXELS", "Operands", "contract", "covariances", "fill", "group_size",
-    "groups_of", "interleave", "mirror", "patches_by_position", "positions_of", "room_size", "transform", "unfold", "variances",
+    "groups_of", "interleave", "mirror", "patches_by_position", "positions_of", "room_size", "transform", "unfold",
 ]  # fmt: skip
 
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2
@@ -294,11 +294,11 @@ def _make(stamp: str):
 
     @compiled()
     def mirror(square):
-        """Copy the upper triangle of a matrix to the lower one."""
+        """Copy the lower triangle of a matrix to the upper one."""
         assert stamp
         for i in range(len(square)):
             for j in range(i):
-                square[i, j] = square[j, i]
+                square[j, i] = square[i, j]
 
     @compiled(parallel=True)
     def patches_by_position(images, places, columns, first, out):
@@ -349,37 +349,11 @@ def _make(stamp: str):
                         variance[start + image, p] += np.dot(own, out[p, i, start + image])
 
     @compiled(parallel=True)
-    def variances(images, pieces, first, last, columns, out):
-        """The variance of `transform` alone, from one triangle of the metric."""
-        assert stamp
-        n, (q, _, _, width) = len(images), pieces.shape
-        size = q * images.shape[3]
-        together = _together(n, q * size * width)
-        for p in numba.prange(first, last):
-            y, x = p // columns, p % columns
-            memory, found = np.empty(together * q * size, images.dtype), np.empty((together, width), images.dtype)
-            for start in range(0, n, together):
-                count = min(together, n - start)
-                out[start : start + count, p] = 0
-                for i in range(q):
-                    raw = memory[: count * (i + 1) * size].reshape(count, (i + 1) * size)
-                    for image in range(count):
-                        for above in range(i):
-                            row = images[start + image, y + above, x : x + q].reshape(size)
-                            raw[image, above * size : (above + 1) * size] = 2 * row
-                        raw[image, i * size :] = images[start + image, y + i, x : x + q].reshape(size)
-                    for k in range(len(pieces[i])):
-                        np.dot(raw, pieces[i, k, : (i + 1) * size], found[:count])
-                        for image in range(count):
-                            own = raw[image, i * size + k * width : i * size + (k + 1) * width]
-                            out[start + image, p] += np.dot(own, found[image])
-
-    @compiled(parallel=True)
-    def covariances(products, begin, n, pixels, first, last, columns, start, out):
-        """Multiply M x_u by patches of other images, to out `(positions, n or more, m)`.
+    def covariances(products, begin, n, pixels, first, last, columns, out):
+        """Multiply M x_u by patches of other images, to out `(positions, n or more, m or more)`.
 
         `products` are from `transform`; those of n images from `begin` on are taken. `pixels` are of the other images,
-        `(blocks, height, width, c, images)`; from block `start` on, their columns of out are filled. The rest is as there.
+        `(blocks, height, width, c, images)`. The rest is as there.
         """
         assert stamp
         (_, q, _, size), width = products.shape, pixels.shape[4]
@@ -387,7 +361,7 @@ def _make(stamp: str):
         for p in numba.prange(first, last):
             y, x = p // columns, p % columns
             found = np.empty((together, width), out.dtype)
-            for block in range(start, len(pixels)):
+            for block in range(len(pixels)):
                 for row in range(0, n, together):
                     count = min(together, n - row)
                     for i in range(q):
@@ -441,7 +415,7 @@ def _make(stamp: str):
                             )  # fmt: skip
                 _add_outer_products(gradients, points * outputs, k, corner, sums, thread * k * k)
 
-    return interleave, unfold, mirror, patches_by_position, transform, variances, covariances, contract
+    return interleave, unfold, mirror, patches_by_position, transform, covariances, contract
 
 
-interleave, unfold, mirror, patches_by_position, transform, variances, covariances, contract = _make(SOURCES)
+interleave, unfold, mirror, patches_by_position, transform, covariances, contract = _make(SOURCES)

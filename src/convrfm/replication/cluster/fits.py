@@ -344,9 +344,7 @@ def _pieces(fit: _Fit, ridges: int, n: int, m: int, outputs: int, images: _Image
             if t == 0:
                 yield filling, Work(pixels=2.0 * pairs * math.prod(images.shape))
             else:
-                # By BLAS, the norms are computed beforehand, from a triangle of the metric.
-                products = (n + m) * d * (5 / 3 if d > FUSED_RANK and images.depth is not None else 1)
-                yield filling, Work(patches=2.0 * first * d * (pairs + products))
+                yield filling, Work(patches=2.0 * first * d * (pairs + (n + m) * d))
             solves = sum(k**3 / 3 + SOLVE_PASSES * k**2 for k in systems)
             yield fitting, Work(solves=ridges * solves, entries=ENTRY_PASSES * n * (n + m))
             if t + 1 < fit.rounds:

@@ -410,7 +410,10 @@ def _accuracy_cells(table: pd.DataFrame) -> list[list[str]]:
 
 def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
     chosen = "best" if table["protocol"].iloc[0] == "published" else "chosen"
-    cells = [[title.replace(", ", "\n"), *numbers] for title, *numbers in _accuracy_cells(table)]
+    cells = [
+        [title.replace(", ", "\n"), *(number.replace(" [", "\n[") for number in numbers)]
+        for title, *numbers in _accuracy_cells(table)
+    ]
     drawn = axes.table(
         cells, colLabels=["accuracy, %", chosen, "last", "published"], colWidths=[0.24, 0.28, 0.28, 0.2],
         cellLoc="center", loc="upper center", edges="horizontal",
@@ -419,7 +422,7 @@ def _draw_accuracies(axes: Axes, table: pd.DataFrame) -> None:
     drawn.set_fontsize(6)
     for (row, column), cell in drawn.get_celld().items():
         cell.set_linewidth(0.5)
-        cell.set_height(cell.get_height() * (1 + cells[row - 1][0].count("\n") if row else 1))
+        cell.set_height(cell.get_height() * (1 + max(text.count("\n") for text in cells[row - 1]) if row else 1))
         if column == 0:
             cell.get_text().set_horizontalalignment("left")
     axes.set_axis_off()

@@ -119,21 +119,28 @@ def _numbers(root: Path) -> dict[str, str]:
 
 
 def _real(root: Path) -> Iterator[tuple[str, str]]:
-    """Numbers of the published Figures 7 and 10: correlations by power of the AGOP, and of pictures through first layers."""
+    """Numbers of the published Figures 4, 7, 8 and 10: correlations by power of the AGOP, by epoch, and of first layers."""
     tables = {path.stem: path for folder in published_builds(root) for path in folder.glob("figures/published/*.csv")}
     powers = pd.read_csv(tables["fig07"]).query("panel == 'C' and power in (0.5, 1)")
     for (when, power), values in powers.groupby(["when", "power"])["value"]:
         yield f"power {power:g} {when}", f"{values.min():.2f} to {values.max():.2f}"
+    course = pd.read_csv(tables["fig08"]).query("quantity == 'mean_pearson'")
+    for dataset, rows in course.groupby("dataset"):
+        initial, *later = rows.groupby("epoch")["value"].mean()
+        yield f"course {dataset}", f"{initial:.2f} before the first step, and {', '.join(f'{mean:.2f}' for mean in later)} then"
+    halved = pd.read_csv(tables["fig04"]).query("layer == 1").assign(quantity="fig04")
+    halved = halved.rename(columns={"task": "dataset", "pearson": "value"})
     first = pd.read_csv(tables["fig10"]).query("quantity in ('alike', 'alike_without_means')")
-    for (dataset, quantity), rows in first.groupby(["dataset", "quantity"])[["value", "control"]]:
+    for (dataset, quantity), rows in pd.concat([halved, first]).groupby(["dataset", "quantity"])[["value", "control"]]:
         value, control = rows.mean()
         yield f"{quantity} {dataset}", f"{value:.2f}, against {control:.2f} at random"
 
 
 def _duration(minutes: float) -> str:
     """Minutes in words, such as "9 min 35 s"."""
-    whole, seconds = divmod(round(60 * minutes), 60)
-    return " ".join([f"{whole} min"] * (whole > 0) + [f"{seconds} s"] * (seconds > 0))
+    hours, rest = divmod(round(60 * minutes), 3600)
+    parts = {"h": hours, "min": rest // 60, "s": rest % 60}
+    return " ".join(f"{count} {unit}" for unit, count in parts.items() if count > 0)
 
 
 def _found(pattern: str, text: str) -> str:
