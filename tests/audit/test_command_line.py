@@ -20,6 +20,7 @@ from convrfm.replication.record.record import read_record
 from convrfm.system.storage import write_json
 
 WRONG = Finding(State.TAMPERED, f"{RUN}/metrics.parquet", "Its SHA-256 is 00.", "rm it\x1b[2J, and build it again.")
+NO_RECORD = "no record of a run or figure to seal"
 TAMPERED = f"TAMPERED {WRONG.file}: {WRONG.found}\n  remedy: rm it\\x1b[2J, and build it again."
 
 
@@ -47,15 +48,9 @@ def run(project, *more):
         # Verdicts alone do not count.
         ({"judgements": (outcomes.judgement(verdict=Verdict.NOT_REPRODUCED),)}, 0, "\nTrusted", "all", Choice(None)),
         ({"findings": (WRONG,)}, 1, TAMPERED, "claim A10 A13", Choice(claims=("A10", "A13"))),
-        (
-            {"replays": (Replay(RUN, Result.DIFFERENT, "2, not 1", 1.0),)},
-            1,
-            "2, not 1",
-            "2 --beacon me",
-            Choice(2, beacon="me"),
-        ),
+        ({"replays": (Replay(RUN, Result.DIFFERENT, "2, not 1", 1.0),)}, 1, "2, not 1", "2 --beacon me", Choice(2, beacon="me")),
     ],
-)
+)  # fmt: skip
 def test_what_is_computed_again_printed_and_written(project, found, capsys, finds, status, printed, replay, choice):
     found["finds"] = outcomes.audit(**finds)
     assert run(project, "--cores", "3", "--replay", *replay.split()) == status
@@ -106,7 +101,7 @@ def test_hostile_names_stay_names_and_what_is_no_text_is_told(project, found, ca
         ("audit quick --replay claim A99", "There is no claim A99: the claims are A1, "),
         ("import-results nowhere", "nowhere is not a folder"),
         ("import-results quick", "run this in the folder of the project"),
-        *((f"seal {at}", "no record of a run or") for at in ("..", ".", "quick/runs", "nowhere", "../envs/quick")),
+        *((f"seal {at}", NO_RECORD) for at in ("..", ".", "quick/runs", "nowhere", "../envs/quick")),
         *((content, "config.yaml") for content in ("- a\n- b\n", "a: [", "preset: quick\nprotocl: published\nseeds: [0]\n")),
     ],
 )

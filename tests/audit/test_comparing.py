@@ -81,6 +81,7 @@ CASES = [
 def test_the_last_bit_counts_in_the_same_surroundings_and_a_tolerance_elsewhere(tmp_path, kind, what, value, elsewhere, told):
     result, found = compared(tmp_path, kind, **{what: value})
     assert result is DIFFERENT
+    assert found.endswith(" (computed again in the same surroundings).") == (what != "old")
     assert (f"Its record and the run disagree: {next(iter(value))}" if what == "old" else told) in found
     changes = {"old": {**value, **ANOTHER}} if what == "old" else {"old": ANOTHER, what: value}
     result, found = compared(tmp_path, kind, **changes)

@@ -86,11 +86,12 @@ def made(project):
 
 
 def test_runs_are_actions_with_tools_inputs_and_outputs_and_the_root_names_the_rest(project):
-    """Of which type each of them is, the validator looks at."""
     record, entities = read_record(project / RECORD), made(project)
     action = entities[RUN.replace(f"{RESULTS}/runs", "#run")]
+    assert action["@type"] == "CreateAction"
     assert (action["startTime"], action["endTime"]) == ("2026-11-21T19:09:55+00:00", "2026-11-21T19:10:02+00:00")
     tool = entities[action["instrument"]["@id"]]
+    assert tool["@type"] == "SoftwareApplication"
     assert tool["name"] == "convrfm.replication.jobs.fits:fit_task"
     assert tool["softwareVersion"] == "convrfm 0.1.0 (eeeeeeeeeeee)"
     results = [entities[each["@id"]] for each in action["result"]]
@@ -103,6 +104,7 @@ def test_runs_are_actions_with_tools_inputs_and_outputs_and_the_root_names_the_r
     assert {each["@id"] for each in taken} & {each["@id"] for each in written}
     root = entities["./"]
     assert entities[root["license"]["@id"]]["name"] == "MIT"
+    assert root["conformsTo"]["@id"].startswith("https://w3id.org/ro/wfrun/process/")
     assert root["citation"]["@id"] == "https://arxiv.org/abs/2309.00570"
     assert {each["@id"] for each in root["mentions"]} == {key for key in entities if key.startswith("#run/")}
     assert {"audit/index.html", "audit/audit.json"} <= {each["@id"] for each in root["hasPart"]}

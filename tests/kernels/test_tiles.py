@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from convrfm.kernels import CNTK, backends, cpu
+from convrfm.numerics.patches import box_sum, unfold
 from kernels.cases import random_images, random_metric
 
 
@@ -110,10 +111,9 @@ def test_norms_are_the_same_whenever_they_are_computed(rng, dtype, tolerance):
     def batch(memory=1):
         return cpu.prepare(x.astype(dtype), metric, kernel.spec, memory)
 
-    patches = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5).reshape(70, 6, 5, -1)
+    patches = unfold(x, 3)
     variance = np.einsum("nyxk,kl,nyxl->nyx", patches, metric, patches) / 12
-    windows = np.lib.stride_tricks.sliding_window_view(variance, (3, 3), axis=(1, 2)).sum(axis=(3, 4))
-    expected = np.sqrt(np.concatenate([variance.reshape(70, -1), windows.reshape(70, -1)], axis=1))
+    expected = np.sqrt(np.concatenate([maps.reshape(70, -1) for maps in (variance, box_sum(variance, 3))], axis=1))
     kept, rows, columns, parts, train = batch(10**9), batch(), batch(), batch(), batch()
     assert np.isnan(rows.norms).all()
     cpu.gram_tile(rows, None, kernel.spec)

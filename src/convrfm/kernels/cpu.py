@@ -129,22 +129,21 @@ def prepare(images: np.ndarray, metric: np.ndarray | None, spec: Spec, memory: i
 def _with_products(batch: Prepared, root: np.ndarray, spec: ArcCosineSpec, memory: int) -> Prepared:
     """Give a batch whose patches meet the metric by BLAS; the products stay with it if the memory allows it.
 
-    Otherwise its norms are NaN until the images first meet the metric as rows of a tile, see `_covariances`.
+    Otherwise its norms and variances are NaN until the images first meet the metric, as rows of a tile: see `_covariances`.
     """
     channels, q = batch.shape[0], batch.patch_size
     order = np.arange(root.shape[1]).reshape(channels, q, q).transpose(1, 2, 0).reshape(-1)
     ordered = root[:, order].astype(np.float64)
     metric = (ordered.T @ ordered / channels).reshape(len(order), q, -1, _width_of_pieces(q * channels))
     batch = replace(batch, pieces=np.ascontiguousarray(metric.transpose(1, 2, 0, 3), dtype=batch.images.dtype))
-    margins = [layer * (batch.patch_size - 1) for layer in range(spec.depth)]
-    positions = sum(math.prod(side - margin for side in batch.positions) for margin in margins)
-    norms, variance = (np.full(shape, np.nan, batch.images.dtype) for shape in ((len(batch), positions), len(batch)))
+    positions = sum(math.prod(side - layer * (q - 1) for side in batch.positions) for layer in range(spec.depth))
+    norms, variance = np.full((len(batch), positions), np.nan, root.dtype), np.full(len(batch), np.nan, root.dtype)
     batch = replace(batch, norms=norms, variance=variance)
-    if len(batch) * _product_bytes(batch) <= memory * PATCH_SHARE:
-        products = _room_for_products(batch, len(batch))
-        _products(batch, slice(0, len(batch)), products, spec.depth)
-        batch = replace(batch, products=products)
-    return batch
+    if len(batch) * _product_bytes(batch) > memory * PATCH_SHARE:
+        return batch
+    products = _room_for_products(batch, len(batch))
+    _products(batch, slice(0, len(batch)), products, spec.depth)
+    return replace(batch, products=products)
 
 
 def _width_of_pieces(size: int) -> int:
@@ -164,7 +163,7 @@ def _room_for_products(batch: Prepared, images: int) -> np.ndarray:
 
 
 def _products(batch: Prepared, part: slice, out: np.ndarray, depth: int) -> None:
-    """M x_u / c of some images, as the first of out, see `transform`; the batch gets their norms, if it lacks them."""
+    """Write M x_u / c of some images to the first places of out, see `transform`, and to the batch the norms that it lacks."""
     images = np.ascontiguousarray(batch.images[part].transpose(0, 2, 3, 1))
     variance = np.empty((len(images), math.prod(batch.positions)), images.dtype)
     for some in _some_positions(batch, len(images)):
@@ -175,7 +174,7 @@ def _products(batch: Prepared, part: slice, out: np.ndarray, depth: int) -> None
 
 
 def _complete_norms(batch: Prepared, depth: int) -> None:
-    """Give a batch the norms that it lacks."""
+    """Compute the norms that a batch lacks."""
     for first in range(0, len(batch), ROWS_OF_PRODUCTS):
         part = slice(first, min(first + ROWS_OF_PRODUCTS, len(batch)))
         if np.isnan(batch.variance[part]).any():
@@ -259,8 +258,8 @@ def _covariances(
 ) -> Iterator[tuple[slice, Operands]]:
     """Rows, so many together, with their covariances, which stay until the next are asked for.
 
-    Rows have their norms when they are given; and columns: those of a triangle, the lower one, are rows that have passed.
-    Beyond them it has whole blocks, see `_in_windows`.
+    By then rows and columns have their norms: the columns of a triangle, the lower one, are rows that have passed. What
+    lies beyond them in their last block, see `_in_windows`, is not to be used.
     """
     if not triangle:
         _complete_norms(right, depth)

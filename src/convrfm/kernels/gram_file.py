@@ -217,6 +217,12 @@ def _identity_of(left: PreparedImages, right: PreparedImages | None) -> str:
     return digest.hexdigest()
 
 
+def _of_another(file: Path, remedy: str) -> StorageError:
+    """The error about a file with another identity."""
+    reasons = "other images, metric, kernel, dtype or backend, or begun by an earlier version"
+    return StorageError(f"{file} belongs to another kernel matrix ({reasons}). {remedy}")
+
+
 def _check_path(path: Path) -> None:
     if path.suffix != ".npy":
         msg = f"A kernel matrix is written as .npy, but the file is {path}."
@@ -247,11 +253,7 @@ def _resumed(partial: Path, progress: Path, identity: str) -> _State | None:
         msg = f"{progress} is damaged ({error}): delete it and {partial.name}, to start over."
         raise StorageError(msg) from error
     if state.identity != identity:
-        msg = (
-            f"{partial} belongs to another kernel matrix (other images, metric, kernel, dtype or backend). "
-            f"Delete it and {progress.name}, or choose another file."
-        )
-        raise StorageError(msg)
+        raise _of_another(partial, f"Delete it and {progress.name}, or choose another file.")
     return state
 
 
@@ -320,11 +322,7 @@ def _part_of(file: Path, identity: str) -> _Part | None:
         _warn_of_damage(file)
         return None
     if part.identity != identity:
-        msg = (
-            f"{file} belongs to another kernel matrix (other images, metric, kernel, dtype or backend). "
-            "Delete it, or choose another file."
-        )
-        raise StorageError(msg)
+        raise _of_another(file, "Delete it, or choose another file.")
     return part
 
 

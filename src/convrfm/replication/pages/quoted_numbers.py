@@ -127,11 +127,11 @@ def _real(root: Path) -> Iterator[tuple[str, str]]:
     course = pd.read_csv(tables["fig08"]).query("quantity == 'mean_pearson'")
     for dataset, rows in course.groupby("dataset"):
         initial, *later = rows.groupby("epoch")["value"].mean()
-        yield f"course {dataset}", f"{initial:.2f} before the first step, and {', '.join(f'{mean:.2f}' for mean in later)} then"
-    halved = pd.read_csv(tables["fig04"]).query("layer == 1").assign(quantity="fig04")
-    halved = halved.rename(columns={"task": "dataset", "pearson": "value"})
+        yield f"course {dataset}", f"{initial:.2f} before the first step, and {', '.join(f'{mean:.2f}' for mean in later)}"
+    pictures = pd.read_csv(tables["fig04"]).query("layer == 1").assign(quantity="fig04")
+    pictures = pictures.rename(columns={"task": "dataset", "pearson": "value"})
     first = pd.read_csv(tables["fig10"]).query("quantity in ('alike', 'alike_without_means')")
-    for (dataset, quantity), rows in pd.concat([halved, first]).groupby(["dataset", "quantity"])[["value", "control"]]:
+    for (dataset, quantity), rows in pd.concat([pictures, first]).groupby(["dataset", "quantity"])[["value", "control"]]:
         value, control = rows.mean()
         yield f"{quantity} {dataset}", f"{value:.2f}, against {control:.2f} at random"
 
