@@ -21,7 +21,9 @@ def figure(folder, needs, **states):
     paths = []
     for name, state in states.items():
         paths.append(folder / name / "state.json")
-        write_json(paths[-1], {"dataset": name, "state": state, "reason": f"{name} is {state}.", "remedy": "Do this."})
+        write_json(
+            paths[-1], {"dataset": name, "state": state, "reason": f"{name} is {state}: no such file.", "remedy": "Do this."}
+        )
     forms = ("png", "pdf", "parquet", "csv", "md")
     outputs = {**{form: folder / f"figure.{form}" for form in forms}, "record": folder / "figure.json"}
     settings = {"protocol": "published", "needs": needs}
@@ -47,11 +49,11 @@ def must_not_draw(job, skipped):
     [
         ({}, "Without nothing.\n", {}),
         ({"svhn": "present"}, "Without nothing.\n", {}),
-        ({"mnist": "corrupt"}, "Without both.\n", {"both": "mnist is corrupt. Do this."}),
+        ({"mnist": "corrupt"}, "Without both.\n\n- mnist is corrupt: no such file. Do this.\n", {"both": "mnist is corrupt"}),
         (
             {"mnist": "absent", "svhn": "absent"},
-            "Without svhn, both.\n",
-            {"svhn": "svhn is absent. Do this.", "both": "mnist is absent. Do this. svhn is absent. Do this."},
+            "Without svhn, both.\n\n- mnist is absent: no such file. Do this.\n\n- svhn is absent: no such file. Do this.\n",
+            {"svhn": "svhn is absent", "both": "mnist is absent; svhn is absent"},
         ),
     ],
 )
@@ -69,7 +71,8 @@ def test_where_nothing_is_there_all_files_say_so(tmp_path):
     job = figure(tmp_path, {"svhn": ["svhn"], "pair": ["mnist"]}, svhn="absent", mnist="absent")
     must_not_draw(job)
     assert job.outputs["md"].read_text() == (
-        "**Figure 13: SKIPPED**\n\nsvhn: SKIPPED (svhn is absent. Do this.)\n\npair: SKIPPED (mnist is absent. Do this.)\n"
+        "**Figure 13: SKIPPED**\n\nsvhn: SKIPPED (svhn is absent)\n\npair: SKIPPED (mnist is absent)\n"
+        "\n- svhn is absent: no such file. Do this.\n\n- mnist is absent: no such file. Do this.\n"
     )
     table = pd.read_parquet(job.outputs["parquet"])
     assert table["part"].tolist() == ["svhn", "pair"]

@@ -272,7 +272,11 @@ def report_skipped():
     """Print at the end of a run which figures, or parts of them, were skipped, and why; not for each job of a cluster."""
     if not workflow.is_main_process:
         return
+    absent = {}
     for path in figure_records(Path(RESULTS)):
         if path.parent.name in PROTOCOLS:
-            for part, reason in read_record(path).get("skipped", {}).items():
-                sys.stderr.write(f"{path.stem} ({path.parent.name}), {part}: SKIPPED ({reason})\n")
+            record = read_record(path)
+            absent |= record.get("absent", {})
+            for part, what in record.get("skipped", {}).items():
+                sys.stderr.write(f"{path.stem} ({path.parent.name}), {part}: SKIPPED ({what})\n")
+    sys.stderr.writelines(f"{reason}\n" for reason in absent.values())

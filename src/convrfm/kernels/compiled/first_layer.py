@@ -310,13 +310,16 @@ def _make(stamp: str):
         n, channels, height, width = images.shape
         _, padded, k = out.shape
         source, target = images.reshape(-1), out.reshape(-1)
-        for p in numba.prange(len(out)):
-            for place in range(p * padded * k, (p + 1) * padded * k, VECTOR_BYTES // out.itemsize):
-                store(target, place, full(target, 0.0))
-            for image in range(n):
+        # All positions of one image after the other: its rows are read from memory once.
+        for image in numba.prange(padded):
+            copied = len(places) if image < n else 0
+            for p in range(len(out)):
                 start = image * channels * height * width + (first + p // columns) * width + p % columns
-                for i in range(len(places)):
-                    copy(source, start + places[i], target, (p * padded + image) * k + i)
+                place = (p * padded + image) * k
+                for i in range(copied):
+                    copy(source, start + places[i], target, place + i)
+                for i in range(place + copied, place + k):
+                    target[i] = 0
 
     @compiled(parallel=True)
     def transform(images, pieces, first, last, columns, out, variance):

@@ -95,15 +95,13 @@ class FigureSpec:
         """
 
         def run(job: Job) -> None:
-            skipped, needs = _skipped_parts(job), job.settings["needs"]
+            skipped, absent = _skipped_parts(job)
+            needs = job.settings["needs"]
             drawn = None if needs and len(skipped) == len(needs) else draw(job, skipped)
-            if drawn is None:
-                write_figure(job, *_skipped_figure(self.title, skipped))
-                return
-            table, figure, caption = drawn
-            if self.judges is not None:
+            table, figure, caption = drawn or _skipped_figure(self.title, skipped)
+            if drawn is not None and self.judges is not None:
                 caption += quoted(job.settings["claims"], self.judges, Evidence(table, skipped=skipped))
-            write_figure(job, table, figure, caption)
+            write_figure(job, table, figure, caption + "".join(f"\n- {reason}\n" for reason in absent.values()))
 
         # Its annotations stay its own: it takes less than the function, and gives nothing.
         update_wrapper(run, draw, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
@@ -136,14 +134,16 @@ def write_figure(job: Job, table: pd.DataFrame, figure: Figure, caption: str) ->
     job.write_record()
 
 
-def _skipped_parts(job: Job) -> dict[str, str]:
-    """The parts of a figure whose data are absent, each with the reason and the remedy; the record notes them."""
+def _skipped_parts(job: Job) -> tuple[dict[str, str], dict[str, str]]:
+    """What the skipped parts of a figure lack, and, by data set, why that is absent with the remedy; the record notes both."""
     states = [read_state(path) for path in job.inputs.get("states", [])]
-    gone = {state["dataset"]: f"{state['reason']} {state['remedy']}" for state in states if state["state"] != "present"}
-    reasons = {part: [gone[name] for name in needs if name in gone] for part, needs in job.settings["needs"].items()}
-    skipped = {part: " ".join(sentences) for part, sentences in reasons.items() if sentences}
-    job.recorder.notes["skipped"] = skipped
-    return skipped
+    gone = {state["dataset"]: state for state in states if state["state"] != "present"}
+    titles = {name: state["reason"].partition(": ")[0].rstrip(".") for name, state in gone.items()}  # "MNIST is absent"
+    lacking = {part: [titles[name] for name in names if name in gone] for part, names in job.settings["needs"].items()}
+    skipped = {part: "; ".join(what) for part, what in lacking.items() if what}
+    absent = {name: f"{state['reason']} {state['remedy']}" for name, state in gone.items()}
+    job.recorder.notes |= {"skipped": skipped, "absent": absent}
+    return skipped, absent
 
 
 def _skipped_figure(title: str, skipped: Mapping[str, str]) -> Drawn:
