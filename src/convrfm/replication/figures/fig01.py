@@ -143,12 +143,15 @@ def draw(table: pd.DataFrame, grown: pd.DataFrame, heats: Mapping[str, Heat]) ->
         heights = [1.7] * len(groups) + [1.0]
         *above, below = figure.subfigures(len(groups) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
         for row, networks in zip(above, groups, strict=True):
-            left, right = row.subplots(1, 2, width_ratios=(2.4, 1))
-            beyond = zoo.is_beyond(networks[0])
+            growing = grown[grown["network"].isin(networks)]
+            # Probes tell nothing of single images: then the bars have the whole row.
+            left, *right = row.subplots(1, 2, width_ratios=(2.4, 1)) if len(growing) else [row.subplots()]
+            prime = "'" if zoo.is_beyond(networks[0]) else ""
             _draw_bars(left, table[table["network"].isin(networks)], networks)
-            letter(left, "A'" if beyond else "A", offset=-0.09)
-            _draw_growth(right, grown[grown["network"].isin(networks)], networks)
-            letter(right, "B'" if beyond else "B", offset=-0.22)
+            letter(left, f"A{prime}", offset=-0.09)
+            for axes in right:
+                _draw_growth(axes, growing, networks)
+                letter(axes, f"B{prime}", offset=-0.22)
             if note := zoo.note_of(networks):
                 row.suptitle(note, fontsize=8, style="italic")
         cells = below.subplots(1, 2 * len(heats) or 1, squeeze=False)[0]
@@ -183,17 +186,13 @@ def _draw_growth(axes: Axes, grown: pd.DataFrame, networks: list[str]) -> None:
     colours = dict(zip(networks, palette("husl", len(networks)), strict=True))
     for network, rows in grown.groupby("network", sort=False):
         axes.plot(rows["images"], rows["value"], marker="o", markersize=3, color=colours[network], label=zoo.title(network))
-    if len(grown):
-        axes.set(xlabel="images in the AGOP", ylabel="correlation, trained")
-        axes.grid(axis="y")
-        many = len(networks) > 6
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=5.5 if many else 7.5,
-            ncols=3 if many else 1, columnspacing=0.8, handlelength=1.2,
-        )  # fmt: skip
-    else:
-        axes.text(0.5, 0.5, "not known from\nprobes", ha="center", va="center", transform=axes.transAxes, fontsize=7)
-        axes.set_axis_off()
+    axes.set(xlabel="images in the AGOP", ylabel="correlation, trained")
+    axes.grid(axis="y")
+    many = len(networks) > 6
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, fontsize=5.5 if many else 7.5,
+        ncols=3 if many else 1, columnspacing=0.8, handlelength=1.2,
+    )  # fmt: skip
 
 
 def _draw_heat(cells: np.ndarray, network: str, heat: Heat) -> None:
@@ -214,8 +213,8 @@ def caption(table: pd.DataFrame, skipped: Mapping[str, str]) -> str:
         "filter covariance W^T W (CNFM) and the patch-AGOP, mean over the layers that the paper measures, with 95 % "
         "jackknife intervals over the images (or probes); the control of the paper, filters at initialisation against trained "
         "ones; and a null in which the gradients are rotated at random, so that only the filters W are shared (bars: 95 % of "
-        "the draws). B: the correlation from the first images alone. C: both matrices of the first layer, grey from their "
-        "smallest to their largest entry."
+        "the draws). B, for networks measured exactly: the correlation from the first images alone. C: both matrices of the "
+        "first layer, grey from their smallest to their largest entry."
         + (" A', B': the same for networks beyond the paper's list." if any(map(zoo.is_beyond, networks)) else "")
     )
     rows = []
