@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from convrfm.datasets.entries import Entry, Remote
 from convrfm.datasets.places import LOCK, MANIFEST, Located, Place, locate
-from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
+from convrfm.errors import AbsentDataError, CorruptDataError, StorageError, refuse
 from convrfm.system.storage import explained_writes, open_plain, read_json, write_json
 from convrfm.system.terminal import track
 
@@ -87,9 +87,7 @@ def read_manifest(home: Path) -> Manifest:
         return {"files": {}, "complete": False, "splits": {}}
     try:
         manifest: Manifest = read_json(path, MOST_BYTES)
-        if not _is_manifest(manifest):
-            msg = "it is not a manifest"
-            raise ValueError(msg)  # noqa: TRY301 (explained as all others)
+        refuse(not _is_manifest(manifest), "it is not a manifest", ValueError)
     except (OSError, ValueError) as error:
         fault = f"{path} is damaged ({error})."
         raise WrongFilesError(fault, "Restore it, or delete it to have the files recorded again.") from error

@@ -74,9 +74,9 @@ def _class_folders(*splits: str) -> Layout:
 IMAGE_SETS: tuple[Entry, ...] = (
     # Digits, letters and articles of fashion: grey, 28x28 or 16x16.
     Entry(
-        name="mnist", title="MNIST", source="LeCun et al. 1998, http://yann.lecun.com/exdb/mnist/",
-        licence="none stated", obtained="automatic", megabytes=67, shape="1x28x28",
-        splits={"train": 60000, "test": 10000}, classes=10, figures=("fig04", "fig05"),
+        name="mnist", title="MNIST", source="LeCun et al. 1998, http://yann.lecun.com/exdb/mnist/", licence="none stated",
+        obtained="automatic", megabytes=67, shape="1x28x28", splits={"train": 60000, "test": 10000}, classes=10,
+        figures=("fig04", "fig05"),
         **_gzipped("MNIST/raw/", ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"), {
             "train-images-idx3-ubyte": ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
             "train-labels-idx1-ubyte": ("d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
@@ -85,9 +85,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
         }),
     ),
     Entry(
-        name="fashion-mnist", title="FashionMNIST",
-        source="Xiao et al. 2017, https://github.com/zalandoresearch/fashion-mnist", licence="MIT",
-        obtained="automatic", megabytes=86, shape="1x28x28", splits={"train": 60000, "test": 10000}, classes=10,
+        name="fashion-mnist", title="FashionMNIST", source="Xiao et al. 2017, https://github.com/zalandoresearch/fashion-mnist",
+        licence="MIT", obtained="automatic", megabytes=86, shape="1x28x28", splits={"train": 60000, "test": 10000}, classes=10,
         reader="mnist",
         **_gzipped("FashionMNIST/raw/", ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",), {
             "train-images-idx3-ubyte": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "f4a8712d7a061bf5bd6d2ca38dc4d50a"),
@@ -99,8 +98,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
     ),
     Entry(
         name="qmnist", title="QMNIST", source="Yadav and Bottou 2019, https://github.com/facebookresearch/qmnist",
-        licence="BSD", obtained="automatic", megabytes=120, shape="1x28x28", splits={"train": 60000, "test": 60000},
-        classes=10, figures=("fig09",),
+        licence="BSD", obtained="automatic", megabytes=120, shape="1x28x28", splits={"train": 60000, "test": 60000}, classes=10,
+        figures=("fig09",),
         **_gzipped("QMNIST/raw/", ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",), {
             "qmnist-train-images-idx3-ubyte": ("ed72d4157d28c017586c42bc6afe6370", ""),
             "qmnist-train-labels-idx2-int": ("0058f8dd561b90ffdd0f734c6a30e5e4", ""),
@@ -110,9 +109,9 @@ IMAGE_SETS: tuple[Entry, ...] = (
     ),
     Entry(
         name="emnist-letters", title="EMNIST letters",
-        source="Cohen et al. 2017, https://www.nist.gov/itl/products-and-services/emnist-dataset",
-        licence="none stated", obtained="automatic", megabytes=680, shape="1x28x28",
-        splits={"train": 124800, "test": 20800}, classes=27, figures=("fig06", "fig09"), test_part="train-published",
+        source="Cohen et al. 2017, https://www.nist.gov/itl/products-and-services/emnist-dataset", licence="none stated",
+        obtained="automatic", megabytes=680, shape="1x28x28", splits={"train": 124800, "test": 20800}, classes=27,
+        figures=("fig06", "fig09"), test_part="train-published",
         **_one_archive(
             "EMNIST/raw/gzip.zip", "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e",
             "EMNIST/raw/emnist-letters-", {
@@ -126,8 +125,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
         "stored transposed, and are used so, as in the authors' code, whose test part is a fifth of the training split.",
     ),
     Entry(
-        name="usps", title="USPS",
-        source="Hull 1994, https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html",
+        name="usps", title="USPS", source="Hull 1994, https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass.html",
         licence="none stated", obtained="automatic", megabytes=9, shape="1x16x16", splits={"train": 7291, "test": 2007},
         classes=10,
         remotes=_files("", "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/", {
@@ -137,8 +135,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
     # Colour images of 32x32 and 96x96 pixels, in files that hold many of them.
     Entry(
         name="cifar10", title="CIFAR-10", source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated", obtained="automatic", megabytes=357, shape="3x32x32",
-        splits={"train": 50000, "test": 10000}, classes=10, figures=("fig06", "fig08", "fig09", "fig11", "fig12"),
+        licence="none stated", obtained="automatic", megabytes=357, shape="3x32x32", splits={"train": 50000, "test": 10000},
+        classes=10, figures=("fig06", "fig08", "fig09", "fig11", "fig12"),
         **_one_archive(
             "cifar-10-python.tar.gz", f"{_CIFAR}/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a",
             "cifar-10-batches-py/", {
@@ -155,8 +153,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
     ),
     Entry(
         name="cifar100", title="CIFAR-100", source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated", obtained="automatic", megabytes=355, shape="3x32x32",
-        splits={"train": 50000, "test": 10000}, classes=100, figures=("fig06", "fig08"),
+        licence="none stated", obtained="automatic", megabytes=355, shape="3x32x32", splits={"train": 50000, "test": 10000},
+        classes=100, figures=("fig06", "fig08"),
         **_one_archive(
             "cifar-100-python.tar.gz", f"{_CIFAR}/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85",
             "cifar-100-python/", {
@@ -169,8 +167,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
     Entry(
         name="svhn", title="SVHN, cropped digits", source="Netzer et al. 2011, http://ufldl.stanford.edu/housenumbers/",
         licence="non-commercial use", obtained="automatic", megabytes=246, shape="3x32x32",
-        splits={"train": 73257, "test": 26032}, classes=10,
-        figures=("fig03", "fig04", "fig06", "fig08", "fig09", "fig10"),
+        splits={"train": 73257, "test": 26032}, classes=10, figures=("fig03", "fig04", "fig06", "fig08", "fig09", "fig10"),
         remotes=_files("", "http://ufldl.stanford.edu/housenumbers/", {
             "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373", "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
         }),
@@ -193,9 +190,9 @@ IMAGE_SETS: tuple[Entry, ...] = (
         notes="The unlabelled images, on which torchvision's loader insists, are not read here and may be missing.",
     ),
     Entry(
-        name="pcam", title="PatchCamelyon", source="Veeling et al. 2018, https://github.com/basveeling/pcam",
-        licence="CC0", obtained="fragile", megabytes=15600, shape="3x96x96", splits={"train": 262144, "test": 32768},
-        classes=2, figures=("fig09",),
+        name="pcam", title="PatchCamelyon", source="Veeling et al. 2018, https://github.com/basveeling/pcam", licence="CC0",
+        obtained="fragile", megabytes=15600, shape="3x96x96", splits={"train": 262144, "test": 32768}, classes=2,
+        figures=("fig09",),
         remotes=tuple(
             Remote(
                 f"pcam/{_PCAM}_{part}.h5.gz", (f"{_ZENODO}/{_PCAM}_{part}.h5.gz?download=1", _drive(key)),
@@ -212,8 +209,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
         "Zenodo is tried first.",
     ),
     Entry(
-        name="imagenet32", title="ImageNet32",
-        source="Chrabaszcz et al. 2017, https://image-net.org/download-images.php",
+        name="imagenet32", title="ImageNet32", source="Chrabaszcz et al. 2017, https://image-net.org/download-images.php",
         licence="non-commercial research, account needed", obtained="manual", megabytes=3560, shape="3x32x32",
         splits={"train": 1281167, "val": 50000}, classes=1000, figures=("fig08",),
         needs=(*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data"),
@@ -259,10 +255,9 @@ IMAGE_SETS: tuple[Entry, ...] = (
     ),
     Entry(
         name="aircraft", title="FGVC-Aircraft, manufacturers",
-        source="Maji et al. 2013, https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
-        licence="non-commercial research", obtained="automatic", megabytes=5500, shape="3, about 1 Mpx",
-        splits={"train": 3334, "test": 3333}, classes=30, figures=("fig06", "fig09"), class_sorted=("train", "test"),
-        layouts=(_class_folders("train", "test"),),
+        source="Maji et al. 2013, https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/", licence="non-commercial research",
+        obtained="automatic", megabytes=5500, shape="3, about 1 Mpx", splits={"train": 3334, "test": 3333}, classes=30,
+        figures=("fig06", "fig09"), class_sorted=("train", "test"), layouts=(_class_folders("train", "test"),),
         remotes=(_archive(
             "fgvc-aircraft-2013b.tar.gz", f"{_VGG}/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz", "",
             "fgvc-aircraft-2013b/data/manufacturers.txt", "fgvc-aircraft-2013b/data/images_manufacturer_train.txt",
@@ -273,8 +268,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
     Entry(
         name="caltech101", title="Caltech101", source="Li et al. 2004, https://data.caltech.edu/records/mzrjq-6wc02",
         licence="CC BY 4.0", obtained="fragile", megabytes=410, shape="1 or 3, about 300x200", splits={"train": 8677},
-        classes=101, figures=("fig09",), class_sorted=("train",), test_part="train",
-        layouts=(_class_folders("train"),),
+        classes=101, figures=("fig09",), class_sorted=("train",), test_part="train", layouts=(_class_folders("train"),),
         remotes=(_archive(
             "caltech101/caltech-101.zip", "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
             "3138e1922a9193bfa496528edbbc45d0", "caltech101/101_ObjectCategories/",
@@ -285,9 +279,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
     Entry(
         name="flowers102", title="Flowers102",
         source="Nilsback and Zisserman 2008, https://www.robots.ox.ac.uk/~vgg/data/flowers/102/", licence="none stated",
-        obtained="automatic", megabytes=690, shape="3, about 500x600", splits={"train": 1020, "test": 6149},
-        classes=102, class_sorted=("train", "test"),
-        layouts=(_class_folders("train", "test"),),
+        obtained="automatic", megabytes=690, shape="3, about 500x600", splits={"train": 1020, "test": 6149}, classes=102,
+        class_sorted=("train", "test"), layouts=(_class_folders("train", "test"),),
         remotes=(
             _archive(
                 "flowers-102/102flowers.tgz", f"{_VGG}/flowers/102/102flowers.tgz", "52808999861908f626f3c1f4e79d11fa",
@@ -301,8 +294,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
     Entry(
         name="food101", title="Food101",
         source="Bossard et al. 2014, https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
-        licence="none stated; images from Foodspotting", obtained="automatic", megabytes=10200,
-        shape="3, up to 512x512", splits={"train": 75750, "test": 25250}, classes=101, class_sorted=("train", "test"),
+        licence="none stated; images from Foodspotting", obtained="automatic", megabytes=10200, shape="3, up to 512x512",
+        splits={"train": 75750, "test": 25250}, classes=101, class_sorted=("train", "test"),
         layouts=(_class_folders("train", "test"),),
         remotes=(_archive(
             "food-101.tar.gz", "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
@@ -337,8 +330,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
         name="stanford-cars", title="StanfordCars",
         source="Krause et al. 2013, https://ai.stanford.edu/~jkrause/cars/car_dataset.html (off line)",
         licence="non-commercial research", obtained="manual", megabytes=2000, shape="3, variable",
-        splits={"train": 8144, "test": 8041}, classes=196,
-        layouts=(_class_folders("train", "test"),),
+        splits={"train": 8144, "test": 8041}, classes=196, layouts=(_class_folders("train", "test"),),
         needs=(
             "stanford_cars/devkit/cars_meta.mat", "stanford_cars/devkit/cars_train_annos.mat",
             "stanford_cars/cars_test_annos_withlabels.mat", "stanford_cars/cars_train/", "stanford_cars/cars_test/",
@@ -366,8 +358,7 @@ IMAGE_SETS: tuple[Entry, ...] = (
             "imagenette2-320.tgz", "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz",
             "3df6f0d01a2c9592104656642f5e78a3", "imagenette2-320/train/", "imagenette2-320/val/",
         ),),
-        test_split="val",
-        notes="Ten classes of ImageNet that need no account: photographs in place of some of ImageNet.",
+        test_split="val", notes="Ten classes of ImageNet that need no account: photographs in place of some of ImageNet.",
     ),
     # Images that come with an installed package, and tasks that the library generates.
     Entry(
@@ -390,9 +381,8 @@ IMAGE_SETS: tuple[Entry, ...] = (
     ),
     Entry(
         name="photograph-patches", title="patches of scikit-learn's photographs",
-        source="convrfm.datasets.formats, from scikit-learn's load_sample_images", licence="CC BY",
-        obtained="generated", shape="3x32x32", splits={"train": 2000, "test": 2000}, classes=2,
-        stands_on=("photographs",),
+        source="convrfm.datasets.formats, from scikit-learn's load_sample_images", licence="CC BY", obtained="generated",
+        shape="3x32x32", splits={"train": 2000, "test": 2000}, classes=2, stands_on=("photographs",),
         notes="Random places of two photographs; the class is the photograph. Training patches lie in its left half and test "
         "patches in its right one. They stand in for small colour images.",
     ),

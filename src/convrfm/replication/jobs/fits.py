@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from convrfm.errors import ConvRFMWarning, StorageError
+from convrfm.errors import ConvRFMWarning, StorageError, refuse
 from convrfm.kernels import CNTK, ConvolutionalKernel, PatchLaplace
 from convrfm.kernels.backends import LARGEST_DEFAULT, SINGULARITY, PreparedImages
 from convrfm.numerics.inputs import generator
@@ -264,9 +264,7 @@ class StepJournal(RoundJournal):
             # That it is damaged is an error here: it is not for this job to fit it again.
             warnings.simplefilter("ignore", ConvRFMWarning)
             found = super().recall(t, rng)
-        if found is None:
-            msg = f"{self.path(t)} is missing or damaged: delete it, and call Snakemake again."
-            raise StorageError(msg)
+        refuse(found is None, f"{self.path(t)} is missing or damaged: delete it, and call Snakemake again.", StorageError)
         return found
 
     def matrix(self, t: int, name: str) -> Path:
