@@ -201,7 +201,10 @@ def _moved(source: Path, target: Path) -> list[Path]:
     for path in sorted(source.iterdir()):
         final = target / path.name
         if path.is_dir():
-            _remove_empty(final)
+            # Folders that hold nothing, as an unpacking that failed leaves them, would be filled file by file.
+            for parent, _, _ in os.walk(final, topdown=False):
+                with suppress(OSError):
+                    Path(parent).rmdir()
             if final.is_dir():
                 moved += _moved(path, final)
             else:
@@ -211,13 +214,6 @@ def _moved(source: Path, target: Path) -> list[Path]:
             path.replace(final)
             moved.append(final)
     return moved
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove folders that hold nothing, as one that failed leaves them: they would be filled file by file."""
-    for parent, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):
-            Path(parent).rmdir()
 
 
 @contextmanager

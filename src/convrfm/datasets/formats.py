@@ -384,29 +384,13 @@ def _photograph_patches(entry: Entry, located: Located, split: str) -> Split:
 
 
 READERS: dict[str, Reader] = {
-    **dict.fromkeys(("mnist", "qmnist", "emnist-letters"), _idx),
-    "usps": _usps,
-    "svhn": _svhn,
-    **dict.fromkeys(("cifar10", "cifar100"), _cifar),
-    "stl10": _stl10,
-    "pcam": _pcam,
-    "imagenet32": _imagenet32,
-    "gtsrb": _gtsrb,
-    "gtsrb-kaggle": _gtsrb,
-    "dtd": _dtd,
-    "aircraft": _aircraft,
-    "caltech101": _caltech101,
-    "flowers102": _flowers102,
-    "food101": _food101,
-    "celeba": _celeba,
-    "stanford-cars": _stanford_cars,
-    CLASS_FOLDERS: _class_folders,
-    "imagenette": _imagenette,
-    "digits": _digits,
-    "street-digits": _street_digits,
-    "photographs": _photographs,
-    "photograph-patches": _photograph_patches,
-}
+    **dict.fromkeys(("mnist", "qmnist", "emnist-letters"), _idx), **dict.fromkeys(("cifar10", "cifar100"), _cifar),
+    "usps": _usps, "svhn": _svhn, "stl10": _stl10, "pcam": _pcam, "imagenet32": _imagenet32,
+    **dict.fromkeys(("gtsrb", "gtsrb-kaggle"), _gtsrb), "dtd": _dtd, "aircraft": _aircraft, "caltech101": _caltech101,
+    "flowers102": _flowers102, "food101": _food101, "celeba": _celeba, "stanford-cars": _stanford_cars,
+    CLASS_FOLDERS: _class_folders, "imagenette": _imagenette,
+    "digits": _digits, "street-digits": _street_digits, "photographs": _photographs, "photograph-patches": _photograph_patches,
+}  # fmt: skip
 """By the reader of a layout, which is `Entry.reader` or the name of the data set in the official one."""
 
 
@@ -462,7 +446,13 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
         if not entry.recorded_when_read:
             with explained_reading(f"The list of images of the split {name} of {entry.title}"):
                 listed = split.files(range(len(split)))
-            _check_listed(place, listed, known)
+            for path in listed:
+                file = place.files / path
+                if path not in known:
+                    raise listed_but_missing(place, file)
+                if not file.stat().st_size:
+                    fault = f"{file} is empty."
+                    raise WrongFilesError(fault, remedy_for(place, AGAIN))
         with explained_reading(f"The first image of the split {name} of {entry.title}"):
             image = split.image(0)
             shape = len(image.getbands()), image.height, image.width
@@ -470,14 +460,3 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
             refuse(wrong, f"its shape is {'x'.join(map(str, shape))}, not {entry.shape}")
         found[name] = {"images": len(split), "classes": len(split.classes)}
     return found
-
-
-def _check_listed(place: Place, listed: list[str], known: set[str]) -> None:
-    """Refuse images that a list has and the folders of the data set have not, and empty ones."""
-    for path in listed:
-        file = place.files / path
-        if path not in known:
-            raise listed_but_missing(place, file)
-        if not file.stat().st_size:
-            fault = f"{file} is empty."
-            raise WrongFilesError(fault, remedy_for(place, AGAIN))

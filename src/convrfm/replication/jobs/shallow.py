@@ -56,22 +56,13 @@ def train_and_measure(job: Job) -> None:
         tables.append(summarise(found, initial=initial, seed=given.seed).assign(when=when, epoch=epoch))
     history = result.history.set_index("epoch")
     job.finish(
-        pd.concat(tables, ignore_index=True),
-        weight_arrays(result),
-        seed=given.seed,
-        protocol=given.protocol,
-        device=device,
-        training=asdict(settings),
-        chosen_by=next(iter(data.parts)),
-        images_trained_on=len(data.images),
-        images_tested_on=len(data.parts["test"][1]),
-        classes=classes,
-        best_epoch=result.kept_epoch,
-        best_epoch_test_accuracy=float(history.loc[result.kept_epoch, "test_accuracy"]),
-        last_epoch=int(history.index[-1]),
+        pd.concat(tables, ignore_index=True), weight_arrays(result), seed=given.seed, protocol=given.protocol, device=device,
+        training=asdict(settings), chosen_by=next(iter(data.parts)), images_trained_on=len(data.images),
+        images_tested_on=len(data.parts["test"][1]), classes=classes, best_epoch=result.kept_epoch,
+        best_epoch_test_accuracy=float(history.loc[result.kept_epoch, "test_accuracy"]), last_epoch=int(history.index[-1]),
         last_epoch_test_accuracy=float(history["test_accuracy"].iloc[-1]),
         last_epoch_train_loss=float(history["train_loss"].iloc[-1]),
-    )
+    )  # fmt: skip
 
 
 def _training_data(job: Job) -> tuple[TrainingData, int]:
