@@ -63,7 +63,7 @@ def read_idx(located: Located, path: str, limit: float) -> np.ndarray:
         CorruptDataError: the header is not one, or the numbers are more or fewer than it says.
         OSError: the file cannot be read, or is not compressed as its name says.
     """
-    with located.open(path, math.inf) as file:
+    with located.open(path) as file:
         head = file.read(4)
         wrong = len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_TYPES
         refuse(wrong, f"{located[path]} is not an idx file of integers")

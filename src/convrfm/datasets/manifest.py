@@ -170,7 +170,7 @@ def _digest(entry: Entry, located: Located, path: str, checksum: str) -> tuple[s
     """The SHA-256 of what is in a file, and how it differs from a published checksum; None if it does not, or "" is given."""
     with explained_reads(located.place, located[path]):
         try:
-            with located.open(path, math.inf) as file:
+            with located.open(path) as file:
                 digest, found = _hashes(file, checksum, entry.most_bytes if located.is_packed(path) else math.inf)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             fault = f"{located[path]} is damaged ({error})."

@@ -33,19 +33,13 @@ def train_and_measure(job: Job) -> None:
     device = prepare_torch(job)
     data, classes = _training_data(job)
     settings = TrainingSettings(
-        optimizer="adam",
         **given.model_dump(include={"learning_rate", "epochs", "batch_size", "evaluate_every", "stop_below"}),
-        shuffle=True,
-        loss="cross-entropy",
-        keep="best",
-    )
+        optimizer="adam", shuffle=True, loss="cross-entropy", keep="best",
+    )  # fmt: skip
     network = ShallowCNN(
-        given.architecture,
-        data.images.shape[1:],
-        classes,
+        given.architecture, data.images.shape[1:], classes, generator=torch.Generator().manual_seed(given.seed),
         **given.model_dump(include={"width", "patch_size", "first_std", "later_std"}),
-        generator=torch.Generator().manual_seed(given.seed),
-    )
+    )  # fmt: skip
     description = f"{given.dataset} {given.architecture} q = {given.patch_size}"
     result = train_resumably(job, network, data, settings, device=device, description=description)
     tables = [result.history.melt("epoch", var_name="quantity").dropna(subset="value").assign(when="training")]
