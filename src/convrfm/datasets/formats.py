@@ -22,7 +22,7 @@ import numpy as np
 from convrfm.datasets.entries import CLASS_FOLDERS, Entry
 from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.local_signal import in_random_greys
-from convrfm.datasets.manifest import AGAIN, WrongFilesError, listed_but_missing, remedy_for
+from convrfm.datasets.manifest import listed_but_missing, wrong_files
 from convrfm.datasets.places import Located, Place, is_hidden, locate
 from convrfm.datasets.restricted_pickle import load_pickle, read_weights
 from convrfm.errors import ConvRFMWarning, refuse
@@ -451,8 +451,7 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
                 if path not in known:
                     raise listed_but_missing(place, file)
                 if not file.stat().st_size:
-                    fault = f"{file} is empty."
-                    raise WrongFilesError(fault, remedy_for(place, AGAIN))
+                    raise wrong_files(place, f"{file} is empty.")
         with explained_reading(f"The first image of the split {name} of {entry.title}"):
             image = split.image(0)
             shape = len(image.getbands()), image.height, image.width
