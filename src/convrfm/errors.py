@@ -56,3 +56,9 @@ class StorageError(ConvRFMError, OSError):
 
 class ConvRFMWarning(UserWarning):
     """Something that does not stop the work, but that a careful user wants to know."""
+
+
+def refuse(wrong: bool, found: str, kind: type[Exception] = CorruptDataError) -> None:
+    """Raise an error of a kind with what was found if it is wrong."""
+    if wrong:
+        raise kind(found)

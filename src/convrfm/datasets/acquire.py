@@ -13,7 +13,6 @@ from convrfm.datasets.archives import UNPACKING, clear_unpacking, unpack
 from convrfm.datasets.download import Patience, download
 from convrfm.datasets.entries import IDX, Entry, Remote, Unpacking
 from convrfm.datasets.manifest import (
-    AGAIN,
     Manifest,
     WrongFilesError,
     add_to_manifest,
@@ -21,10 +20,10 @@ from convrfm.datasets.manifest import (
     differing,
     explained_reads,
     locked,
-    not_published,
     read_manifest,
     remedy_for,
     wrong_checksum,
+    wrong_files,
 )
 from convrfm.datasets.places import MANIFEST, Located, Place, data_files, locate, top_names, visible_files
 from convrfm.errors import AbsentDataError, CorruptDataError
@@ -218,7 +217,7 @@ def _check_sizes(entry: Entry, located: Located, paths: list[str]) -> None:
         size = located[path].stat().st_size
         if size > entry.most_bytes:
             fault = f"{located[path]} has {size / 1e6:.3g} MB, and all of the data set has {entry.megabytes:g} MB."
-            raise WrongFilesError(fault, remedy_for(located.place, AGAIN))
+            raise wrong_files(located.place, fault)
 
 
 def _check_archives(entry: Entry, place: Place, fetched: _Fetched) -> None:
@@ -230,7 +229,7 @@ def _check_archives(entry: Entry, place: Place, fetched: _Fetched) -> None:
             continue
         problem = wrong_checksum(archive, remote.checksum)
         if problem is not None:
-            raise not_published(place, archive, problem)
+            raise wrong_files(place, f"{archive} is not the published file: {problem}")
 
 
 def _check_room(entry: Entry, place: Place) -> None:
@@ -256,7 +255,7 @@ def _provide(entry: Entry, remote: Remote, place: Place, mirror: str | None, pat
         _check_sizes(entry, located, [remote.path])
         problem = _problem(entry, remote, target, place, None, fetched)
         if problem is not None:
-            raise not_published(place, target, problem)
+            raise wrong_files(place, f"{target} is not the published file: {problem}")
         check_files(entry, located, [remote.path], {**manifest, "complete": False})
     else:
         addresses = (f"{mirror.rstrip('/')}/{entry.name}/{remote.path}",) if mirror else remote.urls

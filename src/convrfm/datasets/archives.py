@@ -16,7 +16,7 @@ from typing import IO, cast
 
 from convrfm.datasets.entries import Unpacking
 from convrfm.datasets.places import LOCK, MANIFEST, STATE
-from convrfm.errors import ConvRFMError, CorruptDataError
+from convrfm.errors import ConvRFMError, CorruptDataError, refuse
 from convrfm.system.storage import explained_writes, open_plain
 
 __all__ = ["UNPACKING", "clear_unpacking", "unpack"]
@@ -94,9 +94,8 @@ class _Budget:
 
     def take(self, count: int) -> None:
         self.left -= count
-        if self.left < 0:
-            msg = f"{self.archive} unpacks to more than {self.limit / 1e6:.3g} MB, twice the size of the data: it is refused."
-            raise CorruptDataError(msg)
+        most = f"{self.limit / 1e6:.3g} MB, twice the size of the data"
+        refuse(self.left < 0, f"{self.archive} unpacks to more than {most}: it is refused.")
 
 
 class _Counted:
@@ -106,17 +105,13 @@ class _Counted:
         self.stream, self.budget, self.tell = stream, budget, stream.tell
 
     def read(self, count: int) -> bytes:
-        if not 0 <= count <= LARGEST_HEADER:
-            msg = f"{self.budget.archive} has a header of {count} bytes: it is refused."
-            raise CorruptDataError(msg)
+        refuse(not 0 <= count <= LARGEST_HEADER, f"{self.budget.archive} has a header of {count} bytes: it is refused.")
         content = self.stream.read(count)
         self.budget.take(len(content))
         return content
 
     def seek(self, place: int) -> None:
-        if place < self.tell():
-            msg = f"{self.budget.archive} holds members that overlap: it is refused."
-            raise CorruptDataError(msg)
+        refuse(place < self.tell(), f"{self.budget.archive} holds members that overlap: it is refused.")
         self.budget.take(place - self.tell())
         self.stream.seek(place)
 
@@ -158,14 +153,12 @@ def _members(archive: Path, budget: _Budget) -> Iterator[Member]:
 def _zip_members(archive: Path, file: IO[bytes], budget: _Budget) -> Iterator[Member]:
     with zipfile.ZipFile(file) as opened:
         for info in opened.infolist():
+            found = f"{archive} holds {info.filename!r}, which is"
             kind = info.external_attr >> 28  # the file type of Unix, 0 where none is given
-            if kind not in (0, 0o4, 0o10):
-                msg = f"{archive} holds {info.filename!r}, which is a link or a device: it is refused."
-                raise CorruptDataError(msg)
+            refuse(kind not in (0, 0o4, 0o10), f"{found} a link or a device: it is refused.")
             # LZMA would make room for what a header of a few bytes promises.
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                msg = f"{archive} holds {info.filename!r}, which is compressed in an unknown way: it is refused."
-                raise CorruptDataError(msg)
+            unknown = info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            refuse(unknown, f"{found} compressed in an unknown way: it is refused.")
             if not info.is_dir():
                 with opened.open(info) as content:
                     yield info.filename, cast("IO[bytes]", _Counted(content, budget))
@@ -186,18 +179,16 @@ def _tar_members(archive: Path, opened: tarfile.TarFile) -> Iterator[Member]:
 def _inside(folder: Path, name: str, archive: Path) -> Path:
     """The path of a member, which must lie in the folder; as links are never made, names alone decide."""
     parts = PurePosixPath(name.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
-        msg = f"{archive} holds {name!r}, which would be written outside its folder: it is refused. Delete the archive."
-        raise CorruptDataError(msg)
+    outside = parts.is_absolute() or ".." in parts.parts or not parts.parts
+    refuse(outside, f"{archive} holds {name!r}, which would be written outside its folder: it is refused. Delete the archive.")
     return folder / parts
 
 
 def _check_names(archive: Path, folder: Path) -> None:
     """Refuse an archive that brings what is written here of a data set, and would be believed."""
-    taken = sorted(path.name for path in folder.iterdir() if path.name.lower() in (MANIFEST, STATE, LOCK))
-    if taken:
-        msg = f"{archive} holds {taken[0]!r}, a name kept for records of what was fetched: delete the archive."
-        raise CorruptDataError(msg)
+    for path in sorted(folder.iterdir()):
+        taken = f"{archive} holds {path.name!r}, a name kept for records of what was fetched: delete the archive."
+        refuse(path.name.lower() in (MANIFEST, STATE, LOCK), taken)
 
 
 def _moved(source: Path, target: Path) -> list[Path]:
@@ -210,7 +201,10 @@ def _moved(source: Path, target: Path) -> list[Path]:
     for path in sorted(source.iterdir()):
         final = target / path.name
         if path.is_dir():
-            _remove_empty(final)
+            # Folders that hold nothing, as an unpacking that failed leaves them, would be filled file by file.
+            for parent, _, _ in os.walk(final, topdown=False):
+                with suppress(OSError):
+                    Path(parent).rmdir()
             if final.is_dir():
                 moved += _moved(path, final)
             else:
@@ -220,13 +214,6 @@ def _moved(source: Path, target: Path) -> list[Path]:
             path.replace(final)
             moved.append(final)
     return moved
-
-
-def _remove_empty(folder: Path) -> None:
-    """Remove folders that hold nothing, as one that failed leaves them: they would be filled file by file."""
-    for parent, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):
-            Path(parent).rmdir()
 
 
 @contextmanager

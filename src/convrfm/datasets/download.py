@@ -13,7 +13,7 @@ import requests
 import urllib3
 
 from convrfm.datasets.entries import Remote
-from convrfm.errors import AbsentDataError
+from convrfm.errors import AbsentDataError, refuse
 from convrfm.system.storage import sha256, write_atomically
 
 __all__ = ["Patience", "download"]
@@ -75,19 +75,17 @@ def download(
 
 
 def _with_retries(target: Path, address: str, check: Check, patience: Patience, limit: float) -> str:
-    wait = patience.wait
-    for left in reversed(range(patience.tries)):
+    wait, attempt = patience.wait, 1
+    while True:
         try:
             return _fetch(target, address, check, patience, limit)
         except _Passing as failure:
-            if left == 0:
-                msg = f"{failure} (tried {patience.tries} times)."
+            if attempt >= patience.tries:
+                msg = f"{failure} (tried {attempt} times)."
                 raise _Lasting(msg) from failure
             log.info("%s: %s; next try in %g s", address, failure, wait)
-            time.sleep(wait)
-            wait *= 2
-    msg = "patience.tries must be at least 1"
-    raise ValueError(msg)
+        time.sleep(wait)
+        wait, attempt = 2 * wait, attempt + 1
 
 
 def _fetch(target: Path, address: str, check: Check, patience: Patience, limit: float) -> str:
@@ -98,9 +96,7 @@ def _fetch(target: Path, address: str, check: Check, patience: Patience, limit: 
             for chunk in _chunks(address, temporary, patience, limit):
                 file.write(chunk)
         problem = check(temporary)
-        if problem is not None:
-            msg = f"{problem} It was thrown away."
-            raise _Lasting(msg)
+        refuse(problem is not None, f"{problem} It was thrown away.", _Lasting)
 
     write_atomically(target, write)
     return sha256(target)
@@ -111,31 +107,30 @@ def _chunks(address: str, temporary: Path, patience: Patience, limit: float) -> 
     # What requests and urllib3 raise are kinds of OSError, which would pass for errors of the disk.
     try:
         with _answer(address, patience.timeout) as answer:
-            _check_status(answer)
+            status = f"the server answers {answer.status_code} {answer.reason}"
+            refuse(answer.status_code in RETRIED, status, _Passing)
+            refuse(answer.status_code != requests.codes.ok, f"{status}.", _Lasting)
             # A body that is shorter than this is an error of urllib3's.
             announced = answer.headers.get("Content-Length", "")
             size = int(announced) if announced.isdecimal() and len(announced) < MOST_DIGITS else 0
             _check_size(size, limit)
-            _check_room(temporary, size)
+            free = shutil.disk_usage(temporary.parent).free
+            refuse(size > free, f"it has {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB of the disk are free.", _Lasting)
             received, start = 0, time.monotonic()
             last = start
             # What there is, and not the whole chunk: a server that sends a byte now and then would never fill it.
             while chunk := answer.raw.read1(CHUNK, decode_content=False):
-                if received == 0 and _is_page(answer, chunk):
-                    msg = "the answer is a web page, not the file; its quota may be used up, or a login is needed."
-                    raise _Lasting(msg)
+                page = "the answer is a web page, not the file; its quota may be used up, or a login is needed."
+                refuse(received == 0 and _is_page(answer, chunk), page, _Lasting)
                 yield chunk
                 received += len(chunk)
                 _check_size(received, limit)
-                if received < patience.slowest * (time.monotonic() - start - patience.timeout):
-                    msg = f"it sends less than {patience.slowest:g} bytes a second"
-                    raise _Passing(msg)
+                slow = received < patience.slowest * (time.monotonic() - start - patience.timeout)
+                refuse(slow, f"it sends less than {patience.slowest:g} bytes a second", _Passing)
                 if time.monotonic() - last > SECONDS_BETWEEN_LINES:
                     last = time.monotonic()
                     log.info("%s: %.0f of %.0f MB", address, received / 1e6, size / 1e6)
-            if received == 0:
-                msg = "the answer is empty"
-                raise _Passing(msg)
+            refuse(received == 0, "the answer is empty", _Passing)
     except (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema, requests.exceptions.InvalidURL) as error:
         msg = f"this is no address ({error})."
         raise _Lasting(msg) from error
@@ -174,25 +169,8 @@ def _without_body(answer: requests.Response, **_: object) -> None:
 
 
 def _check_size(size: int, limit: float) -> None:
-    if size > limit:
-        msg = f"it has more than {limit / 1e6:.3g} MB, twice what all of the data set has: it is another file."
-        raise _Lasting(msg)
-
-
-def _check_status(answer: requests.Response) -> None:
-    if answer.status_code in RETRIED:
-        msg = f"the server answers {answer.status_code} {answer.reason}"
-        raise _Passing(msg)
-    if answer.status_code != requests.codes.ok:
-        msg = f"the server answers {answer.status_code} {answer.reason}."
-        raise _Lasting(msg)
-
-
-def _check_room(temporary: Path, size: int) -> None:
-    free = shutil.disk_usage(temporary.parent).free
-    if size > free:
-        msg = f"it has {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB of the disk are free."
-        raise _Lasting(msg)
+    most = f"{limit / 1e6:.3g} MB, twice what all of the data set has"
+    refuse(size > limit, f"it has more than {most}: it is another file.", _Lasting)
 
 
 def _is_page(answer: requests.Response, start: bytes) -> bool:

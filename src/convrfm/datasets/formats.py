@@ -12,7 +12,7 @@ import json
 import math
 import struct
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,12 @@ import numpy as np
 from convrfm.datasets.entries import CLASS_FOLDERS, Entry
 from convrfm.datasets.images import SUFFIXES, Split, class_files, explained_reading, from_arrays, from_files
 from convrfm.datasets.local_signal import in_random_greys
-from convrfm.datasets.manifest import AGAIN, WrongFilesError, listed_but_missing, remedy_for
+from convrfm.datasets.manifest import listed_but_missing, wrong_files
 from convrfm.datasets.places import Located, Place, is_hidden, locate
 from convrfm.datasets.restricted_pickle import load_pickle, read_weights
-from convrfm.errors import ConvRFMWarning
+from convrfm.errors import ConvRFMWarning, refuse
 from convrfm.numerics.inputs import generator
 from convrfm.system.machine import require
-from convrfm.system.storage import refuse
 
 if TYPE_CHECKING:
     import h5py
@@ -64,7 +63,7 @@ def read_idx(located: Located, path: str, limit: float) -> np.ndarray:
         CorruptDataError: the header is not one, or the numbers are more or fewer than it says.
         OSError: the file cannot be read, or is not compressed as its name says.
     """
-    with located.open(path, math.inf) as file:
+    with located.open(path) as file:
         head = file.read(4)
         wrong = len(head) < 4 or head[:2] != b"\0\0" or head[2] not in IDX_TYPES
         refuse(wrong, f"{located[path]} is not an idx file of integers")
@@ -124,25 +123,26 @@ def _rows_as_images(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-def _batches(entry: Entry, located: Located, split: str, others: Mapping[str, str]) -> tuple[list[str], int | None]:
+def _batches(entry: Entry, located: Located, split: str) -> tuple[list[str], int | None]:
     """The files of a split that are there, in order, and the images of the whole split where some are not.
 
-    A split is in the one file that `others` has for it, or in `Entry.batches`.
+    Training images are in `Entry.batches`, if it has any; other splits are in the one file that is named after them.
     """
-    wanted = (others[split],) if split in others else entry.batches
+    in_batches = split == "train" and entry.batches
+    wanted = entry.batches if in_batches else [path for path in entry.required if Path(path).name.startswith(split)]
     there = [path for path in wanted if path not in located.absent]
     return there, entry.splits[split] if len(there) < len(wanted) else None
 
 
-def _cifar(others: Mapping[str, str], labels: str, meta: str, names: str) -> Reader:
-    def read(entry: Entry, located: Located, split: str) -> Split:
-        there, whole = _batches(entry, located, split, others)
-        parts = [load_pickle(located[path]) for path in there]
-        images = _rows_as_images(np.concatenate([part["data"] for part in parts]))
-        found = np.concatenate([np.asarray(part[labels]) for part in parts])
-        return from_arrays(images, found, load_pickle(located[meta])[names], whole=whole)
-
-    return read
+def _cifar(entry: Entry, located: Located, split: str) -> Split:
+    """Pickled rows of pixels with labels, and a pickle of the names of the classes; of CIFAR-100, the fine ones."""
+    kind = "fine_" if located.reader == "cifar100" else ""
+    there, whole = _batches(entry, located, split)
+    parts = [load_pickle(located[path]) for path in there]
+    images = _rows_as_images(np.concatenate([part["data"] for part in parts]))
+    found = np.concatenate([np.asarray(part[f"{kind}labels"]) for part in parts])
+    meta = next(path for path in entry.required if path.endswith("meta"))
+    return from_arrays(images, found, load_pickle(located[meta])[f"{kind}label_names"], whole=whole)
 
 
 def _stl10(entry: Entry, located: Located, split: str) -> Split:
@@ -194,7 +194,7 @@ def _stored(file: "h5py.File", name: str) -> "h5py.Dataset":
 
 def _imagenet32(entry: Entry, located: Located, split: str) -> Split:
     """Pickled batches as in CIFAR, with labels from 1. One batch, 0.4 GB, is held at a time."""
-    names, whole = _batches(entry, located, split, {"val": "val_data"})
+    names, whole = _batches(entry, located, split)
 
     @lru_cache(maxsize=1)
     def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -363,7 +363,7 @@ def _photographs(entry: Entry, located: Located, split: str) -> Split:
 
     bunch = load_sample_images()
     names = [Path(name).stem for name in bunch.filenames]
-    return Split(np.arange(len(names)), tuple(names), lambda i: Image.fromarray(bunch.images[i]), lambda _: [])
+    return from_arrays(np.stack(bunch.images), range(len(names)), names)
 
 
 def _photograph_patches(entry: Entry, located: Located, split: str) -> Split:
@@ -384,35 +384,13 @@ def _photograph_patches(entry: Entry, located: Located, split: str) -> Split:
 
 
 READERS: dict[str, Reader] = {
-    **dict.fromkeys(("mnist", "qmnist", "emnist-letters"), _idx),
-    "usps": _usps,
-    "svhn": _svhn,
-    "cifar10": _cifar({"test": "cifar-10-batches-py/test_batch"}, "labels", "cifar-10-batches-py/batches.meta", "label_names"),
-    "cifar100": _cifar(
-        {split: f"cifar-100-python/{split}" for split in ("train", "test")},
-        "fine_labels",
-        "cifar-100-python/meta",
-        "fine_label_names",
-    ),
-    "stl10": _stl10,
-    "pcam": _pcam,
-    "imagenet32": _imagenet32,
-    "gtsrb": _gtsrb,
-    "gtsrb-kaggle": _gtsrb,
-    "dtd": _dtd,
-    "aircraft": _aircraft,
-    "caltech101": _caltech101,
-    "flowers102": _flowers102,
-    "food101": _food101,
-    "celeba": _celeba,
-    "stanford-cars": _stanford_cars,
-    CLASS_FOLDERS: _class_folders,
-    "imagenette": _imagenette,
-    "digits": _digits,
-    "street-digits": _street_digits,
-    "photographs": _photographs,
-    "photograph-patches": _photograph_patches,
-}
+    **dict.fromkeys(("mnist", "qmnist", "emnist-letters"), _idx), **dict.fromkeys(("cifar10", "cifar100"), _cifar),
+    "usps": _usps, "svhn": _svhn, "stl10": _stl10, "pcam": _pcam, "imagenet32": _imagenet32,
+    **dict.fromkeys(("gtsrb", "gtsrb-kaggle"), _gtsrb), "dtd": _dtd, "aircraft": _aircraft, "caltech101": _caltech101,
+    "flowers102": _flowers102, "food101": _food101, "celeba": _celeba, "stanford-cars": _stanford_cars,
+    CLASS_FOLDERS: _class_folders, "imagenette": _imagenette,
+    "digits": _digits, "street-digits": _street_digits, "photographs": _photographs, "photograph-patches": _photograph_patches,
+}  # fmt: skip
 """By the reader of a layout, which is `Entry.reader` or the name of the data set in the official one."""
 
 
@@ -468,7 +446,12 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
         if not entry.recorded_when_read:
             with explained_reading(f"The list of images of the split {name} of {entry.title}"):
                 listed = split.files(range(len(split)))
-            _check_listed(place, listed, known)
+            for path in listed:
+                file = place.files / path
+                if path not in known:
+                    raise listed_but_missing(place, file)
+                if not file.stat().st_size:
+                    raise wrong_files(place, f"{file} is empty.")
         with explained_reading(f"The first image of the split {name} of {entry.title}"):
             image = split.image(0)
             shape = len(image.getbands()), image.height, image.width
@@ -476,14 +459,3 @@ def summarise(entry: Entry, place: Place, files: Sequence[str]) -> dict[str, Any
             refuse(wrong, f"its shape is {'x'.join(map(str, shape))}, not {entry.shape}")
         found[name] = {"images": len(split), "classes": len(split.classes)}
     return found
-
-
-def _check_listed(place: Place, listed: list[str], known: set[str]) -> None:
-    """Refuse images that a list has and the folders of the data set have not, and empty ones."""
-    for path in listed:
-        file = place.files / path
-        if path not in known:
-            raise listed_but_missing(place, file)
-        if not file.stat().st_size:
-            fault = f"{file} is empty."
-            raise WrongFilesError(fault, remedy_for(place, AGAIN))

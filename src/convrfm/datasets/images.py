@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from convrfm.datasets.places import is_hidden, visible_files
-from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError
+from convrfm.errors import AbsentDataError, ConvRFMError, CorruptDataError, refuse
 from convrfm.system.machine import require
-from convrfm.system.storage import NotPlainError, open_plain, refuse
+from convrfm.system.storage import NotPlainError, open_plain
 
 require("workflow", "PIL", what="Reading images")
 
@@ -91,13 +91,10 @@ def from_files(
         CorruptDataError: files and labels do not fit together.
     """
 
-    def image(index: int) -> Image.Image:
-        return read_image(paths[index], upright=upright)
-
     def files(indices: Iterable[int]) -> list[str]:
         return [Path(paths[index]).relative_to(root).as_posix() for index in indices]
 
-    return Split(_labels(labels, len(paths)), tuple(classes), image, files)
+    return Split(_labels(labels, len(paths)), tuple(classes), lambda i: read_image(paths[i], upright=upright), files)
 
 
 def _labels(labels: Sequence[int] | np.ndarray, images: int) -> np.ndarray:
@@ -146,9 +143,8 @@ def class_files(
     classes = sorted(name for name in folders if name != without)
     if by_number and all(name.isdecimal() for name in classes):
         classes.sort(key=int)
-    if not classes:
-        msg = f"{folder} has no class folders: put the images of each class into a folder of their own there."
-        raise AbsentDataError(msg)
+    none = f"{folder} has no class folders: put the images of each class into a folder of their own there."
+    refuse(not classes, none, AbsentDataError)
     paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -221,12 +217,10 @@ class _Unfaithful(Exception):  # noqa: N818 (a sentence without its subject)
 
 def _pixels(image: Image.Image, *, upright: bool) -> Image.Image:
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        msg = f"holds {frames} images: save the one you want by itself"
-        raise _Unfaithful(msg)
-    if getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, (1,))[0] == SIGNED and image.mode in EIGHT_BITS:
-        msg = "holds signed 8-bit numbers, whose black and white are unknown: save it without sign"
-        raise _Unfaithful(msg)
+    several = frames > 1 and image.format != "MPO"
+    refuse(several, f"holds {frames} images: save the one you want by itself", _Unfaithful)
+    signed = getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, (1,))[0] == SIGNED and image.mode in EIGHT_BITS
+    refuse(signed, "holds signed 8-bit numbers, whose black and white are unknown: save it without sign", _Unfaithful)
     image.load()
     if upright:
         ImageOps.exif_transpose(image, in_place=True)
@@ -249,9 +243,7 @@ def _check_opaque(image: Image.Image) -> None:
         opaque = not (np.asarray(image) == image.info["transparency"]).any()
     else:
         opaque = image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
-    if not opaque:
-        msg = "has transparent pixels: put it on a background, and save it without an alpha channel"
-        raise _Unfaithful(msg)
+    refuse(not opaque, "has transparent pixels: put it on a background, and save it without an alpha channel", _Unfaithful)
 
 
 def _grey(image: Image.Image) -> np.ndarray:

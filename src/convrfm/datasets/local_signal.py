@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convrfm.errors import InputError
+from convrfm.errors import InputError, refuse
 from convrfm.numerics.inputs import generator
 
 __all__ = [
@@ -49,9 +49,7 @@ class LocalSignalSplit:
 
     def images(self, noise_std: float) -> np.ndarray:
         """The images at a standard deviation of the noise, `(n, 1, height, width)` float32."""
-        if not noise_std >= 0:
-            msg = f"noise_std must be at least 0, but it is {noise_std}."
-            raise InputError(msg)
+        refuse(not noise_std >= 0, f"noise_std must be at least 0, but it is {noise_std}.", InputError)
         return np.where(self.inside, self.signal, np.float32(noise_std) * self.frame)
 
 
@@ -95,9 +93,7 @@ def karp_sigma(task: str, s: float) -> float:
     Raises:
         InputError: s is negative.
     """
-    if not s >= 0:
-        msg = f"s must be at least 0, but it is {s}."
-        raise InputError(msg)
+    refuse(not s >= 0, f"s must be at least 0, but it is {s}.", InputError)
     return BAR_WIDTH * s**4 if task == "bars" else 4 * s**4
 
 
@@ -107,9 +103,8 @@ def noisy_bars(n_train: int, n_test: int, *, seed: int) -> LocalSignalDraw:
     Raises:
         InputError: a size below one.
     """
-    if n_train < 1 or n_test < 1:
-        msg = f"n_train and n_test must be at least 1, but they are {n_train} and {n_test}."
-        raise InputError(msg)
+    sizes = f"n_train and n_test must be at least 1, but they are {n_train} and {n_test}."
+    refuse(n_train < 1 or n_test < 1, sizes, InputError)
     splits = []
     for split, n in (("train", n_train), ("test", n_test)):
         rng = generator(seed, f"bars, {split}")
@@ -136,9 +131,8 @@ def noisy_digits(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, n
     """
     splits = []
     for split, (digits, labels) in (("train", train), ("test", test)):
-        if digits.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE):
-            msg = f"Digits must have shape (n, {DIGIT_SIZE}, {DIGIT_SIZE}), but their shape is {digits.shape}."
-            raise InputError(msg)
+        shape = f"Digits must have shape (n, {DIGIT_SIZE}, {DIGIT_SIZE}), but their shape is {digits.shape}."
+        refuse(digits.shape[1:] != (DIGIT_SIZE, DIGIT_SIZE), shape, InputError)
         rng = generator(seed, f"digits, {split}")
         offsets = rng.integers(0, FRAME_SIZE - DIGIT_SIZE, (len(digits), 2))
         frame = rng.standard_normal((len(digits), 1, FRAME_SIZE, FRAME_SIZE), dtype=np.float32)

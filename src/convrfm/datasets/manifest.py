@@ -12,13 +12,13 @@ from typing import Any, BinaryIO
 
 from convrfm.datasets.entries import Entry, Remote
 from convrfm.datasets.places import LOCK, MANIFEST, Located, Place, locate
-from convrfm.errors import AbsentDataError, CorruptDataError, StorageError
+from convrfm.errors import AbsentDataError, CorruptDataError, StorageError, refuse
 from convrfm.system.storage import explained_writes, open_plain, read_json, write_json
 from convrfm.system.terminal import track
 
 __all__ = [
-    "AGAIN", "Manifest", "WrongFilesError", "add_to_manifest", "check_files", "differing", "explained_reads",
-    "listed_but_missing", "locked", "not_published", "read_manifest", "remedy_for", "verify", "wrong_checksum",
+    "Manifest", "WrongFilesError", "add_to_manifest", "check_files", "differing", "explained_reads", "listed_but_missing",
+    "locked", "read_manifest", "remedy_for", "verify", "wrong_checksum", "wrong_files",
 ]  # fmt: skip
 
 Manifest = dict[str, Any]
@@ -51,6 +51,11 @@ def remedy_for(place: Place, at_home: str) -> str:
     return at_home
 
 
+def wrong_files(place: Place, fault: str, at_home: str = AGAIN) -> WrongFilesError:
+    """The error of wrong files in a place; `at_home` as of `remedy_for`."""
+    return WrongFilesError(fault, remedy_for(place, at_home))
+
+
 def differing(place: Place, fault: str, at_home: str) -> WrongFilesError:
     """The error of files that differ from those in the manifest."""
     remedy = f"{remedy_for(place, at_home)} Or, if the data set was changed on purpose, delete {place.home / MANIFEST}."
@@ -72,8 +77,7 @@ def explained_reads(place: Place, file: Path | None = None) -> Iterator[None]:
 
 def listed_but_missing(place: Place, file: Path) -> WrongFilesError:
     """The error of an image that a list of the data set has, and its folders have not."""
-    at_home = "Put it there, or delete the data set and fetch it again."
-    return WrongFilesError(f"{file} is listed but missing.", remedy_for(place, at_home))
+    return wrong_files(place, f"{file} is listed but missing.", "Put it there, or delete the data set and fetch it again.")
 
 
 def read_manifest(home: Path) -> Manifest:
@@ -87,9 +91,7 @@ def read_manifest(home: Path) -> Manifest:
         return {"files": {}, "complete": False, "splits": {}}
     try:
         manifest: Manifest = read_json(path, MOST_BYTES)
-        if not _is_manifest(manifest):
-            msg = "it is not a manifest"
-            raise ValueError(msg)  # noqa: TRY301 (explained as all others)
+        refuse(not _is_manifest(manifest), "it is not a manifest", ValueError)
     except (OSError, ValueError) as error:
         fault = f"{path} is damaged ({error})."
         raise WrongFilesError(fault, "Restore it, or delete it to have the files recorded again.") from error
@@ -158,7 +160,7 @@ def check_files(
             raise differing(place, fault, AGAIN)
         # Data sets that were complete before their checksums were known here stay what they are: as first seen.
         if problem and not (path in known and manifest["complete"]):
-            raise not_published(place, file, problem)
+            raise wrong_files(place, f"{file} is not the published file: {problem}")
         if path not in known:
             new[path] = {"sha256": digest, "bytes": file.stat().st_size, "from": "found there"}
             if given_by and path in given_by:
@@ -172,16 +174,13 @@ def _digest(entry: Entry, located: Located, path: str, checksum: str) -> tuple[s
     """The SHA-256 of what is in a file, and how it differs from a published checksum; None if it does not, or "" is given."""
     with explained_reads(located.place, located[path]):
         try:
-            with located.open(path, math.inf) as file:
+            with located.open(path) as file:
                 digest, found = _hashes(file, checksum, entry.most_bytes if located.is_packed(path) else math.inf)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            fault = f"{located[path]} is damaged ({error})."
-            raise WrongFilesError(fault, remedy_for(located.place, AGAIN)) from error
+            raise wrong_files(located.place, f"{located[path]} is damaged ({error}).") from error
     if found is None:
-        fault = (
-            f"{located[path]} unpacks to more than {entry.most_bytes / 1e6:.3g} MB, twice the size of the data: it is refused."
-        )
-        raise WrongFilesError(fault, remedy_for(located.place, AGAIN))
+        most = f"{entry.most_bytes / 1e6:.3g} MB, twice the size of the data"
+        raise wrong_files(located.place, f"{located[path]} unpacks to more than {most}: it is refused.")
     return digest, _difference(checksum, found)
 
 
@@ -202,11 +201,6 @@ def _hashes(file: BinaryIO, checksum: str, limit: float = math.inf) -> tuple[str
 def _difference(checksum: str, found: str) -> str | None:
     kind, _, expected = checksum.partition(":")
     return None if found.startswith(expected) else f"its {kind.upper()} is {found}, but the published one is {expected}."
-
-
-def not_published(place: Place, file: Path, problem: str) -> WrongFilesError:
-    """The error of a file that differs from the published one, as `wrong_checksum` says."""
-    return WrongFilesError(f"{file} is not the published file: {problem}", remedy_for(place, AGAIN))
 
 
 def wrong_checksum(path: Path, checksum: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -80,14 +81,14 @@ class Located:
         return self[path].suffix == ".gz" and not path.endswith(".gz")
 
     @contextmanager
-    def open(self, path: str, limit: float) -> Iterator[BinaryIO]:
-        """Open a plain file of at most `limit` bytes; what is read of a .gz file is its content, of any length.
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """Open a plain file of any size; what is read of a .gz file is its content.
 
         Raises:
             NotPlainError: see `convrfm.system.storage.open_plain`.
             OSError: the file is missing or unreadable.
         """
-        with open_plain(self[path], limit) as file:
+        with open_plain(self[path], math.inf) as file:
             if self.is_packed(path):
                 with gzip.GzipFile(fileobj=file) as content:
                     yield cast("BinaryIO", content)

@@ -11,7 +11,7 @@ from convrfm.datasets.entries import Entry
 from convrfm.datasets.images import Split, class_files, explained_reading, from_files
 from convrfm.datasets.places import visible_files
 from convrfm.datasets.transforms import Appearance, to_array
-from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError
+from convrfm.errors import AbsentDataError, ConvRFMWarning, CorruptDataError, InputError, refuse
 from convrfm.numerics.inputs import generator, is_count, stratified_draw
 from convrfm.system.machine import free_bytes
 from convrfm.system.terminal import track, user_path
@@ -101,9 +101,8 @@ def select(
     Warns:
         ConvRFMWarning: first images that miss classes, or a draw from a split that is there in part.
     """
-    if test is None and entry.test_part != "train":
-        msg = f"The test images of {entry.title} are not there: add them as {entry.test_split}/<class>/<image>."
-        raise AbsentDataError(msg)
+    absent = f"The test images of {entry.title} are not there: add them as {entry.test_split}/<class>/<image>."
+    refuse(test is None and entry.test_part != "train", absent, AbsentDataError)
     first = protocol == "published"
     from_train = entry.test_part == "train" or (entry.test_part == "train-published" and first)
     train_pool, test_pool = np.arange(len(train)), np.arange(0 if test is None else len(test))
@@ -120,14 +119,15 @@ def select(
         if pair is not None:
             pool = pool[np.isin(labels[pool], pair)]
         if split.whole is not None:
-            _check_part(entry, name, split, count, len(pool))
+            there = f"only the first {len(split)} are there, of which {len(pool)} can be taken"
+            found = f"n_{name} is {count}, but of the {split.whole} images of {entry.title} {there}"
+            refuse(count > len(pool), f"{found}: complete the data set, or lower n_{name}.", InputError)
             if not first or resampled or from_train:
                 drawn_from[name] = (len(split), split.whole)
         if resampled:
             count = min(count, len(pool))
-        if count > len(pool):
-            msg = f"n_{name} is {count}, but the {name} part of {entry.title} has {len(pool)} images: lower n_{name}."
-            raise InputError(msg)
+        found = f"n_{name} is {count}, but the {name} part of {entry.title} has {len(pool)} images: lower n_{name}."
+        refuse(count > len(pool), found, InputError)
         if first and resampled:
             drawn = _draws(entry, name, seed).integers(0, len(pool), count)
         else:
@@ -135,23 +135,13 @@ def select(
         chosen.append(pool[drawn])
         if first and not resampled and pair is None:
             _warn_of_classes(entry, name, labels[pool], labels[chosen[-1]])
-    for name, (there, whole) in drawn_from.items():
+    for name, (first_ones, whole) in drawn_from.items():
         msg = (
-            f"The {name} images of {entry.title} are drawn from the first {there} of {whole}, as the others are not there: a "
-            "draw from all of them would give other images."
+            f"The {name} images of {entry.title} are drawn from the first {first_ones} of {whole}, as the others are not "
+            "there: a draw from all of them would give other images."
         )
         warnings.warn(msg, ConvRFMWarning, stacklevel=2)
     return Selection(chosen[0], chosen[1], from_train, drawn_from)
-
-
-def _check_part(entry: Entry, part: str, split: Split, count: int, available: int) -> None:
-    """Refuse more images than there are, of a split of which only the first images are there."""
-    if count > available:
-        msg = (
-            f"n_{part} is {count}, but of the {split.whole} images of {entry.title} only the first {len(split)} are there, of "
-            f"which {available} can be taken: complete the data set, or lower n_{part}."
-        )
-        raise InputError(msg)
 
 
 def _draws(entry: Entry, part: str, seed: int) -> np.random.Generator:
@@ -249,12 +239,10 @@ def read_image_folder(
         ConvRFMWarning: files that are left out; or class folders that are named like splits.
     """
     root = user_path(folder)
-    if colour not in ("native", "grey", "rgb"):
-        msg = f"colour must be native, grey or rgb, but it is {colour!r}."
-        raise InputError(msg)
-    if size is not None and not is_count(size):
-        msg = f"size must be a positive integer, but it is {size!r}."
-        raise InputError(msg)
+    known = colour in ("native", "grey", "rgb")
+    refuse(not known, f"colour must be native, grey or rgb, but it is {colour!r}.", InputError)
+    whole = size is None or is_count(size)
+    refuse(not whole, f"size must be a positive integer, but it is {size!r}.", InputError)
     try:
         if not root.is_dir():
             msg = f"No folder {root}: name a folder that has a folder of images for each class."

@@ -12,14 +12,15 @@ import os
 import pickle
 import pickletools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from convrfm.datasets.entries import Entry
-from convrfm.errors import CorruptDataError
-from convrfm.system.storage import open_plain, refuse
+from convrfm.errors import CorruptDataError, refuse
+from convrfm.system.storage import open_plain
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,8 @@ ALLOWED_STEPS = {
 
 CONTAINERS = {"EMPTY_LIST", "LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "DICT"}
 FILLING = {"APPEND", "APPENDS", "SETITEM", "SETITEMS"}
+
+_refuse = partial(refuse, kind=pickle.UnpicklingError)
 
 
 class _Type:
@@ -185,9 +188,7 @@ class _Whole:
 
     def check(self, count: int) -> None:
         left = self.size - self.tell()
-        if count > left:
-            msg = f"{count} bytes should follow, and {left} do"
-            raise pickle.UnpicklingError(msg)
+        _refuse(count > left, f"{count} bytes should follow, and {left} do")
 
 
 def _check_steps(file: _Whole) -> None:
@@ -238,11 +239,6 @@ class _Item(NamedTuple):
 
     depth: int  # levels of containers; 0 for what holds no other object
     size: int  # bytes of text in it
-
-
-def _refuse(wrong: bool, found: str) -> None:
-    if wrong:
-        raise pickle.UnpicklingError(found)
 
 
 def _made(name: str, argument: Any, taken: list[_Item]) -> _Item:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from convrfm.errors import InputError
+from convrfm.errors import InputError, refuse
 
 __all__ = ["SCALINGS", "Appearance", "black", "to_array"]
 
@@ -84,14 +84,11 @@ def black(channels: int, scaling: str) -> np.ndarray:
 
 
 def _scaled(array: np.ndarray, scaling: str) -> np.ndarray:
-    if scaling not in SCALINGS:
-        msg = f"scaling must be one of {', '.join(SCALINGS)}, but it is {scaling!r}."
-        raise InputError(msg)
+    refuse(scaling not in SCALINGS, f"scaling must be one of {', '.join(SCALINGS)}, but it is {scaling!r}.", InputError)
     constants = SCALINGS[scaling]
     if constants is None:
         return array
-    if len(array) != 3:
-        msg = f"scaling {scaling!r} needs three channels, but the image has {len(array)}: use the scaling 'unit'."
-        raise InputError(msg)
+    found = f"scaling {scaling!r} needs three channels, but the image has {len(array)}: use the scaling 'unit'."
+    refuse(len(array) != 3, found, InputError)
     mean, deviation = (np.array(values, np.float32)[:, None, None] for values in constants)
     return (array - mean) / deviation

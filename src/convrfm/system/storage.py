@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,11 @@ import pandas as pd
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from convrfm.errors import CorruptDataError, StorageError
+from convrfm.errors import StorageError, refuse
 
 __all__ = [
     "NotPlainError", "check_plain", "clear_leftovers", "digest_of", "entries_below", "explained_writes", "load_arrays",
-    "open_plain", "read_arrays", "read_json", "read_plain", "refuse", "sha256", "write_arrays", "write_atomically",
+    "open_plain", "read_arrays", "read_json", "sha256", "write_arrays", "write_atomically",
     "write_bytes", "write_json", "write_table",
 ]  # fmt: skip
 
@@ -157,10 +158,8 @@ def digest_of(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> s
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table atomically, as Parquet or CSV by the suffix of the path; errors as `write_atomically`."""
-    if path.suffix == ".parquet":
-        write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
-    else:
-        write_atomically(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))
+    write = table.to_parquet if path.suffix == ".parquet" else partial(table.to_csv, lineterminator="\n")
+    write_atomically(path, partial(write, index=False))
 
 
 class NotPlainError(OSError):
@@ -187,12 +186,8 @@ def open_plain(path: Path, limit: float, root: Path | None = None) -> BufferedRe
     try:
         for name in parts[:-1]:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISDIR(status.st_mode):
-                msg = f"It lies behind {name}, which is {_kind(status)}."
-                raise NotPlainError(msg)
-            if name == "..":
-                msg = "It lies outside its folder."
-                raise NotPlainError(msg)
+            refuse(not stat.S_ISDIR(status.st_mode), f"It lies behind {name}, which is {_kind(status)}.", NotPlainError)
+            refuse(name == "..", "It lies outside its folder.", NotPlainError)
             inner = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner
@@ -224,19 +219,9 @@ def _kind(status: os.stat_result) -> str:
 
 
 def _check(status: os.stat_result, limit: float) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        msg = f"It is {_kind(status)}, not a plain file."
-        raise NotPlainError(msg)
-    if status.st_size > limit:
-        msg = f"It has {status.st_size} bytes; a file of this kind may have at most {limit:.0f}."
-        raise NotPlainError(msg)
-
-
-def read_plain(path: Path, limit: float, root: Path | None = None) -> bytes:
-    """Read a plain file; arguments and errors as of `open_plain`."""
-    with open_plain(path, limit, root) as file:
-        # A file that grows meanwhile is read no further.
-        return file.read(os.fstat(file.fileno()).st_size)
+    refuse(not stat.S_ISREG(status.st_mode), f"It is {_kind(status)}, not a plain file.", NotPlainError)
+    too_large = f"It has {status.st_size} bytes; a file of this kind may have at most {limit:.0f}."
+    refuse(status.st_size > limit, too_large, NotPlainError)
 
 
 def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
@@ -246,8 +231,11 @@ def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
         ValueError: not JSON, not UTF-8, or nested more deeply.
     """
     nested = f"it is nested more than {DEEPEST_JSON} levels deep"
+    with open_plain(path, limit, root) as file:
+        # A file that grows meanwhile is read no further.
+        text = file.read(os.fstat(file.fileno()).st_size).decode("utf-8")
     try:
-        content = json.loads(read_plain(path, limit, root).decode("utf-8"))
+        content = json.loads(text)
     except RecursionError:
         raise ValueError(nested) from None
     level = [content]
@@ -261,12 +249,6 @@ def read_json(path: Path, limit: float, root: Path | None = None) -> Any:
     if level:
         raise ValueError(nested)
     return content
-
-
-def refuse(wrong: bool, found: str) -> None:
-    """Raise `CorruptDataError` with what was found if it is wrong."""
-    if wrong:
-        raise CorruptDataError(found)
 
 
 def entries_below(folder: Path, levels: int) -> Iterator[Path]:

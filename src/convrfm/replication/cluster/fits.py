@@ -320,37 +320,31 @@ def fit_work(size: FitSize, step: Step | None = None) -> Work:
 
 @cache
 def _work_of_steps(fit: _Fit, ridges: int, n: int, m: int, outputs: int, images: _Images) -> dict[Step, Work]:
-    """The work of each step; cached like `_peak`."""
+    """The work of each step; n training and m test images. Cached like `_peak`."""
     work: dict[Step, Work] = defaultdict(Work)
-    for step, piece in _pieces(fit, ridges, n, m, outputs, images):
-        work[step] += piece
-    return dict(work)
-
-
-def _pieces(fit: _Fit, ridges: int, n: int, m: int, outputs: int, images: _Images) -> Iterator[tuple[Step, Work]]:
-    """The work of a fit, piece by piece; n training and m test images."""
     f, points = fit.fitted(n), fit.points(n)
     systems = [f, n] if f < n else [n]
     for stage in range(fit.stages):
         if stage > 0:
             features = 2.0 * (n + m) * math.prod(images.shape) * images.patch_size**2 * fit.filters
-            yield Step(stage, 0, filling=True), Work(patches=features)
+            work[Step(stage, 0, filling=True)] += Work(patches=features)
             images = images.next_stage(fit.filters)
         maps, first, d = images.positions(images.depth or 1), images.positions(1), images.patch
         for t in range(fit.rounds):
             filling, fitting = Step(stage, t, filling=True), Step(stage, t, filling=False)
             pairs = n * n / 2 + n * m
-            yield filling, Work(maps=pairs * maps)
+            work[filling] += Work(maps=pairs * maps)
             if t == 0:
-                yield filling, Work(pixels=2.0 * pairs * math.prod(images.shape))
+                work[filling] += Work(pixels=2.0 * pairs * math.prod(images.shape))
             else:
-                yield filling, Work(patches=2.0 * first * d * (pairs + (n + m) * d))
+                work[filling] += Work(patches=2.0 * first * d * (pairs + (n + m) * d))
             solves = sum(k**3 / 3 + SOLVE_PASSES * k**2 for k in systems)
-            yield fitting, Work(solves=ridges * solves, entries=ENTRY_PASSES * n * (n + m))
+            work[fitting] += Work(solves=ridges * solves, entries=ENTRY_PASSES * n * (n + m))
             if t + 1 < fit.rounds:
                 columns, wide = _padded(outputs, PADDED_OUTPUTS), _padded(d, PADDED_PATCH)
                 gradients = 2.0 * first * points * columns * wide * (f + wide / 2)
-                yield fitting, Work(maps=REVERSE * f * points * maps, gradients=gradients)
+                work[fitting] += Work(maps=REVERSE * f * points * maps, gradients=gradients)
+    return dict(work)
 
 
 def _padded(count: int, unit: int) -> int:

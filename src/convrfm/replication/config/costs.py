@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from convrfm.errors import refuse
 from convrfm.replication.config.models import Model, Positive
 
 __all__ = ["LIMIT", "PAIRS", "PROGRAM", "SNAKEMAKE", "Cost", "Costs", "Rates", "Split", "is_pair"]
@@ -164,9 +165,7 @@ class Costs(Model):
         """
         fields = self.rules()
         name = "figures" if rule.startswith("draw_") and rule not in fields else rule
-        if name not in fields:
-            msg = f"{rule} has no cost. Add a field to Costs in convrfm.replication.config.costs."
-            raise ValueError(msg)
+        refuse(name not in fields, f"{rule} has no cost. Add a field to Costs in convrfm.replication.config.costs.", ValueError)
         found: Cost = getattr(self, name)
         return found
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from convrfm.datasets.prepare import TEST_FRACTION
 from convrfm.datasets.registry import IMAGE_SETS, REGISTRY
+from convrfm.errors import refuse
 from convrfm.replication.config.models import one_of
 
 __all__ = ["PREPARED", "PreparedSet", "check_classes", "check_count", "check_counts", "check_patches", "check_task"]
@@ -63,9 +64,8 @@ def check_patches(depth: int, patch_size: int, size: int | None, dataset: str) -
         ValueError: they are too small.
     """
     least, shape = depth * (patch_size - 1) + 1, REGISTRY[dataset].fixed_shape
-    if size is not None and size < least:
-        msg = f"size must be at least {least} for depth {depth} and patch_size {patch_size}, but it is {size}"
-        raise ValueError(msg)
+    small = f"size must be at least {least} for depth {depth} and patch_size {patch_size}, but it is {size}"
+    refuse(size is not None and size < least, small, ValueError)
     if size is None and shape is not None and min(shape[1:]) < least:
         msg = (
             f"depth {depth} and patch_size {patch_size} need images of at least {least}x{least} pixels, but those of {dataset} "
@@ -75,9 +75,7 @@ def check_patches(depth: int, patch_size: int, size: int | None, dataset: str) -
 
 
 def _check_most(key: str, count: int, most: int, of: str) -> None:
-    if count > most:
-        msg = f"{key} must be at most {most}, the number of {of}, but it is {count}"
-        raise ValueError(msg)
+    refuse(count > most, f"{key} must be at most {most}, the number of {of}, but it is {count}", ValueError)
 
 
 def _most(dataset: str, part: str) -> int | None:

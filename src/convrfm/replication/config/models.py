@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from convrfm.errors import refuse
 from convrfm.system.terminal import expand_home
 
 __all__ = ["Model", "Positive", "UserPath", "as_yaml", "check_among", "each_once", "one_of"]
@@ -49,9 +50,7 @@ def one_of(names: Sequence[str]) -> AfterValidator:
     """Validate that a string is one of these names. For `Annotated`."""
 
     def check(value: str) -> str:
-        if value not in names:
-            msg = f"must be one of {', '.join(names)}"
-            raise ValueError(msg)
+        refuse(value not in names, f"must be one of {', '.join(names)}", ValueError)
         return value
 
     return AfterValidator(check)
@@ -64,6 +63,4 @@ def check_among(key: str, names: Iterable[str], source: str, known: Sequence[str
         ValueError: the first name that is not.
     """
     for name in names:
-        if name not in known:
-            msg = f"{key}: {name!r} is not in {source}, which has {', '.join(known)}"
-            raise ValueError(msg)
+        refuse(name not in known, f"{key}: {name!r} is not in {source}, which has {', '.join(known)}", ValueError)

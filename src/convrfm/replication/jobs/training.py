@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from convrfm.errors import ConfigError
+from convrfm.errors import ConfigError, refuse
 from convrfm.replication.record.session import Job, checkpoint_path
 from convrfm.system.machine import cuda_trouble
 from convrfm.system.storage import load_arrays
@@ -35,10 +35,8 @@ def prepare_torch(job: Job) -> str:
     torch.backends.cudnn.allow_tf32 = False
     wanted = job.settings["device"]
     trouble = None if wanted == "cpu" else cuda_trouble()
-    if wanted == "cuda" and trouble is not None:
-        msg = f"device is 'cuda', but {trouble}: use 'auto' or 'cpu'."
-        raise ConfigError(msg)
     if trouble is not None:
+        refuse(wanted == "cuda", f"device is 'cuda', but {trouble}: use 'auto' or 'cpu'.", ConfigError)
         job.note_unusable_gpu(trouble)
     return "cpu" if wanted == "cpu" or trouble is not None else "cuda"
 
@@ -78,14 +76,10 @@ def write_training(
     if chosen_by is not None:
         job.recorder.notes |= {"best_epoch": int(best["epoch"]), "best_epoch_test_accuracy": float(best["test_accuracy"])}
     job.finish(
-        result.history,
-        {**weight_arrays(result), "correct": result.correct[int(best["epoch"])]["test"]},
-        seed=job.settings["seed"],
-        protocol=job.settings["protocol"],
-        device=device,
-        training=asdict(settings),
+        result.history, {**weight_arrays(result), "correct": result.correct[int(best["epoch"])]["test"]},
+        seed=job.settings["seed"], protocol=job.settings["protocol"], device=device, training=asdict(settings),
         last_epoch_test_accuracy=float(trained["test_accuracy"].iloc[-1]),
-    )
+    )  # fmt: skip
 
 
 def weight_arrays(result: TrainingResult) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, create_model, field_validator
 
 from convrfm.datasets.registry import REGISTRY
-from convrfm.errors import ConfigError
+from convrfm.errors import ConfigError, refuse
 from convrfm.kernels.base import BACKENDS
 from convrfm.replication.config.costs import Costs, Split
 from convrfm.replication.config.models import Model, Positive, UserPath, each_once
@@ -111,9 +111,7 @@ class Config(Model):
     @field_validator("data_dir")
     @classmethod
     def _no_wildcards(cls, folder: str) -> str:
-        if "{" in folder or "}" in folder:
-            msg = "must have no braces, which Snakemake reads as wildcards"
-            raise ValueError(msg)
+        refuse("{" in folder or "}" in folder, "must have no braces, which Snakemake reads as wildcards", ValueError)
         return folder
 
     @field_validator("data_folders")

@@ -10,7 +10,7 @@ from typing import Any
 
 from convrfm.datasets.places import STATE, Place, fingerprint
 from convrfm.datasets.registry import find_entry
-from convrfm.errors import AbsentDataError, CorruptDataError
+from convrfm.errors import AbsentDataError, CorruptDataError, refuse
 
 __all__ = ["STATE", "due_attempt", "read_state", "require_present"]
 
@@ -32,9 +32,7 @@ def read_state(path: Path, *needs: str) -> dict[str, Any]:
     else:
         lacking = [field for field in ("state", *needs) if not isinstance(state, dict) or field not in state]
         reason = f"it has no {', '.join(lacking)}" if lacking else ""
-    if reason:
-        msg = f"{path} is damaged ({reason}): delete it, and it is written again."
-        raise CorruptDataError(msg)
+    refuse(bool(reason), f"{path} is damaged ({reason}): delete it, and it is written again.")
     return dict(state)
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 from pyarrow.parquet import read_metadata
 
+from convrfm.errors import refuse
 from convrfm.replication.record.closure import closure_hash
 from convrfm.replication.record.record import SEAL, Recorder, seal_of
 from convrfm.system.storage import open_plain, read_json
@@ -92,12 +93,10 @@ def check_table(file: BinaryIO) -> None:
     about = read_metadata(file)
     size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     cells = about.num_rows * about.num_columns
-    if any(about.schema.column(i).max_repetition_level for i in range(about.num_columns)):
-        msg = "it has columns of lists, which no table of results has"
-        raise ValueError(msg)
-    if cells > MOST_CELLS or size > MOST_BYTES:
-        msg = f"it has {cells} cells of {size} bytes; a table of results has at most {MOST_CELLS} of {MOST_BYTES} bytes"
-        raise ValueError(msg)
+    lists = any(about.schema.column(i).max_repetition_level for i in range(about.num_columns))
+    refuse(lists, "it has columns of lists, which no table of results has", ValueError)
+    found = f"it has {cells} cells of {size} bytes; a table of results has at most {MOST_CELLS} of {MOST_BYTES} bytes"
+    refuse(cells > MOST_CELLS or size > MOST_BYTES, found, ValueError)
 
 
 def cost_recorder(project: Path, settings: dict[str, object]) -> Recorder:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter
 
+from convrfm.errors import refuse
 from convrfm.replication.config.models import Model, Positive
 from convrfm.replication.runs import Keys, RunKind, RunSettings
 
@@ -36,12 +37,10 @@ class RFMSection(Model):
         Raises:
             ValueError: more stages than convolutions, or fewer than two rounds.
         """
-        if self.stages > depth:
-            msg = f"rfm.stages is {self.stages}, but depth is {depth}: at most one stage per convolution"
-            raise ValueError(msg)
-        if self.rounds < 2:
-            msg = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with"
-            raise ValueError(msg)
+        too_many = f"rfm.stages is {self.stages}, but depth is {depth}: at most one stage per convolution"
+        refuse(self.stages > depth, too_many, ValueError)
+        too_few = "rfm.rounds must be at least 2: round 0 is the plain kernel that the others are compared with"
+        refuse(self.rounds < 2, too_few, ValueError)
 
 
 class FitSettings(RunSettings):

@@ -149,19 +149,10 @@ def _weights(plan: "Plan", w: Keys) -> list[str]:
     return [plan.run_file("simplenet", w["protocol"], "arrays", **{key: w[key] for key in SIMPLENET_KEYS})]
 
 
-def _of_training(plan: "Plan", w: Keys) -> SimpleNetTrainingSettings:
+def _of_simplenet(plan: "Plan", w: Keys, kind: type[SimpleNetSettings], **given: Any) -> SimpleNetSettings:
     panel = _panel(plan, w)
-    return SimpleNetTrainingSettings.of(plan, w, panel, panel.ansatz, network=_choices(panel))
-
-
-def _of_ansatz(plan: "Plan", w: Keys) -> SimpleNetAnsatzSettings:
-    panel = _panel(plan, w)
-    last = panel.training.epochs
-    return SimpleNetAnsatzSettings.of(plan, w, panel, panel.ansatz, network=_choices(panel), last_epoch=last)
-
-
-def _choices(panel: "SimpleNetPanel") -> dict[str, Any]:
-    return panel.model_dump(include=set(NetworkChoices.model_fields))
+    network = panel.model_dump(include=set(NetworkChoices.model_fields))
+    return kind.of(plan, w, panel, panel.ansatz, network=network, **given)
 
 
 JOB = "networks:train_task"
@@ -181,9 +172,12 @@ KINDS = (
         {"images": _shallow_images},
         lambda plan, w: ShallowSettings.of(plan, w, plan.settings.preset.fig09, patch_size=int(w["patch_size"])),
     ),
-    RunKind("simplenet", "simplenet:train_network", SIMPLENET_KEYS, {"images": _simplenet_images}, _of_training),
     RunKind(
-        "simplenet-ansatz", "ansatz:measure_simplenet", SIMPLENET_KEYS,
-        {"images": _simplenet_images, "weights": _weights}, _of_ansatz,
+        "simplenet", "simplenet:train_network", SIMPLENET_KEYS, {"images": _simplenet_images},
+        lambda plan, w: _of_simplenet(plan, w, SimpleNetTrainingSettings),
+    ),
+    RunKind(
+        "simplenet-ansatz", "ansatz:measure_simplenet", SIMPLENET_KEYS, {"images": _simplenet_images, "weights": _weights},
+        lambda plan, w: _of_simplenet(plan, w, SimpleNetAnsatzSettings, last_epoch=_panel(plan, w).training.epochs),
     ),
 )  # fmt: skip
