@@ -31,16 +31,8 @@ else:
     Plan = Any  # a plan knows the figures, which get it as an argument
 
 __all__ = [
-    "Drawn",
-    "FigureFiles",
-    "FigureSpec",
-    "Plan",
-    "figures",
-    "read_recorded_runs",
-    "read_runs",
-    "run_inputs",
-    "runs_with",
-]
+    "Drawn", "FigureFiles", "FigureSpec", "Plan", "figures", "read_recorded_runs", "read_runs", "run_inputs", "runs_with",
+]  # fmt: skip
 
 Drawn = tuple[pd.DataFrame, Figure, str]
 """The tidy table behind a figure, the figure, and its caption in Markdown."""
