@@ -365,7 +365,7 @@ def draw_estimates(
     span(places, low, high, color=colour, linewidth=1, zorder=2)
     for kind, face in ((False, colour), (True, "white")):
         those = (rows["over"] == TEST_IMAGES).to_numpy() == kind
-        at = [place for place, is_one in zip(places, those, strict=True) if is_one]
+        at = np.asarray(places)[those]
         ends = (values[those], at) if horizontal else (at, values[those])
         axes.plot(*ends, linestyle="none", marker=marker, color=colour, markerfacecolor=face, zorder=4)
     ends = (values, places) if horizontal else (places, values)

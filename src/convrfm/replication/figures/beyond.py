@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -15,15 +15,12 @@ from convrfm.replication.claims.evidence import counted, with_interval
 from convrfm.replication.config.images import check_task
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures import accuracies, style
-from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, Run, read_recorded_runs, run_inputs
 from convrfm.replication.record.record import run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs import Keys, RunKind
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit
 from convrfm.replication.runs.protocols import RFM_CHOICES, chosen
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = [
     "FIGURE", "KINDS", "UNCHANGED", "Beyond", "StudyTask", "agop_curve", "caption", "draw", "draw_figure", "effects",
@@ -144,24 +141,21 @@ class Beyond(Model):
 OF_FEATURES = ("nonlinearity", "plain_filters")
 """Changes of the features between stages, which ConvRFM, the first stage, does not see."""
 
-Case = tuple[str, str, int, dict[str, Any]]
-"""Protocol, task, training images and changes of fits that differ in their seeds."""
 
-
-def _choices(plan: "Plan") -> Choices:
+def _choices(plan: Plan) -> Choices:
     return plan.section(Beyond).choices
 
 
-def _studied(plan: "Plan") -> str:
+def _studied(plan: Plan) -> str:
     """The task on which single choices are changed."""
     return next(iter(plan.studies))
 
 
-def _agop_changes(plan: "Plan") -> list[dict[str, Any]]:
+def _agop_changes(plan: Plan) -> list[dict[str, Any]]:
     return [{"agop_samples": count} for count in [*_choices(plan).agop_samples, "all"]]
 
 
-def _single_changes(plan: "Plan") -> list[dict[str, Any]]:
+def _single_changes(plan: Plan) -> list[dict[str, Any]]:
     return [change.values for change in _choices(plan).changes]
 
 
@@ -171,29 +165,22 @@ def _variant(protocol: str, changes: Mapping[str, Any]) -> tuple[str, dict[str, 
     return variant_name(real), real
 
 
-def variants(plan: "Plan") -> dict[str, dict[str, Any]]:
+def variants(plan: Plan) -> dict[str, dict[str, Any]]:
     """The changes of every variant, by its name."""
     every = [{}, *_agop_changes(plan), *_single_changes(plan)]
     return dict(_variant(protocol, changes) for protocol in RFM_CHOICES for changes in every)
 
 
-def _stages(plan: "Plan", w: Keys) -> int:
-    """Stages of a fit: those of the task, or of the choices where these concern the features between stages."""
-    choices, n_train, changes = _choices(plan), int(w["n_train"]), variants(plan)[w["variant"]]
+def _fit(plan: Plan, w: Keys) -> TaskFit:
+    study, choices, changes, n_train = plan.studies[w["task"]], _choices(plan), variants(plan)[w["variant"]], int(w["n_train"])
+    # Stages are those of the task, or of the choices where these concern the features between stages.
     is_choice = w["task"] == _studied(plan) and n_train == choices.n_train
     wants_all = w["variant"] == UNCHANGED or any(key in OF_FEATURES for key in changes)
-    return choices.stages if is_choice and wants_all else plan.studies[w["task"]].rfm.stages
+    rfm = {**study.rfm.model_dump(), "stages": choices.stages if is_choice and wants_all else study.rfm.stages}
+    return TaskFit.of(plan, w, study, n_train=n_train, sigma=float(w["sigma"]), rfm=rfm, changes=changes)
 
 
-def _fit(plan: "Plan", w: Keys) -> TaskFit:
-    study = plan.studies[w["task"]]
-    rfm = {**study.rfm.model_dump(), "stages": _stages(plan, w)}
-    return TaskFit.of(
-        plan, w, study, n_train=int(w["n_train"]), sigma=float(w["sigma"]), rfm=rfm, changes=variants(plan)[w["variant"]]
-    )
-
-
-def _draw(plan: "Plan", w: Keys) -> list[str]:
+def _draw(plan: Plan, w: Keys) -> list[str]:
     """The draw of which a fit takes the first images: it is as large as the largest of its task."""
     study = plan.studies[w["task"]]
     counts = {"n_train": max(study.n_train), "n_test": study.n_test, "seed": w["seed"]}
@@ -203,27 +190,25 @@ def _draw(plan: "Plan", w: Keys) -> list[str]:
 KINDS = (RunKind("variant", JOB, ("variant", "task", "sigma", "n_train", "seed"), {"draw": _draw}, _fit),)
 
 
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+def _runs(plan: Plan, protocol: str, file: str) -> list[str]:
     """One file of every fit; single choices are changed in `published`, whatever the figure's protocol."""
     studied, n_train, known = _studied(plan), _choices(plan).n_train, plan.ready(plan.studies)
-    curves: list[Case] = [(protocol, name, n, {}) for name in known for n in plan.studies[name].n_train]
-    points = [(protocol, studied, n_train, changes) for changes in _agop_changes(plan)]
-    singles = [("published", studied, n_train, changes) for changes in [{}, *_single_changes(plan)]]
-    wholes: list[Case] = [("corrected", studied, n_train, {})]
+    # Protocol, task, training images and changes of fits that differ in their seeds: first those of the curves.
+    cases: list[tuple[str, str, int, dict[str, Any]]]
+    cases = [(protocol, name, n, {}) for name in known for n in plan.studies[name].n_train]
+    if studied in known:
+        changed = [("published", changes) for changes in [{}, *_single_changes(plan)]]
+        of_agop = [(protocol, changes) for changes in _agop_changes(plan)]
+        cases += [(of, studied, n_train, changes) for of, changes in [*of_agop, *changed, ("corrected", {})]]
     files = [
         plan.run_file(
             "variant", of, file,
             variant=_variant(of, changes)[0], task=task, sigma=plan.studies[task].sigma, n_train=n, seed=seed,
         )
-        for of, task, n, changes in curves + (points + singles + wholes if studied in known else [])
+        for of, task, n, changes in cases
         for seed in plan.section(Beyond).seeds
     ]  # fmt: skip
     return list(dict.fromkeys(files))
-
-
-def _shown(plan: "Plan", _: str) -> dict[str, Any]:
-    changes = [_variant("published", changes)[0] for changes in _single_changes(plan)]
-    return {"choices": {"task": _studied(plan), "n_train": _choices(plan).n_train, "changes": changes}}
 
 
 CORRECTED = "all of the protocol `corrected`"
@@ -274,19 +259,13 @@ def tidy(runs: Sequence[Run]) -> pd.DataFrame:
             "agop_images": fitted if rfm["agop_samples"] == "all" else min(rfm["agop_samples"], fitted),
             "selection": rfm["selection"], "seed": settings["seed"], "draw": accuracies.draw_of(record),
         }  # fmt: skip
+        parts = accuracies.kernel_parts(metrics)
+        # Later rounds can bring different choices to the same metric; the first one tells them apart.
+        first = parts["ConvRFM"][parts["ConvRFM"]["round"] == 1]
+        parts = {"CNTK": parts.pop("CNTK"), FIRST_ROUND: first, **parts}
         score = f"{rfm['selection']}_accuracy"
-        rows += [{**shared, "method": method, **chosen(part, score)} for method, part in _parts(metrics).items()]
+        rows += [{**shared, "method": method, **chosen(part, score)} for method, part in parts.items()]
     return pd.DataFrame(rows)
-
-
-def _parts(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """What each method may choose from, and beside them ConvRFM after a single update of its metric.
-
-    Later rounds can bring different choices to the same metric; the first one tells them apart.
-    """
-    parts = accuracies.kernel_parts(history)
-    later = parts["ConvRFM"]
-    return {"CNTK": parts.pop("CNTK"), FIRST_ROUND: later[later["round"] == 1], **parts}
 
 
 def studied(table: pd.DataFrame, choices: Mapping[str, Any]) -> pd.DataFrame:
@@ -537,7 +516,13 @@ FIGURE = FigureSpec(
     section=Beyond,
     needs=lambda plan: plan.needs(plan.studies),
     inputs=run_inputs(_runs, "metrics", "records"),
-    seen=_shown,
+    seen=lambda plan, _: {
+        "choices": {
+            "task": _studied(plan),
+            "n_train": _choices(plan).n_train,
+            "changes": [_variant("published", changes)[0] for changes in _single_changes(plan)],
+        }
+    },
     asked=lambda plan: plan.section(Beyond).in_all,
 )
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,26 +14,13 @@ from pydantic import Field, field_validator, model_validator
 
 from convrfm.datasets.registry import files_behind
 from convrfm.pictures.filtering import CONSTANT
-from convrfm.replication.claims.evidence import (
-    Evidence,
-    Judges,
-    Number,
-    Reading,
-    Rule,
-    bounds,
-    interval,
-    none_missing,
-    with_interval,
-    with_room,
-)
+from convrfm.replication.claims import evidence
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, with_interval
 from convrfm.replication.config.images import PreparedSet, check_count, check_counts, check_patches
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures import style
 from convrfm.replication.figures.accuracies import how_chosen
-from convrfm.replication.figures.figure import FigureFiles
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
+from convrfm.replication.figures.figure import FigureFiles, Plan
 
 __all__ = [
     "COHERENT", "CONSTANT", "FeatureFigure", "FeatureTask", "Features", "by_metric", "edge_detectors", "excess_number",
@@ -161,6 +148,10 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+EIGENVECTOR = ["dataset", "source", "seed", "kernel", "eigenvector"]
+"""Columns that tell eigenvectors apart."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """Eigenvectors of one metric `(k, channels, q, q)`, with the images that are shown and what each makes of them.
@@ -206,9 +197,8 @@ def proper_edges(table: pd.DataFrame) -> pd.DataFrame:
 
     A flat window finds brightness, not edges; one with next to nothing of the trace of its metric is rounding noise.
     """
-    keys = ["dataset", "source", "seed", "kernel", "eigenvector"]
-    own = pd.MultiIndex.from_frame(table[keys])
-    numbers = (table[table["quantity"] == name].set_index(keys)["value"] for name in ("constant_share", "share"))
+    own = pd.MultiIndex.from_frame(table[EIGENVECTOR])
+    numbers = (table[table["quantity"] == name].set_index(EIGENVECTOR)["value"] for name in ("constant_share", "share"))
     flat, share = (values.reindex(own).to_numpy() for values in numbers)
     return table[(flat <= CONSTANT) & (share >= NEGLIGIBLE)]
 
@@ -220,7 +210,7 @@ def excess(rows: pd.DataFrame) -> dict[str, float]:
     """
     unit = "draw" if rows["draw"].nunique() > 1 else "image"
     means = rows.groupby(unit)[["value", "control"]].mean()
-    mean, low, high = interval((means["value"] - means["control"]).to_numpy())
+    mean, low, high = evidence.interval((means["value"] - means["control"]).to_numpy())
     return {**means.mean().to_dict(), "excess": mean, "low": low, "high": high, "units": len(means)}
 
 
@@ -236,10 +226,9 @@ def oriented_gaps(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         columns `value` (degrees) and `control` (to the edges that the other eigenvectors pick).
     """
-    keys = ["dataset", "source", "seed", "kernel", "eigenvector"]
     rows = proper_edges(table)
-    wide = rows[rows["image"] < 0].pivot_table(index=keys, columns="quantity", values="value")
-    gaps = rows[rows["quantity"] == "gap"].set_index(keys)
+    wide = rows[rows["image"] < 0].pivot_table(index=EIGENVECTOR, columns="quantity", values="value")
+    gaps = rows[rows["quantity"] == "gap"].set_index(EIGENVECTOR)
     return gaps.loc[wide.index[wide["coherence"] >= COHERENT], ["value", "control"]]
 
 
@@ -383,7 +372,7 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
     It shows the metrics of some kernels, and finite networks or large natural images where these are asked for.
     """
 
-    def needs(plan: "Plan") -> dict[str, list[str]]:
+    def needs(plan: Plan) -> dict[str, list[str]]:
         own, name = plan.needs(plan.section(section).datasets), plan.settings.preset.features.natural
         if not natural:
             return own
@@ -391,23 +380,23 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
         # A figure of natural images alone has nothing to show without them.
         return {**own, name: images} if networks else {dataset: files + images for dataset, files in own.items()}
 
-    def runs(plan: "Plan", protocol: str) -> list[tuple[str, int]]:
+    def runs(plan: Plan, protocol: str) -> list[tuple[str, int]]:
         shown = [name for name in plan.section(section).datasets if not plan.absent(needs(plan)[name])]
         count = plan.settings.preset.features.seeds
         return [(name, seed) for name in shown for seed in plan.image_seeds(name, protocol, count)]
 
-    def fits(plan: "Plan", protocol: str) -> list[str]:
+    def fits(plan: Plan, protocol: str) -> list[str]:
         return [
             plan.run_file("features", protocol, "arrays", dataset=dataset, kernel=kernel, seed=seed)
             for dataset, seed in runs(plan, protocol)
             for kernel in kernels
         ]
 
-    def trained(plan: "Plan", protocol: str) -> list[str]:
+    def trained(plan: Plan, protocol: str) -> list[str]:
         shown = runs(plan, protocol) if networks else []
         return [plan.run_file("feature-network", protocol, "arrays", dataset=name, seed=seed) for name, seed in shown]
 
-    def large(plan: "Plan", protocol: str) -> list[str]:
+    def large(plan: Plan, protocol: str) -> list[str]:
         """ImageNet lies class by class: both protocols draw from it, stratified by class."""
         features, shown = plan.settings.preset.features, runs(plan, protocol)
         if not natural or not shown or not plan.ready([features.natural]):
@@ -416,7 +405,7 @@ def feature_figure(section: type[FeatureFigure], kernels: Sequence[str], *, netw
         counts = (features.natural_images, 0)
         return [plan.prepared("corrected", "arrays", features.natural, counts, plan.seeds[0], **appearance)]
 
-    def seen(plan: "Plan", _: str) -> dict[str, Any]:
+    def seen(plan: Plan, _: str) -> dict[str, Any]:
         features = plan.settings.preset.features
         tasks = [plan.feature_tasks[name] for name in plan.section(section).datasets]
         return {
@@ -454,10 +443,10 @@ def over_in_words(rows: pd.DataFrame) -> str:
 
 def excess_number(rows: pd.DataFrame) -> Number:
     """By how much a correlation exceeds that with random matrices."""
-    if not none_missing(rows[["value", "control"]]):
+    if not evidence.none_missing(rows[["value", "control"]]):
         return Number(math.nan, None, "correlations are missing")
     found = excess(rows)
-    return Number(found["excess"], bounds(pd.Series(found)))
+    return Number(found["excess"], evidence.bounds(pd.Series(found)))
 
 
 def by_metric(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -476,7 +465,7 @@ def edge_detectors(claim: Rule, found: Evidence) -> Iterator[Reading]:
         yield found.reading(rows, "sobel", on, what, number)
         angles = np.array([]) if flat else oriented_gaps(rows)["value"].to_numpy()
         number = Number(math.nan, None, flat or "no eigenvector has an orientation")
-        if none_missing(angles):
+        if evidence.none_missing(angles):
             # The upper one of two middles: it is within the bound exactly if more than half of the angles are.
             number = Number(float(np.quantile(angles, 0.5, method="higher")))
         what = f"median angle between {len(angles)} oriented eigenvectors and the edges they pick"
@@ -488,7 +477,7 @@ def kernels_and_networks(claim: Rule, found: Evidence) -> Iterator[Reading]:
     for dataset, rows in found.rows.groupby("dataset", sort=False):
         controls = rows.loc[rows["quantity"] == "alike", "control"]
         for condition, quantity, words in (
-            (with_room(claim, controls), "alike", "first layer, pixel correlation beyond random matrices"),
+            (evidence.with_room(claim, controls), "alike", "first layer, pixel correlation beyond random matrices"),
             ("without_brightness", "alike_without_means", "the same with each patch's mean left out"),
         ):
             number = excess_number(rows[rows["quantity"] == quantity])

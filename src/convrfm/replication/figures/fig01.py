@@ -86,6 +86,14 @@ BARS = {
 }
 """Quantities shown as bars, with their names in the legend."""
 
+MEANS = {
+    "pearson": ("pearson", "trained"),
+    "initial_pearson": ("pearson", "initial"),
+    **{name: (name, "trained") for name in ("initial_cnfm", "rotated_null", "random_filters")},
+    "gain_over_initial": ("gain", "trained"),
+}
+"""Means over layers in the table, with the quantity and the time of what is averaged."""
+
 
 def tidy(runs: list[zoo.Run]) -> pd.DataFrame:
     """Bring the measurements, one for each network, into one table.
@@ -101,17 +109,8 @@ def tidy(runs: list[zoo.Run]) -> pd.DataFrame:
     """
     rows = []
     for network, protocol, metrics in sorted(runs, key=lambda run: zoo.order(run[0])):
-        trained = zoo.mean_over_layers(metrics, "pearson", "trained")
-        found = {
-            "pearson": trained,
-            "initial_pearson": zoo.mean_over_layers(metrics, "pearson", "initial"),
-            **{
-                name: zoo.mean_over_layers(metrics, name, "trained")
-                for name in ("initial_cnfm", "rotated_null", "random_filters")
-            },
-            "gain_over_initial": zoo.mean_over_layers(metrics, "gain", "trained"),
-        }
-        null, control = found["rotated_null"], found["initial_cnfm"]
+        found = {name: zoo.mean_over_layers(metrics, quantity, when) for name, (quantity, when) in MEANS.items()}
+        trained, null, control = (found[name] for name in ("pearson", "rotated_null", "initial_cnfm"))
         opposite = {"value": "value", "low": "high", "high": "low"}
         found["gain_over_null"] = {name: trained[name] - null[other] for name, other in opposite.items()}
         found["gain_over_control"] = {name: trained[name] - control["value"] for name in ("value", "low", "high")}

@@ -1,7 +1,7 @@
 """Figure 2, images through the CNFM and through the patch-AGOP of each layer."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,28 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pydantic import Field
 
-from convrfm.replication.claims.evidence import (
-    Evidence,
-    Judges,
-    Number,
-    Reading,
-    Rule,
-    bounds,
-    interval,
-    none_missing,
-    spoken_of,
-    with_interval,
-    with_room,
-)
+from convrfm.replication.claims import evidence
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, with_interval
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs
 from convrfm.replication.figures.style import figure_style, markdown_table, show_picture
 from convrfm.replication.figures.zoo import caption_of_networks, is_stand_in, measurements, note_of, title, zoo_needs, zoo_runs
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig02", "caption", "draw", "draw_figure", "summary", "tidy"]
 
@@ -53,14 +39,14 @@ judges = Judges("fig02", ("network", "layer"), ("index", "pearson", "control", "
 @judges("A7")
 def pretrained_pictures(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through CNFM and AGOP agree beyond random matrices, for each layer, over the images."""
-    for (network, layer), rows in spoken_of(claim, found.rows, "network").groupby(["network", "layer"], sort=False):
+    for (network, layer), rows in evidence.spoken_of(claim, found.rows, "network").groupby(["network", "layer"], sort=False):
         number = Number(float("nan"))
         # Pictures of a single pixel have no correlation, and are left out as in the figure.
-        if none_missing(rows["excess"].dropna()):
+        if evidence.none_missing(rows["excess"].dropna()):
             row = summary(rows).iloc[0]
-            number = Number(float(row["excess"]), bounds(row))
+            number = Number(float(row["excess"]), evidence.bounds(row))
         what = f"{layer}, pixel correlation beyond that with random matrices"
-        yield found.reading(rows, with_room(claim, rows["control"]), title(str(network)), what, number)
+        yield found.reading(rows, evidence.with_room(claim, rows["control"]), title(str(network)), what, number)
 
 
 Pictures = Mapping[str, np.ndarray]
@@ -83,7 +69,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, part in table.groupby("index"):
         # Pictures of a single pixel, or constant ones, have no correlation.
-        mean, low, high = interval(part["excess"].dropna().to_numpy())
+        mean, low, high = evidence.interval(part["excess"].dropna().to_numpy())
         means = part[["pearson", "control"]].mean().to_dict()
         rows.append({"layer": part["layer"].iloc[0], **means, "excess": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
@@ -144,10 +130,6 @@ def caption(table: pd.DataFrame) -> str:
     return "\n".join([opening, "", said, "", *rows, *caption_of_networks([network], {})]) + "\n"
 
 
-def _run(plan: "Plan", protocol: str, file: str) -> list[str]:
-    return zoo_runs(plan, protocol, file, kind="transformed", networks=[plan.section(Fig02).network])
-
-
 FIGURE = FigureSpec(
     title="Figure 2",
     subject="images through the matrices of each layer",
@@ -155,7 +137,12 @@ FIGURE = FigureSpec(
     "of its patch-AGOP, with the correlation of the two pictures and that with a random matrix.",
     section=Fig02,
     needs=lambda plan: zoo_needs(plan, [plan.section(Fig02).network]),
-    inputs=run_inputs(_run, "metrics", "records", "arrays"),
+    inputs=run_inputs(
+        lambda plan, protocol, file: zoo_runs(plan, protocol, file, kind="transformed", networks=[plan.section(Fig02).network]),
+        "metrics",
+        "records",
+        "arrays",
+    ),
     judges=judges,
 )
 

@@ -1,7 +1,7 @@
 """Figure 4, Deep ConvRFM against the network, layer by layer."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,29 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pydantic import Field
 
-from convrfm.replication.claims.evidence import (
-    Evidence,
-    Judges,
-    Number,
-    Reading,
-    Rule,
-    bounds,
-    counted,
-    interval,
-    none_missing,
-    with_interval,
-    with_room,
-)
+from convrfm.replication.claims import evidence
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, counted, with_interval
 from convrfm.replication.config.models import Model, Positive, check_among
 from convrfm.replication.figures import style
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, Run, read_recorded_runs, run_inputs
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig04", "caption", "draw", "draw_figure", "summary", "tidy"]
 
@@ -58,11 +44,11 @@ def layers_alike(claim: Rule, found: Evidence) -> Iterator[Reading]:
     """By how much pictures through metrics and through the network agree beyond random matrices; over draws or images."""
     for (task, layer), rows in found.rows.groupby(["task", "layer"], sort=False):
         number = Number(float("nan"))
-        if none_missing(rows["excess"]):
+        if evidence.none_missing(rows["excess"]):
             row = summary(rows).iloc[0]
-            number = Number(float(row["excess"]), bounds(row))
+            number = Number(float(row["excess"]), evidence.bounds(row))
         what = f"layer {layer}, pixel correlation beyond random matrices"
-        yield found.reading(rows, with_room(claim, rows["control"]), style.short_title(str(task)), what, number)
+        yield found.reading(rows, evidence.with_room(claim, rows["control"]), style.short_title(str(task)), what, number)
 
 
 Pictures = Mapping[str, np.ndarray]
@@ -99,7 +85,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (task, layer), part in table.groupby(["task", "layer"], sort=False):
         unit = "draw" if part["draw"].nunique() > 1 else "image"
-        mean, low, high = interval(part.groupby(unit)["excess"].mean().dropna().to_numpy())
+        mean, low, high = evidence.interval(part.groupby(unit)["excess"].mean().dropna().to_numpy())
         means = part[["pearson", "control"]].mean().to_dict()
         rows.append({"task": task, "layer": layer, **means, "excess": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
@@ -122,19 +108,15 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
         for name, part, task in zip("ABCDEFGHIJ", parts, tasks, strict=False):
             rows = table[table["task"] == task]
             cells = part.subplots(2, columns, squeeze=False)
-            part.suptitle(_heading(rows), fontsize=8.5)
+            first = rows.iloc[0]
+            level = "" if np.isnan(first["sigma"]) else rf", $\sigma$ = {first['sigma']:g}"
+            part.suptitle(f"{style.title(task)}{style.star(task)}{level}, n = {first['n_train']}", fontsize=8.5)
             _draw_task(cells, rows, pictures[task])
             style.letter(cells[0, 0], name, offset=-0.1)
         notes = [style.starred_note(tasks), *(f"{style.short_title(task)}: SKIPPED, see the caption" for task in skipped)]
         if any(notes):
             figure.supxlabel("\n" + "\n".join(filter(None, notes)), fontsize=7)
     return figure
-
-
-def _heading(rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    level = "" if np.isnan(first["sigma"]) else rf", $\sigma$ = {first['sigma']:g}"
-    return f"{style.title(first['task'])}{style.star(first['task'])}{level}, n = {first['n_train']}"
 
 
 def _draw_task(cells: np.ndarray, rows: pd.DataFrame, pictures: Pictures) -> None:
@@ -194,12 +176,12 @@ def _plain_stages(table: pd.DataFrame) -> list[str]:
     return ["", f"In {'; '.join(found)}, {reason}."]
 
 
-def _tasks(plan: "Plan") -> list[str]:
+def _tasks(plan: Plan) -> list[str]:
     section = plan.section(Fig04)
     return [task for task, panel in plan.panels.items() if section.sigma in panel.sigmas] + section.datasets
 
 
-def _seeds(plan: "Plan", protocol: str, task: str) -> list[int]:
+def _seeds(plan: Plan, protocol: str, task: str) -> list[int]:
     """The seeds of which there is both a fit and a network."""
     if task in plan.panels:
         trained = plan.seeds[: plan.panels[task].cnn.seeds]
@@ -208,7 +190,7 @@ def _seeds(plan: "Plan", protocol: str, task: str) -> list[int]:
     return trained[: plan.section(Fig04).seeds]
 
 
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+def _runs(plan: Plan, protocol: str, file: str) -> list[str]:
     return [
         plan.run_file("layers", protocol, file, dataset=name, seed=seed)
         for name in plan.ready(_tasks(plan))

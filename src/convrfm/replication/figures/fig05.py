@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,11 @@ from convrfm.replication.claims.evidence import Evidence, Judges, Number, Readin
 from convrfm.replication.config.images import check_task
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures import accuracies, style
-from convrfm.replication.figures.figure import Drawn, FigureSpec, run_inputs, runs_with
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, run_inputs, runs_with
 from convrfm.replication.record.record import RUN_FILES, read_record, run_name
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.system.storage import load_arrays
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig05", "LocalSignalPanel", "caption", "contrast", "draw", "draw_figure", "examples", "tidy"]
 
@@ -102,7 +99,7 @@ class Fig05(Model):
     )
 
 
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+def _runs(plan: Plan, protocol: str, file: str) -> list[str]:
     tasks = [(plan.panels[task], sigma) for task in plan.ready(plan.panels) for sigma in plan.panels[task].sigmas]
     fits = [
         plan.run_file("rfm", protocol, file, task=panel.task, sigma=sigma, seed=seed)

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,10 @@ from convrfm.replication.claims.evidence import Condition, Evidence, Judges, Num
 from convrfm.replication.config.images import check_classes, check_counts, check_patches
 from convrfm.replication.config.models import Model, Positive, each_once, one_of
 from convrfm.replication.figures import accuracies, style
-from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, Run, read_runs, run_inputs
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs.fits import RFMSection
 from convrfm.replication.runs.protocols import selection_score
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig06", "ImageTask", "PairTask", "caption", "counts_of", "draw", "draw_figure", "runs_of", "tidy"]
 
@@ -128,25 +125,25 @@ class Fig06(Model):
         return self
 
 
-def _local(plan: "Plan") -> list[str]:
+def _local(plan: Plan) -> list[str]:
     """The local-signal tasks that Figure 6 shares with Figure 5."""
     sigma = plan.section(Fig06).sigma
     return [task for task, panel in plan.panels.items() if sigma in panel.sigmas]
 
 
-def runs_of(plan: "Plan", protocol: str, file: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
+def runs_of(plan: Plan, protocol: str, file: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
     """One file of every fit and training on data sets, or on pairs of their classes."""
     kinds = ("image-rfm", "image-cnn")
     return [plan.run_file(kind, protocol, file, **keys) for kind in kinds for keys in _draws(plan, protocol, tasks)]
 
 
-def counts_of(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
+def counts_of(plan: Plan, protocol: str, tasks: "Mapping[str, ImageTask]") -> list[str]:
     """The files that count the images of each class."""
     draws = _draws(plan, protocol, tasks)
     return [path for keys in draws for path in plan.task_images({**keys, "protocol": protocol}, "metrics")]
 
 
-def _draws(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> list[dict[str, str]]:
+def _draws(plan: Plan, protocol: str, tasks: "Mapping[str, ImageTask]") -> list[dict[str, str]]:
     """Data set, classes and seed of all images that are drawn."""
     return [
         {"dataset": name, "classes": classes, "seed": str(seed)}
@@ -156,7 +153,7 @@ def _draws(plan: "Plan", protocol: str, tasks: "Mapping[str, ImageTask]") -> lis
     ]
 
 
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+def _runs(plan: Plan, protocol: str, file: str) -> list[str]:
     """One file of every fit and training; those of the local-signal tasks are Figure 5's."""
     sigma, local = plan.section(Fig06).sigma, plan.ready(_local(plan))
     fits = [plan.run_file("rfm", protocol, file, task=name, sigma=sigma, seed=seed) for name in local for seed in plan.seeds]
@@ -329,6 +326,12 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
         f"network at its best epoch; beside it, what each gains over CNTK, paired by draw. Ridge, round, stage and epoch are "
         f"chosen {accuracies.how_chosen(protocol)}. Intervals: {accuracies.in_words(table['over'], 'open marks')}."
     )
+    # As first images of data that lie class by class do.
+    unseen = table.groupby("task", sort=False)["unseen_classes"].max()
+    lacking = [
+        f"\nThe training images of {style.title(task)} lack {missing:.0f} of the classes that are tested."
+        for task, missing in unseen[unseen > 0].items()
+    ]
     lines = [
         opening,
         *style.starred_reservation(tasks),
@@ -338,7 +341,7 @@ def caption(table: pd.DataFrame, layers: Iterable[str], skipped: Mapping[str, st
         *style.markdown_table(
             ["task", "training / test images", *accuracies.METHODS], (_gains_of(table[table["task"] == task]) for task in tasks)
         ),
-        *_classes_missing(table, tasks),
+        *lacking,
         *_of_layers(table, [task for task in dict.fromkeys(layers) if task in tasks]),
     ]
     return "\n".join([*lines, *style.skipped_lines(skipped, style.title)]) + "\n"
@@ -350,16 +353,6 @@ def _gains_of(rows: pd.DataFrame) -> list[str]:
     cells = [f"{style.title(first['task'])}{level}", f"{first['n_train']} / {first['n_test']}"]
     gained = [accuracies.cell_in(rows, method, "CNTK") for method in accuracies.METHODS[1:]]
     return [*cells, accuracies.cell_in(rows, "CNTK"), *gained]
-
-
-def _classes_missing(table: pd.DataFrame, tasks: list[str]) -> list[str]:
-    """Where training images lack classes that are tested, as first images of data that lie class by class do."""
-    lines = []
-    for task in tasks:
-        missing = table[table["task"] == task]["unseen_classes"].max()
-        if missing > 0:
-            lines += ["", f"The training images of {style.title(task)} lack {missing:.0f} of the classes that are tested."]
-    return lines
 
 
 def _of_layers(table: pd.DataFrame, shown: list[str]) -> list[str]:
@@ -409,7 +402,7 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
             number = _share([gains[task][method] for task in tasks], claim.conditions["tasks"])
             what = f"share on which {method} exceeds CNTK{by}"
             yield found.reading(rows, "tasks", on, what, number._replace(gap=few or number.gap))
-        of_network = [task for task in tasks if _exceeds(gains[task]["CNN"])]
+        of_network = [task for task in tasks if (own := gains[task]["CNN"].interval) is not None and own[0] > 0]
         compared = [gains[task][method] for task in of_network for method in LEARNERS]
         number = _share(compared, claim.conditions["where_networks_gain"])
         unknown = [task for task in tasks if gains[task]["CNN"].interval is None]
@@ -420,10 +413,6 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
             gap = "the network exceeds CNTK by its interval on none"
         what = f"share of comparisons that hold where the network exceeds CNTK{by}"
         yield found.reading(rows, "where_networks_gain", on, what, number._replace(gap=few or gap))
-
-
-def _exceeds(number: Number) -> bool:
-    return number.interval is not None and number.interval[0] > 0
 
 
 def _share(gains: Sequence[Number], condition: Condition) -> Number:

@@ -72,7 +72,10 @@ def tidy(runs: list[zoo.Run]) -> pd.DataFrame:
         whole = chosen[chosen["power"] == 1]
         means = whole[(whole["layer"] == "mean") & (whole["quantity"] == "pearson")]
         layers = chosen[(chosen["layer"] != "mean") & chosen["when"].isin(TIMES)]
-        panels = [whole[whole["when"].isin(TIMES)].assign(panel="A"), _powers(layers).assign(panel="C")]
+        # Means over layers for each power, without intervals.
+        powers = layers.groupby(["when", "power"], as_index=False)["value"].mean()
+        powers = powers.assign(layer="mean", quantity="pearson", epoch=np.nan, low=np.nan, high=np.nan)
+        panels = [whole[whole["when"].isin(TIMES)].assign(panel="A"), powers.assign(panel="C")]
         if means["epoch"].notna().all():
             panels.append(means.sort_values("epoch").assign(panel="B"))
         shared = {"network": network, "stand_in": zoo.is_stand_in(network), "protocol": protocol, **zoo.images_of(metrics)}
@@ -80,12 +83,6 @@ def tidy(runs: list[zoo.Run]) -> pd.DataFrame:
     first = ["panel", "network", "stand_in", "protocol", "images", "layer", "when", "epoch", "power", "quantity"]
     table = pd.concat(parts, ignore_index=True)[[*first, "value", "low", "high"]]
     return table.sort_values("panel", kind="stable", ignore_index=True)
-
-
-def _powers(layers: pd.DataFrame) -> pd.DataFrame:
-    """Means over layers for each power, without intervals."""
-    means = layers.groupby(["when", "power"], as_index=False)["value"].mean()
-    return means.assign(layer="mean", quantity="pearson", epoch=np.nan, low=np.nan, high=np.nan)
 
 
 def draw(table: pd.DataFrame) -> Figure:

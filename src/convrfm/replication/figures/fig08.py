@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import cycle, pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,8 @@ from convrfm.replication.config.images import check_counts
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures import style
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, Run, read_recorded_runs
 from convrfm.replication.record.session import Job
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig08", "SimpleNetPanel", "caption", "draw", "draw_figure", "tidy"]
 
@@ -203,6 +200,9 @@ later PyTorch code. There are none for the other data sets."""
 BARS = {"trained": "trained", "initial": "at initialisation", "null": "rotated null"}
 """What is drawn for each layer: kind, with its name in the legend."""
 
+OF_NO_LAYER = {"layer": "", "index": -1, "filters": 0, "dimension": 0, "power": 1.0}
+"""Columns of rows that belong to no single layer."""
+
 _MEANS = {"pearson": "mean_pearson", "rotated_null": "mean_rotated_null", "initial_cnfm": "mean_initial_cnfm"}
 
 
@@ -232,10 +232,10 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
             numbers = _correlations(metrics)
             shared |= {"agop_images": settings["images"], "agop_mode": settings["mode"]}
         rows += [{**shared, **row} for row in numbers]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).fillna(OF_NO_LAYER)
     for name in ("agop_images", "agop_mode"):
         table[name] = table.groupby(["dataset", "width_divisor", "seed"])[name].transform("first")
-    table["agop_images"] = table["agop_images"].astype(int)
+    table = table.astype(dict.fromkeys(("agop_images", "index", "filters", "dimension"), int))
     order = {name: number for number, name in enumerate(ORDER)}
     table = table.sort_values(
         ["panel", "dataset", "width_divisor", "seed", "epoch", "quantity", "power", "index"],
@@ -247,24 +247,15 @@ def tidy(runs: list[Run]) -> pd.DataFrame:
     return table[[*first, "value", "standard_error", "low", "high"]]
 
 
-def _alone(panel: str, epoch: int, quantity: str, value: float) -> dict[str, Any]:
-    """A row that belongs to no single layer."""
-    nan = float("nan")
-    return {
-        "panel": panel, "epoch": epoch, "layer": "", "index": -1, "filters": 0, "dimension": 0, "quantity": quantity,
-        "power": 1.0, "value": value, "standard_error": nan, "low": nan, "high": nan,
-    }  # fmt: skip
-
-
 def _accuracies(history: pd.DataFrame, keys: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Under `published` the epoch is the best on the test images, as in SimpleNet's papers; else it is the last."""
     trained = history[(history["epoch"] > 0) & history["test_accuracy"].notna()]
     last = trained.iloc[-1]
     taken = trained.loc[trained["test_accuracy"].idxmax()] if keys["protocol"] == "published" else last
-    yield _alone("C", int(taken["epoch"]), "test_accuracy", float(taken["test_accuracy"]))
-    yield _alone("C", int(last["epoch"]), "last_test_accuracy", float(last["test_accuracy"]))
-    if keys["dataset"] in PUBLISHED:
-        yield _alone("C", int(last["epoch"]), "published_test_accuracy", PUBLISHED[keys["dataset"]])
+    yield {"panel": "C", "epoch": int(taken["epoch"]), "quantity": "test_accuracy", "value": taken["test_accuracy"]}
+    yield {"panel": "C", "epoch": int(last["epoch"]), "quantity": "last_test_accuracy", "value": last["test_accuracy"]}
+    if published := PUBLISHED.get(keys["dataset"]):
+        yield {"panel": "C", "epoch": int(last["epoch"]), "quantity": "published_test_accuracy", "value": published}
 
 
 def _correlations(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -275,7 +266,8 @@ def _correlations(metrics: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for (epoch, quantity), values in plain.groupby(["epoch", "quantity"])["value"]:
         if quantity in _MEANS:
             panel = "B" if quantity == "pearson" else "A"
-            yield _alone(panel, int(epoch), _MEANS[quantity], float(values.mean(skipna=False)))
+            mean = values.mean(skipna=False)
+            yield {"panel": panel, "epoch": int(epoch), "quantity": _MEANS[quantity], "value": mean}
 
 
 class Bar(NamedTuple):
@@ -452,9 +444,13 @@ def _paragraph(title: str, table: pd.DataFrame) -> str:
     trained = bars["trained"].value
     nulls = table[table["quantity"] == "mean_rotated_null"].set_index("seed")["value"]
     last, start = means.iloc[:, -1], means.iloc[:, 0]
+    # What the networks differ in, which intervals are over.
+    seeds, draws = table["seed"].nunique(), table["draw"].nunique()
+    images = "on the same images" if draws == 1 else "each on another draw of images" if draws == seeds else f"on {draws} draws"
+    networks = "1 initialisation" if seeds == 1 else f"{seeds} initialisations {images}"
     return (
         f"**{title}**{f' ({note}: not comparable with the paper)' if note else ''}: {shown['n_train']} "
-        f"training images, {means.columns[-1]} epochs, {_networks(table)}; AGOP over "
+        f"training images, {means.columns[-1]} epochs, {networks}; AGOP over "
         f"{shown['agop_images']} images, mode {shown['agop_mode']}. Mean over the layers after training: {_mean(last)}; at "
         f"initialisation {_mean(start)}; rotated null {_mean(nulls)}. It exceeds the initial value by {_mean(last - start)} "
         f"and the null by {_mean(last - nulls)}. {int((trained > bars['initial'].value).sum())} of {len(trained)} layers "
@@ -463,18 +459,11 @@ def _paragraph(title: str, table: pd.DataFrame) -> str:
     )
 
 
-def _networks(table: pd.DataFrame) -> str:
-    """What the networks of one data set differ in, which intervals are over."""
-    seeds, draws = table["seed"].nunique(), table["draw"].nunique()
-    images = "on the same images" if draws == 1 else "each on another draw of images" if draws == seeds else f"on {draws} draws"
-    return "1 initialisation" if seeds == 1 else f"{seeds} initialisations {images}"
-
-
 def _mean(values: pd.Series) -> str:
     return with_interval(*interval(values.to_numpy()), ".3f")
 
 
-def _runs(plan: "Plan", protocol: str, kind: str, file: str) -> list[str]:
+def _runs(plan: Plan, protocol: str, kind: str, file: str) -> list[str]:
     return [
         plan.run_file(kind, protocol, file, dataset=panel.dataset, width_divisor=panel.width_divisor, seed=seed)
         for panel in plan.settings.preset.fig08.panels

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,26 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field, field_validator
 
-from convrfm.replication.claims.evidence import (
-    Evidence,
-    Judges,
-    Number,
-    Reading,
-    Rule,
-    bounds,
-    counted,
-    interval,
-    none_missing,
-    with_interval,
-)
+from convrfm.replication.claims import evidence
+from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, counted, with_interval
 from convrfm.replication.config.images import PreparedSet
 from convrfm.replication.config.models import Model, Positive, each_once
 from convrfm.replication.figures import style
-from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, Run, read_recorded_runs, run_inputs
 from convrfm.replication.record.session import Job
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "Fig09", "ShallowData", "caption", "contrasts", "draw", "draw_figure", "of_networks", "tidy"]
 
@@ -87,13 +74,13 @@ def patch_size_and_pooling(claim: Rule, found: Evidence) -> Iterator[Reading]:
         count = rows["dataset"].nunique()
         on = f"{count} data set{'s' * (count > 1)}" + " (stand-ins)" * bool(stand_in)
         few = f"{count} of at least {claim.fewest} data sets" if count < claim.fewest else ""
-        whole = none_missing(rows.loc[rows["quantity"] == "cosine", "value"])
+        whole = evidence.none_missing(rows.loc[rows["quantity"] == "cosine", "value"])
         differences = contrasts(rows, "cosine")
         differences = differences[differences["within"] == "all"]
         if set(differences["claim"]) != {"patch size", "pooling"}:
             found.problems.append(f"{found.path} lacks patch sizes or kinds of pooling to compare on {on}")
         for _, row in differences.iterrows():
-            number = Number(float(row["mean"]) if whole else math.nan, bounds(row), few)
+            number = Number(float(row["mean"]) if whole else math.nan, evidence.bounds(row), few)
             condition = "patch_size" if row["claim"] == "patch size" else "pooling"
             yield found.reading(rows, condition, on, f"mean cosine, {row['difference']}", number)
 
@@ -179,7 +166,7 @@ def contrasts(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
         for within, own in {"all": list(each.values()), **{name: [values] for name, values in each.items()}}.items():
             values = np.mean(own, axis=0)
             values = values[np.isfinite(values)]
-            rows.append([claim, difference, within, *interval(values), len(values), int((values > 0).sum())])
+            rows.append([claim, difference, within, *evidence.interval(values), len(values), int((values > 0).sum())])
     columns = ["claim", "difference", "within", "mean", "low", "high", "datasets", "agree"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -205,19 +192,13 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
             style.letter(panels[2], "C", offset=-0.22)
         handles, labels = panels[1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5)
-        figure.suptitle("\n".join(_heading(table, skipped)), fontsize=8)
+        notes = []
+        if len(stand_ins := table.loc[table["stand_in"], "dataset"].unique()):
+            notes.append(f"stand-in data, not the paper's: {', '.join(map(style.in_sentence, stand_ins))}")
+        if skipped:
+            notes += textwrap.wrap(f"SKIPPED, reasons in the caption: {', '.join(map(style.in_sentence, skipped))}", 120)
+        figure.suptitle("\n".join(notes), fontsize=8)
     return figure
-
-
-def _heading(table: pd.DataFrame, skipped: Mapping[str, str]) -> list[str]:
-    """What stands on the face of the figure about its data."""
-    lines = []
-    stand_ins = table.loc[table["stand_in"], "dataset"].unique()
-    if len(stand_ins):
-        lines.append(f"stand-in data, not the paper's: {', '.join(map(style.in_sentence, stand_ins))}")
-    if skipped:
-        lines += textwrap.wrap(f"SKIPPED, reasons in the caption: {', '.join(map(style.in_sentence, skipped))}", 120)
-    return lines
 
 
 def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
@@ -230,7 +211,7 @@ def _draw_measure(axes: Axes, table: pd.DataFrame, quantity: str) -> None:
         means = []
         for place, size in zip(places, sizes, strict=True):
             values = trained[architecture, size].dropna().to_numpy()
-            mean, low, high = interval(values)
+            mean, low, high = evidence.interval(values)
             means.append(mean)
             axes.plot(np.full(len(values), place + 0.07), values, ".", color=colour, alpha=0.45, markersize=3, zorder=2)
             if len(values) >= style.LEAST_FOR_INTERVALS:
@@ -328,7 +309,7 @@ def _data(table: pd.DataFrame) -> list[str]:
     return style.markdown_table(["data set", "training images", "test images", "test accuracy of the networks"], cells)
 
 
-def _runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+def _runs(plan: Plan, protocol: str, file: str) -> list[str]:
     section = plan.section(Fig09)
     return [
         plan.run_file("shallow", protocol, file, dataset=dataset, architecture=architecture, patch_size=patch_size, seed=seed)

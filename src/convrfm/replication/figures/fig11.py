@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from convrfm.replication.figures import features
-from convrfm.replication.figures.feature_measurements import FeatureRun, eigenvectors_on, measure_data_sets, natural_images
+from convrfm.replication.figures.feature_measurements import eigenvectors_on, measure_data_sets, natural_images
 from convrfm.replication.figures.fig12 import edge_sentences
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import figure_style, in_sentence, with_stand_ins
@@ -70,10 +70,8 @@ def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption of the one data set, without which the whole figure is SKIPPED."""
     images, source = natural_images(job), job.settings["natural"]
     assert images is not None  # the data set needs them, and the figure is skipped without
-
-    def edges_in(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, features.Sheet]:
-        return eigenvectors_on(job, run, "laplace", images, source=source, shown=SHOWN)
-
-    table, sheets = measure_data_sets(job, edges_in)
+    table, sheets = measure_data_sets(
+        job, lambda job, run: eigenvectors_on(job, run, "laplace", images, source=source, shown=SHOWN)
+    )
     (sheet,) = sheets.values()
     return table, draw(table, sheet), caption(table, skipped)

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
 from convrfm.replication.figures import features
-from convrfm.replication.figures.feature_measurements import FeatureRun, eigenvectors_on, measure_data_sets
+from convrfm.replication.figures.feature_measurements import eigenvectors_on, measure_data_sets
 from convrfm.replication.figures.figure import Drawn, FigureSpec
 from convrfm.replication.figures.style import in_sentence, with_stand_ins
 from convrfm.replication.record.session import Job
@@ -81,10 +81,7 @@ FIGURE = FigureSpec(
 @FIGURE.drawn
 def draw_figure(job: Job, skipped: Mapping[str, str]) -> Drawn:
     """Give table, picture and caption; data sets that are not there are SKIPPED with the reason."""
-    table, sheets = measure_data_sets(job, _edges_of)
+    table, sheets = measure_data_sets(
+        job, lambda job, run: eigenvectors_on(job, run, "cntk", run.images, source=run.dataset, shown=SHOWN)
+    )
     return table, draw(table, sheets, skipped), caption(table, skipped)
-
-
-def _edges_of(job: Job, run: FeatureRun) -> tuple[pd.DataFrame, features.Sheet]:
-    """Filter test images by the top eigenvectors of the metric of the CNTK; the first are shown."""
-    return eigenvectors_on(job, run, "cntk", run.images, source=run.dataset, shown=SHOWN)

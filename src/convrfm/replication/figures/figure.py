@@ -27,13 +27,17 @@ from convrfm.system.storage import write_atomically, write_bytes, write_table
 
 if TYPE_CHECKING:
     from convrfm.replication.plan.plan import Plan
+else:
+    Plan = Any  # a plan knows the figures, which get it as an argument
 
-__all__ = ["Drawn", "FigureFiles", "FigureSpec", "figures", "read_recorded_runs", "read_runs", "run_inputs", "runs_with"]
+__all__ = [
+    "Drawn", "FigureFiles", "FigureSpec", "Plan", "figures", "read_recorded_runs", "read_runs", "run_inputs", "runs_with",
+]  # fmt: skip
 
 Drawn = tuple[pd.DataFrame, Figure, str]
 """The tidy table behind a figure, the figure, and its caption in Markdown."""
 
-FigureFiles = Callable[["Plan", str], list[str]]
+FigureFiles = Callable[[Plan, str], list[str]]
 """Gives files, relative to the project, for a protocol."""
 
 # Nothing that changes from call to call: equal tables give equal bytes.
@@ -70,20 +74,20 @@ class FigureSpec:
     title: str
     subject: str
     about: str
-    needs: "Callable[[Plan], dict[str, list[str]]]"
+    needs: Callable[[Plan], dict[str, list[str]]]
     inputs: Mapping[str, FigureFiles] = field(default_factory=dict)
     section: type[Model] | None = None
-    seen: "Callable[[Plan, str], Mapping[str, Any]]" = lambda _, __: {}
-    asked: "Callable[[Plan], bool]" = lambda _: True
-    lacking: "Callable[[Plan], str]" = lambda _: ""
+    seen: Callable[[Plan, str], Mapping[str, Any]] = lambda _, __: {}
+    asked: Callable[[Plan], bool] = lambda _: True
+    lacking: Callable[[Plan], str] = lambda _: ""
     only: tuple[str, ...] = ()
     judges: Judges | None = None
 
-    def settings(self, plan: "Plan", protocol: str) -> dict[str, Any]:
+    def settings(self, plan: Plan, protocol: str) -> dict[str, Any]:
         """What drawing sees of the configuration, as plain values."""
         return {"protocol": protocol, "needs": self.needs(plan), **self.seen(plan, protocol)}
 
-    def data(self, plan: "Plan") -> list[str]:
+    def data(self, plan: Plan) -> list[str]:
         """Names of all data sets with files that the figure needs."""
         return sorted({name for names in self.needs(plan).values() for name in names})
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,11 @@ from convrfm.replication.config.images import check_count
 from convrfm.replication.config.models import Model, Positive, check_among, each_once
 from convrfm.replication.figures import style
 from convrfm.replication.figures.feature_measurements import change_of_filters
-from convrfm.replication.figures.figure import Drawn, FigureSpec, runs_with
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, runs_with
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs import Keys, RunKind, RunSettings, fits, networks
 from convrfm.system.storage import load_arrays
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "KINDS", "FirstLayers", "caption", "compare", "draw", "draw_figure"]
 
@@ -159,7 +156,7 @@ def _cells(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
 def _sized(kind: RunKind) -> RunKind:
     """A kind of run of Figures 3 and 10, with the number of training images among its keys, and the CNTK for its kernel."""
 
-    def seen(plan: "Plan", w: Keys) -> RunSettings:
+    def seen(plan: Plan, w: Keys) -> RunSettings:
         return kind.seen(plan, {**w, "kernel": "cntk"})
 
     return replace(kind, name=f"sized-{kind.name}", keys=("dataset", "n_train", "seed"), seen=seen)
@@ -168,7 +165,7 @@ def _sized(kind: RunKind) -> RunKind:
 KINDS = tuple(_sized(kind) for kind in (*fits.KINDS, *networks.KINDS) if kind.name in ("features", "feature-network"))
 
 
-def _runs(plan: "Plan", protocol: str, kind: str) -> list[str]:
+def _runs(plan: Plan, protocol: str, kind: str) -> list[str]:
     section, count = plan.section(FirstLayers), plan.settings.preset.features.seeds
     return [
         plan.run_file(kind, protocol, "arrays", dataset=dataset, n_train=n_train, seed=seed)
@@ -176,12 +173,6 @@ def _runs(plan: "Plan", protocol: str, kind: str) -> list[str]:
         for n_train in section.n_train
         for seed in plan.image_seeds(dataset, protocol, count)
     ]
-
-
-def _seen(plan: "Plan", _: str) -> dict[str, Any]:
-    section = plan.section(FirstLayers)
-    sizes = {dataset: plan.feature_tasks[dataset].patch_size for dataset in section.datasets}
-    return {"rotations": section.rotations, "patch_sizes": sizes}
 
 
 FIGURE = FigureSpec(
@@ -192,7 +183,10 @@ FIGURE = FigureSpec(
     section=FirstLayers,
     needs=lambda plan: plan.needs(plan.section(FirstLayers).datasets),
     inputs={"fits": partial(_runs, kind="sized-features"), "networks": partial(_runs, kind="sized-feature-network")},
-    seen=_seen,
+    seen=lambda plan, _: {
+        "rotations": plan.section(FirstLayers).rotations,
+        "patch_sizes": {name: plan.feature_tasks[name].patch_size for name in plan.section(FirstLayers).datasets},
+    },
     asked=lambda plan: plan.section(FirstLayers).in_all,
 )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +14,11 @@ from convrfm.datasets.registry import files_behind
 from convrfm.replication.claims.evidence import Evidence, Judges, Reading, Rule, counted, interval, mean_of, with_interval
 from convrfm.replication.config.models import Model, as_yaml, each_once, one_of
 from convrfm.replication.figures.accuracies import draw_of
-from convrfm.replication.figures.figure import Drawn, FigureSpec, Run, read_recorded_runs, run_inputs
+from convrfm.replication.figures.figure import Drawn, FigureSpec, Plan, Run, read_recorded_runs, run_inputs
 from convrfm.replication.figures.style import figure_style, letter, markdown_table, short_title, skipped_lines, write_reason
 from convrfm.replication.record.session import Job
 from convrfm.replication.runs import Keys, RunKind
 from convrfm.replication.runs.fits import JOB, RFMSection, TaskFit
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = ["FIGURE", "KINDS", "PRINTED", "Printed", "PrintedRun", "caption", "draw", "draw_figure", "summary", "tidy"]
 
@@ -114,7 +111,7 @@ def is_printed_fit(section: Any, run: PrintedRun) -> bool:
     )
 
 
-def _beside(plan: "Plan", run: PrintedRun) -> list[tuple[str, dict[str, Any]]]:
+def _beside(plan: Plan, run: PrintedRun) -> list[tuple[str, dict[str, Any]]]:
     """One run for each seed that repeats a printed one: of Figure 6 or 5 where they have it, or its own."""
     if run.sigma is None:
         keys: dict[str, Any] = {"dataset": run.task, "classes": "all"}
@@ -127,7 +124,7 @@ def _beside(plan: "Plan", run: PrintedRun) -> list[tuple[str, dict[str, Any]]]:
     return [("printed-rfm", {**keys, **counts, "seed": seed}) for seed in plan.seeds]
 
 
-def _runs(plan: "Plan", _: str, file: str) -> list[str]:
+def _runs(plan: Plan, _: str, file: str) -> list[str]:
     return [
         plan.run_file(kind, "published", file, **keys)
         for name in plan.section(Printed).runs
@@ -136,7 +133,7 @@ def _runs(plan: "Plan", _: str, file: str) -> list[str]:
     ]
 
 
-def _fit(plan: "Plan", w: Keys) -> TaskFit:
+def _fit(plan: Plan, w: Keys) -> TaskFit:
     n_train, n_test = int(w["n_train"]), int(w["n_test"])
     (run,) = [run for run in PRINTED.values() if (run.task, run.n_train, run.n_test) == (w["task"], n_train, n_test)]
     rfm = RFMSection(rounds=run.rounds, ridges=[RIDGE], stages=1, filters=1)
@@ -144,7 +141,7 @@ def _fit(plan: "Plan", w: Keys) -> TaskFit:
     return TaskFit.of(plan, w, sigma=float(w["sigma"]), rfm=rfm, changes={}, **sizes)
 
 
-def _draw(plan: "Plan", w: Keys) -> list[str]:
+def _draw(plan: Plan, w: Keys) -> list[str]:
     counts = {key: w[key] for key in ("n_train", "n_test", "seed")}
     return [plan.run_file("sized-draw", w["protocol"], "arrays", task=w["task"], **counts)]
 

@@ -1,7 +1,7 @@
 """What Figures 1, 2 and 7 share: the names of networks, and the means over layers that they are drawn from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,9 @@ from convrfm.datasets.registry import CIFAR_WEIGHTS, REGISTRY, WEIGHTS, files_be
 from convrfm.replication.claims.evidence import with_interval
 from convrfm.replication.config.images import check_count, check_counts
 from convrfm.replication.config.models import Model, Positive, one_of
-from convrfm.replication.figures.figure import read_recorded_runs
+from convrfm.replication.figures.figure import Plan, read_recorded_runs
 from convrfm.replication.figures.style import skipped_lines
 from convrfm.replication.record.session import Job
-
-if TYPE_CHECKING:
-    from convrfm.replication.plan.plan import Plan
 
 __all__ = [
     "BEYOND_NOTE", "STAND_IN_NOTE", "Measurement", "Run", "StandIn", "Zoo", "ansatz_needs", "ansatz_runs",
@@ -209,24 +206,24 @@ def measurements(job: Job) -> list[Run]:
     return [(keys["network"], keys["protocol"], table) for keys, _, table in read_recorded_runs(job.inputs["metrics"])]
 
 
-def zoo_needs(plan: "Plan", networks: Iterable[str]) -> dict[str, list[str]]:
+def zoo_needs(plan: Plan, networks: Iterable[str]) -> dict[str, list[str]]:
     """The data sets with files that networks need: weights and images of pretrained ones."""
     return {
         network: [] if network in plan.standins else [network, *files_behind(plan.images_for(network))] for network in networks
     }
 
 
-def ansatz_needs(plan: "Plan") -> dict[str, list[str]]:
+def ansatz_needs(plan: Plan) -> dict[str, list[str]]:
     """The data sets with files that each network needs, for figures of all networks."""
     return zoo_needs(plan, plan.settings.preset.zoo.networks)
 
 
-def ansatz_runs(plan: "Plan", protocol: str, file: str) -> list[str]:
+def ansatz_runs(plan: Plan, protocol: str, file: str) -> list[str]:
     """One file of what is measured of each network whose data are present."""
     return zoo_runs(plan, protocol, file, kind="ansatz", networks=plan.settings.preset.zoo.networks)
 
 
-def zoo_runs(plan: "Plan", protocol: str, file: str, *, kind: str, networks: Iterable[str]) -> list[str]:
+def zoo_runs(plan: Plan, protocol: str, file: str, *, kind: str, networks: Iterable[str]) -> list[str]:
     """One file of a run of each network whose data are present."""
     return [
         plan.run_file(kind, protocol, file, network=network, seed=plan.seeds[0])
