@@ -5,7 +5,7 @@ import pytest
 from tolerance import assert_close
 
 from convrfm.errors import ConvRFMWarning
-from convrfm.kernels import CNNGP, CNTK
+from convrfm.kernels import CNNGP, CNTK, PatchLaplace, cpu
 from kernels.cases import (
     autograd_agop,
     autograd_kernel,
@@ -120,6 +120,28 @@ def test_agrees_with_autograd_on_unfolded_patches(kernel, depth, q, channels, he
         torch.from_numpy(metric), channels, depth, q, kernel.tangent,
     )  # fmt: skip
     assert_close(CNTK.gram(ours, x[:1], z[:1], metric), np.array([[float(entry)]]), "smooth")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("with_metric", [True, False])
+@pytest.mark.parametrize("kernel", [CNTK, CNNGP, PatchLaplace])
+def test_many_outputs_are_contracted_by_pairs_of_images(kernel, with_metric, dtype, rng, monkeypatch):
+    made = {name: kernel(patch_size=3, backend=name) for name in ("reference", "cpu")}
+    x = random_images(rng, 21, 2, 8, 9)  # fills no whole vectors
+    z = np.concatenate([x[[20, 3]], random_images(rng, 11, 2, 8, 9)])
+    alpha, metric = rng.standard_normal((21, 70)), random_metric(rng, 18) if with_metric else None
+    expected = made["reference"].patch_agop(x, z, alpha, metric)
+    used = []
+    for name in ("contract", "contract_pairs"):
+        run = getattr(cpu, name)
+        monkeypatch.setattr(cpu, name, lambda *given, run=run, name=name: (used.append(name), run(*given)))
+    cast = x.astype(dtype), z.astype(dtype)
+    assert_close(made["cpu"].patch_agop(*cast, alpha, metric), expected, "agop", dtype)
+    assert set(used) == {"contract_pairs"}
+    # Where there is no memory for a matrix of pairs.
+    scarce = kernel(patch_size=3, backend="cpu", memory=10_000)
+    assert_close(scarce.patch_agop(*cast, alpha, metric), expected, "agop", dtype)
+    assert set(used) == {"contract_pairs", "contract"}
 
 
 def test_one_sample_and_one_position(rng):

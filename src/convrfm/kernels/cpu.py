@@ -8,10 +8,10 @@ columns, which lie in the images. The arithmetic is in the dtype of the images.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from convrfm.kernels.compiled.first_layer import (
     PIXELS,
     Operands,
     contract,
+    contract_pairs,
     covariances,
     interleave,
     mirror,
@@ -431,17 +432,16 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
     outputs = -(-alpha.shape[1] // OUTPUTS) * OUTPUTS
     coefficients = np.zeros((_whole_vectors(train), outputs), dtype)
     coefficients[: len(train), : alpha.shape[1]] = alpha
-    by_output = np.ascontiguousarray(coefficients.T)
     totals = np.zeros((get_num_threads(), *[_padded_rank(train)] * 2))  # float64: sums of millions of terms
     strips = _strips(train, len(points), memory // 4)
     room = [_by_position_room(batch, strips[0]) for batch in (train, points)]
+    run, work = _contraction(coefficients, len(points), _padded_rank(train), row_weight, memory // 4)
     for strip in strips:
         of_train, of_points = (_by_position(batch, strip, out) for batch, out in zip((train, points), room, strict=True))
-        for part in _positions_of_calls(len(of_train), coefficients, len(points), _padded_rank(train)):
-            contract(
-                d_s, d_row, rows * columns, strip.start * columns + part.start, of_train[part], of_points[part],
-                coefficients, by_output, dtype.type(row_weight), totals,
-            )  # fmt: skip
+        for part in _positions_of_calls(len(of_train), work):
+            place = strip.start * columns + part.start
+            with _one_blas_thread():
+                run(d_s, d_row, rows * columns, place, of_train[part], of_points[part], totals)
     upper = np.triu(totals.sum(axis=0)[: train.entries, : train.entries])
     total = upper + np.triu(upper, 1).T
     total *= scale**2
@@ -450,11 +450,21 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
     return chain(train.root if train.pieces is None else train.root.T @ train.root.astype(np.float64), total)
 
 
-def _positions_of_calls(positions: int, coefficients: np.ndarray, points: int, rank: int) -> list[slice]:
-    """Positions in parts for `contract`, each of whole rounds of the threads: a thread always adds the same terms."""
-    gradients = coefficients.size * rank
-    products = coefficients.shape[1] * rank**2
-    work = 4 * points * (gradients + products) * coefficients.itemsize // 4
+def _contraction(alpha: np.ndarray, points: int, rank: int, row_weight: float, memory: int) -> tuple[Callable[..., None], int]:
+    """The cheaper way to contract gradients, and its operations at a position, about, on 4 bytes each."""
+    n, outputs = alpha.shape
+    by_output = points * outputs * rank * (2 * n + rank) * alpha.itemsize // 4
+    # Products in float64, and a transposition.
+    products = n**2 * (points + rank) + 2 * n * rank**2 + 2 * points * (rank * (n + rank) + 2 * n * outputs)
+    by_pair = 5 * products // 2 + 800 * points * n
+    if by_pair < by_output and 8 * n**2 <= memory:
+        double = alpha.astype(np.float64)
+        return partial(contract_pairs, row_weight, double, double @ double.T), by_pair
+    return partial(contract, alpha.dtype.type(row_weight), alpha, np.ascontiguousarray(alpha.T)), by_output
+
+
+def _positions_of_calls(positions: int, work: int) -> list[slice]:
+    """Positions in parts for one call, each of whole rounds of the threads: a thread always adds the same terms."""
     together = max(1, OPERATIONS_PER_CALL // work) * get_num_threads()
     return [slice(first, min(first + together, positions)) for first in range(0, positions, together)]
 

@@ -10,6 +10,14 @@ output o, the gradient is up to constants sum_i alpha_io (a[z, i, u] R x_{i,u}) 
 sum is a matrix product whose left factor alpha_io a[z, i, u] would be larger than all else; it is formed in registers:
 `OUTPUTS` outputs and two vectors of the patch at a time. The outer products of the gradients are added up position by position,
 while these are in the cache: in the arithmetic of the images within a position, in float64 over positions.
+
+With many outputs, their sum at a position costs less by pairs of training images. For patches X of these and Z of the points,
+in the rows of matrices, and with entries a[z, i] and b[z, i] at the position,
+
+    sum_o G_o^T G_o = X^T C X + W^T Z + Z^T W,   C[i, j] = sum_z a[z, i] a[z, j] sum_o alpha[i, o] alpha[j, o],
+    W = D X + diag(sum_o B[z, o]^2) Z / 2,       D[z, i] = a[z, i] sum_o alpha[i, o] B[z, o],   B = b alpha.
+
+Its terms cancel more than those of the gradients, and so it is computed in float64.
 """
 
 from typing import NamedTuple
@@ -21,8 +29,9 @@ from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, room, store, total
 
 __all__ = [
-    "COVARIANCES", "GROUP", "OUTPUTS", "PATCHES", "PIXELS", "Operands", "contract", "covariances", "fill", "group_size",
-    "groups_of", "interleave", "mirror", "patches_by_position", "positions_of", "room_size", "transform", "unfold",
+    "COVARIANCES", "GROUP", "OUTPUTS", "PATCHES", "PIXELS", "Operands", "contract", "contract_pairs", "covariances", "fill",
+    "group_size", "groups_of", "interleave", "mirror", "patches_by_position", "positions_of", "room_size", "transform",
+    "unfold",
 ]  # fmt: skip
 
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2
@@ -37,6 +46,8 @@ SMALL = 10**6  # multiplications in a product of matrices up to which OpenBLAS c
 
 OUTPUTS = 5
 """Outputs handled together; alpha is padded to a multiple."""
+
+PAIRED_ROWS = 128  # rows of C that are computed at a time
 
 
 class Operands(NamedTuple):
@@ -379,7 +390,7 @@ def _make(stamp: str):
                                     target[k] += source[k]
 
     @compiled(parallel=True)
-    def contract(d_s, d_row, all_positions, first, patches, own, alpha, alpha_by_output, row_weight, totals):
+    def contract(row_weight, alpha, alpha_by_output, d_s, d_row, all_positions, first, patches, own, totals):
         """Add the outer products of the gradients with themselves, at the positions from `first` on, to totals.
 
         d_s and d_row are flat, `(points, blocks, all positions, lanes)`. `patches` are R x_u `(positions, n, k)`, n padded to
@@ -418,7 +429,44 @@ def _make(stamp: str):
                             )  # fmt: skip
                 _add_outer_products(gradients, points * outputs, k, corner, sums, thread * k * k)
 
-    return interleave, unfold, mirror, patches_by_position, transform, covariances, contract
+    @compiled(parallel=True)
+    def contract_pairs(row_weight, alpha, products, d_s, d_row, all_positions, first, patches, own, totals):
+        """Do what `contract` does by pairs of training images; alpha is in float64, and `products` is alpha alpha^T.
+
+        It adds to both triangles of totals.
+        """
+        assert stamp
+        lanes = VECTOR_BYTES // d_s.itemsize
+        positions, (n, _), threads = len(own), alpha.shape, len(totals)
+        points = len(d_s) // (n * all_positions)
+        for thread in numba.prange(threads):
+            a, b = np.empty((n, points)), np.empty((n, points))
+            for p in range(thread, positions, threads):
+                for i in range(0, n, lanes):
+                    for point in range(points):
+                        place = ((point * n + i) * all_positions // lanes + first + p) * lanes
+                        for lane in range(lanes):
+                            a[i + lane, point], b[i + lane, point] = d_s[place + lane], d_row[place + lane]
+                x, z = patches[p].astype(np.float64), own[p, :points].astype(np.float64)
+                v = np.empty(x.shape)
+                of_row = row_weight * np.dot(b.T, alpha)
+                w = np.dot((a * np.dot(alpha, of_row.T)).T, x)
+                for point in range(points):
+                    w[point] += np.sum(of_row[point] ** 2) / 2 * z[point]
+                # X^T C X is the sum of two transposed halves as well: the lower triangle of C, half of its diagonal.
+                for row in range(0, n, PAIRED_ROWS):
+                    end = min(row + PAIRED_ROWS, n)
+                    c = np.dot(a[row:end], a[:end].T)
+                    for i in range(row, end):
+                        for j in range(i):
+                            c[i - row, j] *= products[i, j]
+                        c[i - row, i] *= products[i, i] / 2
+                        c[i - row, i + 1 :] = 0
+                    np.dot(c, x[:end], v[row:end])
+                half = np.dot(z.T, w) + np.dot(x.T, v)
+                totals[thread] += half + half.T
+
+    return interleave, unfold, mirror, patches_by_position, transform, covariances, contract, contract_pairs
 
 
-interleave, unfold, mirror, patches_by_position, transform, covariances, contract = _make(SOURCES)
+interleave, unfold, mirror, patches_by_position, transform, covariances, contract, contract_pairs = _make(SOURCES)
