@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 import torch
@@ -52,7 +51,7 @@ class Call:
     output: torch.Tensor  # its result, before anything else changed it
 
 
-class CallTaps:
+class CallTaps(TorchFunctionMode):
     """Hands the calls of chosen layers to a function, and notes which other convolutions ran.
 
     Args:
@@ -66,6 +65,7 @@ class CallTaps:
     """
 
     def __init__(self, model: nn.Module, chosen: Sequence[str], tap: Callable[[Call], torch.Tensor]) -> None:
+        super().__init__()
         self.names = {module: name for name, module in model.named_modules()}
         self.chosen, self.tap = set(chosen), tap
         self.others: dict[str, None] = {}
@@ -80,17 +80,15 @@ class CallTaps:
         handles = (register_module_forward_pre_hook(self._enter), register_module_forward_hook(self._leave, always_call=True))
         self._running = [self._model]
         try:
-            with _Functions(self):
+            with self:
                 yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> TorchDispatchMode:
         """Note the convolutions that are not intercepted, of all that runs inside."""
-        with _Dispatched(self):
-            yield
+        return _Dispatched(self)
 
     def _enter(self, module: nn.Module, _inputs: Any) -> None:
         if module in self.names:
@@ -100,15 +98,17 @@ class CallTaps:
         if module in self.names:
             self._running.pop()
 
-    def call(self, kind: str, run: Callable[[], torch.Tensor], given: dict[str, Any]) -> torch.Tensor:
-        """Run one intercepted call."""
+    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        kind = "transposed" if function in TRANSPOSED else SERVED.get(function)
+        if kind is None:
+            return function(*args, **kwargs)
         self._inside = True
         try:
-            output = run()
+            output = function(*args, **kwargs)
         finally:
             self._inside = False
-        module = self._running[-1]
-        name = self.names[module]
+        name = self.names[self._running[-1]]
         if name not in self.chosen:
             if kind != "linear":
                 self.note(kind)
@@ -116,6 +116,7 @@ class CallTaps:
         if kind == "transposed":
             msg = f"Transposed convolutions have no patches to filter: leave {name!r} out of `layers`."
             raise InputError(msg)
+        given = dict(zip(PARAMETERS, args, strict=False)) | kwargs
         weight, inputs = given["weight"], given["input"]
         if weight.requires_grad and not weight.is_leaf:
             msg = (
@@ -139,22 +140,6 @@ class CallTaps:
         if self.names[self._running[-1]] in self.chosen:
             self.incomplete[self.names[self._running[-1]]] = name
         self.note(f"{name}, not called through torch.nn.functional")
-
-
-class _Functions(TorchFunctionMode):
-    """Calls of Python functions of PyTorch."""
-
-    def __init__(self, taps: CallTaps) -> None:
-        super().__init__()
-        self.taps = taps
-
-    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        kind = "transposed" if function in TRANSPOSED else SERVED.get(function)
-        if kind is None:
-            return function(*args, **kwargs)
-        given = dict(zip(PARAMETERS, args, strict=False)) | kwargs
-        return self.taps.call(kind, partial(function, *args, **kwargs), given)
 
 
 class _Dispatched(TorchDispatchMode):

@@ -5,14 +5,11 @@ from torch import nn
 
 from convrfm.errors import ImageSizeError, InputError
 
-__all__ = ["CONVOLUTIONS", "SimpleNet"]
+__all__ = ["SimpleNet"]
 
 # Filters of each convolution; "pool" halves the sides of the maps. Layers 11 and 12 look at single pixels.
 LAYERS = (64, 128, 128, 128, "pool", 128, 128, 256, "pool", 256, 256, "pool", 512, "extra pool", 2048, 256, "pool", 256)
 SINGLE_PIXEL = (10, 11)
-
-CONVOLUTIONS = 13
-"""How many convolutions it has."""
 
 
 class SimpleNet(nn.Module):
