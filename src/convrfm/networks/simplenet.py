@@ -61,7 +61,13 @@ class SimpleNet(nn.Module):
         self.readout = nn.utils.skip_init(nn.Linear, channels, outputs)
         self.smallest_side = 2 ** sum(isinstance(module, nn.MaxPool2d) for module in self.features)
         for module in self.modules():
-            _initialise(module, init_std, generator)
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                bound = module.weight[0].numel() ** -0.5
+                if isinstance(module, nn.Conv2d):
+                    nn.init.normal_(module.weight, std=init_std, generator=generator)
+                else:
+                    nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Outputs `(n, outputs)` for images `(n, channels, height, width)`.
@@ -86,13 +92,3 @@ def _convolution(channels: int, filters: int, side: int) -> list[nn.Module]:
     # Memory for the weights alone: PyTorch's own initialisation would draw from the global generator.
     convolution = nn.utils.skip_init(nn.Conv2d, channels, filters, side, padding=side // 2)
     return [convolution, nn.BatchNorm2d(filters, momentum=0.05), nn.ReLU()]
-
-
-def _initialise(module: nn.Module, init_std: float, generator: torch.Generator) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-        bound = module.weight[0].numel() ** -0.5
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=init_std, generator=generator)
-        else:
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(module.bias, -bound, bound, generator=generator)

@@ -54,8 +54,15 @@ def patch_magnitude(images: np.ndarray, metric: np.ndarray | FilterForm, patch_s
     Raises:
         InputError: a grouped convolution, in which each group has a matrix of its own.
     """
-    # |M^p x|^2 = x^T M^{2p} x, and M^{2p} has the form of M.
-    factor = _of_one_group(metric, exponent) if isinstance(metric, FilterForm) else power(metric, exponent)
+    if isinstance(metric, FilterForm):
+        groups = metric.shape[0]
+        if groups != 1:
+            msg = f"A grouped convolution, with {groups} groups, has no single matrix: pass one without groups."
+            raise InputError(msg)
+        # |M^p x|^2 = x^T M^{2p} x = |L x|^2, and M^{2p} has the form of M.
+        factor = (metric if exponent == 0.5 else metric.power(2 * exponent)).factor()[0].T
+    else:
+        factor = power(metric, exponent)
     return np.stack([np.linalg.norm(patches @ factor, axis=-1) for patches in _wrapped_patches(images, patch_size)])
 
 
@@ -97,15 +104,6 @@ def _wrapped_patches(images: np.ndarray, patch_size: int) -> Iterator[np.ndarray
     wrapped = np.pad(images, [(0, 0), (0, 0), (before, after), (before, after)], mode="wrap")
     for image in wrapped[:, None]:
         yield unfold(image, patch_size)[0]
-
-
-def _of_one_group(form: FilterForm, exponent: float) -> np.ndarray:
-    """A factor L `(d, r)` with L L^T = M^{2p}."""
-    groups = form.shape[0]
-    if groups != 1:
-        msg = f"A grouped convolution, with {groups} groups, has no single matrix: pass one without groups."
-        raise InputError(msg)
-    return (form if exponent == 0.5 else form.power(2 * exponent)).factor()[0].T
 
 
 @dataclass(frozen=True)

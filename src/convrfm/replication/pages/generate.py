@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -205,18 +205,17 @@ _PIN = re.compile(r"^(?P<pin>[A-Za-z0-9_.\-]+==[^ ;\\]+)\s*(?:;\s*(?P<marker>[^\
 
 def generated_files(root: Path) -> dict[Path, str]:
     """Path and content of every generated file of a checkout."""
-    configuration, datasets = root / "docs/configuration.md", root / "docs/datasets.md"
+    tables: dict[str, Iterable[str]] = {"config": _keys(Config), "preset": _keys(Preset), **_data()}
     return {
         root / "workflow/schemas/config.schema.json": _schema(Config),
         root / "workflow/schemas/preset.schema.json": _schema(Preset),
         root / "workflow/schemas/audit.schema.json": _dumped(document_schema()),
-        configuration: _filled(configuration, {"config": _keys(Config), "preset": _keys(Preset)}),
-        datasets: _filled(datasets, _data()),
         root / "docs/claims.md": claims_page(load_claims(), HEADER),
         **{folder / "index.md": results_page(folder, HEADER) for folder in published_builds(root)},
         root / "envs/convrfm.yaml": _environment((root / "envs/lock.txt").read_text()),
         root / "docs/images/house.svg": drawing(root),
-        **quoted(root),
+        # An empty line before and after keeps tables apart from the marks.
+        **quoted(root, **{name: "\n".join(("", *lines, "")) for name, lines in tables.items()}),
     }
 
 
@@ -226,19 +225,6 @@ def _schema(model: type[Model]) -> str:
 
 def _dumped(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2) + "\n"
-
-
-def _filled(page: Path, blocks: Mapping[str, Iterable[str]]) -> str:
-    """A page with the tables and lists between its comments `<!-- generated: NAME -->` and `<!-- end -->` replaced."""
-    text = page.read_text(encoding="utf-8")
-    for name, lines in blocks.items():
-        before, opening, rest = text.partition(f"<!-- generated: {name} -->\n")
-        _, closing, after = rest.partition("<!-- end -->")
-        if not closing:
-            msg = f"{page}: missing block {name!r}"
-            raise ValueError(msg)
-        text = "\n".join((f"{before}{opening}", *lines, "", closing)) + after
-    return text
 
 
 def _keys(model: type[Model]) -> list[str]:
