@@ -289,12 +289,8 @@ def picked_edges(filters: Eigenfilters, pictures: np.ndarray, images: np.ndarray
         "selectivity": selectivity,
         "gap": np.diag(gaps),
     }
-    eigenvectors = np.arange(count) + 1
-    parts = [
-        {"eigenvector": eigenvectors, "quantity": name, "value": values, "control": to_others if name == "gap" else np.nan}
-        for name, values in measured.items()
-    ]
-    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+    table = pd.DataFrame({"eigenvector": np.arange(count) + 1, **measured}).melt("eigenvector", var_name="quantity")
+    return table.assign(control=np.where(table["quantity"] == "gap", np.tile(to_others, len(measured)), np.nan))
 
 
 def sobel_magnitude(images: np.ndarray) -> np.ndarray:

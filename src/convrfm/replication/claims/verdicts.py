@@ -102,13 +102,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, why it was found, what it rests on, and whether anything is not decided for want of numbers.
+    """A verdict, why it was found, and what it rests on.
 
     Attributes:
         verdict: the verdict.
         reason: why, in sentences.
         measurements: what it rests on.
-        lacking: whether anything is not decided.
         number: the hard measurement on the paper's data that tells the verdict, see `_telling`: name, value and interval in
             words; empty where there is none.
         data: what was measured, with noise levels, images and seeds, in words; empty where nothing was.
@@ -117,7 +116,6 @@ class Decision:
     verdict: Verdict
     reason: str
     measurements: tuple[Measurement, ...]
-    lacking: bool
     number: str
     data: str
 
@@ -149,11 +147,14 @@ def quoted(rules: Mapping[str, Any], judges: Judges, evidence: Evidence) -> str:
     return "".join(f"\n{line}\n" for line in lines)
 
 
-def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], problems: Iterable[str]) -> Decision:
+def decide(
+    rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], problems: Iterable[str], needs: str = ""
+) -> Decision:
     """Give the verdict on a claim by the rules above.
 
     What two tables show alike, with equal subject, quantity and number, counts once. Parts of figures that were not built are
-    skipped, with the reason; problems are what is not there or cannot be read.
+    skipped, with the reason; problems are what is not there or cannot be read. `needs` is a sentence on what a decision takes,
+    for the reason of a verdict where something is not decided.
     """
     once = {(each.condition, each.on, each.what, repr(each.number)): each for each in reversed(list(readings))}
     pairs = [(each, rule.conditions[each.condition]) for each in reversed(once.values())]
@@ -165,17 +166,20 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
     open_ones = [each for each in hard if each.measurement.holds is None]
     broken = [each for each in weighed if each.is_broken]
     lacking = bool(problems) or any(each.measurement.margin is None for each in open_ones)
+    verdict = Verdict.UNKNOWN if broken else _verdict(rule, hard, weighed, lacking=lacking, skipped=bool(skipped))
+    decided = verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
+    decided |= verdict in (Verdict.PARTIAL, Verdict.INCONCLUSIVE) and not lacking
     sentences = [
         *(f"A control does not do what it should, and nothing is proved: {_shown(each)}." for each in broken),
         *_counted(hard, open_ones, rule.data),
         *_of_stand_ins(hard, weighed),
         *(f"Skipped, {part}: {reason}".rstrip(".") + "." for part, reason in skipped.items()),
         *(problem.rstrip(".") + "." for problem in problems),
+        *([needs] if needs and not decided else []),
     ]
-    verdict = Verdict.UNKNOWN if broken else _verdict(rule, hard, weighed, lacking=lacking, skipped=bool(skipped))
     telling = _telling(hard, one_is_enough=rule.one_is_enough)
     number = "" if telling is None else _shown(telling)
-    return Decision(verdict, " ".join(sentences), tuple(e.measurement for e in weighed), lacking, number, _scope(hard))
+    return Decision(verdict, " ".join(sentences), tuple(each.measurement for each in weighed), number, _scope(hard))
 
 
 @dataclass(frozen=True)
