@@ -20,7 +20,8 @@ from scipy import ndimage
 
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.errors import InputError
-from convrfm.numerics.patches import check_draws, power, random_metrics, unfold, windows
+from convrfm.numerics.inputs import check_integer
+from convrfm.numerics.patches import power, random_metrics, unfold, windows
 
 __all__ = [
     "CONSTANT", "Comparison", "Eigenfilters", "angle_between", "compare_operators", "compare_with_edges",
@@ -244,7 +245,7 @@ def compare_with_edges(
     Raises:
         InputError: no draws.
     """
-    check_draws(draws)
+    check_integer("draws", draws)
     edges = sobel_magnitude(images)
     pictures = filter_magnitude(images, filters.vectors, filters.patch_size)
     drawn = rng.standard_normal((draws, filters.vectors.shape[1]))
