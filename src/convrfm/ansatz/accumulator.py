@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from convrfm.ansatz.calls import Call, CallTaps, HeldInterrupts, Tapped, differentiate, exact_arithmetic, out_of_memory
+from convrfm.ansatz.calls import Call, CallTaps, Tapped, differentiate, exact_arithmetic, held_interrupts, out_of_memory
 from convrfm.ansatz.checks import Output, as_batch, check_finite, check_measurable, choose_layers, first_weight, pick_outputs
 from convrfm.ansatz.filter_forms import polar
 from convrfm.ansatz.summaries import LayerAgop, Mode
@@ -97,7 +97,7 @@ class _Pass:
     # A scalar that all tapped outputs depend on by name, and where every backward pass ends. So a pass goes through every
     # tapped call, whatever else in the network requires gradients, and no further than the first ones.
     anchor: torch.Tensor
-    interrupts: HeldInterrupts  # held back until a layer is reached
+    answer: Callable[[], None]  # handles an interrupt, which is held back until a layer is reached
     # The block of each image's gradients in the current backward pass
     blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     dtypes: set[torch.dtype] = field(default_factory=set)  # of the tapped outputs
@@ -174,9 +174,9 @@ class AgopAccumulator:
             layer.begin()
         try:
             # Tensors of inference mode cannot be kept for the backward pass: neither images nor weights, made there or here.
-            with HeldInterrupts() as held, torch.inference_mode(mode=False), torch.enable_grad(), exact_arithmetic():
+            with held_interrupts() as answer, torch.inference_mode(mode=False), torch.enable_grad(), exact_arithmetic():
                 batch = as_batch(images, self.model, pictures=self.pictures)
-                current = _Pass(len(batch), torch.zeros((), device=batch.device, requires_grad=True), held)
+                current = _Pass(len(batch), torch.zeros((), device=batch.device, requires_grad=True), answer)
                 scale = self._differentiate(batch, current)
             self._check_gradients()
         except BaseException as error:
@@ -374,7 +374,7 @@ class AgopAccumulator:
 
     def _tap(self, current: _Pass, call: Call) -> torch.Tensor:
         """Take the filters of a call, and have the gradients at its output collected in every backward pass."""
-        current.interrupts.answer()
+        current.answer()
         output = call.output
         collect = None
         if current.recording:
@@ -436,7 +436,7 @@ class AgopAccumulator:
         raise InputError(msg)
 
     def _collect(self, current: _Pass, layer: LayerSums, gradient: torch.Tensor, *, linear: bool) -> None:
-        current.interrupts.answer()
+        current.answer()
         layer.gradients += 1
         if gradient.dtype == torch.float16:
             layer.largest_half = max(layer.largest_half or 0.0, float(gradient.abs().max()))

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convrfm.errors import InputError
 
-__all__ = ["Call", "CallTaps", "HeldInterrupts", "Tapped", "differentiate", "exact_arithmetic", "out_of_memory"]
+__all__ = ["Call", "CallTaps", "Tapped", "differentiate", "exact_arithmetic", "held_interrupts", "out_of_memory"]
 
 SERVED: dict[Any, str] = {torch.conv1d: "conv1d", torch.conv2d: "conv2d", torch.conv3d: "conv3d", functional.linear: "linear"}
 """Functions whose outputs are W times each patch, plus a bias."""
@@ -209,34 +209,28 @@ def exact_arithmetic() -> Iterator[None]:
         torch.set_float32_matmul_precision(products)
 
 
-class HeldInterrupts:
-    """Holds Ctrl-C back until `answer` is called, or until the end of the block.
+@contextmanager
+def held_interrupts() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the given function is called, which answers it, or until the end of the block.
 
     While a network runs with other weights, an interrupt just as they are put back would leave it without its parameters.
     Does nothing in threads other than the main one, or if the program has no handler in Python.
     """
+    handler = signal.getsignal(signal.SIGINT)
+    held: list[int] = []
 
-    def __init__(self) -> None:
-        self._waiting = False
-        self._handler: Callable[[int, Any], Any] | None = None
-
-    def __enter__(self) -> Self:
-        handler = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and callable(handler):
-            self._handler = handler
-            signal.signal(signal.SIGINT, self._hold)
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self.answer()
-
-    def answer(self) -> None:
+    def answer() -> None:
         """Handle an interrupt that was held back, usually by KeyboardInterrupt."""
-        if self._waiting and self._handler is not None:
-            self._waiting = False
-            self._handler(signal.SIGINT, None)
+        if held and callable(handler):
+            held.clear()
+            handler(signal.SIGINT, None)
 
-    def _hold(self, _number: int, _frame: Any) -> None:
-        self._waiting = True
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield answer
+        return
+    signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield answer
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        answer()
