@@ -44,7 +44,7 @@ from convrfm.replication.claims.evidence import (
     with_interval,
 )
 
-__all__ = ["Decision", "Measurement", "Verdict", "decide", "measured", "quoted", "readings_of"]
+__all__ = ["Decision", "Measurement", "Verdict", "decide", "quoted", "readings_of"]
 
 ROUNDING = 1e-12
 """Sums of equal numbers differ by less: a mean of 0 that is -1e-17 is 0."""
@@ -157,8 +157,7 @@ def decide(
     for the reason of a verdict where something is not decided.
     """
     once = {(each.condition, each.on, each.what, repr(each.number)): each for each in reversed(list(readings))}
-    pairs = [(each, rule.conditions[each.condition]) for each in reversed(once.values())]
-    weighed = [_Weighed(each, condition, *measured(condition, each)) for each, condition in pairs]
+    weighed = [_weighed(rule.conditions[each.condition], each) for each in reversed(once.values())]
     spoken_of = [rule.printed] if rule.printed else rule.of
     skipped = {part: reason for part, reason in skipped.items() if not spoken_of or part in spoken_of}
     problems = list(dict.fromkeys(problems))
@@ -184,7 +183,7 @@ def decide(
 
 @dataclass(frozen=True)
 class _Weighed:
-    """A reading, its condition, what becomes of it, and why it is not decided, if it is not."""
+    """A reading, its condition, what becomes of it, and why it is not decided, or nothing."""
 
     reading: Reading
     condition: Condition
@@ -202,12 +201,8 @@ class _Weighed:
         return self.measurement.comparable and self.condition.control and self.measurement.holds is not True
 
 
-def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
-    """Hold a reading against its condition.
-
-    Returns:
-        the measurement, and why it is not decided, or nothing.
-    """
+def _weighed(condition: Condition, reading: Reading) -> _Weighed:
+    """Hold a reading against its condition."""
     value, interval, gap, over, unclear = reading.number
     known = math.isfinite(value)
     bound = condition.bound if reading.bound is None else reading.bound
@@ -222,7 +217,7 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
         holds, gap = None, unclear
     elif margin is not None and holds is None:
         gap = f"the interval contains {0 if _meets(condition, margin) else bound:g}"
-    return Measurement(
+    measurement = Measurement(
         what=f"{reading.on}: {reading.what}",
         value=value if known else None,
         unit=condition.unit,
@@ -234,7 +229,8 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
         comparable=reading.comparable,
         sources=reading.sources,
         over=over if known and interval else "",
-    ), gap
+    )
+    return _Weighed(reading, condition, measurement, gap)
 
 
 def _weigh(condition: Condition, bound: float, value: float, interval: tuple[float, float] | None) -> tuple[float, bool | None]:
