@@ -169,15 +169,12 @@ class CropFlip:
         along = torch.arange(width, device=images.device)
         rows = down + shifts[:, :1]  # (b, h): which row of the image each row of the crop is
         columns = torch.where(flips[:, None], along.flip(0), along) + shifts[:, 1:]  # (b, w)
-        inside = _within(rows, height)[:, None, :, None] & _within(columns, width)[:, None, None, :]
+        nearest_rows, nearest_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        inside = (rows == nearest_rows)[:, None, :, None] & (columns == nearest_columns)[:, None, None, :]
         batch = torch.arange(len(images), device=images.device)[:, None, None]
         # Indices on both sides of the channel axis put it last: (b, h, w, c).
-        moved = images[batch, :, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
+        moved = images[batch, :, nearest_rows[:, :, None], nearest_columns[:, None, :]]
         return torch.where(inside, moved.movedim(3, 1), self.border[:, None, None])
-
-
-def _within(positions: torch.Tensor, length: int) -> torch.Tensor:
-    return (positions >= 0) & (positions < length)
 
 
 def train(
