@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from convrfm.errors import ImageSizeError, InputError
-from convrfm.networks.simplenet import CONVOLUTIONS, SimpleNet
+from convrfm.networks.simplenet import SimpleNet
 
 
 def simplenet(channels=3, outputs=10, seed=0, **changes):
@@ -40,7 +40,7 @@ def test_the_network_has_the_published_size(whole):
     shapes = [tuple(layer.weight.shape) for layer in convolutions(whole)]
     widths = [64, 128, 128, 128, 128, 128, 256, 256, 256, 512, 2048, 256, 256]
     sizes = [3] * 10 + [1, 1] + [3]
-    assert len(shapes) == CONVOLUTIONS
+    assert len(shapes) == 13
     assert shapes == [(k, c, q, q) for k, c, q in zip(widths, [3, *widths], sizes, strict=False)]
     assert {module.momentum for module in whole.modules() if isinstance(module, nn.BatchNorm2d)} == {0.05}
     assert {module.p for module in whole.modules() if isinstance(module, nn.Dropout | nn.Dropout2d)} == {0.1}

@@ -12,9 +12,9 @@ from torch import nn
 
 from convrfm.errors import ConvRFMError, ConvRFMWarning, ImageSizeError, InputError, StorageError
 from convrfm.networks.plain_cnn import PlainCNN
-from convrfm.system.storage import write_bytes
+from convrfm.system.storage import digest_of, write_bytes
 from convrfm.training import TrainingData, TrainingSettings, loop, train
-from convrfm.training.checkpoint import _digest, previous_path
+from convrfm.training.checkpoint import previous_path
 from convrfm.training.loop import MARGIN, CropFlip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -175,7 +175,7 @@ def test_what_a_checkpoint_forgets_is_seen(data, tmp_path, monkeypatch):
         with safe_open(checkpoint, framework="np") as file:
             metadata, arrays = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         arrays[lost] = np.zeros_like(arrays[lost])
-        metadata["digest"] = _digest(arrays)
+        metadata["digest"] = digest_of({}, arrays)
         write_bytes(checkpoint, save(arrays, metadata))
         resumed = train(rich_network(), data, settings, seed=1, checkpoint=checkpoint)
         assert not np.array_equal(resumed.final["0.weight"], whole.final["0.weight"]) or not np.array_equal(

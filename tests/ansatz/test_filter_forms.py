@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import assert_close
 
-from convrfm.ansatz.filter_forms import BlockCorrelation, FilterForm, cosine, inner, off_diagonal_pearson, pearson
+from convrfm.ansatz.filter_forms import BlockCorrelation, FilterForm, correlate, inner, pearson
 from convrfm.errors import InputError
 
 SIZES = [(1, 3, 8), (1, 8, 3), (1, 5, 5), (3, 2, 4), (2, 1, 1)]
@@ -67,8 +67,8 @@ def test_correlations_are_those_of_the_entries(seed, size):
         (a, b),
     ):
         assert_close(pearson(left, right), np.corrcoef(a.ravel(), b.ravel())[0, 1], "smooth")
-        assert_close(cosine(left, right), (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b), "smooth")
-        assert_close(off_diagonal_pearson(left, right), np.corrcoef(a[apart], b[apart])[0, 1], "smooth")
+        assert_close(correlate(left, right, "cosine"), (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b), "smooth")
+        assert_close(correlate(left, right, "off_diagonal"), np.corrcoef(a[apart], b[apart])[0, 1], "smooth")
     assert pearson(a, a) == pytest.approx(1, abs=1e-12)
     assert pearson(a, -3 * a + 1) == pytest.approx(-1, abs=1e-9)
 
@@ -76,12 +76,13 @@ def test_correlations_are_those_of_the_entries(seed, size):
 def test_a_constant_matrix_correlates_with_nothing(rng):
     weight, core = made(rng, (1, 3, 8))
     assert np.isnan(pearson(np.ones((8, 8)), FilterForm(weight, core)))
-    assert np.isnan(cosine(FilterForm(weight, 0 * core), FilterForm(weight)))
+    assert np.isnan(correlate(FilterForm(weight, 0 * core), FilterForm(weight), "cosine"))
     for groups, filters, value in ((1, 1, 1 / 9), (1, 3, 1 / 9), (1, 20, 0.7), (2, 1, np.float32(1 / 9))):  # up to rounding
         (weight, core), equal = made(rng, (groups, filters, 18)), np.full((groups, filters, 18), value)
         form, other = FilterForm(equal), FilterForm(weight, core)
-        for correlation in (pearson, off_diagonal_pearson):
-            assert np.isnan([correlation(form, other), correlation(other, form), correlation(form.dense(), other)]).all()
+        for entries in ("pearson", "off_diagonal"):
+            for left, right in ((form, other), (other, form), (form.dense(), other)):
+                assert np.isnan(correlate(left, right, entries))
             assert np.isnan(BlockCorrelation(form, [other], np.ones(1), noisy=False).value())
             assert np.isnan(BlockCorrelation(other, [form, form], np.ones(2), noisy=False).value())
 

@@ -16,7 +16,7 @@ from convrfm.replication.audit.judging import judge, judge_claim
 from convrfm.replication.audit.outcome import Audit, as_document
 from convrfm.replication.claims.claims import load_claims
 from convrfm.replication.claims.evidence import Condition, Number, Reading
-from convrfm.replication.claims.verdicts import Verdict, measured
+from convrfm.replication.claims.verdicts import Verdict, _weighed
 from convrfm.replication.figures.printed import PRINTED
 from convrfm.replication.record.received import cost_recorder, cost_trouble, write_cost_record
 
@@ -301,7 +301,8 @@ PRINTED_BOUND = {"relation": "within", "bound": "printed"}
 )
 def test_boundaries(condition, number, bound, holds, margin):
     reading = Reading("x", "here", "something", Number(*number), True, ("a",), {}, bound)
-    found, gap = measured(Condition(quantity="q", **condition), reading)
+    weighed = _weighed(Condition(quantity="q", **condition), reading)
+    found, gap = weighed.measurement, weighed.gap
     assert found.holds is holds
     assert found.margin == (None if margin is None else pytest.approx(margin, abs=1e-12))
     assert bool(gap) == (holds is None and condition["bound"] != "printed")

@@ -131,7 +131,7 @@ def test_random_metrics_are_positive_and_without_preference(rng):
 
 
 def test_no_draws_are_refused(edge_metric, photographs, rng):
-    with pytest.raises(InputError, match="draws must be at least 1"):
+    with pytest.raises(InputError, match="draws must be an integer of at least 1"):
         compare_operators(photographs, {"m": edge_metric}, 7, 1.0, rng, draws=0)
-    with pytest.raises(InputError, match="draws must be at least 1"):
+    with pytest.raises(InputError, match="draws must be an integer of at least 1"):
         compare_with_edges(top_eigenfilters(edge_metric, 7, 2), photographs, rng, draws=0)

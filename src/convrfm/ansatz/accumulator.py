@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from convrfm.ansatz.calls import Call, CallTaps, HeldInterrupts, Tapped, differentiate, exact_arithmetic, out_of_memory
+from convrfm.ansatz.calls import Call, CallTaps, Tapped, differentiate, exact_arithmetic, held_interrupts, out_of_memory
 from convrfm.ansatz.checks import Output, as_batch, check_finite, check_measurable, choose_layers, first_weight, pick_outputs
 from convrfm.ansatz.filter_forms import polar
 from convrfm.ansatz.summaries import LayerAgop, Mode
@@ -74,9 +74,9 @@ class LayerSums:
         self.calls = self.gradients = 0
         self.largest_half = None
 
-    def end(self, scale: float, *, copy: bool) -> None:
-        """End an update whose gradients were `scale` times too large; `copy` leaves arrays that were given out unchanged."""
-        sums = self.sums.copy() if copy else self.sums
+    def end(self, scale: float) -> None:
+        """End an update whose gradients were `scale` times too large; arrays that were given out stay unchanged."""
+        sums = self.sums.copy()
         for block, recent in self.recent.items():
             sums[block] += recent.double().cpu().numpy() / scale**2
         self.sums, self.recent = sums, {}
@@ -97,7 +97,7 @@ class _Pass:
     # A scalar that all tapped outputs depend on by name, and where every backward pass ends. So a pass goes through every
     # tapped call, whatever else in the network requires gradients, and no further than the first ones.
     anchor: torch.Tensor
-    interrupts: HeldInterrupts  # held back until a layer is reached
+    answer: Callable[[], None]  # handles an interrupt, which is held back until a layer is reached
     # The block of each image's gradients in the current backward pass
     blocks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     dtypes: set[torch.dtype] = field(default_factory=set)  # of the tapped outputs
@@ -157,7 +157,6 @@ class AgopAccumulator:
         self.pictures = all(isinstance(modules[name], nn.Conv2d) for name in self.names)
         self._every = layers is None
         self._layers: dict[str, LayerSums] = {}
-        self._given = False  # whether the arrays of sums have been given out
         self._half_added = False
 
     def update(self, images: Any) -> None:
@@ -175,9 +174,9 @@ class AgopAccumulator:
             layer.begin()
         try:
             # Tensors of inference mode cannot be kept for the backward pass: neither images nor weights, made there or here.
-            with HeldInterrupts() as held, torch.inference_mode(mode=False), torch.enable_grad(), exact_arithmetic():
+            with held_interrupts() as answer, torch.inference_mode(mode=False), torch.enable_grad(), exact_arithmetic():
                 batch = as_batch(images, self.model, pictures=self.pictures)
-                current = _Pass(len(batch), torch.zeros((), device=batch.device, requires_grad=True), held)
+                current = _Pass(len(batch), torch.zeros((), device=batch.device, requires_grad=True), answer)
                 scale = self._differentiate(batch, current)
             self._check_gradients()
         except BaseException as error:
@@ -188,8 +187,7 @@ class AgopAccumulator:
             raise
         self._half_added = True  # until all sums include this update
         for layer in self._layers.values():
-            layer.end(scale, copy=self._given)
-        self._given = False
+            layer.end(scale)
         if self.mode == "exact":
             self.counts = self.counts + np.bincount(self._blocks_of_images(len(batch)), minlength=self.blocks)
         else:
@@ -227,12 +225,11 @@ class AgopAccumulator:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that was collected, for `load_state`; later updates leave the arrays unchanged."""
-        self._given = True
-        sums = {f"sums/{name}": layer.sums for name, layer in self._layers.items()}
-        weights = {f"weight/{name}": layer.weight.cpu().numpy() for name, layer in self._layers.items()}
-        computed = {f"computed/{name}": np.array(layer.computed) for name, layer in self._layers.items()}
-        settings = {"images": np.array(self.images), "counts": self.counts, "settings": self._numbers()}
-        return settings | sums | weights | computed
+        found = {"images": np.array(self.images), "counts": self.counts, "settings": self._numbers()}
+        for name, layer in self._layers.items():
+            kept = (layer.sums, layer.weight.cpu().numpy(), np.array(layer.computed))
+            found |= {f"{kind}/{name}": array for kind, array in zip(KEPT, kept, strict=True)}
+        return found
 
     def _numbers(self) -> np.ndarray:
         """The settings that a state must have been measured with."""
@@ -272,7 +269,6 @@ class AgopAccumulator:
             msg = "Nothing has been measured yet: call `update` first."
             raise InputError(msg)
         self._check_whole()
-        self._given = True
         return {
             name: LayerAgop(
                 name, layer.weight.cpu().numpy(), layer.sums, self.counts, self.images, self.mode, computed=layer.computed
@@ -378,7 +374,7 @@ class AgopAccumulator:
 
     def _tap(self, current: _Pass, call: Call) -> torch.Tensor:
         """Take the filters of a call, and have the gradients at its output collected in every backward pass."""
-        current.interrupts.answer()
+        current.answer()
         output = call.output
         collect = None
         if current.recording:
@@ -404,7 +400,11 @@ class AgopAccumulator:
         # Where there is one image, all that runs belongs to it.
         count = 1 if current.alone else current.count
         if current.count > 1 and len(call.inputs) != count:
-            self._refuse_batch(call, count)
+            why = (
+                f"got a batch of shape {shape} for {count} image{'s' if count > 1 else ''}, and which part belongs to which "
+                "image is not known: measure single images by batch_size=1, or"
+            )
+            self._refuse([call.name], why)
         if not call.weight.is_floating_point():
             msg = f"The filters of {call.name!r} must be real, but their dtype is {call.weight.dtype}."
             raise InputError(msg)
@@ -425,13 +425,6 @@ class AgopAccumulator:
         current.dtypes.add(call.output.dtype)
         return layer
 
-    def _refuse_batch(self, call: Call, count: int) -> NoReturn:
-        why = (
-            f"got a batch of shape {tuple(call.inputs.shape)} for {count} image{'s' if count > 1 else ''}, and which part "
-            "belongs to which image is not known: measure single images by batch_size=1, or"
-        )
-        self._refuse([call.name], why)
-
     def _refuse(self, names: Sequence[str], why: str) -> NoReturn:
         how = "by `layers`"
         if self._every:
@@ -443,7 +436,7 @@ class AgopAccumulator:
         raise InputError(msg)
 
     def _collect(self, current: _Pass, layer: LayerSums, gradient: torch.Tensor, *, linear: bool) -> None:
-        current.interrupts.answer()
+        current.answer()
         layer.gradients += 1
         if gradient.dtype == torch.float16:
             layer.largest_half = max(layer.largest_half or 0.0, float(gradient.abs().max()))

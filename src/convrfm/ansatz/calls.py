@@ -13,8 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from convrfm.errors import InputError
 
-__all__ = ["Call", "CallTaps", "HeldInterrupts", "Tapped", "differentiate", "exact_arithmetic", "out_of_memory"]
+__all__ = ["Call", "CallTaps", "Tapped", "differentiate", "exact_arithmetic", "held_interrupts", "out_of_memory"]
 
 SERVED: dict[Any, str] = {torch.conv1d: "conv1d", torch.conv2d: "conv2d", torch.conv3d: "conv3d", functional.linear: "linear"}
 """Functions whose outputs are W times each patch, plus a bias."""
@@ -52,7 +51,7 @@ class Call:
     output: torch.Tensor  # its result, before anything else changed it
 
 
-class CallTaps:
+class CallTaps(TorchFunctionMode):
     """Hands the calls of chosen layers to a function, and notes which other convolutions ran.
 
     Args:
@@ -66,6 +65,7 @@ class CallTaps:
     """
 
     def __init__(self, model: nn.Module, chosen: Sequence[str], tap: Callable[[Call], torch.Tensor]) -> None:
+        super().__init__()
         self.names = {module: name for name, module in model.named_modules()}
         self.chosen, self.tap = set(chosen), tap
         self.others: dict[str, None] = {}
@@ -80,17 +80,15 @@ class CallTaps:
         handles = (register_module_forward_pre_hook(self._enter), register_module_forward_hook(self._leave, always_call=True))
         self._running = [self._model]
         try:
-            with _Functions(self):
+            with self:
                 yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> TorchDispatchMode:
         """Note the convolutions that are not intercepted, of all that runs inside."""
-        with _Dispatched(self):
-            yield
+        return _Dispatched(self)
 
     def _enter(self, module: nn.Module, _inputs: Any) -> None:
         if module in self.names:
@@ -100,15 +98,17 @@ class CallTaps:
         if module in self.names:
             self._running.pop()
 
-    def call(self, kind: str, run: Callable[[], torch.Tensor], given: dict[str, Any]) -> torch.Tensor:
-        """Run one intercepted call."""
+    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        kind = "transposed" if function in TRANSPOSED else SERVED.get(function)
+        if kind is None:
+            return function(*args, **kwargs)
         self._inside = True
         try:
-            output = run()
+            output = function(*args, **kwargs)
         finally:
             self._inside = False
-        module = self._running[-1]
-        name = self.names[module]
+        name = self.names[self._running[-1]]
         if name not in self.chosen:
             if kind != "linear":
                 self.note(kind)
@@ -116,6 +116,7 @@ class CallTaps:
         if kind == "transposed":
             msg = f"Transposed convolutions have no patches to filter: leave {name!r} out of `layers`."
             raise InputError(msg)
+        given = dict(zip(PARAMETERS, args, strict=False)) | kwargs
         weight, inputs = given["weight"], given["input"]
         if weight.requires_grad and not weight.is_leaf:
             msg = (
@@ -139,22 +140,6 @@ class CallTaps:
         if self.names[self._running[-1]] in self.chosen:
             self.incomplete[self.names[self._running[-1]]] = name
         self.note(f"{name}, not called through torch.nn.functional")
-
-
-class _Functions(TorchFunctionMode):
-    """Calls of Python functions of PyTorch."""
-
-    def __init__(self, taps: CallTaps) -> None:
-        super().__init__()
-        self.taps = taps
-
-    def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        kind = "transposed" if function in TRANSPOSED else SERVED.get(function)
-        if kind is None:
-            return function(*args, **kwargs)
-        given = dict(zip(PARAMETERS, args, strict=False)) | kwargs
-        return self.taps.call(kind, partial(function, *args, **kwargs), given)
 
 
 class _Dispatched(TorchDispatchMode):
@@ -224,34 +209,28 @@ def exact_arithmetic() -> Iterator[None]:
         torch.set_float32_matmul_precision(products)
 
 
-class HeldInterrupts:
-    """Holds Ctrl-C back until `answer` is called, or until the end of the block.
+@contextmanager
+def held_interrupts() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the given function is called, which answers it, or until the end of the block.
 
     While a network runs with other weights, an interrupt just as they are put back would leave it without its parameters.
     Does nothing in threads other than the main one, or if the program has no handler in Python.
     """
+    handler = signal.getsignal(signal.SIGINT)
+    held: list[int] = []
 
-    def __init__(self) -> None:
-        self._waiting = False
-        self._handler: Callable[[int, Any], Any] | None = None
-
-    def __enter__(self) -> Self:
-        handler = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and callable(handler):
-            self._handler = handler
-            signal.signal(signal.SIGINT, self._hold)
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self.answer()
-
-    def answer(self) -> None:
+    def answer() -> None:
         """Handle an interrupt that was held back, usually by KeyboardInterrupt."""
-        if self._waiting and self._handler is not None:
-            self._waiting = False
-            self._handler(signal.SIGINT, None)
+        if held and callable(handler):
+            held.clear()
+            handler(signal.SIGINT, None)
 
-    def _hold(self, _number: int, _frame: Any) -> None:
-        self._waiting = True
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield answer
+        return
+    signal.signal(signal.SIGINT, lambda number, _frame: held.append(number))
+    try:
+        yield answer
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        answer()

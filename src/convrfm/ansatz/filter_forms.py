@@ -22,12 +22,16 @@ from scipy.special import stdtrit
 from convrfm.errors import InputError, ProbeError
 
 __all__ = [
-    "BlockCorrelation", "Entries", "Estimate", "FilterForm", "Matrix", "correlate", "cosine", "filters_by_group", "inner",
-    "jackknife", "leave_one_out", "off_diagonal_pearson", "pearson", "polar", "squared_norm", "without_error",
+    "BlockCorrelation", "Entries", "Estimate", "FilterForm", "Matrix", "correlate", "inner", "jackknife", "leave_one_out",
+    "pearson", "polar", "squared_norm", "without_error",
 ]  # fmt: skip
 
 Entries = Literal["pearson", "cosine", "off_diagonal"]
-"""Which inner product: of centred entries, of entries as they are, of centred entries off the diagonal."""
+"""Which inner product: of centred entries, of entries as they are, of centred entries off the diagonal.
+
+The correlations are Pearson's, as in Figures 1, 7 and 8 of arXiv 2309.00570; the cosine similarity, the "uncentered
+correlation" of its Figure 9; and one that two diagonals alone cannot raise.
+"""
 
 RANK_TOLERANCE = 1e-13
 """Eigenvalues below this fraction of the largest are rounding errors of a lower rank; powers leave them out."""
@@ -86,8 +90,17 @@ class FilterForm:
 
     @classmethod
     def of_filters(cls, weight: np.ndarray, groups: int = 1) -> "FilterForm":
-        """W^T W for the weight of a convolution or of a linear map; arguments and errors as of `filters_by_group`."""
-        return cls(filters_by_group(weight, groups))
+        """W^T W for the weight of a convolution or of a linear map, `(filters, channels / groups, ...)`.
+
+        The numbers of a patch come in the order of the weight's axes: (channel, row, column) in two dimensions.
+
+        Raises:
+            InputError: a single axis, or a number of filters that the groups do not divide.
+        """
+        if weight.ndim < 2 or weight.shape[0] % groups:
+            msg = f"A weight of shape {weight.shape} does not fit {groups} groups: use (filters, channels / groups, ...)."
+            raise InputError(msg)
+        return cls(weight.reshape(groups, weight.shape[0] // groups, -1))
 
     def with_core(self, core: np.ndarray | None) -> "FilterForm":
         """W^T D W for the same filters and another D; cheaper than to begin with W."""
@@ -170,20 +183,6 @@ class FilterForm:
         return values, vectors
 
 
-def filters_by_group(weight: np.ndarray, groups: int = 1) -> np.ndarray:
-    """Bring the weight of a convolution, `(filters, channels / groups, ...)`, to `(groups, k, d)` float64.
-
-    The numbers of a patch come in the order of the weight's axes: (channel, row, column) in two dimensions.
-
-    Raises:
-        InputError: a single axis, or a number of filters that the groups do not divide.
-    """
-    if weight.ndim < 2 or weight.shape[0] % groups:
-        msg = f"A weight of shape {weight.shape} does not fit {groups} groups: it must be (filters, channels / groups, ...)."
-        raise InputError(msg)
-    return np.asarray(weight, np.float64).reshape(groups, weight.shape[0] // groups, -1)
-
-
 Matrix: TypeAlias = FilterForm | np.ndarray
 """A form, or matrices `(groups, d, d)` or `(d, d)` as they are."""
 
@@ -223,18 +222,8 @@ def correlate(a: Matrix, b: Matrix, entries: Entries = "pearson") -> float:
 
 
 def pearson(a: Matrix, b: Matrix) -> float:
-    """Pearson correlation over all entries, as in Figures 1, 7 and 8 of arXiv 2309.00570; see `correlate`."""
+    """Pearson correlation over all entries; see `correlate`."""
     return correlate(a, b, "pearson")
-
-
-def cosine(a: Matrix, b: Matrix) -> float:
-    """Cosine similarity, the "uncentered correlation" of Figure 9 of arXiv 2309.00570; see `correlate`."""
-    return correlate(a, b, "cosine")
-
-
-def off_diagonal_pearson(a: Matrix, b: Matrix) -> float:
-    """Pearson correlation over the entries off the diagonal, which two diagonals alone cannot raise; see `correlate`."""
-    return correlate(a, b, "off_diagonal")
 
 
 def _three_axes(matrix: Matrix) -> Matrix:

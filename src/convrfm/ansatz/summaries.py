@@ -10,7 +10,7 @@ part of the images (or of the probes) at a time in all layers at once (delete-on
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
@@ -187,26 +187,23 @@ def summarise(layers: Mapping[str, LayerAgop], *, initial: Initial | None = None
     Raises:
         InputError: an initial weight that is missing, of another shape, or not what the layer applied.
     """
-    rows = (
-        layer_row(layer, index, *numbers)
-        for index, layer in enumerate(map(_apart, layers.values()))
-        for numbers in _numbers(layer, _initial_weight(layer, initial), seed)
-    )
-    return pd.DataFrame(list(rows))
+    return _table(layers, lambda layer: _numbers(layer, _initial_weight(layer, initial), seed))
 
 
 def correlations(layers: Mapping[str, LayerAgop]) -> pd.DataFrame:
     """Only the Pearson correlation of CNFM and AGOP of each layer, as a table like that of `summarise`."""
-    rows = (
-        layer_row(layer, index, "pearson", 1.0, _or_nan(layer, layer.correlation))
-        for index, layer in enumerate(map(_apart, layers.values()))
-    )
-    return pd.DataFrame(list(rows))
+    return _table(layers, lambda layer: [("pearson", 1.0, _or_nan(layer, layer.correlation))])
 
 
-def _apart(layer: LayerAgop) -> LayerAgop:
-    """A copy of a layer, whose basis of filters is freed with it: those of all layers would take gigabytes."""
-    return replace(layer)
+def _table(
+    layers: Mapping[str, LayerAgop], numbers: Callable[[LayerAgop], Iterable[tuple[str, float, Estimate]]]
+) -> pd.DataFrame:
+    """A row for each quantity, power and estimate of each layer."""
+    rows: list[dict[str, Any]] = []
+    # Of copies of the layers, whose bases of filters are freed with them: those of all layers would take gigabytes.
+    for index, layer in enumerate(map(replace, layers.values())):
+        rows.extend(layer_row(layer, index, *each) for each in numbers(layer))
+    return pd.DataFrame(rows)
 
 
 def _or_nan(layer: LayerAgop, estimate: Callable[[], Estimate]) -> Estimate:
@@ -214,7 +211,7 @@ def _or_nan(layer: LayerAgop, estimate: Callable[[], Estimate]) -> Estimate:
     try:
         return estimate()
     except ProbeError as error:
-        warnings.warn(f"{layer.name}: {error}", ConvRFMWarning, stacklevel=4)
+        warnings.warn(f"{layer.name}: {error}", ConvRFMWarning, stacklevel=5)
         return without_error(float("nan"))
 
 

@@ -29,10 +29,7 @@ from convrfm.errors import InputError, NonFiniteError
 from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import check_fits
 
-__all__ = ["CASES", "POINTS", "Case", "TheoremCheck", "check_theorem", "correlation_gap"]
-
-POINTS = ("zero", "image", "mean")
-"""Where the right side of Eq. 3 is evaluated: all patches zero, the first image, the mean over all images."""
+__all__ = ["CASES", "Case", "TheoremCheck", "check_theorem", "correlation_gap"]
 
 BEHIND_PATCH_SIZE = 3
 """Patch size of the convolutions behind the one under test, and of those in front of it."""
@@ -93,7 +90,8 @@ class TheoremCheck:
     Attributes:
         case: name of the case.
         cnfm: W^T W `(d, d)` float64.
-        agop: right side `(d, d)` float64, by the name of the point.
+        agop: right side `(d, d)` float64, by the point where it is evaluated: "zero", all patches zero; "image", the first
+            image; "mean", the mean over all images.
         gap: 1 - Pearson correlation of all entries of the two, by the name of the point; see `correlation_gap`.
         others_moved: largest change of any weight outside W in the step.
     """
@@ -163,7 +161,7 @@ def check_theorem(
     points = {"zero": torch.zeros_like(patches[:1]), "image": patches[:1], "mean": patches}
     weight = network.weight.detach().numpy()
     cnfm = weight.T @ weight
-    agop = {name: network.patch_agop(points[name]) for name in POINTS}
+    agop = {name: network.patch_agop(point) for name, point in points.items()}
     gap = {name: correlation_gap(cnfm, matrix) for name, matrix in agop.items()}
     return TheoremCheck(case.name, cnfm, agop, gap, others)
 

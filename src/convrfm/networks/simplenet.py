@@ -5,14 +5,11 @@ from torch import nn
 
 from convrfm.errors import ImageSizeError, InputError
 
-__all__ = ["CONVOLUTIONS", "SimpleNet"]
+__all__ = ["SimpleNet"]
 
 # Filters of each convolution; "pool" halves the sides of the maps. Layers 11 and 12 look at single pixels.
 LAYERS = (64, 128, 128, 128, "pool", 128, 128, 256, "pool", 256, 256, "pool", 512, "extra pool", 2048, 256, "pool", 256)
 SINGLE_PIXEL = (10, 11)
-
-CONVOLUTIONS = 13
-"""How many convolutions it has."""
 
 
 class SimpleNet(nn.Module):
@@ -64,7 +61,13 @@ class SimpleNet(nn.Module):
         self.readout = nn.utils.skip_init(nn.Linear, channels, outputs)
         self.smallest_side = 2 ** sum(isinstance(module, nn.MaxPool2d) for module in self.features)
         for module in self.modules():
-            _initialise(module, init_std, generator)
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                bound = module.weight[0].numel() ** -0.5
+                if isinstance(module, nn.Conv2d):
+                    nn.init.normal_(module.weight, std=init_std, generator=generator)
+                else:
+                    nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Outputs `(n, outputs)` for images `(n, channels, height, width)`.
@@ -89,13 +92,3 @@ def _convolution(channels: int, filters: int, side: int) -> list[nn.Module]:
     # Memory for the weights alone: PyTorch's own initialisation would draw from the global generator.
     convolution = nn.utils.skip_init(nn.Conv2d, channels, filters, side, padding=side // 2)
     return [convolution, nn.BatchNorm2d(filters, momentum=0.05), nn.ReLU()]
-
-
-def _initialise(module: nn.Module, init_std: float, generator: torch.Generator) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-        bound = module.weight[0].numel() ** -0.5
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=init_std, generator=generator)
-        else:
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(module.bias, -bound, bound, generator=generator)

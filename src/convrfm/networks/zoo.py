@@ -7,6 +7,7 @@ Section 4.2).
 import copy
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -66,11 +67,7 @@ def fresh(network: str, *, generator: torch.Generator, classes: int = 1000, divi
     # torchvision draws from the global generator of the CPU, whose state is put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        if divisor == 1:
-            return _built(network, classes)
-        with torch.device("meta"):
-            whole = _built(network, classes)
-        return narrowed(whole, divisor)
+        return _of_torchvision(network, classes, divisor)
 
 
 def with_weights(network: str, weights: Mapping[str, torch.Tensor], *, classes: int = 1000, divisor: int = 1) -> nn.Module:
@@ -87,12 +84,8 @@ def with_weights(network: str, weights: Mapping[str, torch.Tensor], *, classes: 
         InputError: an unknown name, or weights of other names or shapes.
     """
     with torch.device("meta"):
-        if network in CIFAR_NETWORKS:
-            model = _cifar_resnet(network, classes, divisor, None)
-        else:
-            model = _built(network, classes)
-            if divisor != 1:
-                model = narrowed(model, divisor)
+        cifar = network in CIFAR_NETWORKS
+        model = _cifar_resnet(network, classes, divisor, None) if cifar else _of_torchvision(network, classes, divisor)
     expected = model.state_dict()
     counters = {name: torch.zeros((), dtype=torch.long) for name in expected if name.endswith("num_batches_tracked")}
     given = {**weights, **counters}
@@ -114,15 +107,17 @@ def _cifar_resnet(network: str, classes: int, divisor: int, generator: torch.Gen
     return CifarResNet(int(network.removeprefix("resnet")), classes, generator=generator)
 
 
-def _built(network: str, classes: int) -> nn.Module:
+def _of_torchvision(network: str, classes: int, divisor: int) -> nn.Module:
     require("workflow", "torchvision", what="A network of torchvision")
     from torchvision.models import get_model
 
     if network not in NETWORKS:
         msg = f"The network must be one of {', '.join((*NETWORKS, *CIFAR_NETWORKS))}, but it is {network!r}."
         raise InputError(msg)
-    model: nn.Module = get_model(network, weights=None, num_classes=classes)
-    return model
+    # A network that is narrowed gives its architecture alone.
+    with torch.device("meta") if divisor != 1 else nullcontext():
+        model: nn.Module = get_model(network, weights=None, num_classes=classes)
+    return model if divisor == 1 else narrowed(model, divisor)
 
 
 def narrowed(model: nn.Module, divisor: int) -> nn.Module:
@@ -151,16 +146,13 @@ def narrowed(model: nn.Module, divisor: int) -> nn.Module:
         if replacement is not None:
             parent, _, child = name.rpartition(".")
             setattr(small.get_submodule(parent), child, replacement)
-    if isinstance(model, VGG | ResNet):
-        for module in small.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    if isinstance(model, VGG):
-        for module in small.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01 * divisor**0.5)
-            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+    for module in small.modules():
+        if isinstance(module, nn.Conv2d) and isinstance(model, VGG | ResNet):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if isinstance(module, nn.Linear) and isinstance(model, VGG):
+            nn.init.normal_(module.weight, 0, 0.01 * divisor**0.5)
+        if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(model, VGG) and module.bias is not None:
+            nn.init.zeros_(module.bias)
     return small
 
 

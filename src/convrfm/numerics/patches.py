@@ -12,10 +12,10 @@ import warnings
 import numpy as np
 
 from convrfm.errors import ConvRFMWarning, ImageSizeError, InputError, MetricError
-from convrfm.numerics.inputs import check_finite
+from convrfm.numerics.inputs import check_finite, check_integer
 
 __all__ = [
-    "box_sum", "box_sum_adjoint", "check_draws", "check_fits", "check_metric", "keep_top_eigenvalues", "normalise",
+    "box_sum", "box_sum_adjoint", "check_fits", "check_metric", "keep_top_eigenvalues", "normalise",
     "patch_dimension", "patch_places", "power", "random_metrics", "unfold", "warn_if_rank_one", "windows",
 ]  # fmt: skip
 
@@ -178,23 +178,12 @@ def warn_if_rank_one(metric: np.ndarray) -> None:
         )
 
 
-def check_draws(draws: int) -> None:
-    """Check the number of random draws that a measured value is compared with.
-
-    Raises:
-        InputError: no draws.
-    """
-    if draws < 1:
-        msg = f"draws must be at least 1, but it is {draws}."
-        raise InputError(msg)
-
-
 def random_metrics(dimension: int, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Draw Wishart matrices A^T A / d `(draws, d, d)` with A Gaussian `(d, d)`: no eigenvector is preferred.
 
     Raises:
         InputError: no draws.
     """
-    check_draws(draws)
+    check_integer("draws", draws)
     factors = rng.standard_normal((draws, dimension, dimension))
     return factors.transpose(0, 2, 1) @ factors / dimension

@@ -20,7 +20,8 @@ from scipy import ndimage
 
 from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.errors import InputError
-from convrfm.numerics.patches import check_draws, power, random_metrics, unfold, windows
+from convrfm.numerics.inputs import check_integer
+from convrfm.numerics.patches import power, random_metrics, unfold, windows
 
 __all__ = [
     "CONSTANT", "Comparison", "Eigenfilters", "angle_between", "compare_operators", "compare_with_edges",
@@ -54,8 +55,15 @@ def patch_magnitude(images: np.ndarray, metric: np.ndarray | FilterForm, patch_s
     Raises:
         InputError: a grouped convolution, in which each group has a matrix of its own.
     """
-    # |M^p x|^2 = x^T M^{2p} x, and M^{2p} has the form of M.
-    factor = _of_one_group(metric, exponent) if isinstance(metric, FilterForm) else power(metric, exponent)
+    if isinstance(metric, FilterForm):
+        groups = metric.shape[0]
+        if groups != 1:
+            msg = f"A grouped convolution, with {groups} groups, has no single matrix: pass one without groups."
+            raise InputError(msg)
+        # |M^p x|^2 = x^T M^{2p} x = |L x|^2, and M^{2p} has the form of M.
+        factor = (metric if exponent == 0.5 else metric.power(2 * exponent)).factor()[0].T
+    else:
+        factor = power(metric, exponent)
     return np.stack([np.linalg.norm(patches @ factor, axis=-1) for patches in _wrapped_patches(images, patch_size)])
 
 
@@ -97,15 +105,6 @@ def _wrapped_patches(images: np.ndarray, patch_size: int) -> Iterator[np.ndarray
     wrapped = np.pad(images, [(0, 0), (0, 0), (before, after), (before, after)], mode="wrap")
     for image in wrapped[:, None]:
         yield unfold(image, patch_size)[0]
-
-
-def _of_one_group(form: FilterForm, exponent: float) -> np.ndarray:
-    """A factor L `(d, r)` with L L^T = M^{2p}."""
-    groups = form.shape[0]
-    if groups != 1:
-        msg = f"A grouped convolution, with {groups} groups, has no single matrix: pass one without groups."
-        raise InputError(msg)
-    return (form if exponent == 0.5 else form.power(2 * exponent)).factor()[0].T
 
 
 @dataclass(frozen=True)
@@ -246,7 +245,7 @@ def compare_with_edges(
     Raises:
         InputError: no draws.
     """
-    check_draws(draws)
+    check_integer("draws", draws)
     edges = sobel_magnitude(images)
     pictures = filter_magnitude(images, filters.vectors, filters.patch_size)
     drawn = rng.standard_normal((draws, filters.vectors.shape[1]))
@@ -291,12 +290,8 @@ def picked_edges(filters: Eigenfilters, pictures: np.ndarray, images: np.ndarray
         "selectivity": selectivity,
         "gap": np.diag(gaps),
     }
-    eigenvectors = np.arange(count) + 1
-    parts = [
-        {"eigenvector": eigenvectors, "quantity": name, "value": values, "control": to_others if name == "gap" else np.nan}
-        for name, values in measured.items()
-    ]
-    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+    table = pd.DataFrame({"eigenvector": np.arange(count) + 1, **measured}).melt("eigenvector", var_name="quantity")
+    return table.assign(control=np.where(table["quantity"] == "gap", np.tile(to_others, len(measured)), np.nan))
 
 
 def sobel_magnitude(images: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 The checkpoint before the last is kept in case the last one is damaged: each holds a hash of its tensors.
 """
 
-import hashlib
 import json
 import warnings
 from dataclasses import dataclass, field
@@ -15,14 +14,14 @@ from safetensors import SafetensorError
 from torch import nn
 
 from convrfm.errors import ConvRFMError, ConvRFMWarning, StorageError
-from convrfm.system.storage import read_arrays, write_arrays
+from convrfm.system.storage import digest_of, read_arrays, write_arrays
 
 __all__ = ["FORMAT", "Progress", "latest_checkpoint", "previous_path", "weights_of", "write_checkpoint"]
 
 Weights = dict[str, np.ndarray]
 
-FORMAT = 2
-"""Of checkpoints: 1 lacked `Progress.correct`, and is refused."""
+FORMAT = 3
+"""Of checkpoints. Earlier ones are refused: 1 lacked `Progress.correct`, and 2 had another hash of its tensors."""
 
 
 @dataclass
@@ -57,7 +56,7 @@ def write_checkpoint(
     history = [{name: None if value != value else value for name, value in row.items()} for row in progress.rows]
     if path.exists():
         path.replace(previous_path(path))
-    write_arrays(path, arrays, {"identity": identity, "history": json.dumps(history), "digest": _digest(arrays)})
+    write_arrays(path, arrays, {"identity": identity, "history": json.dumps(history), "digest": digest_of({}, arrays)})
 
 
 def previous_path(path: Path) -> Path:
@@ -91,28 +90,19 @@ def latest_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Opt
     return None
 
 
-def _digest(arrays: Weights) -> str:
-    """SHA-256 (hex) of all arrays, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(f"{name}\0".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
-
-
 def _loaded(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
     """Load a checkpoint into network and optimizer, and give the rest; the caller adds what to do about a damaged one."""
     try:
         metadata, arrays = read_arrays(path)
-        if _digest(arrays) != metadata.get("digest"):
-            msg = f"The checkpoint {path} is damaged (its content is not what was written)"
-            raise StorageError(msg)
     except SafetensorError as error:
         msg = f"The checkpoint {path} is damaged ({error})"
         raise StorageError(msg) from error
-    if metadata["identity"] != identity:
+    if metadata.get("identity") != identity:
         msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start over."
         raise ConvRFMError(msg)
+    if metadata["digest"] != digest_of({}, arrays):
+        msg = f"The checkpoint {path} is damaged (its content is not what was written)"
+        raise StorageError(msg)
     groups: dict[str, Weights] = {"weight": {}, "initial": {}, "best": {}, "optimizer": {}}
     for name, array in arrays.items():
         group, rest = name.split("/", 1)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -169,15 +169,12 @@ class CropFlip:
         along = torch.arange(width, device=images.device)
         rows = down + shifts[:, :1]  # (b, h): which row of the image each row of the crop is
         columns = torch.where(flips[:, None], along.flip(0), along) + shifts[:, 1:]  # (b, w)
-        inside = _within(rows, height)[:, None, :, None] & _within(columns, width)[:, None, None, :]
+        nearest_rows, nearest_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        inside = (rows == nearest_rows)[:, None, :, None] & (columns == nearest_columns)[:, None, None, :]
         batch = torch.arange(len(images), device=images.device)[:, None, None]
         # Indices on both sides of the channel axis put it last: (b, h, w, c).
-        moved = images[batch, :, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]]
+        moved = images[batch, :, nearest_rows[:, :, None], nearest_columns[:, None, :]]
         return torch.where(inside, moved.movedim(3, 1), self.border[:, None, None])
-
-
-def _within(positions: torch.Tensor, length: int) -> torch.Tensor:
-    return (positions >= 0) & (positions < length)
 
 
 def train(
@@ -209,7 +206,9 @@ def train(
         log.info("%s goes on from its checkpoint, after epoch %d", description, len(progress.rows) - 1)
     else:
         _note(progress, network, data, settings, 0, float("nan"), device)
-    for epoch in _epochs(progress, settings, f"{description}, epochs", show=show):
+    first = len(progress.rows)
+    left = takewhile(lambda _: not progress.rows[-1]["train_loss"] < settings.stop_below, range(first, settings.epochs + 1))
+    for epoch in track(left, settings.epochs + 1 - first, f"{description}, epochs", show=show):
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(epoch)
         with _dropout_of(seed, epoch, device):
@@ -258,17 +257,6 @@ def _on_device(
     return images, torch.from_numpy(targets.astype(np.float32)).to(device)
 
 
-def _epochs(progress: Progress, settings: TrainingSettings, description: str, *, show: bool) -> Iterator[int]:
-    """The remaining epochs, up to the one that meets `stop_below`."""
-    first = len(progress.rows)
-    if progress.rows[-1]["train_loss"] < settings.stop_below:
-        return
-    for epoch in track(range(first, settings.epochs + 1), settings.epochs + 1 - first, description, show=show):
-        yield epoch
-        if progress.rows[-1]["train_loss"] < settings.stop_below:
-            return
-
-
 @contextmanager
 def _dropout_of(seed: int, epoch: int, device: str) -> Iterator[None]:
     """Seed the generators that dropout draws from, for one epoch; they are put back afterwards."""
@@ -288,7 +276,11 @@ def _epoch(
     """One pass over the images; gives the mean loss over them."""
     rng = generator(seed, "order of the training images", epoch)
     order = torch.from_numpy(rng.permutation(len(images))) if settings.shuffle else torch.arange(len(images))
-    change = _augmentation(images, data, settings, seed, epoch)
+    change = None
+    if settings.augmentation == "crop-flip":
+        border = np.zeros(images.shape[1]) if data.border is None else data.border
+        draws = generator(seed, "augmentation of the training images", epoch)
+        change = CropFlip(len(images), torch.from_numpy(border.astype(np.float32)).to(images.device), draws)
     criterion = nn.functional.mse_loss if settings.loss == "mse" else nn.functional.cross_entropy
     total = 0.0
     network.train()
@@ -302,16 +294,6 @@ def _epoch(
         optimizer.step()
         total += loss.item() * len(batch)
     return total / len(images)
-
-
-def _augmentation(
-    images: torch.Tensor, data: TrainingData, settings: TrainingSettings, seed: int, epoch: int
-) -> CropFlip | None:
-    if settings.augmentation == "none":
-        return None
-    border = np.zeros(images.shape[1], np.float32) if data.border is None else data.border.astype(np.float32)
-    rng = generator(seed, "augmentation of the training images", epoch)
-    return CropFlip(len(images), torch.from_numpy(border).to(images.device), rng)
 
 
 def _note(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from convrfm.replication.claims.claims import Claim, ClaimsError, load_claims, rebuild_command
 from convrfm.replication.claims.evidence import Evidence, Judges, Number, Reading, Rule, bounds, runs_of
-from convrfm.replication.claims.verdicts import Measurement, Verdict, decide, readings_of
+from convrfm.replication.claims.verdicts import Decision, Verdict, decide, readings_of
 from convrfm.replication.figures.figure import figures
 from convrfm.replication.record.received import cost_trouble, open_result, read_parquet, received_record
 
@@ -18,8 +18,8 @@ __all__ = ["Judgement", "all_judges", "check_matched", "judge", "judge_claim", "
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The verdict on one claim under one protocol.
+class Judgement(Decision):
+    """The verdict on one claim under one protocol, and what it rests on, see `Decision`.
 
     Attributes:
         claim: id, such as "A10".
@@ -29,11 +29,6 @@ class Judgement:
         protocol: "published" or "corrected"; None where the claim knows none.
         condition: what has to hold for REPRODUCED.
         failure_means: what it would mean if it failed.
-        verdict: the verdict.
-        reason: one sentence: why this verdict.
-        measurements: what it rests on.
-        number: the measurement that decides, in words, see `Decision`.
-        data: what was measured, in words.
         command: the one command that builds what it rests on.
     """
 
@@ -44,11 +39,6 @@ class Judgement:
     protocol: str | None
     condition: str
     failure_means: str
-    verdict: Verdict
-    reason: str
-    measurements: tuple[Measurement, ...]
-    number: str
-    data: str
     command: str
 
 
@@ -124,11 +114,9 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
         readings += readings_of(claim, judges, evidence)
         skipped |= evidence.skipped
         problems += evidence.problems
-    found = decide(claim, readings, skipped, problems)
-    decided = found.verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
-    decided |= found.verdict in (Verdict.PARTIAL, Verdict.INCONCLUSIVE) and not found.lacking
     where = f" (preset {' or '.join(claim.presets)})" if claim.presets and preset not in claim.presets else ""
     return Judgement(
+        **vars(decide(claim, readings, skipped, problems, f"A decision takes {claim.needs}{where}.")),
         claim=claim.id,
         title=claim.title,
         sentence=f"{claim.sentence} ({claim.where})",
@@ -136,11 +124,6 @@ def judge_claim(claim: Claim, results: Path, protocol: str, preset: str) -> Judg
         protocol=protocol if claim.protocols else None,
         condition=claim.condition_in_words(),
         failure_means=claim.failure_means,
-        verdict=found.verdict,
-        reason=found.reason if decided else f"{found.reason} A decision takes {claim.needs}{where}.".strip(),
-        measurements=found.measurements,
-        number=found.number,
-        data=found.data,
         command=rebuild_command(claim, preset, protocol),
     )
 

@@ -44,7 +44,7 @@ from convrfm.replication.claims.evidence import (
     with_interval,
 )
 
-__all__ = ["Decision", "Measurement", "Verdict", "decide", "measured", "quoted", "readings_of"]
+__all__ = ["Decision", "Measurement", "Verdict", "decide", "quoted", "readings_of"]
 
 ROUNDING = 1e-12
 """Sums of equal numbers differ by less: a mean of 0 that is -1e-17 is 0."""
@@ -102,13 +102,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Decision:
-    """A verdict, why it was found, what it rests on, and whether anything is not decided for want of numbers.
+    """A verdict, why it was found, and what it rests on.
 
     Attributes:
         verdict: the verdict.
         reason: why, in sentences.
         measurements: what it rests on.
-        lacking: whether anything is not decided.
         number: the hard measurement on the paper's data that tells the verdict, see `_telling`: name, value and interval in
             words; empty where there is none.
         data: what was measured, with noise levels, images and seeds, in words; empty where nothing was.
@@ -117,7 +116,6 @@ class Decision:
     verdict: Verdict
     reason: str
     measurements: tuple[Measurement, ...]
-    lacking: bool
     number: str
     data: str
 
@@ -149,15 +147,17 @@ def quoted(rules: Mapping[str, Any], judges: Judges, evidence: Evidence) -> str:
     return "".join(f"\n{line}\n" for line in lines)
 
 
-def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], problems: Iterable[str]) -> Decision:
+def decide(
+    rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], problems: Iterable[str], needs: str = ""
+) -> Decision:
     """Give the verdict on a claim by the rules above.
 
     What two tables show alike, with equal subject, quantity and number, counts once. Parts of figures that were not built are
-    skipped, with the reason; problems are what is not there or cannot be read.
+    skipped, with the reason; problems are what is not there or cannot be read. `needs` is a sentence on what a decision takes,
+    for the reason of a verdict where something is not decided.
     """
     once = {(each.condition, each.on, each.what, repr(each.number)): each for each in reversed(list(readings))}
-    pairs = [(each, rule.conditions[each.condition]) for each in reversed(once.values())]
-    weighed = [_Weighed(each, condition, *measured(condition, each)) for each, condition in pairs]
+    weighed = [_weighed(rule.conditions[each.condition], each) for each in reversed(once.values())]
     spoken_of = [rule.printed] if rule.printed else rule.of
     skipped = {part: reason for part, reason in skipped.items() if not spoken_of or part in spoken_of}
     problems = list(dict.fromkeys(problems))
@@ -165,22 +165,25 @@ def decide(rule: Rule, readings: Iterable[Reading], skipped: Mapping[str, str], 
     open_ones = [each for each in hard if each.measurement.holds is None]
     broken = [each for each in weighed if each.is_broken]
     lacking = bool(problems) or any(each.measurement.margin is None for each in open_ones)
+    verdict = Verdict.UNKNOWN if broken else _verdict(rule, hard, weighed, lacking=lacking, skipped=bool(skipped))
+    decided = verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
+    decided |= verdict in (Verdict.PARTIAL, Verdict.INCONCLUSIVE) and not lacking
     sentences = [
         *(f"A control does not do what it should, and nothing is proved: {_shown(each)}." for each in broken),
         *_counted(hard, open_ones, rule.data),
         *_of_stand_ins(hard, weighed),
         *(f"Skipped, {part}: {reason}".rstrip(".") + "." for part, reason in skipped.items()),
         *(problem.rstrip(".") + "." for problem in problems),
+        *([needs] if needs and not decided else []),
     ]
-    verdict = Verdict.UNKNOWN if broken else _verdict(rule, hard, weighed, lacking=lacking, skipped=bool(skipped))
     telling = _telling(hard, one_is_enough=rule.one_is_enough)
     number = "" if telling is None else _shown(telling)
-    return Decision(verdict, " ".join(sentences), tuple(e.measurement for e in weighed), lacking, number, _scope(hard))
+    return Decision(verdict, " ".join(sentences), tuple(each.measurement for each in weighed), number, _scope(hard))
 
 
 @dataclass(frozen=True)
 class _Weighed:
-    """A reading, its condition, what becomes of it, and why it is not decided, if it is not."""
+    """A reading, its condition, what becomes of it, and why it is not decided, or nothing."""
 
     reading: Reading
     condition: Condition
@@ -198,12 +201,8 @@ class _Weighed:
         return self.measurement.comparable and self.condition.control and self.measurement.holds is not True
 
 
-def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
-    """Hold a reading against its condition.
-
-    Returns:
-        the measurement, and why it is not decided, or nothing.
-    """
+def _weighed(condition: Condition, reading: Reading) -> _Weighed:
+    """Hold a reading against its condition."""
     value, interval, gap, over, unclear = reading.number
     known = math.isfinite(value)
     bound = condition.bound if reading.bound is None else reading.bound
@@ -218,7 +217,7 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
         holds, gap = None, unclear
     elif margin is not None and holds is None:
         gap = f"the interval contains {0 if _meets(condition, margin) else bound:g}"
-    return Measurement(
+    measurement = Measurement(
         what=f"{reading.on}: {reading.what}",
         value=value if known else None,
         unit=condition.unit,
@@ -230,7 +229,8 @@ def measured(condition: Condition, reading: Reading) -> tuple[Measurement, str]:
         comparable=reading.comparable,
         sources=reading.sources,
         over=over if known and interval else "",
-    ), gap
+    )
+    return _Weighed(reading, condition, measurement, gap)
 
 
 def _weigh(condition: Condition, bound: float, value: float, interval: tuple[float, float] | None) -> tuple[float, bool | None]:

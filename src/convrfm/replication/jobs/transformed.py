@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from convrfm.ansatz.filter_forms import FilterForm, filters_by_group
+from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.datasets.transforms import SCALINGS
 from convrfm.numerics.inputs import generator
 from convrfm.pictures.filtering import patch_magnitude, pixel_pearson
@@ -138,7 +138,7 @@ def transform_layers(job: Job) -> None:
         features, metric, followed = kernel
         entering, change = network
         learned = patch_magnitude(features, metric, q, FULL)
-        trained = patch_magnitude(entering, FilterForm(filters_by_group(change)), q, FULL)
+        trained = patch_magnitude(entering, FilterForm.of_filters(change), q, FULL)
         rng = generator(given.seed, "random matrices of Figure 4", layer)
         shape = (1, len(change), len(metric))
         drawn = [patch_magnitude(features, FilterForm(rng.standard_normal(shape)), q, FULL) for _ in range(given.control_draws)]

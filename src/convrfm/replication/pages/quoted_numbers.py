@@ -59,16 +59,19 @@ _FIGURES = (
 _METHODS = ("ConvRFM", "Deep ConvRFM, stage 1", "Deep ConvRFM, stage 2", "CNN (Adam)", "CNN (SGD)")
 
 
-def quoted(root: Path) -> dict[Path, str]:
-    """Fill in the marked numbers of README, CONTRIBUTING and docs of a checkout: the whole content of each such page.
+def quoted(root: Path, **tables: str) -> dict[Path, str]:
+    """Fill in the marked numbers, and tables, of README, CONTRIBUTING and docs: the whole content of each such page.
 
     Raises:
-        ConfigError: a page marks an unknown name, or a number at the start of a line.
+        ConfigError: a page marks an unknown name, or a number at the start of a line; or none marks one of the tables.
     """
     pages = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
     texts = {page: page.read_text(encoding="utf-8") for page in pages if page.exists()}
     marked = {page: text for page, text in texts.items() if _BLOCK.search(text)}
-    numbers = _numbers(root) if marked else {}
+    if missing := tables.keys() - {block["name"] for text in marked.values() for block in _BLOCK.finditer(text)}:
+        msg = f"README and docs have no place for {', '.join(sorted(missing))}: mark one."
+        raise ConfigError(msg)
+    numbers = _numbers(root) | tables if marked else {}
     return {page: _BLOCK.sub(partial(_filled, page, numbers), text) for page, text in marked.items()}
 
 
