@@ -91,6 +91,13 @@ def test_figure_and_caption_show_the_table():
     assert "not comparable with the paper" in written
 
 
+def test_each_of_many_data_sets_has_its_panel():
+    names = ["cifar10", "cifar100", "gtsrb", "mnist", "usps"]
+    many = pd.concat([table().query("dataset == 'cifar10'").assign(dataset=name) for name in names])
+    words = [text.get_text() for text in draw(many, {}).findobj(Text)]
+    assert {"A", "B", "C", "D", "E", "CIFAR-100", "GTSRB", "MNIST", "USPS"} <= set(words)
+
+
 def test_its_runs_are_those_of_the_section_and_of_figure_10():
     plan = plan_of("quick")
     fits = FIGURES["first_layers"].inputs["fits"](plan, {"protocol": "published"})

@@ -74,9 +74,9 @@ class LayerSums:
         self.calls = self.gradients = 0
         self.largest_half = None
 
-    def end(self, scale: float) -> None:
-        """End an update whose gradients were `scale` times too large; arrays that were given out stay unchanged."""
-        sums = self.sums.copy()
+    def end(self, scale: float, *, copy: bool) -> None:
+        """End an update whose gradients were `scale` times too large; `copy` leaves arrays that were given out unchanged."""
+        sums = self.sums.copy() if copy else self.sums
         for block, recent in self.recent.items():
             sums[block] += recent.double().cpu().numpy() / scale**2
         self.sums, self.recent = sums, {}
@@ -157,6 +157,7 @@ class AgopAccumulator:
         self.pictures = all(isinstance(modules[name], nn.Conv2d) for name in self.names)
         self._every = layers is None
         self._layers: dict[str, LayerSums] = {}
+        self._given = False  # whether the arrays of sums have been given out
         self._half_added = False
 
     def update(self, images: Any) -> None:
@@ -187,7 +188,8 @@ class AgopAccumulator:
             raise
         self._half_added = True  # until all sums include this update
         for layer in self._layers.values():
-            layer.end(scale)
+            layer.end(scale, copy=self._given)
+        self._given = False
         if self.mode == "exact":
             self.counts = self.counts + np.bincount(self._blocks_of_images(len(batch)), minlength=self.blocks)
         else:
@@ -225,6 +227,7 @@ class AgopAccumulator:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that was collected, for `load_state`; later updates leave the arrays unchanged."""
+        self._given = True
         found = {"images": np.array(self.images), "counts": self.counts, "settings": self._numbers()}
         for name, layer in self._layers.items():
             kept = (layer.sums, layer.weight.cpu().numpy(), np.array(layer.computed))
@@ -269,6 +272,7 @@ class AgopAccumulator:
             msg = "Nothing has been measured yet: call `update` first."
             raise InputError(msg)
         self._check_whole()
+        self._given = True
         return {
             name: LayerAgop(
                 name, layer.weight.cpu().numpy(), layer.sums, self.counts, self.images, self.mode, computed=layer.computed

@@ -336,7 +336,7 @@ def draw(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skipped
     methods = list(dict.fromkeys(table["method"]))
     looks = zip(methods, style.palette("colorblind", len(methods)), "os^Dv"[: len(methods)], strict=True)
     marks: dict[str, dict[str, Any]] = {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
-    letters = iter("ABCDEF")
+    letters = iter(style.LETTERS)
     with style.figure_style():
         figure = Figure(figsize=(7.2, 6.0 if has_choices else 2.8), layout="constrained")
         heights = (1, 1.25) if has_choices else (1,)
@@ -419,7 +419,7 @@ def caption(table: pd.DataFrame, choices: Mapping[str, Any], protocol: str, skip
         "by draw."
     )
     lines = [opening]
-    letters = iter("ABCDEF")
+    letters = iter(style.LETTERS)
     if choices["task"] in tasks:
         lines += ["", *_of_agop(next(letters), agop_curve(table, choices, protocol), choices)]
     for task in tasks:

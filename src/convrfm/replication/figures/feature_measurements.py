@@ -12,8 +12,9 @@ from convrfm.ansatz.filter_forms import FilterForm
 from convrfm.numerics.inputs import generator
 from convrfm.numerics.patches import windows
 from convrfm.pictures.filtering import Comparison, compare_operators, compare_with_edges, picked_edges, top_eigenfilters
-from convrfm.replication.figures.features import LETTERS, Sheet, table_of
+from convrfm.replication.figures.features import Sheet, table_of
 from convrfm.replication.figures.figure import runs_with
+from convrfm.replication.figures.style import LETTERS
 from convrfm.replication.record.record import run_keys
 from convrfm.replication.record.session import Job
 from convrfm.system.storage import load_arrays, sha256

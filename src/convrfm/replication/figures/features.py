@@ -129,9 +129,6 @@ class FeatureFigure(Model):
         check_among("datasets", self.datasets, "features.tasks", [task.dataset for task in preset.features.tasks])
 
 
-LETTERS = "ABCDEFGH"
-"""Of the panels."""
-
 KERNELS = {"cntk": "CNTK-ConvRFM", "laplace": "Laplace-ConvRFM"}
 
 NEGLIGIBLE = 1e-3
@@ -324,7 +321,7 @@ def draw_data_sets(
         heights = [height(content) for content in shown.values()] + [0.9] * len(skipped)
         figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, name, (dataset, content) in zip(parts, LETTERS, shown.items(), strict=False):
+        for part, name, (dataset, content) in zip(parts, style.LETTERS, shown.items(), strict=False):
             draw(part, content, first_seed(table[table["dataset"] == dataset]))
             letter_part(part, name)
         for part, (dataset, reason) in zip(parts[len(shown) :], skipped.items(), strict=True):

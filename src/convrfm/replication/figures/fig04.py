@@ -105,7 +105,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Pictures], skipped: Mapping
         heights = [2 * (min(1.0, height / width) * 6.4 / columns) + 0.75 for _, height, width in shapes]
         figure = Figure(figsize=(7.2, sum(heights) + 0.3), layout=tight)
         parts = figure.subfigures(len(tasks), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for name, part, task in zip("ABCDEFGHIJ", parts, tasks, strict=False):
+        for name, part, task in zip(style.LETTERS, parts, tasks, strict=False):
             rows = table[table["task"] == task]
             cells = part.subplots(2, columns, squeeze=False)
             first = rows.iloc[0]

@@ -155,7 +155,7 @@ def tidy(runs: Sequence[accuracies.ScoredRun]) -> pd.DataFrame:
             rows.append({**shared, "method": NETWORK_METHODS[keys["optimizer"]], **accuracies.network_row(run)})
     table = pd.DataFrame(rows)
     order = {task: index for index, task in enumerate(TASKS)}
-    table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: "ABC"[i - 1]))
+    table.insert(0, "panel", table["task"].map(order).rank(method="dense").astype(int).map(lambda i: style.LETTERS[i - 1]))
     table["method"] = pd.Categorical(table["method"], _methods(table["method"]), ordered=True)
     table = table.sort_values(["panel", "method", "sigma", "seed"], ignore_index=True).astype({"method": str})
     return accuracies.with_estimates(table, ["task", "sigma"], accuracies.over_cntk)
@@ -222,7 +222,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
             bottom, top = axes[0, index].get_ylim()
             axes[0, index].set(title=heading, ylim=(max(0, bottom), min(101, top)))
             axes[-1, index].set_xlabel(r"noise level $\sigma$")
-            style.letter(axes[0, index], "ABC"[index])
+            style.letter(axes[0, index], style.LETTERS[index])
         handles = [*axes[0, -1].get_legend_handles_labels()[0], *accuracies.interval_handles(table["over"])]
         curves.legend(handles=handles, loc="outside lower center", ncols=3, title=_draws(table))
         # Wider cells for wider images, with room for the titles of narrow ones.
@@ -231,7 +231,7 @@ def draw(table: pd.DataFrame, pictures: Mapping[str, Mapping[str, Any]], skipped
         cells = strip.subplots(1, 3 * len(tasks), squeeze=False, width_ratios=widths)[0]
         for index, task in enumerate(tasks):
             _draw_pictures(cells[3 * index : 3 * index + 3], pictures[task])
-            style.letter(cells[3 * index], "ABCDEF"[len(tasks) + index], offset=-0.08)
+            style.letter(cells[3 * index], style.LETTERS[len(tasks) + index], offset=-0.08)
     return figure
 
 

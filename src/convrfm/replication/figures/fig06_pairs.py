@@ -69,7 +69,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
                 _draw_pairs(axes, own, table[table["task"] == task], task)
         for axes, (task, reason) in zip(panels[len(tasks) :], skipped.items(), strict=True):
             style.write_reason(axes, style.title(task), reason)
-        for axes, name in zip(panels, "ABCDEFGHIJ", strict=False):
+        for axes, name in zip(panels, style.LETTERS, strict=False):
             style.letter(axes, name, offset=-0.07)
         if note := style.starred_note(tasks):
             figure.supxlabel(note, fontsize=7)

@@ -102,7 +102,7 @@ def draw(table: pd.DataFrame, skipped: Mapping[str, str]) -> Figure:
         panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
         for panel, (dataset, reason) in zip(panels, skipped.items(), strict=False):
             style.write_reason(panel, style.short_title(dataset), reason)
-        for panel, (dataset, rows), name in zip(panels[len(skipped) :], parts.items(), "ABC", strict=False):
+        for panel, (dataset, rows), name in zip(panels[len(skipped) :], parts.items(), style.LETTERS, strict=False):
             _draw_data_set(panel, rows)
             panel.set_title(style.with_stand_ins(style.short_title(dataset), [dataset], separator="\n", width=44))
             style.letter(panel, name)

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
+from string import ascii_uppercase
 
 import matplotlib as mpl
 import numpy as np
@@ -15,10 +17,13 @@ from numpy.typing import ArrayLike
 from convrfm.datasets.registry import find_entry
 
 __all__ = [
-    "STAND_INS", "bare", "draw_skipped", "figure_style", "fit_reasons", "in_sentence", "is_stand_in", "letter", "palette",
-    "reservation", "settle_layout", "short_title", "show_picture", "skipped_lines", "stand_in_note", "star", "starred_note",
-    "starred_reservation", "title", "with_stand_ins", "write_reason",
+    "LETTERS", "STAND_INS", "bare", "draw_skipped", "figure_style", "fit_reasons", "in_sentence", "is_stand_in", "letter",
+    "palette", "reservation", "settle_layout", "short_title", "show_picture", "skipped_lines", "stand_in_note", "star",
+    "starred_note", "starred_reservation", "title", "with_stand_ins", "write_reason",
 ]  # fmt: skip
+
+LETTERS = (*ascii_uppercase, *map("".join, product(ascii_uppercase, repeat=2)))
+"""Names of panels: A to Z, then AA to ZZ."""
 
 REASON = "reason"
 """Marks the text of a skipped part among those of its axes."""
