@@ -13,6 +13,7 @@ from convrfm.datasets.registry import CIFAR_WEIGHTS, WEIGHTS
 from convrfm.errors import ConfigError
 from convrfm.replication.config.models import Model
 from convrfm.replication.pages.generate import generated_files, main
+from convrfm.replication.pages.quoted_numbers import quoted
 from convrfm.replication.plan.presets import Config, Preset, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -314,12 +315,11 @@ def test_environment_carries_the_pins_of_the_lock():
         assert "://" not in text
 
 
-def test_a_page_without_its_block_is_refused(tmp_path):
-    for folder in ("envs", "docs"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "docs/configuration.md").write_text("# Configuration\n")
-    with pytest.raises(ValueError, match=r"configuration\.md: missing block 'config'"):
-        generated_files(tmp_path)
+def test_a_table_without_a_place_is_refused(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/configuration.md").write_text("# Configuration\n\n<!-- generated: preset --><!-- /generated -->\n")
+    with pytest.raises(ConfigError, match="README and docs have no place for config: mark one"):
+        quoted(tmp_path, config="| key |", preset="| key |")
 
 
 def test_messages_name_the_file_and_the_key(config):
