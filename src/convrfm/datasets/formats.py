@@ -384,13 +384,28 @@ def _photograph_patches(entry: Entry, located: Located, split: str) -> Split:
 
 
 READERS: dict[str, Reader] = {
-    **dict.fromkeys(("mnist", "qmnist", "emnist-letters"), _idx), **dict.fromkeys(("cifar10", "cifar100"), _cifar),
-    "usps": _usps, "svhn": _svhn, "stl10": _stl10, "pcam": _pcam, "imagenet32": _imagenet32,
-    **dict.fromkeys(("gtsrb", "gtsrb-kaggle"), _gtsrb), "dtd": _dtd, "aircraft": _aircraft, "caltech101": _caltech101,
-    "flowers102": _flowers102, "food101": _food101, "celeba": _celeba, "stanford-cars": _stanford_cars,
-    CLASS_FOLDERS: _class_folders, "imagenette": _imagenette,
-    "digits": _digits, "street-digits": _street_digits, "photographs": _photographs, "photograph-patches": _photograph_patches,
-}  # fmt: skip
+    **dict.fromkeys(("mnist", "qmnist", "emnist-letters"), _idx),
+    **dict.fromkeys(("cifar10", "cifar100"), _cifar),
+    "usps": _usps,
+    "svhn": _svhn,
+    "stl10": _stl10,
+    "pcam": _pcam,
+    "imagenet32": _imagenet32,
+    **dict.fromkeys(("gtsrb", "gtsrb-kaggle"), _gtsrb),
+    "dtd": _dtd,
+    "aircraft": _aircraft,
+    "caltech101": _caltech101,
+    "flowers102": _flowers102,
+    "food101": _food101,
+    "celeba": _celeba,
+    "stanford-cars": _stanford_cars,
+    CLASS_FOLDERS: _class_folders,
+    "imagenette": _imagenette,
+    "digits": _digits,
+    "street-digits": _street_digits,
+    "photographs": _photographs,
+    "photograph-patches": _photograph_patches,
+}
 """By the reader of a layout, which is `Entry.reader` or the name of the data set in the official one."""
 
 

@@ -92,10 +92,15 @@ def measure_network(job: Job) -> None:
     found = {"trained": trained, "initial": initial}
     passes = {when: next(iter(layers.values())).images / len(images) for when, layers in found.items()}
     job.finish(
-        table, {**_arrays(trained, "trained"), **_arrays(initial, "initial")}, seed=given.seed, protocol=given.protocol,
-        device=device, passes_over_images=passes, measured_on=f"{given.part} images",
+        table,
+        {**_arrays(trained, "trained"), **_arrays(initial, "initial")},
+        seed=given.seed,
+        protocol=given.protocol,
+        device=device,
+        passes_over_images=passes,
+        measured_on=f"{given.part} images",
         accuracy=None if accuracy is None else accuracy._asdict(),
-    )  # fmt: skip
+    )
 
 
 class Accuracy(NamedTuple):

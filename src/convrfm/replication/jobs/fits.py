@@ -57,10 +57,18 @@ def fit_task(job: Job) -> None:
     if rounds:
         job.recorder.notes["rounds"] = {path.as_posix(): sha256(path) for path in rounds}
     job.finish(
-        history, _arrays(stages), seed=given.seed, protocol=given.protocol, backend=fit.kernel.backend,
-        images_fitted=len(fit.data.fit), image_dtype=str(fit.data.train.dtype), singularity=SINGULARITY[fit.data.train.dtype],
-        rfm=asdict(fit.settings), deep=asdict(fit.deep), solves=_solves(history.to_dict("records")),
-    )  # fmt: skip
+        history,
+        _arrays(stages),
+        seed=given.seed,
+        protocol=given.protocol,
+        backend=fit.kernel.backend,
+        images_fitted=len(fit.data.fit),
+        image_dtype=str(fit.data.train.dtype),
+        singularity=SINGULARITY[fit.data.train.dtype],
+        rfm=asdict(fit.settings),
+        deep=asdict(fit.deep),
+        solves=_solves(history.to_dict("records")),
+    )
 
 
 def fill_gram(job: Job) -> None:
@@ -158,9 +166,13 @@ def task_data(images: TaskImages, selection: str, seed: int) -> StageData:
     """The images of a task, with the part that validates held out, if `selection` is "validation" and not "test"."""
     held_out = held_out_part(images.train_labels, selection, seed)
     return StageData(
-        train=images.train, labels=images.train_labels, classes=images.outputs,
-        fit=np.setdiff1d(np.arange(len(images.train)), held_out), test=images.test, test_labels=images.test_labels,
-    )  # fmt: skip
+        train=images.train,
+        labels=images.train_labels,
+        classes=images.outputs,
+        fit=np.setdiff1d(np.arange(len(images.train)), held_out),
+        test=images.test,
+        test_labels=images.test_labels,
+    )
 
 
 def note_backend(job: Job) -> None:
@@ -200,11 +212,17 @@ def fit_metric(job: Job) -> None:
     arrays = {f"metric/{t}": metric for t, metric in enumerate(result.metrics) if metric is not None}
     correct = {f"correct/0/{t}": found for t, found in enumerate(result.correct)}
     job.finish(
-        result.history, {**arrays, "best": arrays[f"metric/{best['round']}"], **correct}, seed=given.seed,
-        protocol=given.protocol, backend=kernel.backend, singularity=SINGULARITY[data.train.dtype], rfm=asdict(settings),
-        best_round=int(best["round"]), best_round_test_accuracy=float(best["test_accuracy"]),
+        result.history,
+        {**arrays, "best": arrays[f"metric/{best['round']}"], **correct},
+        seed=given.seed,
+        protocol=given.protocol,
+        backend=kernel.backend,
+        singularity=SINGULARITY[data.train.dtype],
+        rfm=asdict(settings),
+        best_round=int(best["round"]),
+        best_round_test_accuracy=float(best["test_accuracy"]),
         round_0_test_accuracy=float(result.history.loc[result.history["round"] == 0, "test_accuracy"].max()),
-    )  # fmt: skip
+    )
 
 
 def _feature_kernel(given: FeatureFitSettings) -> ConvolutionalKernel:

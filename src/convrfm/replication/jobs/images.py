@@ -69,8 +69,12 @@ def prepare_images(job: Job) -> None:
     if chosen.drawn_from:
         job.recorder.notes["drawn_from"] = {part: list(counts) for part, counts in chosen.drawn_from.items()}
     job.finish(
-        pd.DataFrame(rows, columns=["split", "label", "count"]), arrays, seed=given.seed, protocol=given.protocol,
+        pd.DataFrame(rows, columns=["split", "label", "count"]),
+        arrays,
+        seed=given.seed,
+        protocol=given.protocol,
         outputs_per_image=int(parts["train"].targets.shape[1]),
-        drawn_with_replacement=given.resampled and given.protocol == "published", test_from_train=chosen.test_from_train,
+        drawn_with_replacement=given.resampled and given.protocol == "published",
+        test_from_train=chosen.test_from_train,
         class_sorted=list(entry.class_sorted),
-    )  # fmt: skip
+    )

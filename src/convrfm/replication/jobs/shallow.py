@@ -34,12 +34,18 @@ def train_and_measure(job: Job) -> None:
     data, classes = _training_data(job)
     settings = TrainingSettings(
         **given.model_dump(include={"learning_rate", "epochs", "batch_size", "evaluate_every", "stop_below"}),
-        optimizer="adam", shuffle=True, loss="cross-entropy", keep="best",
-    )  # fmt: skip
+        optimizer="adam",
+        shuffle=True,
+        loss="cross-entropy",
+        keep="best",
+    )
     network = ShallowCNN(
-        given.architecture, data.images.shape[1:], classes, generator=torch.Generator().manual_seed(given.seed),
+        given.architecture,
+        data.images.shape[1:],
+        classes,
+        generator=torch.Generator().manual_seed(given.seed),
         **given.model_dump(include={"width", "patch_size", "first_std", "later_std"}),
-    )  # fmt: skip
+    )
     description = f"{given.dataset} {given.architecture} q = {given.patch_size}"
     result = train_resumably(job, network, data, settings, device=device, description=description)
     tables = [result.history.melt("epoch", var_name="quantity").dropna(subset="value").assign(when="training")]
@@ -50,13 +56,22 @@ def train_and_measure(job: Job) -> None:
         tables.append(summarise(found, initial=initial, seed=given.seed).assign(when=when, epoch=epoch))
     history = result.history.set_index("epoch")
     job.finish(
-        pd.concat(tables, ignore_index=True), weight_arrays(result), seed=given.seed, protocol=given.protocol, device=device,
-        training=asdict(settings), chosen_by=next(iter(data.parts)), images_trained_on=len(data.images),
-        images_tested_on=len(data.parts["test"][1]), classes=classes, best_epoch=result.kept_epoch,
-        best_epoch_test_accuracy=float(history.loc[result.kept_epoch, "test_accuracy"]), last_epoch=int(history.index[-1]),
+        pd.concat(tables, ignore_index=True),
+        weight_arrays(result),
+        seed=given.seed,
+        protocol=given.protocol,
+        device=device,
+        training=asdict(settings),
+        chosen_by=next(iter(data.parts)),
+        images_trained_on=len(data.images),
+        images_tested_on=len(data.parts["test"][1]),
+        classes=classes,
+        best_epoch=result.kept_epoch,
+        best_epoch_test_accuracy=float(history.loc[result.kept_epoch, "test_accuracy"]),
+        last_epoch=int(history.index[-1]),
         last_epoch_test_accuracy=float(history["test_accuracy"].iloc[-1]),
         last_epoch_train_loss=float(history["train_loss"].iloc[-1]),
-    )  # fmt: skip
+    )
 
 
 def _training_data(job: Job) -> tuple[TrainingData, int]:

@@ -77,10 +77,13 @@ def read_task_images(job: Job, given: OfTask | OfImages) -> TaskImages:
         draw = LocalSignalDraw.from_arrays(load_arrays(job.input("draw")))
         noise_std = TASKS[given.task](given.sigma)
         return TaskImages(
-            draw.train.images(noise_std)[: given.n_train], draw.train.labels[: given.n_train],
-            draw.test.images(noise_std)[: given.n_test], draw.test.labels[: given.n_test],
-            outputs=int(max(draw.train.labels.max(), draw.test.labels.max())) + 1, title=f"{given.task} sigma {given.sigma:g}",
-        )  # fmt: skip
+            draw.train.images(noise_std)[: given.n_train],
+            draw.train.labels[: given.n_train],
+            draw.test.images(noise_std)[: given.n_test],
+            draw.test.labels[: given.n_test],
+            outputs=int(max(draw.train.labels.max(), draw.test.labels.max())) + 1,
+            title=f"{given.task} sigma {given.sigma:g}",
+        )
     return prepared_images(job, f"{find_entry(given.dataset).title}, classes {given.classes}")
 
 
@@ -88,6 +91,10 @@ def prepared_images(job: Job, title: str) -> TaskImages:
     """Read the input `images` of a job, from `prepare`."""
     prepared = load_arrays(job.input("images"))
     return TaskImages(
-        prepared["train/images"], prepared["train/labels"], prepared["test/images"], prepared["test/labels"],
-        outputs=prepared["train/targets"].shape[1], title=title,
-    )  # fmt: skip
+        prepared["train/images"],
+        prepared["train/labels"],
+        prepared["test/images"],
+        prepared["test/labels"],
+        outputs=prepared["train/targets"].shape[1],
+        title=title,
+    )

@@ -76,10 +76,14 @@ def write_training(
     if chosen_by is not None:
         job.recorder.notes |= {"best_epoch": int(best["epoch"]), "best_epoch_test_accuracy": float(best["test_accuracy"])}
     job.finish(
-        result.history, {**weight_arrays(result), "correct": result.correct[int(best["epoch"])]["test"]},
-        seed=job.settings["seed"], protocol=job.settings["protocol"], device=device, training=asdict(settings),
+        result.history,
+        {**weight_arrays(result), "correct": result.correct[int(best["epoch"])]["test"]},
+        seed=job.settings["seed"],
+        protocol=job.settings["protocol"],
+        device=device,
+        training=asdict(settings),
         last_epoch_test_accuracy=float(trained["test_accuracy"].iloc[-1]),
-    )  # fmt: skip
+    )
 
 
 def weight_arrays(result: TrainingResult) -> dict[str, np.ndarray]:

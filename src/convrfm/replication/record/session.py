@@ -199,9 +199,13 @@ def _logging_to(path: Path) -> Iterator[None]:
     """Send log lines and warnings to a file; report a failure on stderr, in one sentence if it is an error of ours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
-        filename=path, filemode="w", encoding="utf-8", level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
+        filename=path,
+        filemode="w",
+        encoding="utf-8",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
         force=True,
-    )  # fmt: skip
+    )
     logging.captureWarnings(capture=True)
     warnings.simplefilter("default")
     try:
