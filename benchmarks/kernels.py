@@ -99,9 +99,9 @@ def our_agop(n: int, points: int, repetitions: int, learned: bool) -> list[float
     return seconds(lambda: kernel.patch_agop(pictures, pictures[:points], alpha, under), repetitions)
 
 
-def metric() -> np.ndarray:
+def metric(channels: int = CHANNELS) -> np.ndarray:
     """A random metric."""
-    factor = np.random.default_rng(2).standard_normal((CHANNELS * PATCH_SIZE**2,) * 2)
+    factor = np.random.default_rng(2).standard_normal((channels * PATCH_SIZE**2,) * 2)
     return factor @ factor.T
 
 
@@ -146,8 +146,7 @@ def outputs_rows(small: bool) -> list[str]:
     """Times of a patch-AGOP by the number of outputs, as a table; on features of 64 channels, as of a second layer."""
     counts, n = (10, 26, 43, 100), 40 if small else 400
     features, kernel = np.random.default_rng(3).random((n, 64, 26, 26), dtype=np.float32), CNTK(depth=2, patch_size=PATCH_SIZE)
-    factor = np.random.default_rng(2).standard_normal((64 * PATCH_SIZE**2,) * 2)
-    images = kernel.prepare(features, factor @ factor.T)
+    images = kernel.prepare(features, metric(64))
     points = images.take(slice(n // 5))
     measured = [seconds(lambda o=outputs: kernel.patch_agop(images, points, coefficients(n, o)), 3) for outputs in counts]
     medians = [f"{statistics.median(each):.2f} ({min(each):.2f}-{max(each):.2f})" for each in measured]
@@ -257,8 +256,8 @@ The Gram matrix runs at {rate:.0f} GFLOP/s, {share:.0%} of the {peak:.0f} GFLOP/
 the first two caches, and only half of the operations are fused multiply-adds, which the peak assumes. A third of the time of
 the AGOP is the product over images and outputs, which runs near the machine's peak.
 
-A patch-AGOP of 400 images of 64 channels and 26 x 26 pixels at 80 points, under a metric, by outputs, such as classes. From
-some number on, the gradients' products are formed by pairs of images, whose number does not depend on the outputs:
+A patch-AGOP of 400 images of 64 channels and 26 x 26 pixels at 80 points, under a metric, by the number of outputs (classes).
+With many outputs it is computed from pairs of images, and no longer takes longer with more of them:
 
 {outputs}
 

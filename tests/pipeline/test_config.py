@@ -318,7 +318,7 @@ def test_environment_carries_the_pins_of_the_lock():
 def test_a_table_without_a_place_is_refused(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/configuration.md").write_text("# Configuration\n\n<!-- generated: preset --><!-- /generated -->\n")
-    with pytest.raises(ConfigError, match="README and docs have no place for config: mark one"):
+    with pytest.raises(ConfigError, match="No generated block for config: add one to the README or the docs"):
         quoted(tmp_path, config="| key |", preset="| key |")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from convrfm.datasets.registry import find_entry
 from convrfm.replication.figures.figure import FigureSpec, read_recorded_runs, read_runs, runs_with
 from convrfm.replication.record.closure import import_closure
 from convrfm.replication.record.record import RUN_FILES, Recorder
@@ -21,9 +22,8 @@ def figure(folder, needs, **states):
     paths = []
     for name, state in states.items():
         paths.append(folder / name / "state.json")
-        write_json(
-            paths[-1], {"dataset": name, "state": state, "reason": f"{name} is {state}: no such file.", "remedy": "Do this."}
-        )
+        reason = f"{find_entry(name).title} is {state}: no such file."
+        write_json(paths[-1], {"dataset": name, "state": state, "reason": reason, "remedy": "Do this."})
     forms = ("png", "pdf", "parquet", "csv", "md")
     outputs = {**{form: folder / f"figure.{form}" for form in forms}, "record": folder / "figure.json"}
     settings = {"protocol": "published", "needs": needs}
@@ -49,11 +49,14 @@ def must_not_draw(job, skipped):
     [
         ({}, "Without nothing.\n", {}),
         ({"svhn": "present"}, "Without nothing.\n", {}),
-        ({"mnist": "corrupt"}, "Without both.\n\n- mnist is corrupt: no such file. Do this.\n", {"both": "mnist is corrupt"}),
+        ({"mnist": "corrupt"}, "Without both.\n\n- MNIST is corrupt: no such file. Do this.\n", {"both": "MNIST is corrupt"}),
         (
             {"mnist": "absent", "svhn": "absent"},
-            "Without svhn, both.\n\n- mnist is absent: no such file. Do this.\n\n- svhn is absent: no such file. Do this.\n",
-            {"svhn": "svhn is absent", "both": "mnist is absent; svhn is absent"},
+            (
+                "Without svhn, both.\n\n- MNIST is absent: no such file. Do this.\n"
+                "\n- SVHN, cropped digits is absent: no such file. Do this.\n"
+            ),
+            {"svhn": "SVHN, cropped digits is absent", "both": "MNIST is absent; SVHN, cropped digits is absent"},
         ),
     ],
 )
@@ -71,8 +74,8 @@ def test_where_nothing_is_there_all_files_say_so(tmp_path):
     job = figure(tmp_path, {"svhn": ["svhn"], "pair": ["mnist"]}, svhn="absent", mnist="absent")
     must_not_draw(job)
     assert job.outputs["md"].read_text() == (
-        "**Figure 13: SKIPPED**\n\nsvhn: SKIPPED (svhn is absent)\n\npair: SKIPPED (mnist is absent)\n"
-        "\n- svhn is absent: no such file. Do this.\n\n- mnist is absent: no such file. Do this.\n"
+        "**Figure 13: SKIPPED**\n\nsvhn: SKIPPED (SVHN, cropped digits is absent)\n\npair: SKIPPED (MNIST is absent)\n"
+        "\n- SVHN, cropped digits is absent: no such file. Do this.\n\n- MNIST is absent: no such file. Do this.\n"
     )
     table = pd.read_parquet(job.outputs["parquet"])
     assert table["part"].tolist() == ["svhn", "pair"]

@@ -451,7 +451,7 @@ def agop_sum(train: Prepared, points: Prepared, alpha: np.ndarray, spec: Spec, m
 
 
 def _contraction(alpha: np.ndarray, points: int, rank: int, row_weight: float, memory: int) -> tuple[Callable[..., None], int]:
-    """The cheaper way to contract gradients, and its operations at a position, about, on 4 bytes each."""
+    """The cheaper way to contract the gradients, and roughly how many 4-byte operations it takes at a position."""
     n, outputs = alpha.shape
     by_output = points * outputs * rank * (2 * n + rank) * alpha.itemsize // 4
     # Products in float64, and a transposition.

@@ -100,7 +100,7 @@ def _loaded(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, id
     if metadata.get("identity") != identity:
         msg = f"The checkpoint {path} belongs to other data, settings or sizes: delete it to start over."
         raise ConvRFMError(msg)
-    if metadata["digest"] != digest_of({}, arrays):
+    if metadata.get("digest") != digest_of({}, arrays):
         msg = f"The checkpoint {path} is damaged (its content is not what was written)"
         raise StorageError(msg)
     groups: dict[str, Weights] = {"weight": {}, "initial": {}, "best": {}, "optimizer": {}}

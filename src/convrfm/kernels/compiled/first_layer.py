@@ -11,13 +11,13 @@ sum is a matrix product whose left factor alpha_io a[z, i, u] would be larger th
 `OUTPUTS` outputs and two vectors of the patch at a time. The outer products of the gradients are added up position by position,
 while these are in the cache: in the arithmetic of the images within a position, in float64 over positions.
 
-With many outputs, their sum at a position costs less by pairs of training images. For patches X of these and Z of the points,
-in the rows of matrices, and with entries a[z, i] and b[z, i] at the position,
+With many outputs, their sum at a position is cheaper to compute from pairs of training images. With the patches of these as
+the rows of X, those of the points as the rows of Z, and the entries a[z, i] and b[z, i] at the position,
 
     sum_o G_o^T G_o = X^T C X + W^T Z + Z^T W,   C[i, j] = sum_z a[z, i] a[z, j] sum_o alpha[i, o] alpha[j, o],
     W = D X + diag(sum_o B[z, o]^2) Z / 2,       D[z, i] = a[z, i] sum_o alpha[i, o] B[z, o],   B = b alpha.
 
-Its terms cancel more than those of the gradients, and so it is computed in float64.
+This sum suffers from more cancellation than the gradients themselves, and is computed in float64.
 """
 
 from typing import NamedTuple
@@ -431,9 +431,9 @@ def _make(stamp: str):
 
     @compiled(parallel=True)
     def contract_pairs(row_weight, alpha, products, d_s, d_row, all_positions, first, patches, own, totals):
-        """Do what `contract` does by pairs of training images; alpha is in float64, and `products` is alpha alpha^T.
+        """The same as `contract`, from pairs of training images; alpha is in float64, and `products` is alpha alpha^T.
 
-        It adds to both triangles of totals.
+        Both triangles of totals are added to.
         """
         assert stamp
         lanes = VECTOR_BYTES // d_s.itemsize

@@ -402,10 +402,11 @@ def across_data_sets(claim: Rule, found: Evidence) -> Iterator[Reading]:
             number = _share([gains[task][method] for task in tasks], claim.conditions["tasks"])
             what = f"share on which {method} exceeds CNTK{by}"
             yield found.reading(rows, "tasks", on, what, number._replace(gap=few or number.gap))
-        of_network = [task for task in tasks if (own := gains[task]["CNN"].interval) is not None and own[0] > 0]
+        of_cnn = {task: gains[task]["CNN"].interval for task in tasks}
+        of_network = [task for task, interval in of_cnn.items() if interval is not None and interval[0] > 0]
         compared = [gains[task][method] for task in of_network for method in LEARNERS]
         number = _share(compared, claim.conditions["where_networks_gain"])
-        unknown = [task for task in tasks if gains[task]["CNN"].interval is None]
+        unknown = [task for task, interval in of_cnn.items() if interval is None]
         gap = number.gap
         if unknown:
             gap = f"whether the network exceeds CNTK is not known on {', '.join(map(style.short_title, unknown))}"

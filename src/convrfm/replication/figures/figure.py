@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from convrfm.datasets.registry import find_entry
 from convrfm.replication import figures as package
 from convrfm.replication.claims.evidence import Evidence, Judges
 from convrfm.replication.claims.verdicts import quoted
@@ -142,8 +143,8 @@ def _skipped_parts(job: Job) -> tuple[dict[str, str], dict[str, str]]:
     """What the skipped parts of a figure lack, and, by data set, why that is absent with the remedy; the record notes both."""
     states = [read_state(path) for path in job.inputs.get("states", [])]
     gone = {state["dataset"]: state for state in states if state["state"] != "present"}
-    titles = {name: state["reason"].partition(": ")[0].rstrip(".") for name, state in gone.items()}  # "MNIST is absent"
-    lacking = {part: [titles[name] for name in names if name in gone] for part, names in job.settings["needs"].items()}
+    short = {name: f"{find_entry(name).title} is {state['state']}" for name, state in gone.items()}
+    lacking = {part: [short[name] for name in names if name in gone] for part, names in job.settings["needs"].items()}
     skipped = {part: "; ".join(what) for part, what in lacking.items() if what}
     absent = {name: f"{state['reason']} {state['remedy']}" for name, state in gone.items()}
     job.recorder.notes |= {"skipped": skipped, "absent": absent}

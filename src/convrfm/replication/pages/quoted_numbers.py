@@ -69,7 +69,7 @@ def quoted(root: Path, **tables: str) -> dict[Path, str]:
     texts = {page: page.read_text(encoding="utf-8") for page in pages if page.exists()}
     marked = {page: text for page, text in texts.items() if _BLOCK.search(text)}
     if missing := tables.keys() - {block["name"] for text in marked.values() for block in _BLOCK.finditer(text)}:
-        msg = f"README and docs have no place for {', '.join(sorted(missing))}: mark one."
+        msg = f"No generated block for {', '.join(sorted(missing))}: add one to the README or the docs."
         raise ConfigError(msg)
     numbers = _numbers(root) | tables if marked else {}
     return {page: _BLOCK.sub(partial(_filled, page, numbers), text) for page, text in marked.items()}
