@@ -199,7 +199,7 @@ def test_functions_to_rounding(dtype, tolerance):
         for i in range(0, len(r), lanes):
             one = simd.full(r, 1.0)
             value = simd.load(r, i)
-            k, _, angle, _, _ = sweeps._activate(value, one, one, True, simd.full(r, 0.0))
+            k, _, angle, _, _ = sweeps._activate(value, one, one, one, True, simd.full(r, 0.0))
             simd.store(kappa0, i, angle)
             simd.store(kappa1, i, k)
             simd.store(exponential, i, simd.exp2_of_minus(simd.load(x, i)))

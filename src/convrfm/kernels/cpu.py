@@ -324,7 +324,14 @@ def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec, collinear: flo
         positions=left.norms.shape[1],
         row=np.ascontiguousarray(left.norms).reshape(-1),
         column=_interleaved(right.norms),
+        inverse_row=_inverses(left.norms).reshape(-1),
+        inverse_column=_interleaved(_inverses(right.norms)),
     )
+
+
+def _inverses(norms: np.ndarray) -> np.ndarray:
+    """1 / norms, and 0 where they are 0."""
+    return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
 
 
 def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:
@@ -366,7 +373,7 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
     rows, columns = prepared.positions
     itemsize = prepared.images.itemsize
     kept = sum(array.nbytes for array in (prepared.patches, prepared.products) if array is not None)
-    # For each image: what the row and the block of a column hold, then norms of both.
+    # For each image: what the row and the block of a column hold, then the norms of a column, and inverses of both.
     if prepared.pieces is not None:  # of rows, a few are held at a time
         per_image = math.prod(prepared.shape) + ROWS_OF_PRODUCTS * rows * columns
         kept += 0 if prepared.products is not None else ROWS_OF_PRODUCTS * _product_bytes(prepared)
@@ -374,7 +381,7 @@ def gram_side(prepared: Prepared, spec: Spec, memory: int) -> int:
         per_image = (2 if prepared.patches is not None else 5) * rows * columns * prepared.rank
     else:
         per_image = 2 * math.prod(prepared.shape)
-    per_image += 2 * prepared.norms.shape[1]
+    per_image += 3 * prepared.norms.shape[1]
     side = min(LARGEST_SIDE, largest_side(per_image * itemsize, itemsize, max(0, memory - kept)))
     whole = lanes(prepared.images.dtype)
     if prepared.pieces is not None and side >= COLUMNS_OF_PRODUCTS:

@@ -26,7 +26,20 @@ import numba
 import numpy as np
 
 from convrfm.kernels.compiled import SOURCES, compiled
-from convrfm.kernels.compiled.simd import VECTOR_BYTES, broadcast, copy, fma, full, load, room, store, total
+from convrfm.kernels.compiled.simd import (
+    broadcast,
+    copy,
+    fma,
+    full,
+    lanes_of,
+    load,
+    repeated,
+    room,
+    slide,
+    store,
+    sum_rows,
+    total,
+)
 
 __all__ = [
     "COVARIANCES", "GROUP", "OUTPUTS", "PATCHES", "PIXELS", "Operands", "contract", "contract_pairs", "covariances", "fill",
@@ -37,10 +50,9 @@ __all__ = [
 PIXELS, PATCHES, COVARIANCES = 0, 1, 2
 """What the rows and columns hold: `(channels, height, width)`; `(positions, rank)`; or s itself, see `fill`."""
 
-GROUP = 8
-"""Rows handled together where patches are multiplied, which reads the columns once for all."""
+GROUP = 4
+"""Rows whose pixels or patches are multiplied together, which reads the columns once for all."""
 
-CHUNK = 32  # positions for which the patches of a block stay in the first caches, while the rows of a group pass
 ROWS = 8  # rows of an outer product handled together
 SMALL = 10**6  # multiplications in a product of matrices up to which OpenBLAS copies none of them
 
@@ -64,58 +76,16 @@ class Operands(NamedTuple):
 
 
 @numba.njit
-def _pixel_row(x, x_start, z, z_start, width, channels, pixels, squared, out, place):
-    """Products of one row of pixels with those of a block of columns, or squared differences, summed over channels."""
-    lanes = VECTOR_BYTES // z.itemsize
-    for p in range(width):
-        total = full(z, 0.0)
-        for k in range(p, p + channels * pixels, pixels):
-            other, own = load(z, z_start + k * lanes), broadcast(x, x_start + k)
-            if squared:
-                difference = other - own
-                total = fma(difference, difference, total)
-            else:
-                total = fma(other, own, total)
-        store(out, place + p * lanes, total)
+def _products(x, starts, z, z_start, entries, of_position, of_entry, squared, first, last, out, place, size):
+    """Products of vectors of four rows with those of a block of columns, or squared distances, at positions first ... last - 1.
 
-
-@numba.njit
-def _pixel_maps(x, x_start, z, z_start, shape, window, squared, room, out):
-    """Compute s at all positions of one row and a block of columns, from window sums over products of pixels."""
-    channels, height, width = shape
-    q, lanes = len(window), VECTOR_BYTES // z.itemsize
-    stride, columns = width * lanes, width - q + 1
-    row_sums = q * stride  # after the last q rows of products
-    for newest in range(height):
-        _pixel_row(
-            x, x_start + newest * width, z, z_start + newest * stride, width, channels, height * width, squared,
-            room, newest % q * stride,
-        )  # fmt: skip
-        if newest < q - 1:
-            continue
-        for place in range(0, stride, lanes):
-            total = load(room, place)
-            for i in range(1, q):
-                total = total + load(room, place + i * stride)
-            store(room, row_sums + place, total)
-        first = (newest - q + 1) * columns * lanes
-        for place in range(0, columns * lanes, lanes):
-            total = load(room, row_sums + place)
-            for j in range(1, q):
-                total = total + load(room, row_sums + place + j * lanes)
-            store(out, first + place, total)
-
-
-@numba.njit
-def _patch_maps(x, starts, z, z_start, first, last, rank, squared, out, place, size):
-    """Products of patches first ... last - 1 of four rows with a block of columns, or squared distances.
-
-    The maps of the four rows start at out[place] and lie `size` apart.
+    Entry k of the vector at position p lies `p of_position + k of_entry` after its image starts. The products at position 0
+    would start at out[place] for the first row, and `size` further for each of the others.
     """
-    lanes = VECTOR_BYTES // z.itemsize
+    lanes = lanes_of(z)
     for p in range(first, last):
         a, b, c, d = full(z, 0.0), full(z, 0.0), full(z, 0.0), full(z, 0.0)
-        for k in range(p * rank, (p + 1) * rank):
+        for k in range(p * of_position, p * of_position + entries * of_entry, of_entry):
             other = load(z, z_start + k * lanes)
             e, f = broadcast(x, starts[0] + k), broadcast(x, starts[1] + k)
             g, h = broadcast(x, starts[2] + k), broadcast(x, starts[3] + k)
@@ -131,9 +101,31 @@ def _patch_maps(x, starts, z, z_start, first, last, rank, squared, out, place, s
 
 
 @numba.njit
+def _pixel_maps(x, starts, z, z_start, shape, window, squared, room, out, size):
+    """Compute s at all positions of four rows and a block of columns, from window sums over products of pixels."""
+    channels, height, width = shape
+    q, lanes = len(window), lanes_of(z)
+    stride, columns = width * lanes, width - q + 1
+    for newest in range(height):
+        first, place = newest * width, (newest % q - newest) * stride
+        _products(
+            x, starts, z, z_start, channels, 1, height * width, squared, first, first + width, room, place, q * stride
+        )  # fmt: skip
+        if newest < q - 1:
+            continue
+        for row in range(GROUP):
+            held = repeated(full(z, 0.0), window[1:])
+            place = row * size + ((newest - q + 1) * columns - q + 1) * lanes
+            for p in range(width):
+                window_sum, held = slide(held, sum_rows(room, row * q * stride + p * lanes, stride, window))
+                if p >= q - 1:
+                    store(out, place + p * lanes, window_sum)
+
+
+@numba.njit
 def group_size(operands):
     """Rows to pass to `fill` together."""
-    return GROUP if operands.kind == PATCHES else 1
+    return 1 if operands.kind == COVARIANCES else GROUP
 
 
 @numba.njit
@@ -151,7 +143,7 @@ def groups_of(tasks, thread, threads, operands):
 @numba.njit
 def room_size(operands, window):
     """Vectors of room that `fill` needs."""
-    return (len(window) + 1) * operands.width
+    return GROUP * len(window) * operands.width
 
 
 @numba.njit
@@ -168,27 +160,22 @@ def fill(operands, window, first, last, block, squared, products, out):
     The rows are first ... last - 1, at most `group_size`. `window` is a tuple of q entries, whose length is known to the
     compiler. `products` has room for `room_size` vectors, and out is filled with `(rows, positions, lanes)`.
     """
-    lanes = VECTOR_BYTES // out.itemsize
+    lanes = lanes_of(out)
     rows, row_size = operands.rows, operands.row_size
     shape = (operands.channels, operands.height, operands.width)
     of_block = block * operands.column_size
     height, width = positions_of(operands, window)
     positions = height * width
     size = positions * lanes
-    if operands.kind == PIXELS:
-        _pixel_maps(rows, first * row_size, operands.columns, of_block, shape, window, squared, products, out)
-    elif operands.kind == PATCHES:
-        rank, end = row_size // positions, last - 1
-        for chunk in range(0, positions, CHUNK):
-            for row in range(first, last, 4):
-                starts = (
-                    row * row_size, min(row + 1, end) * row_size, min(row + 2, end) * row_size,
-                    min(row + 3, end) * row_size,
-                )  # fmt: skip
-                _patch_maps(
-                    rows, starts, operands.columns, of_block, chunk, min(chunk + CHUNK, positions), rank, squared,
-                    out, (row - first) * size, size,
-                )  # fmt: skip
+    if operands.kind != COVARIANCES:
+        starts = (
+            first * row_size, min(first + 1, last - 1) * row_size, min(first + 2, last - 1) * row_size, (last - 1) * row_size,
+        )  # fmt: skip
+        if operands.kind == PIXELS:
+            _pixel_maps(rows, starts, operands.columns, of_block, shape, window, squared, products, out, size)
+        else:
+            rank = row_size // positions
+            _products(rows, starts, operands.columns, of_block, rank, rank, 1, squared, 0, positions, out, 0, size)
     else:
         n = len(rows) // (positions * row_size)
         for p in range(positions):
@@ -198,7 +185,7 @@ def fill(operands, window, first, last, block, squared, products, out):
 @numba.njit
 def _gradient(derivative, first, n, x, start, k, weights, outputs, o, of_row, row_place, z, out, place):
     """Two vectors of the gradients of outputs o ... o + `OUTPUTS` - 1 at one point and position."""
-    lanes = VECTOR_BYTES // out.itemsize
+    lanes = lanes_of(out)
     zero = full(out, 0.0)
     a, b, c, d, e = zero, zero, zero, zero, zero
     f, g, h, i, j = zero, zero, zero, zero, zero
@@ -230,7 +217,7 @@ def _add_outer_products(gradients, count, k, corner, sums, place):
 
     Blocks wholly below the diagonal are left out.
     """
-    lanes = VECTOR_BYTES // gradients.itemsize
+    lanes = lanes_of(gradients)
     zero = full(gradients, 0.0)
     for column in range(0, k, 2 * lanes):
         for row in range(0, min(column + 2 * lanes, k), ROWS):
@@ -276,7 +263,7 @@ def _make(stamp: str):
         """Copy (n, k) into blocks `(blocks, k lanes)`; the images that the last block lacks become zero."""
         assert stamp
         n, size = rows.shape
-        lanes = VECTOR_BYTES // out.itemsize
+        lanes = lanes_of(out)
         source, target = rows.reshape(-1), out.reshape(-1)
         for block in numba.prange(len(out)):
             first = block * lanes
@@ -399,7 +386,7 @@ def _make(stamp: str):
         Each thread adds to its upper triangle of totals `(threads, k, k)`, float64.
         """
         assert stamp
-        lanes = VECTOR_BYTES // d_s.itemsize
+        lanes = lanes_of(d_s)
         (positions, padded, k), (n, outputs), threads = own.shape, alpha.shape, len(totals)
         points = len(d_s) // (n * all_positions)
         x, z, weights, by_output = patches.reshape(-1), own.reshape(-1), alpha.reshape(-1), alpha_by_output.reshape(-1)
@@ -436,7 +423,7 @@ def _make(stamp: str):
         Both triangles of totals are added to.
         """
         assert stamp
-        lanes = VECTOR_BYTES // d_s.itemsize
+        lanes = lanes_of(d_s)
         positions, (n, _), threads = len(own), alpha.shape, len(totals)
         points = len(d_s) // (n * all_positions)
         for thread in numba.prange(threads):

@@ -30,8 +30,8 @@ from numba.extending import intrinsic, overload, register_model
 
 __all__ = [
     "VECTOR_BYTES", "Vector", "absolute", "aligned_empty", "arccos_coefficients", "arccos_factor", "broadcast", "copy",
-    "exp2_of_minus", "fma", "full", "kappa1_coefficients", "kappa1_factor", "lanes", "load", "room", "sqrt", "store",
-    "total", "where_less",
+    "exp2_of_minus", "fma", "full", "kappa1_coefficients", "kappa1_factor", "lanes", "lanes_of", "load", "repeated", "room",
+    "slide", "sqrt", "store", "sum_rows", "total", "where_less",
 ]  # fmt: skip
 
 VECTOR_BYTES = 64
@@ -56,10 +56,21 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
+def lanes_of(like: Any) -> int:
+    """`lanes` of the dtype of an array; for compiled code, where `itemsize` is only known when it runs."""
+    raise NotImplementedError
+
+
+@overload(lanes_of)
+def _lanes_of(like):
+    count = 8 * VECTOR_BYTES // like.dtype.bitwidth
+    return lambda like: count
+
+
 @numba.njit
 def room(count, like):
     """A flat array for `count` vectors in the dtype of an array, aligned; for compiled code."""
-    lanes = VECTOR_BYTES // like.itemsize
+    lanes = lanes_of(like)
     memory = np.empty((count + 1) * lanes, like.dtype)
     start = (-memory.ctypes.data % VECTOR_BYTES) // like.itemsize
     return memory[start : start + count * lanes]
@@ -255,6 +266,44 @@ def total(typing_context, x):
         return builder.call(reduce, [start, *arguments], fastmath=("reassoc",))
 
     return x.dtype(x), generate
+
+
+@numba.njit
+def sum_rows(maps, place, stride, window):
+    """The sum of q vectors that lie `stride` apart, the first at flat[place]; `window` is a tuple of q entries."""
+    total = load(maps, place)
+    for i in range(1, len(window)):
+        total = total + load(maps, place + i * stride)
+    return total
+
+
+def repeated(vector: Any, columns: tuple) -> tuple:
+    """A tuple of as many copies of a vector as `columns` has entries; for compiled code."""
+    raise NotImplementedError
+
+
+@overload(repeated)
+def _repeated(vector, columns):
+    if len(columns) == 0:
+        return lambda vector, columns: ()
+    return lambda vector, columns: (vector, *repeated(vector, columns[1:]))
+
+
+def _sum_of(vectors: tuple, last: Any) -> Any:
+    raise NotImplementedError
+
+
+@overload(_sum_of)
+def _sum_of_implementation(vectors, last):
+    if len(vectors) == 0:
+        return lambda vectors, last: last
+    return lambda vectors, last: _sum_of(vectors[:-1], vectors[-1]) + last
+
+
+@numba.njit
+def slide(held, newest):
+    """Sum a window, q - 1 held vectors and the newest, from left to right; also gives what the next window holds."""
+    return _sum_of(held, newest), (*held, newest)[1:]
 
 
 def _series(d: np.ndarray, integrated: bool) -> np.ndarray:

@@ -18,7 +18,6 @@ import numpy as np
 from convrfm.kernels.compiled import SOURCES, compiled
 from convrfm.kernels.compiled.first_layer import fill, group_size, groups_of, positions_of, room_size
 from convrfm.kernels.compiled.simd import (
-    VECTOR_BYTES,
     absolute,
     arccos_factor,
     broadcast,
@@ -26,10 +25,14 @@ from convrfm.kernels.compiled.simd import (
     fma,
     full,
     kappa1_factor,
+    lanes_of,
     load,
+    repeated,
     room,
+    slide,
     sqrt,
     store,
+    sum_rows,
     where_less,
 )
 
@@ -44,32 +47,15 @@ class Layers(NamedTuple):
     positions: int  # of all layers together
     row: np.ndarray  # norms of the rows' images `(n, positions)`
     column: np.ndarray  # norms of the columns' images `(blocks, positions, lanes)`, from `interleave`
+    inverse_row: np.ndarray  # their inverses, 0 where a norm is 0
+    inverse_column: np.ndarray
 
 
 @numba.njit
-def _sum_rows(maps, start, rows, width, stride, out, out_start):
-    """Sum rows of `width` vectors that start at flat[start] and lie `stride` apart."""
-    lanes = VECTOR_BYTES // maps.itemsize
-    for x in range(width):
-        place = start + x * lanes
-        total = load(maps, place)
-        for i in range(1, rows):
-            total = total + load(maps, place + i * stride)
-        store(out, out_start + x * lanes, total)
-
-
-@numba.njit
-def _quotient(x, norm):
-    """Divide; 0 where the norm is 0."""
-    zero = norm - norm
-    return where_less(zero, norm, x / norm, zero)
-
-
-@numba.njit
-def _activate(s, tangent, norm, signed, collinear):
+def _activate(s, tangent, norm, inverse, signed, collinear):
     """Give k, k + Theta, and kappa0, r and d = 1 - |r| at one position; d is 0 where it is at most `collinear`."""
     zero, one = collinear - collinear, full(collinear, 1.0)
-    r = _quotient(s, norm)
+    r = s * inverse
     distance = one - absolute(r) if signed else one - r
     d = where_less(collinear, distance, distance, zero)
     root = sqrt(d)
@@ -83,68 +69,69 @@ def _activate(s, tangent, norm, signed, collinear):
 
 
 @numba.njit
-def _keep(kept, place, tangent, norm, kappa0, r, d):
+def _keep(kept, place, tangent, inverse, kappa0, r, d):
     """Store what the reverse needs: kappa0, sqrt(1 - r^2) / pi, T kappa0'(r) / sqrt(s_x s_z), and that times r."""
+    lanes = lanes_of(kept)
     zero, one, inverse_pi = d - d, full(d, 1.0), full(d, 1 / np.pi)
     sine = sqrt(d * (one - d + one))
-    slope = where_less(zero, d, _quotient(tangent, norm) * inverse_pi / sine, zero)
-    store(kept[0], place, kappa0)
-    store(kept[1], place, sine * inverse_pi)
-    store(kept[2], place, slope)
-    store(kept[3], place, slope * where_less(r, zero, d - one, one - d))
-
-
-@numba.njit(inline="always")
-def _window_sum(sums, x, window):
-    """The sum of entries x ... x + q - 1."""
-    lanes = VECTOR_BYTES // sums.itemsize
-    total = load(sums, x * lanes)
-    for j in range(1, len(window)):
-        total = total + load(sums, (x + j) * lanes)
-    return total
+    slope = where_less(zero, d, tangent * inverse * inverse_pi / sine, zero)
+    store(kept, place, kappa0)
+    store(kept, place + lanes, sine * inverse_pi)
+    store(kept, place + 2 * lanes, slope)
+    store(kept, place + 3 * lanes, slope * where_less(r, zero, d - one, one - d))
 
 
 @numba.njit
-def _climb(s, start, row, block, operands, window, layers, tangent, rings, sums, kept):
+def _position(p, s, tangent, row, block, layers, signed, kept):
+    """Give k and k + Theta at position p of all layers, from s and T; `kept` as in `_climb`."""
+    place = p * lanes_of(layers.column)
+    own, other = row * layers.positions + p, block * layers.positions * lanes_of(layers.column) + place
+    norm = load(layers.column, other) * broadcast(layers.row, own)
+    inverse = load(layers.inverse_column, other) * broadcast(layers.inverse_row, own)
+    k, both, kappa0, r, d = _activate(s, tangent, norm, inverse, signed, full(norm, layers.collinear))
+    if kept is not None:
+        _keep(kept, 4 * place, tangent, inverse, kappa0, r, d)
+    return k, both
+
+
+@numba.njit
+def _climb(s, start, row, block, operands, window, layers, tangent, rings, kept):
     """Run all layers for one row and one block; gives the sum over the last layer's positions.
 
     s is flat, from `fill`; this row begins at `start`. All other arrays are flat as well, in vectors: `rings` are two
-    for depth q Q, the last q rows of each layer's k and k + Theta; `sums` two for Q, the current window sums over rows;
-    `kept` is None, or four for the positions of all layers, see `_keep`.
+    for depth q Q, the last q rows of each layer's k and k + Theta; `kept` is None, or has four for each position of all layers,
+    see `_keep`. Columns of windows are summed once, and held for all windows that they belong to.
     """
-    lanes, q = VECTOR_BYTES // s.itemsize, len(window)
+    lanes, q = lanes_of(s), len(window)
     height, width = positions_of(operands, window)
-    of_row, of_block = row * layers.positions, block * layers.positions * lanes
-    stride = width * lanes
-    total, collinear = full(s, 0.0), full(s, layers.collinear)
-    for newest in range(height):
-        y, rows, columns, offset = newest, height, width, 0
+    stride, total = width * lanes, full(s, 0.0)
+    none = repeated(total, window[1:])
+    for last in range(height):
+        y, rows, columns, offset = last, height, width, 0
         for layer in range(layers.depth):
             if y < 0:
                 break
+            below, own = (layer - 1) * q * stride, (layer * q + y % q) * stride
+            of_k, of_both = none, none
             if layer > 0:
-                before = (layer - 1) * q * stride
-                _sum_rows(rings[0], before, q, columns + q - 1, stride, sums[0], 0)
-                _sum_rows(rings[1], before, q, columns + q - 1, stride, sums[1], 0)
-            write = (layer * q + y % q) * stride
-            first = offset + y * columns
+                for x in range(q - 1):
+                    _, of_k = slide(of_k, sum_rows(rings[0], below + x * lanes, stride, window))
+                    _, of_both = slide(of_both, sum_rows(rings[1], below + x * lanes, stride, window))
             for x in range(columns):
-                p = first + x
-                norm = load(layers.column, of_block + p * lanes) * broadcast(layers.row, of_row + p)
+                p = y * columns + x
                 if layer == 0:
                     covariance = load(s, start + p * lanes)
-                    before_tangent = covariance
-                    k, both, kappa0, r, d = _activate(covariance, covariance, norm, True, collinear)
+                    k, both = _position(p, covariance, covariance, row, block, layers, True, kept)
                 else:
-                    covariance, before_tangent = _window_sum(sums[0], x, window), _window_sum(sums[1], x, window)
-                    k, both, kappa0, r, d = _activate(covariance, before_tangent, norm, False, collinear)
-                if kept is not None:
-                    _keep(kept, p * lanes, before_tangent, norm, kappa0, r, d)
+                    newest = below + (x + q - 1) * lanes
+                    covariance, of_k = slide(of_k, sum_rows(rings[0], newest, stride, window))
+                    before, of_both = slide(of_both, sum_rows(rings[1], newest, stride, window))
+                    k, both = _position(offset + p, covariance, before, row, block, layers, False, kept)
                 if layer == layers.depth - 1:
                     total = total + (both if len(tangent) > 0 else k)
                 else:
-                    store(rings[0], write + x * lanes, k)
-                    store(rings[1], write + x * lanes, both)
+                    store(rings[0], own + x * lanes, k)
+                    store(rings[1], own + x * lanes, both)
             offset += rows * columns
             rows -= q - 1
             columns -= q - 1
@@ -153,61 +140,64 @@ def _climb(s, start, row, block, operands, window, layers, tangent, rings, sums,
 
 
 @numba.njit
-def _spread_rows(maps, y, rows, columns, stride, margin, out):
-    """Sum the rows y - margin ... y that exist of maps `(rows, columns)`, to out, between margins that stay zero."""
-    lanes = VECTOR_BYTES // maps.itemsize
-    first, last = max(0, y - margin), min(y, rows - 1)
-    _sum_rows(maps, first * stride, last - first + 1, columns, stride, out, margin * lanes)
-    zero = full(maps, 0.0)
-    for x in range(margin):
-        store(out, x * lanes, zero)
-        store(out, (margin + columns + x) * lanes, zero)
+def _clear(maps, rows, columns, stride):
+    """Set a rectangle of each map to 0, from the first of two rows and columns to the one before the second."""
+    lanes = lanes_of(maps[0])
+    for derivatives in maps:
+        for y in range(rows[0], rows[1]):
+            for x in range(columns[0], columns[1]):
+                store(derivatives, y * stride + x * lanes, full(derivatives, 0.0))
 
 
 @numba.njit
-def _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place):
+def _descend(row, block, operands, window, layers, tangent, kept, maps, d_s, d_row, place):
     """Go down all layers after `_climb`, to dK/ds and dK/ds_row of the first.
 
-    Arrays are flat, in vectors: `kept` from `_climb`; `maps`, three for P Q, derivatives with respect to k, Theta and s_row of
-    the current layer; `sums`, three for Q + 2 q; d_s and d_row, filled for the positions of the first layer from `place` on.
+    Arrays are flat, in vectors: `kept` from `_climb`; `maps`, three for (P + q - 1) Q, of which the first q - 1 rows are 0,
+    derivatives with respect to k, Theta and s_row of the current layer; d_s and d_row, filled for the positions of the first
+    layer from `place` on.
     """
-    lanes, depth = VECTOR_BYTES // d_s.itemsize, layers.depth
+    lanes, depth = lanes_of(d_s), layers.depth
     height, width = positions_of(operands, window)
     margin = len(window) - 1
-    of_row, of_block = row * layers.positions, block * layers.positions * lanes
+    own, other = row * layers.positions, block * layers.positions * lanes
     stride = width * lanes
     rows, columns = height - (depth - 1) * margin, width - (depth - 1) * margin
     offset = layers.positions - rows * columns
     weight = full(d_s, 1 / (rows * columns))
     zero, half = full(d_s, 0.0), full(d_s, 0.5)
+    none = repeated(zero, window[1:])
     for layer in range(depth - 1, -1, -1):
         # From the last row up, each row of derivatives needs the rows above it of those it replaces.
         for y in range(rows - 1, -1, -1):
-            if layer < depth - 1:
-                for i in range(3):
-                    _spread_rows(maps[i], y, rows - margin, columns - margin, stride, margin, sums[i])
+            of_k, of_theta, of_row = none, none, none
             for x in range(columns):
                 p = offset + y * columns + x
                 if layer == depth - 1:
                     to_k, to_theta, to_row = weight, weight if len(tangent) > 0 else zero, zero
                 else:
-                    to_k = _window_sum(sums[0], x, window)
-                    to_theta = _window_sum(sums[1], x, window)
-                    to_row = _window_sum(sums[2], x, window)
-                kappa0, sine = load(kept[0], p * lanes), load(kept[1], p * lanes)
-                slope, slope_r = load(kept[2], p * lanes), load(kept[3], p * lanes)
+                    newest = y * stride + x * lanes
+                    to_k, of_k = slide(of_k, sum_rows(maps[0], newest, stride, window))
+                    to_theta, of_theta = slide(of_theta, sum_rows(maps[1], newest, stride, window))
+                    to_row, of_row = slide(of_row, sum_rows(maps[2], newest, stride, window))
+                found = 4 * p * lanes
+                kappa0, sine = load(kept, found), load(kept, found + lanes)
+                slope, slope_r = load(kept, found + 2 * lanes), load(kept, found + 3 * lanes)
                 to_tangent = to_theta * kappa0
                 to_s = fma(to_k, kappa0, fma(to_theta, slope, to_tangent))
-                scale = _quotient(load(layers.column, of_block + p * lanes), broadcast(layers.row, of_row + p)) * half
+                scale = load(layers.column, other + p * lanes) * broadcast(layers.inverse_row, own + p) * half
                 to_row = fma(scale, to_k * sine - to_theta * slope_r, to_row)
                 if layer == 0:
                     store(d_s, place + p * lanes, to_s)
                     store(d_row, place + p * lanes, to_row)
                 else:
-                    write = y * stride + x * lanes
+                    write = (y + margin) * stride + x * lanes
                     store(maps[0], write, to_s)
                     store(maps[1], write, to_tangent)
                     store(maps[2], write, to_row)
+        if layer > 0:
+            _clear(maps, (margin, rows + margin), (columns, columns + margin), stride)
+            _clear(maps, (rows + margin, rows + 2 * margin), (0, columns + margin), stride)
         rows += margin
         columns += margin
         offset -= rows * columns
@@ -218,7 +208,7 @@ def _make_arccosine(stamp: str):
     def arccosine_forward(tasks, operands, window, layers, tangent, out, blocks, threads):
         """Fill the kernel entries of the tasks in out, flat `(n, blocks, lanes)`, with `blocks` of columns."""
         assert stamp
-        lanes, margin = VECTOR_BYTES // out.itemsize, len(window) - 1
+        lanes, margin = lanes_of(out), len(window) - 1
         height, width = positions_of(operands, window)
         size = height * width * lanes
         together = group_size(operands)
@@ -227,12 +217,11 @@ def _make_arccosine(stamp: str):
             s, products = room(together * height * width, out), room(room_size(operands, window), out)
             ring = layers.depth * len(window) * width
             rings = (room(ring, out), room(ring, out))
-            sums = (room(operands.width, out), room(operands.width, out))
             for block, group, end in groups_of(tasks, thread, threads, operands):
                 fill(operands, window, group, end, block, False, products, s)
                 for row in range(group, end):
                     start = (row - group) * size
-                    total = _climb(s, start, row, block, operands, window, layers, tangent, rings, sums, None)
+                    total = _climb(s, start, row, block, operands, window, layers, tangent, rings, None)
                     store(out, (row * blocks + block) * lanes, total * full(out, 1 / last))
 
     @compiled(parallel=True)
@@ -242,7 +231,7 @@ def _make_arccosine(stamp: str):
         d_s and d_row are flat, `(n, blocks, positions, lanes)` with `blocks` of columns; those of the tasks are filled.
         """
         assert stamp
-        lanes = VECTOR_BYTES // d_s.itemsize
+        lanes = lanes_of(d_s)
         height, width = positions_of(operands, window)
         positions = height * width
         size = positions * lanes
@@ -251,18 +240,17 @@ def _make_arccosine(stamp: str):
             s, products = room(together * positions, d_s), room(room_size(operands, window), d_s)
             ring = layers.depth * len(window) * width
             rings = (room(ring, d_s), room(ring, d_s))
-            padded = operands.width + 2 * len(window)
-            sums = (room(padded, d_s), room(padded, d_s), room(padded, d_s))
-            maps = (room(positions, d_s), room(positions, d_s), room(positions, d_s))
-            everywhere = layers.positions
-            kept = (room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s), room(everywhere, d_s))
+            padded = (height + len(window) - 1) * width
+            maps = (room(padded, d_s), room(padded, d_s), room(padded, d_s))
+            _clear(maps, (0, len(window) - 1), (0, width), width * lanes)
+            kept = room(4 * layers.positions, d_s)
             for block, group, end in groups_of(tasks, thread, threads, operands):
                 fill(operands, window, group, end, block, False, products, s)
                 for row in range(group, end):
                     start = (row - group) * size
-                    _climb(s, start, row, block, operands, window, layers, tangent, rings, sums[:2], kept)
+                    _climb(s, start, row, block, operands, window, layers, tangent, rings, kept)
                     place = (row * blocks + block) * size
-                    _descend(row, block, operands, window, layers, tangent, kept, maps, sums, d_s, d_row, place)
+                    _descend(row, block, operands, window, layers, tangent, kept, maps, d_s, d_row, place)
 
     return arccosine_forward, arccosine_reverse
 
@@ -275,7 +263,7 @@ def _make_laplace(stamp: str):
     def laplace_forward(tasks, operands, window, rate, out, blocks, threads):
         """Fill the kernel entries of the tasks in out, flat `(n, blocks, lanes)`, with `blocks` of columns."""
         assert stamp
-        lanes, together = VECTOR_BYTES // out.itemsize, group_size(operands)
+        lanes, together = lanes_of(out), group_size(operands)
         height, width = positions_of(operands, window)
         positions = height * width
         for thread in numba.prange(threads):
@@ -296,7 +284,7 @@ def _make_laplace(stamp: str):
         d_s is flat, `(n, blocks, positions, lanes)` with `blocks` of columns; that of the tasks is filled.
         """
         assert stamp
-        lanes, together = VECTOR_BYTES // d_s.itemsize, group_size(operands)
+        lanes, together = lanes_of(d_s), group_size(operands)
         height, width = positions_of(operands, window)
         positions = height * width
         for thread in numba.prange(threads):

@@ -168,8 +168,8 @@ class _Stored(_Images):
         return self.prepared(n) + turned + n * max(self.image, 2 * self._norms)
 
     def _operands(self, n: int, m: int, rows: int) -> int:
-        """What a sweep over n times m pairs, by so many rows, reads: the first layer, and the norms of the m in its order."""
-        norms = m * self._norms
+        """What a sweep over n times m pairs, by so many rows, reads: the first layer, norms of the m, and inverses of all."""
+        norms = (n + 2 * m) * self._norms
         if self._by_blas:
             m, rows = _padded(m, COLUMNS_OF_PRODUCTS), min(n, rows)
             products = 0 if self._kept_patches(n) else rows * self._unfolded
