@@ -49,7 +49,7 @@ ROWS_PER_TASK = 64  # rows of one block that a thread takes at a time, at most
 
 # Operations, on 4 bytes each, of a thread in one call of compiled code: a quarter of a second, after which Python
 # answers an interrupt.
-OPERATIONS_PER_CALL = 5 * 10**9
+OPERATIONS_PER_CALL = 10**10
 
 # Operations of a pair at a position of a layer, about, beside products of patches; a reverse sweep takes three times as many.
 OPERATIONS_PER_POSITION = {"arccosine": 50, "laplace": 20}
@@ -185,8 +185,8 @@ def _complete_norms(batch: Prepared, depth: int) -> None:
 def _some_positions(batch: Prepared, products: int) -> Iterator[tuple[int, int]]:
     """First position and the one after the last, for one call after the other; each has so many products with d vectors."""
     positions, dimension = math.prod(batch.positions), patch_dimension(batch.shape[0], batch.patch_size)
-    # Products take a quarter of the time of other operations.
-    step = max(1, 4 * OPERATIONS_PER_CALL // (2 * max(1, products) * dimension**2)) * get_num_threads()
+    # Products take half of the time of other operations.
+    step = max(1, 2 * OPERATIONS_PER_CALL // (2 * max(1, products) * dimension**2)) * get_num_threads()
     return ((first, min(first + step, positions)) for first in range(0, positions, step))
 
 
@@ -318,20 +318,13 @@ def _operations(batch: Prepared, spec: Spec) -> int:
 
 
 def _layers(left: Prepared, right: Prepared, spec: ArcCosineSpec, collinear: float) -> sweeps.Layers:
-    return sweeps.Layers(
-        depth=spec.depth,
-        collinear=collinear,
-        positions=left.norms.shape[1],
-        row=np.ascontiguousarray(left.norms).reshape(-1),
-        column=_interleaved(right.norms),
-        inverse_row=_inverses(left.norms).reshape(-1),
-        inverse_column=_interleaved(_inverses(right.norms)),
-    )
+    row, column = np.ascontiguousarray(left.norms).reshape(-1), _interleaved(right.norms)
+    return sweeps.Layers(spec.depth, collinear, left.norms.shape[1], row, column, _inverses(row), _inverses(column))
 
 
 def _inverses(norms: np.ndarray) -> np.ndarray:
     """1 / norms, and 0 where they are 0."""
-    return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+    return np.divide(1, np.where(norms > 0, norms, np.inf), out=aligned_empty(norms.shape, norms.dtype))
 
 
 def gram_tile(left: Prepared, right: Prepared | None, spec: Spec) -> np.ndarray:

@@ -111,7 +111,7 @@ class Costs(Model):
         description="what fits of the kernels are expected to run on where backend is auto; with another backend that decides",
     )
     cpu: Rates = Field(
-        Rates(start=0.2, by_thread=True, maps=1.15, pixels=16, patches=60, gradients=85, solves=20, entries=0.5),
+        Rates(start=0.2, by_thread=True, maps=1.65, pixels=40, patches=60, gradients=85, solves=20, entries=0.5),
         description="rates of one core, measured on an EPYC (Zen 4); see docs/benchmarks_minutes.md",
     )
     gpu: Rates = Field(
