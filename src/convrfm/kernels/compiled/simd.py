@@ -277,7 +277,7 @@ def sum_rows(maps, place, stride, window):
     return total
 
 
-def repeated(vector: Any, columns: tuple) -> tuple:
+def repeated(vector: Any, columns: tuple[Any, ...]) -> tuple[Any, ...]:
     """A tuple of as many copies of a vector as `columns` has entries; for compiled code."""
     raise NotImplementedError
 
@@ -289,7 +289,7 @@ def _repeated(vector, columns):
     return lambda vector, columns: (vector, *repeated(vector, columns[1:]))
 
 
-def _sum_of(vectors: tuple, last: Any) -> Any:
+def _sum_of(vectors: tuple[Any, ...], last: Any) -> Any:
     raise NotImplementedError
 
 
