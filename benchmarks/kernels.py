@@ -34,7 +34,7 @@ POINTS_PER_BATCH = (1, 5, 20)
 DOCS = Path(__file__).parents[1] / "docs"
 
 # Additions and multiplications for each pair and position: the arc-cosine step and, from the second layer on, window
-# sums of two maps; a fused multiply-add counts as two. See convrfm.kernels.compiled.sweeps and functions.
+# sums of two maps; a fused multiply-add counts as two. See convrfm.kernels.compiled.sweeps.
 STEP_FLOPS = 36
 WINDOW_FLOPS = 2 * 2 * (PATCH_SIZE - 1)
 

@@ -108,9 +108,7 @@ def _pixel_maps(x, starts, z, z_start, shape, window, squared, room, out, size):
     stride, columns = width * lanes, width - q + 1
     for newest in range(height):
         first, place = newest * width, (newest % q - newest) * stride
-        _products(
-            x, starts, z, z_start, channels, 1, height * width, squared, first, first + width, room, place, q * stride
-        )  # fmt: skip
+        _products(x, starts, z, z_start, channels, 1, height * width, squared, first, first + width, room, place, q * stride)
         if newest < q - 1:
             continue
         for row in range(GROUP):
@@ -167,19 +165,18 @@ def fill(operands, window, first, last, block, squared, products, out):
     height, width = positions_of(operands, window)
     positions = height * width
     size = positions * lanes
-    if operands.kind != COVARIANCES:
-        starts = (
-            first * row_size, min(first + 1, last - 1) * row_size, min(first + 2, last - 1) * row_size, (last - 1) * row_size,
-        )  # fmt: skip
-        if operands.kind == PIXELS:
-            _pixel_maps(rows, starts, operands.columns, of_block, shape, window, squared, products, out, size)
-        else:
-            rank = row_size // positions
-            _products(rows, starts, operands.columns, of_block, rank, rank, 1, squared, 0, positions, out, 0, size)
-    else:
+    if operands.kind == COVARIANCES:
         n = len(rows) // (positions * row_size)
         for p in range(positions):
             store(out, p * lanes, load(rows, (p * n + first) * row_size + block * lanes))
+        return
+    begin, end = first * row_size, (last - 1) * row_size
+    starts = (begin, min(begin + row_size, end), min(begin + 2 * row_size, end), end)
+    if operands.kind == PIXELS:
+        _pixel_maps(rows, starts, operands.columns, of_block, shape, window, squared, products, out, size)
+    else:
+        rank = row_size // positions
+        _products(rows, starts, operands.columns, of_block, rank, rank, 1, squared, 0, positions, out, 0, size)
 
 
 @numba.njit

@@ -63,7 +63,7 @@ def lanes_of(like: Any) -> int:
 
 @overload(lanes_of)
 def _lanes_of(like):
-    count = 8 * VECTOR_BYTES // like.dtype.bitwidth
+    count = Vector(like.dtype).count
     return lambda like: count
 
 
